@@ -1,0 +1,1 @@
+"""Reads studies and says what they show."""

@@ -1,0 +1,1 @@
+"""Launches searches: the only package that knows Ray."""

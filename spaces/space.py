@@ -1,0 +1,129 @@
+"""A search space: a pure function of an Optuna trial, its baseline, and the one reader of stored parameters."""
+
+import importlib
+import math
+import pkgutil
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import BaseTrial, FixedTrial
+
+from trainables.training import TrainConfig
+
+Choice = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """One published result to stand beside ours, with the conditions that make it comparable or not."""
+
+    model: str
+    value: float
+    """In the unit of the space's metric: accuracy in 0..1, RMSE in the unit of the target."""
+    source: str
+    weights: str = "not stated"
+    epochs: str = "not stated"
+    augmentation: str = "not stated"
+    extra_data: bool = False
+    hardware: str = "not stated"
+    note: str = ""
+    disputed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What may be searched, and where a search starts.
+
+    `suggest` must be pure: the same answers of the trial give the same configuration, with no other input.
+    """
+
+    suggest: Callable[[BaseTrial], TrainConfig]
+    baseline: Mapping[str, Choice]
+    """What a good practitioner would write first; always trial 0."""
+    dataset: str
+    metric: str = "accuracy"
+    direction: Literal["maximize", "minimize"] = "maximize"
+    epochs: int
+    """The full budget of one trial."""
+    references: tuple[Reference, ...] = ()
+
+    def decode(self, params: Mapping[str, Choice]) -> TrainConfig:
+        """The configuration that these flat parameters stand for.
+
+        Args:
+            params: one value for each parameter that `suggest` asks for, and no other.
+
+        Raises:
+            ValueError: a parameter is missing, unknown or out of its range; the line names it.
+        """
+        trial = _StrictTrial(dict(params))
+        config = self.suggest(trial)
+        unknown = sorted(set(params) - set(trial.distributions))
+        if unknown:
+            raise ValueError(f"parameter {unknown[0]!r} is not part of this configuration; it has {_names(trial)}")
+        return config
+
+    def distributions(self, params: Mapping[str, Choice]) -> dict[str, BaseDistribution]:
+        """The range of every parameter that is active in this configuration, in the order `suggest` asks."""
+        trial = _StrictTrial(dict(params))
+        self.suggest(trial)
+        return dict(trial.distributions)
+
+
+class _StrictTrial(FixedTrial):
+    """A FixedTrial that refuses what a plain one only warns about, and keeps integers and floats apart."""
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Choice:
+        if name not in self._params:
+            raise ValueError(f"parameter {name!r} is missing; give a value in {describe(distribution)}")
+        value = self._params[name]
+        if not _inside(value, distribution):
+            raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {value!r}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return super()._suggest(name, distribution)
+
+
+def _inside(value: object, distribution: BaseDistribution) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return any(value is choice or (type(value) is type(choice) and value == choice) for choice in distribution.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return distribution._contains(distribution.to_internal_repr(value))
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """The range in words: `{plain, residual}`, `1..4`, `0.001..0.5 (log)`."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "{" + ", ".join(map(str, distribution.choices)) + "}"
+    low, high, log = (getattr(distribution, field) for field in ("low", "high", "log"))
+    return f"{low}..{high}" + (" (log)" if log else "")
+
+
+def _names(trial: _StrictTrial) -> str:
+    return ", ".join(sorted(trial.distributions))
+
+
+def available() -> tuple[str, ...]:
+    """The names of the spaces that `load` knows: the files of this package that define one."""
+    import spaces
+
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(spaces.__path__) if m.name not in ("space", "parts")))
+
+
+def load(name: str) -> Space:
+    """The space in the file `spaces/NAME.py`.
+
+    Raises:
+        ValueError: there is no such space; the line names the nearest.
+    """
+    known = available()
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"unknown space {name!r}; available: {', '.join(known)}{hint}")
+    return importlib.import_module(f"spaces.{name}").SPACE

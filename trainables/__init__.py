@@ -1,0 +1,1 @@
+"""Trains one configuration: knows PyTorch, neither Ray nor Optuna."""
