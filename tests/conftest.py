@@ -1,0 +1,19 @@
+"""What every test shares: the folder of the real data sets, and quiet libraries."""
+
+import os
+from pathlib import Path
+
+import optuna
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the real data sets; tests that ask for it skip where there is none."""
+    folder = os.environ.get("DATA_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("the real data sets are not here: set DATA_DIR to the folder that holds them")
+    return Path(folder)
