@@ -90,7 +90,9 @@ class _StrictTrial(FixedTrial):
 
 def _inside(value: object, distribution: BaseDistribution) -> bool:
     if isinstance(distribution, CategoricalDistribution):
-        return any(value is choice or (type(value) is type(choice) and value == choice) for choice in distribution.choices)
+        return any(
+            value is choice or (type(value) is type(choice) and value == choice) for choice in distribution.choices
+        )
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
     return distribution._contains(distribution.to_internal_repr(value))

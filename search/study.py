@@ -1,0 +1,262 @@
+"""The run folder and its Optuna study: what was asked (run.json), and all that came of it (study.db).
+
+Imports no Ray, so that analysis can read a run anywhere, also while a search is writing it.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy.pool import StaticPool
+
+FORMAT = 1
+"""Version of the run folder; a reader refuses a newer one."""
+
+Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
+Sampler = Literal["tpe", "random", "gp", "cmaes", "qmc"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A configuration that is trained as it stands, before the sampler chooses any."""
+
+    params: dict[str, Any]
+    seed: int | None = None
+    """Seed of this trial; None derives it from the seed of the run."""
+    tag: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a search was asked to do: everything that its outcome depends on."""
+
+    name: str
+    space: str
+    fingerprint: str
+    """Hash of the space's parameters and ranges: a resumed run must search the same space."""
+    dataset: str
+    dataset_checksum: str
+    data_dir: str
+    train_size: int | None
+    validation_fraction: float
+    seed: int
+    epochs: int
+    """Full budget of one trial."""
+    min_epochs: int
+    reduction_factor: int
+    pruner: Pruner
+    sampler: Sampler
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    trials: int
+    baseline: dict[str, Any]
+    plan: tuple[Planned, ...] = ()
+    max_weights: int | None = None
+    max_macs: int | None = None
+    study_url: str | None = None
+    keep_checkpoints: Literal["best", "all"] = "best"
+    slots: int = 1
+    cpus_per_trial: int = 1
+    gpus_per_trial: float = 0.0
+    command: str = ""
+    created: str = ""
+    """UTC, ISO 8601."""
+    commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs at which trials are compared, the full budget last: (1, 3, 9, 27)."""
+        return rungs(self.min_epochs, self.reduction_factor, epochs=self.epochs)
+
+
+def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, ...]:
+    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself.
+
+    >>> rungs(1, 3, epochs=20)
+    (1, 3, 9, 20)
+    """
+    levels = []
+    rung = min_epochs
+    while rung < epochs:
+        levels.append(rung)
+        rung *= reduction_factor
+    return (*levels, epochs)
+
+
+def write_run(run_dir: Path, run: Run) -> None:
+    """Write run.json whole or not at all."""
+    partial = run_dir / f".run.json.{os.getpid()}"
+    partial.write_text(json.dumps(asdict(run), indent=2, default=str) + "\n")
+    partial.replace(run_dir / "run.json")
+
+
+def read_run(run_dir: str | Path) -> Run:
+    """What the run in this folder was asked to do.
+
+    Raises:
+        ValueError: the folder is no run, its run.json is damaged, or a newer release wrote it.
+    """
+    path = Path(run_dir) / "run.json"
+    try:
+        stored = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(
+            f"{str(run_dir)!r} is not a run: it has no run.json; give a folder that search.run made"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
+    if not isinstance(stored, dict) or not isinstance(stored.get("format"), int):
+        raise ValueError(f"{path} does not describe a run; restore it from a copy")
+    if stored["format"] > FORMAT:
+        raise ValueError(f"{path} has format {stored['format']}, this release reads up to {FORMAT}; upgrade rungwise")
+    known = {f.name for f in fields(Run)}
+    try:
+        stored["plan"] = tuple(Planned(**planned) for planned in stored.get("plan", ()))
+        return Run(**{name: value for name, value in stored.items() if name in known})
+    except TypeError as error:
+        raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None
+
+
+def extend(run: Run, *, trials: int) -> Run:
+    """The same run with another number of trials: the one thing that a resume may change."""
+    return replace(run, trials=trials)
+
+
+def create_study(run_dir: Path, run: Run) -> BaseStorage:
+    """Make the empty study of a new run and return its storage."""
+    storage = _storage(run_dir, run)
+    optuna.create_study(
+        study_name=run.name, storage=storage, direction=run.direction, sampler=optuna.samplers.RandomSampler()
+    )
+    return storage
+
+
+def resume_study(run_dir: Path, run: Run) -> BaseStorage:
+    """The storage of an existing run, ready to be continued.
+
+    Raises:
+        ValueError: the study is missing, damaged or not the one that run.json describes; never a silent fresh start.
+    """
+    if run.study_url is None:
+        check_database(run_dir / "study.db")
+    storage = _storage(run_dir, run)
+    try:
+        study_id = storage.get_study_id_from_name(run.name)
+    except KeyError:
+        where = run.study_url or run_dir / "study.db"
+        raise ValueError(
+            f"{where} holds no study {run.name!r}; restore it from a copy or start under another --name"
+        ) from None
+    stored = storage.get_study_directions(study_id)[0].name.lower()
+    if stored != run.direction:
+        raise ValueError(
+            f"the study's direction must be {run.direction!r}, got {stored!r}; it is not the study of run.json"
+        )
+    return storage
+
+
+def check_database(path: Path) -> None:
+    """Raise ValueError with the reason unless `path` is a sound SQLite database."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the study is lost; restore it from a copy or start under another --name")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty: the study is lost; restore it from a copy or start under another --name")
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        answer = str(error)
+    if answer != "ok":
+        raise ValueError(f"{path} is damaged ({answer}); restore it from a copy or start under another --name")
+
+
+def _storage(run_dir: Path, run: Run) -> RDBStorage:
+    """The durable storage: SQLite in WAL mode beside run.json, or the database the user named.
+
+    synchronous=NORMAL keeps every commit through a kill of the process; a power cut may take the last few.
+    """
+    if run.study_url is not None:
+        return RDBStorage(run.study_url, engine_kwargs={"pool_pre_ping": True})
+    storage = RDBStorage(
+        f"sqlite:///{(run_dir / 'study.db').resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
+    )
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    storage.engine.dispose()  # connections made before the listener do without WAL
+    return storage
+
+
+def open_study(run_dir: str | Path) -> optuna.Study:
+    """A consistent snapshot of the study, in memory: nothing is locked, nothing is written.
+
+    Works while a search writes, and on a read-only folder.
+
+    Raises:
+        ValueError: there is no study, or it is damaged.
+    """
+    run_dir = Path(run_dir)
+    run = read_run(run_dir) if (run_dir / "run.json").exists() else None
+    if run is not None and run.study_url is not None:
+        return optuna.load_study(study_name=run.name, storage=RDBStorage(run.study_url, skip_table_creation=True))
+    path = run_dir / "study.db"
+    if not path.is_file() or path.stat().st_size == 0:
+        raise ValueError(f"{path} is missing or empty: there is no study to read")
+    try:
+        memory = _snapshot(path)
+        storage = RDBStorage(
+            "sqlite://",
+            engine_kwargs={"creator": lambda: memory, "poolclass": StaticPool},
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
+        names = optuna.get_all_study_names(storage)
+    except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise ValueError(f"{path} is damaged ({reason}); restore it from a copy") from None
+    if not names:
+        raise ValueError(f"{path} holds no study yet; wait for the search to begin")
+    wanted = run.name if run is not None and run.name in names else names[0]
+    return optuna.load_study(study_name=wanted, storage=storage)
+
+
+def _snapshot(path: Path) -> sqlite3.Connection:
+    memory = sqlite3.connect(":memory:", check_same_thread=False)
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as source:
+            source.backup(memory)
+        return memory
+    except sqlite3.OperationalError:
+        # a WAL database in a folder that cannot be written: SQLite wants its -shm file, so read a private copy
+        with tempfile.TemporaryDirectory(prefix="rungwise-") as scratch:
+            for suffix in ("", "-wal"):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(f"{path}{suffix}", Path(scratch) / f"study.db{suffix}")
+            with closing(sqlite3.connect(Path(scratch) / "study.db")) as source:
+                source.backup(memory)
+        return memory
+
+
+def differences(asked: Mapping[str, Any], stored: Run) -> list[str]:
+    """One clause for each given option that contradicts the stored run: `seed is 7, not 8`."""
+    return [
+        f"{name} is {getattr(stored, name)!r}, not {value!r}"
+        for name, value in asked.items()
+        if value is not None and getattr(stored, name) != value
+    ]
