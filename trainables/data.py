@@ -1,0 +1,219 @@
+"""Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
+
+A data set is one function `read(data_dir, *, test) -> (x, y, classes)` and one line in `_SOURCES`: images are uint8
+`(N, H, W, C)` with int64 labels and the names of the classes; a table is float32 `(N, F)` with float32 targets and no
+classes.
+"""
+
+import difflib
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables import digits
+
+Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
+
+_SOURCES: dict[str, Callable[..., Arrays]] = {
+    "digits": digits.read,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Rows of a data set."""
+
+    x: Tensor
+    """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F)."""
+    y: Tensor
+    """Labels int64 (N,), or float32 (N,) targets of a regression."""
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Returns the same rows on the device."""
+        return Split(x=self.x.to(device, non_blocking=True), y=self.y.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Training and validation rows with what is needed to train on them; the test rows are not part of it."""
+
+    name: str
+    task: Literal["classification", "regression"]
+    train: Split
+    validation: Split
+    """May have 0 rows."""
+    classes: tuple[str, ...]
+    """Empty for a regression."""
+    mean: tuple[float, ...]
+    """Per channel of the training images, in units where 255 is 1; per column for a table, in its own units."""
+    std: tuple[float, ...]
+    checksum: str
+    """sha256 over the source arrays, before any split."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one image, or (F,) of one row of a table."""
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """Returns the same data set on the device."""
+        fields = {**vars(self), "train": self.train.to(device), "validation": self.validation.to(device)}
+        return Dataset(**fields)
+
+    def arrays(self) -> dict[str, Any]:
+        """Returns the data set as numpy arrays and plain values, without copying; `from_arrays` undoes it."""
+        fields = {key: value for key, value in vars(self).items() if not isinstance(value, Split)}
+        for key in ("train", "validation"):
+            split: Split = getattr(self, key)
+            fields[f"{key}_x"] = _rows_last(split.x).numpy()
+            fields[f"{key}_y"] = split.y.numpy()
+        return fields
+
+
+def from_arrays(arrays: dict[str, Any]) -> Dataset:
+    """Returns the data set that `Dataset.arrays` described, sharing its memory.
+
+    Arrays out of Ray's object store are read-only, and writing to a tensor over one ends the process: the tensors of a
+    `Split` are never written to.
+    """
+    fields = dict(arrays)
+    for key in ("train", "validation"):
+        fields[key] = _split(fields.pop(f"{key}_x"), fields.pop(f"{key}_y"))
+    return Dataset(**fields)
+
+
+def available() -> tuple[str, ...]:
+    """Returns the names that `load` knows."""
+    return tuple(_SOURCES)
+
+
+def load(
+    name: str,
+    data_dir: str | Path,
+    *,
+    seed: int = 0,
+    train_size: int | None = None,
+    validation_fraction: float = 0.1,
+) -> Dataset:
+    """Returns training and validation rows, split stratified by class; never opens the test files.
+
+    Args:
+        name: one of `available()`.
+        data_dir: where the files are, or are downloaded to.
+        seed: chooses the subset and the split.
+        train_size: rows to use, training and validation together; None for all.
+        validation_fraction: share of these rows kept for validation; 0 leaves the validation split empty.
+
+    Raises:
+        ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
+        FileNotFoundError: files are missing and cannot be downloaded.
+    """
+    if not 0 <= validation_fraction <= 0.5:
+        raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
+    x, y, classes = _source(name)(Path(data_dir), test=False)
+    checksum = _sha256(x, y)
+    rng = np.random.default_rng((seed, 0x5EED))
+    rows = np.arange(len(y))
+    if train_size is not None:
+        _check_train_size(train_size, len(y), len(classes))
+        rows = _stratified(y, train_size, rng)
+    num_validation = max(round(len(rows) * validation_fraction), len(classes)) if validation_fraction else 0
+    held_out = rows[_stratified(y[rows], num_validation, rng)]
+    kept = np.setdiff1d(rows, held_out, assume_unique=True)
+    mean, std = _moments(x, kept)
+    return Dataset(
+        name=name,
+        task="classification" if classes else "regression",
+        train=_split(x[kept], y[kept]),
+        validation=_split(x[held_out], y[held_out]),
+        classes=classes,
+        mean=mean,
+        std=std,
+        checksum=checksum,
+    )
+
+
+def load_test(name: str, data_dir: str | Path) -> Split:
+    """Returns the test rows; only the final evaluation may call this."""
+    x, y, _ = _source(name)(Path(data_dir), test=True)
+    return _split(x, y)
+
+
+def _source(name: str) -> Callable[..., Arrays]:
+    if name not in _SOURCES:
+        nearest = difflib.get_close_matches(name, _SOURCES, n=1, cutoff=0.4)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(_SOURCES)}{hint}")
+    return _SOURCES[name]
+
+
+def _check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
+    low = max(2 * num_classes, 2)
+    if not low <= train_size <= num_rows:
+        raise ValueError(
+            f"train_size must lie in [{low}, {num_rows}] (two rows per class up to all of them), got {train_size}; "
+            "leave it out to use all"
+        )
+
+
+def _stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns `size` sorted row numbers, each class in proportion and neither empty nor used up; regression: any rows."""
+    if size == 0 or size == len(y):
+        return np.arange(size)
+    if y.dtype != np.int64:
+        return np.sort(rng.permutation(len(y))[:size])
+    labels, counts = np.unique(y, return_counts=True)
+    quota = size * counts / len(y)
+    take = np.clip(quota.astype(int), 1, np.maximum(counts - 1, 1))
+    while take.sum() < size:
+        take[np.argmax(np.where(take < counts, quota - take, -np.inf))] += 1
+    while take.sum() > size:
+        take[np.argmin(np.where(take > 1, quota - take, np.inf))] -= 1
+    chosen = [rng.permutation(np.flatnonzero(y == label))[:n] for label, n in zip(labels, take, strict=True)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and standard deviation over all but the last axis, of uint8 in units where 255 is 1."""
+    total, squares, count = np.float64(0), np.float64(0), 0
+    for part in np.array_split(rows, max(1, len(rows) // 4096)):  # bounds the memory of the float copy
+        values = x[part].reshape(-1, x.shape[-1]).astype(np.float64) / (255 if x.dtype == np.uint8 else 1)
+        total, squares, count = total + values.sum(0), squares + (values**2).sum(0), count + len(values)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _sha256(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _split(x: np.ndarray, y: np.ndarray) -> Split:
+    with warnings.catch_warnings():
+        # The object store's arrays are read-only, which is what is wanted.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        tensor, labels = torch.from_numpy(x), torch.from_numpy(y)
+    return Split(x=tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor, y=labels)
+
+
+def _rows_last(x: Tensor) -> Tensor:
+    """Returns images as (N, H, W, C), which is how they lie in memory; a table as it is."""
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
