@@ -61,8 +61,8 @@ class AugmentConfig:
 class Batch:
     """One training batch.
 
-    With mixup or cutmix the loss is `weight * loss(logits, y) + (1 - weight) * loss(logits, y_mixed)`; without, `y_mixed`
-    and `weight` are None.
+    With mixup or cutmix the loss is `weight * loss(logits, y) + (1 - weight) * loss(logits, y_mixed)`; without,
+    `y_mixed` and `weight` are None.
     """
 
     x: Tensor

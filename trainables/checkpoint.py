@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there: written aside, checksummed, renamed into place, and verified before use.
 
-    FOLDER/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
-    FOLDER/epoch-0009/manifest.json    epoch, size and sha256 of state.pt; written last
+FOLDER/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
+FOLDER/epoch-0009/manifest.json    epoch, size and sha256 of state.pt; written last
 """
 
 import hashlib
@@ -36,8 +36,8 @@ class Loaded:
 def save(folder: str | Path, state: dict[str, Any], *, epoch: int, keep: int = 2) -> Path:
     """Writes the state after `epoch` and removes all but the newest `keep` checkpoints of the folder.
 
-    There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used. That
-    is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
+    There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
+    That is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
 
     Args:
         folder: one trial's own; made if missing. One process writes to it at a time.
@@ -87,7 +87,7 @@ def load_newest(folder: str | Path) -> Loaded | None:
         try:
             state, used = _read(path, epoch), epoch
             break
-        except _Damaged as damage:
+        except _DamagedError as damage:
             damages.append((epoch, str(damage)))
     outcome = f"using epoch {used}" if used else "none is left, starting again"
     problems = [f"checkpoint {epoch} of {folder.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
@@ -103,7 +103,7 @@ def remove(path: str | Path) -> None:
         shutil.rmtree(path)  # unlinks the links inside
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """A checkpoint that cannot be used; the message is the reason in a word or two."""
 
 
@@ -112,21 +112,21 @@ def _read(path: Path, epoch: int) -> dict[str, Any]:
         manifest = json.loads((path / "manifest.json").read_text())
         size, sha256 = manifest["size"], manifest["sha256"]
         if manifest["epoch"] != epoch:
-            raise _Damaged("manifest")
+            raise _DamagedError("manifest")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _Damaged("manifest") from error
+        raise _DamagedError("manifest") from error
     try:
         if (path / "state.pt").stat().st_size != size:
-            raise _Damaged("size")
+            raise _DamagedError("size")
         data = (path / "state.pt").read_bytes()
     except OSError as error:
-        raise _Damaged("missing file") from error
+        raise _DamagedError("missing file") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise _Damaged("sha256")
+        raise _DamagedError("sha256")
     try:
         return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _Damaged("refused: more than tensors and plain values") from error
+        raise _DamagedError("refused: more than tensors and plain values") from error
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -17,12 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import digits
+from trainables import cifar10, digits, fashion_mnist
+from trainables.stratify import stratified_rows
 
 Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
 
 _SOURCES: dict[str, Callable[..., Arrays]] = {
     "digits": digits.read,
+    "fashion_mnist": fashion_mnist.read,
+    "cifar10": cifar10.read,
 }
 
 
@@ -130,9 +133,9 @@ def load(
     rows = np.arange(len(y))
     if train_size is not None:
         _check_train_size(train_size, len(y), len(classes))
-        rows = _stratified(y, train_size, rng)
+        rows = stratified_rows(y, train_size, rng)
     num_validation = max(round(len(rows) * validation_fraction), len(classes)) if validation_fraction else 0
-    held_out = rows[_stratified(y[rows], num_validation, rng)]
+    held_out = rows[stratified_rows(y[rows], num_validation, rng)]
     kept = np.setdiff1d(rows, held_out, assume_unique=True)
     mean, std = _moments(x, kept)
     return Dataset(
@@ -170,31 +173,17 @@ def _check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
         )
 
 
-def _stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns `size` sorted row numbers, each class in proportion and neither empty nor used up; regression: any rows."""
-    if size == 0 or size == len(y):
-        return np.arange(size)
-    if y.dtype != np.int64:
-        return np.sort(rng.permutation(len(y))[:size])
-    labels, counts = np.unique(y, return_counts=True)
-    quota = size * counts / len(y)
-    take = np.clip(quota.astype(int), 1, np.maximum(counts - 1, 1))
-    while take.sum() < size:
-        take[np.argmax(np.where(take < counts, quota - take, -np.inf))] += 1
-    while take.sum() > size:
-        take[np.argmin(np.where(take > 1, quota - take, np.inf))] -= 1
-    chosen = [rng.permutation(np.flatnonzero(y == label))[:n] for label, n in zip(labels, take, strict=True)]
-    return np.sort(np.concatenate(chosen))
-
-
 def _moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns mean and standard deviation over all but the last axis, of uint8 in units where 255 is 1."""
-    total, squares, count = np.float64(0), np.float64(0), 0
-    for part in np.array_split(rows, max(1, len(rows) // 4096)):  # bounds the memory of the float copy
-        values = x[part].reshape(-1, x.shape[-1]).astype(np.float64) / (255 if x.dtype == np.uint8 else 1)
-        total, squares, count = total + values.sum(0), squares + (values**2).sum(0), count + len(values)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
+    exact = np.int32 if x.dtype == np.uint8 else np.float64
+    total, squares = np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
+    for part in np.array_split(rows, -(-len(rows) // 4096)):  # bounds the copy, and the squares to 32 bits
+        values = x[part].astype(exact)
+        total += values.sum(0, dtype=exact)
+        squares += (values * values).sum(0, dtype=exact)
+    count, unit = len(rows) * total.size / x.shape[-1], 255 if x.dtype == np.uint8 else 1
+    mean = total.reshape(-1, x.shape[-1]).sum(0) / count / unit
+    std = np.sqrt(np.maximum(squares.reshape(-1, x.shape[-1]).sum(0) / count / unit**2 - mean**2, 1e-12))
     return tuple(mean.tolist()), tuple(std.tolist())
 
 

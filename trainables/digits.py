@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+
+from trainables.stratify import stratified_rows
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -12,6 +13,6 @@ def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[s
     bunch = load_digits()
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]  # (N, 8, 8, 1); 17 grey levels
     y = bunch.target.astype(np.int64)
-    train_rows, test_rows = train_test_split(np.arange(len(y)), test_size=0.2, stratify=y, random_state=0)
-    rows = np.sort(test_rows if test else train_rows)
+    test_rows = stratified_rows(y, len(y) // 5, np.random.default_rng(0))
+    rows = test_rows if test else np.delete(np.arange(len(y)), test_rows)
     return x[rows], y[rows], tuple(str(name) for name in bunch.target_names)

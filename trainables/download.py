@@ -1,0 +1,150 @@
+"""Official files: downloaded over https to a temporary name, checked against a pinned sha256, renamed into place."""
+
+import fcntl
+import hashlib
+import logging
+import os
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+_CONNECT_SECONDS = 12  # name look-up and every address together: offline has to be said within 15 s
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficialFile:
+    """A file whose every byte is known."""
+
+    name: str
+    size: int
+    """Bytes."""
+    sha256: str
+    url: str = ""
+    """Where it is downloaded from; empty for a file that comes out of another one."""
+
+
+def read_verified(path: Path, file: OfficialFile) -> bytes:
+    """Returns the content of the file.
+
+    Raises:
+        ValueError: it is not, byte for byte, the official one.
+    """
+    size = path.stat().st_size
+    data = path.read_bytes() if size == file.size else b""
+    _check(path, file, size=size, sha256=hashlib.sha256(data).hexdigest())
+    return data
+
+
+def fetch(file: OfficialFile, folder: Path) -> Path:
+    """Returns the path of the file in the folder, downloading it if it is not there; it is not verified a second time.
+
+    Processes that want the same folder wait for each other, and one that is killed leaves nothing that passes for it.
+
+    Raises:
+        FileNotFoundError: it is missing and cannot be downloaded.
+        ValueError: what was downloaded is not the official file; nothing is kept of it.
+    """
+    path = folder / file.name
+    if path.exists():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if not path.exists():
+                _download(file, path)
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise FileNotFoundError(
+            f"{file.name} ({file.size:,} bytes) is missing and could not be downloaded ({reason}); "
+            f"put it into {folder} by hand, from {file.url}"
+        ) from error
+    return path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file that is either there whole or not at all; its folder must be locked."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder against other processes; the lock of one that dies is released with it."""
+    with (folder / ".rungwise.lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _logger.info("waiting for another process that is preparing %s", folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _download(file: OfficialFile, path: Path) -> None:
+    _logger.info("downloading %s (%.0f MB)", file.url, file.size / 1e6)
+    temporary = path.with_name(f".{path.name}.part")  # a killed process leaves one, the next writes over it
+    digest, size = hashlib.sha256(), 0
+    try:
+        with _open(file.url) as response, temporary.open("wb") as target:
+            while size <= file.size and (block := response.read(1 << 20)):
+                target.write(block)
+                digest.update(block)
+                size += len(block)
+        _check(temporary, file, size=size, sha256=digest.hexdigest())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open(url: str) -> Any:
+    """Opens the address within `_CONNECT_SECONDS`; urllib's own time-out leaves out the look-up of the name."""
+    _require_https(url)
+    opener = urllib.request.build_opener(_HttpsRedirects)
+    answer: dict[str, Any] = {}
+
+    def connect() -> None:
+        try:
+            answer["response"] = opener.open(url, timeout=_CONNECT_SECONDS)
+        except Exception as error:  # handed to the caller below
+            answer["error"] = error
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_CONNECT_SECONDS)
+    if "response" not in answer:
+        raise answer.get("error") or TimeoutError(f"no answer in {_CONNECT_SECONDS} s")
+    return answer["response"]
+
+
+class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
+    """Refuses to be led from https to anything else."""
+
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:  # noqa: PLR0917
+        _require_https(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _require_https(url: str) -> None:
+    if not url.startswith("https://"):
+        raise ValueError(f"downloads are over https only, got {url}")
+
+
+def _check(path: Path, file: OfficialFile, *, size: int, sha256: str) -> None:
+    if size != file.size:
+        problem = f"it has {size:,} bytes, the official file {file.size:,}"
+    elif sha256 != file.sha256:
+        problem = f"sha256 {sha256[:12]}..., the official file {file.sha256[:12]}..."
+    else:
+        return
+    with path.open("rb") as handle:
+        page = "; it is a web page" if handle.read(64).lstrip().startswith(b"<") else ""
+    name = path.with_name(file.name)
+    raise ValueError(
+        f"{name} is damaged or not the official file: {problem}{page}; delete it to have it downloaded anew"
+    )
