@@ -1,0 +1,120 @@
+"""Groups of hyperparameters that spaces share: network, optimiser, schedule, augmentation."""
+
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from optuna.trial import BaseTrial
+
+from trainables.augment import AugmentConfig
+from trainables.cnn import CnnConfig, round_width
+from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training import TrainConfig
+
+Choice = TypeVar("Choice", bound=str | int | float | bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CnnRange:
+    """How large a network may be drawn."""
+
+    depth: tuple[int, int]
+    """Fewest and most stages."""
+    width: tuple[int, int]
+    """Fewest and most channels of a stage."""
+    num_blocks: int
+    """Most blocks per stage."""
+
+
+def suggest_training(
+    trial: BaseTrial, *, model: CnnConfig, augmentation: AugmentConfig, batch_sizes: tuple[int, ...]
+) -> TrainConfig:
+    """Asks for optimiser, schedule and the rest of the recipe around a network and its augmentation.
+
+    `clip_norm` is asked for only without batch norm, which bounds the gradient by itself.
+    """
+    return TrainConfig(
+        model=model,
+        augmentation=augmentation,
+        optimizer=suggest_optimizer(trial),
+        schedule=suggest_schedule(trial),
+        batch_size=_choose(trial, "batch_size", batch_sizes),
+        label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2, step=0.05),
+        ema_decay=_choose(trial, "ema_decay", (0.0, 0.99, 0.998)),
+        clip_norm=0.0 if model.batch_norm else trial.suggest_float("clip_norm", 0.1, 10.0, log=True),
+    )
+
+
+def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
+    """Asks for a network.
+
+    There is one `width_i` per active stage, used as the nearest multiple of 8; `block` is asked for only where there
+    are blocks.
+    """
+    depth = trial.suggest_int("depth", *limits.depth)
+    widths = tuple(round_width(trial.suggest_int(f"width_{i}", *limits.width, log=True)) for i in range(depth))
+    num_blocks = trial.suggest_int("num_blocks", 0, limits.num_blocks)
+    return CnnConfig(
+        widths=widths,
+        num_blocks=num_blocks,
+        block=_choose(trial, "block", ("plain", "residual")) if num_blocks else "plain",
+        kernel_size=_choose(trial, "kernel_size", (3, 5)),
+        batch_norm=_choose(trial, "batch_norm", (True, False)),
+        activation=_choose(trial, "activation", ("relu", "gelu", "silu")),
+        pooling=_choose(trial, "pooling", ("max", "average", "stride")),
+        conv_dropout=trial.suggest_float("conv_dropout", 0.0, 0.3, step=0.05),
+        head_width=trial.suggest_int("head_width", 0, 256, step=64),
+        head_dropout=trial.suggest_float("head_dropout", 0.0, 0.5, step=0.1),
+    )
+
+
+def suggest_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig:
+    """Asks for an optimiser; each has a learning rate and a weight decay of its own, `momentum` only SGD."""
+    if trial.suggest_categorical("optimizer", ("sgd", "adamw")) == "sgd":
+        return SgdConfig(
+            lr=trial.suggest_float("sgd_lr", 0.01, 1.0, log=True),
+            momentum=trial.suggest_float("momentum", 0.8, 0.98),
+            weight_decay=trial.suggest_float("sgd_weight_decay", 1e-5, 1e-2, log=True),
+        )
+    return AdamWConfig(
+        lr=trial.suggest_float("adamw_lr", 2e-4, 2e-2, log=True),
+        weight_decay=trial.suggest_float("adamw_weight_decay", 1e-3, 1.0, log=True),
+    )
+
+
+def suggest_schedule(trial: BaseTrial) -> ScheduleConfig:
+    """Asks for the shape of the learning rate over the budget."""
+    return ScheduleConfig(
+        kind=_choose(trial, "schedule", ("one_cycle", "cosine")),
+        warmup=trial.suggest_float("warmup", 0.05, 0.4, step=0.05),
+    )
+
+
+def suggest_augmentation(
+    trial: BaseTrial,
+    *,
+    choices: tuple[str, ...],
+    max_padding: int = 4,
+    max_cutout: int = 16,
+    max_rotation: float = 15.0,
+) -> AugmentConfig:
+    """Asks for one of several augmentations, and only for the strengths that it has.
+
+    Args:
+        trial: is asked.
+        choices: names of steps joined by "_", of crop, flip, rotation, cutout and mixup: "none", "crop_flip".
+        max_padding: most pixels that a crop moves the image.
+        max_cutout: largest side of the square cut out, in pixels.
+        max_rotation: largest angle in degrees.
+    """
+    steps = trial.suggest_categorical("augmentation", choices).split("_")
+    return AugmentConfig(
+        crop_padding=trial.suggest_int("crop_padding", 1, max_padding) if "crop" in steps else 0,
+        flip="alternating" if "flip" in steps else "none",
+        rotation=trial.suggest_float("rotation", 2.0, max_rotation) if "rotation" in steps else 0.0,
+        cutout=trial.suggest_int("cutout", 2, max_cutout, step=2) if "cutout" in steps else 0,
+        mixup=trial.suggest_float("mixup", 0.1, 1.0) if "mixup" in steps else 0.0,
+    )
+
+
+def _choose(trial: BaseTrial, name: str, choices: tuple[Choice, ...]) -> Choice:
+    return cast(Choice, trial.suggest_categorical(name, choices))

@@ -1,0 +1,31 @@
+"""Exponential moving average of the weights of a network."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """A second network whose weights and norm statistics follow those of the first.
+
+    The decay starts small, `(1 + step) / (10 + step)`, so that the random first weights are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Moves the average towards the model, after the step with this number (from 0 over the whole training)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averaged, current = _tensors(self.model), _tensors(model)
+        floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
+        torch._foreach_lerp_([averaged[i] for i in floats], [current[i] for i in floats], 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        for index in set(range(len(averaged))) - set(floats):  # counters of the norms
+            averaged[index].copy_(current[index])
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]

@@ -1,0 +1,81 @@
+"""What a device is good at: precision and memory format for a network, and clocks that do not make it wait."""
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numerics:
+    """How a network is computed; weights, optimiser and statistics are float32 in any case."""
+
+    precision: Literal["float32", "bfloat16"]
+    """Of convolutions and matrix products."""
+    channels_last: bool
+    """Memory format of images and kernels: (N, H, W, C) instead of (N, C, H, W)."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """The context in which a forward pass runs."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+FLOAT32 = Numerics(precision="float32", channels_last=False)
+
+
+def choose_numerics(device: torch.device) -> Numerics:
+    """The fastest sound way to compute a small network on this device.
+
+    A rule over what the hardware has instead of a stopwatch, so that a trial run again gives the same numbers;
+    `benchmarks/training_speed.py` measures whether the rule is right.
+    """
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device)[0] >= 8  # Ampere and newer multiply bfloat16 at full rate
+    else:
+        fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return Numerics(precision="bfloat16" if fast else "float32", channels_last=True)
+
+
+class Clock:
+    """Seconds spent in named parts of an epoch; on CUDA by events, which the device passes without waiting."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._marks: list[tuple[str, float | torch.cuda.Event]] = []
+
+    def mark(self, part: str) -> None:
+        """Says that what follows belongs to this part."""
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append((part, event))
+        else:
+            self._marks.append((part, time.perf_counter()))
+
+    def seconds(self) -> dict[str, float]:
+        """The seconds of each part up to now; waits for the device."""
+        self.mark("end")
+        if self._cuda:
+            torch.cuda.synchronize()
+        totals: dict[str, float] = {}
+        for (part, start), (_, end) in zip(self._marks, self._marks[1:], strict=False):
+            totals[part] = totals.get(part, 0.0) + _between(start, end)
+        return totals
+
+
+def _between(start: float | torch.cuda.Event, end: float | torch.cuda.Event) -> float:
+    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
+        return start.elapsed_time(end) / 1000
+    assert isinstance(start, float)
+    assert isinstance(end, float)
+    return end - start

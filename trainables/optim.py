@@ -1,0 +1,103 @@
+"""The optimiser and the learning-rate schedule of one configuration."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class SgdConfig:
+    """Stochastic gradient descent with Nesterov momentum."""
+
+    lr: float
+    """The highest learning rate of the schedule."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    """L2 penalty on weights; norms and biases have none."""
+
+    def __post_init__(self) -> None:
+        _check_rates(self.lr, self.weight_decay)
+        if not 0.0 < self.momentum < 1.0:
+            raise ValueError(f"momentum must lie in (0, 1), got {self.momentum}")
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser over this model's weights, fused into one kernel call per group."""
+        groups = weight_groups(model, self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=True, fused=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWConfig:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    lr: float
+    """The highest learning rate of the schedule."""
+    weight_decay: float = 0.05
+    """Decay of weights per step, times the learning rate; norms and biases have none."""
+    beta2: float = 0.999
+
+    def __post_init__(self) -> None:
+        _check_rates(self.lr, self.weight_decay)
+        if not 0.0 < self.beta2 < 1.0:
+            raise ValueError(f"beta2 must lie in (0, 1), got {self.beta2}")
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser over this model's weights, fused into one kernel call per group."""
+        groups = weight_groups(model, self.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, self.beta2), fused=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """The learning rate over the full budget of a trial, as a part of the highest one; stepped per batch."""
+
+    kind: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    """one_cycle: linear down after the warm-up (Smith 2018); cosine: half a cosine down; constant: no decay."""
+    warmup: float = 0.2
+    """Part of the budget in which the rate rises linearly."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("one_cycle", "cosine", "constant"):
+            raise ValueError(f"kind must be one of one_cycle, cosine, constant, got {self.kind!r}")
+        if not 0.0 <= self.warmup < 1.0:
+            raise ValueError(f"warmup must lie in [0, 1), got {self.warmup}")
+
+    def factor(self, step: int, num_steps: int) -> float:
+        """What the highest learning rate is multiplied with in this step.
+
+        Args:
+            step: from 0 to num_steps - 1.
+            num_steps: steps of the full budget.
+
+        Returns:
+            A value in (0, 1]; 1 at the end of the warm-up, and close to 0 in the last step unless constant.
+        """
+        warmup_steps = round(self.warmup * num_steps)
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = (step - warmup_steps) / max(1, num_steps - warmup_steps)
+        match self.kind:
+            case "one_cycle":
+                return 1.0 - done
+            case "cosine":
+                return 0.5 * (1.0 + math.cos(math.pi * done))
+            case "constant":
+                return 1.0
+
+
+def weight_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Parameter groups for an optimiser: matrices and kernels decay, vectors (norms and biases) do not."""
+    decayed = [weight for weight in model.parameters() if weight.ndim > 1]
+    others = [weight for weight in model.parameters() if weight.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _check_rates(lr: float, weight_decay: float) -> None:
+    if not (lr > 0.0 and math.isfinite(lr)):
+        raise ValueError(f"lr must be positive and finite, got {lr}")
+    if not (weight_decay >= 0.0 and math.isfinite(weight_decay)):
+        raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}")
