@@ -1,0 +1,115 @@
+"""Crop, flip, erase and rotate whole batches of uint8 images (B, H, W, C).
+
+On a CPU an image is moved row by row, which runs at the speed of a memory copy; on other devices one gather does it.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PaddingMode = Literal["zero", "reflect"]
+
+
+def crop(images: Tensor, top: Tensor, left: Tensor, *, padding: int, mode: PaddingMode) -> Tensor:
+    """Returns crops of the original size out of the padded images.
+
+    Args:
+        images: uint8 (B, H, W, C).
+        top: int64 (B,), first row of each crop in the padded image: 0 to 2 * padding.
+        left: the same for the columns.
+        padding: pixels added on every side, less than H and W.
+        mode: `zero` adds black, `reflect` the image mirrored at its edge pixels, which are not repeated.
+    """
+    if images.device.type == "cpu":
+        return _crop_by_copy(images, top, left, padding=padding, mode=mode)
+    return _crop_by_gather(images, top, left, padding=padding, mode=mode)
+
+
+def _crop_by_copy(images: Tensor, top: Tensor, left: Tensor, *, padding: int, mode: PaddingMode) -> Tensor:
+    size, height, width, channels = images.shape
+    padded = _pad(images, padding, mode)
+    tall, wide = height + 2 * padding, width + 2 * padding
+    # A row of a crop is contiguous in the padded batch. Every place where one may start is a row of this view.
+    rows = padded.as_strided((size * tall * wide - width + 1, width * channels), (channels, 1))
+    first = (torch.arange(size) * tall + top) * wide + left
+    starts = first[:, None] + torch.arange(height) * wide
+    return rows.index_select(0, starts.view(-1)).view(size, height, width, channels)
+
+
+def _crop_by_gather(images: Tensor, top: Tensor, left: Tensor, *, padding: int, mode: PaddingMode) -> Tensor:
+    size, height, width, _ = images.shape
+    y = top[:, None] + torch.arange(height, device=images.device) - padding  # (B, H)
+    x = left[:, None] + torch.arange(width, device=images.device) - padding  # (B, W)
+    batch = torch.arange(size, device=images.device)[:, None, None]
+    if mode == "reflect":
+        return images[batch, _reflect(y, height)[:, :, None], _reflect(x, width)[:, None, :]]
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    picked = images[batch, y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]]
+    return picked * inside[..., None]
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    return size - 1 - (size - 1 - index.abs()).abs()
+
+
+def _pad(images: Tensor, padding: int, mode: PaddingMode) -> Tensor:
+    size, height, width, channels = images.shape
+    padded = images.new_zeros(size, height + 2 * padding, width + 2 * padding, channels)
+    bottom, right = padding + height, padding + width
+    padded[:, padding:bottom, padding:right] = images
+    if mode == "reflect":
+        for side, end in ((1, bottom), (2, right)):
+            before = padded.narrow(side, padding + 1, padding).flip(side)
+            after = padded.narrow(side, end - 1 - padding, padding).flip(side)
+            padded.narrow(side, 0, padding).copy_(before)
+            padded.narrow(side, end, padding).copy_(after)
+    return padded
+
+
+def flip_first(images: Tensor, count: int) -> None:
+    """Mirrors the first `count` images left to right, in place."""
+    planes = images[:count].permute(0, 3, 1, 2)  # (B, C, H, W) in channels-last memory: torch flips these fastest
+    planes.copy_(planes.flip(3))
+
+
+def erase(images: Tensor, boxes: Tensor, *, colour: tuple[int, ...]) -> None:
+    """Fills one rectangle of each image with a colour, in place.
+
+    Args:
+        images: uint8 (B, H, W, C), contiguous.
+        boxes: int64 (B, 4): first row, last row + 1, first column, last column + 1, all within the image.
+        colour: C values.
+    """
+    if images.device.type != "cpu":
+        _erase_by_mask(images, boxes, colour=colour)
+        return
+    channels, fill = images.shape[3], np.array(colour * images.shape[2], np.uint8)
+    for rows, (y0, y1, x0, x1) in zip(images.flatten(2).numpy(), boxes.tolist(), strict=True):
+        rows[y0:y1, x0 * channels : x1 * channels] = fill[: (x1 - x0) * channels]
+
+
+def _erase_by_mask(images: Tensor, boxes: Tensor, *, colour: tuple[int, ...]) -> None:
+    y0, y1, x0, x1 = boxes[..., None].unbind(1)  # (B, 1) each
+    y, x = (torch.arange(n, device=images.device) for n in images.shape[1:3])
+    inside = ((y >= y0) & (y < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :]  # (B, H, W)
+    for channel, value in enumerate(colour):
+        images[..., channel].masked_fill_(inside, value)
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Returns the images turned counter-clockwise about their centre: bilinear, black outside.
+
+    Args:
+        images: uint8 (B, H, W, C).
+        degrees: float32 (B,).
+    """
+    size, height, width, channels = images.shape
+    cos, sin = torch.cos(torch.deg2rad(degrees)), torch.sin(torch.deg2rad(degrees))
+    zero = torch.zeros_like(cos)
+    rows = [torch.stack(row, 1) for row in ((cos, -sin * height / width, zero), (sin * width / height, cos, zero))]
+    grid = F.affine_grid(torch.stack(rows, 1), [size, channels, height, width], align_corners=False)
+    planes = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
+    return planes.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
