@@ -8,9 +8,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,11 +129,6 @@ def read_run(run_dir: str | Path) -> Run:
         raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None
 
 
-def extend(run: Run, *, trials: int) -> Run:
-    """The same run with another number of trials: the one thing that a resume may change."""
-    return replace(run, trials=trials)
-
-
 def create_study(run_dir: Path, run: Run) -> BaseStorage:
     """Make the empty study of a new run and return its storage."""
     storage = _storage(run_dir, run)
@@ -251,12 +245,3 @@ def _snapshot(path: Path) -> sqlite3.Connection:
             with closing(sqlite3.connect(Path(scratch) / "study.db")) as source:
                 source.backup(memory)
         return memory
-
-
-def differences(asked: Mapping[str, Any], stored: Run) -> list[str]:
-    """One clause for each given option that contradicts the stored run: `seed is 7, not 8`."""
-    return [
-        f"{name} is {getattr(stored, name)!r}, not {value!r}"
-        for name, value in asked.items()
-        if value is not None and getattr(stored, name) != value
-    ]

@@ -2,16 +2,15 @@
 
 import importlib
 import math
-import pkgutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import BaseTrial, FixedTrial
 
+import spaces
 from trainables.training import TrainConfig
 
 Choice = str | int | float | bool | None
@@ -110,22 +109,11 @@ def _names(trial: _StrictTrial) -> str:
     return ", ".join(sorted(trial.distributions))
 
 
-def available() -> tuple[str, ...]:
-    """The names of the spaces that `load` knows: the files of this package that define one."""
-    import spaces
-
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(spaces.__path__) if m.name not in ("space", "parts")))
-
-
 def load(name: str) -> Space:
     """The space in the file `spaces/NAME.py`.
 
     Raises:
         ValueError: there is no such space; the line names the nearest.
     """
-    known = available()
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"unknown space {name!r}; available: {', '.join(known)}{hint}")
+    spaces.check_name(name)
     return importlib.import_module(f"spaces.{name}").SPACE

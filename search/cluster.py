@@ -1,0 +1,159 @@
+"""Ray: started privately on this machine, or attached to a running cluster, with none of its chatter."""
+
+import atexit
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Room for Ray itself in the shared memory of a node, beside the data set."""
+
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers keep the working directory
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study keeps the results
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours stops the search and prints how to resume it
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nothing of Ray's state is ever needed again
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """How many trials run at once, and what each of them gets."""
+
+    slots: int
+    cpus_per_trial: int
+    gpus_per_trial: float
+
+
+def plan_resources(
+    *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None, local: bool = True
+) -> Resources:
+    """Fill in what was not given from what this machine has.
+
+    With a GPU a trial gets a whole one and its share of the CPUs; without, one CPU.
+
+    Args:
+        local: whether trials run on this machine; a cluster may have more than this machine.
+
+    Raises:
+        ValueError: more was asked for than the machine has.
+    """
+    if not local:
+        wanted = Resources(
+            slots=concurrent or 1000, cpus_per_trial=cpus_per_trial or 1, gpus_per_trial=gpus_per_trial or 0.0
+        )
+        return wanted
+    cpus, gpus = os.cpu_count() or 1, count_gpus()
+    gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
+    if gpus_per_trial > gpus:
+        raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
+    by_gpu = int(gpus / gpus_per_trial + 1e-9) if gpus_per_trial else None
+    if cpus_per_trial is None:
+        cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
+    if cpus_per_trial > cpus:
+        raise ValueError(f"--cpus-per-trial must be at most the {cpus} CPUs of this machine, got {cpus_per_trial}")
+    room = min(cpus // cpus_per_trial, by_gpu or cpus)
+    if concurrent is not None and concurrent > room:
+        raise ValueError(
+            f"--concurrent must be at most {room} with {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs for each trial"
+            f" on this machine, got {concurrent}"
+        )
+    return Resources(slots=concurrent or room, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
+
+
+def count_gpus() -> int:
+    """CUDA devices of this machine."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@contextmanager
+def ray_session(resources: Resources, *, address: str | None, shared_bytes: int, debug: bool) -> Iterator[None]:
+    """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
+
+    The private one keeps its files in a 0700 folder of its own and is gone at the end.
+
+    Args:
+        shared_bytes: size of the data set, which every node holds once in shared memory.
+        debug: let Ray talk.
+
+    Raises:
+        ValueError: there is no cluster at the address.
+    """
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.slots)  # workers start together, not one after another
+    warnings.filterwarnings("ignore", module=r"ray\.")
+    if address is None:
+        _protect()
+    import ray
+
+    # Unix socket paths are limited to 107 bytes: a short folder, whatever TMPDIR says
+    scratch = Path(tempfile.mkdtemp(prefix="rw", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
+    quiet = {
+        "configure_logging": debug,
+        "log_to_driver": debug,
+        "logging_level": logging.INFO if debug else logging.ERROR,
+    }
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=resources.slots * resources.cpus_per_trial,
+                object_store_memory=OBJECT_STORE_BYTES + 2 * shared_bytes,
+                include_dashboard=False,
+                _temp_dir=str(scratch),
+                **quiet,
+            )
+        else:
+            _attach(address, **quiet)
+        if not debug:
+            logging.getLogger("ray").setLevel(logging.CRITICAL)
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _protect() -> None:
+    """Nobody else on this machine may submit work to the private Ray: a token that lives as long as this process.
+
+    Ray reads these variables when it is imported.
+    """
+    if "ray" in sys.modules or "RAY_AUTH_MODE" in os.environ:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="rungwise-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "token"
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32))
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+
+
+def _attach(address: str, **quiet: object) -> None:
+    import ray
+
+    root = Path(__file__).resolve().parent.parent
+    code = {"working_dir": str(root), "excludes": ["runs", "data", ".venv", ".git", "results", "benchmarks"]}
+    try:
+        ray.init(address=address, runtime_env=code, **quiet)
+    except ConnectionError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"no Ray cluster answers at {address!r} ({reason}); start one with `ray start --head`"
+        ) from None

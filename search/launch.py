@@ -1,0 +1,243 @@
+"""Puts a search on Ray: the study decides, Ray Tune places the trials on warm workers."""
+
+import logging
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search.cluster import Resources, ray_session
+from search.ledger import Examination, Ledger
+from search.search import Events, Search
+from search.study import Run
+from spaces.space import Space
+from trainables import checkpoint
+from trainables.cost import measure_cost
+from trainables.data import Dataset
+from trainables.training import TrainConfig
+
+
+def launch(
+    run: Run,
+    run_dir: Path,
+    *,
+    storage: BaseStorage,
+    space: Space,
+    dataset: Dataset,
+    events: Events,
+    resources: Resources,
+    deadline: float | None = None,
+    address: str | None = None,
+    max_failures: int = 2,
+    logger: str = "none",
+    debug: bool = False,
+) -> tuple[Search, int | None]:
+    """Run or continue a search until its trials are done, its time is up, or a signal stops it.
+
+    Args:
+        dataset: training and validation rows, shipped to every node once.
+        deadline: `time.monotonic()` at which the time budget ends.
+        max_failures: times a trial is given a new worker after its worker was lost.
+        logger: Ray's logger to feed as well: tensorboard, mlflow or wandb.
+
+    Returns:
+        The search, with its study, and the signal that stopped it, if any.
+    """
+    folder = run_dir / "checkpoints"
+    ledger = Ledger(storage, run)
+    keeper = CheckpointKeeper(folder, ledger, run)
+    search = Search(
+        run, ledger, space, examine=make_examiner(run, dataset), events=events, on_end=keeper.clean, deadline=deadline
+    )
+    if search.finished:
+        search.end()
+        return search, None
+    arrays = dataset.arrays()
+    size = sum(a.nbytes for a in arrays.values() if hasattr(a, "nbytes"))
+    with ray_session(resources, address=address, shared_bytes=size, debug=debug), _signals(search) as received:
+        _tune(search, arrays, folder, resources, max_failures=max_failures, logger=logger, debug=debug)
+    if search.fatal is None and not received:
+        search.end()
+    return search, received[0] if received else None
+
+
+def _tune(
+    search: Search,
+    arrays: dict[str, Any],
+    folder: Path,
+    resources: Resources,
+    *,
+    max_failures: int,
+    logger: str,
+    debug: bool,
+) -> None:
+    from ray import tune
+
+    from search.scheduler import StudyScheduler
+    from search.searcher import StudySearcher
+    from search.worker import Job, TrialWorker
+
+    run = search.run
+    job = Job(
+        space=run.space,
+        arrays=arrays,
+        epochs=run.epochs,
+        metric=run.metric,
+        checkpoints=str(folder.resolve()),
+        threads=resources.cpus_per_trial,
+        cuda=resources.gpus_per_trial > 0,
+    )
+    wanted = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+    trainable = tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
+    with tempfile.TemporaryDirectory(prefix="rungwise-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearcher(search, num_slots=resources.slots),
+                scheduler=StudyScheduler(search),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="legs",
+                storage_path=scratch,
+                verbose=0,
+                stop=_make_stopper(search),
+                callbacks=make_callbacks(logger, run=run, folder=folder.parent),
+                failure_config=tune.FailureConfig(max_failures=max_failures),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        )
+        with _silence(debug):
+            tuner.fit()
+
+
+def _trial_name(trial: Any) -> str:
+    return f"trial-{trial.config['trial']:05d}-{trial.trial_id}"
+
+
+def _make_stopper(search: Search) -> Any:
+    from ray import tune
+
+    class StopWithSearch(tune.Stopper):
+        """Ends the Ray run within one turn of its loop; trials that are cut short stay RUNNING in the study."""
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return search.stopping
+
+    return StopWithSearch()
+
+
+def make_callbacks(logger: str, *, run: Run, folder: Path) -> list[Any]:
+    """Ray's own logger callbacks, by name.
+
+    Raises:
+        ValueError: the package behind the logger is not installed.
+    """
+    try:
+        match logger:
+            case "tensorboard":
+                import tensorboardX  # noqa: F401
+                from ray.tune.logger import TBXLoggerCallback
+
+                return [TBXLoggerCallback()]
+            case "mlflow":
+                from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+                return [MLflowLoggerCallback(tracking_uri=f"file:{folder.resolve()}/mlflow", experiment_name=run.name)]
+            case "wandb":
+                from ray.air.integrations.wandb import WandbLoggerCallback
+
+                return [WandbLoggerCallback(project="rungwise", group=run.name)]
+    except ImportError as error:
+        raise ValueError(f"--logger {logger} needs a package that is missing ({error.name}); pip install it") from None
+    return []
+
+
+def make_examiner(run: Run, dataset: Dataset) -> Callable[[TrainConfig], Examination]:
+    """What `Ledger.sample` asks of a configuration: weights, multiply-adds, and the bounds it exceeds."""
+
+    def examine(config: TrainConfig) -> Examination:
+        cost = measure_cost(config.model, dataset)
+        excess = {}
+        if run.max_weights is not None:
+            excess["weights"] = float(cost.num_weights - run.max_weights)
+        if run.max_macs is not None:
+            excess["macs"] = float(cost.macs - run.max_macs)
+        return Examination(attrs={"weights": cost.num_weights, "macs": cost.macs}, excess=excess)
+
+    return examine
+
+
+class CheckpointKeeper:
+    """Removes the checkpoints of trials that have ended, but for the best finished one's."""
+
+    def __init__(self, folder: Path, ledger: Ledger, run: Run) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._keep_all = run.keep_checkpoints == "all"
+        self._maximize = run.direction == "maximize"
+
+    def clean(self, trial: FrozenTrial) -> None:
+        """Called with each trial that reached a final state."""
+        if self._keep_all:
+            return
+        best = best_trial(self._ledger.trials, maximize=self._maximize)
+        complete = [t for t in self._ledger.trials if t.state == TrialState.COMPLETE]
+        for ended in {t.number for t in (trial, *complete)} - {best.number if best else None}:
+            checkpoint.remove(self._folder / f"trial-{ended:05d}")
+
+
+def best_trial(trials: list[FrozenTrial], *, maximize: bool) -> FrozenTrial | None:
+    """The best trial that was trained to its full budget; the older among equals. None before the first."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    sign = -1 if maximize else 1
+    return min(complete, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
+
+
+@contextmanager
+def _signals(search: Search) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM stop the search and leave it resumable; a second one ends the process at once.
+
+    Entered after ray.init, which installs a SIGTERM handler of its own.
+    """
+    received: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if received:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        received.append(number)
+        search.stop_requested = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _silence(debug: bool) -> Iterator[None]:
+    """Ray reports trials that wrote no result file as errors; ours write to the study."""
+    logging.disable(logging.NOTSET if debug else logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

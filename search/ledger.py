@@ -1,0 +1,180 @@
+"""The study of a running search: every write goes to the database first, every read is served from memory.
+
+A sampled configuration enters the database whole, in one transaction, before anything acts on it. Samplers and pruners
+work on a mirror in memory, so that their cost does not grow with the latency of the database.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from search.sampling import make_pruner, make_sampler, make_view
+from search.study import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What is known of a configuration before it is trained."""
+
+    attrs: dict[str, Any] = field(default_factory=dict)
+    """User attributes of the trial: number of weights, multiply-adds."""
+    excess: dict[str, float] = field(default_factory=dict)
+    """By how much each bound is exceeded; a value above zero makes the configuration infeasible."""
+
+    @property
+    def infeasible(self) -> str | None:
+        """Which bounds are exceeded, in words; None for a configuration that may be trained."""
+        broken = [f"{name} exceeds its bound by {excess:,.0f}" for name, excess in self.excess.items() if excess > 0]
+        return "; ".join(broken) or None
+
+
+class Ledger:
+    """All trials of one study, durable."""
+
+    def __init__(self, storage: BaseStorage, run: Run) -> None:
+        self._storage = storage
+        self._run = run
+        self._study_id = storage.get_study_id_from_name(run.name)
+        self._mirror = _Mirror(storage, self._study_id)
+        self._view = make_view(run)
+        self._study = optuna.create_study(storage=self._mirror, direction=run.direction, pruner=make_pruner(run))
+        self._ids: list[int] = []
+        for name, value in storage.get_study_system_attrs(self._study_id).items():
+            self._mirror.remember_study_attr(name, value)
+        for stored in storage.get_all_trials(self._study_id):
+            self._ids.append(stored._trial_id)
+            self._mirror.create_new_trial(self._study._study_id, stored)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial as the database has it, in the order of their numbers; not to be changed."""
+        return self._mirror.stored_trials(self._study._study_id)
+
+    def sample(
+        self,
+        suggest: Callable[[Trial], Any],
+        examine: Callable[[Any], Examination],
+        *,
+        live: Collection[int],
+    ) -> int | None:
+        """Draw the next configuration and store it as a running trial.
+
+        Returns:
+            The trial's number, or None when the draw is infeasible: it is stored PRUNED with its constraint, so that
+            the sampler learns from it, and is never trained.
+
+        Raises:
+            ValueError: `suggest` failed or gave a configuration that cannot be built; the line has the parameters.
+        """
+        number = len(self._ids)
+        seed = derive_seed(self._run.seed, number)
+        self._mirror.visible = self._view(self.trials, live)
+        self._study.sampler = make_sampler(self._run.sampler, seed=seed)
+        trial = self._study.ask()
+        try:
+            examination = examine(suggest(trial))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(
+                f"space {self._run.space!r} fails on trial {number} with {trial.params}: {reason}"
+            ) from error
+        finally:
+            self._mirror.visible = None
+        for name, excess in examination.excess.items():
+            trial.set_constraint(name, excess)
+        for name, value in {"seed": seed, **examination.attrs}.items():
+            trial.set_user_attr(name, value)
+        if examination.infeasible:
+            trial.set_user_attr("infeasible", examination.infeasible)
+            self._mirror.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
+        self._store(self._mirror.get_trial(trial._trial_id))
+        return None if examination.infeasible else number
+
+    def add(self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **attrs: Any) -> int:
+        """Store a planned configuration as a running trial and return its number."""
+        number = len(self._ids)
+        attrs.setdefault("seed", derive_seed(self._run.seed, number))
+        trial = create_trial(
+            state=TrialState.RUNNING, params=dict(params), distributions=dict(distributions), user_attrs=attrs
+        )
+        trial_id = self._mirror.create_new_trial(self._study._study_id, trial)
+        self._store(self._mirror.get_trial(trial_id))
+        return number
+
+    def _store(self, trial: FrozenTrial) -> None:
+        self._ids.append(self._storage.create_new_trial(self._study_id, template_trial=trial))
+
+    def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> None:
+        """Store one finished epoch; a second report of the same epoch changes nothing.
+
+        The record goes first: a crash in between leaves an epoch without its value, and that epoch is reported again.
+        """
+        trial = self.trials[number]
+        if epoch in trial.intermediate_values:
+            return
+        history = [*trial.user_attrs.get("history", [])[: epoch - 1], record]
+        self.annotate(number, history=history)
+        self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
+        self._mirror.set_trial_intermediate_value(number, epoch, value)
+
+    def annotate(self, number: int, **attrs: Any) -> None:
+        """Store attributes of a trial."""
+        for name, value in attrs.items():
+            self._storage.set_trial_user_attr(self._ids[number], name, value)
+            self._mirror.set_trial_user_attr(number, name, value)
+
+    def should_prune(self, number: int) -> bool:
+        """What the run's pruner says of this trial now."""
+        return self._study.pruner.prune(self._study, self.trials[number])
+
+    def finish(self, number: int, state: TrialState, **attrs: Any) -> None:
+        """Give a trial its final state; COMPLETE and PRUNED take the last value as theirs."""
+        self.annotate(number, **attrs)
+        values = self.trials[number].intermediate_values
+        final = [values[max(values)]] if values and state != TrialState.FAIL else None
+        self._storage.set_trial_state_values(self._ids[number], state, final)
+        self._mirror.set_trial_state_values(number, state, final)
+
+
+class _Mirror(InMemoryStorage):
+    """The study in memory. While `visible` is set, samplers see those trials in place of the stored ones."""
+
+    def __init__(self, durable: BaseStorage, study_id: int) -> None:
+        super().__init__()
+        self._durable = durable
+        self._durable_study_id = study_id
+        self.visible: list[FrozenTrial] | None = None
+
+    def stored_trials(self, study_id: int) -> list[FrozenTrial]:
+        return super().get_all_trials(study_id, deepcopy=False)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if self.visible is None:
+            return super().get_all_trials(study_id, deepcopy, states)
+        trials = [*self.visible, *self.stored_trials(study_id)[len(self.visible) :]]
+        return [t for t in trials if states is None or t.state in states]
+
+    def remember_study_attr(self, key: str, value: Any) -> None:
+        super().set_study_system_attr(self._studies_only(), key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Some samplers keep a position in the study (QMC): it must survive as the trials do."""
+        self._durable.set_study_system_attr(self._durable_study_id, key, value)
+        super().set_study_system_attr(study_id, key, value)
+
+    def _studies_only(self) -> int:
+        return self.get_all_studies()[0]._study_id
+
+
+def derive_seed(seed: int, number: int) -> int:
+    """The seed of one trial: 32 bits that depend on the run's seed and the trial's number alone."""
+    digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "little")

@@ -1,0 +1,130 @@
+"""The options of `search.run`: one definition of flag, type, default, help and rule."""
+
+import re
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import spaces
+from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
+
+MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+FIXED = ("space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url")
+"""Options that a resumed run keeps; stating another value is an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Search a space of networks. All is stored under RUNS_DIR/NAME and can be resumed after any interruption."""
+
+    space: str = "digits_arch"
+    """What to search: the name of a file in spaces/."""
+    name: OptionalStr = None
+    """Name of the run: letters, digits, '.', '_' and '-'. Default: the space and the time."""
+    trials: int = 40
+    """Configurations to try; with --resume all in all, so that a larger number extends a finished run."""
+    time_budget: OptionalFloat = None
+    """Minutes after which no epoch is begun; what is unfinished can be resumed. Default: no limit."""
+    max_epochs: OptionalInt = None
+    """Full budget of one trial, in epochs. Default: the space's own."""
+    min_epochs: int = 1
+    """First rung: epochs that every trial gets before it is compared."""
+    reduction_factor: int = 3
+    """One in this many trials goes on from each rung; each rung is this many times the one before."""
+    pruner: Literal["asha", "asha-stop", "hyperband", "median", "none"] = "asha"
+    """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop them
+    for good; none trains all to the end."""
+    sampler: Literal["tpe", "random", "gp", "cmaes", "qmc"] = "tpe"
+    """How Optuna chooses configurations."""
+    seed: int = 0
+    """Drives sampler, split, initialisation and batches."""
+    data_dir: Path = Path("data")
+    """Folder of the data sets; what is missing is downloaded there once and verified."""
+    runs_dir: Path = Path("runs")
+    """Folder of all runs."""
+    train_size: OptionalInt = None
+    """Rows to use, training and validation together, a stratified subset. Default: all."""
+    max_weights: OptionalStr = None
+    """Bound on a network's weights, such as 2M; draws above are never trained and not counted."""
+    max_macs: OptionalStr = None
+    """Bound on multiply-adds per image, such as 60M; draws above are never trained and not counted."""
+    resume: Flag = False
+    """Continue the run NAME: unfinished trials go on from their last epoch."""
+    force: Flag = False
+    """Take over a run whose lock was left behind by another host."""
+    study_url: OptionalStr = None
+    """Optuna database URL for the study instead of study.db, such as postgresql+psycopg://..."""
+    address: OptionalStr = None
+    """Ray cluster to run on: auto, or HOST:PORT. Default: a private Ray on this machine."""
+    concurrent: OptionalInt = None
+    """Trials that run at once. Default: as many as fit."""
+    cpus_per_trial: OptionalInt = None
+    """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run."""
+    gpus_per_trial: OptionalFloat = None
+    """GPUs for each trial; 0.25 packs four on one. Default: 1 where there is a GPU, else 0."""
+    max_failures: int = 2
+    """Times a trial is given a new worker after its worker was lost; errors in code are not retried."""
+    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Feed this logger as well."""
+    dry_run: Flag = False
+    """Show what would be searched: rungs, and sampled configurations with their sizes; train nothing."""
+    debug: Flag = False
+    """Show tracebacks and Ray's own messages."""
+
+    def check(self) -> None:
+        """Raise ValueError at the first option that no search could run with; needs neither torch nor Ray."""
+        _check_range("--trials", self.trials, 1, MAX_TRIALS)
+        _check_range("--min-epochs", self.min_epochs, 1, MAX_EPOCHS)
+        _check_range("--max-epochs", self.max_epochs, 1, MAX_EPOCHS)
+        _check_range("--reduction-factor", self.reduction_factor, 2, 100)
+        _check_range("--seed", self.seed, 0, MAX_SEED)
+        _check_range("--train-size", self.train_size, 2, 10**9)
+        parse_count("--max-weights", self.max_weights)
+        parse_count("--max-macs", self.max_macs)
+        _check_range("--concurrent", self.concurrent, 1, 10_000)
+        _check_range("--cpus-per-trial", self.cpus_per_trial, 1, 1024)
+        _check_range("--max-failures", self.max_failures, 0, 1000)
+        if self.time_budget is not None and not 0 < self.time_budget < 10**7:
+            raise ValueError(f"--time-budget must be a positive number of minutes, got {self.time_budget}")
+        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
+            raise ValueError(
+                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial}: a trial runs on one GPU or a part"
+            )
+        if self.max_epochs is not None and self.min_epochs > self.max_epochs:
+            raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
+            raise ValueError(f"--name must be {rule}, got {self.name[:80]!r}")
+        if self.resume and self.name is None:
+            raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
+        spaces.check_name(self.space)
+
+
+def _check_range(option: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
+
+
+def parse_count(option: str, text: str | None) -> int | None:
+    """The number that `2M`, `300k` or `1500000` stands for."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([kMG]?)", text)
+    count = round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
+    if count < 1:
+        raise ValueError(f"{option} must be a positive number such as 300k, 2M or 1500000, got {text[:80]!r}")
+    return count
+
+
+def resume_command(options: Options, name: str) -> str:
+    """The command that continues this run, to be pasted."""
+    words = ["python", "-m", "search.run", "--resume", "--name", name]
+    defaults = {f.name: f.default for f in fields(Options)}
+    for flag in ("runs_dir", "data_dir", "concurrent", "cpus_per_trial", "gpus_per_trial", "address", "max_failures"):
+        value: Any = getattr(options, flag)
+        if value != defaults[flag]:
+            words += [f"--{flag.replace('_', '-')}", str(value)]
+    return shlex.join(words)

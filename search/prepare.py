@@ -1,0 +1,168 @@
+"""From options to a run: a new folder with run.json and an empty study, or an old one opened again."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import distribution_to_json
+from optuna.storages import BaseStorage
+
+from search.cluster import Resources, count_gpus
+from search.study import Planned, Run, check_database, create_study, read_run, write_run
+from spaces.space import Space
+from trainables import data
+from trainables.data import Dataset
+
+FINGERPRINT_DRAWS = 64
+VALIDATION_FRACTION = 0.1
+_PACKAGES = ("rungwise", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn")
+
+
+def fingerprint(space: Space) -> str:
+    """A hash of the parameters and ranges that a space asks for; a comment or a new name in its file changes nothing.
+
+    Raises:
+        ValueError: the space's `suggest` fails, or its baseline does not fit.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    asked: set[str] = set()
+    for _ in range(FINGERPRINT_DRAWS):
+        trial = study.ask()
+        space.suggest(trial)
+        asked |= {f"{name} {distribution_to_json(d)}" for name, d in trial.distributions.items()}
+    space.decode(space.baseline)
+    asked |= {space.dataset, space.metric, space.direction}
+    return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:16]
+
+
+def load_data(space: Space, *, data_dir: str, seed: int, train_size: int | None, validation_fraction: float) -> Dataset:
+    """Training and validation rows of the space's data set."""
+    return data.load(space.dataset, data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction)
+
+
+def describe_machine(resources: Resources) -> dict[str, Any]:
+    """Host, processors and memory, for the record; nothing of the environment."""
+    cpu_model = platform.processor() or "unknown"
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu_model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return {
+        "host": platform.node(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_model": cpu_model,
+        "cpus": os.cpu_count(),
+        "gpus": count_gpus(),
+        "threads_per_trial": resources.cpus_per_trial,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that an outcome depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the source tree, with `-dirty` when it was changed since; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def provenance(resources: Resources) -> dict[str, Any]:
+    """The fields of a `Run` that say where, when and by what it was made."""
+    return {
+        "slots": resources.slots,
+        "cpus_per_trial": resources.cpus_per_trial,
+        "gpus_per_trial": resources.gpus_per_trial,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": versions(),
+        "machine": describe_machine(resources),
+    }
+
+
+def check_free(run_dir: Path) -> None:
+    """Raise ValueError if there is something by the name of the new run already."""
+    if run_dir.exists() or run_dir.is_symlink():
+        name = run_dir.name
+        raise ValueError(f"run {name!r} exists already; add --resume to continue it, or give another --name")
+
+
+def new_run(run_dir: Path, run: Run) -> BaseStorage:
+    """Make the folder of a new run.
+
+    Raises:
+        ValueError: there is something by that name already; nothing of it is changed.
+        OSError: the folder cannot be written.
+    """
+    check_free(run_dir)
+    run_dir.mkdir(parents=True)
+    storage = create_study(run_dir, run)
+    write_run(run_dir, run)
+    return storage
+
+
+def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:
+    """Read a run that is to be continued, perhaps with more trials.
+
+    Args:
+        given: options that the user stated and that may not differ from those of the run.
+        trials: trials asked for now, all in all; None keeps the number.
+
+    Raises:
+        ValueError: no such run, a damaged study, or a stated option that contradicts it.
+    """
+    if not run_dir.is_dir():
+        near = sorted(p.parent.name for p in run_dir.parent.glob("*/run.json"))[-5:]
+        hint = f"; runs there: {', '.join(near)}" if near else ""
+        raise ValueError(f"there is no run {run_dir.name!r} in {str(run_dir.parent)!r} to resume{hint}")
+    run = read_run(run_dir)
+    changed = [
+        f"{name} is {getattr(run, name)!r}, not {value!r}"
+        for name, value in given.items()
+        if getattr(run, name) != value
+    ]
+    if changed:
+        raise ValueError(
+            f"run {run.name!r} cannot change what it searches ({'; '.join(changed)});"
+            " leave these options out, or start under another --name"
+        )
+    if trials is not None and trials < run.trials:
+        raise ValueError(f"--trials must be at least {run.trials}, the number already asked for, got {trials}")
+    if run.study_url is None:
+        check_database(run_dir / "study.db")
+    return run
+
+
+def check_same(run: Run, *, space: Space, dataset: Dataset) -> None:
+    """Raise ValueError if the space or the data are no longer those of the run."""
+    if (now := fingerprint(space)) != run.fingerprint:
+        raise ValueError(
+            f"space {run.space!r} has changed since run {run.name!r} began (fingerprint {now}, not {run.fingerprint});"
+            " restore its file, or start under another --name"
+        )
+    if dataset.checksum != run.dataset_checksum:
+        raise ValueError(
+            f"data set {dataset.name!r} has changed since run {run.name!r} began (sha256 {dataset.checksum[:12]}, not"
+            f" {run.dataset_checksum[:12]}); give the --data-dir of then, or start under another --name"
+        )
+
+
+def baseline_plan(space: Space) -> tuple[Planned, ...]:
+    """Trial 0 of every search: what a good practitioner would write first."""
+    return (Planned(params=dict(space.baseline), tag="baseline"),)

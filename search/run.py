@@ -1,0 +1,52 @@
+"""Searches a space: Ray Tune runs the trials, Optuna samples them, early stopping spends the epochs where they pay.
+
+python -m search.run                                              # digits, no download, minutes on two cores
+python -m search.run --space cifar_arch --data-dir data --trials 100
+python -m search.run --resume --name NAME [--trials 200]
+"""
+
+import signal
+import sys
+import time
+
+from search.cli import parse, report_error
+from search.options import Options
+
+DONE = 0
+SIGNALLED = 128
+"""Added to the number of the signal, as shells do."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command.
+
+    Returns:
+        0 done; 2 bad input; 3 finished, some trials failed; 4 nothing usable; 128 + n stopped by signal n, resumable.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        options = parse(Options, argv, prog="python -m search.run")
+        options.check()
+        return _search(options, given={a[2:].split("=")[0].replace("-", "_") for a in argv if a.startswith("--")})
+    except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
+        return report_error(error)
+    except KeyboardInterrupt:
+        print("stopped before the search began; nothing is lost", file=sys.stderr)
+        return SIGNALLED + signal.SIGINT
+
+
+def _search(options: Options, *, given: set[str]) -> int:
+    from search.session import Session
+
+    deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget
+    session = Session.open(options, given=given)
+    if options.dry_run:
+        session.preview()
+        return DONE
+    return session.run_search(deadline=deadline)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Optuna's samplers and pruners by name, and what a sampler gets to see of a search that pauses its trials."""
+
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.halving import is_paused, pooled_scores
+
+if TYPE_CHECKING:
+    from search.study import Run
+
+NUM_STARTUP_TRIALS = 10
+View = Callable[[Sequence[FrozenTrial], Collection[int]], list[FrozenTrial]]
+
+
+def make_sampler(name: str, *, seed: int) -> BaseSampler:
+    """A fresh sampler. One is made for every trial, seeded by the trial, so that a suggestion depends on the study
+    and the seed alone and a resumed search suggests what the undisturbed one would have."""
+    match name:
+        case "tpe":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of group, for conditions
+                return optuna.samplers.TPESampler(
+                    multivariate=True, group=True, constant_liar=True, n_startup_trials=NUM_STARTUP_TRIALS, seed=seed
+                )
+        case "gp":
+            return optuna.samplers.GPSampler(n_startup_trials=NUM_STARTUP_TRIALS, seed=seed)
+        case "cmaes":
+            return optuna.samplers.CmaEsSampler(n_startup_trials=NUM_STARTUP_TRIALS, seed=seed)
+        case "qmc":
+            return optuna.samplers.QMCSampler(scramble=True, seed=seed)
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+    raise ValueError(f"unknown sampler {name!r}; available: tpe, random, gp, cmaes, qmc")
+
+
+def make_pruner(run: "Run") -> BasePruner:
+    """The early-stopping rule; promotion ("asha") pauses instead, so nothing is pruned while it runs."""
+    match run.pruner:
+        case "asha-stop":
+            return optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=run.min_epochs, reduction_factor=run.reduction_factor
+            )
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(
+                min_resource=run.min_epochs, max_resource=run.epochs, reduction_factor=run.reduction_factor
+            )
+        case "median":
+            return optuna.pruners.MedianPruner(n_warmup_steps=run.min_epochs)
+        case "asha" | "none":
+            return optuna.pruners.NopPruner()
+    raise ValueError(f"unknown pruner {run.pruner!r}; available: asha, asha-stop, hyperband, median, none")
+
+
+def make_view(run: "Run") -> View:
+    """What the sampler sees of the study.
+
+    A paused trial is no running one: it has told what it is worth so far. Under promotion TPE sees every trial that
+    reached a rung as finished, with its pooled rank as the value, so that values of different epochs never meet; the
+    other samplers see paused trials as pruned.
+    """
+    maximize = run.direction == "maximize"
+
+    def ranked(trials: Sequence[FrozenTrial], live: Collection[int]) -> list[FrozenTrial]:
+        scores = pooled_scores(trials, rungs=run.rungs, maximize=maximize)
+        return [
+            _as_finished(t, value=scores[t.number] if maximize else -scores[t.number])
+            if t.number in scores and t.number not in live
+            else t
+            for t in trials
+        ]
+
+    def paused_as_pruned(trials: Sequence[FrozenTrial], live: Collection[int]) -> list[FrozenTrial]:
+        return [_as_pruned(t) if is_paused(t, rungs=run.rungs, live=live) else t for t in trials]
+
+    if run.pruner != "asha":
+        return lambda trials, _: list(trials)
+    return ranked if run.sampler == "tpe" else paused_as_pruned
+
+
+def _as_finished(trial: FrozenTrial, *, value: float) -> FrozenTrial:
+    return _copy(trial, state=TrialState.COMPLETE, value=value)
+
+
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    return _copy(trial, state=TrialState.PRUNED, value=trial.intermediate_values[max(trial.intermediate_values)])
+
+
+def _copy(trial: FrozenTrial, *, state: TrialState, value: float) -> FrozenTrial:
+    copy = create_trial(
+        state=state,
+        value=value,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,
+        intermediate_values=trial.intermediate_values,
+    )
+    copy.number = trial.number
+    copy._trial_id = trial._trial_id
+    return copy

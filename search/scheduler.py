@@ -1,0 +1,26 @@
+"""Ray Tune's scheduler as a view on the study: a result is a report, and the study says whether to go on."""
+
+import json
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from search.search import EpochResult, Search
+
+
+class StudyScheduler(FIFOScheduler):
+    """Continues or stops a leg as the search decides."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__()
+        self._search = search
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """STOP ends the leg: the trial is over, or pauses at a rung and keeps its checkpoint."""
+        try:
+            goes_on = self._search.on_result(trial.trial_id, EpochResult(**json.loads(result["said"])))
+        except Exception as error:
+            self._search.fatal = error
+            goes_on = False
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP

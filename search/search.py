@@ -1,0 +1,258 @@
+"""The search itself: what a free slot does next, and what follows from a finished epoch.
+
+Both questions are answered from the study alone. Ray is told the answers through the thin views in `searcher.py` and
+`scheduler.py`. A Ray trial is only one *leg* of a study trial: a trial may pause at a rung, or lose its worker, and be
+continued later by another leg from its own checkpoint.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.halving import epochs_reached, is_paused, next_promotion
+from search.ledger import Examination, Ledger
+from search.study import Run
+from spaces.space import Space
+
+MAX_INFEASIBLE_DRAWS = 1000
+MAX_ALIKE_FAILURES = 5
+
+
+class Events(Protocol):
+    """Who wants to know how the search goes on: the console."""
+
+    def started(self, trial: FrozenTrial) -> None: ...
+    def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None: ...
+    def paused(self, trial: FrozenTrial) -> None: ...
+    def ended(self, trial: FrozenTrial) -> None: ...
+    def notice(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leg:
+    """One stay of a trial on a worker."""
+
+    trial: int
+    params: dict[str, Any]
+    seed: int
+    reported: int
+    """Epochs whose values are in the study when the leg begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What a worker says after one step: an epoch's record, or why there is none."""
+
+    record: dict[str, Any] | None = None
+    failure: str | None = None
+    failure_kind: str | None = None
+    notices: tuple[str, ...] = ()
+
+
+class Search:
+    """Decides. Holds nothing that the study does not hold, but for which trials have a worker now."""
+
+    def __init__(
+        self,
+        run: Run,
+        ledger: Ledger,
+        space: Space,
+        *,
+        examine: Callable[[Any], Examination],
+        events: Events,
+        on_end: Callable[[FrozenTrial], None] = lambda trial: None,
+        deadline: float | None = None,
+    ) -> None:
+        """
+        Args:
+            examine: weights, multiply-adds and exceeded bounds of a configuration, before it is trained.
+            on_end: called with each trial that reached a final state (to clear its checkpoints).
+            deadline: `time.monotonic()` after which no epoch is begun.
+        """
+        self.run = run
+        self.ledger = ledger
+        self.stop_requested = False
+        self.fatal: Exception | None = None
+        self._space = space
+        self._examine = examine
+        self._events = events
+        self._on_end = on_end
+        self._deadline = deadline
+        self._maximize = run.direction == "maximize"
+        self._live: dict[str, int] = {}
+        self._alike: Counter[str] = Counter()
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """Ray pickles its own state for a restore that is never made: of a search it gets nothing."""
+        return object, ()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The trials that count as asked for: all but the infeasible draws."""
+        return [t for t in self.ledger.trials if "infeasible" not in t.user_attrs]
+
+    @property
+    def live(self) -> set[int]:
+        """Numbers of the trials that have a worker now."""
+        return set(self._live.values())
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time budget is used up."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further epoch is to be begun."""
+        return self.stop_requested or self.fatal is not None or self.out_of_time
+
+    # Which trial gets the next free slot?
+
+    def next_leg(self, leg_id: str) -> Leg | None:
+        """Give the free slot work: an interrupted trial, else a promotion, else a new configuration."""
+        number = self._next_trial()
+        if number is None:
+            return None
+        self._live[leg_id] = number
+        trial = self.ledger.trials[number]
+        self._events.started(trial)
+        return Leg(
+            trial=number, params=trial.params, seed=trial.user_attrs["seed"], reported=len(trial.intermediate_values)
+        )
+
+    def _next_trial(self) -> int | None:
+        if self.stopping:
+            return None
+        interrupted = [t for t in self.trials if self._is_interrupted(t)]
+        if interrupted:
+            return interrupted[0].number
+        promoted = self._promotion(self.live)
+        return self._new_trial() if promoted is None else promoted
+
+    def _is_interrupted(self, trial: FrozenTrial) -> bool:
+        """Whether the trial lost its worker between rungs, with this process or with an earlier one."""
+        if trial.state != TrialState.RUNNING or trial.number in self.live:
+            return False
+        return self.run.pruner != "asha" or not is_paused(trial, rungs=self.run.rungs, live=())
+
+    def _promotion(self, live: set[int]) -> int | None:
+        if self.run.pruner != "asha":
+            return None
+        return next_promotion(
+            self.ledger.trials,
+            rungs=self.run.rungs,
+            reduction_factor=self.run.reduction_factor,
+            maximize=self._maximize,
+            live=live,
+            last_call=not live and len(self.trials) >= self.run.trials,
+        )
+
+    def _new_trial(self) -> int | None:
+        count = len(self.trials)
+        if count >= self.run.trials:
+            return None
+        if count < len(self.run.plan):
+            return self._planned_trial(count)
+        for _ in range(MAX_INFEASIBLE_DRAWS):
+            number = self.ledger.sample(self._space.suggest, self._examine, live=self.live)
+            if number is not None:
+                return number
+        raise ValueError(
+            f"{MAX_INFEASIBLE_DRAWS} draws in a row exceed --max-weights or --max-macs; raise the bounds, or narrow the"
+            " space"
+        )
+
+    def _planned_trial(self, index: int) -> int:
+        planned = self.run.plan[index]
+        attrs: dict[str, Any] = dict(self._examine(self._space.decode(planned.params)).attrs)
+        if planned.seed is not None:
+            attrs["seed"] = planned.seed
+        if planned.tag:
+            attrs["tag"] = planned.tag
+        return self.ledger.add(planned.params, self._space.distributions(planned.params), **attrs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to start, now or after the live legs have ended."""
+        if self.stopping:
+            return True
+        return not self._live and len(self.trials) >= self.run.trials and self._next_trial() is None
+
+    # What follows from a finished epoch?
+
+    def on_result(self, leg_id: str, result: EpochResult) -> bool:
+        """Store what the worker says; return whether it goes on with the same trial."""
+        number = self._live[leg_id]
+        for notice in result.notices:
+            self._events.notice(notice)
+        if result.record is None:
+            self._fail(number, result.failure or "the worker gave no result", kind=result.failure_kind or "error")
+            return False
+        return self._on_epoch(number, result.record)
+
+    def _on_epoch(self, number: int, record: dict[str, Any]) -> bool:
+        epoch, value = int(record["epoch"]), record.get(self.run.metric)
+        if not isinstance(value, int | float) or math.isnan(value):
+            self._fail(number, f"metric {self.run.metric!r} must be a number, got {value!r}", kind="error")
+            return False
+        known = epochs_reached(self.ledger.trials[number]) >= epoch
+        self.ledger.report(number, epoch=epoch, value=float(value), record=record)
+        self._events.epoch(self.ledger.trials[number], record)
+        if epoch >= self.run.epochs:
+            self._finish(number, TrialState.COMPLETE)
+            return False
+        if known:  # said again after a lost worker: decided long ago
+            return True
+        return self._goes_on(number, epoch)
+
+    def _goes_on(self, number: int, epoch: int) -> bool:
+        if self.stopping:
+            return False
+        if self.run.pruner == "asha":
+            return epoch not in self.run.rungs or self._promotion(self.live - {number}) == number
+        if self.run.pruner != "none" and self.ledger.should_prune(number):
+            self._finish(number, TrialState.PRUNED)
+            return False
+        return True
+
+    def end_leg(self, leg_id: str, *, lost: bool) -> None:
+        """The worker is free. A lost one has been retried as often as allowed, so its trial has failed."""
+        number = self._live.pop(leg_id)
+        trial = self.ledger.trials[number]
+        if trial.state != TrialState.RUNNING:
+            return
+        if lost:
+            self._fail(number, "its worker was lost too often (killed, out of memory or a crash)", kind="lost worker")
+        else:
+            self._events.paused(trial)
+
+    def end(self) -> None:
+        """Close a search that has run its course: the trials that still wait for a promotion are told PRUNED."""
+        if self.stopping:
+            return
+        for trial in self.trials:
+            if trial.state == TrialState.RUNNING:
+                self._finish(trial.number, TrialState.PRUNED)
+
+    def _fail(self, number: int, cause: str, *, kind: str) -> None:
+        cause = cause.strip().splitlines()[0][:500] if cause.strip() else "no message"
+        self._finish(number, TrialState.FAIL, failure=cause, failure_kind=kind)
+        self._alike[cause] += 1
+        healthy = any(t.intermediate_values for t in self.trials)
+        if self._alike[cause] >= MAX_ALIKE_FAILURES and not healthy:
+            self.fatal = HopelessSearchError(f"the first {MAX_ALIKE_FAILURES} trials all failed alike: {cause}")
+
+    def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
+        self.ledger.finish(number, state, **attrs)
+        trial = self.ledger.trials[number]
+        self._on_end(trial)
+        self._events.ended(trial)
+
+
+class HopelessSearchError(RuntimeError):
+    """Every trial fails for the same reason: going on would only burn the budget."""

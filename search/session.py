@@ -1,0 +1,220 @@
+"""One use of the search command: open or make the run, search, say what came of it."""
+
+import signal
+import sys
+import time
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.markup import escape
+
+import spaces.space
+from search import prepare
+from search.cluster import Resources, plan_resources
+from search.console import SearchConsole, printable, summarise
+from search.launch import best_trial, launch
+from search.ledger import Ledger
+from search.lock import RunLock
+from search.options import FIXED, Options, parse_count, resume_command
+from search.preview import show_preview
+from search.search import HopelessSearchError, Search
+from search.study import Run, write_run
+from spaces.space import Space
+from trainables.data import Dataset
+
+DONE, SOME_FAILED, NOTHING_USABLE, SIGNALLED = 0, 3, 4, 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A run together with all that is needed to work on it."""
+
+    options: Options
+    run: Run
+    run_dir: Path
+    space: Space
+    dataset: Dataset
+    resources: Resources
+    new: bool
+
+    @classmethod
+    def open(cls, options: Options, *, given: Collection[str]) -> "Session":
+        """Check everything that can be checked before Ray starts; writes nothing yet.
+
+        Raises:
+            ValueError, OSError: what is wrong, in one line.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        resources = plan_resources(
+            concurrent=options.concurrent,
+            cpus_per_trial=options.cpus_per_trial,
+            gpus_per_trial=options.gpus_per_trial,
+            local=options.address is None,
+        )
+        if options.resume:
+            return _open_old(options, resources, given=given)
+        return _open_new(options, resources)
+
+    def preview(self) -> None:
+        """Show what would be searched."""
+        show_preview(self.run, self.space, self.dataset, console=Console(highlight=False))
+
+    def run_search(self, *, deadline: float | None) -> int:
+        """Search; returns the exit code."""
+        console = Console(highlight=False)
+        with ExitStack() as stack:
+            storage = self._begin(stack)
+            follower = SearchConsole(self.run, console=console)
+            stack.enter_context(follower.following(Ledger(storage, self.run).trials))
+            search, received = launch(
+                self.run,
+                self.run_dir,
+                storage=storage,
+                space=self.space,
+                dataset=self.dataset,
+                events=follower,
+                resources=self.resources,
+                deadline=deadline,
+                address=self.options.address,
+                max_failures=self.options.max_failures,
+                logger=self.options.logger,
+                debug=self.options.debug,
+            )
+        return _close(self, search, received, console=console)
+
+    def _begin(self, stack: ExitStack) -> BaseStorage:
+        console = Console(highlight=False)
+        if self.new:
+            storage = prepare.new_run(self.run_dir, self.run)
+            stack.enter_context(RunLock(self.run_dir, force=self.options.force))
+        else:
+            stack.enter_context(RunLock(self.run_dir, force=self.options.force))
+            storage = prepare.resume_study(self.run_dir, self.run)
+            write_run(self.run_dir, self.run)
+        run, slots = self.run, self.resources.slots
+        console.print(
+            f"{'searching' if self.new else 'resuming'} {run.space} ({run.dataset}): {run.trials} trials of up to"
+            f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
+            f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
+            soft_wrap=True,
+        )
+        console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
+        return storage
+
+
+def _open_new(options: Options, resources: Resources) -> Session:
+    space = spaces.space.load(options.space)
+    name = options.name or f"{options.space}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run_dir = options.runs_dir / name
+    prepare.check_free(run_dir)
+    epochs = options.max_epochs or space.epochs
+    if options.min_epochs > epochs:
+        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {options.min_epochs}")
+    dataset = prepare.load_data(
+        space,
+        data_dir=str(options.data_dir),
+        seed=options.seed,
+        train_size=options.train_size,
+        validation_fraction=prepare.VALIDATION_FRACTION,
+    )
+    run = Run(
+        name=name,
+        space=options.space,
+        fingerprint=prepare.fingerprint(space),
+        dataset=space.dataset,
+        dataset_checksum=dataset.checksum,
+        data_dir=str(options.data_dir),
+        train_size=options.train_size,
+        validation_fraction=prepare.VALIDATION_FRACTION,
+        seed=options.seed,
+        epochs=epochs,
+        min_epochs=options.min_epochs,
+        reduction_factor=options.reduction_factor,
+        pruner=options.pruner,
+        sampler=options.sampler,
+        metric=space.metric,
+        direction=space.direction,
+        trials=options.trials,
+        baseline=dict(space.baseline),
+        plan=prepare.baseline_plan(space),
+        max_weights=parse_count("--max-weights", options.max_weights),
+        max_macs=parse_count("--max-macs", options.max_macs),
+        study_url=options.study_url,
+        command=" ".join(["python -m search.run", *sys.argv[1:]]),
+        **prepare.provenance(resources),
+    )
+    return Session(
+        options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
+    )
+
+
+def _open_old(options: Options, resources: Resources, *, given: Collection[str]) -> Session:
+    assert options.name is not None
+    stated: dict[str, Any] = {field: getattr(options, field) for field in FIXED if field in given}
+    if options.max_epochs is not None:
+        stated["epochs"] = options.max_epochs
+    for field in ("max_weights", "max_macs"):
+        if field in given:
+            stated[field] = parse_count(f"--{field}", getattr(options, field))
+    run_dir = options.runs_dir / options.name
+    run = prepare.old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
+    spaces.check_name(run.space)
+    space = spaces.space.load(run.space)
+    dataset = prepare.load_data(
+        space,
+        data_dir=data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=run.validation_fraction,
+    )
+    prepare.check_same(run, space=space, dataset=dataset)
+    run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
+    return Session(
+        options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
+    )
+
+
+def _close(session: Session, search: Search, received: int | None, *, console: Console) -> int:
+    trials = search.ledger.trials
+    summarise(session.run, trials, console=console)
+    resume = resume_command(session.options, session.run.name)
+    if received is not None:
+        console.print(f"stopped by {signal.Signals(received).name}; all finished epochs are saved; resume with:")
+        console.print(f"  {escape(resume)}", soft_wrap=True)
+        return SIGNALLED + received
+    if search.fatal is not None:
+        return _report_fatal(search.fatal, session, resume=resume)
+    if search.out_of_time:
+        console.print("the time budget is used up; continue with:")
+        console.print(f"  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
+    best = best_trial(trials, maximize=session.run.direction == "maximize")
+    if best is None:
+        if search.out_of_time:
+            return DONE
+        print("error: no trial was trained to its full budget; see the failures above", file=sys.stderr)
+        return NOTHING_USABLE
+    run_dir = escape(str(session.run_dir))
+    console.print(f"\nbest: trial {best.number}, {session.run.metric} {best.value:.4f}", style="bold", soft_wrap=True)
+    for name, value in best.params.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
+    console.print(f"\nnext:\n  python -m analysis.report {run_dir}", soft_wrap=True)
+    console.print(f"  python -m analysis.final {run_dir}", soft_wrap=True)
+    failed = any(t.state == TrialState.FAIL for t in trials)
+    return SOME_FAILED if failed else DONE
+
+
+def _report_fatal(error: Exception, session: Session, *, resume: str) -> int:
+    if session.options.debug:
+        raise error
+    reason = " ".join(printable(str(error)).split()) or type(error).__name__
+    print(f"error: {reason}; what is finished is saved; resume with: {resume}", file=sys.stderr)
+    return NOTHING_USABLE if isinstance(error, HopelessSearchError) else 1

@@ -1,0 +1,119 @@
+"""The Ray Trainable: a warm process that trains many trials one after another, one epoch a step."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+import spaces.space
+from search.faults import fault_point
+from search.search import EpochResult
+from trainables import checkpoint
+from trainables.data import from_arrays
+from trainables.training import Diverged, OutOfMemory, Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is the same for every trial of a search; shipped to each node once."""
+
+    space: str
+    arrays: dict[str, Any]
+    """The data set in the form of `Dataset.arrays`, held in the node's shared memory."""
+    epochs: int
+    metric: str
+    checkpoints: str
+    """Folder of the checkpoints, the same on every node."""
+    threads: int
+    cuda: bool
+
+
+class TrialWorker(tune.Trainable):
+    """Decodes a configuration, continues its newest checkpoint if there is one, and trains an epoch per step."""
+
+    def setup(self, config: dict[str, Any], *, job: Job) -> None:
+        """Prepare the process once, then begin the first leg."""
+        torch.set_num_threads(job.threads)
+        torch.set_flush_denormal(True)  # denormals slow convolutions on the CPU forty times
+        self._job = job
+        self._device = torch.device("cuda" if job.cuda else "cpu")
+        self._space = spaces.space.load(job.space)
+        self._dataset = from_arrays(job.arrays).to(self._device)
+        self._place = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin the next leg in this warm process."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, leg: dict[str, Any]) -> None:
+        self._reported = leg["reported"]
+        self._folder = Path(self._job.checkpoints) / f"trial-{leg['trial']:05d}"
+        self._notices: list[str] = []
+        self._training: Training | None = None
+        self._failed: EpochResult | None = None
+        try:
+            fault_point("begin", leg["trial"])
+            training = Training(
+                self._space.decode(leg["params"]),
+                self._dataset,
+                epochs=self._job.epochs,
+                seed=leg["seed"],
+                device=self._device,
+            )
+            self._restore(training, wanted=leg["reported"])
+            self._training = training
+        except (Exception, SystemExit) as error:
+            self._failed = _failure(error, kind="invalid")
+
+    def _restore(self, training: Training, *, wanted: int) -> None:
+        loaded = checkpoint.load_newest(self._folder)
+        if loaded is not None:
+            self._notices += loaded.problems
+            if loaded.state is not None:
+                training.restore(loaded.state)
+        elif wanted:
+            self._notices.append(f"{self._folder.name} has lost its checkpoints: it is trained again from epoch 1")
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, or say again one that finished before a crash could report it."""
+        result = self._failed or self._next_epoch()
+        self._notices = []
+        numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
+        return {"said": json.dumps(asdict(result)), self._job.metric: float("nan"), **numbers}
+
+    def _next_epoch(self) -> EpochResult:
+        training = self._training
+        assert training is not None
+        try:
+            if self._reported >= training.epoch:
+                self._train(training)
+            record = training.history[self._reported]
+        except (Exception, SystemExit) as error:
+            return _failure(error, notices=self._notices)
+        self._reported += 1
+        return EpochResult(record=record, notices=tuple(self._notices))
+
+    def _train(self, training: Training) -> None:
+        while training.epoch <= self._reported:  # behind after a damaged checkpoint: the lost epochs are trained again
+            started = time.time()
+            fault_point("epoch", training.epoch + 1)
+            record = training.run_epoch()
+            record |= {"started": started, "device": self._device.type, **self._place}
+            fault_point("checkpoint", training.epoch)
+            checkpoint.save(self._folder, training.state(), epoch=training.epoch)
+            fault_point("saved", training.epoch)
+
+
+def _failure(error: BaseException, *, kind: str = "error", notices: list[str] | None = None) -> EpochResult:
+    kinds = {Diverged: "diverged", OutOfMemory: "out of memory", torch.OutOfMemoryError: "out of memory"}
+    kind = next((name for cause, name in kinds.items() if isinstance(error, cause)), kind)
+    message = str(error) if isinstance(error, Diverged | OutOfMemory) else f"{type(error).__name__}: {error}"
+    return EpochResult(failure=message[:2000], failure_kind=kind, notices=tuple(notices or ()))
