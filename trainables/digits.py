@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from trainables.stratify import stratified_rows
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Returns images uint8 (N, 8, 8, 1), labels and class names; a fixed fifth of each class is the test set."""
+    from sklearn.datasets import load_digits  # takes seconds to import, and workers get their data otherwise
+
     bunch = load_digits()
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]  # (N, 8, 8, 1); 17 grey levels
     y = bunch.target.astype(np.int64)
