@@ -11,12 +11,11 @@ BAD_INPUT = 2
 Options = TypeVar("Options")
 _BOX = str.maketrans("", "", "╭╮╰╯│")
 _RULES = {"a whole number": "invalid literal for int() with base 10", "a number": "could not convert string to float"}
-_QUIET = {"help_behavior_hint": ""}
 
-OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", **_QUIET)]
-OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", **_QUIET)]
-OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", **_QUIET)]
-Flag = Annotated[bool, tyro.conf.arg(**_QUIET), tyro.conf.FlagCreatePairsOff]
+OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
+OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
+OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
+Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint=""), tyro.conf.FlagCreatePairsOff]
 
 
 def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Room for Ray itself in the shared memory of a node, beside the data set."""
@@ -145,7 +146,7 @@ def _protect() -> None:
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
 
 
-def _attach(address: str, **quiet: object) -> None:
+def _attach(address: str, **quiet: Any) -> None:
     import ray
 
     root = Path(__file__).resolve().parent.parent

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import spaces
 from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
@@ -100,6 +101,8 @@ class Options:
             raise ValueError(f"--name must be {rule}, got {self.name[:80]!r}")
         if self.resume and self.name is None:
             raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
+        if self.study_url is not None and urlsplit(self.study_url).password:
+            raise ValueError("--study-url must not hold a password: it is stored; use PGPASSWORD or ~/.pgpass instead")
         spaces.check_name(self.space)
 
 

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,7 +15,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json
-from optuna.storages import BaseStorage
 
 from search.cluster import Resources, count_gpus
 from search.study import Planned, Run, check_database, create_study, read_run, write_run
@@ -103,18 +104,23 @@ def check_free(run_dir: Path) -> None:
         raise ValueError(f"run {name!r} exists already; add --resume to continue it, or give another --name")
 
 
-def new_run(run_dir: Path, run: Run) -> BaseStorage:
-    """Make the folder of a new run.
+def new_run(run_dir: Path, run: Run) -> None:
+    """Make the folder of a new run, whole or not at all: it is made aside and renamed.
 
     Raises:
         ValueError: there is something by that name already; nothing of it is changed.
         OSError: the folder cannot be written.
     """
     check_free(run_dir)
-    run_dir.mkdir(parents=True)
-    storage = create_study(run_dir, run)
-    write_run(run_dir, run)
-    return storage
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}-", dir=run_dir.parent))
+    try:
+        create_study(partial, run)
+        write_run(partial, run)
+        partial.chmod(0o755)
+        partial.rename(run_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:

@@ -25,7 +25,7 @@ from search.lock import RunLock
 from search.options import FIXED, Options, parse_count, resume_command
 from search.preview import show_preview
 from search.search import HopelessSearchError, Search
-from search.study import Run, write_run
+from search.study import Run, resume_study, write_run
 from spaces.space import Space
 from trainables.data import Dataset
 
@@ -92,11 +92,10 @@ class Session:
     def _begin(self, stack: ExitStack) -> BaseStorage:
         console = Console(highlight=False)
         if self.new:
-            storage = prepare.new_run(self.run_dir, self.run)
-            stack.enter_context(RunLock(self.run_dir, force=self.options.force))
-        else:
-            stack.enter_context(RunLock(self.run_dir, force=self.options.force))
-            storage = prepare.resume_study(self.run_dir, self.run)
+            prepare.new_run(self.run_dir, self.run)
+        stack.enter_context(RunLock(self.run_dir, force=self.options.force))
+        storage = resume_study(self.run_dir, self.run)
+        if not self.new:
             write_run(self.run_dir, self.run)
         run, slots = self.run, self.resources.slots
         console.print(

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-import sqlalchemy
+import sqlalchemy.event
+import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import StaticPool
 
@@ -129,13 +130,21 @@ def read_run(run_dir: str | Path) -> Run:
         raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None
 
 
-def create_study(run_dir: Path, run: Run) -> BaseStorage:
-    """Make the empty study of a new run and return its storage."""
-    storage = _storage(run_dir, run)
-    optuna.create_study(
-        study_name=run.name, storage=storage, direction=run.direction, sampler=optuna.samplers.RandomSampler()
-    )
-    return storage
+def create_study(run_dir: Path, run: Run) -> None:
+    """Make the empty study of a new run.
+
+    Raises:
+        ValueError: the database of --study-url holds one by that name, or cannot be reached.
+    """
+    try:
+        storage = _storage(run_dir, run)
+        optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
+    except optuna.exceptions.DuplicatedStudyError:
+        raise ValueError(f"the database holds a study {run.name!r} already; give another --name") from None
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"the study cannot be made in {run.study_url or run_dir}: {reason}") from None
+    storage.engine.dispose()
 
 
 def resume_study(run_dir: Path, run: Run) -> BaseStorage:

@@ -1,0 +1,123 @@
+"""Trains given configurations, each on a given seed, as trials on Ray: for confirmation runs and the final evaluation.
+
+It is a search whose configurations are all planned: the same durable study, workers, checkpoints and resume.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+import spaces.space
+from search import prepare
+from search.cluster import Resources
+from search.console import SearchConsole
+from search.launch import launch
+from search.ledger import Ledger
+from search.lock import RunLock
+from search.study import Planned, Run, read_run, resume_study, write_run
+from trainables.data import Dataset
+
+
+class Stopped(RuntimeError):
+    """A signal ended the training; what is finished is saved, and the same call continues."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.signal_number = signal_number
+
+
+def train_fixed(
+    folder: Path,
+    *,
+    like: Run,
+    plan: Sequence[Planned],
+    dataset: Dataset,
+    resources: Resources,
+    epochs: int | None = None,
+    keep_checkpoints: bool = False,
+    console: Console | None = None,
+    debug: bool = False,
+) -> list[FrozenTrial]:
+    """Train each planned configuration to the end, or what is left of it from an earlier call.
+
+    Args:
+        folder: a run folder of its own, made if missing; `RUN/confirm` or `RUN/final`.
+        like: the run whose space and seed are used.
+        plan: trial i trains plan[i]; give every one a seed and a tag. A longer plan that begins with the stored one
+            extends it.
+        dataset: with no validation rows, trials report their training loss as objective.
+        resources: how many train at once, on what.
+        epochs: full budget of each; that of `like` when None.
+        keep_checkpoints: keep the last checkpoints of every trial (`folder/checkpoints/trial-00000/...`).
+
+    Returns:
+        The trials, in the order of the plan: COMPLETE, or FAIL with a cause.
+
+    Raises:
+        ValueError: the folder holds other configurations, budget or data, or is in use.
+        Stopped: a signal came.
+        Exception: what broke the training as a whole (a full disk, every trial failing alike).
+    """
+    run = _fixed_run(folder, like=like, plan=plan, dataset=dataset, resources=resources, epochs=epochs)
+    run = replace(run, keep_checkpoints="all" if keep_checkpoints else "best")
+    if not (folder / "run.json").exists():
+        prepare.new_run(folder, run)
+    with ExitStack() as stack:
+        stack.enter_context(RunLock(folder))
+        run = _continued(read_run(folder), run, folder)
+        write_run(folder, run)
+        storage = resume_study(folder, run)
+        follower = SearchConsole(run, console=console)
+        stack.enter_context(follower.following(Ledger(storage, run).trials))
+        search, received = launch(
+            run,
+            folder,
+            storage=storage,
+            space=spaces.space.load(run.space),
+            dataset=dataset,
+            events=follower,
+            resources=resources,
+            debug=debug,
+        )
+    if received is not None:
+        raise Stopped(received)
+    if search.fatal is not None:
+        raise search.fatal
+    return search.ledger.trials
+
+
+def _fixed_run(
+    folder: Path, *, like: Run, plan: Sequence[Planned], dataset: Dataset, resources: Resources, epochs: int | None
+) -> Run:
+    held_out = len(dataset.validation) > 0
+    return replace(
+        like,
+        name=f"{like.name}-{folder.name}",
+        dataset_checksum=dataset.checksum,
+        validation_fraction=like.validation_fraction if held_out else 0.0,
+        metric=like.metric if held_out else "train_loss",
+        direction=like.direction if held_out else "minimize",
+        epochs=epochs or like.epochs,
+        pruner="none",
+        sampler="random",
+        trials=len(plan),
+        plan=tuple(plan),
+        max_weights=None,
+        max_macs=None,
+        study_url=None,
+        **prepare.provenance(resources),
+    )
+
+
+def _continued(stored: Run, asked: Run, folder: Path) -> Run:
+    same = ("space", "fingerprint", "dataset_checksum", "validation_fraction", "epochs", "train_size", "seed")
+    changed = [name for name in same if getattr(stored, name) != getattr(asked, name)]
+    if asked.plan[: len(stored.plan)] != stored.plan:
+        changed.append("configurations")
+    if changed:
+        raise ValueError(f"{folder} holds a training with other {', '.join(changed)}; remove the folder to train anew")
+    return replace(stored, plan=asked.plan, trials=asked.trials)
