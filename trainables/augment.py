@@ -117,6 +117,7 @@ class Batches:
         config.check(dataset.image_shape)
         self._train, self._config, self._seed = dataset.train, config, seed
         self._batch_size = min(batch_size, len(dataset.train))
+        self._crop = pixels.Crop(padding=config.crop_padding, mode=config.padding_mode)
         self._colour = tuple(round(255 * value) for value in dataset.mean)
         self._normalize = Normalize(dataset, dtype=dtype, channels_last=channels_last)
 
@@ -146,8 +147,7 @@ class Batches:
         if self._config.rotation:
             images = pixels.rotate(images, draws.degrees[part])
         if self._config.crop_padding:
-            padding, mode = self._config.crop_padding, self._config.padding_mode
-            images = pixels.crop(images, draws.top[part], draws.left[part], padding=padding, mode=mode)
+            images = self._crop(images, draws.top[part], draws.left[part])
         for batch, count in zip(images.split(self._batch_size), num_flipped, strict=True):
             pixels.flip_first(batch, count)
         for drawn in draws.erased:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import cifar10, digits, fashion_mnist
+from trainables import cifar10, digits, fashion_mnist, image_folder
 from trainables.stratify import stratified_rows
 
 Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
@@ -26,6 +26,7 @@ _SOURCES: dict[str, Callable[..., Arrays]] = {
     "digits": digits.read,
     "fashion_mnist": fashion_mnist.read,
     "cifar10": cifar10.read,
+    "image_folder": image_folder.read,
 }
 
 
@@ -111,6 +112,7 @@ def load(
     seed: int = 0,
     train_size: int | None = None,
     validation_fraction: float = 0.1,
+    image_size: int | None = None,
 ) -> Dataset:
     """Returns training and validation rows, split stratified by class; never opens the test files.
 
@@ -120,6 +122,7 @@ def load(
         seed: chooses the subset and the split.
         train_size: rows to use, training and validation together; None for all.
         validation_fraction: share of these rows kept for validation; 0 leaves the validation split empty.
+        image_size: side that the images of an `image_folder` are brought to; chosen from the images when left out.
 
     Raises:
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
@@ -127,7 +130,7 @@ def load(
     """
     if not 0 <= validation_fraction <= 0.5:
         raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
-    x, y, classes = _source(name)(Path(data_dir), test=False)
+    x, y, classes = _read(name, data_dir, test=False, image_size=image_size)
     checksum = _sha256(x, y)
     rng = np.random.default_rng((seed, 0x5EED))
     rows = np.arange(len(y))
@@ -150,18 +153,22 @@ def load(
     )
 
 
-def load_test(name: str, data_dir: str | Path) -> Split:
+def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None) -> Split:
     """Returns the test rows; only the final evaluation may call this."""
-    x, y, _ = _source(name)(Path(data_dir), test=True)
+    x, y, _ = _read(name, data_dir, test=True, image_size=image_size)
     return _split(x, y)
 
 
-def _source(name: str) -> Callable[..., Arrays]:
+def _read(name: str, data_dir: str | Path, *, test: bool, image_size: int | None) -> Arrays:
     if name not in _SOURCES:
         nearest = difflib.get_close_matches(name, _SOURCES, n=1, cutoff=0.4)
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(_SOURCES)}{hint}")
-    return _SOURCES[name]
+    if name == "image_folder":
+        return image_folder.read(Path(data_dir), test=test, image_size=image_size)
+    if image_size is not None:
+        raise ValueError(f"image_size is for image_folder alone, {name} has a size of its own; leave it out")
+    return _SOURCES[name](Path(data_dir), test=test)
 
 
 def _check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:

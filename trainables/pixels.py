@@ -13,30 +13,43 @@ from torch import Tensor
 PaddingMode = Literal["zero", "reflect"]
 
 
-def crop(images: Tensor, top: Tensor, left: Tensor, *, padding: int, mode: PaddingMode) -> Tensor:
-    """Returns crops of the original size out of the padded images.
+class Crop:
+    """Crops of the original size out of padded images; keeps its padded memory from one batch to the next."""
 
-    Args:
-        images: uint8 (B, H, W, C).
-        top: int64 (B,), first row of each crop in the padded image: 0 to 2 * padding.
-        left: the same for the columns.
-        padding: pixels added on every side, less than H and W.
-        mode: `zero` adds black, `reflect` the image mirrored at its edge pixels, which are not repeated.
-    """
-    if images.device.type == "cpu":
-        return _crop_by_copy(images, top, left, padding=padding, mode=mode)
-    return _crop_by_gather(images, top, left, padding=padding, mode=mode)
+    def __init__(self, *, padding: int, mode: PaddingMode) -> None:
+        """Says how to pad.
 
+        Args:
+            padding: pixels added on every side, less than the height and the width of an image.
+            mode: `zero` adds black, `reflect` the image mirrored at its edge pixels, which are not repeated.
+        """
+        self._padding = padding
+        self._mode: PaddingMode = mode
+        self._padded, self._starts = torch.empty(0), torch.empty(0)
 
-def _crop_by_copy(images: Tensor, top: Tensor, left: Tensor, *, padding: int, mode: PaddingMode) -> Tensor:
-    size, height, width, channels = images.shape
-    padded = _pad(images, padding, mode)
-    tall, wide = height + 2 * padding, width + 2 * padding
-    # A row of a crop is contiguous in the padded batch. Every place where one may start is a row of this view.
-    rows = padded.as_strided((size * tall * wide - width + 1, width * channels), (channels, 1))
-    first = (torch.arange(size) * tall + top) * wide + left
-    starts = first[:, None] + torch.arange(height) * wide
-    return rows.index_select(0, starts.view(-1)).view(size, height, width, channels)
+    def __call__(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        """Returns the crops, in memory of their own.
+
+        Args:
+            images: uint8 (B, H, W, C).
+            top: int64 (B,), first row of each crop in the padded image: 0 to 2 * padding.
+            left: the same for the columns.
+        """
+        if images.device.type == "cpu":
+            return self._by_copy(images, top, left)
+        return _crop_by_gather(images, top, left, padding=self._padding, mode=self._mode)
+
+    def _by_copy(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        size, height, width, channels = images.shape
+        tall, wide = height + 2 * self._padding, width + 2 * self._padding
+        if self._padded.shape != (size, tall, wide, channels):
+            self._padded = images.new_zeros(size, tall, wide, channels)
+            self._starts = torch.arange(size)[:, None] * (tall * wide) + torch.arange(height) * wide
+        _pad(images, self._padded, padding=self._padding, mode=self._mode)
+        # A row of a crop is contiguous in the padded batch: all places where one may start are the rows of this view.
+        rows = self._padded.as_strided((size * tall * wide - width + 1, width * channels), (channels, 1))
+        starts = self._starts + (top * wide + left)[:, None]
+        return rows.index_select(0, starts.view(-1)).view(size, height, width, channels)
 
 
 def _crop_by_gather(images: Tensor, top: Tensor, left: Tensor, *, padding: int, mode: PaddingMode) -> Tensor:
@@ -55,10 +68,9 @@ def _reflect(index: Tensor, size: int) -> Tensor:
     return size - 1 - (size - 1 - index.abs()).abs()
 
 
-def _pad(images: Tensor, padding: int, mode: PaddingMode) -> Tensor:
-    size, height, width, channels = images.shape
-    padded = images.new_zeros(size, height + 2 * padding, width + 2 * padding, channels)
-    bottom, right = padding + height, padding + width
+def _pad(images: Tensor, padded: Tensor, *, padding: int, mode: PaddingMode) -> None:
+    """Writes the images into the middle of the larger ones, whose border is black, and mirrors them there if asked."""
+    bottom, right = padding + images.shape[1], padding + images.shape[2]
     padded[:, padding:bottom, padding:right] = images
     if mode == "reflect":
         for side, end in ((1, bottom), (2, right)):
@@ -66,7 +78,6 @@ def _pad(images: Tensor, padding: int, mode: PaddingMode) -> Tensor:
             after = padded.narrow(side, end - 1 - padding, padding).flip(side)
             padded.narrow(side, 0, padding).copy_(before)
             padded.narrow(side, end, padding).copy_(after)
-    return padded
 
 
 def flip_first(images: Tensor, count: int) -> None:
