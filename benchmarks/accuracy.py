@@ -1,0 +1,81 @@
+"""Trains a space's baseline on full training sets with several seeds and prints its accuracy on validation rows.
+
+python -m benchmarks.accuracy --space cifar_arch --seeds 3 --data-dir DATA
+"""
+
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from spaces import space
+from trainables import data
+from trainables.training import Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Accuracy of a baseline configuration, mean over seeds."""
+
+    space: str
+    """File name in spaces/."""
+    data_dir: Path = Path("data")
+    """Folder with the data sets."""
+    seeds: int = 3
+    """Trainings, with seeds 0, 1, ...; the split of the data stays the same."""
+    epochs: int | None = None
+    """Budget of each training; the space's own when left out."""
+    threads: int = 2
+    """Threads of torch."""
+    out: Path = Path("benchmarks/results")
+    """Folder for SPACE-accuracy.json."""
+
+
+def train_baseline(options: Options, *, dataset: data.Dataset, seed: int) -> dict[str, Any]:
+    """One full training of the baseline; returns its seed, scores, seconds and history."""
+    chosen = space.load(options.space)
+    config = chosen.decode(chosen.baseline)
+    start = time.perf_counter()
+    training = Training(config, dataset, epochs=options.epochs or chosen.epochs, seed=seed)
+    while training.epoch < training.epochs:
+        record = training.run_epoch()
+        scores = {name: round(record[name], 4) for name in ("train_loss", "loss", chosen.metric)}
+        print(f"seed {seed} epoch {training.epoch:3d} {scores} {record['images_per_second']:.0f} img/s", flush=True)
+    result = {"seed": seed, "seconds": round(time.perf_counter() - start, 1), "weights": training.num_weights}
+    return {**result, "macs": training.macs, **training.history[-1], "history": training.history}
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    torch.set_num_threads(options.threads)
+    chosen = space.load(options.space)
+    dataset = data.load(chosen.dataset, options.data_dir)
+    runs = [train_baseline(options, dataset=dataset, seed=seed) for seed in range(options.seeds)]
+    values = [run[chosen.metric] for run in runs]
+    minutes = sum(run["seconds"] for run in runs) / 60
+    print(f"{options.space}: {chosen.metric} {statistics.mean(values):.4f}, mean of {len(values)} seeds", end=" ")
+    print(f"({', '.join(f'{value:.4f}' for value in values)}), {runs[0]['weights']} weights, {minutes:.1f} minutes")
+    summary = {
+        "space": options.space,
+        "metric": chosen.metric,
+        "mean": statistics.mean(values),
+        "values": values,
+        "minutes": round(minutes, 1),
+        "threads": options.threads,
+        "torch": torch.__version__,
+        "baseline": dict(chosen.baseline),
+        "runs": runs,
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{options.space}-accuracy.json"
+    path.write_text(json.dumps(summary, indent=1) + "\n")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()
