@@ -1,0 +1,220 @@
+"""What each hyperparameter does at equal budget: an adjusted contrast, a curve with its band, and a plain sentence.
+
+The estimate is residual on residual (Robinson 1988; Chernozhukov et al. 2018): what the other hyperparameters explain
+is taken out of the objective and out of the hyperparameter itself, both cross-fitted, and the rest of the one is
+regressed on the rest of the other. It is right when either adjustment is right, which a plain partial dependence of a
+forest is not: that shrinks effects and its band misses them. Stopped trials count with their projected value (see
+analysis.projection), and the bootstrap over trials repeats that projection, so its error is in the interval.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.design import Design, Group, make_design
+from analysis.parameters import Parameter, children, label
+from analysis.projection import choose_penalty, make_projector
+from analysis.trials import Trials, params_of
+
+MIN_TRIALS = 20
+"""An effect is told at the highest rung that at least this many trials have reached."""
+MIN_PER_LEVEL = 5
+"""And at least this many with each of its levels, or in each third of its range."""
+BOOTSTRAPS = 200
+_THIN = "too few trials to tell (some of its values were tried hardly at all)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One hyperparameter's effect on the objective, the other hyperparameters being as they were drawn."""
+
+    parameter: str
+    found: bool
+    """False when the interval holds zero."""
+    estimate: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    better: str = ""
+    """The contrast is `better` against `worse`; for an on/off parameter always True against False."""
+    worse: str = ""
+    num_trials: int = 0
+    num_measured: int = 0
+    """Of these, trials that were really trained to `budget`; the others are projected."""
+    budget: int = 0
+    curve: pd.DataFrame | None = None
+    """x (as drawn), at (position on the axis), effect, low, high: against the average trial, pointwise 95 % band."""
+    strength: float = 0.0
+    """Spread of the curve over the trials, less what noise alone would give; the order in which effects are listed."""
+    sentence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """Coefficients of one hyperparameter's columns, with their bootstrap covariance."""
+
+    theta: np.ndarray
+    covariance: np.ndarray
+    freedom: float
+
+    def contrast(self, direction: np.ndarray, *, simultaneous: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Estimates and half-widths (95 %) for each row of `direction` (M, K); Scheffe's if simultaneous."""
+        spread = np.sqrt(np.maximum(np.einsum("mk,kl,ml->m", direction, self.covariance, direction), 0))
+        count = len(self.theta)
+        if simultaneous:
+            factor = np.sqrt(count * stats.f.ppf(0.95, count, self.freedom))
+        else:
+            factor = stats.t.ppf(0.975, self.freedom)
+        return direction @ self.theta, factor * spread
+
+
+def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
+    """The effect of every hyperparameter, strongest first."""
+    rows = trials.measured
+    rows = rows[rows[f"rung_{trials.rungs[0]}"].notna()]
+    if len(rows) < MIN_TRIALS:
+        return [_too_few(p.name, len(rows)) for p in trials.parameters]
+    kids = children(trials.parameters, params_of(rows))
+    found = [_effect(p, trials, rows, kids[p.name], bootstraps=bootstraps, seed=seed) for p in trials.parameters]
+    return sorted(found, key=lambda effect: (-effect.found, -effect.strength))
+
+
+def _too_few(name: str, count: int) -> Effect:
+    return Effect(
+        parameter=name,
+        found=False,
+        num_trials=count,
+        sentence=f"{name}: too few trials to tell ({count}, at least {MIN_TRIALS} are needed)",
+    )
+
+
+def _effect(
+    parameter: Parameter, trials: Trials, rows: pd.DataFrame, kids: frozenset[str], *, bootstraps: int, seed: int
+) -> Effect:
+    rows = rows[rows[f"params_{parameter.name}"].notna()]
+    params = params_of(rows)
+    design = make_design(trials.parameters, params)
+    group = design.groups.get(parameter.name)
+    if len(rows) < MIN_TRIALS:
+        return _too_few(parameter.name, len(rows))
+    if group is None:
+        return replace(_too_few(parameter.name, len(rows)), sentence=f"{parameter.name}: was never varied")
+    rungs = _usable(group, trials, rows)
+    if not rungs:
+        return replace(_too_few(parameter.name, len(rows)), sentence=f"{parameter.name}: {_THIN}")
+    values = rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float)
+    own, there = params[parameter.name], ~np.isnan(values[:, -1])
+    rarest = int(_support(group, own, there).min())
+    fit = _fit(group, design, values, kids=kids, rarest=rarest, bootstraps=bootstraps, seed=seed)
+    effect = _describe(group, fit, own, sign=trials.sign)
+    effect = replace(effect, num_trials=len(rows), num_measured=int(there.sum()), budget=rungs[-1])
+    return replace(effect, sentence=sentence(effect, trials))
+
+
+def _usable(group: Group, trials: Trials, rows: pd.DataFrame) -> list[int]:
+    """Rungs up to the highest that enough trials, and enough of each level or third of the range, have reached."""
+    usable, needed = [], max(MIN_TRIALS, 10 * len(group.means))
+    for rung in trials.rungs:
+        counts = _support(group, rows[f"params_{group.parameter.name}"], rows[f"rung_{rung}"].notna().to_numpy())
+        if counts.min() < MIN_PER_LEVEL or counts.sum() < needed:
+            break
+        usable.append(rung)
+    return usable
+
+
+def _support(group: Group, values: pd.Series, there: np.ndarray) -> np.ndarray:
+    """How many of the trials that got `there` have each level, or lie in each third of what was tried."""
+    at = group.parameter.scale(values)
+    if group.levels:
+        levels = group.parameter.scale(np.array(group.levels, dtype=object))
+        return np.array([(at[there] == level).sum() for level in levels])
+    return np.bincount(np.searchsorted(np.quantile(at, [1 / 3, 2 / 3]), at[there]), minlength=3)
+
+
+def _fit(
+    group: Group, design: Design, values: np.ndarray, *, kids: frozenset[str], rarest: int, bootstraps: int, seed: int
+) -> _Fit:
+    keep = ~np.isin(design.owner, list(kids))
+    matrix, free = design.matrix[:, keep], design.owner[keep] == group.parameter.name
+    projector = make_projector(values, matrix, free)
+    own, others = design.raw[group.parameter.name], matrix[:, ~free]
+    final = projector.project(free=free)
+    penalty = choose_penalty(final, others, own)
+    theta = _solve(own, others, final, penalty=penalty.value, weights=np.ones(len(own)))
+    random = np.random.default_rng(seed)
+    samples = []
+    for _ in range(bootstraps):
+        weights = random.standard_exponential(len(own))  # the Bayesian bootstrap (Rubin 1981): no design loses a row
+        final = projector.project(weights=weights, free=free)
+        samples.append(_solve(own, others, final, penalty=penalty.value, weights=weights))
+    stages = (penalty, *projector.penalties)
+    inflation = max(stage.rows / stage.left for stage in stages)  # residuals are smaller than the noise they stand for
+    covariance = np.atleast_2d(np.cov(np.array(samples), rowvar=False)) * inflation
+    return _Fit(theta=theta, covariance=covariance, freedom=min(rarest - 1, *(stage.left for stage in stages)))
+
+
+def _solve(own: np.ndarray, others: np.ndarray, y: np.ndarray, *, penalty: float, weights: np.ndarray) -> np.ndarray:
+    """Coefficients of `own` in a weighted regression that shrinks those of `others` alone."""
+    z = np.column_stack([own, others])
+    share = weights / weights.sum()
+    z, y = z - share @ z, y - share @ y
+    weighted = z * weights[:, None]
+    gram = weighted.T @ z
+    ridge = np.full(len(gram), penalty)
+    ridge[: own.shape[1]] = 1e-9 * np.diag(gram)[: own.shape[1]].max()
+    return np.linalg.solve(gram + np.diag(ridge), weighted.T @ y)[: own.shape[1]]
+
+
+def _describe(group: Group, fit: _Fit, values: pd.Series, *, sign: float) -> Effect:
+    """The curve over the values that were tried, and the contrast of its best against its worst value."""
+    parameter = group.parameter
+    grid = _grid(group, values)
+    columns = group.raw(grid) - group.means
+    effect, half = fit.contrast(columns)
+    curve = pd.DataFrame({"x": grid, "at": parameter.scale(grid), "effect": effect})
+    curve = curve.assign(low=effect - half, high=effect + half)
+    order = np.argsort(effect * sign)
+    worst, best = int(order[0]), int(order[-1])
+    if {label(v) for v in grid} == {"True", "False"}:
+        best, worst = (int(label(grid[1]) == "True"), int(label(grid[1]) != "True"))
+    estimate, half = fit.contrast(columns[[best]] - columns[[worst]], simultaneous=True)
+    spread = np.atleast_2d(np.cov(group.columns(values), rowvar=False))
+    variance = fit.theta @ spread @ fit.theta - np.trace(spread @ fit.covariance)
+    return Effect(
+        parameter=parameter.name,
+        found=bool(abs(estimate[0]) > half[0]),
+        estimate=float(estimate[0]),
+        low=float(estimate[0] - half[0]),
+        high=float(estimate[0] + half[0]),
+        better=label(grid[best]),
+        worse=label(grid[worst]),
+        curve=curve,
+        strength=float(np.sqrt(max(variance, 0.0))),
+    )
+
+
+def _grid(group: Group, values: pd.Series) -> pd.Series:
+    """Each level, or 25 values over the middle 90 % of what was tried."""
+    if group.levels:
+        return pd.Series(list(group.levels), dtype=object)
+    parameter = group.parameter
+    low, high = np.quantile(parameter.scale(values), [0.05, 0.95])
+    at = np.linspace(low, high, 25)
+    x = 10**at if parameter.log else at
+    return pd.Series(np.unique(np.round(x)) if parameter.kind == "integer" else x)
+
+
+def sentence(effect: Effect, trials: Trials) -> str:
+    """The effect in words, with its interval, budget and number of trials."""
+    scale = trials.points
+    digits = ".1f" if scale == 100 else ".3g"
+    amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
+    interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
+    against = "" if effect.better == "True" else f"{effect.better} against {effect.worse} "
+    where = f"at equal budget ({effect.budget} epochs), from {effect.num_trials} trials"
+    if effect.budget == 1:
+        where = where.replace("epochs", "epoch")
+    if effect.found:
+        return f"{effect.parameter}: {against}{amount} {interval} {where}"
+    return f"{effect.parameter}: no effect found ({against}{amount} {interval} {where})"

@@ -1,0 +1,199 @@
+"""Which hyperparameters matter: conditional PED-ANOVA at each rung and at full budget, and fANOVA of the surrogate.
+
+Every number has a bootstrap interval over trials and stands beside the level that pure noise reaches: importances sum
+to one and are never negative, so a bar by itself proves nothing.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.design import make_design
+from analysis.parameters import Parameter
+from analysis.projection import make_projector
+from analysis.surrogate import Surrogate
+from analysis.trials import Trials, params_of
+
+PED_ANOVA = "conditional PED-ANOVA (Optuna)"
+FANOVA = "fANOVA (surrogate forest)"
+MIN_TRIALS = 20
+_MAX_RESAMPLED = 800
+_GRID, _BACKGROUND = 8, 150
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """Shares of importance, one row per hyperparameter, strongest first."""
+
+    evaluator: str
+    budget: int
+    projected: bool
+    """True when stopped trials take part with their projected value."""
+    num_trials: int
+    table: pd.DataFrame
+    """parameter, importance, low, high, noise (the 95th percentile of the same number on shuffled objectives)."""
+
+    @property
+    def title(self) -> str:
+        """What this is, in half a line."""
+        how = "projected for stopped trials" if self.projected else "measured"
+        return f"{self.evaluator}, epoch {self.budget}, {how}, {self.num_trials} trials"
+
+
+class _Sample(optuna.Study):
+    """A bootstrap sample of trials, in as much of a study as an importance evaluator asks for."""
+
+    def __init__(self, trials: list[FrozenTrial], direction: optuna.study.StudyDirection) -> None:
+        self._sample, self._sample_directions = trials, [direction]
+
+    @property
+    def directions(self) -> list[optuna.study.StudyDirection]:
+        return self._sample_directions
+
+    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
+        return self._sample
+
+    def _is_multi_objective(self) -> bool:
+        return False
+
+
+def ped_anova(trials: Trials, *, bootstraps: int = 30, seed: int = 0) -> list[Importance]:
+    """Importance at each rung from the trials measured there, and last at full budget from all trials, projected."""
+    rows = trials.measured
+    found = []
+    for rung in trials.rungs:
+        there = rows[rows[f"rung_{rung}"].notna()]
+        if len(there) >= MIN_TRIALS:
+            found.append(_importance(trials, there, there[f"rung_{rung}"], rung, bootstraps=bootstraps, seed=seed))
+    rows = rows[rows[f"rung_{trials.rungs[0]}"].notna()]
+    rungs = [r for r in trials.rungs if rows[f"rung_{r}"].notna().sum() >= MIN_TRIALS // 2]
+    if len(rungs) > 1:
+        matrix = make_design(trials.parameters, params_of(rows)).matrix
+        values = make_projector(rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float), matrix).project()
+        final = pd.Series(values, index=rows.index)
+        projected = bool(rows[f"rung_{rungs[-1]}"].isna().any())
+        total = _importance(trials, rows, final, rungs[-1], bootstraps=bootstraps, seed=seed, projected=projected)
+        found.append(total)
+    return found
+
+
+def _importance(
+    trials: Trials,
+    rows: pd.DataFrame,
+    values: pd.Series,
+    rung: int,
+    *,
+    bootstraps: int,
+    seed: int,
+    projected: bool = False,
+) -> Importance:
+    random = np.random.default_rng([seed, rung, projected])
+    configs = _frozen(trials.parameters, rows)
+    y = values.to_numpy(dtype=float)
+    names = [p.name for p in trials.parameters if rows[f"params_{p.name}"].notna().any()]
+    full = _evaluate(configs, y, trials, names)
+    size = min(len(y), _MAX_RESAMPLED)
+    samples, shuffled = [], []
+    for _ in range(bootstraps):
+        drawn = random.integers(0, len(y), size=size)
+        samples.append(_evaluate([configs[i] for i in drawn], y[drawn], trials, names))
+        picked = random.choice(len(y), size=size, replace=False)
+        shuffled.append(_evaluate([configs[i] for i in picked], random.permutation(y[picked]), trials, names))
+    spread = np.std(samples, axis=0, ddof=1) * np.sqrt(size / len(y))  # a smaller sample than the study varies more
+    table = pd.DataFrame({"parameter": names, "importance": full})
+    table["low"], table["high"] = np.clip(full - 1.96 * spread, 0, 1), np.clip(full + 1.96 * spread, 0, 1)
+    table["noise"] = np.quantile(shuffled, 0.95, axis=0)
+    table = table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
+    return Importance(
+        evaluator=PED_ANOVA, budget=rung, projected=projected, num_trials=len(y), table=table
+    )
+
+
+def _frozen(parameters: tuple[Parameter, ...], rows: pd.DataFrame) -> list[dict[str, Any]]:
+    params = params_of(rows)
+    integers = {p.name for p in parameters if p.kind == "integer"}
+    configs = []
+    for record in params.to_dict("records"):
+        active = {str(k): v for k, v in record.items() if v is not None and not (isinstance(v, float) and np.isnan(v))}
+        configs.append({k: int(v) if k in integers else v for k, v in active.items()})
+    return configs
+
+
+def _evaluate(configs: Sequence[dict[str, Any]], y: np.ndarray, trials: Trials, names: list[str]) -> np.ndarray:
+    """Normalised PED-ANOVA importance of each name."""
+    ranges = {p.name: _distribution(p) for p in trials.parameters}
+    stored = [_trial(i, config, float(v), ranges) for i, (config, v) in enumerate(zip(configs, y, strict=True))]
+    direction = optuna.study.StudyDirection[trials.direction.upper()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about rare regimes; the interval tells the same
+        found = PedAnovaImportanceEvaluator().evaluate(_Sample(stored, direction))
+    values = np.array([found.get(name, 0.0) for name in names])
+    return values / values.sum() if values.sum() > 0 else np.full(len(names), 1 / len(names))
+
+
+def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
+    if not parameter.numeric:
+        return optuna.distributions.CategoricalDistribution(parameter.choices)
+    if parameter.kind == "integer":
+        return optuna.distributions.IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
+    return optuna.distributions.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+
+
+def _trial(
+    number: int, params: dict[str, Any], value: float, ranges: dict[str, optuna.distributions.BaseDistribution]
+) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=TrialState.COMPLETE,
+        value=value,
+        datetime_start=None,
+        datetime_complete=None,
+        params=params,
+        distributions={name: ranges[name] for name in params},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def fanova(surrogate: Surrogate, *, seed: int = 0) -> Importance:
+    """First-order shares of the surrogate's variance (Hutter et al. 2014), averaged over the trials' configurations.
+
+    Conditional hyperparameters take part where they are active, weighted by how often they are.
+    """
+    random = np.random.default_rng(seed)
+    configs = surrogate.configs
+    total = surrogate.predict(configs.iloc[random.permutation(len(configs))[:1000]]).var(axis=1)
+    shares = []
+    for parameter in surrogate.parameters:
+        active = configs[configs[parameter.name].notna()]
+        if active.empty:
+            shares.append(np.zeros(len(surrogate.bags)))
+            continue
+        background = active.iloc[random.integers(0, len(active), size=min(len(active), _BACKGROUND))]
+        grid = _grid(parameter, active[parameter.name])
+        tiled = pd.concat([background.assign(**{parameter.name: value}) for value in grid], ignore_index=True)
+        curves = surrogate.predict(tiled).reshape(len(surrogate.bags), len(grid), len(background)).mean(axis=2)
+        shares.append(curves.var(axis=1) * len(active) / len(configs) / np.maximum(total, 1e-30))
+    by_bag = np.array(shares)
+    table = pd.DataFrame({"parameter": [p.name for p in surrogate.parameters], "importance": by_bag.mean(axis=1)})
+    table["low"], table["high"] = np.quantile(by_bag, [0.025, 0.975], axis=1)
+    table = table.assign(noise=np.nan).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+    return Importance(
+        evaluator=FANOVA, budget=surrogate.budget, projected=True, num_trials=len(configs), table=table
+    )
+
+
+def _grid(parameter: Parameter, values: pd.Series) -> list:
+    """Values at equally filled quantiles, or one for each level, as often as it was drawn."""
+    if not parameter.numeric:
+        return list(values.sample(_GRID * 2, replace=True, random_state=0))
+    return list(np.quantile(values, (np.arange(_GRID) + 0.5) / _GRID))

@@ -1,0 +1,113 @@
+"""What the hyperparameters of a study are: their kinds, ranges and conditions, and numbers that stand for them."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+MAX_LEVELS = 5
+"""An integer with at most this many values is treated level by level, not as a scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One hyperparameter over the whole study."""
+
+    name: str
+    kind: str
+    """categorical, integer or real."""
+    choices: tuple = ()
+    low: float = math.nan
+    high: float = math.nan
+    log: bool = False
+    conditional: bool = False
+    """Active in some trials only."""
+
+    @property
+    def numeric(self) -> bool:
+        """True for integers and reals."""
+        return self.kind != "categorical"
+
+    @property
+    def levels(self) -> tuple:
+        """The values one by one for a categorical or a short integer range, else empty."""
+        if not self.numeric:
+            return self.choices
+        short = self.kind == "integer" and self.high - self.low < MAX_LEVELS
+        return tuple(range(int(self.low), int(self.high) + 1)) if short else ()
+
+    def scale(self, values: pd.Series | np.ndarray) -> np.ndarray:
+        """Values as floats on the axis they were drawn on: log10 for log parameters, positions for categories."""
+        if not self.numeric:
+            position = {label(choice): i for i, choice in enumerate(self.choices)}
+            return np.array([position.get(label(v), np.nan) for v in values], dtype=float)
+        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=float)
+        return np.log10(numbers) if self.log else numbers
+
+
+def label(value: object) -> str:
+    """A value as text, the same for numpy and Python types."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:
+    """Every hyperparameter that some trial drew, in the order of first use; ranges are the widest ever asked."""
+    found: dict[str, Parameter] = {}
+    drawn = [trial for trial in stored if trial.distributions]
+    counts: dict[str, int] = {}
+    for trial in drawn:
+        for name, distribution in trial.distributions.items():
+            counts[name] = counts.get(name, 0) + 1
+            new = _parameter(name, distribution)
+            found[name] = _widest(found[name], new) if name in found else new
+    return tuple(replace(p, conditional=counts[p.name] < len(drawn)) for p in found.values())
+
+
+def _parameter(name: str, distribution: BaseDistribution) -> Parameter:
+    if isinstance(distribution, CategoricalDistribution):
+        return Parameter(name=name, kind="categorical", choices=tuple(distribution.choices))
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    kind = "integer" if isinstance(distribution, IntDistribution) else "real"
+    return Parameter(name=name, kind=kind, low=distribution.low, high=distribution.high, log=distribution.log)
+
+
+def _widest(old: Parameter, new: Parameter) -> Parameter:
+    if old.kind != new.kind:
+        return replace(old, kind="categorical", choices=tuple(dict.fromkeys([*old.choices, *new.choices])))
+    if not old.numeric:
+        return replace(old, choices=tuple(dict.fromkeys([*old.choices, *new.choices])))
+    return replace(old, low=min(old.low, new.low), high=max(old.high, new.high), log=old.log and new.log)
+
+
+def children(parameters: tuple[Parameter, ...], params: pd.DataFrame) -> dict[str, frozenset[str]]:
+    """For each hyperparameter, those that exist only for some of its values.
+
+    Read off the trials: a child is conditional and never active in a level of its parent that at least five trials
+    have, while another level has it.
+    """
+    active = {p.name: params[p.name].notna().to_numpy() for p in parameters if p.conditional}
+    found: dict[str, frozenset[str]] = {}
+    for parent in parameters:
+        scaled = parent.scale(params[parent.name])
+        masks = [m for m in (scaled == v for v in np.unique(scaled[~np.isnan(scaled)])) if m.sum() >= 5]
+        many = not parent.levels and parent.numeric
+        found[parent.name] = frozenset(
+            name
+            for name, on in active.items()
+            if name != parent.name and not many and any(not on[m].any() for m in masks) and any(on[m].any() for m in masks)
+        )
+    return {name: kids - _above(name, found, active) for name, kids in found.items()}
+
+
+def _above(name: str, found: dict[str, frozenset[str]], active: dict[str, np.ndarray]) -> set[str]:
+    """Parameters of which `name` is itself a child and that are active at least as often: its parents, not children."""
+    if name not in active:
+        return set()
+    return {other for other in found[name] if name in found[other] and active[other].sum() >= active[name].sum()}

@@ -1,0 +1,118 @@
+"""Projects stopped trials to a later budget, from how the trials that went on did.
+
+A trial is stopped because of values that are in the study, so the missing ones are missing at random given those
+values (Rubin 1976), and iterated regression is unbiased where its model holds (g-computation, Robins 1986): rung by
+rung, the next value is regressed on the value at this rung and on the hyperparameters, among the trials that went on,
+and predicted for those that did not. A slow starter that would have caught up is invisible to this, as to any method.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_PENALTIES = np.logspace(-1, 5, 19)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalty:
+    """A chosen ridge penalty and what it leaves of the data."""
+
+    value: float
+    rows: int
+    used: float
+    """Effective number of coefficients."""
+
+    @property
+    def left(self) -> float:
+        """Degrees of freedom left for the noise."""
+        return max(self.rows - self.used, 2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projector:
+    """The regressions from rung to rung, ready to be refitted on resampled trials."""
+
+    values: np.ndarray
+    """(N, R): the objective at each rung, NaN where a trial did not get there."""
+    matrix: np.ndarray
+    """(N, D): hyperparameters as standardised columns."""
+    penalties: tuple[Penalty, ...]
+    """Of the ridge regression from each rung to the next."""
+
+    def project(self, *, weights: np.ndarray | None = None, free: np.ndarray | None = None) -> np.ndarray:
+        """Each trial's value at the last rung, (N,): its own where measured, else the projected one.
+
+        Args:
+            weights: (N,) how often each trial counts in the fits (a bootstrap sample); 1 for all by default.
+            free: (D,) True for columns that are not shrunk, so that their effect on the way is taken at full size.
+        """
+        weights = np.ones(len(self.values)) if weights is None else weights
+        current = self.values[:, 0]
+        for k, penalty in enumerate(self.penalties):
+            measured = self.values[:, k + 1]
+            rows = ~np.isnan(measured) & ~np.isnan(self.values[:, k])
+            step = _Step.fit(self.values[rows, k], self.matrix[rows], measured[rows], weights=weights[rows])
+            current = np.where(np.isnan(measured), step.predict(current, self.matrix, penalty.value, free), measured)
+        return current
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """Sums of one weighted regression of the next value on the present one and the hyperparameters."""
+
+    gram: np.ndarray
+    right: np.ndarray
+    centre: np.ndarray
+    level: float
+
+    @classmethod
+    def fit(cls, now: np.ndarray, matrix: np.ndarray, later: np.ndarray, *, weights: np.ndarray) -> "_Step":
+        z = np.column_stack([now, matrix])
+        share = weights / weights.sum()
+        centre, level = share @ z, float(share @ later)
+        z = (z - centre) * np.sqrt(weights)[:, None]
+        return cls(gram=z.T @ z, right=z.T @ ((later - level) * np.sqrt(weights)), centre=centre, level=level)
+
+    def predict(
+        self, now: np.ndarray, matrix: np.ndarray, penalty: float, free: np.ndarray | None = None
+    ) -> np.ndarray:
+        ridge = np.full(len(self.centre), penalty)
+        ridge[0] = 1e-9 * (1 + self.gram[0, 0])
+        if free is not None:
+            ridge[1:][free] = 1e-6 * (1 + np.diag(self.gram)[1:][free])
+        solution = np.linalg.solve(self.gram + np.diag(ridge), self.right)
+        return self.level + (now - self.centre[0]) * solution[0] + (matrix - self.centre[1:]) @ solution[1:]
+
+
+def make_projector(values: np.ndarray, matrix: np.ndarray, free: np.ndarray | None = None) -> Projector:
+    """Chooses each regression's penalty; every trial must have a value at the first rung.
+
+    Args:
+        values: (N, R) the objective at each rung, NaN where a trial did not get there.
+        matrix: (N, D) hyperparameters as standardised columns.
+        free: (D,) True for columns that will not be shrunk.
+    """
+    assert not np.isnan(values[:, 0]).any()
+    free = np.zeros(matrix.shape[1], dtype=bool) if free is None else free
+    penalties = []
+    for k in range(values.shape[1] - 1):
+        rows = ~np.isnan(values[:, k + 1]) & ~np.isnan(values[:, k])
+        fixed = np.column_stack([values[rows, k], matrix[rows][:, free]])
+        penalties.append(choose_penalty(values[rows, k + 1], matrix[rows][:, ~free], fixed))
+    return Projector(values=values, matrix=matrix, penalties=tuple(penalties))
+
+
+def choose_penalty(y: np.ndarray, matrix: np.ndarray, fixed: np.ndarray) -> Penalty:
+    """The ridge penalty with the least generalised cross-validation error (Golub, Heath and Wahba 1979).
+
+    An intercept and the `fixed` columns are free. At most half of the rows may be used up by coefficients.
+    """
+    basis, _ = np.linalg.qr(np.column_stack([np.ones(len(y)), fixed]))
+    y, matrix = y - basis @ (basis.T @ y), matrix - basis @ (basis.T @ matrix)
+    left, singular, _ = np.linalg.svd(matrix, full_matrices=False)
+    shrink = singular[:, None] ** 2 / (singular[:, None] ** 2 + _PENALTIES)
+    used = basis.shape[1] + shrink.sum(axis=0)
+    error = y @ y - (left.T @ y) ** 2 @ (shrink * (2 - shrink))
+    score = np.where(used <= len(y) / 2, error / np.maximum(len(y) - used, 1) ** 2, np.inf)
+    chosen = int(np.argmin(score)) if np.isfinite(score).any() else len(_PENALTIES) - 1
+    return Penalty(value=float(_PENALTIES[chosen]), rows=len(y), used=float(used[chosen]))
