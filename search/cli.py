@@ -2,14 +2,16 @@
 
 import contextlib
 import io
+import re
 import sys
+from itertools import dropwhile, takewhile
 from typing import Annotated, TypeVar
 
 import tyro
 
 BAD_INPUT = 2
 Options = TypeVar("Options")
-_BOX = str.maketrans("", "", "╭╮╰╯│")
+_FRAME = "╭╮╰╯│─+-| "
 _RULES = {"a whole number": "invalid literal for int() with base 10", "a number": "could not convert string to float"}
 
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
@@ -35,20 +37,18 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
         raise ValueError(f"{_one_line(said.getvalue())}; see {prog} --help") from None
 
 
-def _one_line(boxed: str) -> str:
+def _one_line(framed: str) -> str:
     """tyro's framed message in one line: the mistake itself, and the nearest option when there is one."""
-    lines = [line.translate(_BOX).strip() for line in boxed.splitlines()[1:]]
-    mistake = [line for line in lines[: _first(lines, "──")] if line]
-    meant = _first(lines, "Perhaps you meant")
-    hint = lines[meant + 1].split()[0] if meant + 1 < len(lines) else ""
-    text = " ".join(mistake).removeprefix("Error parsing ")
+    lines = [line.strip(_FRAME) for line in framed.splitlines()][1:]  # the first is a title
+    mistake = takewhile(bool, dropwhile(lambda line: not line, lines))
+    text = " ".join(mistake).removeprefix("Error parsing ").rstrip(".")
     for rule, pythons in _RULES.items():
-        text = text.replace(f": {pythons}:", f" must be {rule}, got")
-    return text.rstrip(".") + (f" (did you mean {hint}?)" if hint else "")
-
-
-def _first(lines: list[str], start: str) -> int:
-    return next((i for i, line in enumerate(lines) if line.startswith(start)), len(lines))
+        if pythons in framed:
+            option, got = text.split(":")[0], re.findall(r"'([^']*)'", text)[-1]
+            text = f"{option} must be {rule}, got {got!r}"
+    meant = next((i for i, line in enumerate(lines) if line.startswith("Perhaps you meant")), len(lines))
+    hint = "--" + lines[meant + 1].split()[0] if meant + 1 < len(lines) else ""
+    return text + (f" (did you mean {hint}?)" if hint else "")
 
 
 def report_error(error: Exception) -> int:

@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from search.faults import fault_point
 from search.sampling import make_pruner, make_sampler, make_view
 from search.study import Run
 
@@ -45,6 +46,7 @@ class Ledger:
         self._view = make_view(run)
         self._study = optuna.create_study(storage=self._mirror, direction=run.direction, pruner=make_pruner(run))
         self._ids: list[int] = []
+        self._num_reports = 0
         for name, value in storage.get_study_system_attrs(self._study_id).items():
             self._mirror.remember_study_attr(name, value)
         for stored in storage.get_all_trials(self._study_id):
@@ -75,7 +77,7 @@ class Ledger:
         number = len(self._ids)
         seed = derive_seed(self._run.seed, number)
         self._mirror.visible = self._view(self.trials, live)
-        self._study.sampler = make_sampler(self._run.sampler, seed=seed)
+        self._study.sampler = make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed)
         trial = self._study.ask()
         try:
             examination = examine(suggest(trial))
@@ -109,6 +111,7 @@ class Ledger:
 
     def _store(self, trial: FrozenTrial) -> None:
         self._ids.append(self._storage.create_new_trial(self._study_id, template_trial=trial))
+        fault_point("sampled", len(self._ids))
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> None:
         """Store one finished epoch; a second report of the same epoch changes nothing.
@@ -120,7 +123,10 @@ class Ledger:
             return
         history = [*trial.user_attrs.get("history", [])[: epoch - 1], record]
         self.annotate(number, history=history)
+        self._num_reports += 1
+        fault_point("recorded", self._num_reports)
         self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
+        fault_point("reported", self._num_reports)
         self._mirror.set_trial_intermediate_value(number, epoch, value)
 
     def annotate(self, number: int, **attrs: Any) -> None:

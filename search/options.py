@@ -101,9 +101,17 @@ class Options:
             raise ValueError(f"--name must be {rule}, got {self.name[:80]!r}")
         if self.resume and self.name is None:
             raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
-        if self.study_url is not None and urlsplit(self.study_url).password:
-            raise ValueError("--study-url must not hold a password: it is stored; use PGPASSWORD or ~/.pgpass instead")
+        if self.study_url is not None:
+            _check_url(self.study_url)
         spaces.check_name(self.space)
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if not parts.scheme:
+        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {url[:80]!r}")
+    if parts.password:
+        raise ValueError("--study-url must not hold a password: it is stored; use PGPASSWORD or ~/.pgpass instead")
 
 
 def _check_range(option: str, value: int | None, low: int, high: int) -> None:

@@ -4,7 +4,6 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from search.sampling import make_sampler
 from search.study import Run
 from spaces.space import Space
 from trainables.cost import measure_cost
@@ -30,7 +29,7 @@ def show_preview(run: Run, space: Space, dataset: Dataset, *, console: Console) 
     console.print(
         f"  about {trained:,} epochs, {100 * (1 - trained / (run.trials * run.epochs)):.0f} % fewer than training all\n"
     )
-    study = optuna.create_study(sampler=make_sampler("random", seed=run.seed))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=run.seed))
     table = Table(box=None, pad_edge=False)
     for name in ("configuration", "weights", "multiply-adds"):
         table.add_column(name, justify="left" if name == "configuration" else "right")

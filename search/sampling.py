@@ -18,24 +18,31 @@ NUM_STARTUP_TRIALS = 10
 View = Callable[[Sequence[FrozenTrial], Collection[int]], list[FrozenTrial]]
 
 
-def make_sampler(name: str, *, seed: int) -> BaseSampler:
-    """A fresh sampler. One is made for every trial, seeded by the trial, so that a suggestion depends on the study
-    and the seed alone and a resumed search suggests what the undisturbed one would have."""
-    match name:
-        case "tpe":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of group, for conditions
+def make_sampler(name: str, *, seed: int, trial_seed: int) -> BaseSampler:
+    """A fresh sampler for one trial, so that a suggestion depends on the study and the seeds alone: a resumed search
+    suggests what the undisturbed one would have.
+
+    Args:
+        name: tpe, random, gp, cmaes or qmc.
+        seed: of the run; a quasi-random sequence must be one sequence over all trials.
+        trial_seed: of the trial that is about to be sampled.
+    """
+    startup = NUM_STARTUP_TRIALS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match name:
+            case "tpe":  # group: parameters that are active together are modelled together
                 return optuna.samplers.TPESampler(
-                    multivariate=True, group=True, constant_liar=True, n_startup_trials=NUM_STARTUP_TRIALS, seed=seed
+                    multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=trial_seed
                 )
-        case "gp":
-            return optuna.samplers.GPSampler(n_startup_trials=NUM_STARTUP_TRIALS, seed=seed)
-        case "cmaes":
-            return optuna.samplers.CmaEsSampler(n_startup_trials=NUM_STARTUP_TRIALS, seed=seed)
-        case "qmc":
-            return optuna.samplers.QMCSampler(scramble=True, seed=seed)
-        case "random":
-            return optuna.samplers.RandomSampler(seed=seed)
+            case "gp":
+                return optuna.samplers.GPSampler(n_startup_trials=startup, seed=trial_seed)
+            case "cmaes":
+                return optuna.samplers.CmaEsSampler(n_startup_trials=startup, seed=trial_seed)
+            case "qmc":
+                return optuna.samplers.QMCSampler(scramble=True, seed=seed)
+            case "random":
+                return optuna.samplers.RandomSampler(seed=trial_seed)
     raise ValueError(f"unknown sampler {name!r}; available: tpe, random, gp, cmaes, qmc")
 
 

@@ -1,0 +1,71 @@
+"""Runs the real search command as a user does, and reads what is in the study afterwards."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from search.study import open_study, read_run
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT_SECONDS = 240
+
+
+def command(runs_dir: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "search.run", "--runs-dir", str(runs_dir), *words]
+
+
+def search(runs_dir: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Search to the end and return what was printed."""
+    return subprocess.run(
+        command(runs_dir, *words),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
+def start(runs_dir: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """Begin a search in a process group of its own."""
+    return subprocess.Popen(
+        command(runs_dir, *words),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def trials_of(run_dir: Path) -> list[FrozenTrial]:
+    return open_study(run_dir).trials
+
+
+def table(run_dir: Path) -> list[tuple]:
+    """What must be equal between two searches that are the same: parameters, values, states."""
+    return [(t.number, t.params, t.intermediate_values, t.value, t.state.name) for t in trials_of(run_dir)]
+
+
+def assert_sound(run_dir: Path) -> None:
+    """The invariants that hold after every fault: each trial once, each epoch once, no gap, histories complete."""
+    run, trials = read_run(run_dir), trials_of(run_dir)
+    tried = [t for t in trials if "infeasible" not in t.user_attrs]
+    assert len(tried) == run.trials
+    assert [t.number for t in trials] == list(range(len(trials)))
+    for trial in tried:
+        assert trial.state.is_finished()
+        epochs = sorted(trial.intermediate_values)
+        assert epochs == list(range(1, len(epochs) + 1))
+        assert [record["epoch"] for record in trial.user_attrs.get("history", [])] == epochs
+        if trial.state.name == "COMPLETE":
+            assert len(epochs) == run.epochs
+            assert trial.value == trial.intermediate_values[run.epochs]
+        if trial.state.name == "PRUNED":
+            assert 0 < len(epochs) < run.epochs
+            assert trial.value == trial.intermediate_values[len(epochs)]

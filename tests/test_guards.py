@@ -1,0 +1,43 @@
+"""Rules of the architecture that hold for every file."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.searching import ROOT
+
+PACKAGES = ("search", "spaces", "trainables", "analysis")
+SOURCES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+UNSAFE = re.compile(r"pickle\.loads?\(|weights_only=False|allow_pickle=True|joblib\.load|(?<![.\w])(?:eval|exec)\(")
+
+
+def test_the_import_arrows_hold():
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([str(linter)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_test_set_is_opened_by_the_final_evaluation_alone():
+    callers = {str(p.relative_to(ROOT)) for p in SOURCES if "load_test(" in p.read_text()}
+    assert callers <= {"trainables/data.py", "analysis/final.py"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_is_unpickled(path: Path):
+    allowed = ["pickle.loads("] if path.name == "cifar10.py" else []  # the official files, after their checksum
+    assert UNSAFE.findall(path.read_text()) in ([], allowed)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_says_what_it_is_and_stays_small(path: Path):
+    text = path.read_text()
+    assert text.startswith('"""'), "a module begins with what it is"
+    assert text.count("\n") <= 300, "a file has one job: under 300 lines"
+
+
+def test_ray_is_never_imported_while_a_module_of_ours_is_merely_read():
+    program = "import search.study, search.search, search.ledger, search.options, sys; assert 'ray' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -1,0 +1,118 @@
+"""Which paused trial is continued: worked examples of promotion."""
+
+import itertools
+import random
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.halving import epochs_reached, is_paused, next_promotion, pooled_scores, ranking
+from search.study import rungs
+
+RUNGS = (1, 3, 9)
+
+
+def make(number: int, values: dict[int, float], state: TrialState = TrialState.RUNNING) -> FrozenTrial:
+    value = values[max(values)] if state == TrialState.COMPLETE else None
+    trial = create_trial(state=state, value=value, intermediate_values=values)
+    trial.number = number
+    return trial
+
+
+def promote(trials: list[FrozenTrial], **options: object) -> int | None:
+    settings = {"rungs": RUNGS, "reduction_factor": 3, "maximize": True, **options}
+    return next_promotion(trials, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("first", "factor", "epochs", "expected"),
+    [(1, 3, 27, (1, 3, 9, 27)), (1, 3, 20, (1, 3, 9, 20)), (2, 4, 8, (2, 8)), (5, 3, 5, (5,)), (1, 2, 1, (1,))],
+)
+def test_rungs_grow_by_the_factor_and_end_with_the_full_budget(first, factor, epochs, expected):
+    assert rungs(first, factor, epochs=epochs) == expected
+
+
+def test_nothing_is_promoted_before_a_rung_holds_as_many_trials_as_the_factor():
+    trials = [make(0, {1: 0.5}), make(1, {1: 0.9})]
+    assert promote(trials) is None
+
+
+def test_the_best_third_of_a_rung_is_promoted_best_first():
+    trials = [make(i, {1: v}) for i, v in enumerate([0.5, 0.9, 0.7, 0.8, 0.1, 0.2])]
+    assert promote(trials) == 1
+    assert promote([*trials[:1], make(1, {1: 0.9, 2: 0.9, 3: 0.95}), *trials[2:]]) == 3
+
+
+def test_a_small_value_is_the_better_one_when_minimising():
+    trials = [make(i, {1: v}) for i, v in enumerate([0.5, 0.9, 0.1])]
+    assert promote(trials, maximize=False) == 2
+
+
+def test_the_highest_rung_comes_first():
+    high = [make(i, {1: 0.5, 2: 0.5, 3: v}) for i, v in enumerate([0.1, 0.2, 0.3])]
+    low = [make(i, {1: 0.9}) for i in range(3, 9)]
+    assert promote([*high, *low]) == 2
+
+
+def test_a_trial_with_a_worker_is_never_handed_out_again():
+    trials = [make(i, {1: v}) for i, v in enumerate([0.5, 0.9, 0.7])]
+    assert promote(trials, live={1}) is None
+
+
+def test_a_failed_trial_takes_no_place_in_the_ranking():
+    trials = [make(0, {1: 0.5}), make(1, {1: 0.7}), make(2, {1: 0.9}, TrialState.FAIL), make(3, {1: 0.1})]
+    assert [t.number for t in ranking(trials, rung=1, maximize=True)] == [1, 0, 3]
+    assert promote(trials) == 1
+
+
+def test_equals_are_promoted_in_the_order_of_their_numbers():
+    assert promote([make(i, {1: 0.5}) for i in range(3)]) == 0
+
+
+def test_a_small_search_trains_its_leader_to_the_end_when_nothing_else_is_left():
+    trials = [make(0, {1: 0.5}), make(1, {1: 0.7, 2: 0.8, 3: 0.6}), make(2, {1: 0.9})]
+    assert promote(trials, last_call=False) == 2
+    two = trials[:2]
+    assert promote(two, last_call=False) is None
+    assert promote(two, last_call=True) == 1
+    done = make(1, dict.fromkeys(range(1, 10), 0.6), TrialState.COMPLETE)
+    assert promote([trials[0], done], last_call=True) is None
+
+
+def test_a_trial_between_rungs_is_interrupted_and_not_paused():
+    assert is_paused(make(0, {1: 0.1}), rungs=RUNGS, live=())
+    assert not is_paused(make(0, {1: 0.1, 2: 0.2}), rungs=RUNGS, live=())
+    assert not is_paused(make(0, {}), rungs=RUNGS, live=())
+    assert not is_paused(make(0, {1: 0.1}), rungs=RUNGS, live={0})
+    assert epochs_reached(make(0, {})) == 0
+
+
+def test_pooled_scores_let_no_values_of_different_epochs_meet():
+    # 3 is worst at epoch 3 although its value there is above every value at epoch 1
+    trials = [
+        make(0, {1: 0.30}),
+        make(1, {1: 0.20}),
+        make(2, {1: 0.40, 2: 0.5, 3: 0.95}),
+        make(3, {1: 0.50, 2: 0.5, 3: 0.90}),
+    ]
+    scores = pooled_scores(trials, rungs=RUNGS, maximize=True)
+    assert sorted(scores, key=lambda number: -scores[number]) == [2, 3, 0, 1]
+    assert scores[2] == 1.0
+    assert scores[1] == pytest.approx(0.25)
+
+
+def test_a_third_goes_on_from_each_rung_and_early_favourites_add_few_more():
+    for seed in range(20):
+        generator = random.Random(seed)
+        trials = [make(i, {1: generator.random()}) for i in range(81)]
+        for _ in itertools.count():
+            number = promote(trials)
+            if number is None:
+                break
+            reached = epochs_reached(trials[number])
+            values = dict(trials[number].intermediate_values)
+            values |= {e: generator.random() for e in range(reached + 1, 3 * reached + 1)}
+            state = TrialState.COMPLETE if 3 * reached == 9 else TrialState.RUNNING
+            trials[number] = make(number, values, state)
+        assert sum(3 in t.intermediate_values for t in trials) == 27
+        assert 9 <= sum(9 in t.intermediate_values for t in trials) <= 15
