@@ -2,7 +2,7 @@
 
     python -m search.run --space cifar_arch --data-dir DATA
 
-Size: 21 to 30 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
+Size: 20 to 28 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation.
 """
 

@@ -101,7 +101,7 @@ def suggest_augmentation(
 
     Args:
         trial: is asked.
-        choices: names of steps joined by "_", of crop, flip, rotation, cutout and mixup: "none", "crop_flip".
+        choices: names of steps joined by "_", of crop, flip, rotation, cutout, erasing and mixup: "crop_flip", "none".
         max_padding: most pixels that a crop moves the image.
         max_cutout: largest side of the square cut out, in pixels.
         max_rotation: largest angle in degrees.
@@ -112,6 +112,7 @@ def suggest_augmentation(
         flip="alternating" if "flip" in steps else "none",
         rotation=trial.suggest_float("rotation", 2.0, max_rotation) if "rotation" in steps else 0.0,
         cutout=trial.suggest_int("cutout", 2, max_cutout, step=2) if "cutout" in steps else 0,
+        erasing=trial.suggest_float("erasing", 0.1, 0.5) if "erasing" in steps else 0.0,
         mixup=trial.suggest_float("mixup", 0.1, 1.0) if "mixup" in steps else 0.0,
     )
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from trainables import metrics
 from trainables.augment import AugmentConfig, Batch, Batches, Normalize
 from trainables.average import WeightAverage
-from trainables.cost import ModelConfig, measure_cost
+from trainables.cost import ModelConfig, count_cost
 from trainables.data import Dataset
 from trainables.device import Clock, Numerics, choose_numerics
 from trainables.loss import Loss
@@ -95,7 +95,6 @@ class Training:
         self.config, self.epochs, self.seed = config, epochs, seed
         self.device = torch.device(device)
         self.numerics = numerics or choose_numerics(self.device)
-        self.cost = measure_cost(config.model, dataset)
         self.dataset = dataset.to(self.device)
         layout = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
         self.batches = Batches(self.dataset, config.augmentation, batch_size=config.batch_size, seed=seed, **layout)
@@ -103,6 +102,7 @@ class Training:
         self.normalize = Normalize(self.dataset, **layout)
         with _seeded(self.device, seed, 0):
             model = config.model.build(dataset)
+        self.cost = count_cost(model, dataset.image_shape)
         self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.optimizer = config.optimizer.build(self.model)

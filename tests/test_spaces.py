@@ -1,0 +1,135 @@
+"""Every space: what is drawn can be decoded, built and trained; what does not belong is refused by name."""
+
+import importlib
+import math
+import re
+from dataclasses import replace
+
+import optuna
+import pytest
+import torch
+
+import spaces
+from spaces import space
+from spaces.space import Space
+from trainables.cnn import CnnConfig
+from trainables.cost import measure_cost
+from trainables.data import Dataset, Split
+from trainables.training import Training
+
+NUM_DRAWS = 200
+SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "image_folder": (3, 8, 8)}
+IMAGE_SPACES = [name for name in spaces.available() if space.load(name).dataset in SHAPES]
+
+
+def make_images(shape: tuple[int, int, int], num_rows: int, num_classes: int = 10) -> Dataset:
+    """Noise in the shape of a data set."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (num_rows, *shape), dtype=torch.uint8, generator=generator)
+    split = Split(x=x, y=torch.arange(num_rows) % num_classes)
+    mean = (0.5,) * shape[0]
+    classes = tuple(map(str, range(num_classes)))
+    return Dataset(
+        name="noise",
+        task="classification",
+        train=split,
+        validation=Split(x=x[:0], y=split.y[:0]),
+        classes=classes,
+        mean=mean,
+        std=mean,
+        checksum="",
+    )
+
+
+def draw(chosen: Space, num_draws: int, seed: int = 0) -> list[optuna.trial.Trial]:
+    """Trials with random answers to everything that the space asks."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    trials = [study.ask() for _ in range(num_draws)]
+    for trial in trials:
+        chosen.suggest(trial)
+    return trials
+
+
+@pytest.mark.parametrize("name", spaces.available())
+def test_decode_inverts_suggest(name: str) -> None:
+    chosen = space.load(name)
+    for trial in draw(chosen, NUM_DRAWS):
+        assert chosen.decode(trial.params) == chosen.suggest(trial)
+        assert chosen.distributions(trial.params) == trial.distributions
+
+
+@pytest.mark.parametrize("name", IMAGE_SPACES)
+def test_every_draw_builds_and_gives_a_finite_loss(name: str) -> None:
+    chosen = space.load(name)
+    dataset = make_images(SHAPES[chosen.dataset], 4)
+    for number, trial in enumerate(draw(chosen, NUM_DRAWS)):
+        config = chosen.decode(trial.params)
+        assert isinstance(config.model, CnnConfig)
+        assert measure_cost(config.model, dataset).num_weights > 0  # in full size, on the meta device
+        thin = replace(config, model=replace(config.model, widths=(8,) * len(config.model.widths)))
+        training = Training(thin, dataset, epochs=1, seed=number)
+        assert math.isfinite(training.run_epoch()["train_loss"])
+
+
+@pytest.mark.parametrize("name", spaces.available())
+def test_the_baseline_lies_inside_the_ranges(name: str) -> None:
+    chosen = space.load(name)
+    distributions = chosen.distributions(chosen.baseline)
+    assert set(distributions) == set(chosen.baseline)
+    assert chosen.decode(chosen.baseline) == chosen.decode(dict(reversed(chosen.baseline.items())))
+
+
+@pytest.mark.parametrize("name", IMAGE_SPACES)
+def test_a_draw_has_as_many_parameters_as_the_header_says(name: str) -> None:
+    header = importlib.import_module(f"spaces.{name}").__doc__ or ""
+    stated = re.search(r"Size: (\d+) to (\d+) parameters", header)
+    assert stated
+    counts = [len(trial.params) for trial in draw(space.load(name), NUM_DRAWS)]
+    assert int(stated[1]) <= min(counts) <= int(stated[1]) + 2
+    assert int(stated[2]) - 2 <= max(counts) <= int(stated[2])
+
+
+@pytest.mark.parametrize("name", spaces.available())
+def test_suggest_depends_on_nothing_but_the_answers(name: str) -> None:
+    chosen = space.load(name)
+    for trial in draw(chosen, 5, seed=1):
+        torch.manual_seed(trial.number)
+        assert chosen.suggest(optuna.trial.FixedTrial(trial.params)) == chosen.decode(trial.params)
+
+
+@pytest.mark.parametrize("name", spaces.available())
+def test_decode_names_what_is_missing_unknown_or_out_of_range(name: str) -> None:
+    chosen = space.load(name)
+    baseline = dict(chosen.baseline)
+    first = next(iter(baseline))
+    with pytest.raises(ValueError, match=f"parameter '{first}' is missing"):
+        chosen.decode({key: value for key, value in baseline.items() if key != first})
+    with pytest.raises(ValueError, match="parameter 'colour' is not part of this configuration"):
+        chosen.decode({**baseline, "colour": 1})
+    for key in baseline:
+        with pytest.raises(ValueError, match=f"parameter '{key}' must lie in"):
+            chosen.decode({**baseline, key: 1e9})
+
+
+def test_conditions_ask_only_for_what_is_in_use() -> None:
+    chosen = space.load("cifar_arch")
+    for trial in draw(chosen, NUM_DRAWS):
+        asked = trial.params
+        assert sum(key.startswith("width_") for key in asked) == asked["depth"]
+        assert ("momentum" in asked) == ("sgd_lr" in asked) == (asked["optimizer"] == "sgd")
+        assert ("adamw_lr" in asked) == (asked["optimizer"] == "adamw")
+        assert ("block" in asked) == (asked["num_blocks"] > 0)
+        assert ("clip_norm" in asked) == (not asked["batch_norm"])
+        for step in ("cutout", "mixup"):
+            assert (step in asked) == (step in asked["augmentation"].split("_"))
+        assert ("crop_padding" in asked) == ("crop" in asked["augmentation"].split("_"))
+
+
+def test_digits_are_never_flipped() -> None:
+    chosen = space.load("digits_arch")
+    assert all(chosen.suggest(trial).augmentation.flip == "none" for trial in draw(chosen, NUM_DRAWS))
+
+
+def test_an_unknown_space_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown space 'cifar_arc'.*did you mean cifar_arch\?"):
+        space.load("cifar_arc")
