@@ -21,6 +21,8 @@ from spaces.space import Space
 
 MAX_INFEASIBLE_DRAWS = 1000
 MAX_ALIKE_FAILURES = 5
+_NEVER_STOPS = ("asha", "none")
+"""Rules by which no running trial is told PRUNED: one pauses it, the other trains it to the end."""
 
 
 class Events(Protocol):
@@ -82,10 +84,11 @@ class Search:
         self._examine = examine
         self._events = events
         self._on_end = on_end
-        self._deadline = deadline
+        self.deadline = deadline
         self._maximize = run.direction == "maximize"
         self._live: dict[str, int] = {}
         self._alike: Counter[str] = Counter()
+        self._settle()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Ray pickles its own state for a restore that is never made: of a search it gets nothing."""
@@ -104,12 +107,22 @@ class Search:
     @property
     def out_of_time(self) -> bool:
         """Whether the time budget is used up."""
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     @property
     def stopping(self) -> bool:
         """Whether no further epoch is to be begun."""
         return self.stop_requested or self.fatal is not None or self.out_of_time
+
+    def _settle(self) -> None:
+        """Decide what a crash left undecided: an epoch was stored, but not yet what follows from it."""
+        for trial in self.trials:
+            if trial.state != TrialState.RUNNING:
+                continue
+            if epochs_reached(trial) >= self.run.epochs:
+                self._finish(trial.number, TrialState.COMPLETE)
+            elif trial.intermediate_values and self._is_stopped(trial.number):
+                self._finish(trial.number, TrialState.PRUNED)
 
     # Which trial gets the next free slot?
 
@@ -215,10 +228,13 @@ class Search:
             return False
         if self.run.pruner == "asha":
             return epoch not in self.run.rungs or self._promotion(self.live - {number}) == number
-        if self.run.pruner != "none" and self.ledger.should_prune(number):
+        if self._is_stopped(number):
             self._finish(number, TrialState.PRUNED)
             return False
         return True
+
+    def _is_stopped(self, number: int) -> bool:
+        return self.run.pruner not in _NEVER_STOPS and self.ledger.should_prune(number)
 
     def end_leg(self, leg_id: str, *, lost: bool) -> None:
         """The worker is free. A lost one has been retried as often as allowed, so its trial has failed."""

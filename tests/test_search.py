@@ -1,0 +1,272 @@
+"""Searcher and scheduler, as Ray calls them, on a real study: states, stops, promotions, NaN, lost workers."""
+
+import json
+import math
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from search.ledger import Examination
+from search.scheduler import StudyScheduler
+from search.search import HopelessSearchError, Search
+from search.searcher import StudySearcher
+from search.study import Planned, open_study
+from spaces.space import Space
+from tests.test_ledger import make_run, open_ledger
+from trainables.cnn import CnnConfig
+from trainables.optim import SgdConfig
+from trainables.training import TrainConfig
+
+
+def suggest(trial: BaseTrial) -> TrainConfig:
+    lr = trial.suggest_float("lr", 0.01, 1.0, log=True)
+    return TrainConfig(model=CnnConfig(widths=(8,)), optimizer=SgdConfig(lr=lr))
+
+
+BASELINE = (Planned(params={"lr": 0.1}, tag="baseline"),)
+SPACE = Space(suggest=suggest, baseline={"lr": 0.1}, dataset="digits", epochs=9)
+
+
+class Diary:
+    """Remembers what a search told."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.ends: list[tuple[int, str]] = []
+
+    def started(self, trial: FrozenTrial) -> None: ...
+
+    def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None: ...
+
+    def paused(self, trial: FrozenTrial) -> None: ...
+
+    def ended(self, trial: FrozenTrial) -> None:
+        self.ends.append((trial.number, trial.state.name))
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+class Bench:
+    """A search with its two views, and legs that are stepped by hand as Ray would."""
+
+    def __init__(self, folder: Path, *, slots: int = 1, deadline: float | None = None, **changes: Any) -> None:
+        self.run = make_run(**{"sampler": "random", "trials": 9, "plan": BASELINE, **changes})
+        self.diary = Diary()
+        self.search = Search(
+            self.run, open_ledger(folder, self.run), SPACE,
+            examine=lambda config: Examination(), events=self.diary, deadline=deadline,
+        )  # fmt: skip
+        self.searcher = StudySearcher(self.search, num_slots=slots)
+        self.scheduler = StudyScheduler(self.search)
+        self.num_legs = 0
+
+    def ask(self) -> tuple[Trial, dict[str, Any]] | str | None:
+        self.num_legs += 1
+        name = f"leg{self.num_legs}"
+        leg = self.searcher.suggest(name)
+        return (Trial("stub", stub=True, trial_id=name), leg) if isinstance(leg, dict) else leg
+
+    def tell(self, trial: Trial, **said: Any) -> bool:
+        """Report one step; ends the leg as Ray does when the scheduler stops it. Returns whether it goes on."""
+        decision = self.scheduler.on_trial_result(None, trial, {"said": json.dumps(said)})
+        if decision == TrialScheduler.STOP:
+            self.searcher.on_trial_complete(trial.trial_id, {})
+        return decision == TrialScheduler.CONTINUE
+
+    def epoch(self, trial: Trial, epoch: int, value: float) -> bool:
+        return self.tell(trial, record={"epoch": epoch, "accuracy": value, "seconds": 0.1})
+
+    def train(self, value_of: Any = lambda lr, epoch: lr + 0.001 * epoch) -> None:
+        """Work off the whole search in one slot."""
+        while isinstance(asked := self.ask(), tuple):
+            trial, leg = asked
+            epoch = leg["reported"] + 1
+            while self.epoch(trial, epoch, value_of(leg["params"]["lr"], epoch)):
+                epoch += 1
+        assert asked == Searcher.FINISHED
+        if self.search.fatal is None:
+            self.search.end()
+
+
+def states(folder: Path) -> dict[int, tuple[str, int]]:
+    return {t.number: (t.state.name, len(t.intermediate_values)) for t in open_study(folder).trials}
+
+
+def test_promotion_ends_with_complete_trials_at_full_budget_and_pruned_ones_at_rungs(tmp_path: Path):
+    bench = Bench(tmp_path)
+    bench.train()
+    by_state = sorted(states(tmp_path).values())
+    assert {s for s, _ in by_state} == {"COMPLETE", "PRUNED"}
+    assert all(epochs == 9 for s, epochs in by_state if s == "COMPLETE")
+    assert all(epochs in (1, 3) for s, epochs in by_state if s == "PRUNED")
+    study = open_study(tmp_path)
+    assert study.trials[0].params == {"lr": 0.1}
+    assert study.best_trial.params["lr"] == max(t.params["lr"] for t in study.trials)
+
+
+@pytest.mark.parametrize("pruner", ["asha-stop", "hyperband", "median"])
+def test_a_stopping_pruner_stores_pruned_with_the_last_value(pruner: str, tmp_path: Path):
+    bench = Bench(tmp_path, pruner=pruner, trials=20)
+    bench.train()
+    study = open_study(tmp_path)
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in study.trials:
+        assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
+        assert (trial.state == TrialState.COMPLETE) == (len(trial.intermediate_values) == 9)
+
+
+def test_without_a_pruner_every_trial_is_trained_to_the_end(tmp_path: Path):
+    Bench(tmp_path, pruner="none", trials=3).train()
+    assert set(states(tmp_path).values()) == {("COMPLETE", 9)}
+
+
+def test_a_diverged_trial_fails_with_its_cause_and_never_lingers(tmp_path: Path):
+    bench = Bench(tmp_path, pruner="none", trials=2)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    assert bench.epoch(trial, 1, 0.5)
+    assert not bench.tell(trial, failure="epoch 2: training loss is nan\nmore", failure_kind="diverged")
+    stored = open_study(tmp_path).trials[0]
+    assert stored.state == TrialState.FAIL
+    assert stored.user_attrs["failure"] == "epoch 2: training loss is nan"
+    assert stored.user_attrs["failure_kind"] == "diverged"
+    assert stored.intermediate_values == {1: 0.5}
+    assert bench.search.live == set()
+
+
+@pytest.mark.parametrize("value", [math.nan, "0.9", None, True])
+def test_a_metric_that_is_no_number_fails_the_trial(value: Any, tmp_path: Path):
+    bench = Bench(tmp_path)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.epoch(trial, 1, value)
+    if value is not True:
+        assert "metric 'accuracy' must be a number" in open_study(tmp_path).trials[0].user_attrs["failure"]
+
+
+def test_a_worker_lost_for_good_fails_its_trial(tmp_path: Path):
+    bench = Bench(tmp_path)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.epoch(trial, 1, 0.5)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.searcher.on_trial_complete(trial.trial_id, error=True)
+    assert open_study(tmp_path).trials[1].user_attrs["failure_kind"] == "lost worker"
+
+
+def test_epochs_told_again_after_a_lost_worker_count_once_and_decide_nothing(tmp_path: Path):
+    bench = Bench(tmp_path, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    for epoch in (1, 2, 3):
+        assert bench.epoch(trial, epoch, 0.1 * epoch)
+    for epoch in (1, 2, 3, 4):
+        assert bench.epoch(trial, epoch, 0.1 * epoch)
+    stored = open_study(tmp_path).trials[0]
+    assert list(stored.intermediate_values) == [1, 2, 3, 4]
+    assert [r["epoch"] for r in stored.user_attrs["history"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("pruner", ["asha", "none", "median"])
+def test_a_trial_that_was_reported_in_full_but_not_yet_told_so_is_finished_on_resume(pruner: str, tmp_path: Path):
+    bench = Bench(tmp_path, pruner=pruner)
+    bench.ask()
+    for epoch in range(1, 10):
+        bench.search.ledger.report(0, epoch=epoch, value=0.5, record={"epoch": epoch})
+    assert states(tmp_path) == {0: ("RUNNING", 9)}
+    Bench(tmp_path, pruner=pruner)
+    assert states(tmp_path) == {0: ("COMPLETE", 9)}
+
+
+def test_an_interrupted_trial_is_handed_out_again_first_and_knows_its_epochs(tmp_path: Path):
+    first = Bench(tmp_path)
+    trial, _ = first.ask()  # type: ignore[misc]
+    first.epoch(trial, 1, 0.9)
+    trial, _ = first.ask()  # type: ignore[misc]
+    again = Bench(tmp_path)
+    _, leg = again.ask()  # type: ignore[misc]
+    assert (leg["trial"], leg["reported"]) == (1, 0)
+
+
+def test_the_study_does_not_depend_on_where_the_search_was_interrupted(tmp_path: Path):
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    calm.mkdir()
+    torn.mkdir()
+    Bench(calm).train()
+    for stop_after in range(1, 12, 3):
+        bench = Bench(torn)
+        for _ in range(stop_after):
+            asked = bench.ask()
+            if not isinstance(asked, tuple):
+                break
+            epoch = asked[1]["reported"] + 1
+            bench.epoch(asked[0], epoch, asked[1]["params"]["lr"] + 0.001 * epoch)
+            bench.search._live.clear()
+    Bench(torn).train()
+
+    def table(folder: Path) -> list[tuple]:
+        return [(t.params, t.intermediate_values, t.state) for t in open_study(folder).trials]
+
+    assert table(torn) == table(calm)
+
+
+def test_no_more_legs_run_than_there_are_slots(tmp_path: Path):
+    bench = Bench(tmp_path, slots=2)
+    legs = [bench.ask(), bench.ask(), bench.ask()]
+    assert [isinstance(leg, tuple) for leg in legs] == [True, True, False]
+    assert legs[2] is None
+
+
+def test_a_trial_that_is_promoted_at_its_rung_goes_on_in_the_same_worker(tmp_path: Path):
+    bench = Bench(tmp_path, trials=3)
+    for value in (0.1, 0.2):
+        trial, _ = bench.ask()  # type: ignore[misc]
+        assert not bench.epoch(trial, 1, value)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    assert bench.epoch(trial, 1, 0.3)
+
+
+def test_five_failures_alike_end_a_search_in_which_nothing_works(tmp_path: Path):
+    bench = Bench(tmp_path, trials=50)
+    while isinstance(asked := bench.ask(), tuple):
+        bench.tell(asked[0], failure="ValueError: the same", failure_kind="error")
+    assert isinstance(bench.search.fatal, HopelessSearchError)
+    assert len(open_study(tmp_path).trials) == 5
+
+
+def test_an_exception_in_a_callback_stops_the_search_and_is_kept(tmp_path: Path):
+    bench = Bench(tmp_path)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    assert bench.scheduler.on_trial_result(None, trial, {"said": "no json"}) == TrialScheduler.STOP
+    assert isinstance(bench.search.fatal, ValueError)
+    assert bench.searcher.suggest("next") == Searcher.FINISHED
+
+
+def test_when_time_is_up_nothing_new_begins_and_what_runs_stays_resumable(tmp_path: Path):
+    bench = Bench(tmp_path, deadline=time.monotonic() + 3600, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    assert bench.epoch(trial, 1, 0.5)
+    bench.search.deadline = time.monotonic()
+    assert not bench.epoch(trial, 2, 0.6)
+    assert bench.ask() == Searcher.FINISHED
+    bench.search.end()
+    assert states(tmp_path) == {0: ("RUNNING", 2)}
+    later = Bench(tmp_path, pruner="none", trials=9)
+    _, leg = later.ask()  # type: ignore[misc]
+    assert (leg["trial"], leg["reported"]) == (0, 2)
+
+
+def test_a_worker_s_notices_reach_the_user(tmp_path: Path):
+    bench = Bench(tmp_path)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.tell(trial, record={"epoch": 1, "accuracy": 0.5}, notices=["checkpoint 3 is damaged"])
+    assert bench.diary.notices == ["checkpoint 3 is damaged"]
+
+
+def test_ray_may_pickle_its_state_and_gets_nothing_of_the_search(tmp_path: Path):
+    bench = Bench(tmp_path)
+    assert b"accuracy" not in pickle.dumps(bench.search)
