@@ -5,7 +5,6 @@ to one and are never negative, so a bar by itself proves nothing.
 """
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +18,13 @@ from analysis.design import make_design
 from analysis.parameters import Parameter
 from analysis.projection import make_projector
 from analysis.surrogate import Surrogate
-from analysis.trials import Trials, params_of
+from analysis.trials import Trials, config_of, params_of
 
 PED_ANOVA = "conditional PED-ANOVA (Optuna)"
 FANOVA = "fANOVA (surrogate forest)"
 MIN_TRIALS = 20
-_MAX_RESAMPLED = 800
-_GRID, _BACKGROUND = 8, 150
+_MAX_RESAMPLED = 500
+_GRID, _BACKGROUND = 12, 150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ class _Sample(optuna.Study):
         return False
 
 
-def ped_anova(trials: Trials, *, bootstraps: int = 30, seed: int = 0) -> list[Importance]:
+def ped_anova(trials: Trials, *, bootstraps: int = 20, seed: int = 0) -> list[Importance]:
     """Importance at each rung from the trials measured there, and last at full budget from all trials, projected."""
     rows = trials.measured
     found = []
@@ -96,46 +95,44 @@ def _importance(
 ) -> Importance:
     random = np.random.default_rng([seed, rung, projected])
     configs = _frozen(trials.parameters, rows)
-    y = values.to_numpy(dtype=float)
+    loss = -trials.sign * values.to_numpy(dtype=float)
     names = [p.name for p in trials.parameters if rows[f"params_{p.name}"].notna().any()]
-    full = _evaluate(configs, y, trials, names)
-    size = min(len(y), _MAX_RESAMPLED)
+    full = _evaluate(configs, loss, names)
+    whole, count = full.sum() or 1.0, len(loss)
+    size = min(count, _MAX_RESAMPLED)
     samples, shuffled = [], []
     for _ in range(bootstraps):
-        drawn = random.integers(0, len(y), size=size)
-        samples.append(_evaluate([configs[i] for i in drawn], y[drawn], trials, names))
-        picked = random.choice(len(y), size=size, replace=False)
-        shuffled.append(_evaluate([configs[i] for i in picked], random.permutation(y[picked]), trials, names))
-    spread = np.std(samples, axis=0, ddof=1) * np.sqrt(size / len(y))  # a smaller sample than the study varies more
-    table = pd.DataFrame({"parameter": names, "importance": full})
-    table["low"], table["high"] = np.clip(full - 1.96 * spread, 0, 1), np.clip(full + 1.96 * spread, 0, 1)
-    table["noise"] = np.quantile(shuffled, 0.95, axis=0)
+        samples.append(_evaluate([configs[i] for i in random.integers(0, count, size=size)], loss, names))
+        picked = [configs[i] for i in random.choice(count, size=size, replace=False)]
+        shuffled.append(_evaluate(picked, random.permutation(loss), names))
+    shares = np.array(samples) / np.maximum(np.sum(samples, axis=1, keepdims=True), 1e-12)
+    spread = shares.std(axis=0, ddof=1) * np.sqrt(size / count)  # a smaller sample than the study varies more
+    table = pd.DataFrame({"parameter": names, "importance": full / whole})
+    table["low"] = np.clip(table["importance"] - 1.96 * spread, 0, 1)
+    table["high"] = np.clip(table["importance"] + 1.96 * spread, 0, 1)
+    table["noise"] = np.quantile(shuffled, 0.95, axis=0) / whole * size / count
     table = table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
-    return Importance(
-        evaluator=PED_ANOVA, budget=rung, projected=projected, num_trials=len(y), table=table
-    )
+    return Importance(evaluator=PED_ANOVA, budget=rung, projected=projected, num_trials=count, table=table)
 
 
-def _frozen(parameters: tuple[Parameter, ...], rows: pd.DataFrame) -> list[dict[str, Any]]:
-    params = params_of(rows)
+def _frozen(parameters: tuple[Parameter, ...], rows: pd.DataFrame) -> list[FrozenTrial]:
+    """The configurations as trials numbered from 0, sharing one distribution per hyperparameter."""
+    ranges = {p.name: _distribution(p) for p in parameters}
     integers = {p.name for p in parameters if p.kind == "integer"}
-    configs = []
-    for record in params.to_dict("records"):
-        active = {str(k): v for k, v in record.items() if v is not None and not (isinstance(v, float) and np.isnan(v))}
-        configs.append({k: int(v) if k in integers else v for k, v in active.items()})
-    return configs
+    found = []
+    for _, row in rows.iterrows():
+        params = {k: int(v) if k in integers else v for k, v in config_of(row).items()}
+        found.append(_trial(len(found), params, ranges))
+    return found
 
 
-def _evaluate(configs: Sequence[dict[str, Any]], y: np.ndarray, trials: Trials, names: list[str]) -> np.ndarray:
-    """Normalised PED-ANOVA importance of each name."""
-    ranges = {p.name: _distribution(p) for p in trials.parameters}
-    stored = [_trial(i, config, float(v), ranges) for i, (config, v) in enumerate(zip(configs, y, strict=True))]
-    direction = optuna.study.StudyDirection[trials.direction.upper()]
+def _evaluate(configs: list[FrozenTrial], loss: np.ndarray, names: list[str]) -> np.ndarray:
+    """PED-ANOVA importance of each name for a low `loss` (by trial number), not normalised."""
+    sample = _Sample(configs, optuna.study.StudyDirection.MINIMIZE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about rare regimes; the interval tells the same
-        found = PedAnovaImportanceEvaluator().evaluate(_Sample(stored, direction))
-    values = np.array([found.get(name, 0.0) for name in names])
-    return values / values.sum() if values.sum() > 0 else np.full(len(names), 1 / len(names))
+        found = PedAnovaImportanceEvaluator().evaluate(sample, target=lambda trial: float(loss[trial.number]))
+    return np.array([found.get(name, 0.0) for name in names])
 
 
 def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
@@ -147,13 +144,13 @@ def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution
 
 
 def _trial(
-    number: int, params: dict[str, Any], value: float, ranges: dict[str, optuna.distributions.BaseDistribution]
+    number: int, params: dict[str, Any], ranges: dict[str, optuna.distributions.BaseDistribution]
 ) -> FrozenTrial:
     return FrozenTrial(
         number=number,
         trial_id=number,
         state=TrialState.COMPLETE,
-        value=value,
+        value=0.0,
         datetime_start=None,
         datetime_complete=None,
         params=params,
@@ -171,29 +168,23 @@ def fanova(surrogate: Surrogate, *, seed: int = 0) -> Importance:
     """
     random = np.random.default_rng(seed)
     configs = surrogate.configs
-    total = surrogate.predict(configs.iloc[random.permutation(len(configs))[:1000]]).var(axis=1)
+    total = surrogate.predict(configs.iloc[random.permutation(len(configs))[:1000]]).mean(axis=1).var(axis=1)
     shares = []
     for parameter in surrogate.parameters:
-        active = configs[configs[parameter.name].notna()]
-        if active.empty:
-            shares.append(np.zeros(len(surrogate.bags)))
-            continue
-        background = active.iloc[random.integers(0, len(active), size=min(len(active), _BACKGROUND))]
-        grid = _grid(parameter, active[parameter.name])
-        tiled = pd.concat([background.assign(**{parameter.name: value}) for value in grid], ignore_index=True)
-        curves = surrogate.predict(tiled).reshape(len(surrogate.bags), len(grid), len(background)).mean(axis=2)
+        active = configs[parameter.name].dropna()
+        curves = np.zeros((len(surrogate.bags), 1))
+        if len(active):
+            grid = _grid(parameter, active)
+            curves = surrogate.vary(parameter.name, grid, background=_BACKGROUND, seed=seed).mean(axis=(1, 3))
         shares.append(curves.var(axis=1) * len(active) / len(configs) / np.maximum(total, 1e-30))
     by_bag = np.array(shares)
     table = pd.DataFrame({"parameter": [p.name for p in surrogate.parameters], "importance": by_bag.mean(axis=1)})
     table["low"], table["high"] = np.quantile(by_bag, [0.025, 0.975], axis=1)
     table = table.assign(noise=np.nan).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-    return Importance(
-        evaluator=FANOVA, budget=surrogate.budget, projected=True, num_trials=len(configs), table=table
-    )
+    return Importance(evaluator=FANOVA, budget=surrogate.budget, projected=True, num_trials=len(configs), table=table)
 
 
 def _grid(parameter: Parameter, values: pd.Series) -> list:
-    """Values at equally filled quantiles, or one for each level, as often as it was drawn."""
-    if not parameter.numeric:
-        return list(values.sample(_GRID * 2, replace=True, random_state=0))
-    return list(np.quantile(values, (np.arange(_GRID) + 0.5) / _GRID))
+    """Values at equally filled quantiles; levels as often as they were drawn."""
+    ordered = values.iloc[np.argsort(parameter.scale(values), kind="stable")]
+    return list(ordered.iloc[((np.arange(_GRID) + 0.5) / _GRID * len(ordered)).astype(int)])

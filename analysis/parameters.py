@@ -101,7 +101,10 @@ def children(parameters: tuple[Parameter, ...], params: pd.DataFrame) -> dict[st
         found[parent.name] = frozenset(
             name
             for name, on in active.items()
-            if name != parent.name and not many and any(not on[m].any() for m in masks) and any(on[m].any() for m in masks)
+            if name != parent.name
+            and not many
+            and any(not on[m].any() for m in masks)
+            and any(on[m].any() for m in masks)
         )
     return {name: kids - _above(name, found, active) for name, kids in found.items()}
 

@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold
 
 from analysis.design import make_design
-from analysis.parameters import Parameter, label
+from analysis.parameters import Parameter, children, label
 from analysis.projection import make_projector
 from analysis.trials import Trials, params_of
 
@@ -64,12 +64,49 @@ class Surrogate:
     quality: Quality
     configs: pd.DataFrame
     """The trials' configurations, over which averages are taken."""
+    children: dict[str, frozenset[str]]
+    """For each hyperparameter, those that exist only for some of its values."""
 
     def predict(self, configs: pd.DataFrame, *, epochs: int | None = None) -> np.ndarray:
-        """The objective of each configuration by each bag of trees, (bags, N)."""
-        rows = _rows(self.parameters, configs, np.full(len(configs), epochs or self.budget))
+        """The objective of each configuration by each tree, (bags, trees, N)."""
+        rows = _rows(self.parameters, configs, np.full(len(configs), epochs or self.budget)).astype(np.float32)
+
+        def ask(bag: RandomForestRegressor) -> np.ndarray:
+            return np.stack([tree.predict(rows, check_input=False) for tree in bag.estimators_])
+
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return np.stack(list(pool.map(lambda bag: bag.predict(rows), self.bags)))
+            return np.stack(list(pool.map(ask, self.bags)))
+
+    def vary(self, name: str, values: list, *, background: int, seed: int = 0) -> np.ndarray:
+        """Predictions (bags, trees, values, background) with one hyperparameter set to each value in turn.
+
+        The other hyperparameters are those of random trials where it is active. What exists only for some of its
+        values (the third stage's width, with the depth) comes along from a random trial that has the value.
+        """
+        random = np.random.default_rng(seed)
+        active = self.configs[self.configs[name].notna()]
+        drawn = active.iloc[random.integers(0, len(active), size=background)].reset_index(drop=True)
+        kids = list(self.children[name])
+        tables = []
+        for value in values:
+            table = drawn.assign(**{name: value})
+            donors = active[[label(v) == label(value) for v in active[name]]] if kids else active
+            if kids and len(donors):
+                table[kids] = donors[kids].iloc[random.integers(0, len(donors), size=background)].to_numpy()
+            tables.append(table)
+        return self.predict(pd.concat(tables, ignore_index=True)).reshape(_BAGS, _TREES, len(values), background)
+
+
+def interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Estimate, low and high (95 %) of numbers that each tree gives, (bags, trees, ...).
+
+    What the bags differ by, less what the trees inside a bag differ by anyway (Athey, Tibshirani and Wager 2019, 4.1).
+    """
+    between = by_tree.mean(axis=1).var(axis=0, ddof=1)
+    within = by_tree.var(axis=1, ddof=1).mean(axis=0) / by_tree.shape[1]
+    half = stats.t.ppf(0.975, len(by_tree) - 1) * np.sqrt(np.maximum(between - within, 0.1 * between))
+    estimate = by_tree.mean(axis=(0, 1))
+    return estimate, estimate - half, estimate + half
 
 
 def fit_surrogate(trials: Trials, *, seed: int = 0) -> Surrogate | None:
@@ -84,7 +121,14 @@ def fit_surrogate(trials: Trials, *, seed: int = 0) -> Surrogate | None:
     x, y, owner, measured = _table(trials.parameters, params, values, rungs)
     quality = _cross_validate(x, y, owner, measured, seed=seed)
     bags = _grow(x, y, owner, seed=seed)
-    return Surrogate(parameters=trials.parameters, bags=bags, budget=rungs[-1], quality=quality, configs=params)
+    return Surrogate(
+        parameters=trials.parameters,
+        bags=bags,
+        budget=rungs[-1],
+        quality=quality,
+        configs=params,
+        children=children(trials.parameters, params),
+    )
 
 
 def _table(
@@ -124,7 +168,7 @@ def _grow(x: np.ndarray, y: np.ndarray, owner: np.ndarray, *, seed: int) -> tupl
         random = np.random.default_rng([seed, bag])
         drawn = random.integers(0, count, size=min(count, _MAX_ROWS))
         rows = np.concatenate([order[starts[t] : starts[t + 1]] for t in drawn])
-        forest = RandomForestRegressor(_TREES, bootstrap=False, max_features=0.5, min_samples_leaf=2, random_state=bag)
+        forest = RandomForestRegressor(_TREES, min_samples_leaf=2, random_state=bag)
         return forest.fit(x[rows], y[rows])
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -135,7 +179,7 @@ def _cross_validate(x: np.ndarray, y: np.ndarray, owner: np.ndarray, measured: n
     """Predicts each trial by a forest that has seen none of its rows; only measured rows are scored."""
     predicted = np.empty(len(y))
     for train, test in GroupKFold(_FOLDS, shuffle=True, random_state=seed).split(x, y, owner):
-        forest = RandomForestRegressor(40, max_features=0.5, min_samples_leaf=2, max_samples=0.8, random_state=seed)
+        forest = RandomForestRegressor(25, min_samples_leaf=2, max_samples=0.6, random_state=seed)
         predicted[test] = forest.set_params(n_jobs=2).fit(x[train], y[train]).predict(x[test])
     y, predicted, epoch = y[measured], predicted[measured], x[measured, -1]
     error, total, ranks, counts = 0.0, 0.0, [], []

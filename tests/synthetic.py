@@ -90,9 +90,13 @@ def draw(random: np.random.Generator, towards: dict[str, Any] | None = None) -> 
 def _sample(random: np.random.Generator, distribution: Any) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(random.integers(len(distribution.choices)))]
-    low, high = (math.log(distribution.low), math.log(distribution.high)) if distribution.log else (
-        distribution.low,
-        distribution.high,
+    low, high = (
+        (math.log(distribution.low), math.log(distribution.high))
+        if distribution.log
+        else (
+            distribution.low,
+            distribution.high,
+        )
     )
     value = random.uniform(low, high)
     value = math.exp(value) if distribution.log else value
@@ -185,18 +189,28 @@ def _trial(
     attrs: dict[str, Any] = {"seed": number, "history": history, "weights": 100 * params["width_0"] * params["depth"]}
     if state == TrialState.FAIL:
         attrs |= {"failure": "Diverged: loss is nan in epoch 2", "failure_kind": "diverged"}
-    return optuna.trial.create_trial(
-        state=state,
-        value=values[-1] if values and state != TrialState.FAIL and state != TrialState.RUNNING else None,
-        params=params,
-        distributions={name: DISTRIBUTIONS[name] for name in params},
-        intermediate_values=dict(enumerate(values, start=1)),
-        user_attrs=attrs,
-    ) if state in (TrialState.RUNNING,) else _finished(state, params, values, attrs=attrs, start=start, end=end)
+    return (
+        optuna.trial.create_trial(
+            state=state,
+            value=values[-1] if values and state != TrialState.FAIL and state != TrialState.RUNNING else None,
+            params=params,
+            distributions={name: DISTRIBUTIONS[name] for name in params},
+            intermediate_values=dict(enumerate(values, start=1)),
+            user_attrs=attrs,
+        )
+        if state in (TrialState.RUNNING,)
+        else _finished(state, params, values, attrs=attrs, start=start, end=end)
+    )
 
 
 def _finished(
-    state: TrialState, params: dict[str, Any], values: list[float], *, attrs: dict[str, Any], start: datetime, end: datetime
+    state: TrialState,
+    params: dict[str, Any],
+    values: list[float],
+    *,
+    attrs: dict[str, Any],
+    start: datetime,
+    end: datetime,
 ) -> FrozenTrial:
     return FrozenTrial(
         number=0,
@@ -216,7 +230,13 @@ def _finished(
 def make_run(**changes: Any) -> SimpleNamespace:
     """What run.json would say of such a study."""
     run = {"name": "synthetic", "space": "synthetic", "fingerprint": "0123abcd", "dataset": "digits", "seed": 0}
-    run |= {"dataset_checksum": "ab" * 32, "train_size": None, "validation_fraction": 0.1, "epochs": 27, "min_epochs": 1}
+    run |= {
+        "dataset_checksum": "ab" * 32,
+        "train_size": None,
+        "validation_fraction": 0.1,
+        "epochs": 27,
+        "min_epochs": 1,
+    }
     run |= {"reduction_factor": 3, "pruner": "asha", "sampler": "tpe", "metric": "accuracy", "direction": "maximize"}
     run |= {"trials": 60, "baseline": dict(BASELINE), "versions": {"optuna": "5.0.0"}, "commit": "0" * 40}
     run |= {"command": "python -m search.run --space synthetic", "created": "2026-01-05T09:00:00+00:00"}

@@ -1,0 +1,179 @@
+"""Verifies effects by training: on/off flips around the best configuration, each paired with it seed by seed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.parameters import Parameter, label
+from analysis.trials import Trials, config_of, params_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """One change of the best configuration."""
+
+    parameter: str
+    before: Any
+    after: Any
+    params: Mapping[str, Any]
+    """The whole changed configuration."""
+
+    @property
+    def text(self) -> str:
+        """The change in words."""
+        return f"{self.parameter}: {label(self.before)} to {label(self.after)}"
+
+
+def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) -> list[Flip]:
+    """Every on/off change and every neighbouring level around the best configuration.
+
+    Args:
+        trials: a study with at least one complete trial.
+        fits: the names of the hyperparameters that a configuration with these values needs (a superset is given), or
+            None when it is impossible; conditional ones are filled from the nearest trial that has them.
+    """
+    best = trials.best
+    if best is None:
+        return []
+    config = config_of(best)
+    found = []
+    for parameter in trials.parameters:
+        if parameter.name not in config or not parameter.levels:
+            continue
+        for value in _neighbours(parameter, config[parameter.name]):
+            params = _complete(trials, {**config, parameter.name: value}, parameter.name, fits)
+            if params is not None:
+                before = next(
+                    v for v in parameter.levels if label(v) == _level_label(parameter, config[parameter.name])
+                )
+                found.append(Flip(parameter=parameter.name, before=before, after=value, params=params))
+    return found
+
+
+def _level_label(parameter: Parameter, value: Any) -> str:
+    return label(int(value) if parameter.numeric else value)
+
+
+def _neighbours(parameter: Parameter, value: Any) -> list[Any]:
+    """The other values of a categorical, the next lower and higher of a short integer range."""
+    here = [label(v) for v in parameter.levels].index(_level_label(parameter, value))
+    if not parameter.numeric:
+        return [v for i, v in enumerate(parameter.levels) if i != here]
+    return [parameter.levels[i] for i in (here - 1, here + 1) if 0 <= i < len(parameter.levels)]
+
+
+def _complete(
+    trials: Trials, params: dict[str, Any], changed: str, fits: Callable[[Mapping[str, Any]], set[str] | None]
+) -> dict[str, Any] | None:
+    """The configuration with what it now lacks, from the nearest trial with the new value, without what it lost."""
+    filled = {**_fill(trials, params, changed), **params}
+    needed = fits(filled)
+    if needed is None:
+        return None
+    kinds = {p.name: p.kind for p in trials.parameters}
+    return {name: int(filled[name]) if kinds[name] == "integer" else filled[name] for name in filled if name in needed}
+
+
+def _fill(trials: Trials, params: Mapping[str, Any], changed: str) -> dict[str, Any]:
+    """A value for every hyperparameter: of the nearest trial with the same value of `changed`, else a middle one."""
+    rows = params_of(trials.measured)
+    same = rows[[label(v) == label(params[changed]) or v == params[changed] for v in rows[changed]]]
+    middle = {p.name: _middle(p) for p in trials.parameters}
+    if same.empty:
+        return middle
+    distance = np.zeros(len(same))
+    for parameter in trials.parameters:
+        if parameter.name in params:
+            here = parameter.scale(np.array([params[parameter.name]], dtype=object))[0]
+            there = parameter.scale(same[parameter.name])
+            width = np.nanmax([np.nanstd(there), 1e-9])
+            gap = np.abs(there - here) / width if parameter.numeric else (there != here).astype(float)
+            distance += np.nan_to_num(gap, nan=1.0)
+    return middle | config_of(same.iloc[int(np.argmin(distance))].add_prefix("params_"))
+
+
+def _middle(parameter: Parameter) -> Any:
+    if not parameter.numeric:
+        return parameter.choices[0]
+    at = (np.log(parameter.low) + np.log(parameter.high)) / 2 if parameter.log else (parameter.low + parameter.high) / 2
+    middle = float(np.exp(at)) if parameter.log else at
+    return int(round(middle)) if parameter.kind == "integer" else middle
+
+
+def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
+    """What each part of the best configuration is worth, by training.
+
+    Args:
+        results: flip ("best" for the unchanged configuration, else the change's text), seed, value; NaN for a failure.
+        sign: 1 when larger is better.
+
+    Returns:
+        flip, worth (the loss by the change, positive when the best configuration is better), low, high (95 %, paired
+        t over seeds), num_seeds, found: largest worth first.
+    """
+    wide = results.pivot_table(index="seed", columns="flip", values="value", aggfunc="first")
+    rows = []
+    for flip in [name for name in wide.columns if name != "best"]:
+        gaps = sign * (wide["best"] - wide[flip]).dropna().to_numpy()
+        half = np.inf
+        if len(gaps) > 1:
+            half = float(stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+        worth = float(gaps.mean()) if len(gaps) else np.nan
+        row = {"flip": flip, "worth": worth, "low": worth - half, "high": worth + half, "num_seeds": len(gaps)}
+        rows.append(row | {"found": bool(abs(worth) > half)})
+    columns = ["flip", "worth", "low", "high", "num_seeds", "found"]
+    return pd.DataFrame(rows, columns=pd.Index(columns)).sort_values("worth", ascending=False, ignore_index=True)
+
+
+def train(trials: Trials, run: Any, run_dir: Path, *, num_seeds: int) -> pd.DataFrame:
+    """Trains the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
+
+    Returns:
+        What `paired` takes.
+    """
+    import spaces.space
+    from search.cluster import plan_resources
+    from search.fixed import train_fixed
+    from search.prepare import load_data
+    from search.study import Planned
+
+    space = spaces.space.load(run.space)
+    changes = flips(trials, _fits(space))
+    best = trials.best
+    assert best is not None
+    kinds = {p.name: p.kind for p in trials.parameters}
+    config = {name: int(v) if kinds[name] == "integer" else v for name, v in config_of(best).items()}
+    seeds = [run.seed + 100_003 * (i + 1) for i in range(num_seeds)]
+    named = [("best", config), *((flip.text, dict(flip.params)) for flip in changes)]
+    plan = [Planned(params=params, seed=seed, tag=text) for seed in seeds for text, params in named]
+    dataset = load_data(
+        space,
+        data_dir=run.data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=run.validation_fraction,
+    )
+    resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=None)
+    trained = train_fixed(run_dir / "confirm", like=run, plan=plan, dataset=dataset, resources=resources)
+    values = [trial.value if trial.value is not None else np.nan for trial in trained]
+    return pd.DataFrame({"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values})
+
+
+def _fits(space: Any) -> Callable[[Mapping[str, Any]], set[str] | None]:
+    """Which of these hyperparameters the space asks for, by replaying its conditions."""
+    from optuna.trial import FixedTrial
+
+    def names(params: Mapping[str, Any]) -> set[str] | None:
+        trial = FixedTrial(dict(params))
+        try:
+            space.suggest(trial)
+        except ValueError:
+            return None
+        return set(trial.distributions)
+
+    return names

@@ -1,0 +1,34 @@
+"""Figures of a study: every plot_*(…, ax=None) computes plain data first, then draws it and returns the axes."""
+
+from analysis.plots.cost import plot_pareto, plot_timeline
+from analysis.plots.impact import (
+    plot_ablation,
+    plot_budget_correlation,
+    plot_effect,
+    plot_importance,
+    plot_importance_by_rung,
+    plot_interactions,
+)
+from analysis.plots.search import (
+    plot_history,
+    plot_learning_curves,
+    plot_parallel,
+    plot_rung_survival,
+    plot_slice,
+)
+
+__all__ = [
+    "plot_ablation",
+    "plot_budget_correlation",
+    "plot_effect",
+    "plot_history",
+    "plot_importance",
+    "plot_importance_by_rung",
+    "plot_interactions",
+    "plot_learning_curves",
+    "plot_parallel",
+    "plot_pareto",
+    "plot_rung_survival",
+    "plot_slice",
+    "plot_timeline",
+]

@@ -1,0 +1,106 @@
+"""Figures of what it cost: accuracy against weights and training time, and what the workers did when."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.plots import style
+from analysis.trials import COMPLETE, Trials
+
+_COSTS = {"weights": "weights", "macs": "multiply-adds per image", "seconds": "training time (s)"}
+
+
+def pareto(trials: Trials, cost: str) -> pd.DataFrame:
+    """number, cost, value of the complete trials and whether none other is both cheaper and better (front)."""
+    done = trials.complete
+    table = pd.DataFrame({"number": done["number"], "cost": done[cost], "value": done["value"]}).dropna()
+    table = table.sort_values(["cost", "value"], ascending=[True, trials.sign < 0], ignore_index=True)
+    signed = table["value"] * trials.sign
+    return table.assign(front=signed > signed.cummax().shift(fill_value=-np.inf))
+
+
+def plot_pareto(trials: Trials, cost: str = "weights", ax: Axes | None = None) -> Axes:
+    """Complete trials by cost and objective, with the Pareto front; cost is weights, macs or seconds."""
+    ax, table = style.new_axes(ax, width=5.0), pareto(trials, cost)
+    if table.empty:
+        return style.nothing(ax, f"No complete trial has stored its {_COSTS[cost]}.")
+    front = table[table["front"]]
+    many = len(table) > style.DENSE
+    color = style.COLORS[COMPLETE]
+    ax.scatter(
+        table["cost"], table["value"], s=18, color=color, alpha=0.5, lw=0, rasterized=many, label="complete trial"
+    )
+    ax.step(front["cost"], front["value"], where="post", color=style.VERMILION, lw=1.5, label="Pareto front")
+    ax.scatter(front["cost"], front["value"], s=34, color=style.VERMILION, zorder=4)
+    for row in front.iloc[_apart(front)].itertuples():
+        ax.annotate(f"{row.number}", (row.cost, row.value), (4, -9), textcoords="offset points", fontsize=7.5)
+    if table["cost"].min() > 0 and table["cost"].max() / table["cost"].min() > 5:
+        ax.set_xscale("log")
+    style.robust_limits(ax, table["value"], sign=trials.sign)
+    ax.set(xlabel=_COSTS[cost], ylabel=style.metric_label(trials))
+    ax.legend(loc="lower right" if trials.sign > 0 else "upper right")
+    return ax
+
+
+def _apart(front: pd.DataFrame) -> list[int]:
+    """Points of the front far enough from each other to carry their number."""
+    cost = np.log(np.maximum(front["cost"].to_numpy(dtype=float), 1e-12))
+    value = front["value"].to_numpy(dtype=float)
+    kept = [len(front) - 1]
+    for i in range(len(front) - 2, -1, -1):
+        far = abs(cost[kept[-1]] - cost[i]) > 0.06 * (np.ptp(cost) or 1)
+        if far or abs(value[kept[-1]] - value[i]) > 0.06 * (np.ptp(value) or 1):
+            kept.append(i)
+    return kept
+
+
+def timeline(trials: Trials) -> pd.DataFrame:
+    """trial, state, worker, start and seconds of every epoch, start counted from the first one."""
+    table = trials.epochs.dropna(subset=["started", "seconds", "worker"])
+    if table.empty:
+        return pd.DataFrame(columns=pd.Index(["trial", "state", "worker", "start", "seconds"]))
+    start = table["started"].astype(float) - float(table["started"].astype(float).min())
+    states = trials.trials["state"].reindex(table["trial"]).to_numpy()
+    return pd.DataFrame(
+        {"trial": table["trial"], "state": states, "worker": table["worker"], "start": start}
+        | {"seconds": table["seconds"].astype(float)}
+    ).reset_index(drop=True)
+
+
+def utilisation(table: pd.DataFrame) -> float:
+    """Share of the workers' time that was spent in epochs, from the first start to the last end; takes `timeline`."""
+    if table.empty:
+        return float("nan")
+    span = float((table["start"] + table["seconds"]).max() - table["start"].min())
+    return float(table["seconds"].sum() / (span * table["worker"].nunique())) if span > 0 else float("nan")
+
+
+def plot_timeline(trials: Trials, ax: Axes | None = None, *, most: int = 24) -> Axes:
+    """What each worker trained when, coloured by how the trial ended; each block is an epoch."""
+    table = timeline(trials)
+    if table.empty:
+        return style.nothing(style.new_axes(ax), "The study does not say which worker trained when.")
+    workers = sorted(table["worker"].unique(), key=str)
+    shown = workers[:most]
+    ax = style.new_axes(ax, width=8.0, height=1.4 + 0.3 * len(shown))
+    unit, name = _unit(float((table["start"] + table["seconds"]).max()))
+    for state, some in table[table["worker"].isin(shown)].groupby("state"):
+        for at, worker in enumerate(shown):
+            here = some[some["worker"] == worker]
+            bars = list(zip(here["start"] / unit, here["seconds"] / unit, strict=True))
+            color = style.COLORS.get(str(state), style.GREY)
+            edge = 0.4 if len(table) < 10 * style.DENSE else 0.0
+            blocks = ax.broken_barh(bars, (at - 0.36, 0.72), color=color, edgecolor=style.PAPER, lw=edge)
+            blocks.set_rasterized(len(bars) > style.DENSE)
+            blocks.set_label(str(state) if at == 0 else "_")
+    ax.set_yticks(range(len(shown)), [str(w) for w in shown])
+    ax.set(xlabel=f"time since the first epoch ({name})", ylim=(len(shown) - 0.4, -0.6))
+    more = f", {len(workers) - most} more workers not shown" if len(workers) > most else ""
+    ax.set_title(f"{utilisation(table):.0%} of the workers' time was spent in epochs{more}", pad=24)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, borderaxespad=0.2)
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    return (3600.0, "hours") if seconds > 2 * 3600 else (60.0, "minutes") if seconds > 180 else (1.0, "seconds")

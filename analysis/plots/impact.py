@@ -1,0 +1,163 @@
+"""Figures of what mattered: importance, effects, interactions, the ablation path, agreement of rungs."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import interactions
+from analysis.ablation import Ablation
+from analysis.effects import Effect
+from analysis.importance import Importance
+from analysis.plots import style
+from analysis.trials import Trials
+
+
+def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Axes:
+    """Importance of each hyperparameter with its interval, and the level that noise reaches."""
+    if importance is None or importance.table.empty:
+        return style.nothing(style.new_axes(ax), "Too few trials for importance.")
+    table = importance.table.iloc[::-1]
+    ax = style.new_axes(ax, height=0.9 + 0.28 * len(table))
+    at = np.arange(len(table))
+    noise = table["noise"].fillna(0).to_numpy()
+    sure = table["importance"].to_numpy() > noise
+    ax.barh(at, table["importance"], height=0.62, color=np.where(sure, style.SKY, style.FAINT))
+    error = [table["importance"] - table["low"], table["high"] - table["importance"]]
+    ax.errorbar(
+        table["importance"], at, xerr=np.maximum(error, 0), fmt="none", ecolor=style.INK, elinewidth=1.1, capsize=2.5
+    )
+    if noise.any():
+        ax.scatter(
+            noise, at, marker="|", s=110, color=style.VERMILION, lw=1.8, zorder=4, label="level of pure noise (95 %)"
+        )
+        ax.legend(loc="lower right")
+    ax.set_yticks(at, list(table["parameter"]))
+    ax.set(xlabel="share of importance, 95 % interval", xlim=(0, min(1.02, table["high"].max() * 1.08)))
+    ax.set_title(f"{importance.evaluator}\nepoch {importance.budget}, {importance.num_trials} trials", fontsize=9.5)
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def importance_by_rung(importances: list[Importance]) -> pd.DataFrame:
+    """Shares of importance, one row per hyperparameter and one column per rung; strongest at full budget first."""
+    columns = {}
+    for one in importances:
+        title = "full budget,\nall trials" if one.projected else f"epoch {one.budget}\n({one.num_trials} trials)"
+        columns[title] = one.table.set_index("parameter")["importance"]
+    table = pd.DataFrame(columns)
+    return table.sort_values(table.columns[-1], ascending=False) if len(table.columns) else table
+
+
+def plot_importance_by_rung(importances: list[Importance], ax: Axes | None = None) -> Axes:
+    """A table of importance by rung as a heat map."""
+    table = importance_by_rung(importances)
+    if table.empty:
+        return style.nothing(style.new_axes(ax), "Too few trials for importance at any rung.")
+    ax = style.new_axes(ax, width=2.2 + 0.95 * len(table.columns), height=1.2 + 0.28 * len(table))
+    values = table.to_numpy(dtype=float)
+    ax.imshow(values, cmap="Blues", vmin=0, vmax=max(0.01, float(np.nanmax(values))), aspect="auto")
+    _numbers(ax, values, ".0%", dark=0.6 * float(np.nanmax(values)))
+    ax.set_xticks(range(len(table.columns)), list(table.columns), fontsize=8.5)
+    ax.set_yticks(range(len(table)), list(table.index))
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def _numbers(ax: Axes, values: np.ndarray, form: str, *, dark: float) -> None:
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            color = "white" if abs(value) > dark else "#222222"
+            ax.text(j, i, format(value, form), ha="center", va="center", fontsize=8, color=color)
+
+
+def plot_effect(effect: Effect, trials: Trials, ax: Axes | None = None) -> Axes:
+    """One hyperparameter's effect against the average trial, with its pointwise 95 % band."""
+    ax = style.new_axes(ax, width=3.4, height=2.8)
+    parameter = next(p for p in trials.parameters if p.name == effect.parameter)
+    if effect.curve is None:
+        return style.nothing(ax, effect.sentence)
+    curve = effect.curve
+    y, low, high = (trials.points * curve[k].to_numpy(dtype=float) for k in ("effect", "low", "high"))
+    color = style.BLUE if effect.found else style.GREY
+    ax.axhline(0, color=style.INK, lw=0.8)
+    if parameter.levels:
+        at = np.arange(len(curve))
+        ax.errorbar(at, y, yerr=[y - low, high - y], fmt="o", color=color, capsize=3, ms=6)
+        ax.set_xticks(at, [style.label(v) for v in curve["x"]])
+        ax.set_xlim(-0.6, len(at) - 0.4)
+        ax.set_xlabel(parameter.name)
+    else:
+        style.parameter_axis(ax, parameter)
+        x = curve["x"].to_numpy(dtype=float)
+        ax.fill_between(x, low, high, color=color, alpha=0.22, lw=0)
+        ax.plot(x, y, color=color, lw=1.8)
+    ax.set_ylabel(style.metric_label(trials, change=True))
+    verdict = "" if effect.found else ", no effect found"
+    ax.set_title(f"epoch {effect.budget}, {effect.num_trials} trials{verdict}", fontsize=8.5, fontweight="normal")
+    return ax
+
+
+def plot_interactions(table: pd.DataFrame, trials: Trials, ax: Axes | None = None, *, most: int = 12) -> Axes:
+    """Pairs as a heat map of the difference of differences; those beyond doubt carry a star."""
+    names = list(dict.fromkeys([*table["first"], *table["second"]]))[:most] if len(table) else []
+    if not names:
+        return style.nothing(style.new_axes(ax), "Too few trials to tell interactions (at least 40 are needed).")
+    names = [p.name for p in trials.parameters if p.name in names]
+    size = 1.6 + 0.5 * len(names)
+    ax = style.new_axes(ax, width=size + 1.2, height=size)
+    shown = table[table["first"].isin(names) & table["second"].isin(names)]
+    values = np.where(np.tri(len(names), k=-1, dtype=bool), interactions.matrix(shown, names) * trials.points, np.nan)
+    sure = {frozenset(pair) for pair in shown.loc[shown["found"], ["first", "second"]].itertuples(index=False)}
+    clear = [[frozenset((a, b)) in sure for b in names] for a in names]
+    ends = float(np.nanmax(np.abs(np.where(clear, values, np.nan)))) if sure else float(np.nanmax(np.abs(values)))
+    image = ax.imshow(values, cmap="PuOr", vmin=-ends, vmax=ends, aspect="equal")
+    for i, j in np.argwhere(np.array(clear) & np.isfinite(values)):
+        ax.text(j, i, f"{values[i, j]:+.2g}*", ha="center", va="center", fontsize=8, fontweight="bold", color="#111111")
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.045, pad=0.02)
+    bar.set_label(style.metric_label(trials, change=True))
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_title(
+        "together more (+) or less (-) than the sum; * beyond doubt" if sure else "no interaction beyond doubt"
+    )
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def plot_ablation(path: Ablation | None, trials: Trials, ax: Axes | None = None) -> Axes:
+    """What each change from the baseline to the best configuration brings, by the surrogate."""
+    if path is None or len(path.steps) < 2:
+        return style.nothing(
+            style.new_axes(ax), "No path: the best configuration is the baseline, or trials are too few."
+        )
+    steps = path.steps.iloc[1:].iloc[::-1]
+    ax = style.new_axes(ax, height=1.0 + 0.3 * len(steps))
+    at = np.arange(len(steps))
+    gain, low, high = (trials.points * steps[k].to_numpy(dtype=float) for k in ("gain", "low", "high"))
+    sure = (low > 0) | (high < 0)
+    ax.axvline(0, color=style.INK, lw=0.8)
+    ax.barh(at, gain, height=0.6, color=np.where(sure, style.SKY, style.FAINT))
+    ax.errorbar(gain, at, xerr=[gain - low, high - gain], fmt="none", ecolor=style.INK, elinewidth=1.1, capsize=2.5)
+    ax.set_yticks(at, list(steps["change"]))
+    ax.set_xlabel(f"{style.metric_label(trials, change=True)}, predicted for epoch {path.budget}, 95 % interval")
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def plot_budget_correlation(correlations: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Rank correlation between every two rungs, with its interval; takes `Audit.correlations`."""
+    ax = style.new_axes(ax)
+    if correlations.empty:
+        return style.nothing(ax, "Fewer than five trials have reached two rungs.")
+    table = correlations.iloc[::-1]
+    at = np.arange(len(table))
+    error = [table["correlation"] - table["low"], table["high"] - table["correlation"]]
+    ax.axvline(0, color=style.INK, lw=0.8)
+    ax.errorbar(table["correlation"], at, xerr=np.maximum(error, 0), fmt="o", color=style.BLUE, capsize=3)
+    names = [f"epoch {r.rung} and {r.later} ({r.num_trials} trials)" for r in table.itertuples()]
+    ax.set_yticks(at, names)
+    ax.set(xlabel="rank correlation (Spearman), 95 % interval", xlim=(min(-0.05, table["low"].min() - 0.05), 1.03))
+    ax.grid(visible=False, axis="y")
+    return ax

@@ -1,0 +1,132 @@
+"""How all figures look: Okabe and Ito's colours, own units on axes, light and small, the same in print and on screen."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.parameters import Parameter, label
+from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8A9099"
+INK, PAPER, FAINT = "#1B1F24", "#FFFFFF", "#D5D9DE"
+"""Text, background and grid: the page replaces these three in dark mode."""
+COLORS = {COMPLETE: BLUE, STOPPED: ORANGE, UNFINISHED: GREEN, FAILED: VERMILION, INFEASIBLE: PINK}
+MARKERS = {COMPLETE: "o", STOPPED: "v", UNFINISHED: "s", FAILED: "X", INFEASIBLE: "P"}
+WORDS = {
+    COMPLETE: "complete",
+    STOPPED: "stopped early, at its last epoch",
+    UNFINISHED: "unfinished, at its last epoch",
+    FAILED: "failed",
+    INFEASIBLE: "infeasible",
+}
+DENSE = 400
+"""Layers with more marks than this are stored as pixels inside the SVG."""
+
+_SETTINGS: dict[str, Any] = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "font.size": 9.5,
+    "font.family": "sans-serif",
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "rungwise",
+    "text.parse_math": False,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The house style for all that is drawn inside."""
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def new_axes(ax: Axes | None, *, width: float = 6.4, height: float = 3.6) -> Axes:
+    """The given axes, or those of a new figure in the house style."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    with styled():
+        figure, made = plt.subplots(figsize=(width, height), layout="constrained")
+    assert isinstance(figure, Figure)
+    return made
+
+
+def nothing(ax: Axes, reason: str) -> Axes:
+    """Axes that say why there is nothing to see."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, color=GREY, wrap=True)
+    return ax
+
+
+def metric_label(trials: Trials, *, change: bool = False) -> str:
+    """The label of an axis that shows the objective, or a change of it."""
+    name = f"validation {trials.metric}" if trials.metric != "objective" else "objective"
+    if not change:
+        return name
+    return f"change of {trials.metric} (points)" if trials.points == 100 else f"change of {trials.metric}"
+
+
+def robust_limits(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None:
+    """Cuts the axis where a few bad values would squeeze all others, and says how many are outside."""
+    x = np.asarray(values, dtype=float)
+    x = x[np.isfinite(x)] * sign
+    if len(x) < 5:
+        return
+    low, middle, high = np.quantile(x, [0.05, 0.5, 1.0])
+    floor = low - 0.5 * (high - low)
+    outside = int((x < floor).sum())
+    if outside == 0 or high <= middle:
+        return
+    ends = sorted([sign * floor, sign * (high + 0.05 * (high - low))])
+    ax.set_ylim(*ends)
+    side = "below" if sign > 0 else "above"
+    ax.annotate(
+        f"{outside} worse ones lie {side} the axis",
+        (0.99, 0.02 if sign > 0 else 0.96),
+        xycoords="axes fraction",
+        ha="right",
+        color=GREY,
+        fontsize=8,
+    )
+
+
+def parameter_axis(ax: Axes, parameter: Parameter, *, axis: str = "x") -> None:
+    """Name, scale and ticks of an axis that shows `Parameter.scale` positions (categories) or natural values."""
+    getattr(ax, f"set_{axis}label")(parameter.name)
+    if not parameter.numeric:
+        ticks = getattr(ax, f"set_{axis}ticks")
+        ticks(range(len(parameter.choices)), [label(choice) for choice in parameter.choices])
+    elif parameter.log:
+        getattr(ax, f"set_{axis}scale")("log")
+
+
+def axis_values(parameter: Parameter, values: pd.Series) -> np.ndarray:
+    """Where values lie on such an axis."""
+    return values.to_numpy(dtype=float) if parameter.numeric else parameter.scale(values)
