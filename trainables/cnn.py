@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from trainables.data import Dataset
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
-_GAINS = {
-    "relu": 1.414,
-    "gelu": 1.534,
-    "silu": 1.676,
-}  # 1 / sqrt(E[f(z)^2]) for z ~ N(0, 1): keeps the scale of a signal
+_MOMENTS = {  # E[f(z)^2] for z ~ N(0, 1), and for the maximum and the mean of four such z
+    "relu": {"stride": 0.500, "max": 1.544, "average": 0.125},
+    "gelu": {"stride": 0.425, "max": 1.348, "average": 0.084},
+    "silu": {"stride": 0.356, "max": 1.088, "average": 0.072},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,17 @@ class CnnConfig:
 
 
 class Residual(nn.Module):
-    """`activation(x + branch(x))`; the branch starts at zero, so the block starts as the identity."""
+    """`x + branch(x)`; the branch starts at zero, so the block starts as the identity.
 
-    def __init__(self, branch: nn.Module, activation: nn.Module) -> None:
+    No activation follows the sum (Gross and Wilber 2016): cheaper, and a signal passes any number of blocks unchanged.
+    """
+
+    def __init__(self, branch: nn.Module) -> None:
         super().__init__()
         self.branch = branch
-        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(x + self.branch(x))  # (N, C, H, W)
+        return x + self.branch(x)  # (N, C, H, W)
 
 
 class GlobalAverage(nn.Module):
@@ -112,23 +114,35 @@ def round_width(width: float) -> int:
 def initialise(network: nn.Module, config: CnnConfig) -> None:
     """Sets all weights so that signals keep their scale from layer to layer, with batch norm or without.
 
-    He initialisation with the gain of the activation (He et al. 2015). The last layer of every residual branch is zero:
-    its norm (Goyal et al. 2017) or, without norms, its convolution (Zhang et al. 2019, "Fixup"). So is the output
-    layer: the first loss is log(classes).
+    He initialisation (He et al. 2015), with the second moment that pooling and activation leave before a layer. The last
+    layer of every residual branch is zero: its norm (Goyal et al. 2017) or, without norms, its convolution (Zhang et al.
+    2019, "Fixup"). So is the output layer: the first loss is log(classes).
     """
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight)
-            with torch.no_grad():
-                layer.weight.mul_(_GAINS[config.activation] / _GAINS["relu"])
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    for layer in network.modules():
-        if isinstance(layer, Residual):
-            last = [part for part in layer.branch.modules() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)][-1]
-            nn.init.zeros_(last.weight)
+    _scale_weights(network, config, moment=1.0)
     output = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
     nn.init.zeros_(output.weight)
+
+
+def _scale_weights(module: nn.Module, config: CnnConfig, *, moment: float) -> float:
+    """Initialises the layers of a sequence whose input has this second moment; returns that of its output."""
+    pooling = "stride"
+    for layer in module.children():
+        match layer:
+            case nn.Conv2d() | nn.Linear():
+                nn.init.normal_(layer.weight, std=(moment * layer.weight[0].numel()) ** -0.5)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+            case nn.MaxPool2d() | nn.AvgPool2d():
+                pooling = config.pooling
+            case nn.ReLU() | nn.GELU() | nn.SiLU():
+                moment = _MOMENTS[config.activation][pooling]
+            case Residual():  # starts as the identity
+                _scale_weights(layer.branch, config, moment=moment)
+                last = [part for part in layer.branch.children() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)][-1]
+                nn.init.zeros_(last.weight)
+            case nn.Sequential():
+                moment = _scale_weights(layer, config, moment=moment)
+    return moment
 
 
 def _stage(config: CnnConfig, num_inputs: int, width: int, side: tuple[int, int]) -> nn.Sequential:
@@ -148,8 +162,7 @@ def _block(config: CnnConfig, width: int) -> nn.Module:
     first = [_convolution(config, width, width), *_norm(config, width), _activation(config)]
     if config.block == "plain":
         return nn.Sequential(*first)
-    branch = nn.Sequential(*first, _convolution(config, width, width), *_norm(config, width))
-    return Residual(branch, _activation(config))
+    return Residual(nn.Sequential(*first, _convolution(config, width, width), *_norm(config, width)))
 
 
 def _head(config: CnnConfig, num_inputs: int, num_outputs: int) -> nn.Sequential:

@@ -31,11 +31,11 @@ EVALUATION_ROWS = 1024
 """Rows per batch of an evaluation."""
 
 
-class Diverged(RuntimeError):  # noqa: N818
+class Diverged(RuntimeError):
     """The loss is no longer a finite number."""
 
 
-class OutOfMemory(RuntimeError):  # noqa: N818
+class OutOfMemory(RuntimeError):
     """Not even a single row of a batch fits into the memory of the device."""
 
 
