@@ -122,6 +122,8 @@ class SearchConsole:
 
     def _pace(self) -> str:
         elapsed = time.monotonic() - self._began
+        if not self._epochs:
+            return f"{duration(elapsed)}, starting Ray and its workers"
         text = f"{duration(elapsed)}, {60 * self._epochs / max(elapsed, 1):.0f} epochs/min"
         todo = self._run.trials - len(self._trials)
         if self._started_now > 5 and todo > 0:
