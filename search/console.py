@@ -179,7 +179,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
         soft_wrap=True,
     )
     if len(trials) > len(tried):
-        console.print(f"{len(trials) - len(tried)} draws exceeded the bounds and were not trained")
+        console.print(f"{len(trials) - len(tried)} more draws exceeded the bounds and were never trained")
     causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
     for cause, count in causes.most_common(5):
         console.print(f"failed {count}x: {escape(printable(cause))}", soft_wrap=True)

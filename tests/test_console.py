@@ -1,0 +1,101 @@
+"""What a user sees: plain lines in a pipe, a live view in a terminal, a table at the end, no surprises in names."""
+
+import io
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from rich.console import Console
+
+from search.console import SearchConsole, duration, printable, summarise
+from tests.test_ledger import make_run
+
+
+def make(number: int, state: TrialState, values: list[float], **attrs: object) -> FrozenTrial:
+    value = values[-1] if state in (TrialState.COMPLETE, TrialState.PRUNED) and values else None
+    trial = create_trial(
+        state=state, value=value, intermediate_values=dict(enumerate(values, start=1)), user_attrs=dict(attrs)
+    )
+    trial.number = number
+    return trial
+
+
+def follow(*, terminal: bool = False, width: int = 80) -> tuple[SearchConsole, io.StringIO, Console]:
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=terminal, width=width, highlight=False, color_system=None)
+    return SearchConsole(make_run(), console=console), said, console
+
+
+def test_a_pipe_gets_one_plain_line_for_each_pause_and_each_end():
+    follower, said, _ = follow()
+    with follower.following([]):
+        running = make(0, TrialState.RUNNING, [0.5])
+        follower.started(make(0, TrialState.RUNNING, []))
+        follower.epoch(running, {"epoch": 1})
+        follower.paused(running)
+        follower.started(running)
+        follower.ended(make(0, TrialState.COMPLETE, [0.5] * 8 + [0.75]))
+    lines = said.getvalue().splitlines()
+    assert [line.split("  ")[-1] for line in lines] == [
+        "trial 0 paused at epoch 1, accuracy 0.5000",
+        "trial 0 finished at epoch 9, accuracy 0.7500 (best 0.7500, trial 0)",
+    ]
+    assert "\x1b" not in said.getvalue()
+
+
+def test_a_failure_is_told_at_once_with_its_cause_and_without_control_characters():
+    follower, said, _ = follow()
+    with follower.following([]):
+        follower.started(make(3, TrialState.RUNNING, []))
+        follower.ended(make(3, TrialState.FAIL, [], failure="bad \x1b[31m[red]\x07 thing"))
+    assert said.getvalue().strip().endswith("trial 3 failed: bad  [31m[red]  thing")
+
+
+def test_only_a_finished_trial_is_the_best():
+    follower, said, _ = follow()
+    with follower.following([make(0, TrialState.PRUNED, [0.99]), make(1, TrialState.COMPLETE, [0.6] * 9)]):
+        follower.started(make(2, TrialState.RUNNING, []))
+        follower.paused(make(2, TrialState.RUNNING, [0.7]))
+    assert "(best 0.6000, trial 1)" in said.getvalue()
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_the_live_view_fits_the_terminal(width: int):
+    follower, _, _ = follow(terminal=True, width=width)
+    follower.following([])
+    for number in range(20):
+        follower.started(make(number, TrialState.RUNNING, []))
+        follower.epoch(make(number, TrialState.RUNNING, [0.5]), {"epoch": 1})
+    drawn = io.StringIO()
+    Console(file=drawn, width=width).print(follower._render())
+    text = drawn.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "and 8 more" in text
+    assert "20 of 30" in " ".join(text.split())
+
+
+def test_the_table_at_the_end_ranks_by_epochs_before_values():
+    said = io.StringIO()
+    trials = [
+        make(0, TrialState.PRUNED, [0.9], weights=1000),
+        make(1, TrialState.COMPLETE, [0.6] * 9, weights=2_000_000),
+        make(2, TrialState.FAIL, [], failure="RuntimeError: x"),
+        make(3, TrialState.PRUNED, [], infeasible="weights exceeds its bound by 5"),
+        make(4, TrialState.RUNNING, [0.1]),
+    ]
+    summarise(make_run(), trials, console=Console(file=said, width=100, highlight=False))
+    text = said.getvalue()
+    rows = [line.split() for line in text.splitlines()]
+    assert rows[1] == ["1", "0.6000", "9/9", "finished", "2,000,000"]
+    assert rows[2] == ["0", "0.9000", "1/9", "stopped", "early", "1,000"]
+    assert "4 trials: 1 finished, 1 stopped early, 1 failed, 1 to be continued; 11 epochs trained" in text
+    assert "1 more draws exceeded the bounds" in text
+    assert "failed 1x: RuntimeError: x" in text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (59.6, "1m00s"), (125, "2m05s"), (7260, "2h01m")])
+def test_durations_are_read_at_a_glance(seconds: float, text: str):
+    assert duration(seconds) == text
+
+
+def test_what_is_printed_cannot_move_the_cursor():
+    assert printable("a\x1b[2Jb\rc\nd") == "a [2Jb c d"
