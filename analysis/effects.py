@@ -21,7 +21,7 @@ from analysis.trials import Trials, params_of
 MIN_TRIALS = 20
 """An effect is told at the highest rung that at least this many trials have reached."""
 MIN_PER_LEVEL = 5
-"""And at least this many with each of its levels, or in each third of its range."""
+"""And at least this many with each of its levels, or in each part (third, from 100 trials fifth) of its range."""
 BOOTSTRAPS = 200
 _THIN = "too few trials to tell (some of its values were tried hardly at all)"
 
@@ -113,7 +113,7 @@ def _effect(
 
 
 def _usable(group: Group, trials: Trials, rows: pd.DataFrame) -> list[int]:
-    """Rungs up to the highest that enough trials, and enough of each level or third of the range, have reached."""
+    """Rungs up to the highest that enough trials, and enough of each level or part of the range, have reached."""
     usable, needed = [], max(MIN_TRIALS, 10 * len(group.means))
     for rung in trials.rungs:
         counts = _support(group, rows[f"params_{group.parameter.name}"], rows[f"rung_{rung}"].notna().to_numpy())
@@ -124,12 +124,13 @@ def _usable(group: Group, trials: Trials, rows: pd.DataFrame) -> list[int]:
 
 
 def _support(group: Group, values: pd.Series, there: np.ndarray) -> np.ndarray:
-    """How many of the trials that got `there` have each level, or lie in each third of what was tried."""
+    """How many of the trials that got `there` have each level, or lie in each part of what was tried."""
     at = group.parameter.scale(values)
     if group.levels:
         levels = group.parameter.scale(np.array(group.levels, dtype=object))
         return np.array([(at[there] == level).sum() for level in levels])
-    return np.bincount(np.searchsorted(np.quantile(at, [1 / 3, 2 / 3]), at[there]), minlength=3)
+    parts = 3 if len(at) < 100 else 5
+    return np.bincount(np.searchsorted(np.quantile(at, np.arange(1, parts) / parts), at[there]), minlength=parts)
 
 
 def _fit(

@@ -193,3 +193,20 @@ def _cross_validate(x: np.ndarray, y: np.ndarray, owner: np.ndarray, measured: n
     rank = float(np.average(ranks, weights=counts)) if ranks else 0.0
     r2 = 1 - error / total if total > 0 else 0.0
     return Quality(r2=r2, rank_correlation=rank, num_trials=int(owner.max() + 1))
+
+
+def partial_dependence(surrogate: Surrogate, parameter: Parameter, *, background: int = 100) -> pd.DataFrame:
+    """The forest's average prediction over values of one hyperparameter, against its own mean.
+
+    Returns:
+        x (as drawn), effect, low, high.
+    """
+    tried = surrogate.configs[parameter.name].dropna()
+    if parameter.levels:
+        present = {label(int(v) if parameter.numeric else v) for v in tried}
+        grid = [v for v in parameter.levels if label(v) in present]
+    else:
+        grid = list(np.unique(np.quantile(tried, np.linspace(0.05, 0.95, 15), method="nearest")))
+    by_tree = surrogate.vary(parameter.name, grid, background=background).mean(axis=3)
+    effect, low, high = interval(by_tree - by_tree.mean(axis=2, keepdims=True))
+    return pd.DataFrame({"x": pd.Series(grid, dtype=object), "effect": effect, "low": low, "high": high})

@@ -148,10 +148,15 @@ def write_csv(table: pd.DataFrame, path: Path) -> Path:
     return path
 
 
+def visible(text: str) -> str:
+    """The text with control characters written out."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def plain_text(text: str) -> str:
-    """The text with control characters made visible, and a quote before what a spreadsheet would run."""
-    visible = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return f"'{visible}" if visible[:1] in ("=", "+", "-", "@") else visible
+    """The same, with a quote before what a spreadsheet would run as a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
 
 
 def _values(stored: list[FrozenTrial]) -> list[dict[int, float]]:
@@ -210,7 +215,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "macs": _number(attrs.get("macs")),
         "seed": _number(attrs.get("seed")),
         "failure_kind": attrs.get("failure_kind", "error") if state == FAILED else None,
-        "failure": plain_text(str(cause or "no cause stored")) if state in (FAILED, INFEASIBLE) else None,
+        "failure": visible(str(cause or "no cause stored")) if state in (FAILED, INFEASIBLE) else None,
         "started": start,
         "ended": end,
     }

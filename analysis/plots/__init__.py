@@ -8,6 +8,7 @@ from analysis.plots.impact import (
     plot_importance,
     plot_importance_by_rung,
     plot_interactions,
+    plot_partial_dependence,
 )
 from analysis.plots.search import (
     plot_history,
@@ -28,6 +29,7 @@ __all__ = [
     "plot_learning_curves",
     "plot_parallel",
     "plot_pareto",
+    "plot_partial_dependence",
     "plot_rung_survival",
     "plot_slice",
     "plot_timeline",

@@ -35,10 +35,10 @@ def plot_pareto(trials: Trials, cost: str = "weights", ax: Axes | None = None) -
     for row in front.iloc[_apart(front)].itertuples():
         ax.annotate(f"{row.number}", (row.cost, row.value), (4, -9), textcoords="offset points", fontsize=7.5)
     if table["cost"].min() > 0 and table["cost"].max() / table["cost"].min() > 5:
-        ax.set_xscale("log")
+        style.log_axis(ax)
     style.robust_limits(ax, table["value"], sign=trials.sign)
     ax.set(xlabel=_COSTS[cost], ylabel=style.metric_label(trials))
-    ax.legend(loc="lower right" if trials.sign > 0 else "upper right")
+    style.legend(ax, ncols=2)
     return ax
 
 
@@ -97,7 +97,7 @@ def plot_timeline(trials: Trials, ax: Axes | None = None, *, most: int = 24) -> 
     ax.set(xlabel=f"time since the first epoch ({name})", ylim=(len(shown) - 0.4, -0.6))
     more = f", {len(workers) - most} more workers not shown" if len(workers) > most else ""
     ax.set_title(f"{utilisation(table):.0%} of the workers' time was spent in epochs{more}", pad=24)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, borderaxespad=0.2)
+    style.legend(ax, ncols=5)
     ax.grid(visible=False, axis="y")
     return ax
 

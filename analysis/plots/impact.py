@@ -8,7 +8,9 @@ from analysis import interactions
 from analysis.ablation import Ablation
 from analysis.effects import Effect
 from analysis.importance import Importance
+from analysis.parameters import Parameter, label
 from analysis.plots import style
+from analysis.surrogate import Surrogate, partial_dependence
 from analysis.trials import Trials
 
 
@@ -77,14 +79,20 @@ def plot_effect(effect: Effect, trials: Trials, ax: Axes | None = None) -> Axes:
     parameter = next(p for p in trials.parameters if p.name == effect.parameter)
     if effect.curve is None:
         return style.nothing(ax, effect.sentence)
-    curve = effect.curve
-    y, low, high = (trials.points * curve[k].to_numpy(dtype=float) for k in ("effect", "low", "high"))
     color = style.BLUE if effect.found else style.GREY
+    _curve(ax, parameter, effect.curve, trials, color=color)
+    verdict = "" if effect.found else ", no effect found"
+    ax.set_title(f"epoch {effect.budget}, {effect.num_trials} trials{verdict}", fontsize=8.5, fontweight="normal")
+    return ax
+
+
+def _curve(ax: Axes, parameter: Parameter, curve: pd.DataFrame, trials: Trials, *, color: str) -> None:
+    y, low, high = (trials.points * curve[k].to_numpy(dtype=float) for k in ("effect", "low", "high"))
     ax.axhline(0, color=style.INK, lw=0.8)
     if parameter.levels:
         at = np.arange(len(curve))
         ax.errorbar(at, y, yerr=[y - low, high - y], fmt="o", color=color, capsize=3, ms=6)
-        ax.set_xticks(at, [style.label(v) for v in curve["x"]])
+        ax.set_xticks(at, [label(v) for v in curve["x"]])
         ax.set_xlim(-0.6, len(at) - 0.4)
         ax.set_xlabel(parameter.name)
     else:
@@ -93,8 +101,23 @@ def plot_effect(effect: Effect, trials: Trials, ax: Axes | None = None) -> Axes:
         ax.fill_between(x, low, high, color=color, alpha=0.22, lw=0)
         ax.plot(x, y, color=color, lw=1.8)
     ax.set_ylabel(style.metric_label(trials, change=True))
-    verdict = "" if effect.found else ", no effect found"
-    ax.set_title(f"epoch {effect.budget}, {effect.num_trials} trials{verdict}", fontsize=8.5, fontweight="normal")
+
+
+def plot_partial_dependence(surrogate: Surrogate | None, name: str, trials: Trials, ax: Axes | None = None) -> Axes:
+    """The surrogate's own curve for one hyperparameter, or a refusal when it does not predict unseen trials."""
+    ax = style.new_axes(ax, width=3.4, height=2.8)
+    if surrogate is None or not surrogate.quality.trusted:
+        reason = (
+            "too few trials for a surrogate"
+            if surrogate is None
+            else "do not read: the surrogate\nfails on unseen trials"
+        )
+        return style.nothing(ax, f"{name}: {reason}")
+    parameter = next(p for p in trials.parameters if p.name == name)
+    if surrogate.configs[name].dropna().nunique() < 2:
+        return style.nothing(ax, f"{name}: was never varied")
+    _curve(ax, parameter, partial_dependence(surrogate, parameter), trials, color=style.GREEN)
+    ax.set_title(f"surrogate, epoch {surrogate.budget}", fontsize=8.5, fontweight="normal")
     return ax
 
 
@@ -110,7 +133,10 @@ def plot_interactions(table: pd.DataFrame, trials: Trials, ax: Axes | None = Non
     values = np.where(np.tri(len(names), k=-1, dtype=bool), interactions.matrix(shown, names) * trials.points, np.nan)
     sure = {frozenset(pair) for pair in shown.loc[shown["found"], ["first", "second"]].itertuples(index=False)}
     clear = [[frozenset((a, b)) in sure for b in names] for a in names]
-    ends = float(np.nanmax(np.abs(np.where(clear, values, np.nan)))) if sure else float(np.nanmax(np.abs(values)))
+    largest = (
+        float(np.nanmax(np.abs(np.where(clear, values, np.nan)))) if sure else 3 * float(np.nanmax(np.abs(values)))
+    )
+    ends = largest or 1.0  # pale where nothing is beyond doubt
     image = ax.imshow(values, cmap="PuOr", vmin=-ends, vmax=ends, aspect="equal")
     for i, j in np.argwhere(np.array(clear) & np.isfinite(values)):
         ax.text(j, i, f"{values[i, j]:+.2g}*", ha="center", va="center", fontsize=8, fontweight="bold", color="#111111")
@@ -141,7 +167,8 @@ def plot_ablation(path: Ablation | None, trials: Trials, ax: Axes | None = None)
     ax.barh(at, gain, height=0.6, color=np.where(sure, style.SKY, style.FAINT))
     ax.errorbar(gain, at, xerr=[gain - low, high - gain], fmt="none", ecolor=style.INK, elinewidth=1.1, capsize=2.5)
     ax.set_yticks(at, list(steps["change"]))
-    ax.set_xlabel(f"{style.metric_label(trials, change=True)}, predicted for epoch {path.budget}, 95 % interval")
+    ax.set_xlabel(f"{style.metric_label(trials, change=True)}, 95 % interval")
+    ax.set_title(f"predicted by the surrogate for epoch {path.budget}", fontsize=8.5, fontweight="normal")
     ax.grid(visible=False, axis="y")
     return ax
 

@@ -12,7 +12,7 @@ from analysis.parameters import Parameter, label
 from analysis.plots import style
 from analysis.trials import COMPLETE, STATES, STOPPED, UNFINISHED, Trials
 
-_MOST_LINES = 400
+_MOST_LINES = 150
 
 
 def history(trials: Trials) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def plot_history(trials: Trials, ax: Axes | None = None) -> Axes:
     ax.step(table["trial"], table["best"], where="post", color=style.INK, lw=1.6, label="best complete so far")
     style.robust_limits(ax, table["value"], sign=trials.sign)
     ax.set(xlabel="trial", ylabel=style.metric_label(trials))
-    _legend(ax)
+    style.legend(ax, ncols=2)
     return ax
 
 
@@ -52,10 +52,6 @@ def _points(ax: Axes, x: pd.Series | np.ndarray, y: pd.Series, state: str, *, ma
         rasterized=len(x) > style.DENSE,
         label=f"{style.WORDS.get(state, state)} ({len(x)})",
     )
-
-
-def _legend(ax: Axes, *, columns: int = 2) -> None:
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
 
 
 def learning_curves(trials: Trials) -> dict[int, pd.DataFrame]:
@@ -91,7 +87,7 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     ax.autoscale_view()
     style.robust_limits(ax, trials.epochs["value"], sign=trials.sign)
     handles += [h for h in ax.get_legend_handles_labels()[0] if isinstance(h, Line2D)]
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2)
+    style.legend(ax, handles=handles, ncols=5)
     _epoch_axis(ax, trials)
     ax.set_ylabel(style.metric_label(trials))
     return ax
@@ -118,7 +114,7 @@ def plot_rung_survival(survival: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xticks(at, [str(rung) for rung in survival["rung"]])
     ax.set(xlabel="rung (epoch)", ylabel="trials", ylim=(0, first * 1.1))
     ax.grid(visible=False, axis="x")
-    _legend(ax)
+    style.legend(ax, ncols=2)
     return ax
 
 
@@ -157,7 +153,7 @@ def parallel(trials: Trials, *, most: int = _MOST_LINES) -> pd.DataFrame:
     table = pd.DataFrame({"value": rows["last"], "state": rows["state"]})
     for parameter in trials.parameters:
         table[parameter.name] = np.nan_to_num(_position(parameter, rows[f"params_{parameter.name}"]), nan=-0.12)
-    done = table[table["state"] == COMPLETE].sort_values("value", ascending=trials.sign < 0).head(most)
+    done = table[table["state"] == COMPLETE].sort_values("value", ascending=trials.sign < 0).head(most * 2 // 3)
     rest = table[table["state"] != COMPLETE]
     room = most - len(done)
     rest = rest.iloc[np.linspace(0, len(rest) - 1, min(room, len(rest))).astype(int)] if len(rest) else rest
@@ -212,12 +208,12 @@ def _parallel_axes(ax: Axes, trials: Trials) -> None:
         if parameter.numeric:
             marks = [(label(parameter.low), 0.0), (label(parameter.high), 1.0)]
         for text, y in marks:
-            box = {"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-            ax.text(i, y, text, fontsize=7.5, ha="center", va="center", bbox=box)
+            box = {"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
+            ax.text(i, y, text, fontsize=7.5, ha="center", va="center", bbox=box, zorder=5)
     if any(p.conditional for p in trials.parameters):
-        ax.text(-0.35, -0.12, "not active", fontsize=7.5, color=style.GREY, ha="right", va="center")
+        ax.text(-0.38, -0.17, "not active: below the axis", fontsize=7.5, color=style.GREY, ha="left", va="center")
     names = [p.name for p in trials.parameters]
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    ax.set(xlim=(-0.4, len(names) - 0.6), ylim=(-0.18, 1.08), yticks=[])
+    ax.set(xlim=(-0.4, len(names) - 0.6), ylim=(-0.2, 1.08), yticks=[])
     ax.grid(visible=False)
     ax.spines[["left", "bottom"]].set_visible(False)

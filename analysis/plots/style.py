@@ -8,7 +8,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.parameters import Parameter, label
 from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
@@ -81,7 +83,8 @@ def new_axes(ax: Axes | None, *, width: float = 6.4, height: float = 3.6) -> Axe
 def nothing(ax: Axes, reason: str) -> Axes:
     """Axes that say why there is nothing to see."""
     ax.set_axis_off()
-    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, color=GREY, wrap=True)
+    text = ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, color=GREY, wrap=True)
+    text.set_in_layout(False)
     return ax
 
 
@@ -109,9 +112,9 @@ def robust_limits(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> N
     side = "below" if sign > 0 else "above"
     ax.annotate(
         f"{outside} worse ones lie {side} the axis",
-        (0.99, 0.02 if sign > 0 else 0.96),
+        (0.01, 0.02 if sign > 0 else 0.96),
         xycoords="axes fraction",
-        ha="right",
+        ha="left",
         color=GREY,
         fontsize=8,
     )
@@ -124,7 +127,42 @@ def parameter_axis(ax: Axes, parameter: Parameter, *, axis: str = "x") -> None:
         ticks = getattr(ax, f"set_{axis}ticks")
         ticks(range(len(parameter.choices)), [label(choice) for choice in parameter.choices])
     elif parameter.log:
-        getattr(ax, f"set_{axis}scale")("log")
+        log_axis(ax, axis=axis)
+
+
+def log_axis(ax: Axes, *, axis: str = "x") -> None:
+    """A log axis with plain numbers on it: decades, and 2 and 5 between them when there are few."""
+    getattr(ax, f"set_{axis}scale")("log")
+    side = getattr(ax, f"{axis}axis")
+    side.set_major_locator(_FewLogTicks())
+    side.set_major_formatter(FuncFormatter(lambda value, _: label(float(value))))
+    side.set_minor_formatter(NullFormatter())
+
+
+class _FewLogTicks(LogLocator):
+    """Decades, or 1, 2, 5 steps where the axis spans less than two of them."""
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+        decades = np.log10(vmax / vmin) if vmin > 0 else 9
+        self.set_params(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=5 if decades >= 2 else 9)
+        return np.asarray(super().tick_values(vmin, vmax))
+
+
+def legend(ax: Axes, *, above: bool = True, **options: Any) -> None:
+    """A legend whose marks are solid and of one size, above the axes or where `options` say."""
+    if above:
+        options = {
+            "loc": "lower left",
+            "bbox_to_anchor": (0, 1.0),
+            "borderaxespad": 0.2,
+            "columnspacing": 1.2,
+        } | options
+    for handle in ax.legend(**options).legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
+            handle.set_rasterized(False)
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([30.0])
 
 
 def axis_values(parameter: Parameter, values: pd.Series) -> np.ndarray:

@@ -1,0 +1,159 @@
+"""Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
+
+import sys
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from search.cli import OptionalStr, parse, report_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.page import Folder, Section
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Report on a run, finished or not: writes index.html, figures and tables; the study is only read."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run, such as runs/digits_arch."""
+    out: OptionalStr = None
+    """Folder for the report. Default: RUN/report."""
+    data_dir: OptionalStr = None
+    """Folder of the data sets. Default: the one the search used. Nothing is ever downloaded."""
+    confirm: int = 0
+    """Train the best configuration and each on/off change of it on this many fresh seeds, to verify the effects."""
+    seed: int = 0
+    """Seed of the bootstrap and the surrogate."""
+
+
+def main(argv: list[str]) -> int:
+    """Builds the report; 0 when it is written, 2 for bad input."""
+    try:
+        options = parse(Options, argv, prog="python -m analysis.report")
+        if options.confirm < 0 or options.confirm == 1:
+            raise ValueError(f"--confirm must be 0, or at least 2 seeds for an interval, got {options.confirm}")
+        page = build(options)
+    except (ValueError, OSError) as error:
+        return report_error(error)
+    print(page)
+    return 0
+
+
+def build(options: Options) -> Path:
+    """Writes the report of a run and returns the page's path.
+
+    Raises:
+        ValueError: the folder is no run, or the report cannot be written where it should.
+    """
+    import matplotlib as mpl
+    import optuna
+
+    mpl.use("Agg")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    from analysis.trials import export, read_trials
+    from search.study import open_study, read_run
+
+    if not options.run.is_dir():
+        raise ValueError(f"{str(options.run)!r} is not a folder; give the folder of a run, such as runs/digits_arch")
+    run = read_run(options.run) if (options.run / "run.json").exists() else None
+    if run is None and not (options.run / "study.db").exists():
+        raise ValueError(f"{str(options.run)!r} is not a run: it has neither run.json nor study.db")
+    trials = read_trials(open_study(options.run), run)
+    out = Path(options.out) if options.out else options.run / "report"
+    folder = _folder(out)
+    confirmed = _confirmed(options, trials, run)
+    export(trials, out / "tables")
+    return write(trials, run, folder, out=out, options=options, confirmed=confirmed)
+
+
+def write(
+    trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
+) -> Path:
+    """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
+    from analysis import sections
+    from analysis.dataset import load_overview
+    from analysis.impact import study_impact
+    from analysis.page import render
+    from analysis.summary import summary
+
+    found = "A study without run.json: the data are not known."
+    if run is not None:
+        found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
+    impact = study_impact(trials, seed=options.seed)
+    parts = [
+        sections.data(found, folder),
+        sections.search(trials, folder),
+        sections.impact(trials, impact, folder, confirmed=confirmed),
+        sections.early_stopping(trials, impact, folder),
+        sections.failures(trials, folder),
+        _reproducibility(run, options, folder),
+    ]
+    name = run.name if run is not None else options.run.resolve().name
+    return render(
+        out / "index.html",
+        title=f"Search report: {name}",
+        summary=summary(trials, run, impact, found, folder),
+        sections=parts,
+        footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
+    )
+
+
+def _folder(out: Path) -> "Folder":
+    from analysis.page import Folder
+
+    try:
+        folder = Folder(out)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ValueError(f"the report cannot be written to {out} ({reason}); give another folder with --out") from None
+    return folder
+
+
+def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
+    """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
+    import pandas as pd
+
+    from analysis import confirm
+
+    stored = options.run / "confirm" / "results.csv"
+    if options.confirm:
+        if run is None or trials.best is None:
+            raise ValueError("--confirm needs a run of search.run with at least one complete trial")
+        results = confirm.train(trials, run, options.run, num_seeds=options.confirm)
+        results.to_csv(stored, index=False)
+        return results
+    return pd.read_csv(stored) if stored.exists() else None
+
+
+def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
+    """How to do it again, and with what it was done."""
+    import pandas as pd
+
+    from analysis.page import Section, text
+
+    if run is None:
+        return Section(
+            id="again", title="Reproducibility", blocks=(text("A study without run.json says nothing of it."),)
+        )
+    stored = asdict(run) if is_dataclass(run) and not isinstance(run, type) else dict(vars(run))
+    nested = {k: stored.pop(k, None) or {} for k in ("versions", "machine")}
+    for dropped in ("baseline", "plan", "study_url"):  # the first two are told elsewhere, a URL may hold a password
+        stored.pop(dropped, None)
+    rows = [(key, value) for key, value in stored.items()]
+    rows += [(f"{group}: {key}", value) for group, values in nested.items() for key, value in values.items()]
+    table = pd.DataFrame([(k, "" if v is None else str(v)) for k, v in rows], columns=pd.Index(["what", "value"]))
+    said = f"Search: {run.command or 'unknown'}. Report: python -m analysis.report {options.run} --seed {options.seed}."
+    blocks = (text(said), folder.table("run", table, caption="What the search was asked, and with what it ran."))
+    return Section(id="again", title="Reproducibility", blocks=blocks)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""The first screen of the report: the best configuration, how sure that is, what mattered and what it cost."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.dataset import Overview
+from analysis.effects import Effect
+from analysis.impact import Confidence, Impact, confidence
+from analysis.page import Facts, Folder, Section, Text, text
+from analysis.parameters import label
+from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED, WAITING, Trials, config_of
+
+_WORDS = {
+    COMPLETE: "complete",
+    STOPPED: "stopped early",
+    UNFINISHED: "unfinished (running, paused or interrupted)",
+    FAILED: "failed",
+    INFEASIBLE: "infeasible (not counted)",
+    WAITING: "waiting",
+}
+
+
+def summary(trials: Trials, run: Any, impact: Impact, found: Overview | str, folder: Folder) -> Section:
+    """What a busy reader takes away in a minute."""
+    num_validation = int(found.counts["validation"].sum()) if isinstance(found, Overview) else None
+    sure = confidence(trials, num_validation=num_validation)
+    blocks: list[Any] = [text(states(trials))]
+    if sure is None:
+        blocks.append(text(_missing(trials), kind="warning"))
+    blocks.append(Facts(facts=tuple(_facts(trials, impact, sure, num_validation))))
+    blocks += _mattered(impact)
+    if sure is not None:
+        caption = "The best complete configuration beside the baseline."
+        blocks.append(folder.table("best", best_table(trials), caption=caption))
+        blocks.append(text(_luck(sure), kind="note"))
+    return Section(id="summary", title="Summary", blocks=tuple(blocks))
+
+
+def states(trials: Trials) -> str:
+    """How many trials there are, by how they ended."""
+    counts = trials.trials["state"].value_counts()
+    told = [f"{counts[state]} {_WORDS[state]}" for state in STATES if state in counts]
+    total = int(counts.sum())
+    return f"{total} trial{'s' if total != 1 else ''}: {', '.join(told)}." if total else "The study has no trials yet."
+
+
+def _missing(trials: Trials) -> str:
+    if trials.trials.empty:
+        return "Nothing to analyse: the study is empty. Run the report again when the search has finished a trial."
+    failed = int((trials.trials["state"] == FAILED).sum())
+    why = f" {failed} trials failed; the causes are below." if failed else ""
+    return f"No trial has been trained to the full budget of {trials.full_epochs} epochs yet, so none is best.{why}"
+
+
+def _facts(
+    trials: Trials, impact: Impact, sure: Confidence | None, num_validation: int | None
+) -> list[tuple[str, str, str]]:
+    facts = []
+    if sure is not None and trials.best is not None:
+        where = f"trial {trials.best['number']}, {trials.full_epochs} epochs"
+        facts.append(("Best " + trials.metric, value(trials, sure.value), where))
+        facts.append(("How sure", *_sureness(trials, sure, num_validation)))
+    clear = [effect for effect in impact.effects if effect.found]
+    names = ", ".join(effect.parameter for effect in clear[:3]) or "nothing clear yet"
+    facts.append(("What mattered most", names, f"{len(clear)} of {len(impact.effects)} hyperparameters have an effect"))
+    audit = impact.audit
+    if audit.epochs_trained:
+        saved = f"{audit.epochs_trained:,} epochs; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,}"
+        facts.append(("What it cost", duration(audit.seconds_trained), saved))
+    return facts
+
+
+def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> tuple[str, str]:
+    gap = "it is the only complete trial"
+    if np.isfinite(sure.second):
+        gap = f"{difference(trials, abs(sure.value - sure.second))} ahead of the second of {sure.num_complete}"
+    if not np.isfinite(sure.low):
+        return gap, "no interval: the number of validation rows is not known, or the metric is no accuracy"
+    others = "no other trial lies" if sure.tied == 0 else f"{sure.tied} more trial{'s lie' * (sure.tied > 1)}"
+    others += "" if sure.tied != 1 else " lies"
+    interval = f"{value(trials, sure.low)} to {value(trials, sure.high)}"
+    return interval, f"95 % interval from {num_validation} validation images; {others} inside it; {gap}"
+
+
+def _luck(sure: Confidence) -> str:
+    return (
+        f"The best of {sure.num_complete} values on one validation split is partly luck: expect a little less on new "
+        "data. The final evaluation (python -m analysis.final) measures that on fresh seeds and the test set."
+    )
+
+
+def _mattered(impact: Impact) -> list[Text]:
+    told = [effect.sentence for effect in impact.effects if effect.found][:6]
+    if told:
+        return [text("What each change did, the other hyperparameters being as they were:"), text(*told, kind="list")]
+    return [text("No hyperparameter has an effect that stands apart from chance yet.")]
+
+
+def best_table(trials: Trials) -> pd.DataFrame:
+    """hyperparameter, best, baseline: what the best complete trial used."""
+    best = trials.best
+    config = {} if best is None else config_of(best)
+    names = [p.name for p in trials.parameters if p.name in config or p.name in trials.baseline]
+    kinds = {p.name: p.kind for p in trials.parameters}
+
+    def shown(values: Any, name: str) -> str:
+        if name not in values:
+            return "not active"
+        return label(int(values[name]) if kinds[name] == "integer" else values[name])
+
+    return pd.DataFrame(
+        {
+            "hyperparameter": names,
+            "best": [shown(config, name) for name in names],
+            "baseline": [shown(trials.baseline, name) for name in names],
+        }
+    )
+
+
+def value(trials: Trials, number: float) -> str:
+    """A value of the objective: 97.3 % or 0.482."""
+    return f"{100 * number:.2f} %" if trials.points == 100 else f"{number:.4g}"
+
+
+def difference(trials: Trials, number: float) -> str:
+    """A difference of the objective: 0.3 points or 0.0021 rmse."""
+    return f"{number * trials.points:.2f}{trials.unit}" if trials.points == 100 else f"{number:.3g}{trials.unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if not np.isfinite(seconds) or seconds <= 0:
+        return "unknown time"
+    if seconds < 120:
+        return f"{seconds:.0f} s of training"
+    minutes = round(seconds / 60)
+    return f"{minutes} min of training" if minutes < 120 else f"{minutes / 60:.1f} h of training"
+
+
+def effect_table(effects: list[Effect], trials: Trials) -> pd.DataFrame:
+    """One row per hyperparameter: the contrast, its interval, and from what it comes."""
+    scale = trials.points
+    rows = [
+        {
+            "hyperparameter": e.parameter,
+            "contrast": f"{e.better} against {e.worse}" if e.better else "",
+            "effect": e.estimate * scale,
+            "low": e.low * scale,
+            "high": e.high * scale,
+            "verdict": "effect" if e.found else ("no effect found" if e.curve is not None else "too few trials"),
+            "epoch": e.budget or None,
+            "trials": e.num_trials,
+            "measured there": e.num_measured,
+        }
+        for e in effects
+    ]
+    return pd.DataFrame(rows)
