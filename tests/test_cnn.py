@@ -1,4 +1,4 @@
-"""The CNN family: every configuration fits every image, signals keep their scale, and its cost is known before training."""
+"""The CNN family: every configuration fits every image, signals keep their scale, the cost is known before."""
 
 from itertools import product
 from typing import Any

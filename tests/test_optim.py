@@ -34,9 +34,9 @@ def test_sgd_is_nesterov_momentum_with_an_l2_penalty() -> None:
     found = descend(model, SgdConfig(lr=0.1, momentum=0.8, weight_decay=0.01).build(model), gradients)
     weight, velocity = 1.0, 0.0
     for gradient in gradients:
-        gradient += 0.01 * weight
-        velocity = 0.8 * velocity + gradient
-        weight -= 0.1 * (gradient + 0.8 * velocity)
+        penalised = gradient + 0.01 * weight
+        velocity = 0.8 * velocity + penalised
+        weight -= 0.1 * (penalised + 0.8 * velocity)
     assert found == pytest.approx(weight, rel=1e-6)
 
 

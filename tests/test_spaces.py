@@ -3,6 +3,7 @@
 import importlib
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import optuna
@@ -20,6 +21,15 @@ from trainables.training import Training
 NUM_DRAWS = 200
 SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "image_folder": (3, 8, 8)}
 IMAGE_SPACES = [name for name in spaces.available() if space.load(name).dataset in SHAPES]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small nets on several threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def make_images(shape: tuple[int, int, int], num_rows: int, num_classes: int = 10) -> Dataset:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -114,9 +113,9 @@ def round_width(width: float) -> int:
 def initialise(network: nn.Module, config: CnnConfig) -> None:
     """Sets all weights so that signals keep their scale from layer to layer, with batch norm or without.
 
-    He initialisation (He et al. 2015), with the second moment that pooling and activation leave before a layer. The last
-    layer of every residual branch is zero: its norm (Goyal et al. 2017) or, without norms, its convolution (Zhang et al.
-    2019, "Fixup"). So is the output layer: the first loss is log(classes).
+    He initialisation (He et al. 2015), with the second moment that pooling and activation leave before a layer. The
+    last layer of every residual branch is zero: its norm (Goyal et al. 2017) or, without norms, its convolution (Zhang
+    et al. 2019, "Fixup"). So is the output layer: the first loss is log(classes).
     """
     _scale_weights(network, config, moment=1.0)
     output = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]

@@ -1,0 +1,343 @@
+"""Training: the curve of a plain reference loop, the same bits again and after every restart, and honest failures."""
+
+import copy
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables import data
+from trainables.augment import AugmentConfig
+from trainables.cnn import CnnConfig
+from trainables.data import Dataset, Split
+from trainables.device import FLOAT32, Numerics, choose_numerics
+from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training import Diverged, OutOfMemory, TrainConfig, Training
+
+CNN = CnnConfig(widths=(8, 16), num_blocks=1)
+PLAIN = TrainConfig(model=CNN, optimizer=SgdConfig(lr=0.05), batch_size=32)
+RECIPES = {
+    "plain": PLAIN,
+    "adamw": replace(PLAIN, optimizer=AdamWConfig(lr=0.003)),
+    "cosine": replace(PLAIN, schedule=ScheduleConfig(kind="cosine", warmup=0.1)),
+    "constant": replace(PLAIN, schedule=ScheduleConfig(kind="constant", warmup=0.0)),
+    "label smoothing": replace(PLAIN, label_smoothing=0.1),
+    "moving average": replace(PLAIN, ema_decay=0.9),
+    "clipping": replace(PLAIN, clip_norm=0.5),
+    "dropout": replace(PLAIN, model=replace(CNN, conv_dropout=0.2, head_width=32, head_dropout=0.3)),
+    "no norm": replace(PLAIN, model=replace(CNN, batch_norm=False, block="plain"), clip_norm=1.0),
+    "random flip": replace(PLAIN, augmentation=AugmentConfig(crop_padding=1, flip="random", cutout=2)),
+    "alternating flip": replace(PLAIN, augmentation=AugmentConfig(flip="alternating", erasing=0.5, rotation=10.0)),
+    "mixing": replace(PLAIN, augmentation=AugmentConfig(mixup=0.5, cutmix=0.5), label_smoothing=0.1),
+}
+TIMES = ("seconds", "images_per_second", "input_seconds", "compute_seconds", "evaluation_seconds")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small nets on several threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A few digits; the rows do not fill the last batch."""
+    return data.load("digits", tmp_path_factory.getbasetemp(), train_size=200, validation_fraction=0.25)
+
+
+def run(training: Training, num_epochs: int) -> Training:
+    """Trains some epochs more."""
+    for _ in range(num_epochs):
+        training.run_epoch()
+    return training
+
+
+def saved(state: dict[str, Any]) -> dict[str, Any]:
+    """The state after a way through a file, read without pickled code."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def assert_same_bits(first: Training, second: Training) -> None:
+    """Weights, averages, optimiser, metrics: all but the clock."""
+
+    def compare(one: Any, other: Any) -> None:
+        if isinstance(one, dict):
+            assert one.keys() == other.keys()
+            for key in one.keys() - set(TIMES):
+                compare(one[key], other[key])
+        elif isinstance(one, list):
+            assert len(one) == len(other)
+            for pair in zip(one, other, strict=True):
+                compare(*pair)
+        elif isinstance(one, Tensor):
+            assert torch.equal(one, other)
+        else:
+            assert one == other
+
+    compare(first.state(), second.state())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_rerun_and_a_resume_at_every_epoch_give_the_same_bits(recipe: str, digits: Dataset) -> None:
+    config = RECIPES[recipe]
+    reference = Training(config, digits, epochs=4, seed=3)
+    states = [reference.state()]
+    for _ in range(4):
+        reference.run_epoch()
+        states.append(saved(reference.state()))
+    torch.manual_seed(99)  # nothing may depend on it
+    assert_same_bits(run(Training(config, digits, epochs=4, seed=3), 4), reference)
+    for epoch, state in enumerate(states):
+        resumed = Training(config, digits, epochs=4, seed=3)
+        resumed.restore(state)
+        assert resumed.epoch == epoch
+        assert_same_bits(run(resumed, 4 - epoch), reference)
+        torch.rand(7)
+
+
+def test_another_seed_gives_another_network(digits: Dataset) -> None:
+    first, second = (run(Training(PLAIN, digits, epochs=2, seed=seed), 2) for seed in (0, 1))
+    assert first.history[-1]["train_loss"] != second.history[-1]["train_loss"]
+
+
+def test_the_callers_random_numbers_are_left_alone(digits: Dataset) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    run(Training(RECIPES["dropout"], digits, epochs=1, seed=0), 1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def reference_losses(
+    config: TrainConfig, dataset: Dataset, start: nn.Module, *, epochs: int
+) -> list[tuple[float, float]]:
+    """Training and validation losses of a loop as a textbook writes it: float32, one step after the other."""
+    model = copy.deepcopy(start).to(memory_format=torch.contiguous_format)
+    assert isinstance(config.optimizer, SgdConfig)
+    decay = config.optimizer.weight_decay
+    groups = [
+        {"params": [w for w in model.parameters() if w.ndim > 1], "weight_decay": decay},
+        {"params": [w for w in model.parameters() if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=config.optimizer.momentum, nesterov=True)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
+    num_steps = len(dataset.train) // config.batch_size * epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: config.optimizer.lr * config.schedule.factor(min(step, num_steps - 1), num_steps)
+    )
+    losses = []
+    for epoch in range(1, epochs + 1):
+        model.train()
+        rows = np.random.default_rng((0, epoch)).permutation(len(dataset.train))
+        seen = []
+        for batch in range(len(rows) // config.batch_size):
+            chosen = torch.from_numpy(rows[batch * config.batch_size : (batch + 1) * config.batch_size])
+            x, y = (dataset.train.x[chosen] / 255 - mean) / std, dataset.train.y[chosen]
+            loss = F.cross_entropy(model(x), y, label_smoothing=config.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimizer.step()
+            schedule.step()
+            seen.append(loss.item())
+        model.eval()
+        with torch.no_grad():
+            outputs = model((dataset.validation.x / 255 - mean) / std)
+        losses.append((sum(seen) / len(seen), F.cross_entropy(outputs, dataset.validation.y).item()))
+    return losses
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_loss_curve_is_that_of_a_plain_loop_in_float32(channels_last: bool, digits: Dataset) -> None:
+    config = replace(PLAIN, label_smoothing=0.1, clip_norm=1.0)
+    numerics = Numerics(precision="float32", channels_last=channels_last)
+    training = Training(config, digits, epochs=3, seed=0, numerics=numerics)
+    expected = reference_losses(config, digits, training.model, epochs=3)
+    run(training, 3)
+    found = [(record["train_loss"], record["loss"]) for record in training.history]
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=2e-3, atol=2e-4)
+
+
+def test_bfloat16_learns_as_float32_does(digits: Dataset) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        numerics = Numerics(precision=precision, channels_last=True)
+        losses.append(run(Training(PLAIN, digits, epochs=5, seed=0, numerics=numerics), 5).history[-1]["train_loss"])
+    assert losses[1] == pytest.approx(losses[0], abs=0.1)
+
+
+def test_64_rows_are_learned_by_heart(digits: Dataset) -> None:
+    split = Split(x=digits.train.x[:64], y=digits.train.y[:64])
+    dataset = replace(digits, train=split, validation=split)
+    training = run(Training(replace(PLAIN, batch_size=16), dataset, epochs=30, seed=0), 30)
+    assert training.history[-1]["accuracy"] == 1.0
+    assert training.history[-1]["loss"] < 0.1
+
+
+def test_predictions_are_float32_logits_of_the_kept_network(digits: Dataset) -> None:
+    training = run(Training(RECIPES["moving average"], digits, epochs=3, seed=0), 3)
+    logits = training.predict(digits.validation.x)
+    assert logits.dtype == torch.float32
+    assert logits.shape == (len(digits.validation), 10)
+    loss = F.cross_entropy(logits, digits.validation.y).item()
+    assert loss == pytest.approx(training.history[-1]["loss"], rel=1e-5)
+
+
+def test_the_moving_average_is_its_formula(digits: Dataset) -> None:
+    training = Training(RECIPES["moving average"], digits, epochs=2, seed=0, numerics=FLOAT32)
+    assert training.average is not None
+    shadow = {name: tensor.double() for name, tensor in training.model.state_dict().items()}
+    step_after = training.average.update
+
+    def follow(model: nn.Module, step: int) -> None:
+        step_after(model, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        for name, tensor in model.state_dict().items():
+            shadow[name] = decay * shadow[name] + (1 - decay) * tensor if tensor.is_floating_point() else tensor
+
+    training.average.update = follow  # watches; the average itself does the work
+    run(training, 2)
+    for name, tensor in training.average.model.state_dict().items():
+        torch.testing.assert_close(tensor.double(), shadow[name].double(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_record_of_an_epoch_is_plain_and_complete(digits: Dataset) -> None:
+    record = Training(PLAIN, digits, epochs=2, seed=0).run_epoch()
+    assert record["epoch"] == 1
+    assert {type(value) for value in record.values()} <= {int, float, str}
+    assert record["seconds"] == pytest.approx(sum(record[name] for name in TIMES[2:]))
+    assert record["images_per_second"] > 0
+    assert record["precision"] == choose_numerics(torch.device("cpu")).precision
+    assert record["micro_batch"] == 32
+
+
+def test_without_validation_rows_only_the_training_is_recorded(digits: Dataset) -> None:
+    dataset = replace(digits, validation=Split(x=digits.train.x[:0], y=digits.train.y[:0]))
+    record = Training(PLAIN, dataset, epochs=1, seed=0).run_epoch()
+    assert {"loss", "accuracy", "macro_f1"}.isdisjoint(record)
+    assert math.isfinite(record["train_loss"])
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_loss(digits: Dataset) -> None:
+    wild = replace(PLAIN, optimizer=SgdConfig(lr=1e18), schedule=ScheduleConfig(kind="constant", warmup=0.0))
+    training = Training(wild, digits, epochs=2, seed=0)
+    with pytest.raises(Diverged, match=r"epoch \d: (training|validation) loss is (nan|inf)"):
+        run(training, 2)
+    assert len(training.history) == training.epoch
+
+
+def test_a_checkpoint_of_another_training_is_refused(digits: Dataset) -> None:
+    state = Training(PLAIN, digits, epochs=2, seed=0).state()
+    with pytest.raises(ValueError, match="the checkpoint is of a training with seed=0, not 1"):
+        Training(PLAIN, digits, epochs=2, seed=1).restore(state)
+    with pytest.raises(ValueError, match="the checkpoint is of another configuration"):
+        Training(replace(PLAIN, model=CnnConfig(widths=(16,))), digits, epochs=2, seed=0).restore(state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GreedyConfig:
+    """A network that finds no memory for more rows than these, or that has no batch norm and so no such limit."""
+
+    limit: int
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        return Greedy(CnnConfig(widths=(8,), batch_norm=False).build(dataset), self.limit)
+
+
+class Greedy(nn.Module):
+    def __init__(self, network: nn.Module, limit: int) -> None:
+        super().__init__()
+        self.network, self.limit = network, limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) > self.limit:
+            raise torch.OutOfMemoryError("tried to allocate 1 TiB")
+        return self.network(x)
+
+
+@pytest.mark.parametrize(("limit", "micro_batch"), [(32, 32), (16, 16), (9, 8), (1, 1)])
+def test_out_of_memory_splits_the_batch_and_gives_the_same_gradient(
+    limit: int, micro_batch: int, digits: Dataset
+) -> None:
+    for augmentation in (AugmentConfig(), AugmentConfig(mixup=0.5)):
+        config = replace(PLAIN, model=GreedyConfig(limit=10**9), augmentation=augmentation)
+        whole = run(Training(config, digits, epochs=2, seed=0, numerics=FLOAT32), 2)
+        split = Training(replace(config, model=GreedyConfig(limit=limit)), digits, epochs=2, seed=0, numerics=FLOAT32)
+        run(split, 2)
+        assert split.history[-1]["micro_batch"] == micro_batch
+        for name in ("train_loss", "loss"):
+            assert split.history[-1][name] == pytest.approx(whole.history[-1][name], rel=1e-4)
+
+
+def test_the_split_outlives_a_checkpoint(digits: Dataset) -> None:
+    config = replace(PLAIN, model=GreedyConfig(limit=9))
+    reference = run(Training(config, digits, epochs=2, seed=0), 2)
+    resumed = Training(config, digits, epochs=2, seed=0)
+    resumed.restore(saved(run(Training(config, digits, epochs=2, seed=0), 1).state()))
+    assert_same_bits(run(resumed, 1), reference)
+
+
+def test_a_single_row_that_does_not_fit_is_out_of_memory(digits: Dataset) -> None:
+    training = Training(replace(PLAIN, model=GreedyConfig(limit=0)), digits, epochs=1, seed=0)
+    with pytest.raises(OutOfMemory, match="a single row needs more memory than there is: tried to allocate 1 TiB"):
+        training.run_epoch()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineConfig:
+    """A straight line, the smallest model of a table."""
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        return nn.Linear(dataset.image_shape[0], 1)
+
+
+def test_a_regression_on_a_table_uses_the_same_loop() -> None:
+    x = torch.randn(512, 3, generator=torch.Generator().manual_seed(0))
+    y = 100 + x @ torch.tensor([5.0, -3.0, 2.0])
+    dataset = Dataset(
+        name="line",
+        task="regression",
+        train=Split(x=x[:400], y=y[:400]),
+        validation=Split(x=x[400:], y=y[400:]),
+        classes=(),
+        mean=tuple(x[:400].mean(0).tolist()),
+        std=tuple(x[:400].std(0).tolist()),
+        checksum="",
+    )
+    config = TrainConfig(model=LineConfig(), optimizer=SgdConfig(lr=0.05, weight_decay=0.0), batch_size=40)
+    training = run(Training(config, dataset, epochs=10, seed=0, numerics=FLOAT32), 10)
+    torch.testing.assert_close(training.predict(x[400:])[:, 0], y[400:], rtol=0, atol=0.05)
+    assert training.history[-1]["rmse"] < 0.05
+    assert (training.num_weights, training.macs) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), got 1.0"),
+        ({"ema_decay": -0.1}, r"ema_decay must lie in \[0, 1\), got -0.1"),
+        ({"clip_norm": float("nan")}, "clip_norm must be at least 0 and finite, got nan"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(PLAIN, **change)
+
+
+def test_a_training_needs_epochs_and_a_seed(digits: Dataset) -> None:
+    with pytest.raises(ValueError, match="epochs must be at least 1 and seed at least 0, got 0 and 0"):
+        Training(PLAIN, digits, epochs=0, seed=0)
