@@ -159,14 +159,24 @@ def test_rows_that_do_not_fill_a_batch_sit_out_and_a_small_data_set_is_one_batch
     assert [len(batch.y) for batch in make_batches(dataset, batch_size=64).epoch(1)] == [21]
 
 
-EVERYTHING = {"rotation": 5.0, "crop_padding": 2, "flip": "random", "cutout": 4, "erasing": 0.5, "mixup": 1.0, "cutmix": 1.0}
+EVERYTHING = {
+    "rotation": 5.0,
+    "crop_padding": 2,
+    "flip": "random",
+    "cutout": 4,
+    "erasing": 0.5,
+    "mixup": 1.0,
+    "cutmix": 1.0,
+}
 
 
 def as_tensors(batches: Batches, number: int) -> list[Tensor]:
     return [tensor for b in batches.epoch(number) for tensor in (b.x, b.y, b.y_mixed, b.weight) if tensor is not None]
 
 
-@pytest.mark.parametrize("config", [{}, {"flip": "alternating", "padding_mode": "reflect", "crop_padding": 2}, EVERYTHING])
+@pytest.mark.parametrize(
+    "config", [{}, {"flip": "alternating", "padding_mode": "reflect", "crop_padding": 2}, EVERYTHING]
+)
 def test_an_epoch_depends_on_seed_and_number_alone(config: dict[str, Any]) -> None:
     dataset = make_dataset()
     used = make_batches(dataset, **config)

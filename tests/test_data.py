@@ -224,7 +224,9 @@ def test_missing_data_without_a_network_says_what_how_large_and_where_to(
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there, whatever network this machine has
     started = time.monotonic()
-    with pytest.raises(FileNotFoundError, match=rf"{size}.* is missing .*put it into {tmp_path}.* from https://") as error:
+    with pytest.raises(
+        FileNotFoundError, match=rf"{size}.* is missing .*put it into {tmp_path}.* from https://"
+    ) as error:
         load(name, tmp_path)
     assert time.monotonic() - started < 15
     assert "\n" not in str(error.value)
@@ -266,7 +268,7 @@ class Server:
         context.load_cert_chain(certificate)
         self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://localhost:{self.http.server_address[1]}/file.bin"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
 
 @pytest.fixture(scope="session")

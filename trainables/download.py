@@ -126,6 +126,8 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
     """Refuses to be led from https to anything else."""
 
     def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:  # noqa: PLR0917
+        if not newurl.startswith("https://"):
+            fp.close()
         _require_https(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -170,6 +170,7 @@ def _open(path: Path) -> Image.Image:
         warnings.simplefilter("ignore")  # PIL's own, milder, limit
         image = Image.open(path)
     if image.width * image.height > _MAX_PIXELS:
+        image.close()
         raise ValueError(f"more than {_MAX_PIXELS} pixels")
     return image
 

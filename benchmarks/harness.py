@@ -1,0 +1,160 @@
+"""What every benchmark shares: calibration of the machine, contestants in turn, ratios per round, a table and a JSON."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One way to do the work."""
+
+    name: str
+    run: Callable[[], float]
+    """Does a share of the work and returns how much it was, in the unit of the benchmark; it is timed as a whole."""
+    required: float | None = None
+    """How many times faster the first contestant has to be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Median, least and greatest of the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Interval":
+        return cls(median=statistics.median(values), low=min(values), high=max(values))
+
+    def text(self, digits: int) -> str:
+        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Rates of all contestants, round by round."""
+
+    name: str
+    unit: str
+    contestants: tuple[Contestant, ...]
+    """Ours is the first."""
+    rates: dict[str, list[float]]
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Further figures, by name."""
+
+    def ratio(self, name: str) -> Interval:
+        """How many times the first contestant is as fast as this one, by rounds."""
+        ours = self.rates[self.contestants[0].name]
+        return Interval.of([a / b for a, b in zip(ours, self.rates[name], strict=True)])
+
+    def publish(self, console: Console, *, calibration: dict[str, float], conditions: dict[str, Any]) -> Path:
+        """Prints the table and writes `results/NAME.json`; returns its path."""
+        table = Table("contestant", self.unit, "ours is faster by", "must reach", title=self.name)
+        for contestant in self.contestants:
+            must = f"{contestant.required:g}x" if contestant.required else ""
+            rate, ratio = Interval.of(self.rates[contestant.name]), self.ratio(contestant.name)
+            table.add_row(contestant.name, rate.text(0), ratio.text(2), must)
+        console.print(table)
+        for title, values in (("figures", self.notes), ("calibration", calibration), ("conditions", conditions)):
+            console.print(f"{title}: " + ", ".join(f"{key} {value}" for key, value in values.items()))
+        result = {"name": self.name, "unit": self.unit, "rates": self.rates, "notes": self.notes}
+        result["ratios"] = {contestant.name: asdict(self.ratio(contestant.name)) for contestant in self.contestants}
+        result["required"] = {contestant.name: contestant.required for contestant in self.contestants}
+        result |= {"calibration": calibration, "conditions": conditions}
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{self.name}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        console.print(f"written to {path}")
+        return path
+
+
+def compare(
+    name: str, contestants: Sequence[Contestant], *, unit: str, rounds: int, notes: dict[str, Any]
+) -> Comparison:
+    """Runs the contestants in turn, A B C A B C ..., so that a change of the machine's speed meets all of them.
+
+    Args:
+        name: of the result.
+        contestants: ours first; each is run once before, unmeasured.
+        unit: of the rates, such as img/s.
+        rounds: measured turns.
+        notes: further figures for the result.
+    """
+    rates: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+    for number in range(rounds + 1):
+        for contestant in contestants:
+            start = time.perf_counter()
+            amount = contestant.run()
+            if number:
+                rates[contestant.name].append(amount / (time.perf_counter() - start))
+    return Comparison(name=name, unit=unit, contestants=tuple(contestants), rates=rates, notes=notes)
+
+
+def calibrate() -> dict[str, float]:
+    """Returns what this machine can do at most: GFLOP/s of matrix products and GB/s of a memory copy (read + write)."""
+    before, found = torch.get_num_threads(), {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for precision in (torch.float32, torch.bfloat16):
+            a, b = (torch.randn(1024, 1024).to(precision) for _ in range(2))
+            seconds = _best_seconds(lambda a=a, b=b: a @ b)
+            found[f"{str(precision)[6:]}_gflops_{threads}_threads"] = round(2 * 1024**3 / seconds / 1e9, 1)
+        source = torch.zeros(1 << 28, dtype=torch.uint8)
+        target = torch.empty_like(source)
+        seconds = _best_seconds(lambda: target.copy_(source), repeats=5)  # noqa: B023
+        found[f"copy_gb_per_second_{threads}_threads"] = round(2 * len(source) / seconds / 1e9, 1)
+    torch.set_num_threads(before)
+    return found
+
+
+def describe_conditions(*, seed: int, **options: Any) -> dict[str, Any]:
+    """Returns where and when this runs: versions, machine, load, date, commit, seed and the benchmark's own options."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip() or "unknown",
+        "seed": seed,
+        **options,
+        "load_average": round(os.getloadavg()[0], 2),
+        "cpus": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "torchvision", "ray", "optuna", "numpy")},
+    }
+
+
+def _best_seconds(work: Callable[[], Any], *, repeats: int = 30) -> float:
+    work()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    features = {"amx_bf16", "avx512_bf16"} & set(next((line for line in lines if line.startswith("flags")), "").split())
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return " ".join([name, *sorted(features)])
