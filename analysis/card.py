@@ -1,0 +1,142 @@
+"""The model card: final/README.md, in the headings that model hubs use."""
+
+import json
+from typing import Any
+
+from analysis.wording import NAMES, between, count, gap, hardware, title
+
+_CARD = """\
+---
+library_name: pytorch
+tags: [{task}, rungwise]
+datasets: [{dataset}]
+metrics: [{metrics}]
+---
+
+# {model} for {dataset}
+
+A network found by hyperparameter search and trained anew, exported with its weights and all that is needed to use it.
+
+## Model details
+
+- Space `{space}`, {origin}, trained on seed {seed}, the first of {num_seeds}: it was not picked by its test score.
+- {weights} weights, {macs} multiply-adds per row; input {shape}, {inputs}.
+- Trained for {epochs} epochs on {train_rows:,} rows (training and validation together), {hardware}.
+- Weights: `model.safetensors`, sha256 `{sha256}`; everything else: `model.json`.
+
+## Intended use
+
+{use} Rows that look unlike those of {dataset} get an answer all the same: look at the probability, and test on rows of
+your own before you rely on it.
+
+## How to use
+
+```
+python -m analysis.predict {run} {example}
+```
+
+```python
+from analysis.model import load_model
+
+model = load_model("{run}")
+model.predict(rows)  # {call}
+```
+
+## Training data
+
+{dataset}; checksum of the training rows `{checksum}`.
+
+## Evaluation
+
+On {test_rows:,} test rows, opened {openings}, mean over {num_seeds} {networks}, with 95 % intervals over
+rows and seeds:
+
+| metric | value |
+| --- | --- |
+{scores}
+
+{against}
+
+## Limitations
+
+{limits}
+
+## Configuration
+
+```json
+{params}
+```
+
+## Reproduce
+
+Made by `{command}` on {created} with {versions}.
+"""
+
+
+def model_card(results: dict[str, Any], facts: dict[str, Any]) -> str:
+    """The card as Markdown.
+
+    Args:
+        results: final.json.
+        facts: model.json.
+    """
+    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    conditions, classes = results["conditions"], facts["classes"]
+    times = results["openings"]
+    return _CARD.format(
+        task="image-classification" if classes else "tabular-regression",
+        dataset=_plain(facts["dataset"]),
+        metrics=", ".join(winner["scores"]),
+        model=title(winner["name"]).capitalize(),
+        space=facts["space"],
+        origin=f"trial {winner['trial']} of run {_plain(results['run'])}"
+        if winner["trial"] is not None
+        else "baseline",
+        seed=facts["seed"],
+        num_seeds=len(winner["seeds"]),
+        networks="network" if len(winner["seeds"]) == 1 else "networks",
+        weights=count(facts["num_weights"]),
+        macs=count(facts["macs"]),
+        shape=" x ".join(map(str, facts["image_shape"])),
+        inputs="grey levels 0 to 255, normalised inside" if len(facts["image_shape"]) == 3 else "normalised inside",
+        epochs=conditions["epochs"],
+        train_rows=conditions["train_rows"],
+        hardware=hardware(results),
+        sha256=facts["sha256"],
+        use=_use(facts),
+        run=results["run_dir"],
+        example="image.png" if len(facts["image_shape"]) == 3 else "rows.csv",
+        call="uint8 (N, C, H, W) -> probabilities (N, K)" if classes else "-> predictions (N,)",
+        checksum=facts["dataset_checksum"],
+        test_rows=conditions["test_rows"],
+        openings="once" if times == 1 else f"{times} times",
+        scores="\n".join(f"| {NAMES.get(m, m)} | {between(m, found)} |" for m, found in winner["scores"].items()),
+        against=_against(results, winner),
+        limits="\n".join(
+            f"- {_plain(s['text'])}" for s in results["discussion"] if s["topic"] in ("weakness", "limit")
+        ),
+        params=json.dumps(facts["params"], indent=2),
+        command=results["command"],
+        created=results["created"],
+        versions=", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+    )
+
+
+def _use(facts: dict[str, Any]) -> str:
+    classes = [_plain(name) for name in facts["classes"]]
+    if not classes:
+        return "Predicts one number for a row of a table."
+    named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    return f"Sorts an image into one of {len(classes)} classes: {named}."
+
+
+def _against(results: dict[str, Any], winner: dict[str, Any]) -> str:
+    if "difference" not in winner:
+        return "It is the baseline of its search space."
+    return f"Against the baseline of its search space: {gap(results['metric'], winner['difference'])}."
+
+
+def _plain(text: str) -> str:
+    """Text of the user's own (a class, a data set) that cannot act as Markdown or HTML."""
+    escaped = "".join(f"\\{c}" if c in "\\`*_{}[]<>#|" else c for c in text)
+    return "".join(c if c.isprintable() else " " for c in escaped)

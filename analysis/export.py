@@ -1,0 +1,146 @@
+"""Writes the winner for use elsewhere: model.safetensors, model.json, a model card, and ONNX on request.
+
+The network exported is that of the winner's first seed, whatever its test score: picking the luckiest seed would make
+the score in the card a promise that the next image does not keep.
+"""
+
+import hashlib
+import importlib.util
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from analysis.model import FORMAT, load_model, stand_in
+from trainables.download import write_whole
+from trainables.training import Training
+
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_OPSET = 18
+
+
+def check_onnx() -> None:
+    """Raise ValueError unless the packages that ONNX needs are installed."""
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"--onnx needs {', '.join(missing)}; pip install {' '.join(missing)}, or leave it out")
+
+
+def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write weights and model.json, each whole or not at all, the weights first.
+
+    Args:
+        training: holds the network.
+        facts: what model.json says beside what follows from the network.
+
+    Returns:
+        model.json as written.
+    """
+    network = training.average.model if training.average else training.model
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    dataset = training.dataset
+    classes = list(dataset.classes)
+    data = safetensors.torch.save(weights, metadata={"format": "pt", "classes": json.dumps(classes)})
+    stored = {
+        "format": FORMAT,
+        **facts,
+        "dataset": dataset.name,
+        "dataset_checksum": dataset.checksum,
+        "task": dataset.task,
+        "classes": classes,
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "image_shape": list(dataset.image_shape),
+        "num_weights": training.num_weights,
+        "macs": training.macs,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    if dataset.task == "regression":
+        targets = dataset.train.y.float()
+        stored |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
+    write_whole(final_dir / "model.safetensors", data)
+    write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
+    return stored
+
+
+def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray) -> dict[str, Any]:
+    """Load the export again and compare its answers with those of the network it was made from, row by row.
+
+    Args:
+        x: test rows.
+        expected: probabilities (N, K) or predictions (N,) of the network in training form.
+
+    Raises:
+        RuntimeError: a row is answered differently.
+    """
+    found = load_model(final_dir).predict(x)
+    if expected.ndim == 2:
+        agreeing = int((found.argmax(1) == expected.argmax(1)).sum())
+    else:
+        agreeing = int(np.isclose(found, expected, rtol=1e-5, atol=1e-6).sum())
+    if agreeing != len(x):
+        raise RuntimeError(
+            f"the exported model answers {len(x) - agreeing} of {len(x)} rows differently; do not use it"
+        )
+    return {"rows": len(x), "agreeing": agreeing, "largest_difference": float(np.abs(found - expected).max())}
+
+
+class _WithNormalization(nn.Module):
+    """From grey levels 0..255 to logits, so that whoever runs the ONNX file needs no statistics of ours."""
+
+    def __init__(self, network: nn.Module, facts: dict[str, Any]) -> None:
+        super().__init__()
+        shape = (1, -1, 1, 1) if len(facts["image_shape"]) == 3 else (1, -1)
+        unit = 255.0 if len(facts["image_shape"]) == 3 else 1.0
+        self.network = network
+        self.mean = nn.Buffer(torch.tensor(facts["mean"]).view(shape) * unit)
+        self.std = nn.Buffer(torch.tensor(facts["std"]).view(shape) * unit)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network((x - self.mean) / self.std)  # (N, K)
+
+
+def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
+    """Write final/model.onnx and compare its answers with the exported model's on these rows.
+
+    Its input `x` is float32 (N, C, H, W) in 0..255, normalised inside; its output the logits (N, K), or a regression in
+    standard deviations of the target around its mean.
+
+    Returns:
+        Path, rows compared and rows with the same largest logit.
+    """
+    import onnx
+    import onnxruntime
+
+    model = load_model(final_dir)
+    module = _WithNormalization(model.network, model.facts).eval()
+    example = torch.zeros(2, *stand_in(model.facts).image_shape)
+    buffer = io.BytesIO()
+    program = torch.onnx.export(
+        module,
+        (example,),
+        input_names=["x"],
+        output_names=["outputs"],
+        dynamic_shapes={"x": {0: torch.export.Dim("rows")}},
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    onnx.save_model(program.model_proto, buffer)
+    write_whole(final_dir / "model.onnx", buffer.getvalue())
+    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+    found = np.asarray(session.run(None, {"x": x.float().numpy()})[0])
+    with torch.no_grad():
+        expected = module(x.float()).numpy()  # float32, as ONNX computes
+    return {
+        "path": "model.onnx",
+        "rows": len(x),
+        "agreeing": int((found.argmax(1) == expected.argmax(1)).sum()),
+        "largest_difference": float(np.abs(found - expected).max()),
+    }

@@ -1,0 +1,170 @@
+"""Evaluates the winner honestly: trains it anew on fresh seeds, then opens the sealed test set once.
+
+python -m analysis.final runs/NAME                          # 3 best, baseline, random; 5 seeds each
+python -m analysis.final runs/NAME --top 2 --seeds 3 --epochs 20
+python -m analysis.final runs/NAME --seeds 10 --again       # more seeds; a second opening, which is counted
+
+Contenders train on training and validation rows together, as trials on Ray under RUN/final/training; an interrupted
+evaluation continues with the same command and trains nothing twice. Only when all training has ended is the test set
+read, after a line in RUN/final/openings.jsonl that says so. Everything then goes to RUN/final/final.json (described in
+`analysis/results.py`), figures, tables, model.safetensors, model.json and a model card.
+"""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import tyro
+
+from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr, parse, report_error
+
+if TYPE_CHECKING:
+    from analysis.evaluating import Job
+
+DONE, SOME_FAILED, NOTHING_USABLE, SIGNALLED = 0, 3, 4, 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Evaluate the best of a run on its sealed test set."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    top: OptionalInt = None
+    """Best configurations to train anew, beside baseline and a random one. Default: 3, or those of an earlier call."""
+    seeds: OptionalInt = None
+    """Fresh seeds for each. Default: 5, or those of an earlier call; more extend what is trained."""
+    epochs: OptionalInt = None
+    """Epochs of each training. Default: the full budget of the run, or that of an earlier call."""
+    again: Flag = False
+    """Open the test set although it was opened before; every opening is counted on the page."""
+    tta: Flag = False
+    """Add a row for the winner with flip test-time augmentation."""
+    onnx: Flag = False
+    """Export model.onnx as well; needs the packages onnx, onnxscript and onnxruntime."""
+    data_dir: OptionalStr = None
+    """Folder of the data sets. Default: that of the search."""
+    concurrent: OptionalInt = None
+    """Networks that train at once. Default: as many as fit."""
+    cpus_per_trial: OptionalInt = None
+    """CPUs, and threads, for each."""
+    gpus_per_trial: OptionalFloat = None
+    """GPUs for each; 0.25 packs four on one."""
+    debug: Flag = False
+    """Show tracebacks and Ray's own messages."""
+
+    def check(self) -> None:
+        """Raise ValueError at the first option that no evaluation could run with."""
+        for name, value, high in (("top", self.top, 100), ("seeds", self.seeds, 1000), ("epochs", self.epochs, 10**5)):
+            if value is not None and not 1 <= value <= high:
+                raise ValueError(f"--{name} must lie in [1, {high}], got {value}")
+        for name, value in (("concurrent", self.concurrent), ("cpus-per-trial", self.cpus_per_trial)):
+            if value is not None and value < 1:
+                raise ValueError(f"--{name} must be at least 1, got {value}")
+        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
+            raise ValueError(f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial}")
+        if self.onnx:
+            from analysis.export import check_onnx
+
+            check_onnx()
+
+
+class Terminated(BaseException):
+    """SIGTERM outside of training, where nothing else listens."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command.
+
+    Returns:
+        0 done; 2 bad input; 3 done, some trainings failed; 4 nothing usable; 128 + n stopped by signal n, resumable.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    command = shlex.join(["python", "-m", "analysis.final", *argv])
+    _listen()
+    try:
+        options = parse(Options, argv, prog="python -m analysis.final")
+        options.check()
+        return _final(options, command=command)
+    except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
+        return report_error(error)
+    except (KeyboardInterrupt, Terminated) as stop:
+        return _stopped(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM, command)
+
+
+def _listen() -> None:
+    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _stopped(number: int, command: str) -> int:
+    print(f"stopped by {signal.Signals(number).name}; what is trained is saved; continue with:\n  {command}")
+    return SIGNALLED + number
+
+
+def _final(options: Options, *, command: str) -> int:
+    from analysis.evaluating import Job
+
+    job = Job.open(options, command=command)
+    job.announce()
+    code = _train(job)
+    if code != DONE:
+        return code
+    _listen()  # Ray had its own handlers
+    networks, failures = job.collect()
+    for failure in failures:
+        print(f"failed: {failure.contender}, seed {failure.seed}: {failure.cause}")
+    if not any(network.contender.role != "random" for network in networks):
+        print("error: no network can be evaluated; the test set stays closed", file=sys.stderr)
+        return NOTHING_USABLE
+    return _evaluate(job, networks, failures, command=command)
+
+
+def _train(job: "Job") -> int:
+    """Train what is not trained yet; a signal is the only end that is neither success nor an error."""
+    from search.fixed import Stopped
+
+    try:
+        job.train()
+    except Stopped as stop:
+        return _stopped(stop.signal_number, job.command)
+    except RuntimeError as error:
+        if job.options.debug:
+            raise
+        print(f"error: {' '.join(str(error).split())}; continue with: {job.command}", file=sys.stderr)
+        return NOTHING_USABLE
+    return DONE
+
+
+def _evaluate(job: "Job", networks: Sequence, failures: Sequence, *, command: str) -> int:
+    from analysis.networks import checksum
+    from analysis.openings import record_opening
+    from trainables import data
+
+    record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
+    try:
+        test = data.load_test(job.run.dataset, job.data_dir)
+        results = job.evaluate(test, networks, failures)
+    except (KeyboardInterrupt, Terminated) as stop:
+        number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
+        again = "" if "--again" in shlex.split(command) else " --again"
+        print("the test set was opened and there are no results: the next opening is counted as another one")
+        return _stopped(number, command + again)
+    job.conclude(results)
+    return SOME_FAILED if failures else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

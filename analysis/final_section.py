@@ -1,0 +1,127 @@
+"""The final part of a run's page, as an HTML fragment made from final/final.json and its figures.
+
+section = final_section("runs/NAME")      # None while there is no final evaluation
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from analysis import wording
+from analysis.contenders import BASELINE
+from analysis.openings import read_openings
+
+FORMAT = 1
+_TOPICS = {
+    "verdict": "How good is it?",
+    "weakness": "Where it fails",
+    "limit": "What limited it",
+    "next": "What the search suggests next",
+}
+_CAPTIONS = {
+    "contenders": "All contenders on the test rows: mean over seeds with its 95 % interval, and each seed.",
+    "classes": "The winner's precision, recall and F1 for each class, the hardest first.",
+    "confusion": "The winner's confusion matrix over all seeds, in percent of each label's rows.",
+    "calibration": "Reliability of the exported network: accuracy against confidence, in 15 bins of equal mass.",
+    "mistakes": "The wrong answers of which the exported network was surest.",
+    "references": "Published results and this run.",
+    "residuals": "What the exported network's predictions miss.",
+}
+
+
+def final_section(run_dir: str | Path) -> Markup | None:
+    """The fragment, with headings from h3 downwards and figures inside; None without a final evaluation.
+
+    An evaluation that opened the test set and ended without results is told in one paragraph.
+    """
+    final_dir = Path(run_dir) / "final"
+    results = read_results(final_dir)
+    if results is None:
+        openings = len(read_openings(final_dir))
+        text = f"The test set was opened {_times(openings)} by an evaluation that ended without results."
+        return Markup("<p>") + text + Markup("</p>") if openings else None
+    if isinstance(results, str):
+        return Markup("<p>") + results + Markup("</p>")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.update(words=wording, times=_times, baseline_name=BASELINE)
+    figures = {name: _figure(final_dir, name, caption) for name, caption in _CAPTIONS.items()}
+    template = environment.get_template("final.html")
+    return Markup(template.render(results=results, run_dir=str(run_dir), figures=figures, **_context(results)))
+
+
+def read_results(final_dir: Path) -> dict[str, Any] | str | None:
+    """final.json; None if there is none, or a sentence that says why it cannot be read."""
+    try:
+        results = json.loads((final_dir / "final.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return f"final.json is damaged ({error}); evaluate once more with --again."
+    if not isinstance(results, dict) or results.get("format") != FORMAT:
+        return "final.json was written by another release; read it with that one."
+    return results
+
+
+def _context(results: dict[str, Any]) -> dict[str, Any]:
+    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    topics = {
+        heading: [s["text"] for s in results["discussion"] if s["topic"] == topic] for topic, heading in _TOPICS.items()
+    }
+    return {
+        "winner": winner,
+        "metric": results["metric"],
+        "hardware": wording.hardware(results),
+        "topics": {k: v for k, v in topics.items() if v},
+    }
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _figure(final_dir: Path, name: str, caption: str) -> Markup | None:
+    path = final_dir / "figures" / f"{name}.svg"
+    if not path.exists():
+        return None
+    data = base64.b64encode(path.read_bytes()).decode()
+    image = Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(data, caption)
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, caption)
+
+
+def final_page(run_dir: str | Path) -> str:
+    """The fragment as a page of its own, for a run without a report."""
+    section = final_section(run_dir) or Markup("<p>There is no final evaluation yet.</p>")
+    return _PAGE.format(title=escape(f"Final evaluation of {Path(run_dir).resolve().name}"), section=section)
+
+
+_PAGE = Markup(
+    """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
+table {{ border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }}
+th, td {{ padding: 0.25rem 0.7rem; text-align: left; border-bottom: 1px solid #8884; vertical-align: top; }}
+.scroll {{ overflow-x: auto; }}
+figure {{ margin: 1.5rem 0; }}
+figure img {{ max-width: 100%; background: white; border-radius: 4px; }}
+figcaption {{ font-size: 0.9rem; opacity: 0.8; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{section}
+</body>
+</html>
+"""
+)

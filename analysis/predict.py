@@ -1,0 +1,214 @@
+"""Names the classes of images, or predicts the rows of a table, with the winner of a run.
+
+python -m analysis.predict runs/NAME image.png ...
+python -m analysis.predict runs/NAME image.png --json | jq .
+"""
+
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tyro
+
+from search.cli import Flag, parse, report_error
+
+if TYPE_CHECKING:
+    from analysis.model import Model
+
+DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
+MAX_PIXELS = 64_000_000
+"""Of one image before decoding: a small file can unpack to any number."""
+STDIN = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Predict with the exported model of a run."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder, or its `final`."""
+    files: tyro.conf.Positional[tuple[str, ...]]
+    """Images to classify; - reads one from the standard input."""
+    top: int = 3
+    """Classes to print for each image."""
+    json: Flag = False
+    """Print one JSON object per image, with all probabilities."""
+    debug: Flag = False
+    """Show tracebacks."""
+
+    def check(self) -> None:
+        """Raise ValueError at the first option that makes no sense."""
+        if self.top < 1:
+            raise ValueError(f"--top must be at least 1, got {self.top}")
+        if not self.files:
+            raise ValueError("give at least one image: python -m analysis.predict RUN image.png ...")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is said of one file."""
+
+    file: str
+    notes: tuple[str, ...]
+    """How the file was changed to fit the model."""
+    probabilities: dict[str, float]
+    """By class, the most probable first."""
+
+    def as_json(self) -> str:
+        """One line."""
+        best = next(iter(self.probabilities))
+        return json.dumps(
+            {"file": self.file, "class": best, "probabilities": self.probabilities, "notes": list(self.notes)}
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command.
+
+    Returns:
+        0 done; 2 bad input or a damaged model; 3 some files could not be read; 4 none could; 130 stopped by Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        options = parse(Options, argv, prog="python -m analysis.predict")
+        options.check()
+        return _predict(options)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough: not an error
+        return DONE
+    except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
+        return report_error(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _predict(options: Options) -> int:
+    from analysis.model import load_model
+
+    model = load_model(options.run)
+    answers, failed = classify(model, options.files)
+    for cause in failed:
+        print(f"error: {_printable(cause)}", file=sys.stderr)
+    for answer in answers:
+        for note in answer.notes:
+            print(f"note: {_printable(answer.file)}: {note}", file=sys.stderr)
+    if answers:
+        print("\n".join(a.as_json() for a in answers) if options.json else table(answers, top=options.top), flush=True)
+    if not answers:
+        return NOTHING_USABLE
+    return SOME_FAILED if failed else DONE
+
+
+def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[str]]:
+    """The answers for the files that can be read, and one line for each that cannot.
+
+    Raises:
+        ValueError: the model is not one for images.
+    """
+    import torch
+
+    if len(model.image_shape) != 3:
+        raise ValueError(
+            f"the model of space {model.facts['space']!r} predicts rows of {model.image_shape[0]} numbers, not images"
+        )
+    read: list[tuple[str, np.ndarray, tuple[str, ...]]] = []
+    failed: list[str] = []
+    for file in files:
+        try:
+            image, notes = read_image(file, shape=model.image_shape)
+            read.append((file, image, notes))
+        except (OSError, ValueError, SyntaxError) as error:
+            failed.append(_reason(file, error))
+    if not read:
+        return [], failed
+    found = model.predict(torch.from_numpy(np.stack([image for _, image, _ in read])))
+    return [
+        Answer(file=file, notes=notes, probabilities=_ordered(model.classes, row))
+        for (file, _, notes), row in zip(read, found, strict=True)
+    ], failed
+
+
+def _ordered(classes: Sequence[str], row: np.ndarray) -> dict[str, float]:
+    return dict(sorted(zip(classes, row.tolist(), strict=True), key=lambda item: -item[1]))
+
+
+def _reason(file: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{file}: there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{file}: {error.strerror}"
+    if isinstance(error, ValueError) and "pixels" in str(error):
+        return f"{file}: {error}"
+    return f"{file} is not an image that can be read; give a PNG, JPEG or another common format"
+
+
+def read_image(file: str, *, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The image as the model takes it, and what was done to it.
+
+    Args:
+        file: its path, or - for the standard input.
+        shape: (C, H, W) of the model.
+
+    Returns:
+        uint8 (C, H, W), and a line for each change of size or colours.
+
+    Raises:
+        OSError, ValueError, SyntaxError: it cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    notes = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PIL's own, milder, limit
+        source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file
+        with Image.open(source) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise ValueError(f"it has {opened.width * opened.height:,} pixels, at most {MAX_PIXELS:,} are read")
+            image = ImageOps.exif_transpose(opened)
+            image.load()
+    if image.mode == "I;16":
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    wanted = "L" if channels == 1 else "RGB"
+    if _is_grey(image.mode) != (wanted == "L"):
+        notes.append("a colour image made grey" if wanted == "L" else "a grey image given to a model for colour")
+    image = image.convert(wanted)
+    if image.size != (width, height):
+        notes.append(f"resized from {image.width}x{image.height} to {width}x{height}")
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1).copy(), tuple(notes)
+
+
+def _is_grey(mode: str) -> bool:
+    return mode in ("1", "L", "LA", "La", "I", "I;16", "F")
+
+
+def table(answers: Sequence[Answer], *, top: int) -> str:
+    """The answers as aligned columns: the file, then its most probable classes."""
+    rows: list[tuple[Any, ...]] = [
+        (_printable(answer.file), *(f"{_printable(name)} {100 * p:.1f} %" for name, p in _top(answer, top)))
+        for answer in answers
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _top(answer: Answer, count: int) -> list[tuple[str, float]]:
+    return list(answer.probabilities.items())[:count]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

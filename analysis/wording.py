@@ -1,0 +1,82 @@
+"""How numbers of the final evaluation are written: percent for shares, significant digits for the rest."""
+
+import math
+from typing import Any
+
+NAMES = {
+    "accuracy": "accuracy",
+    "macro_precision": "precision (macro)",
+    "macro_recall": "recall (macro)",
+    "macro_f1": "F1 (macro)",
+    "weighted_precision": "precision (weighted)",
+    "weighted_recall": "recall (weighted)",
+    "weighted_f1": "F1 (weighted)",
+    "top2_accuracy": "top-2 accuracy",
+    "log_loss": "log loss (nats)",
+    "ece": "calibration error (ECE)",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+}
+_NO_SHARES = ("log_loss", "rmse", "mae", "r2")
+
+
+def is_share(metric: str) -> bool:
+    """Whether the metric lies in 0..1 and is told in percent."""
+    return metric not in _NO_SHARES
+
+
+def number(metric: str, value: float | None) -> str:
+    """A value of this metric: `97.3 %` or `0.482`."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{100 * value:.2f} %" if is_share(metric) else f"{value:.4g}"
+
+
+def between(metric: str, found: dict[str, float]) -> str:
+    """A value with its interval: `97.30 % [96.1, 98.2]`."""
+    if is_share(metric):
+        return f"{100 * found['value']:.2f} % [{100 * found['low']:.2f}, {100 * found['high']:.2f}]"
+    return f"{found['value']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
+
+
+def gap(metric: str, found: dict[str, float]) -> str:
+    """A difference with its interval: `+1.20 points [0.3, 2.1]`."""
+    scale, unit = (100, " points") if is_share(metric) else (1, "")
+    value, low, high = (scale * found[key] for key in ("value", "low", "high"))
+    return (
+        f"{value:+.2f}{unit} [{low:+.2f}, {high:+.2f}]" if scale == 100 else f"{value:+.4g} [{low:+.4g}, {high:+.4g}]"
+    )
+
+
+def p_value(p: float) -> str:
+    """`0.03`, or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def probability(p: float) -> str:
+    """`83 %`; never quite certain from a finite number of replicates."""
+    return "> 99 %" if p > 0.995 else "< 1 %" if p < 0.005 else f"{100 * p:.0f} %"
+
+
+def count(value: Any) -> str:
+    """`12.3k`, `1.2M`, `88M`; `-` when not known."""
+    if not isinstance(value, int | float):
+        return "-"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:g}"
+
+
+def title(name: str) -> str:
+    """A contender in words: `trial 7`, `baseline`, `random configuration`, `trial 7, with flip`."""
+    base, _, extra = name.partition("+")
+    words = {"baseline": "baseline", "random": "random configuration"}.get(base, base.replace("-", " "))
+    return f"{words}, with {extra}" if extra else words
+
+
+def hardware(results: dict[str, Any]) -> str:
+    """On what the networks were trained: `Intel Xeon, 2 at once`."""
+    device = "one GPU each" if results["conditions"]["device"] == "cuda" else results["machine"]["cpu_model"]
+    return f"{device}, {results['slots']} at once" if results["slots"] > 1 else device
