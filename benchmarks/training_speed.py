@@ -137,22 +137,21 @@ def plain_loader(split: Split, *, num_workers: int) -> DataLoader:
     )
 
 
-def compare_net(widths: tuple[int, ...], dataset: Dataset, options: Options, peaks: dict[str, float]) -> Comparison:
-    """Ours against the peers on one network."""
-    config = TrainConfig(
-        model=CnnConfig(
-            widths=widths,
-            num_blocks=options.num_blocks,
-            kernel_size=options.kernel_size,
-            block="plain",
-            conv_dropout=0.1,
-        ),
+def make_config(widths: tuple[int, ...], options: Options) -> TrainConfig:
+    """The network and recipe of all contestants."""
+    blocks, size = options.num_blocks, options.kernel_size
+    return TrainConfig(
+        model=CnnConfig(widths=widths, block="plain", num_blocks=blocks, kernel_size=size, conv_dropout=0.1),
         optimizer=SgdConfig(lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
         schedule=ScheduleConfig(kind="constant", warmup=0.0),
         augmentation=CONFIG,
         batch_size=BATCH_SIZE,
     )
-    ours = Training(config, dataset, epochs=options.rounds + 1, seed=options.seed)
+
+
+def compare_net(widths: tuple[int, ...], dataset: Dataset, options: Options, peaks: dict[str, float]) -> Comparison:
+    """Ours against the peers on one network."""
+    ours = Training(make_config(widths, options), dataset, epochs=options.rounds + 1, seed=options.seed)
     good, plain, workers = (Peer(copy.deepcopy(ours.model), good=good) for good in (True, False, False))
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
     part = Split(x=dataset.train.x[: options.num_images // 4], y=dataset.train.y[: options.num_images // 4])
@@ -178,7 +177,6 @@ def compare_net(widths: tuple[int, ...], dataset: Dataset, options: Options, pea
         macs_per_image=ours.macs,
         best_gflops=round(gflops),
         percent_of_bfloat16_peak=round(100 * gflops / peak, 1),
-        input_percent=round(100 * ours.history[-1]["input_seconds"] / ours.history[-1]["seconds"], 1),
         train_losses={contestant: round(loss, 3) for contestant, loss in losses.items()},
     )
     return comparison
