@@ -108,12 +108,15 @@ def new_run(run_dir: Path, run: Run) -> None:
     """Make the folder of a new run, whole or not at all: it is made aside and renamed.
 
     Raises:
-        ValueError: there is something by that name already; nothing of it is changed.
-        OSError: the folder cannot be written.
+        ValueError: there is something by that name already, which stays as it is, or the folder cannot be written.
     """
     check_free(run_dir)
-    run_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}-", dir=run_dir.parent))
+    try:
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}-", dir=run_dir.parent))
+    except OSError as error:
+        where = str(run_dir.parent)
+        raise ValueError(f"no run can be made in {where!r} ({error.strerror}); give another --runs-dir") from None
     try:
         create_study(partial, run)
         write_run(partial, run)

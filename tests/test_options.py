@@ -80,7 +80,7 @@ BAD = [
     (["--resume", "--name", "nothing"], "there is no run 'nothing'"),
     (["--study-url", "postgresql://me:secret@host/db"], "--study-url must not hold a password"),
     (["--study-url", "nonsense"], "--study-url must be a database URL"),
-    (["--runs-dir", "/dev/null/runs", "--name", "x"], "Not a directory"),
+    (["--runs-dir", "/dev/null/runs", "--name", "x"], "no run can be made in '/dev/null/runs' (Not a directory)"),
     (["surplus"], "surplus"),
     (["--debug=maybe"], "maybe"),
 ]
