@@ -4,12 +4,14 @@ A score has two sources of chance: which images happen to be in the test set, an
 Both levels are drawn anew in each replicate:
 
 - the images with replacement, the same draw for every network, so that differences are paired on the images;
-- the seeds by random weights around 1 / S. Five seeds are too few to be drawn with replacement (such intervals cover
-  about 85 % instead of 95 %), so the weights are chosen to give a mean over seeds the distribution of Student's t: with
-  no noise from the images the interval is exactly mean ± t(S - 1) * s / sqrt(S).
+- the seeds by a random step of the mean over seeds. Five seeds are too few to be drawn with replacement (such intervals
+  cover about 85 % instead of 95 %), so the step has the distribution of Student's t: with no noise from the images the
+  interval is exactly mean ± t(S - 1) * s / sqrt(S).
 
-With one seed only the images vary, and the interval says nothing about training again. With several the image
-noise that networks do not share is counted at both levels, so intervals are a little too wide, not too narrow.
+The spread s of the seeds' scores is partly noise of the images too, where networks err on different ones. The draws of
+the images show how much, and that part is taken out of the step, or it would count twice. In simulations with 2 to 10
+seeds and all mixtures of the two kinds of noise the intervals cover the truth in 92 to 99 % of the cases. With one seed
+only the images vary, and the interval says nothing about training again.
 """
 
 from collections.abc import Iterator
@@ -49,19 +51,36 @@ def image_draws(num_rows: int, num_replicates: int, random: np.random.Generator)
         yield counts.reshape(size, num_rows).astype(np.float32)
 
 
-def seed_weights(num_seeds: int, num_replicates: int, random: np.random.Generator) -> np.ndarray:
-    """Weights (B, S) that sum to 1, under which a mean over seeds is mean + t(S - 1) * s / sqrt(S).
+def seed_steps(num_seeds: int, num_replicates: int, random: np.random.Generator) -> np.ndarray:
+    """Weights (B, S) that sum to 0, under which a sum over seeds has the distribution t(S - 1) * s / sqrt(S).
 
-    A centred normal direction gives a normal spread of s / sqrt(S); dividing by the root of a chi-square over its
-    degrees of freedom turns the normal into Student's t.
+    A centred normal direction gives a normal with the standard deviation s / sqrt(S); dividing by the root of a
+    chi-square over its degrees of freedom turns it into Student's t.
     """
     if num_seeds == 1:
-        return np.ones((num_replicates, 1))
+        return np.zeros((num_replicates, 1))
     direction = random.standard_normal((num_replicates, num_seeds))
     direction -= direction.mean(1, keepdims=True)
     freedom = num_seeds - 1
     stretch = np.sqrt(freedom / random.chisquare(freedom, (num_replicates, 1)))
-    return 1 / num_seeds + stretch * direction / np.sqrt(num_seeds * freedom)
+    return stretch * direction / np.sqrt(num_seeds * freedom)
+
+
+def combine(scores: np.ndarray, drawn: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Replicates (B, ...) of the mean over seeds.
+
+    Args:
+        scores: of each seed's network on the rows as they are (S, ...).
+        drawn: on the rows of each replicate (B, S, ...).
+        steps: of `seed_steps`.
+    """
+    mean = drawn.mean(1)
+    if len(scores) == 1:
+        return mean
+    from_images = (drawn - scores).var(1, ddof=1).mean(0)  # (...): by how much networks differ through the images alone
+    spread = scores.var(0, ddof=1)
+    share = 1 - np.divide(from_images, spread, out=np.ones_like(spread), where=spread > 0)
+    return mean + np.sqrt(np.maximum(share, 0)) * np.einsum("bs,s...->b...", steps, scores)
 
 
 def wilson(hits: float, total: float, *, z: float = 1.959964) -> tuple[float, float]:

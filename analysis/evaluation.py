@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from sklearn import metrics
 
-from analysis.bootstrap import NUM_REPLICATES, Interval, image_draws, interval, seed_weights
+from analysis.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
 
 Task = Literal["classification", "regression"]
+_Scores = dict[str, np.ndarray]
 NUM_BINS = 15
 """Bins of the calibration error, each with the same number of images."""
 CLASS_METRICS = ("precision", "recall", "f1")
@@ -73,38 +74,32 @@ def evaluate(
         outputs: by configuration: probabilities (S, N, K), or predictions (S, N).
         seed: of the bootstrap.
     """
-    score, features, combine = _TASKS[task]
+    score, features, from_sums = _TASKS[task]
     random = np.random.default_rng((seed, 0xB007))
-    weights = {name: seed_weights(len(found), num_replicates, random) for name, found in outputs.items()}
+    steps = {name: seed_steps(len(found), num_replicates, random) for name, found in outputs.items()}
     prepared = {name: [features(y, network) for network in found] for name, found in outputs.items()}
-    parts: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in outputs}
+    drawn: dict[str, list[_Scores]] = {name: [] for name in outputs}
     for draws in image_draws(len(y), num_replicates, random):
-        done = sum(len(next(iter(part.values()))) for part in parts[next(iter(outputs))])
         for name, networks in prepared.items():
-            found = [combine((draws @ network).astype(np.float64), len(y)) for network in networks]
-            chosen = weights[name][done : done + len(draws)]
-            parts[name].append({metric: _over_seeds([f[metric] for f in found], chosen) for metric in found[0]})
+            found = [from_sums((draws @ network).astype(np.float64), len(y)) for network in networks]
+            drawn[name].append({metric: np.stack([f[metric] for f in found], axis=1) for metric in found[0]})
     support = np.bincount(y) if task == "classification" else np.array([len(y)])
     return {
-        name: _evaluation([score(y, network) for network in found], parts[name], support)
+        name: _evaluation([score(y, network) for network in found], drawn[name], steps[name], support=support)
         for name, found in outputs.items()
     }
 
 
-def _over_seeds(found: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    return np.einsum("bs,sb...->b...", weights, np.stack(found))
-
-
-def _evaluation(
-    scores: list[dict[str, np.ndarray]], parts: list[dict[str, np.ndarray]], support: np.ndarray
-) -> Evaluation:
-    stacked = {metric: np.stack([found[metric] for found in scores]) for metric in scores[0]}
-    joined = {metric: np.concatenate([part[metric] for part in parts]) for metric in scores[0]}
+def _evaluation(found: list[_Scores], drawn: list[_Scores], steps: np.ndarray, *, support: np.ndarray) -> Evaluation:
+    scores = {metric: np.stack([f[metric] for f in found]) for metric in found[0]}
+    replicates = {
+        metric: combine(scores[metric], np.concatenate([part[metric] for part in drawn]), steps) for metric in scores
+    }
     return Evaluation(
-        scores={m: v for m, v in stacked.items() if m not in CLASS_METRICS},
-        replicates={m: v for m, v in joined.items() if m not in CLASS_METRICS},
-        class_scores={m: v for m, v in stacked.items() if m in CLASS_METRICS},
-        class_replicates={m: v for m, v in joined.items() if m in CLASS_METRICS},
+        scores={m: v for m, v in scores.items() if m not in CLASS_METRICS},
+        replicates={m: v for m, v in replicates.items() if m not in CLASS_METRICS},
+        class_scores={m: v for m, v in scores.items() if m in CLASS_METRICS},
+        class_replicates={m: v for m, v in replicates.items() if m in CLASS_METRICS},
         support=support,
     )
 
