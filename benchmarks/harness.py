@@ -1,4 +1,4 @@
-"""What every benchmark shares: calibration of the machine, contestants in turn, ratios per round, a table and a JSON."""
+"""What benchmarks share: calibration of the machine, contestants in turn, ratios per round, a table and a JSON."""
 
 import json
 import os
