@@ -46,8 +46,14 @@ def train_baseline(options: Options, *, dataset: data.Dataset, seed: int) -> dic
         record = training.run_epoch()
         scores = {name: round(record[name], 4) for name in ("train_loss", "loss", chosen.metric)}
         print(f"seed {seed} epoch {training.epoch:3d} {scores} {record['images_per_second']:.0f} img/s", flush=True)
-    result = {"seed": seed, "seconds": round(time.perf_counter() - start, 1), "weights": training.num_weights}
-    return {**result, "macs": training.macs, **training.history[-1], "history": training.history}
+    return {
+        **training.history[-1],
+        "seed": seed,
+        "seconds": round(time.perf_counter() - start, 1),
+        "weights": training.num_weights,
+        "macs": training.macs,
+        "history": training.history,
+    }
 
 
 def main() -> None:
