@@ -112,6 +112,11 @@ class Job:
         """Where the data sets are."""
         return self.run.data_dir
 
+    @property
+    def device(self) -> str:
+        """Where networks are evaluated."""
+        return choose_device(self.resources.gpus_per_trial)
+
     def announce(self) -> None:
         """Say what is about to be trained."""
         names = ", ".join(wording.title(c.name) for c in self.contenders)
@@ -205,8 +210,7 @@ class Job:
         )
 
     def _restore(self, network: Network) -> Training:
-        device = choose_device(self.resources.gpus_per_trial)
-        return restore(network, self.space, self.dataset, device=device)
+        return restore(network, self.space, self.dataset, device=self.device)
 
     def _export(self, test: Split, winner: record.Measured, results: dict[str, Any]) -> dict[str, Any]:
         """The network of the winner's first seed, verified on every test row."""
@@ -229,7 +233,7 @@ class Job:
         )
         write_text(self.final_dir / "README.md", model_card(results, facts))
         exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
-        exported["verified"] = verify_export(self.final_dir, test.x, winner.outputs[0])
+        exported["verified"] = verify_export(self.final_dir, test.x, winner.outputs[0], device=self.device)
         if "accuracy" in entrant["by_seed"]:
             exported["accuracy"] = entrant["by_seed"]["accuracy"][0]
         if self.options.onnx:

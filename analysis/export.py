@@ -68,17 +68,18 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     return stored
 
 
-def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray) -> dict[str, Any]:
+def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: str = "cpu") -> dict[str, Any]:
     """Load the export again and compare its answers with those of the network it was made from, row by row.
 
     Args:
         x: test rows.
         expected: probabilities (N, K) or predictions (N,) of the network in training form.
+        device: on which they were computed.
 
     Raises:
         RuntimeError: a row is answered differently.
     """
-    found = load_model(final_dir).predict(x)
+    found = load_model(final_dir).predict(x, device=device)
     if expected.ndim == 2:
         agreeing = int((found.argmax(1) == expected.argmax(1)).sum())
     else:

@@ -23,9 +23,10 @@ from analysis.evaluation import probabilities
 from trainables.data import Dataset, Split
 from trainables.device import choose_numerics
 from trainables.normalize import Normalize
-from trainables.training import EVALUATION_ROWS
 
 FORMAT = 1
+ROWS = 256
+"""Answered at once, which bounds the memory."""
 _FIELDS = {"space": str, "params": dict, "task": str, "classes": list, "mean": list, "std": list, "image_shape": list}
 
 
@@ -48,18 +49,21 @@ class Model:
         return tuple(self.facts["image_shape"])
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> np.ndarray:
+    def predict(self, x: Tensor, *, device: str = "cpu") -> np.ndarray:
         """Probabilities (N, K), or predictions (N,) in the unit of the target.
 
         Args:
             x: images uint8 (N, C, H, W), or rows of a table float32 (N, F).
+            device: where to compute; another one may round differently.
         """
         torch.set_flush_denormal(True)
-        numerics = choose_numerics(torch.device("cpu"))
-        network = self.network.eval().to(memory_format=numerics.memory_format)  # pyright: ignore[reportCallIssue]
-        normalize = Normalize(stand_in(self.facts), dtype=numerics.dtype, channels_last=numerics.channels_last)
-        with numerics.autocast(torch.device("cpu")):
-            outputs = torch.cat([network(normalize(rows)).float() for rows in x.split(EVALUATION_ROWS)])
+        place = torch.device(device)
+        numerics = choose_numerics(place)
+        network = self.network.eval().to(place).to(memory_format=numerics.memory_format)  # pyright: ignore[reportCallIssue]
+        dataset = stand_in(self.facts).to(place)
+        normalize = Normalize(dataset, dtype=numerics.dtype, channels_last=numerics.channels_last)
+        with numerics.autocast(place):
+            outputs = torch.cat([network(normalize(rows.to(place))).float().cpu() for rows in x.split(ROWS)])
         if self.facts["task"] == "classification":
             return probabilities(outputs.numpy())
         return (outputs * self.facts["target_std"] + self.facts["target_mean"])[:, 0].numpy()

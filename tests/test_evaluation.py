@@ -138,7 +138,7 @@ def test_steps_of_the_seeds_sum_to_zero():
 
 @pytest.mark.slow
 def test_the_interval_covers_the_truth_at_its_nominal_rate():
-    """400 evaluations of 4 seeds whose skill varies, on 150 rows drawn anew: 95 %, give or take four standard errors."""
+    """400 evaluations of 4 seeds whose skill varies, on 150 rows drawn anew: 95 %, give or take 4 standard errors."""
     spread = np.random.default_rng(2).normal(0, math.hypot(0.5, 0.15), 400_000)
     truth = (1 / (1 + np.exp(-(1.6 + spread)))).mean()
     random, covered = np.random.default_rng(1), 0

@@ -1,0 +1,191 @@
+"""`analysis.predict` as a user meets it: right files, wrong files, pipes and signals."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis import predict
+from tests.exported import Exported, export_digits
+from tests.searching import ROOT
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export_digits(tmp_path_factory.mktemp("predict") / "run")
+
+
+@pytest.fixture
+def image(exported: Exported, tmp_path: Path) -> Path:
+    """The first test image, as a file of the model's own size."""
+    path = tmp_path / "digit.png"
+    Image.fromarray(exported.x[0, 0].numpy()).save(path)
+    return path
+
+
+def say(exported: Exported, *words: object) -> int:
+    return predict.main([str(exported.run_dir), *map(str, words)])
+
+
+def test_an_image_gets_the_probabilities_of_the_model(exported, image, capsys):
+    assert say(exported, image, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["probabilities"][str(exported.expected[0].argmax())] == pytest.approx(
+        exported.expected[0].max(), abs=0.02
+    )
+    assert answer["class"] == str(exported.expected[0].argmax())
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert answer["notes"] == []
+
+
+def test_the_table_has_a_line_for_each_image_and_as_many_classes_as_asked(exported, image, capsys):
+    assert say(exported, image, image, "--top", 2) == 0
+    out = capsys.readouterr()
+    assert len(out.out.splitlines()) == 2
+    assert out.out.splitlines()[0].count(" %") == 2
+    assert out.err == ""
+
+
+def test_the_final_folder_serves_as_well_as_the_run(exported, image, capsys):
+    assert predict.main([str(exported.final_dir), str(image)]) == 0
+
+
+def test_another_size_is_resized_and_said(exported, image, capsys):
+    Image.open(image).resize((20, 12)).save(image)
+    assert say(exported, image) == 0
+    assert "resized from 20x12 to 8x8" in capsys.readouterr().err
+
+
+def test_a_colour_image_is_made_grey_and_said(exported, image, capsys):
+    Image.open(image).convert("RGB").save(image)
+    assert say(exported, image) == 0
+    assert "a colour image made grey" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_images_of_every_mode_are_read(exported, tmp_path, mode):
+    path = tmp_path / "digit.tif"
+    grey = Image.fromarray(exported.x[0, 0].numpy())
+    found = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
+    found.save(path)
+    pixels, _ = predict.read_image(str(path), shape=(1, 8, 8))
+    assert pixels.shape == (1, 8, 8)
+    assert pixels.dtype == np.uint8
+    if mode not in ("1", "CMYK"):
+        np.testing.assert_allclose(pixels[0].astype(int), np.asarray(grey).astype(int), atol=1)
+
+
+def test_a_grey_image_for_a_model_of_colour_is_said(image):
+    pixels, notes = predict.read_image(str(image), shape=(3, 8, 8))
+    assert pixels.shape == (3, 8, 8)
+    assert "a grey image given to a model for colour" in notes
+
+
+def test_files_that_are_no_images_are_named_and_the_others_answered(exported, image, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "cut.png").write_bytes(image.read_bytes()[:60])
+    (tmp_path / "empty.png").touch()
+    bad = [tmp_path / name for name in ("text.png", "cut.png", "empty.png", "absent.png")]
+    assert say(exported, *bad, tmp_path, image) == 3
+    out = capsys.readouterr()
+    assert len(out.out.splitlines()) == 1
+    assert "text.png is not an image that can be read" in out.err
+    assert "absent.png: there is no such file" in out.err
+    assert "Is a directory" in out.err
+    assert len([line for line in out.err.splitlines() if line.startswith("error:")]) == 5
+
+
+def test_only_unreadable_files_leave_nothing_to_say(exported, tmp_path, capsys):
+    assert say(exported, tmp_path / "absent.png") == 4
+    assert capsys.readouterr().out == ""
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(exported, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(predict, "MAX_PIXELS", 100)
+    Image.new("L", (11, 10)).save(tmp_path / "large.png")
+    assert say(exported, tmp_path / "large.png") == 4
+    assert "110 pixels, at most 100 are read" in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_refused(exported, image, tmp_path, capsys):
+    run = shutil.copytree(exported.run_dir, tmp_path / "run")
+    weights = run / "final" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert predict.main([str(run), str(image)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (("--top", "0"), "--top must be at least 1, got 0"),
+        ((), "give at least one image"),
+        (("--tpo", "1", "a.png"), "did you mean --top"),
+    ],
+)
+def test_bad_options_are_told_in_one_line(exported, capsys, words, cause):
+    assert say(exported, *words) == 2
+    err = capsys.readouterr().err
+    assert cause in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_folder_without_a_model_says_how_to_make_one(tmp_path, image, capsys):
+    assert predict.main([str(tmp_path), str(image)]) == 2
+    assert "python -m analysis.final RUN" in capsys.readouterr().err
+
+
+def test_control_characters_of_a_file_name_do_not_reach_the_terminal(exported, image, tmp_path, capsys):
+    strange = tmp_path / "\x1b[31mred\nline.png"
+    shutil.copy(image, strange)
+    assert say(exported, strange) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert len(out.splitlines()) == 1
+
+
+def run_command(*words: str, **pipes: object) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "analysis.predict", *words], cwd=ROOT, **pipes)  # pyright: ignore
+
+
+@pytest.mark.slow
+def test_an_image_may_come_from_a_pipe_and_the_answer_may_go_into_a_closed_one(exported, image):
+    process = run_command(
+        str(exported.run_dir), "-", "--json", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = process.communicate(image.read_bytes(), timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out)["file"] == "-"
+    command = f"{sys.executable} -m analysis.predict {exported.run_dir} {image} | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_without_a_traceback(exported):
+    import signal
+    import time
+
+    process = run_command(
+        str(exported.run_dir), "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(15)  # it has imported torch and waits for its image
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+def test_reading_from_the_standard_input_takes_the_whole_image(image, monkeypatch):
+    class Input:
+        buffer = io.BytesIO(image.read_bytes())
+
+    monkeypatch.setattr(sys, "stdin", Input())
+    assert predict.read_image("-", shape=(1, 8, 8))[0].shape == (1, 8, 8)
