@@ -91,7 +91,7 @@ def _fill(trials: Trials, params: Mapping[str, Any], changed: str) -> dict[str, 
         if parameter.name in params:
             here = parameter.scale(np.array([params[parameter.name]], dtype=object))[0]
             there = parameter.scale(same[parameter.name])
-            width = np.nanmax([np.nanstd(there), 1e-9])
+            width = max(float(np.nanstd(there)), 1e-9)
             gap = np.abs(there - here) / width if parameter.numeric else (there != here).astype(float)
             distance += np.nan_to_num(gap, nan=1.0)
     return middle | config_of(same.iloc[int(np.argmin(distance))].add_prefix("params_"))
@@ -102,7 +102,7 @@ def _middle(parameter: Parameter) -> Any:
         return parameter.choices[0]
     at = (np.log(parameter.low) + np.log(parameter.high)) / 2 if parameter.log else (parameter.low + parameter.high) / 2
     middle = float(np.exp(at)) if parameter.log else at
-    return int(round(middle)) if parameter.kind == "integer" else middle
+    return round(middle) if parameter.kind == "integer" else middle
 
 
 def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:

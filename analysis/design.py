@@ -60,7 +60,7 @@ def make_group(parameter: Parameter, values: pd.Series) -> Group | None:
 
 def _as_levels(parameter: Parameter, values: pd.Series | np.ndarray) -> list:
     """Integers that a missing value had turned into floats become integers again."""
-    return [int(v) if parameter.numeric and v == v else v for v in values]
+    return [int(v) if parameter.numeric and not pd.isna(v) else v for v in values]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -188,11 +188,16 @@ def _describe(group: Group, fit: _Fit, values: pd.Series, *, sign: float) -> Eff
         estimate=float(estimate[0]),
         low=float(estimate[0] - half[0]),
         high=float(estimate[0] + half[0]),
-        better=label(grid[best]),
-        worse=label(grid[worst]),
+        better=_short(grid[best]),
+        worse=_short(grid[worst]),
         curve=curve,
         strength=float(np.sqrt(max(variance, 0.0))),
     )
+
+
+def _short(value: object) -> str:
+    """A value as a sentence tells it: two digits of a real number are enough."""
+    return f"{value:.2g}" if isinstance(value, float) and not value.is_integer() else label(value)
 
 
 def _grid(group: Group, values: pd.Series) -> pd.Series:
@@ -212,7 +217,7 @@ def sentence(effect: Effect, trials: Trials) -> str:
     digits = ".1f" if scale == 100 else ".3g"
     amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
     interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
-    against = "" if effect.better == "True" else f"{effect.better} against {effect.worse} "
+    against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
     where = f"at equal budget ({effect.budget} epochs), from {effect.num_trials} trials"
     if effect.budget == 1:
         where = where.replace("epochs", "epoch")

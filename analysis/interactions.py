@@ -170,7 +170,8 @@ def _changes(parameter: Parameter, values: pd.Series) -> list[_Change]:
 
 def matrix(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The estimates as a symmetric table, NaN where a pair could not be told."""
-    grid = pd.DataFrame(np.nan, index=names, columns=names)
-    for row in table.itertuples():
-        grid.loc[row.first, row.second] = grid.loc[row.second, row.first] = row.estimate
-    return grid
+    grid = np.full((len(names), len(names)), np.nan)
+    for first, second, estimate in zip(table["first"], table["second"], table["estimate"], strict=True):
+        i, j = names.index(first), names.index(second)
+        grid[i, j] = grid[j, i] = estimate
+    return pd.DataFrame(grid, index=pd.Index(names), columns=pd.Index(names))

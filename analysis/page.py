@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import matplotlib.pyplot as plt
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -100,7 +100,7 @@ class Folder:
         with style.styled():
             rows = -(-len(draws) // columns)
             figure, axes = plt.subplots(
-                rows, columns, figsize=(3.2 * columns, 2.5 * rows), squeeze=False, layout="constrained"
+                rows, columns, figsize=(3.5 * columns, 2.6 * rows), squeeze=False, layout="constrained"
             )
             for ax, draw in zip(axes.flat, draws, strict=False):
                 draw(ax)
@@ -111,6 +111,8 @@ class Folder:
     def keep(self, name: str, figure: Figure, *, alt: str, caption: str, wide: bool = False) -> Picture:
         """Writes a figure as SVG and PNG, closes it, and returns it for the page."""
         written = StringIO()
+        figure.draw_without_rendering()  # lays the figure out once; each file would do it again
+        figure.set_layout_engine("none")
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(self.figures / f"{name}.png", facecolor=style.PAPER)
         plt.close(figure)
@@ -131,10 +133,8 @@ def cell(value: Any) -> tuple[str, str]:
     """A value's text and its sort key."""
     if value is None or (isinstance(value, float) and value != value) or value is pd.NaT:  # noqa: PLR0124
         return "–", ""
-    if isinstance(value, bool):
-        return ("yes" if value else "no"), str(int(value))
-    if isinstance(value, int | float):
-        return (f"{value:,}" if isinstance(value, int) else label(value)), repr(float(value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (f"{value:,.0f}" if float(value).is_integer() else label(value)), repr(float(value))
     return visible(label(value)), visible(label(value))
 
 
@@ -151,7 +151,7 @@ def inline(svg: str, name: str, alt: str) -> Markup:
     for color, variable in _MARKS.items():
         body = re.sub(color, variable, body, flags=re.IGNORECASE)
     width = re.findall(r'width="([\d.]+)pt"', body)[0]
-    opening = f'<svg role="img" aria-label="{jinja2.utils.markupsafe.escape(alt)}" style="max-width:{width}pt"'
+    opening = f'<svg role="img" aria-label="{escape(alt)}" style="max-width:{width}pt"'
     body = body.replace("<svg", opening, 1)
     body = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", body, count=2)
     return Markup(body)

@@ -53,7 +53,7 @@ def label(value: object) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (float, np.floating)):
-        return f"{value:.4g}"
+        return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else f"{value:.4g}"
     return str(value)
 
 

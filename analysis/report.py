@@ -1,7 +1,7 @@
 """Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
 
 import sys
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,11 +143,11 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
         return Section(
             id="again", title="Reproducibility", blocks=(text("A study without run.json says nothing of it."),)
         )
-    stored = asdict(run) if is_dataclass(run) and not isinstance(run, type) else dict(vars(run))
+    stored = asdict(run)
     nested = {k: stored.pop(k, None) or {} for k in ("versions", "machine")}
     for dropped in ("baseline", "plan", "study_url"):  # the first two are told elsewhere, a URL may hold a password
         stored.pop(dropped, None)
-    rows = [(key, value) for key, value in stored.items()]
+    rows = list(stored.items())
     rows += [(f"{group}: {key}", value) for group, values in nested.items() for key, value in values.items()]
     table = pd.DataFrame([(k, "" if v is None else str(v)) for k, v in rows], columns=pd.Index(["what", "value"]))
     said = f"Search: {run.command or 'unknown'}. Report: python -m analysis.report {options.run} --seed {options.seed}."

@@ -82,7 +82,7 @@ def search(trials: Trials, folder: Folder) -> Section:
             "history",
             lambda: plot_history(trials),
             alt=f"Scatter of each trial's last {unit} by trial number, with the best complete value so far ({best})",
-            caption="Each trial's last value. Only complete trials compete for best; stopped ones stand where they ended.",
+            caption="Each trial's last value. Only complete trials compete for best; stopped ones stand at their end.",
         ),
         folder.picture(
             "learning_curves",
@@ -105,7 +105,7 @@ def search(trials: Trials, folder: Folder) -> Section:
         folder.picture(
             "parallel",
             lambda: plot_parallel(trials),
-            alt="Parallel coordinates: a line for each trial across all hyperparameters, complete trials coloured by value",
+            alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
             caption="Configurations. Coloured: complete trials, the best on top. Grey: a selection of the others.",
             wide=True,
         ),
@@ -113,8 +113,8 @@ def search(trials: Trials, folder: Folder) -> Section:
             "slices",
             slices,
             alt=f"Small scatters of {unit} against each hyperparameter, all states apart by colour and mark",
-            caption="Each hyperparameter against the last value. Blue circles are complete, orange triangles stopped early "
-            "at different epochs: do not read a trend across the bands.",
+            caption="Each hyperparameter against the last value. Blue circles are complete, orange triangles stopped "
+            "early at different epochs: do not read a trend across the bands.",
         ),
         folder.picture(
             "timeline",
@@ -135,9 +135,7 @@ def _trial_table(trials: Trials) -> pd.DataFrame:
     table = rows.loc[order, kept].join(trials.params.loc[order])
     for parameter in trials.parameters:
         if parameter.kind == "integer":
-            table[parameter.name] = (
-                table[parameter.name].astype("Int64").astype(object).where(table[parameter.name].notna())
-            )
+            table[parameter.name] = table[parameter.name].astype("Int64")
     return table.reset_index(drop=True)
 
 
@@ -151,16 +149,14 @@ def impact(trials: Trials, found: Impact, folder: Folder, *, confirmed: pd.DataF
     if shown:
         curves: list[Callable[[Axes], Any]] = [partial(plot_effect, effect, trials) for effect in shown]
         caption = (
-            "Effect of each hyperparameter against the average trial, the others held as they were; bands are pointwise "
+            "Effect of each hyperparameter against the average trial, the others as they were; bands are pointwise "
             "95 %. Grey: no effect found. A conditional hyperparameter is judged among the trials that have it."
         )
         blocks.append(
             folder.grid("effects", curves, alt="Effect curves of each hyperparameter with bands", caption=caption)
         )
     table = effect_table(found.effects, trials)
-    blocks.append(
-        folder.table("effects", table, caption="Effects: the best against the worst value, in the unit of the metric.")
-    )
+    blocks.append(folder.table("effects", table, caption="Effects: the best against the worst value."))
     blocks += _importance(found, folder)
     blocks += _surrogate(trials, found, folder)
     blocks += _interactions(trials, found, folder)
@@ -240,9 +236,9 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
         return [text("Interactions need at least 40 trials with values.", kind="note")]
     sure = found.interactions[found.interactions["found"]]
     told = [
-        f"{r.first} ({r.first_change}) and {r.second} ({r.second_change}): {difference(trials, r.estimate)} more than "
-        f"the sum [{difference(trials, r.low)}, {difference(trials, r.high)}]"
-        for r in sure.head(5).itertuples()
+        f"{r['first']} ({r['first_change']}) and {r['second']} ({r['second_change']}): {difference(trials, r['estimate'])} more than "
+        f"the sum [{difference(trials, r['low'])}, {difference(trials, r['high'])}]"
+        for r in sure.head(5).to_dict("records")
     ]
     return [
         text(*told, kind="list")
@@ -264,10 +260,10 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         return []
     table = confirm.paired(results, sign=trials.sign)
     told = [
-        f"{r.flip}: the best configuration is {difference(trials, r.worth)} better "
-        f"[{difference(trials, r.low)}, {difference(trials, r.high)}], {r.num_seeds} paired seeds"
-        for r in table.itertuples()
-        if r.found
+        f"{r['flip']}: the best configuration is {difference(trials, r['worth'])} better "
+        f"[{difference(trials, r['low'])}, {difference(trials, r['high'])}], {r['num_seeds']} paired seeds"
+        for r in table.to_dict("records")
+        if r["found"]
     ]
     return [
         text("Verified by training the best configuration with one thing changed, paired seed by seed:"),
@@ -315,7 +311,7 @@ def failures(trials: Trials, folder: Folder) -> Section:
     kinds = rows["failure_kind"].where(rows["state"] == FAILED, "infeasible").value_counts()
     counted = ", ".join(f"{n} {label(kind)}" for kind, n in kinds.items())
     table = rows[["number", "state", "failure_kind", "failure", "epochs"]].reset_index(drop=True)
-    told = f"{counted}. Failed trials take no part in any number above; a configuration that fails often is hidden by that."
+    told = f"{counted}. Failed trials take no part in any number above; one that fails often is hidden by that."
     return Section(
         id="failures",
         title="Failures",

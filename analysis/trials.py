@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
+from pandas.api.types import is_object_dtype
 
 from analysis.parameters import Parameter, from_distributions
 
@@ -85,7 +86,7 @@ def params_of(rows: pd.DataFrame) -> pd.DataFrame:
 def config_of(row: pd.Series) -> dict[str, Any]:
     """The active hyperparameters of one row of `Trials.trials`."""
     named = {str(k)[len(_PREFIX) :]: v for k, v in row.items() if str(k).startswith(_PREFIX)}
-    return {k: v for k, v in named.items() if v is not None and v == v}
+    return {k: v for k, v in named.items() if not pd.isna(v)}
 
 
 def read_trials(study: optuna.Study, run: Any = None) -> Trials:
@@ -131,8 +132,10 @@ def export(trials: Trials, folder: Path) -> list[Path]:
     written = []
     for name, table in (("trials", trials.trials), ("epochs", trials.epochs)):
         plain = table.copy()
-        for column in plain.columns[plain.dtypes == object]:  # a column of mixed types has no Parquet type
-            plain[column] = [None if cell is None or cell != cell else str(cell) for cell in plain[column]]
+        for column in filter(
+            lambda name: is_object_dtype(table[name]), table.columns
+        ):  # a column of mixed types has no Parquet type
+            plain[column] = [None if pd.isna(cell) else str(cell) for cell in plain[column]]
         plain.to_parquet(folder / f"{name}.parquet", index=False)
         written += [write_csv(table, folder / f"{name}.csv"), folder / f"{name}.parquet"]
     return written

@@ -44,7 +44,8 @@ def importance_by_rung(importances: list[Importance]) -> pd.DataFrame:
     """Shares of importance, one row per hyperparameter and one column per rung; strongest at full budget first."""
     columns = {}
     for one in importances:
-        title = "full budget,\nall trials" if one.projected else f"epoch {one.budget}\n({one.num_trials} trials)"
+        who = "all, projected" if one.projected else f"{one.num_trials} trials"
+        title = f"epoch {one.budget}\n({who})"
         columns[title] = one.table.set_index("parameter")["importance"]
     table = pd.DataFrame(columns)
     return table.sort_values(table.columns[-1], ascending=False) if len(table.columns) else table

@@ -139,6 +139,7 @@ def plot_slice(trials: Trials, name: str, ax: Axes | None = None) -> Axes:
         if here.any():
             _points(ax, (x + spread)[here], table["value"][here], state, many=2 * len(table))
     style.robust_limits(ax, table["value"], sign=trials.sign)
+    ax.set_ylabel(style.metric_label(trials))
     if parameter.levels and parameter.numeric:
         ax.set_xticks(list(parameter.levels))
     return ax
@@ -191,7 +192,7 @@ def plot_parallel(trials: Trials, ax: Axes | None = None) -> Axes:
         scale = Normalize(*((low, high) if trials.sign > 0 else (values.min(), np.quantile(values, 0.9))))
         colors = ScalarMappable(scale, "viridis" if trials.sign > 0 else "viridis_r")
         bright = LineCollection([x for x, full in zip(lines, done, strict=True) if full], linewidths=1.3, alpha=0.85)
-        bright.set_colors(colors.to_rgba(values))
+        bright.set_color(list(colors.to_rgba(values)))
         bright.set_rasterized(len(values) > style.DENSE // 4)
         ax.add_collection(bright)
         bar = ax.figure.colorbar(colors, ax=ax, pad=0.01, fraction=0.04)
@@ -203,7 +204,7 @@ def plot_parallel(trials: Trials, ax: Axes | None = None) -> Axes:
 def _parallel_axes(ax: Axes, trials: Trials) -> None:
     for i, parameter in enumerate(trials.parameters):
         ax.axvline(i, color=style.INK, lw=0.8)
-        low, high = _ends(parameter)
+        high = _ends(parameter)[1]
         marks = [(label(c), j / max(high, 1)) for j, c in enumerate(parameter.choices)]
         if parameter.numeric:
             marks = [(label(parameter.low), 0.0), (label(parameter.high), 1.0)]

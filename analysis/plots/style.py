@@ -1,4 +1,4 @@
-"""How all figures look: Okabe and Ito's colours, own units on axes, light and small, the same in print and on screen."""
+"""How all figures look: Okabe and Ito's colours, own units on axes, the same in print and on screen."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ WORDS = {
 DENSE = 400
 """Layers with more marks than this are stored as pixels inside the SVG."""
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
