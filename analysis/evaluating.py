@@ -264,16 +264,14 @@ class Job:
         if results["openings"] > 1:
             _say(f"the test set has been opened {results['openings']} times")
         _say(f"\nmodel: {self.final_dir / 'model.safetensors'}; use it: python -m analysis.predict {self.run_dir} FILE")
-        _say(f"open this page: {write_page(self.run_dir)}")
+        _say(f"open this page: {write_page(self.run_dir, data_dir=self.data_dir)}")
 
 
-def write_page(run_dir: Path) -> Path:
-    """Write the page that shows the final evaluation and return its path."""
-    from analysis.final_section import final_page
+def write_page(run_dir: Path, *, data_dir: str) -> Path:
+    """Write the run's report, which shows the final evaluation as well, and return its path."""
+    from analysis import report
 
-    path = run_dir / "final" / "index.html"
-    write_text(path, final_page(run_dir))
-    return path
+    return report.build(report.Options(run=run_dir, data_dir=data_dir))
 
 
 def _stored(training_dir: Path) -> Run | None:

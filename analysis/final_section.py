@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from analysis import wording
 from analysis.contenders import BASELINE
@@ -90,38 +90,7 @@ def _figure(final_dir: Path, name: str, caption: str) -> Markup | None:
     if not path.exists():
         return None
     data = base64.b64encode(path.read_bytes()).decode()
-    image = Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(data, caption)
+    image = Markup(
+        '<img style="max-width: 100%; background: #fff" src="data:image/svg+xml;base64,{}" alt="{}">'
+    ).format(data, caption)
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, caption)
-
-
-def final_page(run_dir: str | Path) -> str:
-    """The fragment as a page of its own, for a run without a report."""
-    section = final_section(run_dir) or Markup("<p>There is no final evaluation yet.</p>")
-    return _PAGE.format(title=escape(f"Final evaluation of {Path(run_dir).resolve().name}"), section=section)
-
-
-_PAGE = Markup(
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }}
-th, td {{ padding: 0.25rem 0.7rem; text-align: left; border-bottom: 1px solid #8884; vertical-align: top; }}
-.scroll {{ overflow-x: auto; }}
-figure {{ margin: 1.5rem 0; }}
-figure img {{ max-width: 100%; background: white; border-radius: 4px; }}
-figcaption {{ font-size: 0.9rem; opacity: 0.8; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{section}
-</body>
-</html>
-"""
-)

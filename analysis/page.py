@@ -65,12 +65,19 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fragment:
+    """A part that another module has rendered, everything in it escaped."""
+
+    html: Markup
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A part of the page under one heading."""
 
     id: str
     title: str
-    blocks: tuple[Text | Picture | Table | Facts, ...] = field(default=())
+    blocks: tuple[Text | Picture | Table | Facts | Fragment, ...] = field(default=())
 
 
 def text(*lines: str, kind: str = "plain") -> Text:

@@ -91,6 +91,7 @@ def write(
         sections.impact(trials, impact, folder, confirmed=confirmed),
         sections.early_stopping(trials, impact, folder),
         sections.failures(trials, folder),
+        *_final(options.run),
         _reproducibility(run, options, folder),
     ]
     name = run.name if run is not None else options.run.resolve().name
@@ -101,6 +102,15 @@ def write(
         sections=parts,
         footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
     )
+
+
+def _final(run_dir: Path) -> "list[Section]":
+    """What `analysis.final` found on the sealed test set, once it has."""
+    from analysis.final_section import final_section
+    from analysis.page import Fragment, Section
+
+    found = final_section(run_dir)
+    return [] if found is None else [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
 
 
 def _folder(out: Path) -> "Folder":
