@@ -81,45 +81,51 @@ def model_card(results: dict[str, Any], facts: dict[str, Any]) -> str:
         facts: model.json.
     """
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
-    conditions, classes = results["conditions"], facts["classes"]
-    times = results["openings"]
-    return _CARD.format(
-        task="image-classification" if classes else "tabular-regression",
-        dataset=_plain(facts["dataset"]),
-        metrics=", ".join(winner["scores"]),
-        model=title(winner["name"]).capitalize(),
-        space=facts["space"],
-        origin=f"trial {winner['trial']} of run {_plain(results['run'])}"
-        if winner["trial"] is not None
-        else "baseline",
-        seed=facts["seed"],
-        num_seeds=len(winner["seeds"]),
-        networks="network" if len(winner["seeds"]) == 1 else "networks",
-        weights=count(facts["num_weights"]),
-        macs=count(facts["macs"]),
-        shape=" x ".join(map(str, facts["image_shape"])),
-        inputs="grey levels 0 to 255, normalised inside" if len(facts["image_shape"]) == 3 else "normalised inside",
-        epochs=conditions["epochs"],
-        train_rows=conditions["train_rows"],
-        hardware=hardware(results),
-        sha256=facts["sha256"],
-        use=_use(facts),
-        run=results["run_dir"],
-        example="image.png" if len(facts["image_shape"]) == 3 else "rows.csv",
-        call="uint8 (N, C, H, W) -> probabilities (N, K)" if classes else "-> predictions (N,)",
-        checksum=facts["dataset_checksum"],
-        test_rows=conditions["test_rows"],
-        openings="once" if times == 1 else f"{times} times",
-        scores="\n".join(f"| {NAMES.get(m, m)} | {between(m, found)} |" for m, found in winner["scores"].items()),
-        against=_against(results, winner),
-        limits="\n".join(
-            f"- {_plain(s['text'])}" for s in results["discussion"] if s["topic"] in ("weakness", "limit")
-        ),
-        params=json.dumps(facts["params"], indent=2),
-        command=results["command"],
-        created=results["created"],
-        versions=", ".join(f"{name} {version}" for name, version in results["versions"].items()),
-    )
+    fields = _model_fields(results, facts, winner) | _result_fields(results, winner)
+    return _CARD.format(dataset=_plain(facts["dataset"]), num_seeds=len(winner["seeds"]), **fields)
+
+
+def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[str, Any]) -> dict[str, Any]:
+    images, classes = len(facts["image_shape"]) == 3, facts["classes"]
+    trial = f"trial {winner['trial']} of run {_plain(results['run'])}"
+    return {
+        "task": "image-classification" if classes else "tabular-regression",
+        "model": title(winner["name"]).capitalize(),
+        "space": facts["space"],
+        "origin": "baseline" if winner["trial"] is None else trial,
+        "seed": facts["seed"],
+        "weights": count(facts["num_weights"]),
+        "macs": count(facts["macs"]),
+        "shape": " x ".join(map(str, facts["image_shape"])),
+        "inputs": "grey levels 0 to 255, normalised inside" if images else "normalised inside",
+        "sha256": facts["sha256"],
+        "use": _use(facts),
+        "example": "image.png" if images else "rows.csv",
+        "call": "uint8 (N, C, H, W) -> probabilities (N, K)" if classes else "-> predictions (N,)",
+        "checksum": facts["dataset_checksum"],
+        "params": json.dumps(facts["params"], indent=2),
+    }
+
+
+def _result_fields(results: dict[str, Any], winner: dict[str, Any]) -> dict[str, Any]:
+    conditions, times = results["conditions"], results["openings"]
+    limits = [_plain(s["text"]) for s in results["discussion"] if s["topic"] in ("weakness", "limit")]
+    return {
+        "metrics": ", ".join(winner["scores"]),
+        "networks": "network" if len(winner["seeds"]) == 1 else "networks",
+        "epochs": conditions["epochs"],
+        "train_rows": conditions["train_rows"],
+        "test_rows": conditions["test_rows"],
+        "hardware": hardware(results),
+        "run": results["run_dir"],
+        "openings": "once" if times == 1 else f"{times} times",
+        "scores": "\n".join(f"| {NAMES.get(m, m)} | {between(m, found)} |" for m, found in winner["scores"].items()),
+        "against": _against(results, winner),
+        "limits": "\n".join(f"- {text}" for text in limits),
+        "command": results["command"],
+        "created": results["created"],
+        "versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+    }
 
 
 def _use(facts: dict[str, Any]) -> str:

@@ -148,7 +148,7 @@ def _fit(trial: FrozenTrial) -> list[str]:
     least = min(history, key=lambda record: record["loss"])
     gap = last["loss"] - last["train_loss"]
     text = f"Fit: at the end of its search trial the training loss was {last['train_loss']:.3f}"
-    text += f" (with augmentation and smoothing) and the validation loss {last['loss']:.3f}"
+    text += f" (on augmented and smoothed rows where it uses these) and the validation loss {last['loss']:.3f}"
     rise = last["loss"] / max(least["loss"], 1e-9) - 1
     if rise > 0.1:
         return [f"{text}, {100 * rise:.0f} % above its least, at epoch {least['epoch']}: a sign of overfitting."]

@@ -76,12 +76,7 @@ class Job:
         if options.data_dir is not None:
             run = replace(run, data_dir=options.data_dir)
         space, study = spaces.space.load(run.space), open_study(options.run)
-        dataset = prepare.load_data(
-            space, data_dir=run.data_dir, seed=run.seed, train_size=run.train_size, validation_fraction=0.0
-        )
-        prepare.check_same(run, space=space, dataset=dataset)
-        if options.tta and len(dataset.image_shape) != 3:
-            raise ValueError(f"--tta needs images, data set {dataset.name!r} has rows of numbers; leave it out")
+        dataset = _load(run, space, tta=options.tta)
         stored = _stored(options.run / "final" / "training")
         contenders, plan, seeds = settle(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
@@ -272,6 +267,17 @@ def write_page(run_dir: Path, *, data_dir: str) -> Path:
     from analysis import report
 
     return report.build(report.Options(run=run_dir, data_dir=data_dir))
+
+
+def _load(run: Run, space: Space, *, tta: bool) -> Dataset:
+    """Training and validation rows in one, the same as the search had."""
+    dataset = prepare.load_data(
+        space, data_dir=run.data_dir, seed=run.seed, train_size=run.train_size, validation_fraction=0.0
+    )
+    prepare.check_same(run, space=space, dataset=dataset)
+    if tta and len(dataset.image_shape) != 3:
+        raise ValueError(f"--tta needs images, data set {dataset.name!r} has rows of numbers; leave it out")
+    return dataset
 
 
 def _stored(training_dir: Path) -> Run | None:

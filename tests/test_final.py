@@ -51,10 +51,10 @@ def make_run(**changes: Any) -> Run:
 
 
 def make_study(*curves: list[float], run: Run) -> optuna.Study:
-    """Trial i has the i-th curve; trial 0 is the baseline, the others differ in their label smoothing."""
+    """Trial i has the i-th curve; trial 0 is the baseline, the others differ in their weight decay."""
     study = optuna.create_study(direction=run.direction)
     for number, values in enumerate(curves):
-        params = {**run.baseline, "label_smoothing": 0.05 * number}
+        params = {**run.baseline, "sgd_weight_decay": 5e-4 * (1 + number)}
         complete = len(values) == run.epochs
         study.add_trial(
             create_trial(

@@ -1,0 +1,238 @@
+"""What is written of a final evaluation: records, sentences, figures and tables, for classes and for numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from analysis import final_plots, results, wording
+from analysis.contenders import Contender
+from analysis.discussion import discuss
+from analysis.evaluation import evaluate, probabilities
+from analysis.final_files import write_figures, write_tables
+from analysis.final_section import final_section
+from analysis.networks import Network
+from search.study import Run
+from tests.test_final import make_run, make_study
+
+CLASSES = ("bag", "=HYPERLINK('x')", "<script>", "$coat$")
+
+
+def trained(seconds: float) -> FrozenTrial:
+    history = [{"epoch": 1, "train_loss": 1.0, "seconds": seconds, "device": "cpu", "precision": "float32"}]
+    return create_trial(value=1.0, user_attrs={"weights": 1200, "macs": 5000, "history": history})
+
+
+def measured(name: str, outputs: np.ndarray, **fields: Any) -> results.Measured:
+    contender = Contender(name=name, params={"a": 1}, trial=3 if name == "trial-3" else None, **fields)
+    networks = [
+        Network(contender=contender, index=i, seed=10 + i, epochs=2, trial=trained(2.0), folder=Path(), sha256="ab")
+        for i in range(len(outputs))
+    ]
+    return results.Measured(contender=contender, networks=networks, outputs=outputs, images_per_second=1000.0)
+
+
+def record(y: np.ndarray, rows: list[results.Measured], *, classes: tuple[str, ...], metric: str) -> dict[str, Any]:
+    task = "classification" if classes else "regression"
+    found = evaluate(y, {m.name: m.outputs for m in rows}, task=task, num_replicates=300)
+    conditions = {"epochs": 2, "train_rows": 1438, "test_rows": len(y), "device": "cpu", "augmentation": "none"}
+    described = {"format": 1, "run": "r", "run_dir": "runs/r", "image_shape": [1, 8, 8], "task": task, "metric": metric}
+    described |= {"direction": "maximize", "winner": rows[0].name, "openings": 1, "opened": [], "failures": []}
+    described |= {"conditions": {**conditions, "seeds": 2}, "machine": {"cpu_model": "some CPU"}, "slots": 2}
+    described |= {"criterion": "the mean of 2", "intervals": "bootstrap", "references": []}
+    described["entrants"] = results.describe_entrants(rows, found, y, metric=metric, classes=classes)
+    return described | results.describe_winner(y, rows[0], classes=classes)
+
+
+@pytest.fixture(scope="module")
+def y() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4, 300)
+
+
+@pytest.fixture(scope="module")
+def rows(y: np.ndarray) -> list[results.Measured]:
+    def networks(skill: float, seed: int) -> np.ndarray:
+        logits = np.random.default_rng(seed).standard_normal((2, len(y), 4))
+        logits[:, np.arange(len(y)), y] += skill
+        return probabilities(logits)
+
+    best = measured("trial-3", networks(2.5, 1), search_value=0.99)
+    return [best, measured("baseline", networks(1.0, 2)), measured("random", networks(0.1, 3))]
+
+
+@pytest.fixture
+def described(y: np.ndarray, rows: list[results.Measured]) -> dict[str, Any]:
+    found = record(y, rows, classes=CLASSES, metric="accuracy")
+    found["references"] = [
+        {"model": "a", "value": 0.93, "source": "paper 1", "disputed": False, "note": "", "extra_data": False}
+        | {"weights": "1M", "epochs": "200", "augmentation": "crop", "hardware": "not stated"},
+        {"model": "b", "value": 0.999, "source": "paper 2", "disputed": True, "note": "far above", "extra_data": True}
+        | {"weights": "1M", "epochs": "200", "augmentation": "crop", "hardware": "not stated"},
+    ]
+    return found
+
+
+def test_the_most_confident_mistakes_come_first(y, rows):
+    found = results.confident_mistakes(y, rows[1].outputs[0], classes=CLASSES)
+    confidence = [m["confidence"] for m in found]
+    assert confidence == sorted(confidence, reverse=True)
+    assert all(m["label"] != m["predicted"] and CLASSES[y[m["row"]]] == m["label"] for m in found)
+    wrong = rows[1].outputs[0].argmax(1) != y
+    assert confidence[0] == rows[1].outputs[0].max(1)[wrong].max()
+
+
+def test_reliability_bins_hold_every_row_once(y, rows):
+    bins = results.calibration_bins(y, rows[0].outputs[0])
+    assert sum(b["rows"] for b in bins) == len(y)
+    assert sum(b["rows"] * b["accuracy"] for b in bins) == pytest.approx((rows[0].outputs[0].argmax(1) == y).sum())
+    assert all(b["low"] <= b["accuracy"] <= b["high"] for b in bins)
+
+
+def test_mcnemar_pairs_networks_of_the_same_seed(y, rows):
+    lame = measured("baseline", rows[1].outputs)
+    late = results.Measured(
+        contender=lame.contender, networks=lame.networks[1:], outputs=lame.outputs[1:], images_per_second=1.0
+    )
+    found = record(y, [rows[0], late], classes=CLASSES, metric="accuracy")["entrants"][0]["mcnemar"]["pairs"]
+    mine, theirs = rows[0].outputs[1].argmax(1) == y, rows[1].outputs[1].argmax(1) == y
+    assert [(p["only_this"], p["only_baseline"]) for p in found] == [((mine & ~theirs).sum(), (theirs & ~mine).sum())]
+
+
+def test_the_metric_of_the_search_is_the_main_one_where_test_rows_have_it(y, rows):
+    found = evaluate(y, {"a": rows[0].outputs}, task="classification", num_replicates=50)["a"]
+    assert results.main_metric("macro_f1", found) == "macro_f1"
+    assert results.main_metric("loss", found) == "log_loss"
+    assert results.main_metric("strange", found) == "accuracy"
+
+
+# Sentences
+
+
+def say(described: dict[str, Any], *curves: list[float], **changes: Any) -> str:
+    run: Run = make_run(**changes)
+    return "\n".join(s["text"] for s in discuss(described, make_study(*curves, run=run), run))
+
+
+def test_the_verdict_gives_score_difference_rank_and_optimism(described):
+    text = say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
+    assert "The winner, trial 3, reaches" in text
+    assert "the interval excludes zero" in text
+    assert "The search promised too much: its value 99.00 %" in text
+    assert "'<script>'" in text or "'bag'" in text or "coat" in text
+
+
+@pytest.mark.parametrize(
+    ("last", "meaning"), [([0.80, 0.81, 0.95, 0.96], "a larger budget is worth trying"), ([0.9] * 4, "promise little")]
+)
+def test_a_curve_that_still_rises_asks_for_a_larger_budget(described, last, meaning):
+    curve = [0.3] * 5 + last
+    assert meaning in say(described, [0.1] * 9, [0.1] * 9, [0.1] * 9, curve)
+
+
+def test_parameters_of_the_best_trials_at_an_edge_are_named(described):
+    low = [[0.1 + 0.01 * i] * 9 for i in range(5)]
+    run = make_run()
+    study = make_study(*low, run=run)
+    for number in range(4):
+        params = {**run.baseline, "momentum": 0.98 - 0.001 * number}
+        distributions = study.trials[0].distributions
+        study.add_trial(create_trial(value=0.9, params=params, distributions=distributions, state=TrialState.COMPLETE))
+    said = "\n".join(s["text"] for s in discuss(described, study, run))
+    assert "4 of the 5 best trials have momentum at the upper end of its range (0.98), against 44 %" in said
+    assert "sgd_lr" not in said
+
+
+def test_size_and_score_are_compared_over_the_completed_trials(described):
+    rising = [[0.1 * i] * 9 for i in range(1, 8)]
+    assert "the rank correlation of size and accuracy is +1.00 (p < 0.001): larger networks did better" in say(
+        described, *rising
+    )
+
+
+# Figures, tables, page
+
+
+def test_figures_show_the_numbers_of_the_record(described):
+    ax = final_plots.plot_entrants(described)
+    means = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+    assert means == pytest.approx([100 * e["scores"]["accuracy"]["value"] for e in described["entrants"]])
+    ax = final_plots.plot_confusion(described)
+    assert np.asarray(ax.images[0].get_array()).sum(1) == pytest.approx([100] * 4)
+    ax = final_plots.plot_references(described)
+    hollow = [line for line in ax.lines if line.get_marker() == "D" and line.get_markerfacecolor() == "none"]
+    assert [line.get_xdata()[0] for line in hollow] == [pytest.approx(99.9)]
+    ax = final_plots.plot_calibration(described)
+    assert [len(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [15]
+    ax = final_plots.plot_classes(described)
+    assert len(ax.get_yticklabels()) == 4
+    plt.close("all")
+
+
+def test_colours_are_told_apart_by_all_kinds_of_colour_vision():
+    okabe_ito = {"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#777777"}
+    assert {to_hex(colour) for colour in final_plots._COLOURS.values()} <= okabe_ito
+
+
+def test_files_and_section_survive_class_names_that_are_not_ours(described, rows, y, tmp_path):
+    described["discussion"] = [{"topic": "weakness", "text": "'<script>' 12 %"}]
+    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
+    final_dir = tmp_path / "final"
+    images = np.zeros((300, 1, 8, 8), np.uint8)
+    write_figures(described, final_dir / "figures", images=images, y=y, exported=rows[0].outputs[0])
+    write_tables(described, final_dir / "tables", y=y, exported=rows[0].outputs[0])
+    (final_dir / "final.json").write_text(json.dumps(described))
+    section = str(final_section(tmp_path))
+    assert "<script>" not in section
+    assert "(disputed)" in section
+    assert "&lt;script&gt;" in section
+    for path in (final_dir / "tables").glob("*.csv"):
+        cells = pd.read_csv(path).select_dtypes("str").to_numpy().ravel()
+        assert not any(str(cell).startswith("=") for cell in cells), path
+    assert pd.read_csv(final_dir / "tables" / "confusion.csv").iloc[:, 1:].to_numpy().sum() == 2 * len(y)
+    assert len(pd.read_csv(final_dir / "tables" / "predictions.csv")) == len(y)
+
+
+def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):
+    random = np.random.default_rng(0)
+    y = random.normal(2, 1, 400).astype(np.float32)
+    good, bad = y + random.normal(0, 0.3, (2, 400)), y + random.normal(0, 0.6, (2, 400))
+    described = record(y, [measured("trial-3", good), measured("baseline", bad)], classes=(), metric="rmse")
+    winner = described["entrants"][0]
+    assert set(winner["scores"]) == {"rmse", "mae", "r2"}
+    assert winner["difference"]["high"] < 0
+    assert winner["probability_best"] > 0.99
+    assert "mcnemar" not in winner
+    described["discussion"] = discuss(described, make_study([0.5] * 9, run=make_run()), make_run())
+    text = " ".join(s["text"] for s in described["discussion"])
+    assert "the interval excludes zero" in text
+    assert "Half of the predictions are off by less than 0.2" in text
+    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 400, "rows": 400}}
+    described["image_shape"] = [8]
+    write_figures(described, tmp_path / "final" / "figures", images=np.zeros((400, 8)), y=y, exported=good[0])
+    write_tables(described, tmp_path / "final" / "tables", y=y, exported=good[0])
+    (tmp_path / "final" / "final.json").write_text(json.dumps(described))
+    assert "<h3>Residuals</h3>" in str(final_section(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (wording.between("accuracy", {"value": 0.9, "low": 0.85, "high": 0.94}), "90.00 % [85.00, 94.00]"),
+        (wording.between("rmse", {"value": 0.48231, "low": 0.47, "high": 0.5}), "0.4823 [0.47, 0.5]"),
+        (wording.gap("accuracy", {"value": 0.01, "low": -0.002, "high": 0.03}), "+1.00 points [-0.20, +3.00]"),
+        (wording.gap("rmse", {"value": -0.02, "low": -0.03, "high": -0.01}), "-0.02 [-0.03, -0.01]"),
+        (wording.p_value(0.0001), "< 0.001"),
+        (wording.probability(0.999), "> 99 %"),
+        (wording.count(1_234_567), "1.23M"),
+        (wording.count(None), "-"),
+        (wording.title("trial-7+flip"), "trial 7, with flip"),
+    ],
+)
+def test_numbers_are_written_with_their_unit(written, expected):
+    assert written == expected
