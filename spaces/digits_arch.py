@@ -5,8 +5,8 @@
 Size: 19 to 27 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation.
 
-Run time: half a second to five seconds per full trial of 9 epochs on one core. The baseline (17k weights) reaches 97.9 %
-of the 144 validation rows, mean of 3 seeds (97.2, 99.3, 97.2); a row is 0.7 points.
+Run time: half a second to five seconds per full trial of 9 epochs on one core. The baseline (17k weights) reaches
+97.9 % of the 144 validation rows, mean of 3 seeds (97.2, 99.3, 97.2); a row is 0.7 points.
 """
 
 from optuna.trial import BaseTrial
