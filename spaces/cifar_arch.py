@@ -5,9 +5,9 @@
 Size: 20 to 28 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation.
 
-Run time: the baseline (483k weights) trains 1,860 images a second on one core with bfloat16 matrix units, which
-makes 11 minutes for 27 epochs. It reaches 85.9 % of the validation rows with a budget of 9 epochs (one seed); `python -m benchmarks.accuracy
---space cifar_arch --data-dir DATA` measures the full budget.
+Run time: the baseline (483k weights) trains 1,860 images a second on one core with bfloat16 matrix units, which makes
+11 minutes for 27 epochs. It reaches 85.9 % of the validation rows with a budget of 9 epochs (one seed);
+`python -m benchmarks.accuracy --space cifar_arch --data-dir DATA` measures the full budget.
 """
 
 from optuna.trial import BaseTrial

@@ -5,8 +5,9 @@
 Size: 20 to 27 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation.
 
-Run time: the baseline (482k weights) costs three quarters of that of cifar_arch per image, so about 10 minutes for
-27 epochs on one core with bfloat16 matrix units; `python -m benchmarks.accuracy --space fashion_arch --data-dir DATA` measures its score.
+Run time: an image costs the baseline (482k weights) three quarters of one of cifar_arch, so about 10 minutes for 27
+epochs on one core with bfloat16 matrix units. `python -m benchmarks.accuracy --space fashion_arch --data-dir DATA`
+measures its score.
 """
 
 from optuna.trial import BaseTrial
