@@ -97,6 +97,12 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in argv:
             raise
         return report_error(error)
+    except Exception as error:  # what broke the training as a whole: a full disk, every network failing alike
+        if "--debug" in argv:
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: {reason}; what is trained is saved; continue with: {command}", file=sys.stderr)
+        return NOTHING_USABLE
     except (KeyboardInterrupt, Terminated) as stop:
         return _stopped(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM, command)
 
@@ -140,11 +146,6 @@ def _train(job: "Job") -> int:
         job.train()
     except Stopped as stop:
         return _stopped(stop.signal_number, job.command)
-    except RuntimeError as error:
-        if job.options.debug:
-            raise
-        print(f"error: {' '.join(str(error).split())}; continue with: {job.command}", file=sys.stderr)
-        return NOTHING_USABLE
     return DONE
 
 
