@@ -65,7 +65,9 @@ def _moved(config: Mapping[str, Any], names: list[str], target: Mapping[str, Any
 def _text(names: list[str], current: Mapping[str, Any], target: Mapping[str, Any]) -> str:
     name = names[0]
     change = f"{name}: {label(current.get(name, 'off'))} to {label(target.get(name, 'off'))}"
-    return change if len(names) == 1 else f"{change} (with {', '.join(names[1:])})"
+    if len(names) == 1:
+        return change
+    return f"{change} (with {', '.join(names[1:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''})"
 
 
 def _frame(surrogate: Surrogate, configs: list[dict[str, Any]]) -> pd.DataFrame:

@@ -91,7 +91,8 @@ def _fill(trials: Trials, params: Mapping[str, Any], changed: str) -> dict[str, 
         if parameter.name in params:
             here = parameter.scale(np.array([params[parameter.name]], dtype=object))[0]
             there = parameter.scale(same[parameter.name])
-            width = max(float(np.nanstd(there)), 1e-9)
+            known = there[~np.isnan(there)]
+            width = known.std() or 1.0 if len(known) else 1.0
             gap = np.abs(there - here) / width if parameter.numeric else (there != here).astype(float)
             distance += np.nan_to_num(gap, nan=1.0)
     return middle | config_of(same.iloc[int(np.argmin(distance))].add_prefix("params_"))

@@ -1,6 +1,7 @@
 """The parts of an HTML page: sections of text, tables and figures, rendered by a template that escapes all values."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -14,9 +15,9 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.parameters import label
+from analysis.parameters import label, visible
 from analysis.plots import style
-from analysis.trials import visible, write_csv
+from analysis.trials import write_csv
 
 _MARKS = {style.INK: "var(--ink)", style.FAINT: "var(--line)", style.PAPER: "var(--paper)"}
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -118,6 +119,7 @@ class Folder:
     def keep(self, name: str, figure: Figure, *, alt: str, caption: str, wide: bool = False) -> Picture:
         """Writes a figure as SVG and PNG, closes it, and returns it for the page."""
         written = StringIO()
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's own fonts have it
         figure.draw_without_rendering()  # lays the figure out once; each file would do it again
         figure.set_layout_engine("none")
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
@@ -142,7 +144,7 @@ def cell(value: Any) -> tuple[str, str]:
         return "–", ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (f"{value:,.0f}" if float(value).is_integer() else label(value)), repr(float(value))
-    return visible(label(value)), visible(label(value))
+    return label(value), label(value)
 
 
 def inline(svg: str, name: str, alt: str) -> Markup:

@@ -54,7 +54,12 @@ def label(value: object) -> str:
         return str(bool(value))
     if isinstance(value, (float, np.floating)):
         return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else f"{value:.4g}"
-    return str(value)
+    return visible(str(value))
+
+
+def visible(text: str) -> str:
+    """The text with control characters written out."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:
@@ -63,7 +68,8 @@ def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:
     drawn = [trial for trial in stored if trial.distributions]
     counts: dict[str, int] = {}
     for trial in drawn:
-        for name, distribution in trial.distributions.items():
+        for stored_name, distribution in trial.distributions.items():
+            name = visible(stored_name)
             counts[name] = counts.get(name, 0) + 1
             new = _parameter(name, distribution)
             found[name] = _widest(found[name], new) if name in found else new

@@ -236,8 +236,9 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
         return [text("Interactions need at least 40 trials with values.", kind="note")]
     sure = found.interactions[found.interactions["found"]]
     told = [
-        f"{r['first']} ({r['first_change']}) and {r['second']} ({r['second_change']}): {difference(trials, r['estimate'])} more than "
-        f"the sum [{difference(trials, r['low'])}, {difference(trials, r['high'])}]"
+        f"{r['first']} ({r['first_change']}) and {r['second']} ({r['second_change']}): "
+        f"{difference(trials, r['estimate'])} more than the sum "
+        f"[{difference(trials, r['low'])}, {difference(trials, r['high'])}]"
         for r in sure.head(5).to_dict("records")
     ]
     return [

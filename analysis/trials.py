@@ -11,7 +11,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from pandas.api.types import is_object_dtype
 
-from analysis.parameters import Parameter, from_distributions
+from analysis.parameters import Parameter, from_distributions, visible
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
@@ -111,7 +111,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     rows = [_trial_row(t, v, full=full, sign=sign) for t, v in zip(stored, values, strict=True)]
     for row, trial, found in zip(rows, stored, values, strict=True):
         row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
-        row.update({_PREFIX + name: value for name, value in trial.params.items()})
+        row.update({_PREFIX + visible(name): value for name, value in trial.params.items()})
     columns = [*_COLUMNS, *_CAUSE, *(f"rung_{r}" for r in rungs), *(_PREFIX + p.name for p in parameters)]
     epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v)]
     return Trials(
@@ -149,11 +149,6 @@ def write_csv(table: pd.DataFrame, path: Path) -> Path:
             safe[column] = [plain_text(cell) if isinstance(cell, str) else cell for cell in safe[column]]
     safe.to_csv(path, index=False)
     return path
-
-
-def visible(text: str) -> str:
-    """The text with control characters written out."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def plain_text(text: str) -> str:

@@ -100,7 +100,7 @@ def _sample(random: np.random.Generator, distribution: Any) -> Any:
     )
     value = random.uniform(low, high)
     value = math.exp(value) if distribution.log else value
-    return int(round(value)) if isinstance(distribution, IntDistribution) else float(value)
+    return round(value) if isinstance(distribution, IntDistribution) else float(value)
 
 
 def curve(params: dict[str, Any], effects: Effects, *, epochs: int, random: np.random.Generator) -> list[float]:
@@ -189,36 +189,13 @@ def _trial(
     attrs: dict[str, Any] = {"seed": number, "history": history, "weights": 100 * params["width_0"] * params["depth"]}
     if state == TrialState.FAIL:
         attrs |= {"failure": "Diverged: loss is nan in epoch 2", "failure_kind": "diverged"}
-    return (
-        optuna.trial.create_trial(
-            state=state,
-            value=values[-1] if values and state != TrialState.FAIL and state != TrialState.RUNNING else None,
-            params=params,
-            distributions={name: DISTRIBUTIONS[name] for name in params},
-            intermediate_values=dict(enumerate(values, start=1)),
-            user_attrs=attrs,
-        )
-        if state in (TrialState.RUNNING,)
-        else _finished(state, params, values, attrs=attrs, start=start, end=end)
-    )
-
-
-def _finished(
-    state: TrialState,
-    params: dict[str, Any],
-    values: list[float],
-    *,
-    attrs: dict[str, Any],
-    start: datetime,
-    end: datetime,
-) -> FrozenTrial:
     return FrozenTrial(
         number=0,
         trial_id=0,
         state=state,
-        value=values[-1] if values and state != TrialState.FAIL else None,
+        value=values[-1] if values and state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
         datetime_start=start,
-        datetime_complete=end,
+        datetime_complete=None if state == TrialState.RUNNING else end,
         params=params,
         distributions={name: DISTRIBUTIONS[name] for name in params},
         user_attrs=attrs,

@@ -1,5 +1,7 @@
 """Figures of what mattered: importance, effects, interactions, the ablation path, agreement of rungs."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -160,14 +162,15 @@ def plot_ablation(path: Ablation | None, trials: Trials, ax: Axes | None = None)
             style.new_axes(ax), "No path: the best configuration is the baseline, or trials are too few."
         )
     steps = path.steps.iloc[1:].iloc[::-1]
-    ax = style.new_axes(ax, height=1.0 + 0.3 * len(steps))
+    names = [textwrap.fill(change, 40) for change in steps["change"]]
+    ax = style.new_axes(ax, width=7.2, height=1.0 + 0.3 * sum(1 + 0.5 * name.count("\n") for name in names))
     at = np.arange(len(steps))
     gain, low, high = (trials.points * steps[k].to_numpy(dtype=float) for k in ("gain", "low", "high"))
     sure = (low > 0) | (high < 0)
     ax.axvline(0, color=style.INK, lw=0.8)
     ax.barh(at, gain, height=0.6, color=np.where(sure, style.SKY, style.FAINT))
     ax.errorbar(gain, at, xerr=[gain - low, high - gain], fmt="none", ecolor=style.INK, elinewidth=1.1, capsize=2.5)
-    ax.set_yticks(at, list(steps["change"]))
+    ax.set_yticks(at, names)
     ax.set_xlabel(f"{style.metric_label(trials, change=True)}, 95 % interval")
     ax.set_title(f"predicted by the surrogate for epoch {path.budget}", fontsize=8.5, fontweight="normal")
     ax.grid(visible=False, axis="y")

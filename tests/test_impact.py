@@ -1,0 +1,221 @@
+"""Numbers about hyperparameters, on studies whose effects are known."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import confirm, stopping
+from analysis.ablation import ablation
+from analysis.dataset import overview
+from analysis.effects import effects
+from analysis.impact import confidence, study_impact
+from analysis.importance import fanova, ped_anova
+from analysis.interactions import interactions
+from analysis.parameters import label
+from analysis.projection import make_projector
+from analysis.surrogate import fit_surrogate, interval
+from analysis.trials import Trials, config_of, read_trials
+from tests.synthetic import DISTRIBUTIONS, NULL, Effects, make_run, make_study
+from trainables import data
+
+TRUE = Effects()
+
+
+def known(name: str, value: object, epoch: int) -> float:
+    """The true effect of a value at an epoch, up to a constant."""
+    late = 1 - math.log(epoch) / math.log(27)
+    if name == "augmentation":
+        return TRUE.crop * (1 - 2 * late) * (value == "crop")
+    if name == "lr":
+        return -TRUE.lr * (math.log10(float(str(value))) + 2) ** 2
+    if name == "width_0":
+        return TRUE.width * math.log2(float(str(value)))
+    sizes = {"batch_norm": TRUE.batch_norm, "depth": TRUE.depth, "momentum": TRUE.momentum}
+    return sizes[name] * float(value) if name in sizes else 0.0  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def big() -> Trials:
+    return read_trials(make_study(600, seed=3, failures=5, running=2), make_run())
+
+
+def test_intervals_cover_the_truth_at_their_nominal_rate_and_nulls_are_no_effect():
+    hits, bands, found = [], [], []
+    for seed in range(70):
+        trials = read_trials(make_study(64, seed=seed), make_run())
+        for effect in effects(trials, bootstraps=60, seed=seed):
+            if effect.curve is None:
+                continue
+            if effect.parameter == "batch_norm":
+                hits.append(effect.low <= TRUE.batch_norm <= effect.high)
+            if effect.parameter in NULL:
+                found.append(effect.found)
+            tried = trials.measured[f"params_{effect.parameter}"].dropna()
+            centre = np.mean([known(effect.parameter, v, effect.budget) for v in tried])
+            truth = np.array([known(effect.parameter, v, effect.budget) for v in effect.curve["x"]]) - centre
+            bands.append(float(((effect.curve["low"] <= truth) & (truth <= effect.curve["high"])).mean()))
+    # 3.1 standard errors of a binomial share: one false alarm in a thousand each
+    assert np.mean(hits) >= 0.95 - 3.1 * math.sqrt(0.95 * 0.05 / len(hits))
+    assert np.mean(bands) >= 0.95 - 3.1 * np.std(bands) / math.sqrt(
+        len(bands) / 12
+    )  # a study's twelve bands go together
+    assert np.mean(bands) <= 0.995, "bands that always cover are too wide to be of use"
+    assert np.mean(found) <= 0.05 + 3.1 * math.sqrt(0.05 * 0.95 / len(found))
+
+
+def test_effects_are_found_with_conditional_parameters_and_stopping(big):
+    found = {e.parameter: e for e in effects(big)}
+    assert {"lr", "batch_norm", "depth"} <= {name for name, e in found.items() if e.found}
+    assert found["batch_norm"].low <= TRUE.batch_norm <= found["batch_norm"].high
+    assert (found["depth"].better, found["depth"].worse) == ("4", "2")
+    assert found["depth"].low <= 2 * TRUE.depth <= found["depth"].high
+    assert found["momentum"].num_trials < 400, "a conditional parameter is judged where it is active"
+    for name in NULL:
+        assert not found[name].found
+        assert "no effect found" in found[name].sentence
+
+
+def test_a_sentence_states_effect_interval_budget_and_trials(big):
+    told = {e.parameter: e for e in effects(big)}["batch_norm"]
+    assert told.sentence.startswith(f"batch_norm: {100 * told.estimate:+.1f} points [{100 * told.low:.1f}, ")
+    assert told.sentence.endswith(f"at equal budget ({told.budget} epochs), from 600 trials")
+
+
+def test_importance_ranks_the_parameters_right_and_null_ones_stay_in_the_noise(big):
+    at_full_budget = ped_anova(big, bootstraps=8)[-1]
+    assert at_full_budget.projected
+    assert at_full_budget.num_trials == 600
+    ranked = at_full_budget.table["parameter"].to_list()
+    assert ranked[0] == "lr"
+    assert set(ranked[:4]) >= {"lr", "batch_norm", "depth"}
+    table = at_full_budget.table.set_index("parameter")
+    assert (table.loc[["lr", "batch_norm"], "importance"] > table.loc[["lr", "batch_norm"], "noise"]).all()
+    assert table["importance"].sum() == pytest.approx(1)
+    assert max(table.loc[list(NULL), "importance"]) < table.loc["batch_norm", "importance"]
+
+
+def test_fanova_of_the_surrogate_gives_a_parent_its_due(big):
+    surrogate = fit_surrogate(big)
+    assert surrogate is not None
+    assert surrogate.quality.trusted
+    ranked = fanova(surrogate).table["parameter"].to_list()
+    assert ranked[:2] == ["lr", "batch_norm"]
+    assert "depth" in ranked[:4]
+
+
+def test_a_study_of_noise_trips_the_gate_and_tells_almost_nothing():
+    trials = read_trials(make_study(80, seed=11, effects=Effects.none()), make_run())
+    impact = study_impact(trials)
+    assert not impact.trusted
+    assert impact.verdict.startswith("Do not read this plot")
+    assert sum(e.found for e in impact.effects) <= 3  # of 12 at 5 %: more has a chance of one in 500
+    assert not impact.interactions["found"].any()
+
+
+def test_a_true_interaction_is_the_strongest_and_lies_in_its_interval():
+    strong = Effects(interaction=0.03)
+    trials = read_trials(make_study(400, seed=5, effects=strong), make_run())
+    first = interactions(trials).iloc[0]
+    assert {first["first"], first["second"]} == {"batch_norm", "lr"}
+    low, high = (math.log10(float(v)) for v in first["second_change"].split(" to "))
+    assert first["found"]
+    assert first["low"] <= strong.interaction * (high - low) <= first["high"]
+
+
+def test_the_ablation_path_ends_at_the_best_configuration_and_moves_children_with_their_parent(big):
+    surrogate, best = fit_surrogate(big), big.best
+    assert surrogate is not None
+    assert best is not None
+    steps = ablation(surrogate, big.baseline, config_of(best)).steps
+    moved = [text for text in steps["change"] if text.startswith("depth")]
+    if config_of(best)["depth"] > 2:
+        assert "with width_2" in moved[0]
+    assert steps["gain"].iloc[1:].sum() == pytest.approx(steps["value"].iloc[-1] - steps["value"].iloc[0])
+    assert any(text == "batch_norm: False to True" for text in steps["change"])
+
+
+def test_projection_is_exact_on_a_noiseless_linear_growth():
+    random = np.random.default_rng(0)
+    first = random.normal(size=200)
+    values = np.column_stack([first, 2 * first + 1])
+    hidden = np.where(first[:, None] < 0, [[0, np.nan]], 0) + values
+    projected = make_projector(hidden, random.normal(size=(200, 3))).project()
+    np.testing.assert_allclose(projected, values[:, 1], atol=1e-2)
+
+
+def test_the_bags_interval_removes_the_noise_inside_the_bags():
+    random = np.random.default_rng(0)
+    by_tree = random.normal(size=(4000, 1, 1)) + 3 * random.normal(size=(4000, 4, 1))
+    _, low, high = interval(by_tree)
+    assert (high - low)[0] / 2 == pytest.approx(1.96, rel=0.1)
+
+
+def test_a_replay_of_halving_on_known_curves_counts_epochs_and_unknowns():
+    curves = np.array([[0.9, 0.9, 0.9], [0.5, np.nan, np.nan], [0.1, np.nan, np.nan], [0.95, 0.96, 0.97]])
+    epochs, kept, unknown = stopping.replay(curves, [1], eta=2)
+    assert (epochs, kept.tolist(), unknown) == (3 + 1 + 1 + 3, [True, False, False, True], 0)
+    assert stopping.replay(curves, [], eta=2)[2] == 2, "without rungs the two cut curves would have gone on"
+
+
+def test_the_audit_counts_what_was_saved():
+    trials = read_trials(make_study(60, seed=2), make_run())
+    found = stopping.audit(trials)
+    assert found.epochs_full == 60 * 27
+    assert found.epochs_trained == trials.trials["epochs"].sum()
+    assert found.survival["reached"].iloc[0] == 60
+    assert {2, 3, 4} == set(found.what_if["reduction_factor"])
+    same = found.what_if.query("reduction_factor == 3 and first_rung == 1").iloc[0]
+    assert same["lost"] == 0
+
+
+def test_flips_change_one_thing_and_keep_the_conditions():
+    trials = read_trials(make_study(200, seed=4), make_run())
+    assert trials.best is not None
+
+    def fits(params):
+        names = {n for n in DISTRIBUTIONS if n not in ("momentum", "width_2", "width_3")}
+        names |= {"momentum"} if params["optimizer"] == "sgd" else set()
+        return names | {f"width_{i}" for i in (2, 3) if i < params["depth"]}
+
+    best = config_of(trials.best)
+    for flip in confirm.flips(trials, fits):
+        assert set(flip.params) == fits(flip.params)
+        differ = {n for n in set(best) & set(flip.params) if label(flip.params[n]) != label(best[n])}
+        assert {n for n in differ if float(n != flip.parameter)} == set() or differ == {flip.parameter}
+    assert {f.parameter for f in confirm.flips(trials, fits)} >= {"batch_norm", "augmentation", "optimizer", "depth"}
+
+
+def test_paired_intervals_are_the_textbook_ones():
+    results = pd.DataFrame(
+        [("best", s, 0.9 + 0.01 * s) for s in range(4)] + [("x: a to b", s, 0.88 + 0.01 * s) for s in range(4)],
+        columns=pd.Index(["flip", "seed", "value"]),
+    )
+    results.loc[4:, "value"] += [0.001, -0.001, 0.001, -0.001]
+    row = confirm.paired(results).iloc[0]
+    half = 3.182446 * np.std([0.001, -0.001, 0.001, -0.001], ddof=1) / 2
+    assert row["worth"] == pytest.approx(0.02)
+    assert (row["high"] - row["low"]) / 2 == pytest.approx(half, rel=1e-5)
+    assert row["found"]
+
+
+def test_confidence_is_wilsons_interval_and_counts_the_ties():
+    trials = read_trials(make_study(40, seed=1, stop=False), make_run())
+    sure = confidence(trials, num_validation=180)
+    assert sure is not None
+    assert sure.low < sure.value < sure.high
+    values = trials.complete["value"]
+    assert sure.tied == int(((values >= sure.low) & (values <= sure.high)).sum()) - 1
+
+
+def test_a_planted_duplicate_is_a_leak_and_a_clean_split_is_none(tmp_path):
+    digits = data.load("digits", tmp_path)
+    clean = overview(digits)
+    assert clean.counts["training"].sum() == len(digits.train)
+    assert clean.leaks == 0
+    digits.validation.x[0] = digits.train.x[0]
+    digits.validation.y[0] = (digits.train.y[0] + 1) % 10
+    leaky = overview(digits)
+    assert (leaky.leaks, leaky.conflicts) == (1, 1)
+    assert "Leakage: 1 of" in leaky.leakage

@@ -1,0 +1,196 @@
+"""The report, from a run folder to a page in a browser."""
+
+import re
+import shutil
+import subprocess
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from analysis import report
+from search.study import Run, write_run
+from tests.searching import ROOT
+from tests.synthetic import make_run, make_study
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def store(study: optuna.Study, folder: Path, *, plain: bool = False) -> Path:
+    """A run folder as the search leaves it; `plain` without run.json, as Optuna alone would."""
+    folder.mkdir()
+    stored = optuna.create_study(
+        study_name="synthetic", storage=f"sqlite:///{folder}/study.db", direction=study.direction.name.lower()
+    )
+    stored.add_trials(study.trials)
+    if not plain:
+        fields = {k: v for k, v in vars(make_run(dataset_checksum="")).items() if k != "rungs"}
+        write_run(folder, Run(**fields))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    folder = store(make_study(64, seed=1, failures=2, running=1), tmp_path_factory.mktemp("runs") / "synthetic")
+    assert report.main([str(folder)]) == 0
+    return folder / "report" / "index.html"
+
+
+def test_the_page_stands_alone_with_figures_and_tables_beside_it(page):
+    text = page.read_text()
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', text)
+    figures = {p.stem for p in (page.parent / "figures").glob("*.svg")}
+    assert figures == {p.stem for p in (page.parent / "figures").glob("*.png")}
+    assert len(figures) >= 15
+    assert {"trials", "epochs", "effects", "importance", "what_if"} <= {
+        p.stem for p in (page.parent / "tables").glob("*.csv")
+    }
+
+
+def test_the_page_is_accessible_html(page):
+    text = page.read_text()
+    assert '<html lang="en">' in text
+    assert len(re.findall(r"<svg", text)) == len(re.findall(r'<svg role="img" aria-label="[^"]{10,}"', text))
+    assert all('scope="col"' in head for head in re.findall(r"<th[ >][^>]*", text))
+    assert len(re.findall(r"<table", text)) == len(re.findall(r"<caption>", text))
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)), "ids are unique on the page"
+    assert re.findall(r"<h(\d)", text)[0] == "1"
+
+
+def test_the_summary_names_the_best_trial_and_what_mattered(page):
+    summary = re.search(r'id="summary".*?</section>', page.read_text(), re.S)
+    assert summary
+    assert "What mattered most" in summary[0]
+    assert "at equal budget" in summary[0]
+    assert "95 % interval from" in summary[0]
+
+
+def test_the_study_is_left_as_it_was_and_the_report_goes_where_it_is_told(tmp_path):
+    folder = store(make_study(3), tmp_path / "run")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert report.main([str(folder), "--out", str(tmp_path / "elsewhere")]) == 0
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert (tmp_path / "elsewhere" / "index.html").exists()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_trials_make_a_page_that_says_what_is_missing(tmp_path, count):
+    folder = store(make_study(count, stop=False), tmp_path / "few")
+    assert report.main([str(folder)]) == 0
+    text = (folder / "report" / "index.html").read_text()
+    assert "Importance needs at least 20 trials" in text
+    assert ("the study is empty" in text) == (count == 0)
+
+
+def test_a_study_of_failures_alone_names_the_causes(tmp_path):
+    folder = store(make_study(1, failures=6), tmp_path / "failed")
+    assert report.main([str(folder)]) == 0
+    assert "6 diverged" in (folder / "report" / "index.html").read_text()
+
+
+def test_a_study_by_plain_optuna_becomes_a_page(tmp_path):
+    study = optuna.create_study()
+    study.optimize(lambda t: t.suggest_float("x", -1, 1) ** 2 + t.suggest_int("n", 1, 9), n_trials=6)
+    folder = store(study, tmp_path / "plain", plain=True)
+    assert report.main([str(folder)]) == 0
+    assert "A study without run.json" in (folder / "report" / "index.html").read_text()
+
+
+def test_markup_and_control_characters_in_values_are_escaped(tmp_path):
+    study = make_study(4)
+    evil = "<script>alert(1)</script>\x1b]0;x\x07"
+    study.add_trial(
+        create_trial(
+            state=TrialState.FAIL,
+            user_attrs={"failure": evil},
+            params={evil: "=1"},
+            distributions={evil: optuna.distributions.CategoricalDistribution(["=1", "<b>"])},
+        )
+    )
+    folder = store(study, tmp_path / "evil")
+    assert report.main([str(folder)]) == 0
+    text = (folder / "report" / "index.html").read_text()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;" in text
+    assert "\x1b" not in text
+    HTMLParser().feed(text)
+
+
+def test_a_report_is_made_while_a_search_writes(tmp_path):
+    folder = store(make_study(10), tmp_path / "busy")
+    writer = optuna.load_study(study_name="synthetic", storage=f"sqlite:///{folder}/study.db")
+    more, stop = make_study(200, seed=9).trials, threading.Event()
+
+    def write() -> None:
+        for trial in more:
+            if stop.is_set():
+                return
+            writer.add_trial(trial)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert report.main([str(folder)]) == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "'nowhere' is not a folder; give the folder of a run"),
+        (["tests"], "'tests' is not a run"),
+        (["tests", "--confirm", "1"], "--confirm must be 0, or at least 2 seeds"),
+        (["tests", "--wrong"], "see python -m analysis.report --help"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert report.main(words) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    folder = store(make_study(3), tmp_path / "run")
+    (folder / "report").write_text("a file where the folder should be")
+    assert report.main([str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert str(folder / "report") in said
+    assert "--out" in said
+
+
+@pytest.mark.browser
+def test_a_real_browser_shows_all_figures_sorts_tables_and_logs_no_error(page, tmp_path):
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    probe = """<script>
+      const svgs = [...document.querySelectorAll("figure svg")];
+      const drawn = (svg) => svg.getBoundingClientRect().width > 100 && svg.querySelectorAll("path,text").length > 3;
+      const shown = svgs.filter(drawn);
+      const table = document.querySelector("#table-trials"), button = table.querySelectorAll("th button")[3];
+      const keys = () => [...table.tBodies[0].rows].map((r) => r.children[3].dataset.key);
+      const read = () => keys().filter((k) => k !== "").map(Number);
+      button.click(); const up = read(); button.click(); const down = read();
+      const sorted = (v, s) => v.every((x, i) => i === 0 || s * (x - v[i - 1]) >= 0);
+      const answer = [svgs.length, shown.length, sorted(up, 1), sorted(down, -1), button.parentElement.ariaSort];
+      document.body.insertAdjacentHTML("beforeend", `<p id="probe">${answer.join(" ")}</p>`);
+    </script></body>"""
+    copy = tmp_path / "index.html"
+    copy.write_text(page.read_text().replace("</body>", probe))
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking".split()
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    flags += ["--enable-logging=stderr", "--window-size=1280,900", "--virtual-time-budget=4000", "--dump-dom"]
+    done = subprocess.run([CHROMIUM, *flags, copy.as_uri()], capture_output=True, text=True, timeout=120, check=False)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    answer = re.search(r'<p id="probe">(\d+) (\d+) (\w+) (\w+) (\w+)</p>', done.stdout)
+    assert answer, done.stderr
+    assert int(answer[1]) >= 15
+    assert answer[1] == answer[2], "every figure shows"
+    assert answer.groups()[2:] == ("true", "true", "descending")
