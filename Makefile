@@ -11,6 +11,19 @@ INSTALLED := .venv/.installed
 search: $(INSTALLED)
 	$(BIN)/python -m search.run
 
+demo: NAME := demo-$(shell date +%Y%m%d-%H%M%S)
+demo: $(INSTALLED)
+	$(BIN)/python -m search.run --name $(NAME)
+	$(BIN)/python -m analysis.final runs/$(NAME) --top 2 --seeds 3
+	$(BIN)/python -m analysis.report runs/$(NAME)
+
+notebook: $(INSTALLED)
+	$(BIN)/jupyter lab analysis/notebooks
+
+dashboard: $(INSTALLED)
+	@test -n "$(RUN)" || { echo "which run? make dashboard RUN=runs/NAME"; exit 2; }
+	$(BIN)/optuna-dashboard sqlite:///$(RUN)/study.db
+
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 

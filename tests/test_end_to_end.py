@@ -97,44 +97,36 @@ def test_a_finished_run_is_extended_by_a_larger_number_of_trials(reference: Path
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_the_search_and_the_printed_command_completes_it(number: int, code: int, tmp_path: Path):
-    words = ("--name", "stopped", "--trials", "6", "--max-epochs", "3")
-    running = start(tmp_path, *words)
-    assert running.stdout is not None
-    said = []
-    for line in running.stdout:
-        said.append(line)
-        if "at epoch" in line:
-            os.kill(running.pid, number)
-            break
-    said += running.stdout.readlines()
-    assert running.wait(timeout=60) == code
-    text = "".join(said)
+    with start(tmp_path, "--name", "stopped", "--trials", "6", "--max-epochs", "3") as running:
+        assert running.stdout is not None
+        said = []
+        for line in running.stdout:
+            said.append(line)
+            if "at epoch" in line:
+                os.kill(running.pid, number)
+                break
+        text = "".join([*said, *running.stdout.readlines()])
+    assert running.returncode == code
     assert "Traceback" not in text
     resume = re.search(r"^  (python -m search.run --resume .*)$", text, re.MULTILINE)
     assert resume, text
-    pasted = subprocess.run(
-        [sys.executable, *shlex.split(resume[1])[1:]],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    words = [sys.executable, *shlex.split(resume[1])[1:]]
+    pasted = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert pasted.returncode == 0, pasted.stderr
     assert_sound(tmp_path / "stopped")
 
 
 def test_a_second_search_in_the_same_run_is_refused_and_readers_are_not_in_the_way(tmp_path: Path):
-    running = start(tmp_path, "--name", "busy", *SMALL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "busy" / "run.lock").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    refused = search(tmp_path, "--name", "busy", "--resume")
+    with start(tmp_path, "--name", "busy", *SMALL) as running:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "busy" / "run.lock").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        refused = search(tmp_path, "--name", "busy", "--resume")
+        while running.poll() is None:
+            open_study(tmp_path / "busy")
+            time.sleep(0.2)
     assert refused.returncode == 2
     assert re.search(r"in use by pid \d+ on \S+ since", refused.stderr), refused.stderr
-    while running.poll() is None:
-        open_study(tmp_path / "busy")
-        time.sleep(0.2)
     assert running.returncode == 0
     assert_sound(tmp_path / "busy")
 
