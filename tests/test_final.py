@@ -216,6 +216,7 @@ def results(evaluated) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_digits_run_is_evaluated_end_to_end(evaluated, results):
     run_dir, done = evaluated
     assert done.returncode == 0, done.stderr
@@ -376,6 +377,7 @@ def write_images(folder: Path, rows: range) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_evaluation_continues_and_the_test_images_are_untouched_until_all_training_has_ended(tmp_path):
     """The test images are broken files: whoever reads one early fails. An audit hook in every process notes it."""
     data, hooks, log = tmp_path / "data", tmp_path / "hooks", tmp_path / "opened.log"
