@@ -140,7 +140,7 @@ class Folder:
 
 def cell(value: Any) -> tuple[str, str]:
     """A value's text and its sort key."""
-    if value is None or (isinstance(value, float) and value != value) or value is pd.NaT:  # noqa: PLR0124
+    if pd.isna(value):
         return "–", ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (f"{value:,.0f}" if float(value).is_integer() else label(value)), repr(float(value))

@@ -87,7 +87,7 @@ def write(
     impact = study_impact(trials, seed=options.seed)
     parts = [
         sections.data(found, folder),
-        sections.search(trials, folder),
+        sections.search(trials, folder, names=[effect.parameter for effect in impact.effects]),
         sections.impact(trials, impact, folder, confirmed=confirmed),
         sections.early_stopping(trials, impact, folder),
         sections.failures(trials, folder),

@@ -69,12 +69,11 @@ def data(found: Overview | str, folder: Folder) -> Section:
     )
 
 
-def search(trials: Trials, folder: Folder) -> Section:
-    """How the search went."""
+def search(trials: Trials, folder: Folder, *, names: list[str]) -> Section:
+    """How the search went; figures with a panel for each hyperparameter show the first of `names`."""
     if trials.trials.empty:
         return Section(id="search", title="Search", blocks=(text("No trial has started yet."),))
-    small = trials.parameters[:_MOST_SMALL]
-    slices: list[Callable[[Axes], Any]] = [partial(plot_slice, trials, p.name) for p in small]
+    slices: list[Callable[[Axes], Any]] = [partial(plot_slice, trials, name) for name in names[:_MOST_SMALL]]
     best = "none yet" if trials.best is None else f"trial {trials.best['number']}"
     unit = trials.metric
     blocks = [
@@ -104,9 +103,10 @@ def search(trials: Trials, folder: Folder) -> Section:
         ),
         folder.picture(
             "parallel",
-            lambda: plot_parallel(trials),
+            lambda: plot_parallel(trials, names=names),
             alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
-            caption="Configurations. Coloured: complete trials, the best on top. Grey: a selection of the others.",
+            caption="Configurations, by the hyperparameters with the clearest effects. Coloured: complete trials, the "
+            "best on top. Grey: a selection of the others.",
             wide=True,
         ),
         folder.grid(
@@ -177,7 +177,7 @@ def _importance(found: Impact, folder: Folder) -> list[Any]:
                 "importance",
                 lambda: plot_importance(last),
                 alt="Bars of importance at full budget with intervals and the level of noise",
-                caption=f"{last.title}. A grey bar does not stand out from noise.",
+                caption=f"{last.title}. The strongest 16; a grey bar does not stand out from noise.",
             )
         )
         blocks.append(
@@ -216,9 +216,10 @@ def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
             caption="From the baseline (top) to the best configuration: what each change brings, the largest first.",
         )
     )
-    shown = [p for p in trials.parameters if found.surrogate.configs[p.name].dropna().nunique() > 1][:_MOST_SMALL]
+    order = list(found.fanova.table["parameter"]) if found.fanova is not None else []
+    shown = [name for name in order if found.surrogate.configs[name].dropna().nunique() > 1][:_MOST_SMALL]
     curves: list[Callable[[Axes], Any]] = [
-        partial(plot_partial_dependence, found.surrogate, p.name, trials) for p in shown
+        partial(plot_partial_dependence, found.surrogate, name, trials) for name in shown
     ]
     caption = (
         "Partial dependence of the surrogate, a second opinion: a forest flattens curves, so prefer the effects above."

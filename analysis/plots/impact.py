@@ -15,12 +15,14 @@ from analysis.plots import style
 from analysis.surrogate import Surrogate, partial_dependence
 from analysis.trials import Trials
 
+_MOST_BARS = 16
+
 
 def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Axes:
     """Importance of each hyperparameter with its interval, and the level that noise reaches."""
     if importance is None or importance.table.empty:
         return style.nothing(style.new_axes(ax), "Too few trials for importance.")
-    table = importance.table.iloc[::-1]
+    table = importance.table.head(_MOST_BARS).iloc[::-1]
     ax = style.new_axes(ax, height=0.9 + 0.28 * len(table))
     at = np.arange(len(table))
     noise = table["noise"].fillna(0).to_numpy()
@@ -50,7 +52,7 @@ def importance_by_rung(importances: list[Importance]) -> pd.DataFrame:
         title = f"epoch {one.budget}\n({who})"
         columns[title] = one.table.set_index("parameter")["importance"]
     table = pd.DataFrame(columns)
-    return table.sort_values(table.columns[-1], ascending=False) if len(table.columns) else table
+    return table.sort_values(table.columns[-1], ascending=False).head(_MOST_BARS) if len(table.columns) else table
 
 
 def plot_importance_by_rung(importances: list[Importance], ax: Axes | None = None) -> Axes:
@@ -95,7 +97,8 @@ def _curve(ax: Axes, parameter: Parameter, curve: pd.DataFrame, trials: Trials, 
     if parameter.levels:
         at = np.arange(len(curve))
         ax.errorbar(at, y, yerr=[y - low, high - y], fmt="o", color=color, capsize=3, ms=6)
-        ax.set_xticks(at, [label(v) for v in curve["x"]])
+        names = [label(v) for v in curve["x"]]
+        ax.set_xticks(at, names, **style.slanted(names))
         ax.set_xlim(-0.6, len(at) - 0.4)
         ax.set_xlabel(parameter.name)
     else:

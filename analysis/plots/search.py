@@ -12,7 +12,7 @@ from analysis.parameters import Parameter, label
 from analysis.plots import style
 from analysis.trials import COMPLETE, STATES, STOPPED, UNFINISHED, Trials
 
-_MOST_LINES = 150
+_MOST_LINES, _MOST_AXES = 150, 14
 
 
 def history(trials: Trials) -> pd.DataFrame:
@@ -174,11 +174,11 @@ def _ends(parameter: Parameter) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def plot_parallel(trials: Trials, ax: Axes | None = None) -> Axes:
-    """Each trial as a line over all hyperparameters: complete ones coloured by value, the others grey."""
-    count = len(trials.parameters)
+def plot_parallel(trials: Trials, ax: Axes | None = None, *, names: list[str] | None = None) -> Axes:
+    """Each trial as a line over `names` (the first 14 by default): complete ones coloured by value, others grey."""
+    shown = [p for p in trials.parameters if p.name in (names or [p.name for p in trials.parameters])[:_MOST_AXES]]
+    count, names = len(shown), [p.name for p in shown]
     ax, table = style.new_axes(ax, width=max(6.4, 0.85 * count), height=4.2), parallel(trials)
-    names = [p.name for p in trials.parameters]
     if table.empty or not names:
         return style.nothing(ax, "No trial has a value yet.")
     at = np.arange(count)
@@ -197,12 +197,12 @@ def plot_parallel(trials: Trials, ax: Axes | None = None) -> Axes:
         ax.add_collection(bright)
         bar = ax.figure.colorbar(colors, ax=ax, pad=0.01, fraction=0.04)
         bar.set_label(f"{style.metric_label(trials)}, complete trials")
-    _parallel_axes(ax, trials)
+    _parallel_axes(ax, shown)
     return ax
 
 
-def _parallel_axes(ax: Axes, trials: Trials) -> None:
-    for i, parameter in enumerate(trials.parameters):
+def _parallel_axes(ax: Axes, parameters: list[Parameter]) -> None:
+    for i, parameter in enumerate(parameters):
         ax.axvline(i, color=style.INK, lw=0.8)
         high = _ends(parameter)[1]
         marks = [(label(c), j / max(high, 1)) for j, c in enumerate(parameter.choices)]
@@ -211,9 +211,9 @@ def _parallel_axes(ax: Axes, trials: Trials) -> None:
         for text, y in marks:
             box = {"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
             ax.text(i, y, text, fontsize=7.5, ha="center", va="center", bbox=box, zorder=5)
-    if any(p.conditional for p in trials.parameters):
+    if any(p.conditional for p in parameters):
         ax.text(-0.38, -0.17, "not active: below the axis", fontsize=7.5, color=style.GREY, ha="left", va="center")
-    names = [p.name for p in trials.parameters]
+    names = [p.name for p in parameters]
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
     ax.set(xlim=(-0.4, len(names) - 0.6), ylim=(-0.2, 1.08), yticks=[])
     ax.grid(visible=False)

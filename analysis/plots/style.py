@@ -125,9 +125,15 @@ def parameter_axis(ax: Axes, parameter: Parameter, *, axis: str = "x") -> None:
     getattr(ax, f"set_{axis}label")(parameter.name)
     if not parameter.numeric:
         ticks = getattr(ax, f"set_{axis}ticks")
-        ticks(range(len(parameter.choices)), [label(choice) for choice in parameter.choices])
+        names = [label(choice) for choice in parameter.choices]
+        ticks(range(len(names)), names, **slanted(names))
     elif parameter.log:
         log_axis(ax, axis=axis)
+
+
+def slanted(names: list[str]) -> dict[str, Any]:
+    """How to write tick labels: slanted when they would run into each other."""
+    return {"rotation": 22, "ha": "right", "fontsize": 8} if sum(map(len, names)) > 28 else {}
 
 
 def log_axis(ax: Axes, *, axis: str = "x") -> None:
@@ -140,11 +146,12 @@ def log_axis(ax: Axes, *, axis: str = "x") -> None:
 
 
 class _FewLogTicks(LogLocator):
-    """Decades, or 1, 2, 5 steps where the axis spans less than two of them."""
+    """Decades, or steps between them where the axis spans less than two."""
 
     def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
         decades = np.log10(vmax / vmin) if vmin > 0 else 9
-        self.set_params(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=5 if decades >= 2 else 9)
+        subs = (1.0, 2.0, 5.0) if decades < 1.2 else (1.0, 3.0) if decades < 2 else (1.0,)
+        self.set_params(subs=subs, numticks=5)
         return np.asarray(super().tick_values(vmin, vmax))
 
 
