@@ -75,7 +75,7 @@ def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
 ) -> Path:
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
-    from analysis import sections
+    from analysis import impact_section, sections
     from analysis.dataset import load_overview
     from analysis.impact import study_impact
     from analysis.page import render
@@ -88,7 +88,7 @@ def write(
     parts = [
         sections.data(found, folder),
         sections.search(trials, folder, names=[effect.parameter for effect in impact.effects]),
-        sections.impact(trials, impact, folder, confirmed=confirmed),
+        impact_section.impact(trials, impact, folder, confirmed=confirmed),
         sections.early_stopping(trials, impact, folder),
         sections.failures(trials, folder),
         *_final(options.run),
