@@ -43,7 +43,9 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     text = [f"The winner, {name}, reaches {score} on {results['conditions']['test_rows']:,} sealed test rows."]
     baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
     if baseline is winner:
-        text.append(f"It is the baseline itself: none of the search's trials did better ({score}).")
+        text.append(
+            f"It is the baseline itself: no trial of the search that was trained to its full budget did better ({score})."
+        )
     elif baseline and "difference" in winner:
         found = winner["difference"]
         sure = (

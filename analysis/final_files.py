@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import final_plots
 from analysis.trials import write_csv
+from trainables import checkpoint
 
 
 def write_figures(
@@ -24,6 +25,7 @@ def write_figures(
         y: labels or targets (N,).
         exported: what the exported network says: probabilities (N, K) or predictions (N,).
     """
+    checkpoint.remove(folder)  # of an earlier opening, which may have drawn others
     with plt.rc_context({"svg.hashsalt": "rungwise", "font.size": 10}):
         for name, figure in _figures(results, images, y, exported):
             final_plots.save(figure, folder, name)
@@ -55,7 +57,8 @@ def _figures(
 
 def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
     """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each."""
-    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.remove(folder)
+    folder.mkdir(parents=True)
     rows = [
         {"contender": e["name"], "metric": metric, **found, "seeds": len(e["seeds"])}
         for e in results["entrants"]
