@@ -44,7 +44,8 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
     if baseline is winner:
         text.append(
-            f"It is the baseline itself: no trial of the search that was trained to its full budget did better ({score})."
+            "It is the baseline itself: no trial of the search that was trained to its full budget did better"
+            f" ({score})."
         )
     elif baseline and "difference" in winner:
         found = winner["difference"]

@@ -13,8 +13,8 @@ from search.run import main
 from tests.searching import ROOT
 
 FLAGS = (
-    "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir runs_dir train_size"
-    " max_weights max_macs resume force study_url address concurrent cpus_per_trial gpus_per_trial max_failures logger"
+    "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir runs_dir"
+    " train_size max_weights max_macs resume force study_url address concurrent cpus_per_trial gpus_per_trial max_failures logger"
     " dry_run debug"
 ).split()
 
