@@ -43,10 +43,7 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     text = [f"The winner, {name}, reaches {score} on {results['conditions']['test_rows']:,} sealed test rows."]
     baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
     if baseline is winner:
-        text.append(
-            "It is the baseline itself: no trial of the search that was trained to its full budget did better"
-            f" ({score})."
-        )
+        text.append(f"It is the baseline itself ({score}): no other trial trained to the full budget did better.")
     elif baseline and "difference" in winner:
         found = winner["difference"]
         sure = (
@@ -77,9 +74,10 @@ def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
     verdict = (
         "promised too much" if found["low"] > 0 else "promised too little" if found["high"] < 0 else "kept its word"
     )
+    fresh = number(metric, winner["scores"][metric]["value"])
     return (
-        f"The search {verdict}: its value {number(metric, winner['search_value'])} is better than that of fresh"
-        f" networks on fresh rows by {gap(metric, found)} (these train on the validation rows as well)."
+        f"The search {verdict}: its value was {number(metric, winner['search_value'])}, that of fresh networks on fresh"
+        f" rows is {fresh}, so it was too hopeful by {gap(metric, found)} (those train on the validation rows too)."
     )
 
 

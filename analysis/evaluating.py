@@ -104,11 +104,6 @@ class Job:
         return self.run_dir / "final"
 
     @property
-    def data_dir(self) -> str:
-        """Where the data sets are."""
-        return self.run.data_dir
-
-    @property
     def device(self) -> str:
         """Where networks are evaluated."""
         return choose_device(self.resources.gpus_per_trial)
@@ -122,9 +117,11 @@ class Job:
             " validation)"
         )
         _say(f"chosen by {explain_criterion(self.run)}")
-        ranked = sum(c.role == "top" for c in self.contenders)
-        if self.options.top is not None and ranked < self.options.top:
-            _say(f"note: --top {self.options.top} was asked for, {ranked} beside the baseline can be had")
+        ranked = sum(c.search_value is not None for c in self.contenders)
+        if ranked < (self.options.top or 0):
+            _say(
+                f"note: only {ranked} of the {self.options.top} best exist: few trials were trained to the full budget"
+            )
         _say("the test set stays closed until all training has ended")
 
     def train(self) -> None:
@@ -157,23 +154,15 @@ class Job:
         _say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
         measured = self._measure(test, networks)
         y = test.y.numpy()
-        found = evaluate(y, {m.name: m.outputs for m in measured}, task=self.dataset.task, seed=self.run.seed)
+        found = evaluate(
+            y,
+            {m.name: m.outputs for m in measured},
+            task=self.dataset.task,
+            seed=self.run.seed,
+            same_networks={m.name: m.contender.name for m in measured if m.augmented},
+        )
         metric, winner = record.main_metric(self.run.metric, found[measured[0].name]), measured[0]
-        results = {
-            "format": 1,
-            "run": self.run.name,
-            "run_dir": str(self.run_dir),
-            "command": self.command,
-            "task": self.dataset.task,
-            "image_shape": list(self.dataset.image_shape),
-            "metric": metric,
-            "winner": winner.name,
-            **record.describe_search(self.run, self.space),
-            **prepare.provenance(self.resources),
-            "conditions": record.describe_conditions(test, winner, self.dataset),
-            "openings": len(openings := read_openings(self.final_dir)),
-            "opened": openings,
-        }
+        results = self._head(test, winner, metric=metric)
         classes = self.dataset.classes
         results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
         results |= record.describe_winner(y, winner, classes=classes)
@@ -185,6 +174,24 @@ class Job:
         write_tables(results, self.final_dir / "tables", y=y, exported=exported)
         write_text(self.final_dir / "final.json", json.dumps(results, indent=1) + "\n")
         return results
+
+    def _head(self, test: Split, winner: record.Measured, *, metric: str) -> dict[str, Any]:
+        openings = read_openings(self.final_dir)
+        return {
+            "format": 1,
+            "run": self.run.name,
+            "run_dir": str(self.run_dir),
+            "command": self.command,
+            "task": self.dataset.task,
+            "image_shape": list(self.dataset.image_shape),
+            "metric": metric,
+            "winner": winner.name,
+            **record.describe_search(self.run, self.space),
+            **prepare.provenance(self.resources),
+            "conditions": record.describe_conditions(test, winner, self.dataset),
+            "openings": len(openings),
+            "opened": openings,
+        }
 
     def _measure(self, test: Split, networks: Sequence[Network]) -> list[record.Measured]:
         """The answers of all networks, contender by contender; the winner first, its augmented row last."""
@@ -261,7 +268,7 @@ class Job:
         if results["openings"] > 1:
             _say(f"the test set has been opened {results['openings']} times")
         _say(f"\nmodel: {self.final_dir / 'model.safetensors'}; use it: python -m analysis.predict {self.run_dir} FILE")
-        _say(f"open this page: {write_page(self.run_dir, data_dir=self.data_dir)}")
+        _say(f"open this page: {write_page(self.run_dir, data_dir=self.run.data_dir)}")
 
 
 def write_page(run_dir: Path, *, data_dir: str) -> Path:

@@ -66,6 +66,7 @@ def evaluate(
     task: Task,
     num_replicates: int = NUM_REPLICATES,
     seed: int = 0,
+    same_networks: Mapping[str, str] | None = None,
 ) -> dict[str, Evaluation]:
     """Scores every configuration on the same rows and the same draws of rows.
 
@@ -73,10 +74,12 @@ def evaluate(
         y: labels (N,), or targets of a regression.
         outputs: by configuration: probabilities (S, N, K), or predictions (S, N).
         seed: of the bootstrap.
+        same_networks: names whose outputs come from the networks of another name, and so share its luck with the seeds.
     """
     score, features, from_sums = _TASKS[task]
     random = np.random.default_rng((seed, 0xB007))
     steps = {name: seed_steps(len(found), num_replicates, random) for name, found in outputs.items()}
+    steps |= {name: steps[other] for name, other in (same_networks or {}).items()}
     prepared = {name: [features(y, network) for network in found] for name, found in outputs.items()}
     drawn: dict[str, list[_Scores]] = {name: [] for name in outputs}
     for draws in image_draws(len(y), num_replicates, random):

@@ -156,7 +156,7 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, *, command: st
 
     record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
     try:
-        test = data.load_test(job.run.dataset, job.data_dir)
+        test = data.load_test(job.run.dataset, job.run.data_dir)
         results = job.evaluate(test, networks, failures)
     except (KeyboardInterrupt, Terminated) as stop:
         number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM

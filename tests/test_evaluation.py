@@ -212,6 +212,12 @@ def test_a_difference_on_the_same_rows_is_narrower_than_one_of_independent_score
     assert bounds.excludes_zero
 
 
+def test_rows_of_the_same_networks_share_their_luck_with_the_seeds(y):
+    p = np.stack([network(y, skill=s, seed=s) for s in (1, 2, 3)])
+    found = evaluate(y, {"a": p, "b": p}, task="classification", num_replicates=200, same_networks={"b": "a"})
+    np.testing.assert_array_equal(found["a"].replicates["accuracy"], found["b"].replicates["accuracy"])
+
+
 def test_identical_configurations_share_the_probability_of_being_best(y):
     p = network(y, skill=1, seed=5)[None]
     found = evaluate(y, {"a": p, "b": p}, task="classification", num_replicates=100)
