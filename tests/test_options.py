@@ -14,8 +14,8 @@ from tests.searching import ROOT
 
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir runs_dir"
-    " train_size max_weights max_macs resume force study_url address concurrent cpus_per_trial gpus_per_trial max_failures"
-    " logger dry_run debug"
+    " train_size max_weights max_macs resume force study_url address concurrent cpus_per_trial gpus_per_trial"
+    " max_failures logger dry_run debug"
 ).split()
 
 BAD = [
