@@ -56,7 +56,7 @@ def p_value(p: float) -> str:
 
 def probability(p: float) -> str:
     """`83 %`; never quite certain from a finite number of replicates."""
-    return "> 99 %" if p > 0.995 else "< 1 %" if p < 0.005 else f"{100 * p:.0f} %"
+    return "> 99 %" if p > 0.99 else "< 1 %" if p < 0.01 else f"{100 * p:.0f} %"
 
 
 def count(value: Any) -> str:

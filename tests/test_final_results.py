@@ -229,6 +229,8 @@ def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):
         (wording.gap("rmse", {"value": -0.02, "low": -0.03, "high": -0.01}), "-0.02 [-0.03, -0.01]"),
         (wording.p_value(0.0001), "< 0.001"),
         (wording.probability(0.999), "> 99 %"),
+        (wording.probability(0.005), "< 1 %"),
+        (wording.probability(0.834), "83 %"),
         (wording.count(1_234_567), "1.23M"),
         (wording.count(None), "-"),
         (wording.title("trial-7+flip"), "trial 7, with flip"),
