@@ -115,8 +115,8 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     Returns:
         Path, rows compared and rows with the same largest logit.
     """
-    import onnx
-    import onnxruntime
+    import onnx  # pyright: ignore[reportMissingImports]
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     model = load_model(final_dir)
     module = _WithNormalization(model.network, model.facts).eval()
