@@ -8,6 +8,7 @@ the plain processes are timed between two barriers, after their imports.
 """
 
 import multiprocessing as mp
+import os
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,7 @@ def search_seconds(options: Options, *, seed: int) -> tuple[float, list[dict[str
 
 def plain_seconds(options: Options, work: list[dict[str, Any]], *, seed: int) -> float:
     """Seconds that plain processes take for the same work, given out from a queue."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # as Ray sets it for a worker of one CPU
     context = mp.get_context("spawn")
     todo, barrier = context.Queue(), context.Barrier(options.slots + 1)
     for item in [*work, *[None] * options.slots]:
