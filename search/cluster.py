@@ -32,6 +32,10 @@ _ENVIRONMENT = {
 }
 
 
+class RayStartError(RuntimeError):
+    """The private Ray did not come up; nothing was trained."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """How many trials run at once, and what each of them gets."""
@@ -96,6 +100,7 @@ def ray_session(resources: Resources, *, address: str | None, shared_bytes: int,
 
     Raises:
         ValueError: there is no cluster at the address.
+        RayStartError: the private Ray did not come up.
     """
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.slots)  # workers start together, not one after another
@@ -113,14 +118,7 @@ def ray_session(resources: Resources, *, address: str | None, shared_bytes: int,
     }
     try:
         if address is None:
-            ray.init(
-                address="local",
-                num_cpus=resources.slots * resources.cpus_per_trial,
-                object_store_memory=OBJECT_STORE_BYTES + 2 * shared_bytes,
-                include_dashboard=False,
-                _temp_dir=str(scratch),
-                **quiet,
-            )
+            _start(resources, scratch, shared_bytes=shared_bytes, **quiet)
         else:
             _attach(address, **quiet)
         if not debug:
@@ -144,6 +142,23 @@ def _protect() -> None:
     path.touch(mode=0o600)
     path.write_text(secrets.token_hex(32))
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+
+
+def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: Any) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_cpus=resources.slots * resources.cpus_per_trial,
+            object_store_memory=OBJECT_STORE_BYTES + 2 * shared_bytes,
+            include_dashboard=False,
+            _temp_dir=str(scratch),
+            **quiet,
+        )
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RayStartError(f"Ray could not start on this machine ({reason}); is it short of memory or CPU?") from error
 
 
 def _attach(address: str, **quiet: Any) -> None:

@@ -21,7 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     """The command.
 
     Returns:
-        0 done; 2 bad input; 3 finished, some trials failed; 4 nothing usable; 128 + n stopped by signal n, resumable.
+        0 done; 1 broken off, resumable; 2 bad input; 3 finished, some trials failed; 4 nothing usable; 128 + n stopped
+        by signal n, resumable.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 import spaces.space
 from search import prepare
-from search.cluster import Resources, plan_resources
+from search.cluster import RayStartError, Resources, plan_resources
 from search.console import SearchConsole, printable, summarise
 from search.launch import best_trial, launch
 from search.ledger import Ledger
@@ -29,7 +29,7 @@ from search.study import Run, resume_study, write_run
 from spaces.space import Space
 from trainables.data import Dataset
 
-DONE, SOME_FAILED, NOTHING_USABLE, SIGNALLED = 0, 3, 4, 128
+DONE, BROKEN_OFF, SOME_FAILED, NOTHING_USABLE, SIGNALLED = 0, 1, 3, 4, 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +73,23 @@ class Session:
             storage = self._begin(stack)
             follower = SearchConsole(self.run, console=console)
             stack.enter_context(follower.following(Ledger(storage, self.run).trials))
-            search, received = launch(
-                self.run,
-                self.run_dir,
-                storage=storage,
-                space=self.space,
-                dataset=self.dataset,
-                events=follower,
-                resources=self.resources,
-                deadline=deadline,
-                address=self.options.address,
-                max_failures=self.options.max_failures,
-                logger=self.options.logger,
-                debug=self.options.debug,
-            )
+            try:
+                search, received = launch(
+                    self.run,
+                    self.run_dir,
+                    storage=storage,
+                    space=self.space,
+                    dataset=self.dataset,
+                    events=follower,
+                    resources=self.resources,
+                    deadline=deadline,
+                    address=self.options.address,
+                    max_failures=self.options.max_failures,
+                    logger=self.options.logger,
+                    debug=self.options.debug,
+                )
+            except RayStartError as error:
+                return _report_fatal(error, self, resume=resume_command(self.options, self.run.name))
         return _close(self, search, received, console=console)
 
     def _begin(self, stack: ExitStack) -> BaseStorage:
@@ -216,4 +219,4 @@ def _report_fatal(error: Exception, session: Session, *, resume: str) -> int:
         raise error
     reason = " ".join(printable(str(error)).split()) or type(error).__name__
     print(f"error: {reason}; what is finished is saved; resume with: {resume}", file=sys.stderr)
-    return NOTHING_USABLE if isinstance(error, HopelessSearchError) else 1
+    return NOTHING_USABLE if isinstance(error, HopelessSearchError) else BROKEN_OFF

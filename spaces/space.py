@@ -94,7 +94,10 @@ def _inside(value: object, distribution: BaseDistribution) -> bool:
         )
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
-    return distribution._contains(distribution.to_internal_repr(value))
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:  # zero and below have no logarithm
+        return False
 
 
 def describe(distribution: BaseDistribution) -> str:
