@@ -18,7 +18,8 @@ demo: $(INSTALLED)
 	$(BIN)/python -m analysis.report runs/$(NAME)
 
 notebook: $(INSTALLED)
-	$(BIN)/jupyter lab analysis/notebooks
+	$(BIN)/python -m ipykernel install --sys-prefix --name rungwise --display-name Rungwise
+	JUPYTER_PATH=$(CURDIR)/.venv/share/jupyter $(BIN)/uv tool run --from jupyterlab jupyter-lab analysis/notebooks
 
 dashboard: $(INSTALLED)
 	@test -n "$(RUN)" || { echo "which run? make dashboard RUN=runs/NAME"; exit 2; }

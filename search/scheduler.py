@@ -6,7 +6,8 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.search import EpochResult, Search
+from search.messages import EpochResult
+from search.search import Search
 
 
 class StudyScheduler(FIFOScheduler):

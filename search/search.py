@@ -9,13 +9,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.halving import epochs_reached, is_paused, next_promotion
 from search.ledger import Examination, Ledger
+from search.messages import EpochResult, Leg
 from search.study import Run
 from spaces.space import Space
 
@@ -33,27 +33,6 @@ class Events(Protocol):
     def paused(self, trial: FrozenTrial) -> None: ...
     def ended(self, trial: FrozenTrial) -> None: ...
     def notice(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leg:
-    """One stay of a trial on a worker."""
-
-    trial: int
-    params: dict[str, Any]
-    seed: int
-    reported: int
-    """Epochs whose values are in the study when the leg begins."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What a worker says after one step: an epoch's record, or why there is none."""
-
-    record: dict[str, Any] | None = None
-    failure: str | None = None
-    failure_kind: str | None = None
-    notices: tuple[str, ...] = ()
 
 
 class Search:

@@ -13,7 +13,7 @@ from ray import tune
 
 import spaces.space
 from search.faults import fault_point
-from search.search import EpochResult
+from search.messages import EpochResult
 from trainables import checkpoint
 from trainables.data import from_arrays
 from trainables.training import Diverged, OutOfMemory, Training
