@@ -17,6 +17,14 @@ class StudyScheduler(FIFOScheduler):
         super().__init__()
         self._search = search
 
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Nothing: Ray starts what is pending by itself, in order.
+
+        Were a leg named here whose worker is still starting, Ray would give it the next warm worker and kill the one
+        that is starting; with short legs a second worker would never come up.
+        """
+        return None
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP ends the leg: the trial is over, or pauses at a rung and keeps its checkpoint."""
         try:

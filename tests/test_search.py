@@ -221,6 +221,12 @@ def test_no_more_legs_run_than_there_are_slots(tmp_path: Path):
     assert legs[2] is None
 
 
+def test_a_leg_whose_worker_is_starting_is_not_given_another_leg_s_worker(tmp_path: Path):
+    bench = Bench(tmp_path, slots=2)
+    bench.ask()
+    assert bench.scheduler.choose_trial_to_run(None) is None
+
+
 def test_a_trial_that_is_promoted_at_its_rung_goes_on_in_the_same_worker(tmp_path: Path):
     bench = Bench(tmp_path, trials=3)
     for value in (0.1, 0.2):
