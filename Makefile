@@ -1,6 +1,7 @@
 # make search   search the built-in digits: nothing to download, minutes on two cores
 # make demo     search, report and final evaluation, one after the other
-# make test     all tests            make check   lint, format, types, import arrows
+# make test     all tests            make check       lint, format, types, import arrows
+# make notebook Jupyter              make dashboard   optuna-dashboard on the newest run, or RUN=runs/NAME
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,8 +22,9 @@ notebook: $(INSTALLED)
 	$(BIN)/python -m ipykernel install --sys-prefix --name rungwise --display-name Rungwise
 	JUPYTER_PATH=$(CURDIR)/.venv/share/jupyter $(BIN)/uv tool run --from jupyterlab jupyter-lab analysis/notebooks
 
+dashboard: RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -1)
 dashboard: $(INSTALLED)
-	@test -n "$(RUN)" || { echo "which run? make dashboard RUN=runs/NAME"; exit 2; }
+	@test -f "$(RUN)/study.db" || { echo "no study in '$(RUN)'; make dashboard RUN=runs/NAME"; exit 2; }
 	$(BIN)/optuna-dashboard sqlite:///$(RUN)/study.db
 
 test: $(INSTALLED)
