@@ -41,7 +41,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 lock: $(INSTALLED)
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
 		--no-header --quiet -o requirements.lock
 
 $(INSTALLED): requirements.lock pyproject.toml

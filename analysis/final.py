@@ -22,12 +22,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 import tyro
 
-from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr, parse, report_error
+from search.cli import (
+    DONE,
+    NOTHING_USABLE,
+    SIGNALLED,
+    SOME_FAILED,
+    Flag,
+    OptionalFloat,
+    OptionalInt,
+    OptionalStr,
+    parse,
+    report_error,
+)
 
 if TYPE_CHECKING:
     from analysis.evaluating import Job
-
-DONE, SOME_FAILED, NOTHING_USABLE, SIGNALLED = 0, 3, 4, 128
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,10 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-BAD_INPUT = 2
+DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
+"""Exit codes of every command."""
+SIGNALLED = 128
+"""Added to the number of the signal, as shells do."""
 Options = TypeVar("Options")
 _FRAME = "╭╮╰╯│─+-| "
 _RULES = {"a whole number": "invalid literal for int() with base 10", "a number": "could not convert string to float"}

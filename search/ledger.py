@@ -48,7 +48,7 @@ class Ledger:
         self._ids: list[int] = []
         self._num_reports = 0
         for name, value in storage.get_study_system_attrs(self._study_id).items():
-            self._mirror.remember_study_attr(name, value)
+            self._mirror.remember_study_attr(self._study._study_id, name, value)
         for stored in storage.get_all_trials(self._study_id):
             self._ids.append(stored._trial_id)
             self._mirror.create_new_trial(self._study._study_id, stored)
@@ -168,16 +168,14 @@ class _Mirror(InMemoryStorage):
         trials = [*self.visible, *self.stored_trials(study_id)[len(self.visible) :]]
         return [t for t in trials if states is None or t.state in states]
 
-    def remember_study_attr(self, key: str, value: Any) -> None:
-        super().set_study_system_attr(self._studies_only(), key, value)
+    def remember_study_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Take over what the database holds already."""
+        super().set_study_system_attr(study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Some samplers keep a position in the study (QMC): it must survive as the trials do."""
         self._durable.set_study_system_attr(self._durable_study_id, key, value)
         super().set_study_system_attr(study_id, key, value)
-
-    def _studies_only(self) -> int:
-        return self.get_all_studies()[0]._study_id
 
 
 def derive_seed(seed: int, number: int) -> int:

@@ -9,12 +9,8 @@ import signal
 import sys
 import time
 
-from search.cli import parse, report_error
+from search.cli import DONE, SIGNALLED, parse, report_error
 from search.options import Options
-
-DONE = 0
-SIGNALLED = 128
-"""Added to the number of the signal, as shells do."""
 
 
 def main(argv: list[str] | None = None) -> int:

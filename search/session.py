@@ -17,6 +17,7 @@ from rich.markup import escape
 
 import spaces.space
 from search import prepare
+from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
 from search.cluster import RayStartError, Resources, plan_resources
 from search.console import SearchConsole, printable, summarise
 from search.launch import best_trial, launch
@@ -28,8 +29,6 @@ from search.search import HopelessSearchError, Search
 from search.study import Run, resume_study, write_run
 from spaces.space import Space
 from trainables.data import Dataset
-
-DONE, BROKEN_OFF, SOME_FAILED, NOTHING_USABLE, SIGNALLED = 0, 1, 3, 4, 128
 
 
 @dataclass(frozen=True, kw_only=True)
