@@ -158,6 +158,7 @@ def train(trials: Trials, run: Any, run_dir: Path, *, num_seeds: int) -> pd.Data
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
+        table=run.table,
     )
     resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=None)
     trained = train_fixed(run_dir / "confirm", like=run, plan=plan, dataset=dataset, resources=resources)

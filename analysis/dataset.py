@@ -101,7 +101,12 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | str:
 
     try:
         dataset = data.load(
-            name, folder, seed=run.seed, train_size=run.train_size, validation_fraction=run.validation_fraction
+            name,
+            folder,
+            seed=run.seed,
+            train_size=run.train_size,
+            validation_fraction=run.validation_fraction,
+            table=run.table,
         )
     except (ValueError, OSError) as error:
         return f"The data set {name} could not be read: {error}"

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import spaces.space
 from analysis import results as record
 from analysis import wording
+from analysis.baselines import Baseline, fit_baselines, methods
 from analysis.card import model_card
+from analysis.conclusion import conclude, say
 from analysis.contenders import Contender, explain_criterion, settle
 from analysis.discussion import discuss
-from analysis.evaluation import evaluate
+from analysis.evaluation import Evaluation, evaluate
 from analysis.export import export_model, export_onnx, verify_export
 from analysis.final_files import write_figures, write_tables, write_text
 from analysis.networks import Failure, Network, answer, choose_device, collect, restore
 from analysis.openings import check_opening, read_openings
+from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from search import prepare
 from search.cluster import Resources, plan_resources
 from search.fixed import train_fixed
@@ -111,18 +111,16 @@ class Job:
     def announce(self) -> None:
         """Say what is about to be trained."""
         names = ", ".join(wording.title(c.name) for c in self.contenders)
-        _say(
+        say(
             f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) on {self.seeds}"
             f" fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs, {len(self.dataset.train):,} rows (training and"
             " validation)"
         )
-        _say(f"chosen by {explain_criterion(self.run)}")
+        say(f"chosen by {explain_criterion(self.run)}")
         ranked = sum(c.search_value is not None for c in self.contenders)
         if ranked < (self.options.top or 0):
-            _say(
-                f"note: only {ranked} of the {self.options.top} best exist: few trials were trained to the full budget"
-            )
-        _say("the test set stays closed until all training has ended")
+            say(f"note: only {ranked} of the {self.options.top} best exist: few trials were trained to the full budget")
+        say("the test set stays closed until all training has ended")
 
     def train(self) -> None:
         """Train what the plan has and no earlier call has trained."""
@@ -143,37 +141,56 @@ class Job:
         trials = open_study(folder).get_trials(deepcopy=False)
         return collect(folder, self.plan, trials, self.contenders, epochs=self.epochs)
 
-    def evaluate(self, test: Split, networks: Sequence[Network], failures: Sequence[Failure]) -> dict[str, Any]:
+    def fit_baselines(self) -> list[Baseline]:
+        """Classical methods, fitted on the rows that the networks trained on; none for images."""
+        if not self.dataset.columns:
+            return []
+        say(f"without a network, on the same rows: {', '.join(m.title for m in methods(self.dataset))}")
+        return fit_baselines(self.dataset, seeds=list(dict.fromkeys(planned.seed or 0 for planned in self.plan)))
+
+    def evaluate(
+        self, test: Split, networks: Sequence[Network], failures: Sequence[Failure], baselines: Sequence[Baseline]
+    ) -> dict[str, Any]:
         """Measure, compare, draw, export; final.json is written last.
 
         Args:
             test: the sealed rows.
             networks: to be evaluated.
             failures: to be told.
+            baselines: fitted before.
         """
-        _say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
-        measured = self._measure(test, networks)
-        y = test.y.numpy()
-        found = evaluate(
-            y,
-            {m.name: m.outputs for m in measured},
-            task=self.dataset.task,
-            seed=self.run.seed,
-            same_networks={m.name: m.contender.name for m in measured if m.augmented},
-        )
-        metric, winner = record.main_metric(self.run.metric, found[measured[0].name]), measured[0]
+        say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
+        measured, answers = self._measure(test, networks), answer_baselines(baselines, test)
+        found = self._evaluations(test, measured, answers)
+        y, metric, winner = test.y.numpy(), record.main_metric(self.run.metric, found[measured[0].name]), measured[0]
         results = self._head(test, winner, metric=metric)
-        classes = self.dataset.classes
+        classes, seed = self.dataset.classes, self.run.seed
         results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
-        results |= record.describe_winner(y, winner, classes=classes)
+        results["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
+        results |= record.describe_winner(y, winner, classes=classes, train_y=self.dataset.train.y.numpy(), seed=seed)
+        if self.dataset.columns:
+            trained = [self._restore(network) for network in winner.networks]
+            results |= describe_table(self.dataset, test, trained, seed=seed)
         results["failures"] = record.describe_failures(failures)
         results["discussion"] = discuss(results, self.study, self.run)
         results["export"] = self._export(test, winner, results)
         exported = winner.outputs[0]
-        write_figures(results, self.final_dir / "figures", images=test.x.numpy(), y=y, exported=exported)
+        write_figures(results, self.final_dir / "figures", x=test.x.numpy(), y=y, exported=exported)
         write_tables(results, self.final_dir / "tables", y=y, exported=exported)
         write_text(self.final_dir / "final.json", json.dumps(results, indent=1) + "\n")
         return results
+
+    def _evaluations(
+        self, test: Split, measured: Sequence[record.Measured], answers: Sequence[BaselineAnswers]
+    ) -> dict[str, Evaluation]:
+        """Networks and baselines on the same draws of rows."""
+        return evaluate(
+            test.y.numpy(),
+            {m.name: m.outputs for m in measured} | {a.name: a.outputs for a in answers},
+            task=self.dataset.task,
+            seed=self.run.seed,
+            same_networks={m.name: m.contender.name for m in measured if m.augmented},
+        )
 
     def _head(self, test: Split, winner: record.Measured, *, metric: str) -> dict[str, Any]:
         openings = read_openings(self.final_dir)
@@ -245,30 +262,8 @@ class Job:
         return exported
 
     def conclude(self, results: dict[str, Any]) -> None:
-        """Print the contenders, the verdict and where to look."""
-        metric = results["metric"]
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("", f"test {wording.NAMES.get(metric, metric)}", "against the baseline", "best", "weights"):
-            table.add_column(name, justify="left" if not name else "right")
-        for entrant in results["entrants"]:
-            best = entrant["probability_best"]
-            table.add_row(
-                escape(wording.title(entrant["name"])),
-                wording.between(metric, entrant["scores"][metric]),
-                wording.gap(metric, entrant["difference"]) if "difference" in entrant else "-",
-                "-" if best is None else wording.probability(best),
-                wording.count(entrant["weights"]),
-            )
-        console = Console(highlight=False)
-        console.width = max(console.width, 120)  # a piped table is not folded
-        console.print(table)
-        for sentence in results["discussion"]:
-            if sentence["topic"] == "verdict":
-                _say(sentence["text"])
-        if results["openings"] > 1:
-            _say(f"the test set has been opened {results['openings']} times")
-        _say(f"\nmodel: {self.final_dir / 'model.safetensors'}; use it: python -m analysis.predict {self.run_dir} FILE")
-        _say(f"open this page: {write_page(self.run_dir, data_dir=self.run.data_dir)}")
+        """Write the page, and print what was found and where to look."""
+        conclude(results, run_dir=self.run_dir, page=write_page(self.run_dir, data_dir=self.run.data_dir))
 
 
 def write_page(run_dir: Path, *, data_dir: str) -> Path:
@@ -281,7 +276,12 @@ def write_page(run_dir: Path, *, data_dir: str) -> Path:
 def _load(run: Run, space: Space, *, tta: bool) -> Dataset:
     """Training and validation rows in one, the same as the search had."""
     dataset = prepare.load_data(
-        space, data_dir=run.data_dir, seed=run.seed, train_size=run.train_size, validation_fraction=0.0
+        space,
+        data_dir=run.data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=0.0,
+        table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
     if tta and len(dataset.image_shape) != 3:
@@ -291,9 +291,3 @@ def _load(run: Run, space: Space, *, tta: bool) -> Dataset:
 
 def _stored(training_dir: Path) -> Run | None:
     return read_run(training_dir) if (training_dir / "run.json").exists() else None
-
-
-def _say(text: str) -> None:
-    Console(highlight=False).print(
-        escape("".join(c if c.isprintable() or c == "\n" else " " for c in text)), soft_wrap=True
-    )

@@ -144,7 +144,7 @@ def _final(options: Options, *, command: str) -> int:
     if not any(network.contender.role != "random" for network in networks):
         print("error: no network can be evaluated; the test set stays closed", file=sys.stderr)
         return NOTHING_USABLE
-    return _evaluate(job, networks, failures, command=command)
+    return _evaluate(job, networks, failures, job.fit_baselines(), command=command)
 
 
 def _train(job: "Job") -> int:
@@ -158,15 +158,15 @@ def _train(job: "Job") -> int:
     return DONE
 
 
-def _evaluate(job: "Job", networks: Sequence, failures: Sequence, *, command: str) -> int:
+def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
     from analysis.networks import checksum
     from analysis.openings import record_opening
     from trainables import data
 
     record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
     try:
-        test = data.load_test(job.run.dataset, job.run.data_dir)
-        results = job.evaluate(test, networks, failures)
+        test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
+        results = job.evaluate(test, networks, failures, baselines)
     except (KeyboardInterrupt, Terminated) as stop:
         number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
         again = "" if "--again" in shlex.split(command) else " --again"

@@ -4,16 +4,21 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+
+import tyro
 
 import spaces
 from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
+from trainables.table import TableOptions, Task
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-FIXED = ("space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url")
+FIXED = (
+    "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "target", "task",
+)  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
 
 
@@ -31,8 +36,8 @@ class Options:
     """Minutes after which no epoch is begun; what is unfinished can be resumed. Default: no limit."""
     max_epochs: OptionalInt = None
     """Full budget of one trial, in epochs. Default: the space's own."""
-    min_epochs: int = 1
-    """First rung: epochs that every trial gets before it is compared."""
+    min_epochs: OptionalInt = None
+    """First rung: epochs that every trial gets before it is compared. Default: the space's own."""
     reduction_factor: int = 3
     """One in this many trials goes on from each rung; each rung is this many times the one before."""
     pruner: Literal["asha", "asha-stop", "hyperband", "median", "none"] = "asha"
@@ -43,7 +48,14 @@ class Options:
     seed: int = 0
     """Drives sampler, split, initialisation and batches."""
     data_dir: Path = Path("data")
-    """Folder of the data sets; what is missing is downloaded there once and verified."""
+    """Folder of the data sets; what is missing is downloaded there once and verified. For a tabular space your own CSV
+    file."""
+    target: OptionalStr = None
+    """Column of your own CSV file to predict."""
+    task: Annotated[Task | None, tyro.conf.arg(metavar="{classification,regression}", help_behavior_hint="")] = None
+    """What the target is. Default: found from its values."""
+    drop: OptionalStr = None
+    """Columns of your own CSV file that are no inputs, separated by commas: id,date."""
     runs_dir: Path = Path("runs")
     """Folder of all runs."""
     train_size: OptionalInt = None
@@ -94,7 +106,7 @@ class Options:
             raise ValueError(
                 f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial}: a trial runs on one GPU or a part"
             )
-        if self.max_epochs is not None and self.min_epochs > self.max_epochs:
+        if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
             raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
         if self.name is not None and not _NAME.fullmatch(self.name):
             rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
@@ -103,7 +115,19 @@ class Options:
             raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
         if self.study_url is not None:
             _check_url(self.study_url)
+        if self.target is None and not self.resume and (self.task or self.drop):
+            raise ValueError("--task and --drop are for a table of your own and need --target, the column to predict")
         spaces.check_name(self.space)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The names in --drop."""
+        return tuple(name.strip() for name in (self.drop or "").split(",") if name.strip())
+
+    @property
+    def table(self) -> TableOptions | None:
+        """What is said of a table of the user's own."""
+        return None if self.target is None else TableOptions(target=self.target, task=self.task, drop=self.dropped)
 
 
 def _check_url(url: str) -> None:

@@ -21,9 +21,9 @@ from search.study import Planned, Run, check_database, create_study, read_run, w
 from spaces.space import Space
 from trainables import data
 from trainables.data import Dataset
+from trainables.table import TableOptions
 
 FINGERPRINT_DRAWS = 64
-VALIDATION_FRACTION = 0.1
 _PACKAGES = ("rungwise", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn")
 
 
@@ -40,13 +40,28 @@ def fingerprint(space: Space) -> str:
         space.suggest(trial)
         asked |= {f"{name} {distribution_to_json(d)}" for name, d in trial.distributions.items()}
     space.decode(space.baseline)
-    asked |= {space.dataset, space.metric, space.direction}
+    asked |= {space.dataset, *space.objective("classification")}
     return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:16]
 
 
-def load_data(space: Space, *, data_dir: str, seed: int, train_size: int | None, validation_fraction: float) -> Dataset:
+def load_data(
+    space: Space,
+    *,
+    data_dir: str,
+    seed: int,
+    train_size: int | None,
+    validation_fraction: float,
+    table: TableOptions | None = None,
+) -> Dataset:
     """Training and validation rows of the space's data set."""
-    return data.load(space.dataset, data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction)
+    return data.load(
+        space.dataset,
+        data_dir,
+        seed=seed,
+        train_size=train_size,
+        validation_fraction=validation_fraction,
+        table=table,
+    )
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
@@ -141,10 +156,9 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
         hint = f"; runs there: {', '.join(near)}" if near else ""
         raise ValueError(f"there is no run {run_dir.name!r} in {str(run_dir.parent)!r} to resume{hint}")
     run = read_run(run_dir)
+    held = {**vars(run), **(vars(run.table) if run.table else {})}
     changed = [
-        f"{name} is {getattr(run, name)!r}, not {value!r}"
-        for name, value in given.items()
-        if getattr(run, name) != value
+        f"{name} is {held.get(name)!r}, not {value!r}" for name, value in given.items() if held.get(name) != value
     ]
     if changed:
         raise ValueError(

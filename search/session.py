@@ -116,15 +116,18 @@ def _open_new(options: Options, resources: Resources) -> Session:
     run_dir = options.runs_dir / name
     prepare.check_free(run_dir)
     epochs = options.max_epochs or space.epochs
-    if options.min_epochs > epochs:
-        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {options.min_epochs}")
+    min_epochs = options.min_epochs or min(space.min_epochs, epochs)
+    if min_epochs > epochs:
+        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
     dataset = prepare.load_data(
         space,
         data_dir=str(options.data_dir),
         seed=options.seed,
         train_size=options.train_size,
-        validation_fraction=prepare.VALIDATION_FRACTION,
+        validation_fraction=space.validation_fraction,
+        table=options.table,
     )
+    metric, direction = space.objective(dataset.task)
     run = Run(
         name=name,
         space=options.space,
@@ -133,18 +136,19 @@ def _open_new(options: Options, resources: Resources) -> Session:
         dataset_checksum=dataset.checksum,
         data_dir=str(options.data_dir),
         train_size=options.train_size,
-        validation_fraction=prepare.VALIDATION_FRACTION,
+        validation_fraction=space.validation_fraction,
         seed=options.seed,
         epochs=epochs,
-        min_epochs=options.min_epochs,
+        min_epochs=min_epochs,
         reduction_factor=options.reduction_factor,
         pruner=options.pruner,
         sampler=options.sampler,
-        metric=space.metric,
-        direction=space.direction,
+        metric=metric,
+        direction=direction,
         trials=options.trials,
         baseline=dict(space.baseline),
         plan=prepare.baseline_plan(space),
+        table=options.table,
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
@@ -164,6 +168,8 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
     for field in ("max_weights", "max_macs"):
         if field in given:
             stated[field] = parse_count(f"--{field}", getattr(options, field))
+    if "drop" in given:
+        stated["drop"] = options.dropped
     run_dir = options.runs_dir / options.name
     run = prepare.old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
@@ -175,6 +181,7 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
+        table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)

@@ -19,6 +19,8 @@ import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import StaticPool
 
+from trainables.table import TableOptions, options_from
+
 FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 
@@ -61,6 +63,8 @@ class Run:
     trials: int
     baseline: dict[str, Any]
     plan: tuple[Planned, ...] = ()
+    table: TableOptions | None = None
+    """What is predicted in a table of the user's own."""
     max_weights: int | None = None
     max_macs: int | None = None
     study_url: str | None = None
@@ -125,6 +129,7 @@ def read_run(run_dir: str | Path) -> Run:
     known = {f.name for f in fields(Run)}
     try:
         stored["plan"] = tuple(Planned(**planned) for planned in stored.get("plan", ()))
+        stored["table"] = options_from(stored.get("table"))
         return Run(**{name: value for name, value in stored.items() if name in known})
     except TypeError as error:
         raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None

@@ -44,11 +44,17 @@ class Space:
     baseline: Mapping[str, Choice]
     """What a good practitioner would write first; always trial 0."""
     dataset: str
-    metric: str = "accuracy"
-    direction: Literal["maximize", "minimize"] = "maximize"
     epochs: int
     """The full budget of one trial."""
+    min_epochs: int = 1
+    """The first rung: epochs before a trial is compared."""
+    validation_fraction: float = 0.1
+    """Share of the rows without the test rows."""
     references: tuple[Reference, ...] = ()
+
+    def objective(self, task: Literal["classification", "regression"]) -> tuple[str, Literal["maximize", "minimize"]]:
+        """The metric that a search goes by, and whether more of it is better."""
+        return ("accuracy", "maximize") if task == "classification" else ("rmse", "minimize")
 
     def decode(self, params: Mapping[str, Choice]) -> TrainConfig:
         """The configuration that these flat parameters stand for.

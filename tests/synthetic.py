@@ -213,6 +213,7 @@ def make_run(**changes: Any) -> SimpleNamespace:
         "validation_fraction": 0.1,
         "epochs": 27,
         "min_epochs": 1,
+        "table": None,
     }
     run |= {"reduction_factor": 3, "pruner": "asha", "sampler": "tpe", "metric": "accuracy", "direction": "maximize"}
     run |= {"trials": 60, "baseline": dict(BASELINE), "versions": {"optuna": "5.0.0"}, "commit": "0" * 40}

@@ -13,9 +13,9 @@ from search.run import main
 from tests.searching import ROOT
 
 FLAGS = (
-    "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir runs_dir"
-    " train_size max_weights max_macs resume force study_url address concurrent cpus_per_trial gpus_per_trial"
-    " max_failures logger dry_run debug"
+    "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir target task"
+    " drop runs_dir train_size max_weights max_macs resume force study_url address concurrent cpus_per_trial"
+    " gpus_per_trial max_failures logger dry_run debug"
 ).split()
 
 BAD = [
@@ -60,6 +60,9 @@ BAD = [
     (["--name", "a b"], "got 'a b'"),
     (["--name", "a;rm"], "got 'a;rm'"),
     (["--name=-x"], "got '-x'"),
+    (["--target", "price"], "--target is for a table of your own, digits has its own target; leave it out"),
+    (["--drop", "id"], "--task and --drop are for a table of your own and need --target"),
+    (["--task", "ranking", "--target", "price"], "invalid choice 'ranking'"),
     (["--train-size", "0"], "--train-size must lie in [2, 1000000000], got 0"),
     (["--train-size", "5"], "train_size must lie in"),
     (["--train-size", "1000000"], "train_size must lie in"),

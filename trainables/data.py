@@ -1,8 +1,8 @@
 """Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
 
-A data set is one function `read(data_dir, *, test) -> (x, y, classes)` and one line in `_SOURCES`: images are uint8
-`(N, H, W, C)` with int64 labels and the names of the classes; a table is float32 `(N, F)` with float32 targets and no
-classes.
+A data set of images is one function `read(data_dir, *, test) -> (x, y, classes)` and one line in `_IMAGES`: uint8
+`(N, H, W, C)`, int64 labels and the names of the classes. A table is one function `read(data_dir) -> Table` and one
+line in `_TABLES`; its columns are fitted here, on the training rows.
 """
 
 import difflib
@@ -17,16 +17,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import cifar10, digits, fashion_mnist, image_folder
+from trainables import bundled, california, cifar10, csv_table, digits, fashion_mnist, image_folder
 from trainables.stratify import stratified_rows
+from trainables.table import Column, Table, TableOptions, encode, fit_columns
 
 Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
 
-_SOURCES: dict[str, Callable[..., Arrays]] = {
+_IMAGES: dict[str, Callable[..., Arrays]] = {
     "digits": digits.read,
     "fashion_mnist": fashion_mnist.read,
     "cifar10": cifar10.read,
     "image_folder": image_folder.read,
+}
+_TABLES: dict[str, Callable[..., Table]] = {
+    "california_housing": california.read,
+    "diabetes": bundled.read_diabetes,
+    "breast_cancer": bundled.read_breast_cancer,
+    "csv": csv_table.read,
 }
 
 
@@ -35,7 +42,8 @@ class Split:
     """Rows of a data set."""
 
     x: Tensor
-    """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F)."""
+    """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F): NaN where a number is missing,
+    codes for categories, 0 where one is missing or unknown."""
     y: Tensor
     """Labels int64 (N,), or float32 (N,) targets of a regression."""
 
@@ -59,10 +67,15 @@ class Dataset:
     classes: tuple[str, ...]
     """Empty for a regression."""
     mean: tuple[float, ...]
-    """Per channel of the training images, in units where 255 is 1; per column for a table, in its own units."""
+    """Per channel of the training images, in units where 255 is 1; empty for a table, which its network scales."""
     std: tuple[float, ...]
     checksum: str
     """sha256 over the source arrays, before any split."""
+    columns: tuple[Column, ...] = ()
+    """Of a table, as its training rows show them; empty for images."""
+    target: str = ""
+    """What is predicted, in words; of a table only."""
+    target_unit: str = ""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -102,7 +115,7 @@ def from_arrays(arrays: dict[str, Any]) -> Dataset:
 
 def available() -> tuple[str, ...]:
     """Returns the names that `load` knows."""
-    return tuple(_SOURCES)
+    return (*_IMAGES, *_TABLES)
 
 
 def load(
@@ -113,16 +126,18 @@ def load(
     train_size: int | None = None,
     validation_fraction: float = 0.1,
     image_size: int | None = None,
+    table: TableOptions | None = None,
 ) -> Dataset:
     """Returns training and validation rows, split stratified by class; never opens the test files.
 
     Args:
         name: one of `available()`.
-        data_dir: where the files are, or are downloaded to.
+        data_dir: where the files are, or are downloaded to; for `csv` the file itself.
         seed: chooses the subset and the split.
         train_size: rows to use, training and validation together; None for all.
         validation_fraction: share of these rows kept for validation; 0 leaves the validation split empty.
         image_size: side that the images of an `image_folder` are brought to; chosen from the images when left out.
+        table: what is to be predicted in a `csv`.
 
     Raises:
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
@@ -130,8 +145,68 @@ def load(
     """
     if not 0 <= validation_fraction <= 0.5:
         raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
-    x, y, classes = _read(name, data_dir, test=False, image_size=image_size)
-    checksum = _sha256(x, y)
+    _check_options(name, image_size, table)
+    draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
+    if name in _TABLES:
+        return _load_table(name, _read_table(name, data_dir, table).part(test=False), **draw)
+    x, y, classes = _read_images(name, data_dir, test=False, image_size=image_size)
+    kept, held_out = _draw_rows(y, classes, **draw)
+    mean, std = _moments(x, kept)
+    return Dataset(
+        name=name,
+        task="classification",
+        train=_split(x[kept], y[kept]),
+        validation=_split(x[held_out], y[held_out]),
+        classes=classes,
+        mean=mean,
+        std=std,
+        checksum=_sha256(x, y),
+    )
+
+
+def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None, like: Dataset | None = None) -> Split:
+    """Returns the test rows; only the final evaluation may call this.
+
+    Args:
+        name: one of `available()`.
+        data_dir: as in `load`.
+        image_size: as in `load`.
+        like: the training rows, whose columns say how the rows of a table are read.
+    """
+    if name not in _TABLES:
+        _check_options(name, image_size, None)
+        x, y, _ = _read_images(name, data_dir, test=True, image_size=image_size)
+        return _split(x, y)
+    if like is None:
+        raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
+    options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
+    found = _read_table(name, data_dir, options).part(test=True)
+    return _split(encode(found.cells, like.columns), found.y)
+
+
+def _load_table(name: str, found: Table, **draw: Any) -> Dataset:
+    kept, held_out = _draw_rows(found.y, found.classes, **draw)
+    columns = fit_columns(found.cells, kept)
+    x = encode(found.cells, columns)
+    return Dataset(
+        name=name,
+        task="classification" if found.classes else "regression",
+        train=_split(x[kept], found.y[kept]),
+        validation=_split(x[held_out], found.y[held_out]),
+        classes=found.classes,
+        mean=(),
+        std=(),
+        checksum=found.checksum(),
+        columns=columns,
+        target=found.target,
+        target_unit=found.target_unit,
+    )
+
+
+def _draw_rows(
+    y: np.ndarray, classes: tuple[str, ...], *, seed: int, train_size: int | None, validation_fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the numbers of the training and of the validation rows."""
     rng = np.random.default_rng((seed, 0x5EED))
     rows = np.arange(len(y))
     if train_size is not None:
@@ -139,36 +214,31 @@ def load(
         rows = stratified_rows(y, train_size, rng)
     num_validation = max(round(len(rows) * validation_fraction), len(classes)) if validation_fraction else 0
     held_out = rows[stratified_rows(y[rows], num_validation, rng)]
-    kept = np.setdiff1d(rows, held_out, assume_unique=True)
-    mean, std = _moments(x, kept)
-    return Dataset(
-        name=name,
-        task="classification" if classes else "regression",
-        train=_split(x[kept], y[kept]),
-        validation=_split(x[held_out], y[held_out]),
-        classes=classes,
-        mean=mean,
-        std=std,
-        checksum=checksum,
-    )
+    return np.setdiff1d(rows, held_out, assume_unique=True), held_out
 
 
-def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None) -> Split:
-    """Returns the test rows; only the final evaluation may call this."""
-    x, y, _ = _read(name, data_dir, test=True, image_size=image_size)
-    return _split(x, y)
-
-
-def _read(name: str, data_dir: str | Path, *, test: bool, image_size: int | None) -> Arrays:
-    if name not in _SOURCES:
-        nearest = difflib.get_close_matches(name, _SOURCES, n=1, cutoff=0.4)
+def _check_options(name: str, image_size: int | None, table: TableOptions | None) -> None:
+    known = available()
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-        raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(_SOURCES)}{hint}")
+        raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
+    if image_size is not None and name != "image_folder":
+        raise ValueError(f"image_size is for image_folder alone, {name} has a size of its own; leave it out")
+    if table is not None and name != "csv":
+        raise ValueError(f"--target is for a table of your own, {name} has its own target; leave it out")
+    if table is None and name == "csv":
+        raise ValueError("a table of your own needs --target, the name of the column to predict")
+
+
+def _read_table(name: str, data_dir: str | Path, options: TableOptions | None) -> Table:
+    return _TABLES[name](Path(data_dir), *([options] if options else []))
+
+
+def _read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int | None) -> Arrays:
     if name == "image_folder":
         return image_folder.read(Path(data_dir), test=test, image_size=image_size)
-    if image_size is not None:
-        raise ValueError(f"image_size is for image_folder alone, {name} has a size of its own; leave it out")
-    return _SOURCES[name](Path(data_dir), test=test)
+    return _IMAGES[name](Path(data_dir), test=test)
 
 
 def _check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
@@ -181,14 +251,14 @@ def _check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
 
 
 def _moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and standard deviation over all but the last axis, of uint8 in units where 255 is 1."""
-    exact = np.int32 if x.dtype == np.uint8 else np.float64
+    """Returns mean and standard deviation of the channels of uint8 images, in units where 255 is 1."""
+    exact, unit = np.int32, 255
     total, squares = np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
     for part in np.array_split(rows, -(-len(rows) // 4096)):  # bounds the copy, and the squares to 32 bits
         values = x[part].astype(exact)
         total += values.sum(0, dtype=exact)
         squares += (values * values).sum(0, dtype=exact)
-    count, unit = len(rows) * total.size / x.shape[-1], 255 if x.dtype == np.uint8 else 1
+    count = len(rows) * total.size / x.shape[-1]
     mean = total.reshape(-1, x.shape[-1]).sum(0) / count / unit
     std = np.sqrt(np.maximum(squares.reshape(-1, x.shape[-1]).sum(0) / count / unit**2 - mean**2, 1e-12))
     return tuple(mean.tolist()), tuple(std.tolist())

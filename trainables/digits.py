@@ -1,11 +1,11 @@
 """scikit-learn's built-in handwritten digits: 1,797 grey images of 8x8, no download."""
 
 import gzip
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from trainables.bundled import data_file
 from trainables.stratify import stratified_rows
 
 
@@ -20,12 +20,6 @@ def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[s
 
 
 def _read_table() -> np.ndarray:
-    """64 grey values and the label of each image, (1797, 65), from the file that scikit-learn ships.
-
-    Importing scikit-learn for it would take seconds of every start.
-    """
-    package = find_spec("sklearn")
-    if package is None or package.origin is None:
-        raise ValueError("the digits are part of scikit-learn, which is not installed; pip install scikit-learn")
-    with gzip.open(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz") as file:
+    """64 grey values and the label of each image, (1797, 65)."""
+    with gzip.open(data_file("digits.csv.gz")) as file:
         return np.loadtxt(file, delimiter=",")
