@@ -78,9 +78,7 @@ class Comparison:
         result["ratios"] = {contestant.name: asdict(self.ratio(contestant.name)) for contestant in self.contestants}
         result["required"] = {contestant.name: contestant.required for contestant in self.contestants}
         result |= {"calibration": calibration, "conditions": conditions}
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{self.name}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path = write_result(self.name, result)
         console.print(f"written to {path}")
         return path
 
@@ -105,6 +103,14 @@ def compare(
             if number:
                 rates[contestant.name].append(amount / (time.perf_counter() - start))
     return Comparison(name=name, unit=unit, contestants=tuple(contestants), rates=rates, notes=notes)
+
+
+def write_result(name: str, result: dict[str, Any]) -> Path:
+    """Writes `results/NAME.json` and returns its path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
 
 
 def calibrate() -> dict[str, float]:
