@@ -58,7 +58,7 @@ class Model:
         """
         torch.set_flush_denormal(True)
         place = torch.device(device)
-        numerics = choose_numerics(place)
+        numerics = choose_numerics(place, self.image_shape)
         network = self.network.eval().to(place).to(memory_format=numerics.memory_format)  # pyright: ignore[reportCallIssue]
         dataset = stand_in(self.facts).to(place)
         normalize = Normalize(dataset, dtype=numerics.dtype, channels_last=numerics.channels_last)

@@ -160,7 +160,7 @@ def test_the_record_of_an_epoch_is_plain_and_complete(digits: Dataset) -> None:
     assert {type(value) for value in record.values()} <= {int, float, str}
     assert record["seconds"] == pytest.approx(sum(record[name] for name in TIMES[2:]))
     assert record["images_per_second"] > 0
-    assert record["precision"] == choose_numerics(torch.device("cpu")).precision
+    assert record["precision"] == choose_numerics(torch.device("cpu"), digits.image_shape).precision
     assert record["micro_batch"] == 32
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data import Dataset
+from trainables.embeddings import ColumnLinear
 
 
 class ModelConfig(Protocol):
@@ -30,7 +31,7 @@ def measure_cost(model: ModelConfig, dataset: Dataset) -> Cost:
 
     Args:
         model: its network is built, and thrown away.
-        dataset: only its shape and its classes are used.
+        dataset: as for `model.build`.
     """
     with torch.random.fork_rng([]):
         return count_cost(model.build(dataset), dataset.image_shape)
@@ -42,7 +43,7 @@ def count_cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
     The pass is real: on the meta device it would take fifty times as long.
 
     Args:
-        network: float32; every `Conv2d` and `Linear` in it is counted.
+        network: float32; every `Conv2d`, `Linear` and `ColumnLinear` in it is counted.
         shape: of one row, (C, H, W) or (F,).
     """
     macs = 0
@@ -53,7 +54,7 @@ def count_cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
         assert isinstance(weight, Tensor)
         macs += weight.numel() * (output.shape[2:].numel() if isinstance(layer, nn.Conv2d) else 1)
 
-    counted = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    counted = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear | ColumnLinear)]
     hooks = [layer.register_forward_hook(count) for layer in counted]
     was_training = network.training
     with torch.no_grad():

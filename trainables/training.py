@@ -96,7 +96,7 @@ class Training:
         torch.set_flush_denormal(True)  # numbers below 1e-38 slow convolutions on a CPU by an order of magnitude
         self.config, self.epochs, self.seed = config, epochs, seed
         self.device = torch.device(device)
-        self.numerics = numerics or choose_numerics(self.device)
+        self.numerics = numerics or choose_numerics(self.device, dataset.image_shape)
         self.dataset = dataset.to(self.device)
         form = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
         self.batches = Batches(self.dataset, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
