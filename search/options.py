@@ -83,7 +83,7 @@ class Options:
     logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
     """Feed this logger as well."""
     dry_run: Flag = False
-    """Show what would be searched: rungs, and sampled configurations with their sizes; train nothing."""
+    """Show what would be searched: sampled configurations with their sizes, rungs, and a forecast of the time."""
     debug: Flag = False
     """Show tracebacks and Ray's own messages."""
 

@@ -1,45 +1,92 @@
-"""What a search would do, before it does it: rungs, and sampled configurations with their sizes."""
+"""What a search would do, before it does it: sampled configurations with their sizes, rungs, and how long it takes."""
 
-import optuna
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
+from search.cluster import Resources
+from search.console import duration
+from search.forecast import CALIBRATION_SECONDS, Examine, Forecast, Percentiles, draw_configurations, make_forecast
 from search.study import Run
 from spaces.space import Space
-from trainables.cost import measure_cost
 from trainables.data import Dataset
 
 NUM_SHOWN = 8
+_DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
+pruner trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
 
-def show_preview(run: Run, space: Space, dataset: Dataset, *, console: Console) -> None:
-    """Print the rungs with the trials that reach them, and the baseline and a few random draws with their sizes."""
+def show_preview(
+    run: Run, space: Space, dataset: Dataset, resources: Resources, *, examine: Examine, console: Console
+) -> Forecast:
+    """Print the baseline and a few random draws with their sizes, then how far trials will get and how long it takes.
+
+    Returns:
+        The forecast, to be kept for the run that follows.
+    """
     console.print(
-        f"{run.space} on {run.dataset}: {len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
+        f"{run.space} on {run.dataset}: {len(dataset.train):,} training rows, {len(dataset.validation):,} held out\n"
     )
-    reaching = run.trials
-    trained = 0
-    previous = 0
-    for rung in run.rungs:
-        count = reaching if run.pruner != "none" else run.trials
-        console.print(f"  about {count} of {run.trials} trials are trained to epoch {rung}")
-        trained += count * (rung - previous)
-        previous = rung
-        reaching = max(1, reaching // run.reduction_factor)
+    _show_configurations(run, space, examine, console=console)
+    console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 5:.0f} seconds ...")
+    forecast = make_forecast(run, space, dataset, resources, examine=examine)
+    for rung, count in zip(run.rungs, forecast.reaching, strict=True):
+        console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
+    saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
+    console.print(f"  about {forecast.epochs[1]:,.0f} epochs, {100 * saved:.0f} % fewer than training all")
     console.print(
-        f"  about {trained:,} epochs, {100 * (1 - trained / (run.trials * run.epochs)):.0f} % fewer than training all\n"
+        f"  an epoch takes the baseline {forecast.baseline_epoch_seconds:.2g} s, a random configuration"
+        f" {forecast.draw_epoch_seconds[1]:.2g} s ({forecast.draw_epoch_seconds[0]:.2g} to"
+        f" {forecast.draw_epoch_seconds[2]:.2g}; {forecast.num_measured} were measured)",
+        soft_wrap=True,
     )
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=run.seed))
+    console.print(
+        f"\nforecast: {in_words(forecast.wall_seconds)} with {resources.slots} at once,"
+        f" {in_words(forecast.trial_seconds)} of training",
+        style="bold",
+    )
+    return forecast
+
+
+def in_words(seconds: Percentiles) -> str:
+    """`14m05s (11m20s to 19m02s)`."""
+    low, middle, high = map(duration, seconds)
+    return f"{middle} ({low} to {high})"
+
+
+def keep_forecast(runs_dir: Path, run: Run, forecast: Forecast) -> None:
+    """Leave the forecast for the run that will search the same in the same way."""
+    path = _path(runs_dir, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(forecast), indent=1) + "\n")
+
+
+def kept_forecast(runs_dir: Path, run: Run) -> dict[str, Any] | None:
+    """The forecast that a preview left for such a run, if there is one."""
+    try:
+        return json.loads(_path(runs_dir, run).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _path(runs_dir: Path, run: Run) -> Path:
+    decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
+    return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"
+
+
+def _show_configurations(run: Run, space: Space, examine: Examine, *, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("configuration", "weights", "multiply-adds"):
         table.add_column(name, justify="left" if name == "configuration" else "right")
-    draws = [("baseline", dict(space.baseline))]
-    for i in range(NUM_SHOWN):
-        trial = study.ask()
-        space.suggest(trial)
-        draws.append((f"draw {i + 1}", trial.params))
-    for name, params in draws:
-        cost = measure_cost(space.decode(params).model, dataset)
+    draws = [params for params, _ in draw_configurations(run, space, examine, number=NUM_SHOWN)]
+    for number, params in enumerate([dict(space.baseline), *draws]):
+        attrs = examine(space.decode(params)).attrs
         shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-        table.add_row(f"{name}: {shown}", f"{cost.num_weights:,}", f"{cost.macs:,}")
+        name = f"draw {number}" if number else "baseline"
+        table.add_row(f"{name}: {shown}", f"{attrs['weights']:,}", f"{attrs['macs']:,}")
     console.print(table)

@@ -20,11 +20,11 @@ from search import prepare
 from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
 from search.cluster import RayStartError, Resources, plan_resources
 from search.console import SearchConsole, printable, summarise
-from search.launch import best_trial, launch
+from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.options import FIXED, Options, parse_count, resume_command
-from search.preview import show_preview
+from search.preview import keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
 from search.study import Run, resume_study, write_run
 from spaces.space import Space
@@ -62,8 +62,16 @@ class Session:
         return _open_new(options, resources)
 
     def preview(self) -> None:
-        """Show what would be searched."""
-        show_preview(self.run, self.space, self.dataset, console=Console(highlight=False))
+        """Show what would be searched and how long it would take; the run that follows remembers the forecast."""
+        forecast = show_preview(
+            self.run,
+            self.space,
+            self.dataset,
+            self.resources,
+            examine=make_examiner(self.run, self.dataset),
+            console=Console(highlight=False),
+        )
+        keep_forecast(self.options.runs_dir, self.run, forecast)
 
     def run_search(self, *, deadline: float | None) -> int:
         """Search; returns the exit code."""
@@ -155,6 +163,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         command=" ".join(["python -m search.run", *sys.argv[1:]]),
         **prepare.provenance(resources),
     )
+    run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
     )

@@ -78,6 +78,8 @@ class Run:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    forecast: dict[str, Any] | None = None
+    """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: int = FORMAT
 
     @property

@@ -1,0 +1,108 @@
+"""A whole search on a clock of its own: the real rules and samplers, imagined workers; neither Ray nor training."""
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
+
+from search.ledger import Examination, Ledger
+from search.messages import EpochResult, Leg
+from search.search import Search
+from search.study import Run
+from spaces.space import Space
+
+
+class Curves(Protocol):
+    """What an epoch of a trial takes and gives."""
+
+    def seconds(self, leg: Leg, epoch: int) -> float:
+        """What this epoch of the trial takes, counted from 1."""
+        ...
+
+    def value(self, leg: Leg, epoch: int) -> float:
+        """The objective after it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a simulated search."""
+
+    seconds: float
+    """Wall time, from the first worker's start to the last epoch."""
+    busy_seconds: float
+    """Training time, summed over all workers."""
+    num_epochs: int
+    trials: list[FrozenTrial]
+    moments: list[tuple[float, int, int]]
+    """(seconds, trial, epoch) of every finished epoch, in order of time."""
+
+
+def simulate(
+    run: Run,
+    space: Space,
+    curves: Curves,
+    *,
+    slots: int,
+    start_seconds: float = 0.0,
+    leg_seconds: float = 0.0,
+    sampling_seconds: Callable[[int], float] = lambda _: 0.0,
+    examine: Callable[[Any], Examination] = lambda _: Examination(),
+) -> Outcome:
+    """Run a search as Ray would, as fast as the decisions can be made.
+
+    Args:
+        run: what to search; its sampler and pruner are the real ones.
+        curves: decides what an epoch takes and gives.
+        slots: workers.
+        start_seconds: until a worker takes its first trial.
+        leg_seconds: between two legs on a worker.
+        sampling_seconds: what the driver takes to answer which leg is next, given the number of trials so far; the
+            workers that ask meanwhile wait.
+        examine: as in `Search`: the bounds of a configuration.
+    """
+    storage = InMemoryStorage()
+    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
+    search = Search(run, Ledger(storage, run), space, examine=examine, events=_Silent())
+    agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
+    free, driver, order = [start_seconds] * slots, 0.0, itertools.count()
+    busy, moments = 0.0, []
+    while True:
+        for moment in free:
+            leg_number = next(order)
+            leg = search.next_leg(str(leg_number))
+            if leg is None:
+                break
+            driver = max(moment, driver) + sampling_seconds(len(search.trials))
+            epoch = leg.reported + 1
+            finished = driver + leg_seconds + curves.seconds(leg, epoch)
+            heapq.heappush(agenda, (finished, leg_number, leg, epoch))
+        if not agenda:
+            break
+        now, leg_number, leg, epoch = heapq.heappop(agenda)
+        busy += curves.seconds(leg, epoch)
+        moments.append((now, leg.trial, epoch))
+        record = {"epoch": epoch, run.metric: curves.value(leg, epoch)}
+        if search.on_result(str(leg_number), EpochResult(record=record)):
+            heapq.heappush(agenda, (now + curves.seconds(leg, epoch + 1), leg_number, leg, epoch + 1))
+        else:
+            search.end_leg(str(leg_number), lost=False)
+        free = [now] * (slots - len(agenda))  # a result may have made work for slots that had none
+    search.end()
+    last = moments[-1][0] if moments else start_seconds
+    return Outcome(seconds=last, busy_seconds=busy, num_epochs=len(moments), trials=search.trials, moments=moments)
+
+
+class _Silent:
+    """Nobody listens."""
+
+    def started(self, trial: FrozenTrial) -> None: ...
+    def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None: ...
+    def paused(self, trial: FrozenTrial) -> None: ...
+    def ended(self, trial: FrozenTrial) -> None: ...
+    def notice(self, text: str) -> None: ...
