@@ -8,13 +8,12 @@ from scipy.stats import binom
 
 from analysis.bootstrap import Interval, interval
 from analysis.evaluation import Evaluation
-
-_SMALLER_IS_BETTER = ("log_loss", "ece", "rmse", "mae")
+from analysis.wording import SMALLER_IS_BETTER
 
 
 def sign(metric: str) -> int:
     """1 when a larger value is better, -1 when a smaller one is."""
-    return -1 if metric in _SMALLER_IS_BETTER else 1
+    return -1 if metric in SMALLER_IS_BETTER else 1
 
 
 def difference(first: Evaluation, second: Evaluation, *, metric: str) -> Interval:

@@ -10,16 +10,29 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
 from analysis.contenders import window
-from analysis.wording import between, count, gap, is_share, number, p_value, probability, title
+from analysis.table_discussion import discuss_table
+from analysis.wording import (
+    SMALLER_IS_BETTER,
+    between,
+    count,
+    gap,
+    is_share,
+    named,
+    number,
+    p_value,
+    probability,
+    title,
+)
 from search.study import Run
 
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""
 NUM_TOP = 5
+TOPICS = ("verdict", "weakness", "limit", "practice", "next")
 
 
 def discuss(results: dict[str, Any], study: optuna.Study, run: Run) -> list[dict[str, str]]:
-    """Sentences, each with its topic: verdict, weakness, limit or next.
+    """Sentences, each with its topic, in the order of `TOPICS`.
 
     Args:
         results: final.json so far.
@@ -34,13 +47,16 @@ def discuss(results: dict[str, Any], study: optuna.Study, run: Run) -> list[dict
     if trial is not None:
         said += [("limit", text) for text in (*_budget(trial, run, results), *_fit(trial), *_capacity(complete, run))]
     said += [("next", text) for text in _edges(complete, run)]
+    said += discuss_table(results, winner)
+    said.sort(key=lambda pair: TOPICS.index(pair[0]))
     return [{"topic": topic, "text": text} for topic, text in said]
 
 
 def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     metric, name = results["metric"], title(winner["name"])
     score = between(metric, winner["scores"][metric])
-    text = [f"The winner, {name}, reaches {score} on {results['conditions']['test_rows']:,} sealed test rows."]
+    rows = f"{results['conditions']['test_rows']:,} sealed test rows"
+    text = [f"The winner, {name}, reaches a test {named(metric, results)} of {score} on {rows}."]
     baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
     if baseline is winner:
         text.append(f"It is the baseline itself ({score}): no other trial trained to the full budget did better.")
@@ -52,7 +68,8 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
             else "the interval includes zero, so the two cannot be told apart"
         )
         test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if "mcnemar" in winner else ""
-        text.append(f"Against the baseline that is {gap(metric, found)}; {sure}{test.replace('= <', '<')}.")
+        better = " (less is better)" if metric in SMALLER_IS_BETTER else ""
+        text.append(f"Against the baseline that is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}.")
     if winner["probability_best"] is not None:
         contenders = sum(e["role"] != "augmented" for e in results["entrants"])
         text.append(
@@ -108,8 +125,9 @@ def _weakness(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
 
 def _residuals(results: dict[str, Any]) -> list[str]:
     found = results["residuals"]
+    unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
     return [
-        f"Half of the predictions are off by less than {found['median_absolute']:.4g}, nine in ten by less than"
+        f"Half of the predictions are off by less than {found['median_absolute']:.4g}{unit}, nine in ten by less than"
         f" {found['p90_absolute']:.4g}; on average they are {found['bias']:+.3g} off."
     ]
 

@@ -26,7 +26,12 @@ from analysis.export import export_model, export_onnx, verify_export
 from analysis.final_files import write_figures, write_tables, write_text
 from analysis.networks import Failure, Network, answer, choose_device, collect, restore
 from analysis.openings import check_opening, read_openings
-from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines, describe_table
+from analysis.table_results import (
+    BaselineAnswers,
+    answer_baselines,
+    describe_baselines,
+    describe_table,
+)
 from search import prepare
 from search.cluster import Resources, plan_resources
 from search.fixed import train_fixed
@@ -168,9 +173,8 @@ class Job:
         results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
         results["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
         results |= record.describe_winner(y, winner, classes=classes, train_y=self.dataset.train.y.numpy(), seed=seed)
-        if self.dataset.columns:
-            trained = [self._restore(network) for network in winner.networks]
-            results |= describe_table(self.dataset, test, trained, seed=seed)
+        trained = [self._restore(network) for network in winner.networks if self.dataset.columns]
+        results |= describe_table(self.dataset, test, trained, winner.outputs, metric=metric, seed=seed)
         results["failures"] = record.describe_failures(failures)
         results["discussion"] = discuss(results, self.study, self.run)
         results["export"] = self._export(test, winner, results)

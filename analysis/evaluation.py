@@ -19,7 +19,9 @@ _Scores = dict[str, np.ndarray]
 NUM_BINS = 15
 """Bins of the calibration error, each with the same number of images."""
 CLASS_METRICS = ("precision", "recall", "f1")
-_UNBOUNDED = {"log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)}
+_UNBOUNDED = {"log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)} | {
+    "bias": (-np.inf, np.inf)
+}
 _TINY = np.finfo(np.float64).eps
 
 
@@ -198,24 +200,26 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """scikit-learn's metrics of one network, in the unit of the target."""
+    """scikit-learn's metrics of one network, in the unit of the target; `bias`: mean of predicted minus target."""
     scores = {
         "rmse": metrics.root_mean_squared_error(y, predicted),
         "mae": metrics.mean_absolute_error(y, predicted),
         "r2": metrics.r2_score(y, predicted),
+        "bias": np.mean(predicted.astype(np.float64) - y),
     }
     return {name: np.asarray(value) for name, value in scores.items()}
 
 
 def _regression_features(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     error, centred = predicted.astype(np.float64) - y, y - y.mean(dtype=np.float64)
-    return np.stack([error**2, np.abs(error), centred, centred**2], axis=1).astype(np.float32)
+    return np.stack([error**2, np.abs(error), error, centred, centred**2], axis=1).astype(np.float32)
 
 
 def _regression_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
-    squares, absolute, first, second = sums.T
+    squares, absolute, signed, first, second = sums.T
     total = second - first**2 / num_rows
-    return {"rmse": np.sqrt(squares / num_rows), "mae": absolute / num_rows, "r2": 1 - squares / total}
+    scores = {"rmse": np.sqrt(squares / num_rows), "mae": absolute / num_rows, "bias": signed / num_rows}
+    return scores | {"r2": 1 - np.divide(squares, total, out=np.ones_like(squares), where=total > 1e-9 * num_rows)}
 
 
 _TASKS = {

@@ -8,51 +8,66 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import final_plots
+from analysis.plots import style, table
 from analysis.trials import write_csv
 from trainables import checkpoint
 
 
-def write_figures(
-    results: dict[str, Any], folder: Path, *, images: np.ndarray, y: np.ndarray, exported: np.ndarray
-) -> None:
+def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> None:
     """Draw every figure that these results have.
 
     Args:
-        images: uint8 (N, C, H, W), the test rows; a table is not drawn.
+        x: the test rows: images uint8 (N, C, H, W), or a table (N, F).
         y: labels or targets (N,).
         exported: what the exported network says: probabilities (N, K) or predictions (N,).
     """
     checkpoint.remove(folder)  # of an earlier opening, which may have drawn others
     with plt.rc_context({"svg.hashsalt": "rungwise", "font.size": 10}):
-        for name, figure in _figures(results, images, y, exported):
-            final_plots.save(figure, folder, name)
+        for name, drawn in _figures(results, x):
+            final_plots.save(_figure(drawn), folder, name)
+    with style.styled():
+        for name, drawn in _table_figures(results, x, y, exported):
+            final_plots.save(_figure(drawn), folder, name)
 
 
-def _figures(
-    results: dict[str, Any], images: np.ndarray, y: np.ndarray, exported: np.ndarray
-) -> Iterator[tuple[str, Figure]]:
-    drawn: dict[str, Any] = {"contenders": final_plots.plot_entrants}
+def _figure(drawn: Axes | Figure) -> Figure:
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[tuple[str, Axes | Figure]]:
+    yield "contenders", final_plots.plot_entrants(results)
     if "confused" in results:
-        drawn |= {
-            "classes": final_plots.plot_classes,
-            "confusion": final_plots.plot_confusion,
-            "calibration": final_plots.plot_calibration,
-        }
+        yield "classes", final_plots.plot_classes(results)
+        yield "confusion", final_plots.plot_confusion(results)
+        yield "calibration", final_plots.plot_calibration(results)
     if results["references"]:
-        drawn["references"] = final_plots.plot_references
-    for name, plot in drawn.items():
-        figure = plot(results).figure
-        assert isinstance(figure, Figure)
-        yield name, figure
-    if results.get("mistakes") and images.ndim == 4:
-        yield "mistakes", final_plots.plot_mistakes(results, images)
+        yield "references", final_plots.plot_references(results)
+    if results.get("mistakes") and x.ndim == 4:
+        yield "mistakes", final_plots.plot_mistakes(results, x)
+
+
+def _table_figures(
+    results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray
+) -> Iterator[tuple[str, Axes | Figure]]:
+    if results.get("baselines"):
+        yield "baselines", table.plot_baselines(results)
     if "residuals" in results:
-        figure = final_plots.plot_residuals(y, exported).figure
-        assert isinstance(figure, Figure)
-        yield "residuals", figure
+        yield "residuals", table.plot_residuals(results, y, exported)
+        if len(results["bands"]) > 1:
+            yield "bands", table.plot_bands(results)
+    if "residuals" in results and results.get("places"):
+        names = [column["name"] for column in results["columns"]]
+        places = x[:, [names.index(name) for name in results["places"]]]
+        yield "residual_map", table.plot_residual_map(results, places, y, exported)
+    if results.get("importance"):
+        yield "importance", table.plot_feature_importance(results)
+        yield "dependence", table.plot_dependence(results)
 
 
 def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
@@ -65,6 +80,7 @@ def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, export
         for metric, found in e["scores"].items()
     ]
     write_csv(pd.DataFrame(rows), folder / "contenders.csv")
+    _write_table_parts(results, folder)
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
     if "classes" not in winner:
         write_csv(pd.DataFrame({"target": y, "predicted": exported}), folder / "predictions.csv")
@@ -82,6 +98,32 @@ def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, export
     labels = np.array(names, dtype=object)
     answers = {"label": labels[y], "predicted": labels[exported.argmax(1)], "probability": exported.max(1)}
     write_csv(pd.DataFrame(answers), folder / "predictions.csv")
+
+
+def _write_table_parts(results: dict[str, Any], folder: Path) -> None:
+    """Baselines, bands, importance and dependence, where there are any."""
+    rows = {
+        "baselines": [
+            {"baseline": b["name"], "metric": metric, **found, "seeds": len(b["seeds"])}
+            for b in results.get("baselines", [])
+            for metric, found in b["scores"].items()
+        ],
+        "bands": [
+            {"low": band["low"], "high": band["high"], "rows": band["rows"]}
+            | {f"{m}_{key}": value for m in ("rmse", "mae", "bias") for key, value in band[m].items()}
+            for band in results.get("bands", [])
+        ],
+        "importance": [{**f, "features": " + ".join(f["features"])} for f in results.get("importance", [])],
+        "dependence": [
+            {"feature": f["feature"], "answer": name, "x": x, "mean": mean, "low": low, "high": high}
+            for f in results.get("dependence", [])
+            for name, curve in f["curves"].items()
+            for x, mean, low, high in zip(f["x"], curve["mean"], curve["low"], curve["high"], strict=True)
+        ],
+    }
+    for name, found in rows.items():
+        if found:
+            write_csv(pd.DataFrame(found), folder / f"{name}.csv")
 
 
 def write_text(path: Path, text: str) -> None:

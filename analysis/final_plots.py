@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from analysis.wording import NAMES, is_share, title
+from analysis.wording import is_share, named, title
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 """Okabe and Ito's colours, told apart by all kinds of colour vision."""
@@ -22,8 +22,8 @@ _NUMBERED_CLASSES = 15
 def save(figure: Figure, folder: Path, name: str) -> str:
     """Write NAME.png and NAME.svg, close the figure, and return the name."""
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=160, bbox_inches="tight")
-    figure.savefig(folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", dpi=160, bbox_inches="tight", facecolor="white")
+    figure.savefig(folder / f"{name}.svg", bbox_inches="tight", facecolor="white", metadata={"Date": None})
     plt.close(figure)
     return name
 
@@ -43,7 +43,7 @@ def plot_entrants(results: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax.plot(seeds, np.full(len(seeds), place + 0.25), "|", color=colour, ms=7, alpha=0.8)
     ax.set_yticks(range(len(entrants)), [_named(entrant, results) for entrant in entrants])
     ax.set_ylim(len(entrants) - 0.4, -0.6)
-    ax.set_xlabel(f"test {NAMES.get(metric, metric)}{' (%)' if scale == 100 else ''}: mean, 95 % interval; | one seed")
+    ax.set_xlabel(f"test {named(metric, results)}{' (%)' if scale == 100 else ''}: mean, 95 % interval; | one seed")
     _tidy(ax, grid="x")
     _limit_to_values(ax, results, scale)
     return ax
@@ -164,19 +164,8 @@ def plot_references(results: dict[str, Any], ax: Axes | None = None) -> Axes:
             ax.plot(scale * value, place, "D", color=GREY, ms=6, mfc="none" if reference["disputed"] else GREY)
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(f"test {NAMES.get(metric, metric)}{' (%)' if scale == 100 else ''}")
+    ax.set_xlabel(f"test {named(metric, results)}{' (%)' if scale == 100 else ''}")
     _tidy(ax, grid="x")
-    return ax
-
-
-def plot_residuals(y: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:
-    """What the exported network's predictions miss, against the predictions."""
-    ax = ax or plt.subplots(figsize=(6, 4.2), layout="constrained")[1]
-    shown = np.random.default_rng(0).permutation(len(y))[:5000]
-    ax.plot(predicted[shown], (y - predicted)[shown], ".", color=BLUE, ms=4, alpha=0.4, rasterized=True)
-    ax.axhline(0, color="black", lw=1)
-    ax.set(xlabel="predicted", ylabel="target minus prediction")
-    _tidy(ax, grid="both")
     return ax
 
 

@@ -19,8 +19,9 @@ FORMAT = 1
 _TOPICS = {
     "verdict": "How good is it?",
     "weakness": "Where it fails",
-    "limit": "What limited it",
-    "next": "What the search suggests next",
+    "limit": "What limits it",
+    "practice": "What it means in practice",
+    "next": "What to try next",
 }
 _CAPTIONS = {
     "contenders": "All contenders on the test rows: mean over seeds with its 95 % interval, and each seed.",
@@ -29,7 +30,13 @@ _CAPTIONS = {
     "calibration": "Reliability of the exported network: accuracy against confidence, in 15 bins of equal mass.",
     "mistakes": "The wrong answers of which the exported network was surest.",
     "references": "Published results and this run.",
-    "residuals": "What the exported network's predictions miss.",
+    "baselines": "The winner and methods without a network, on the same test rows.",
+    "residuals": "What the exported network's predictions miss, along its predictions.",
+    "bands": "Error of the winner in each fifth of the training targets; a mean error below zero predicts too little.",
+    "residual_map": "Where the exported network's predictions are too low (orange) or too high (purple).",
+    "importance": "How much worse the winner answers when a feature is dealt out to other rows (orange: several).",
+    "dependence": "Mean answer over training rows when one feature is set to a value in all of them; bands: 95 % over "
+    "seeds. Marks on the axis: deciles of the training rows.",
 }
 
 
@@ -76,6 +83,8 @@ def _context(results: dict[str, Any]) -> dict[str, Any]:
     return {
         "winner": winner,
         "metric": results["metric"],
+        "smaller": results["metric"] in wording.SMALLER_IS_BETTER,
+        "images": len(results["image_shape"]) == 3,
         "hardware": wording.hardware(results),
         "topics": {k: v for k, v in topics.items() if v},
     }

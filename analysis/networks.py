@@ -133,13 +133,14 @@ def answer(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
     """
     training.predict(x[:WARM_UP_ROWS])
     began = time.perf_counter()
-    outputs = _outputs(training, x)
+    outputs = outputs_of(training, x)
     if flip:
-        outputs = (outputs + _outputs(training, x.flip(3))) / 2
+        outputs = (outputs + outputs_of(training, x.flip(3))) / 2
     return Answers(outputs=outputs, images_per_second=len(x) / (time.perf_counter() - began))
 
 
-def _outputs(training: Training, x: Tensor) -> np.ndarray:
+def outputs_of(training: Training, x: Tensor) -> np.ndarray:
+    """Probabilities (N, K), or predictions (N,)."""
     found = training.predict(x).numpy()
     return probabilities(found) if training.dataset.task == "classification" else found[:, 0]
 

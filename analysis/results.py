@@ -16,7 +16,8 @@ Keys of final.json (every score is {"value", "low", "high"} with a 95 % interval
     support         test rows of each class
     calibration     reliability bins of the exported network; chance: the error of a perfectly calibrated one
     confused        the winner's most frequent mistakes; mistakes: the exported network's most confident ones
-    residuals       of the exported network (regression)
+    residuals       of the exported network; bands, cap, floor: of a regression, see `analysis/residuals.py`
+    target, columns, baselines, importance, dependence, ...: of a table, see `analysis/table_results.py`
     failures        trainings without a network, with their cause
     references      published results; discussion: sentences; export: sha256, seed, verification
 """
@@ -39,6 +40,7 @@ from analysis.evaluation import (
     confidence_bins,
 )
 from analysis.networks import Network, cost_of
+from analysis.residuals import describe_residuals
 from search.study import Run
 from spaces.space import Space
 from trainables.data import Dataset, Split
@@ -167,11 +169,13 @@ def _same_seeds(first: Measured, second: Measured) -> list[tuple[int, int]]:
     return [(i, there[network.index]) for i, network in enumerate(first.networks) if network.index in there]
 
 
-def describe_winner(y: np.ndarray, winner: Measured, *, classes: Sequence[str]) -> dict[str, Any]:
+def describe_winner(
+    y: np.ndarray, winner: Measured, *, classes: Sequence[str], train_y: np.ndarray, seed: int = 0
+) -> dict[str, Any]:
     """What final.json says of the winner in detail: where it errs, and how well it knows that it does."""
     exported = winner.outputs[0]
     if not classes:
-        return {"residuals": _residuals(y, exported)}
+        return describe_residuals(y, winner.outputs, train_y, seed=seed)
     pairs = comparison.confused_pairs(comparison.confusion(y, winner.outputs))
     for pair in pairs:
         pair |= {"label": classes[pair["label"]], "predicted": classes[pair["predicted"]]}
@@ -217,12 +221,6 @@ def confident_mistakes(y: np.ndarray, p: np.ndarray, *, classes: Sequence[str]) 
         }
         for row in worst
     ]
-
-
-def _residuals(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    error = predicted - y
-    quantiles = np.quantile(np.abs(error), (0.5, 0.9)).tolist()
-    return {"bias": float(error.mean()), "median_absolute": quantiles[0], "p90_absolute": quantiles[1]}
 
 
 def describe_failures(failures: Sequence[Any]) -> list[dict[str, Any]]:

@@ -17,8 +17,25 @@ NAMES = {
     "rmse": "RMSE",
     "mae": "MAE",
     "r2": "R²",
+    "bias": "mean error (bias)",
 }
-_NO_SHARES = ("log_loss", "rmse", "mae", "r2")
+_NO_SHARES = ("log_loss", "rmse", "mae", "r2", "bias")
+_IN_UNITS = ("rmse", "mae", "bias")
+SMALLER_IS_BETTER = ("log_loss", "loss", "train_loss", "ece", "rmse", "mae")
+
+
+def named(metric: str, results: dict[str, Any] | None = None) -> str:
+    """The metric in words, with the unit of the target where the results have one: `RMSE ($100k)`."""
+    unit = (results or {}).get("target_unit")
+    name = NAMES.get(metric, metric.replace("_", " "))
+    return f"{name} ({unit})" if unit and metric in _IN_UNITS else name
+
+
+def verdict(metric: str, found: dict[str, float]) -> str:
+    """What a difference with its interval says: `better`, `worse`, or `not told apart`."""
+    if found["low"] <= 0 <= found["high"]:
+        return "not told apart"
+    return "better" if (found["value"] < 0) == (metric in SMALLER_IS_BETTER) else "worse"
 
 
 def is_share(metric: str) -> bool:
@@ -74,6 +91,17 @@ def title(name: str) -> str:
     base, _, extra = name.partition("+")
     words = {"baseline": "baseline", "random": "random configuration"}.get(base, base.replace("-", " "))
     return f"{words}, with {extra}" if extra else words
+
+
+def shortened(name: str, limit: int) -> str:
+    """A name that fits beside an axis."""
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
+def feature_names(features: list[str]) -> str:
+    """`Latitude`, `Latitude + Longitude`, or of a larger group two and the number of the others."""
+    shown = " + ".join(shortened(name, 18 if len(features) > 1 else 30) for name in features[:2])
+    return shown if len(features) <= 2 else f"{shown} + {len(features) - 2} more"
 
 
 def hardware(results: dict[str, Any]) -> str:

@@ -69,6 +69,7 @@ def test_regression_scores_are_scikit_learns_own_to_the_last_digit():
     assert scores["rmse"] == metrics.root_mean_squared_error(y, predicted)
     assert scores["mae"] == metrics.mean_absolute_error(y, predicted)
     assert scores["r2"] == metrics.r2_score(y, predicted)
+    assert scores["bias"] == (predicted - y).mean()
 
 
 def test_the_sums_of_the_bootstrap_give_scikit_learns_metrics_on_the_drawn_rows(y):

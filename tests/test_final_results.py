@@ -1,6 +1,7 @@
 """What is written of a final evaluation: records, sentences, figures and tables, for classes and for numbers."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def record(y: np.ndarray, rows: list[results.Measured], *, classes: tuple[str, .
     described |= {"conditions": {**conditions, "seeds": 2}, "machine": {"cpu_model": "some CPU"}, "slots": 2}
     described |= {"criterion": "the mean of 2", "intervals": "bootstrap", "references": []}
     described["entrants"] = results.describe_entrants(rows, found, y, metric=metric, classes=classes)
-    return described | results.describe_winner(y, rows[0], classes=classes)
+    return described | results.describe_winner(y, rows[0], classes=classes, train_y=y)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def say(described: dict[str, Any], *curves: list[float], **changes: Any) -> str:
 
 def test_the_verdict_gives_score_difference_rank_and_optimism(described):
     text = say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
-    assert "The winner, trial 3, reaches" in text
+    assert "The winner, trial 3, reaches a test accuracy of" in text
     assert "the interval excludes zero" in text
     assert "The search promised too much: its value was 99.00 %" in text
     assert "'<script>'" in text or "'bag'" in text or "coat" in text
@@ -184,7 +185,7 @@ def test_files_and_section_survive_class_names_that_are_not_ours(described, rows
     described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
     final_dir = tmp_path / "final"
     images = np.zeros((300, 1, 8, 8), np.uint8)
-    write_figures(described, final_dir / "figures", images=images, y=y, exported=rows[0].outputs[0])
+    write_figures(described, final_dir / "figures", x=images, y=y, exported=rows[0].outputs[0])
     write_tables(described, final_dir / "tables", y=y, exported=rows[0].outputs[0])
     (final_dir / "final.json").write_text(json.dumps(described))
     section = str(final_section(tmp_path))
@@ -204,7 +205,7 @@ def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):
     good, bad = y + random.normal(0, 0.3, (2, 400)), y + random.normal(0, 0.6, (2, 400))
     described = record(y, [measured("trial-3", good), measured("baseline", bad)], classes=(), metric="rmse")
     winner = described["entrants"][0]
-    assert set(winner["scores"]) == {"rmse", "mae", "r2"}
+    assert set(winner["scores"]) == {"rmse", "mae", "r2", "bias"}
     assert winner["difference"]["high"] < 0
     assert winner["probability_best"] > 0.99
     assert "mcnemar" not in winner
@@ -214,10 +215,13 @@ def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):
     assert "Half of the predictions are off by less than 0.2" in text
     described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 400, "rows": 400}}
     described["image_shape"] = [8]
-    write_figures(described, tmp_path / "final" / "figures", images=np.zeros((400, 8)), y=y, exported=good[0])
+    write_figures(described, tmp_path / "final" / "figures", x=np.zeros((400, 8)), y=y, exported=good[0])
     write_tables(described, tmp_path / "final" / "tables", y=y, exported=good[0])
     (tmp_path / "final" / "final.json").write_text(json.dumps(described))
-    assert "<h3>Residuals</h3>" in str(final_section(tmp_path))
+    section = str(final_section(tmp_path))
+    assert "<h3>Errors</h3>" in section
+    words = re.sub(r"<[^>]*>", " ", section)
+    assert not re.search(r"accura|image|class|pixel|augment", words, re.IGNORECASE)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,208 @@
+"""What the numbers of a final evaluation on a table mean: against other methods, limits, use, what to try next."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from analysis.wording import SMALLER_IS_BETTER, between, feature_names, gap, named, number, verdict
+
+CONSTANT = ("mean", "majority")
+"""Baselines that look at no feature."""
+_VERDICTS = {
+    "better": "the network is better",
+    "worse": "the network is worse",
+    "not told apart": "the interval includes zero, so the two cannot be told apart",
+}
+
+
+def discuss_table(results: dict[str, Any], winner: dict[str, Any]) -> list[tuple[str, str]]:
+    """Topics and sentences; nothing for images.
+
+    Args:
+        results: final.json so far.
+        winner: its entrant.
+    """
+    topics = {
+        "verdict": (_against_baselines, _against_published),
+        "weakness": (_bands,),
+        "limit": (_ends, _outside, _gaps),
+        "practice": (_size_of_errors, _which_method, _what_it_uses, _luck),
+        "next": (_ensemble, _unused),
+    }
+    return [(topic, text) for topic, parts in topics.items() for part in parts for text in part(results, winner)]
+
+
+def _informed(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Baselines that look at the features, the best on the test rows first."""
+    metric = results["metric"]
+    sign = 1 if metric in SMALLER_IS_BETTER else -1
+    found = [b for b in results.get("baselines", []) if b["name"] not in CONSTANT]
+    return sorted(found, key=lambda b: sign * b["scores"][metric]["value"])
+
+
+def _against_baselines(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    metric = results["metric"]
+    for baseline in _informed(results):
+        found = baseline["difference"]
+        yield (
+            f"On the same rows {baseline['title']} reaches {between(metric, baseline['scores'][metric])}; the winner"
+            f" minus that is {gap(metric, found)}: {_VERDICTS[verdict(metric, found)]}."
+        )
+
+
+def _against_published(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
+    metric, sign = results["metric"], 1 if results["metric"] in SMALLER_IS_BETTER else -1
+    published = sorted((r for r in results["references"] if not r["disputed"]), key=lambda r: sign * r["value"])
+    if not published or not results.get("columns"):
+        return
+    found = winner["scores"][metric]
+    beaten = [r for r in published if sign * (r["value"] - found["value"]) > 0]
+    clearly = [r for r in beaten if r["value"] > found["high"] or r["value"] < found["low"]]
+    ahead = [r for r in published if r not in beaten]
+
+    def listed(some: list[dict[str, Any]]) -> str:
+        return ", ".join(f"{r['model']} {number(metric, r['value'])}" for r in some) or "none"
+
+    yield (
+        f"Of {len(published)} published results ({named(metric, results)}, same sizes of the splits, other rows) it is"
+        f" better than {len(beaten)} ({listed(beaten)}), {len(clearly)} of them outside its interval; ahead of it:"
+        f" {listed(ahead)}."
+    )
+
+
+def _bands(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    bands = results.get("bands", [])
+    if len(bands) < 2:
+        return
+    worst, best = (pick(bands, key=lambda band: band["rmse"]["value"]) for pick in (max, min))
+    yield (
+        f"By {named('rmse', results)} it errs most where the target lies between {_range(worst)}:"
+        f" {between('rmse', worst['rmse'])}, against {between('rmse', best['rmse'])} between {_range(best)}."
+    )
+    low, high = bands[0]["bias"], bands[-1]["bias"]
+    if low["low"] > 0 and high["high"] < 0:
+        yield (
+            f"It pulls towards the middle: in the lowest band it predicts {between('bias', low)} too much on average,"
+            f" in the highest {abs(high['value']):.4g} too little."
+        )
+
+
+def _range(band: dict[str, Any]) -> str:
+    return f"{band['low']:.4g} and {band['high']:.4g}"
+
+
+def _ends(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    for name, side in (("cap", "above"), ("floor", "below")):
+        found = results.get(name)
+        if found is None:
+            continue
+        text = (
+            f"{100 * found['train_share']:.1f} % of the training rows have the same {results.get('target', 'target')},"
+            f" {found['value']:.4g}, and none lies {side}: what is {side} cannot be learnt, nor measured."
+        )
+        if "rmse_there" in found and "rmse_elsewhere" in found:
+            text += (
+                f" On the {found['rows_there']:,} test rows there the RMSE is {between('rmse', found['rmse_there'])},"
+                f" on all others {between('rmse', found['rmse_elsewhere'])}."
+            )
+        yield text
+
+
+def _outside(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    found = results.get("range")
+    if not found:
+        return
+    text = (
+        f"{found['outside']:,} of {results['conditions']['test_rows']:,} test rows have a value outside the range of"
+        " the training rows; farther out nothing was measured at all."
+    )
+    if results.get("places"):
+        spans = [f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in found["places"].items()]
+        text += f" The training rows lie within {' and '.join(spans)}: of other places it knows nothing."
+    yield text
+
+
+def _gaps(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    gaps = {c["name"]: c["missing"] for c in results.get("columns", []) if c["missing"] > 0}
+    if gaps:
+        name = max(gaps, key=lambda name: gaps[name])
+        yield (
+            f"Values are missing in {len(gaps)} of {len(results['columns'])} columns, most in {name}"
+            f" ({100 * gaps[name]:.2g} % of the training rows); a guess and a mark stand in for them."
+        )
+
+
+def _size_of_errors(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
+    if "residuals" not in results or not results.get("target_median"):
+        return
+    half, most = results["residuals"]["median_absolute"], results["residuals"]["p90_absolute"]
+    share = 100 * half / abs(results["target_median"])
+    unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
+    yield (
+        f"A single prediction is off by {half:.3g}{unit} or less in half of the cases, {share:.0f} % of the median"
+        f" target, and by more than {most:.3g} in one of ten; {100 * winner['scores']['r2']['value']:.0f} % of the"
+        " variance is explained. That carries an average over many rows, not a decision about one."
+    )
+
+
+def _which_method(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
+    informed = _informed(results)
+    if not informed:
+        return
+    best, metric = informed[0], results["metric"]
+    times = winner["training_seconds"] / max(best["fit_seconds"], 1e-3)
+    cost = f"one network trains in {winner['training_seconds']:.3g} s, {best['title']} in {best['fit_seconds']:.3g} s"
+    advice = {
+        "better": f"the network is worth its {times:.2g} times the time",
+        "worse": f"where only the score counts, {best['title']} is the better choice on this table",
+        "not told apart": "they may as well be chosen by cost",
+    }[verdict(metric, best["difference"])]
+    yield f"Which to use: {cost}, before any search; with {gap(metric, best['difference'])} between them {advice}."
+
+
+def _what_it_uses(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    alone = [f for f in results.get("importance", []) if len(f["features"]) == 1]
+    if not alone:
+        return
+    metric = results["importance_metric"]
+    leading = [f"{f['features'][0]} ({between(metric, f)})" for f in alone[:3] if f["low"] > 0]
+    if leading:
+        yield (
+            f"It goes by {', '.join(leading)} above all: by so much the {named(metric, results)} rises when that"
+            " feature is dealt out to other rows. Where these are wrong or late, so is the prediction."
+        )
+    for group in (f for f in results["importance"] if len(f["features"]) > 1 and f["low"] > 0):
+        names = feature_names(group["features"])
+        yield f"{names} hang together; dealt out together they cost {between(metric, group)}."
+
+
+def _luck(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
+    metric, seeds = results["metric"], winner["by_seed"][results["metric"]]
+    if len(seeds) > 1 and results.get("columns"):
+        yield (
+            f"Training once more moves the result: its {len(seeds)} seeds span {number(metric, min(seeds))} to"
+            f" {number(metric, max(seeds))}, from the same rows and settings."
+        )
+
+
+def _ensemble(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
+    found = results.get("ensemble")
+    if not found:
+        return
+    metric = results["metric"]
+    gain = {"better": "is worth its cost where the score counts", "worse": "does not help here"}
+    yield (
+        f"The mean of the {len(winner['seeds'])} networks' answers reaches {between(metric, found['score'])},"
+        f" {gap(metric, found['difference'])} against one of them: averaging"
+        f" {gain.get(verdict(metric, found['difference']), 'makes no difference that can be told')}."
+    )
+
+
+def _unused(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    alone = [f for f in results.get("importance", []) if len(f["features"]) == 1]
+    unused = [f["features"][0] for f in alone if f["low"] <= 0]
+    if unused and len(unused) < len(alone):
+        shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+        yield (
+            f"{len(unused)} of {len(alone)} features have no importance that can be told from zero ({shown}): a search"
+            " without them is cheaper, and shows whether they matter."
+        )
