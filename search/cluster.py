@@ -1,18 +1,19 @@
 """Ray: started privately on this machine, or attached to a running cluster, with none of its chatter."""
 
-import atexit
 import logging
 import os
 import secrets
-import shutil
 import sys
-import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from search.environment import only_allowed
+from search.guard import RayGuard, RayLostError
+from search.scratch import make_scratch, remove_scratch
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Room for Ray itself in the shared memory of a node, beside the data set."""
@@ -30,6 +31,8 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Everything of a private Ray listens on 127.0.0.1: the switch by which Ray spares Windows its firewall's questions."""
 
 
 class RayStartError(RuntimeError):
@@ -89,14 +92,26 @@ def count_gpus() -> int:
 
 
 @contextmanager
-def ray_session(resources: Resources, *, address: str | None, shared_bytes: int, debug: bool) -> Iterator[None]:
+def ray_session(
+    resources: Resources,
+    *,
+    address: str | None,
+    shared_bytes: int,
+    debug: bool,
+    on_lost: Callable[[RayLostError], None],
+) -> Iterator[Path]:
     """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
 
-    The private one keeps its files in a 0700 folder of its own and is gone at the end.
+    The private one keeps its files in a 0700 folder of its own, listens on the loopback interface alone, sees no
+    secret of the environment, and is gone at the end.
 
     Args:
         shared_bytes: size of the data set, which every node holds once in shared memory.
         debug: let Ray talk.
+        on_lost: told when a server of the private Ray has died, before this process ends.
+
+    Yields:
+        A folder for temporary files.
 
     Raises:
         ValueError: there is no cluster at the address.
@@ -109,36 +124,47 @@ def ray_session(resources: Resources, *, address: str | None, shared_bytes: int,
         _protect()
     import ray
 
-    # Unix socket paths are limited to 107 bytes: a short folder, whatever TMPDIR says
-    scratch = Path(tempfile.mkdtemp(prefix="rw", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
+    scratch = make_scratch(short=True)
     quiet = {
         "configure_logging": debug,
         "log_to_driver": debug,
         "logging_level": logging.INFO if debug else logging.ERROR,
     }
+    guard: RayGuard | None = None
     try:
         if address is None:
-            _start(resources, scratch, shared_bytes=shared_bytes, **quiet)
+            with only_allowed():
+                _start(resources, scratch, shared_bytes=shared_bytes, **quiet)
+            guard = RayGuard(on_lost)
+            guard.start()
         else:
             _attach(address, **quiet)
         if not debug:
             logging.getLogger("ray").setLevel(logging.CRITICAL)
-        yield
+            from ray._private import worker
+
+            worker._worker_logs_enabled = False  # pages on each lost worker, which the search tells itself
+        yield scratch
     finally:
+        if guard is not None:
+            guard.stop()
         ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+        if guard is not None:
+            guard.kill_stragglers()
+        remove_scratch(scratch)
 
 
 def _protect() -> None:
-    """Nobody else on this machine may submit work to the private Ray: a token that lives as long as this process.
+    """Nobody else may reach the private Ray: loopback only, and a token that lives as long as this process.
 
     Ray reads these variables when it is imported.
     """
-    if "ray" in sys.modules or "RAY_AUTH_MODE" in os.environ:
+    if "ray" in sys.modules:
         return
-    folder = Path(tempfile.mkdtemp(prefix="rungwise-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "token"
+    os.environ.update(_LOOPBACK)
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    path = make_scratch() / "token"
     path.touch(mode=0o600)
     path.write_text(secrets.token_hex(32))
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}

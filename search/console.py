@@ -18,6 +18,7 @@ from search.study import Run
 
 HEARTBEAT_SECONDS = 60
 SHOWN_RUNNING = 12
+SHOWN_CAUSE = 200
 _STATES = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped early",
@@ -97,7 +98,7 @@ class SearchConsole:
         if self._console.is_terminal and trial.state != TrialState.FAIL:
             return
         if trial.state == TrialState.FAIL:
-            self._say(f"trial {trial.number} failed: {printable(str(trial.user_attrs.get('failure')))}")
+            self._say(f"trial {trial.number} failed: {printable(str(trial.user_attrs.get('failure')))[:SHOWN_CAUSE]}")
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
         shown = "" if value is None else f", {self._run.metric} {value:.4f}"
@@ -182,7 +183,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
         console.print(f"{len(trials) - len(tried)} more draws exceeded the bounds and were never trained")
     causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
     for cause, count in causes.most_common(5):
-        console.print(f"failed {count}x: {escape(printable(cause))}", soft_wrap=True)
+        console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import signal
-import tempfile
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.cluster import Resources, ray_session
+from search.guard import RayLostError
 from search.ledger import Examination, Ledger
 from search.search import Events, Search
 from search.study import Run
@@ -36,6 +37,8 @@ def launch(
     deadline: float | None = None,
     address: str | None = None,
     max_failures: int = 2,
+    trial_timeout: float | None = None,
+    on_lost: Callable[[RayLostError], None] | None = None,
     logger: str = "none",
     debug: bool = False,
 ) -> tuple[Search, int | None]:
@@ -45,6 +48,8 @@ def launch(
         dataset: training and validation rows, shipped to every node once.
         deadline: `time.monotonic()` at which the time budget ends.
         max_failures: times a trial is given a new worker after its worker was lost.
+        trial_timeout: seconds without progress after which a trial has failed; None for no limit.
+        on_lost: told when a server of the private Ray has died; then the process ends. By default one line is printed.
         logger: Ray's logger to feed as well: tensorboard, mlflow or wandb.
 
     Returns:
@@ -61,8 +66,16 @@ def launch(
         return search, None
     arrays = dataset.arrays()
     size = sum(a.nbytes for a in arrays.values() if hasattr(a, "nbytes"))
-    with ray_session(resources, address=address, shared_bytes=size, debug=debug), _signals(search) as received:
-        _tune(search, arrays, folder, resources, max_failures=max_failures, logger=logger, debug=debug)
+    session = ray_session(resources, address=address, shared_bytes=size, debug=debug, on_lost=on_lost or _say_on_stderr)
+    with session as scratch, _signals(search) as received:
+        from search.watch import ProgressWatch
+
+        watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
+        callbacks = [watch, *make_callbacks(logger, run=run, folder=run_dir)]
+        _tune(
+            search, arrays, folder, resources, scratch=scratch, callbacks=callbacks, max_failures=max_failures,
+            debug=debug,
+        )  # fmt: skip
     if search.fatal is None and not received:
         search.end()
     return search, received[0] if received else None
@@ -74,8 +87,9 @@ def _tune(
     folder: Path,
     resources: Resources,
     *,
+    scratch: Path,
+    callbacks: list[Any],
     max_failures: int,
-    logger: str,
     debug: bool,
 ) -> None:
     from ray import tune
@@ -96,29 +110,32 @@ def _tune(
     )
     wanted = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     trainable = tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
-    with tempfile.TemporaryDirectory(prefix="rungwise-") as scratch:
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(search, num_slots=resources.slots),
-                scheduler=StudyScheduler(search),
-                num_samples=-1,
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name="legs",
-                storage_path=scratch,
-                verbose=0,
-                stop=_make_stopper(search),
-                callbacks=make_callbacks(logger, run=run, folder=folder.parent),
-                failure_config=tune.FailureConfig(max_failures=max_failures),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        )
-        with _silence(debug):
-            tuner.fit()
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=StudySearcher(search, num_slots=resources.slots),
+            scheduler=StudyScheduler(search),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name="legs",
+            storage_path=str(scratch),
+            verbose=0,
+            stop=_make_stopper(search),
+            callbacks=callbacks,
+            failure_config=tune.FailureConfig(max_failures=max_failures),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    with _silence(debug):
+        tuner.fit()
+
+
+def _say_on_stderr(error: RayLostError) -> None:
+    print(f"error: {error}; what is finished is saved; the same command continues", file=sys.stderr)
 
 
 def _trial_name(trial: Any) -> str:

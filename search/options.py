@@ -20,6 +20,7 @@ FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "target", "task",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
+_NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class Options:
     """GPUs for each trial; 0.25 packs four on one. Default: 1 where there is a GPU, else 0."""
     max_failures: int = 2
     """Times a trial is given a new worker after its worker was lost; errors in code are not retried."""
+    trial_timeout: OptionalFloat = None
+    """Seconds without a finished epoch after which a trial has failed and its worker is ended. Default: no limit."""
     logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
     """Feed this logger as well."""
     dry_run: Flag = False
@@ -102,6 +105,8 @@ class Options:
         _check_range("--max-failures", self.max_failures, 0, 1000)
         if self.time_budget is not None and not 0 < self.time_budget < 10**7:
             raise ValueError(f"--time-budget must be a positive number of minutes, got {self.time_budget}")
+        if self.trial_timeout is not None and not 0 < self.trial_timeout < 10**7:
+            raise ValueError(f"--trial-timeout must be a positive number of seconds, got {self.trial_timeout}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise ValueError(
                 f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial}: a trial runs on one GPU or a part"
@@ -158,7 +163,7 @@ def resume_command(options: Options, name: str) -> str:
     """The command that continues this run, to be pasted."""
     words = ["python", "-m", "search.run", "--resume", "--name", name]
     defaults = {f.name: f.default for f in fields(Options)}
-    for flag in ("runs_dir", "data_dir", "concurrent", "cpus_per_trial", "gpus_per_trial", "address", "max_failures"):
+    for flag in _NOT_STORED:
         value: Any = getattr(options, flag)
         if value != defaults[flag]:
             words += [f"--{flag.replace('_', '-')}", str(value)]

@@ -67,6 +67,8 @@ class Search:
         self._maximize = run.direction == "maximize"
         self._live: dict[str, int] = {}
         self._alike: Counter[str] = Counter()
+        self._losses: dict[str, tuple[str, str]] = {}
+        """Leg -> (kind, cause) of the failure that its trial has if the leg ends without a worker."""
         self._settle()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -182,6 +184,9 @@ class Search:
         number = self._live[leg_id]
         for notice in result.notices:
             self._events.notice(notice)
+        if result.failure_kind == "storage":
+            self.fatal = StorageError(result.failure)
+            return False
         if result.record is None:
             self._fail(number, result.failure or "the worker gave no result", kind=result.failure_kind or "error")
             return False
@@ -219,12 +224,31 @@ class Search:
         """The worker is free. A lost one has been retried as often as allowed, so its trial has failed."""
         number = self._live.pop(leg_id)
         trial = self.ledger.trials[number]
+        kind, cause = self._losses.pop(leg_id, ("lost worker", "killed, out of memory or a crash"))
         if trial.state != TrialState.RUNNING:
             return
-        if lost:
-            self._fail(number, "its worker was lost too often (killed, out of memory or a crash)", kind="lost worker")
-        else:
+        if not lost:
             self._events.paused(trial)
+        elif self.fatal is None:  # what breaks the search as a whole is no failure of the trial
+            cause = cause if kind == "timeout" else f"its worker was lost too often ({cause})"
+            self._fail(number, cause, kind=kind)
+
+    def lost_worker(self, leg_id: str, *, kind: str, reason: str) -> None:
+        """The leg's worker is gone; another will go on where this one's last checkpoint is."""
+        number = self._live[leg_id]
+        self._losses[leg_id] = (kind, reason)
+        epoch = epochs_reached(self.ledger.trials[number])
+        self._events.notice(f"trial {number} lost its worker ({reason}); another goes on after epoch {epoch}")
+
+    def timed_out(self, leg_id: str, *, seconds: float) -> None:
+        """The leg's worker is about to be ended: its trial would hang again, and has failed."""
+        epoch = epochs_reached(self.ledger.trials[self._live[leg_id]]) + 1
+        self._losses[leg_id] = ("timeout", f"no progress for {seconds:g} s in epoch {epoch} (--trial-timeout)")
+
+    def position(self, leg_id: str) -> tuple[int, int]:
+        """Number of the leg's trial, and the last epoch of it that is in the study."""
+        number = self._live[leg_id]
+        return number, epochs_reached(self.ledger.trials[number])
 
     def end(self) -> None:
         """Close a search that has run its course: the trials that still wait for a promotion are told PRUNED."""
@@ -251,3 +275,7 @@ class Search:
 
 class HopelessSearchError(RuntimeError):
     """Every trial fails for the same reason: going on would only burn the budget."""
+
+
+class StorageError(RuntimeError):
+    """The run folder cannot be written: no trial is to blame, and every one can be resumed."""

@@ -4,22 +4,25 @@ import signal
 import sys
 import time
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search import prepare
 from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
 from search.cluster import RayStartError, Resources, plan_resources
 from search.console import SearchConsole, printable, summarise
+from search.guard import RayLostError
 from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
@@ -27,6 +30,7 @@ from search.options import FIXED, Options, parse_count, resume_command
 from search.preview import keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
 from search.study import Run, resume_study, write_run
+from search.trouble import explain
 from spaces.space import Space
 from trainables.data import Dataset
 
@@ -76,28 +80,37 @@ class Session:
     def run_search(self, *, deadline: float | None) -> int:
         """Search; returns the exit code."""
         console = Console(highlight=False)
+        try:
+            search, received = self._launch(console, deadline=deadline)
+            return _close(self, search, received, console=console)
+        except (RayStartError, OSError, SQLAlchemyError, StorageInternalError) as error:
+            return _report_fatal(error, self)
+
+    def _launch(self, console: Console, *, deadline: float | None) -> tuple[Search, int | None]:
+        def on_lost(error: RayLostError) -> None:
+            console.show_cursor()
+            _report_fatal(error, self)
+
         with ExitStack() as stack:
             storage = self._begin(stack)
             follower = SearchConsole(self.run, console=console)
             stack.enter_context(follower.following(Ledger(storage, self.run).trials))
-            try:
-                search, received = launch(
-                    self.run,
-                    self.run_dir,
-                    storage=storage,
-                    space=self.space,
-                    dataset=self.dataset,
-                    events=follower,
-                    resources=self.resources,
-                    deadline=deadline,
-                    address=self.options.address,
-                    max_failures=self.options.max_failures,
-                    logger=self.options.logger,
-                    debug=self.options.debug,
-                )
-            except RayStartError as error:
-                return _report_fatal(error, self, resume=resume_command(self.options, self.run.name))
-        return _close(self, search, received, console=console)
+            return launch(
+                self.run,
+                self.run_dir,
+                storage=storage,
+                space=self.space,
+                dataset=self.dataset,
+                events=follower,
+                resources=self.resources,
+                deadline=deadline,
+                address=self.options.address,
+                max_failures=self.options.max_failures,
+                trial_timeout=self.options.trial_timeout,
+                on_lost=on_lost,
+                logger=self.options.logger,
+                debug=self.options.debug,
+            )
 
     def _begin(self, stack: ExitStack) -> BaseStorage:
         console = Console(highlight=False)
@@ -115,6 +128,7 @@ class Session:
             soft_wrap=True,
         )
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
+        console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return storage
 
 
@@ -208,7 +222,7 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         console.print(f"  {escape(resume)}", soft_wrap=True)
         return SIGNALLED + received
     if search.fatal is not None:
-        return _report_fatal(search.fatal, session, resume=resume)
+        return _report_fatal(search.fatal, session)
     if search.out_of_time:
         console.print("the time budget is used up; continue with:")
         console.print(f"  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
@@ -229,9 +243,12 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
     return SOME_FAILED if failed else DONE
 
 
-def _report_fatal(error: Exception, session: Session, *, resume: str) -> int:
-    if session.options.debug:
+def _report_fatal(error: Exception, session: Session) -> int:
+    """Say in one line on stderr what broke the search off, and how to go on."""
+    if session.options.debug and not isinstance(error, RayLostError):
         raise error
-    reason = " ".join(printable(str(error)).split()) or type(error).__name__
-    print(f"error: {reason}; what is finished is saved; resume with: {resume}", file=sys.stderr)
+    resume = resume_command(session.options, session.run.name)
+    reason = explain(error, session.run_dir)
+    with suppress(OSError):
+        print(f"error: {reason}; what is finished is saved; resume with: {resume}", file=sys.stderr, flush=True)
     return NOTHING_USABLE if isinstance(error, HopelessSearchError) else BROKEN_OFF

@@ -12,6 +12,7 @@ import torch
 from ray import tune
 
 import spaces.space
+from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
 from trainables import checkpoint
@@ -54,66 +55,95 @@ class TrialWorker(tune.Trainable):
         return True
 
     def _begin(self, leg: dict[str, Any]) -> None:
+        """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
+        self._leg = leg
         self._reported = leg["reported"]
         self._folder = Path(self._job.checkpoints) / f"trial-{leg['trial']:05d}"
         self._notices: list[str] = []
         self._training: Training | None = None
-        self._failed: EpochResult | None = None
-        try:
-            fault_point("begin", leg["trial"])
-            training = Training(
-                self._space.decode(leg["params"]),
-                self._dataset,
-                epochs=self._job.epochs,
-                seed=leg["seed"],
-                device=self._device,
-            )
-            self._restore(training, wanted=leg["reported"])
-            self._training = training
-        except (Exception, SystemExit) as error:
-            self._failed = _failure(error, kind="invalid")
 
-    def _restore(self, training: Training, *, wanted: int) -> None:
-        loaded = checkpoint.load_newest(self._folder)
+    def _build(self) -> Training:
+        leg = self._leg
+        return Training(
+            self._space.decode(leg["params"]),
+            self._dataset,
+            epochs=self._job.epochs,
+            seed=leg["seed"],
+            device=self._device,
+        )
+
+    def _continued(self) -> Training:
+        """The training as its newest checkpoint left it, or from its beginning."""
+        fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
+        restored: list[Training] = []
+
+        def use(state: dict[str, Any]) -> None:
+            training = self._build()
+            training.restore(state)
+            restored.append(training)
+
+        loaded = checkpoint.load_newest(self._folder, use=use)
         if loaded is not None:
             self._notices += loaded.problems
-            if loaded.state is not None:
-                training.restore(loaded.state)
-        elif wanted:
+        elif self._reported:
             self._notices.append(f"{self._folder.name} has lost its checkpoints: it is trained again from epoch 1")
+        return restored[0] if restored else self._build()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or say again one that finished before a crash could report it."""
-        result = self._failed or self._next_epoch()
+        result = self._next_epoch()
         self._notices = []
         numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
         return {"said": json.dumps(asdict(result)), self._job.metric: float("nan"), **numbers}
 
     def _next_epoch(self) -> EpochResult:
-        training = self._training
-        assert training is not None
+        kind = "invalid"
         try:
-            if self._reported >= training.epoch:
-                self._train(training)
-            record = training.history[self._reported]
+            if self._training is None:
+                self._training = self._continued()
+            kind = "error"
+            if self._reported >= self._training.epoch:
+                self._train(self._training)
+            record = self._training.history[self._reported]
         except (Exception, SystemExit) as error:
-            return _failure(error, notices=self._notices)
+            return _failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
 
     def _train(self, training: Training) -> None:
         while training.epoch <= self._reported:  # behind after a damaged checkpoint: the lost epochs are trained again
             started = time.time()
-            fault_point("epoch", training.epoch + 1)
+            fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
             record = training.run_epoch()
             record |= {"started": started, "device": self._device.type, **self._place}
-            fault_point("checkpoint", training.epoch)
+            fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
+            self._save(training)
+            fault_point("saved", training.epoch, trial=self._leg["trial"])
+
+    def _save(self, training: Training) -> None:
+        try:
             checkpoint.save(self._folder, training.state(), epoch=training.epoch)
-            fault_point("saved", training.epoch)
+        except OSError as error:
+            reason = f"a checkpoint could not be written: {error.strerror or error}; {free_space(self._folder)}"
+            raise _StorageError(reason) from error
 
 
-def _failure(error: BaseException, *, kind: str = "error", notices: list[str] | None = None) -> EpochResult:
-    kinds = {Diverged: "diverged", OutOfMemory: "out of memory", torch.OutOfMemoryError: "out of memory"}
-    kind = next((name for cause, name in kinds.items() if isinstance(error, cause)), kind)
-    message = str(error) if isinstance(error, Diverged | OutOfMemory) else f"{type(error).__name__}: {error}"
-    return EpochResult(failure=message[:2000], failure_kind=kind, notices=tuple(notices or ()))
+class _StorageError(Exception):
+    """The folder of the checkpoints cannot be written: no fault of the trial."""
+
+
+_KINDS: dict[type[BaseException], str] = {
+    _StorageError: "storage",
+    Diverged: "diverged",
+    OutOfMemory: "out of memory",
+    torch.OutOfMemoryError: "out of memory",
+    MemoryError: "out of memory",
+}
+
+
+def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
+    kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
+    message = str(error)[:2000]
+    if not isinstance(error, Diverged | OutOfMemory | _StorageError):
+        message = f"{type(error).__name__}: {message}".removesuffix(": ")
+    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices))

@@ -15,7 +15,7 @@ from tests.searching import ROOT
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir target task"
     " drop runs_dir train_size max_weights max_macs resume force study_url address concurrent cpus_per_trial"
-    " gpus_per_trial max_failures logger dry_run debug"
+    " gpus_per_trial max_failures trial_timeout logger dry_run debug"
 ).split()
 
 BAD = [
@@ -79,6 +79,9 @@ BAD = [
     (["--gpus-per-trial", "2"], "a trial runs on one GPU or a part"),
     (["--gpus-per-trial", "nan"], "--gpus-per-trial must lie in [0, 1], got nan"),
     (["--max-failures", "-1"], "--max-failures must lie in [0, 1000], got -1"),
+    (["--trial-timeout", "0"], "--trial-timeout must be a positive number of seconds, got 0.0"),
+    (["--trial-timeout", "nan"], "--trial-timeout must be a positive number of seconds, got nan"),
+    (["--trial-timeout", "soon"], "--trial-timeout must be a number, got 'soon'"),
     (["--resume"], "--resume needs --name"),
     (["--resume", "--name", "nothing"], "there is no run 'nothing'"),
     (["--study-url", "postgresql://me:secret@host/db"], "--study-url must not hold a password"),

@@ -12,6 +12,7 @@ import pickle
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,13 @@ def save(folder: str | Path, state: dict[str, Any], *, epoch: int, keep: int = 2
     return target
 
 
-def load_newest(folder: str | Path) -> Loaded | None:
+def load_newest(folder: str | Path, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
     """Returns the newest checkpoint that is whole, or None if the folder has none at all; writes nothing.
 
     Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (sha256); using epoch 2`.
+
+    Args:
+        use: takes each state in turn; one that it refuses is of another training, and passed over too.
     """
     folder = Path(folder)
     found = _checkpoints(folder)
@@ -85,9 +89,13 @@ def load_newest(folder: str | Path) -> Loaded | None:
     state, used = None, 0
     for epoch, path in found:
         try:
-            state, used = _read(path, epoch), epoch
+            state = _read(path, epoch)
+            if use is not None:
+                _try(use, state)
+            used = epoch
             break
         except _DamagedError as damage:
+            state = None
             damages.append((epoch, str(damage)))
     outcome = f"using epoch {used}" if used else "none is left, starting again"
     problems = [f"checkpoint {epoch} of {folder.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
@@ -105,6 +113,13 @@ def remove(path: str | Path) -> None:
 
 class _DamagedError(Exception):
     """A checkpoint that cannot be used; the message is the reason in a word or two."""
+
+
+def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
+    try:
+        use(state)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _DamagedError("of another training") from error
 
 
 def _read(path: Path, epoch: int) -> dict[str, Any]:

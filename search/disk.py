@@ -1,0 +1,30 @@
+"""Names the file system that a path is on, and its room."""
+
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+
+
+def free_space(path: str | Path) -> str:
+    """`/scratch (tmpfs) has 0.1 MB of 24.0 MB free`: the file system of a path that need not exist yet."""
+    path = _existing(Path(path))
+    mount = path
+    while not os.path.ismount(mount):
+        mount = mount.parent
+    kinds = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
+    usage = shutil.disk_usage(path)
+    return f"{mount} ({kinds.get(str(mount), 'file system')}) has {size(usage.free)} of {size(usage.total)} free"
+
+
+def size(count: float) -> str:
+    """`24.0 MB`, `3.2 GB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path.resolve()

@@ -1,0 +1,34 @@
+"""What the processes that train may see of the environment: a list of what they need, so that no secret is among it."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+_ALLOWED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TERM|TMPDIR|PWD|HOSTNAME|VIRTUAL_ENV|CONDA_\w+|XDG_\w+"
+    r"|PYTHON\w*|LD_\w+|DYLD_\w+|MALLOC_\w+|GLIBC_TUNABLES"
+    r"|RAY_\w+|TUNE_\w+|RUNGWISE_\w+"
+    r"|OMP_\w+|MKL_\w+|KMP_\w+|GOMP_\w+|OPENBLAS_\w+|NUMEXPR_\w+|DNNL_\w+|ONEDNN_\w+|ATEN_\w+|GRPC_\w+"
+    r"|CUDA\w*|CUDNN_\w+|CUBLAS_\w+|NCCL_\w+|NVIDIA_\w+|NV_\w+|HIP_\w+|ROCR_\w+|HSA_\w+|MIOPEN_\w+"
+    r"|TORCH\w*|PYTORCH_\w+|TRITON_\w+|SLURM_\w+"
+)
+_SECRET = re.compile(r"TOKEN(?!_PATH)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_KEY", re.IGNORECASE)
+"""Never handed on, whatever the prefix; a path to a token file is no token."""
+
+
+def allowed(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process of Ray gets: paths, threads, devices, languages."""
+    return {k: v for k, v in environment.items() if _ALLOWED.fullmatch(k) and not _SECRET.search(k)}
+
+
+@contextmanager
+def only_allowed() -> Iterator[None]:
+    """Processes started inside inherit the allowed variables alone; this process has all of them back afterwards."""
+    everything = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(allowed(everything))
+    try:
+        yield
+    finally:
+        os.environ.update({**everything, **os.environ})

@@ -1,0 +1,150 @@
+"""Notices what makes no progress: ends trials that hang, and says every minute why nothing happens."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from search.cluster import Resources
+from search.console import duration
+from search.guard import kill_stopped_workers
+from search.search import Search
+
+SAY_SECONDS = 60
+PLACE_SECONDS = 1800
+"""A search for which no node has room is given up after this: a node of a growing cluster may take minutes."""
+_LOOK_SECONDS = 1
+
+
+class NoPlaceError(RuntimeError):
+    """No node of the cluster has had room for a trial for too long."""
+
+
+class ProgressWatch(tune.Callback):
+    """Sees every step of Ray's loop.
+
+    A trial begins when its worker takes it up, and makes progress with each epoch that it reports.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        *,
+        resources: Resources,
+        timeout: float | None,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            timeout: seconds without progress after which a trial has failed; None for no limit.
+            say: told once a minute while nothing happens.
+        """
+        self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
+        self._since: dict[str, float] = {}
+        self._legs: dict[str, Trial] = {}
+        self._last_sign = self._last_word = self._last_look = self._last_place = clock()
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """Ray pickles its callbacks for a restore that is never made."""
+        return object, ()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A worker has taken the leg up."""
+        self._legs[trial.trial_id] = trial
+        self._see(trial)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch has ended."""
+        self._see(trial)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The leg is over."""
+        self._forget(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The leg has lost its worker for good."""
+        self._forget(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The leg has lost its worker and waits for another."""
+        self._forget(trial)
+        kind, reason = loss(str(trial.get_error()))
+        self._search.lost_worker(trial.trial_id, kind=kind, reason=reason)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look around, once a second."""
+        now = self._clock()
+        if now - self._last_look < _LOOK_SECONDS:
+            return
+        self._last_look = now
+        self._end_hanging(now)
+        self._say_why(now)
+        waits = self._search.live and not self._since
+        if not waits:
+            self._last_place = now
+        elif now - self._last_place >= PLACE_SECONDS:
+            self._search.fatal = NoPlaceError(f"no trial could start for {duration(PLACE_SECONDS)}: {self._wish()}")
+
+    def _see(self, trial: Trial) -> None:
+        self._since[trial.trial_id] = self._last_sign = self._clock()
+
+    def _forget(self, trial: Trial) -> None:
+        self._since.pop(trial.trial_id, None)
+        self._legs.pop(trial.trial_id, None)
+        self._last_sign = self._clock()
+
+    def _end_hanging(self, now: float) -> None:
+        if self._timeout is None:
+            return
+        for leg_id, since in list(self._since.items()):
+            if now - since < self._timeout:
+                continue
+            trial = self._legs[leg_id]
+            self._search.timed_out(leg_id, seconds=self._timeout)
+            trial.max_failures = 0  # it would hang again
+            if trial.temporary_state.ray_actor is not None:
+                ray.kill(trial.temporary_state.ray_actor)
+            kill_stopped_workers()
+            del self._since[leg_id]
+
+    def _say_why(self, now: float) -> None:
+        quiet = now - max(self._last_sign, self._last_word)
+        if quiet < SAY_SECONDS or not self._search.live:
+            return
+        self._last_word = now
+        running = [self._at_work(leg_id, since, now) for leg_id, since in self._since.items()]
+        waiting = [] if running else [self._wish()]
+        self._say(f"nothing new for {duration(now - self._last_sign)}: {'; '.join([*running[:8], *waiting])}")
+
+    def _at_work(self, leg_id: str, since: float, now: float) -> str:
+        number, epoch = self._search.position(leg_id)
+        return f"trial {number} has been training epoch {epoch + 1} for {duration(now - since)}"
+
+    def _wish(self) -> str:
+        """What a trial asks for, and what there is."""
+        wanted = self._resources
+        total, free = ray.cluster_resources(), ray.available_resources()
+
+        def amount(of: Mapping[str, float]) -> str:
+            return f"{of.get('CPU', 0):g} CPUs and {of.get('GPU', 0):g} GPUs"
+
+        return (
+            f"a trial asks for {wanted.cpus_per_trial} CPUs and {wanted.gpus_per_trial:g} GPUs; the cluster has"
+            f" {amount(total)}, free are {amount(free)}"
+        )
+
+
+def loss(error: str) -> tuple[str, str]:
+    """Kind of a failure and why, in a few words, from what Ray says when a worker is lost."""
+    if re.search(r"running low on memory|OutOfMemoryError", error):
+        return "lost worker", "the machine ran out of memory"
+    if re.search(r"node (has died|died|was terminated|is dead)|node's death", error, re.IGNORECASE):
+        return "lost node", "its node is gone"
+    return "lost worker", "killed, or it crashed"
