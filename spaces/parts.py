@@ -1,4 +1,4 @@
-"""Groups of hyperparameters that spaces share: network, optimiser, schedule, augmentation."""
+"""Groups of hyperparameters that spaces share: network, encoder, optimiser, schedule, augmentation."""
 
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -7,6 +7,8 @@ from optuna.trial import BaseTrial
 
 from trainables.augment import AugmentConfig
 from trainables.cnn import CnnConfig, round_width
+from trainables.embeddings import Embedding, EncoderConfig, Scaling
+from trainables.mlp import MlpConfig
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
 from trainables.training import TrainConfig
 
@@ -44,6 +46,49 @@ def suggest_training(
     )
 
 
+def suggest_table_training(trial: BaseTrial, *, batch_sizes: tuple[int, ...]) -> TrainConfig:
+    """Asks for a network for a table and its training by AdamW."""
+    return TrainConfig(
+        model=suggest_mlp(trial),
+        optimizer=suggest_adamw(trial),
+        schedule=suggest_schedule(trial),
+        batch_size=_choose(trial, "batch_size", batch_sizes),
+        ema_decay=_choose(trial, "ema_decay", (0.0, 0.99, 0.998)),
+    )
+
+
+def suggest_mlp(trial: BaseTrial) -> MlpConfig:
+    """Asks for a network; the strengths of an embedding only where it is used."""
+    return MlpConfig(
+        encoder=suggest_encoder(trial),
+        block=_choose(trial, "block", ("plain", "residual")),
+        depth=trial.suggest_int("depth", 1, 4),
+        width=round_width(trial.suggest_int("width", 64, 512, log=True)),
+        batch_norm=_choose(trial, "batch_norm", (True, False)),
+        activation=_choose(trial, "activation", ("relu", "gelu", "silu")),
+        dropout=trial.suggest_float("dropout", 0.0, 0.5, step=0.05),
+    )
+
+
+def suggest_encoder(trial: BaseTrial) -> EncoderConfig:
+    """Asks how the columns of a table are scaled and embedded."""
+    scaling: Scaling = _choose(trial, "scaling", ("standard", "quantile"))
+    embedding: Embedding = _choose(trial, "embedding", ("none", "piecewise_linear", "periodic"))
+    if embedding == "none":
+        return EncoderConfig(scaling=scaling)
+    size = trial.suggest_int("embedding_size", 8, 32, step=8)
+    if embedding == "piecewise_linear":
+        num_bins = trial.suggest_int("num_bins", 8, 128, log=True)
+        return EncoderConfig(scaling=scaling, embedding=embedding, embedding_size=size, num_bins=num_bins)
+    return EncoderConfig(
+        scaling=scaling,
+        embedding=embedding,
+        embedding_size=size,
+        num_frequencies=trial.suggest_int("num_frequencies", 8, 64, log=True),
+        frequency_scale=trial.suggest_float("frequency_scale", 0.05, 2.0, log=True),
+    )
+
+
 def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
     """Asks for a network.
 
@@ -75,6 +120,11 @@ def suggest_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig:
             momentum=trial.suggest_float("momentum", 0.8, 0.98),
             weight_decay=trial.suggest_float("sgd_weight_decay", 1e-5, 1e-2, log=True),
         )
+    return suggest_adamw(trial)
+
+
+def suggest_adamw(trial: BaseTrial) -> AdamWConfig:
+    """Asks for learning rate and weight decay."""
     return AdamWConfig(
         lr=trial.suggest_float("adamw_lr", 2e-4, 2e-2, log=True),
         weight_decay=trial.suggest_float("adamw_weight_decay", 1e-3, 1.0, log=True),

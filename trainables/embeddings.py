@@ -7,7 +7,7 @@ kept as buffers: it is saved, averaged and exported with the weights, and no oth
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from trainables.data import Dataset
 from trainables.table import Column
 
+Scaling = Literal["standard", "quantile"]
+Embedding = Literal["none", "piecewise_linear", "periodic"]
 NUM_KNOTS = 256
 """Of the curve that a column is scaled by, at most."""
 _MAX_FITTED_ROWS = 50_000  # evenly spread over the training rows: more would not move a quantile
@@ -30,9 +32,9 @@ class EncoderConfig:
     Embedded numbers pass a linear layer and a ReLU per column (Gorishniy et al. 2022, arXiv:2203.05556).
     """
 
-    scaling: Literal["standard", "quantile"] = "quantile"
+    scaling: Scaling = "quantile"
     """standard: zero mean, unit variance; quantile: by rank to a normal distribution, which outliers cannot stretch."""
-    embedding: Literal["none", "piecewise_linear", "periodic"] = "none"
+    embedding: Embedding = "none"
     """Of each number: as it is; how far it is through each of its quantile bins; sines and cosines of it."""
     embedding_size: int = 16
     """Outputs per number."""
@@ -46,7 +48,7 @@ class EncoderConfig:
     """Length of the vector of a category."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("scaling", ("standard", "quantile")), ("embedding", tuple(_EMBEDDINGS))):
+        for name, choices in (("scaling", get_args(Scaling)), ("embedding", get_args(Embedding))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         for name in ("embedding_size", "num_bins", "num_frequencies", "category_size"):
@@ -126,7 +128,11 @@ class QuantileScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         columns = x.T.contiguous()  # (M, N)
-        above = torch.searchsorted(self.knots, columns, right=True).clamp(1, NUM_KNOTS - 1)
+        if torch.compiler.is_exporting():  # ONNX knows no search
+            above = (columns[:, :, None] >= self.knots[:, None, :]).sum(2)
+        else:
+            above = torch.searchsorted(self.knots, columns, right=True)
+        above = above.clamp(1, NUM_KNOTS - 1)
         low, high = self.knots.gather(1, above - 1), self.knots.gather(1, above)
         share = ((columns - low) / (high - low).clamp_min(1e-30)).clamp(0.0, 1.0)
         return torch.lerp(self.heights.gather(1, above - 1), self.heights.gather(1, above), share).T

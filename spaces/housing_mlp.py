@@ -1,0 +1,42 @@
+"""Multilayer perceptrons for California housing (eight features; 13,209 rows train, 3,303 validate, 4,128 test).
+
+    python -m search.run --space housing_mlp --data-dir DATA
+
+Size: 14 to 17 parameters; the strengths of an embedding where it is used.
+"""
+
+from optuna.trial import BaseTrial
+
+from spaces import tabular_mlp
+from spaces.parts import suggest_table_training
+from spaces.space import Reference, Space
+from trainables.training import TrainConfig
+
+
+def suggest(trial: BaseTrial) -> TrainConfig:
+    """Asks for a network of one to four layers or blocks and its training."""
+    return suggest_table_training(trial, batch_sizes=(128, 256, 512))
+
+
+_SPLIT = "13,209 rows train, 3,303 validate, 4,128 test: another draw of the same sizes"
+
+
+def _published(model: str, rmse: float, *, source: str = "Gorishniy et al. 2021", note: str = _SPLIT) -> Reference:
+    return Reference(model=model, value=rmse, source=source, augmentation="none", note=note)
+
+
+SPACE = Space(
+    suggest=suggest,
+    baseline={**tabular_mlp.BASELINE, "batch_size": 256},
+    dataset="california_housing",
+    validation_fraction=3_303 / 16_512,
+    epochs=81,
+    min_epochs=9,
+    references=(
+        _published("MLP", 0.499),
+        _published("ResNet", 0.486),
+        _published("FT-Transformer", 0.459),
+        _published("XGBoost", 0.433),
+        _published("CatBoost", 0.431),
+    ),
+)
