@@ -187,6 +187,23 @@ def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: A
         raise RayStartError(f"Ray could not start on this machine ({reason}); is it short of memory or CPU?") from error
 
 
+@contextmanager
+def attached(address: str) -> Iterator[None]:
+    """The cluster at `address`, for a question or two.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import ray
+
+    _attach(address, configure_logging=False, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def _attach(address: str, **quiet: Any) -> None:
     import ray
 

@@ -1,7 +1,7 @@
 """Where tests inject faults: `RUNGWISE_FAULT=point:count` acts when a point is passed with that count.
 
-Does nothing unless the variable is set. A marker file (RUNGWISE_FAULT_ONCE) makes a fault strike only once over all
-processes, so that a retry can succeed.
+Does nothing unless the variable is set. With a path in RUNGWISE_FAULT_ONCE each fault leaves a file that begins with it
+and strikes only once over all processes, so that a retry can succeed.
 """
 
 import ctypes
@@ -20,16 +20,16 @@ def fault_point(point: str, count: int, *, trial: int | None = None) -> None:
         name, number, *action = fault.split(":")
         if name not in (point, f"{point}@{trial}") or int(number) != count:
             continue
-        if _strikes():
+        if _strikes(fault):
             _act(action[0] if action else "kill")
 
 
-def _strikes() -> bool:
+def _strikes(fault: str) -> bool:
     marker = os.environ.get("RUNGWISE_FAULT_ONCE")
     if not marker:
         return True
     try:
-        Path(marker).touch(exist_ok=False)
+        Path(f"{marker}.{fault}").touch(exist_ok=False)
     except FileExistsError:
         return False
     return True

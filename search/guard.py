@@ -64,12 +64,10 @@ class RayGuard(threading.Thread):
         os._exit(BROKEN_OFF)
 
 
-def kill_stopped_workers() -> None:
-    """End the workers on this machine that stand still in a stop signal: a signal that asks does not reach them."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if process.status() == psutil.STATUS_STOPPED:
-                process.kill()
+def kill_process(pid: int) -> None:
+    """End a process of this machine that hears no gentler word."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from search.cluster import Resources
 from search.console import duration
-from search.guard import kill_stopped_workers
+from search.guard import kill_process
 from search.search import Search
 
 SAY_SECONDS = 60
@@ -47,6 +47,8 @@ class ProgressWatch(tune.Callback):
         self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
         self._since: dict[str, float] = {}
         self._legs: dict[str, Trial] = {}
+        self._places: dict[str, Any] = {}
+        """Leg -> where its worker is: address and process, as a future that is answered before the training begins."""
         self._last_sign = self._last_word = self._last_look = self._last_place = clock()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -56,6 +58,9 @@ class ProgressWatch(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker has taken the leg up."""
         self._legs[trial.trial_id] = trial
+        actor = trial.temporary_state.ray_actor
+        if self._timeout is not None and actor is not None:
+            self._places[trial.trial_id] = actor.get_current_ip_pid.remote()
         self._see(trial)
 
     def on_trial_result(
@@ -98,6 +103,7 @@ class ProgressWatch(tune.Callback):
     def _forget(self, trial: Trial) -> None:
         self._since.pop(trial.trial_id, None)
         self._legs.pop(trial.trial_id, None)
+        self._places.pop(trial.trial_id, None)
         self._last_sign = self._clock()
 
     def _end_hanging(self, now: float) -> None:
@@ -111,8 +117,16 @@ class ProgressWatch(tune.Callback):
             trial.max_failures = 0  # it would hang again
             if trial.temporary_state.ray_actor is not None:
                 ray.kill(trial.temporary_state.ray_actor)
-            kill_stopped_workers()
+            self._kill_process(leg_id)
             del self._since[leg_id]
+
+    def _kill_process(self, leg_id: str) -> None:
+        """Ray asks a worker to end; one that stands still in a stop signal does not hear it and keeps its memory."""
+        ready, _ = ray.wait([self._places[leg_id]], timeout=0) if leg_id in self._places else ([], [])
+        for place in ready:
+            address, pid = ray.get(place)
+            if address == ray.util.get_node_ip_address():
+                kill_process(pid)
 
     def _say_why(self, now: float) -> None:
         quiet = now - max(self._last_sign, self._last_word)

@@ -1,10 +1,15 @@
 """Runs the real search command as a user does, and reads what is in the study afterwards."""
 
 import os
+import re
 import subprocess
 import sys
+import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from optuna.trial import FrozenTrial
 
 from search.study import open_study, read_run
@@ -41,6 +46,55 @@ def start(runs_dir: Path, *words: str, **environment: str) -> subprocess.Popen[s
         text=True,
         start_new_session=True,
     )
+
+
+class Running:
+    """A search in the background, with all that it said so far and every process that it started."""
+
+    def __init__(self, words: list[str], **environment: str) -> None:
+        self._family = uuid.uuid4().hex
+        self.said = ""
+        self.process = subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "RUNGWISE_FAMILY": self._family, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def until(self, pattern: str) -> None:
+        """Read what is said until a line matches."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said += line
+            if re.search(pattern, line):
+                return
+        raise AssertionError(f"never said {pattern!r}:\n{self.said}")
+
+    def family(self) -> list[psutil.Process]:
+        """Every process of this search, also those that Ray has set apart."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("RUNGWISE_FAMILY") == self._family and process.status() != "zombie":
+                    found.append(process)
+        return found
+
+    def end(self) -> int:
+        """Read to the end and return the exit code."""
+        assert self.process.stdout is not None
+        self.said += self.process.stdout.read()
+        self.process.stdout.close()
+        return self.process.wait(timeout=TIMEOUT_SECONDS)
+
+    def assert_gone(self, *, within: float = 15) -> None:
+        """I9: nothing is left of the search after a while."""
+        deadline = time.monotonic() + within
+        while (left := self.family()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left == []
 
 
 def trials_of(run_dir: Path) -> list[FrozenTrial]:

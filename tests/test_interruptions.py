@@ -1,0 +1,159 @@
+"""A tour of deaths: one search is ended in every way there is, resumed each time, and ends as the undisturbed one."""
+
+import hashlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from search.halving import epochs_reached
+from search.launch import best_trial
+from search.study import open_study
+from tests.searching import ROOT, Running, assert_sound, command, search, table, trials_of
+
+pytestmark = pytest.mark.slow
+WORDS = ("--trials", "14", "--max-epochs", "3", "--train-size", "400", "--concurrent", "1", "--seed", "7")
+
+Epochs = dict[tuple[int, int], float]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
+    """The table of an undisturbed search."""
+    runs = tmp_path_factory.mktemp("reference")
+    done = search(runs, "--name", "x", *WORDS)
+    assert done.returncode == 0, done.stderr
+    assert_sound(runs / "x")
+    return table(runs / "x")
+
+
+def killed_at(point: str) -> Callable[[list[str]], tuple[int, str]]:
+    """kill -9 of the driver between two writes."""
+
+    def die(words: list[str]) -> tuple[int, str]:
+        running = Running(words, RUNGWISE_FAULT=point)
+        code = running.end()
+        running.assert_gone()
+        return code, running.said
+
+    return die
+
+
+def signalled(*numbers: int) -> Callable[[list[str]], tuple[int, str]]:
+    """Signals to the driver once an epoch has been stored."""
+
+    def die(words: list[str]) -> tuple[int, str]:
+        running = Running(words)
+        running.until("trial .* at epoch")
+        began = time.monotonic()
+        for number in numbers:
+            running.process.send_signal(number)
+            time.sleep(0.3)
+        code = running.end()
+        assert time.monotonic() - began < 30, "15 s on a machine with nothing else to do"
+        running.assert_gone()
+        return code, running.said
+
+    return die
+
+
+def bereft_of(server: str) -> Callable[[list[str]], tuple[int, str]]:
+    """kill -9 of a server process of Ray."""
+
+    def die(words: list[str]) -> tuple[int, str]:
+        running = Running(words)
+        running.until("trial .* at epoch")
+        (victim,) = [p for p in running.family() if p.name() == server]
+        began = time.monotonic()
+        victim.send_signal(signal.SIGKILL)
+        code = running.end()
+        assert time.monotonic() - began < 60
+        running.assert_gone()
+        return code, running.said
+
+    return die
+
+
+def unread(words: list[str]) -> tuple[int, str]:
+    """`| head -1`."""
+    process = subprocess.Popen(
+        words, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    line = process.stdout.readline()
+    process.stdout.close()
+    said = line + process.stderr.read()
+    process.stderr.close()
+    return process.wait(timeout=120), said
+
+
+TOUR = [
+    (killed_at("sampled:2"), -signal.SIGKILL, ""),
+    (killed_at("recorded:2"), -signal.SIGKILL, ""),
+    (killed_at("reported:2"), -signal.SIGKILL, ""),
+    (signalled(signal.SIGINT), 130, "stopped by SIGINT; all finished epochs are saved; resume with:"),
+    (signalled(signal.SIGTERM), 143, "stopped by SIGTERM; all finished epochs are saved; resume with:"),
+    (signalled(signal.SIGHUP), 129, "stopped by SIGHUP; all finished epochs are saved; resume with:"),
+    (signalled(signal.SIGINT, signal.SIGINT), -signal.SIGINT, ""),
+    (unread, 1, "error: nobody reads the output any more; what is finished is saved; resume with: python"),
+    (bereft_of("raylet"), 1, "error: Ray has died: its process raylet is gone .* resume with: python"),
+    (bereft_of("gcs_server"), 1, "error: Ray has died: its process gcs_server is gone .* resume with: python"),
+]
+
+
+def values(run_dir: Path) -> Epochs:
+    return {(t.number, e): v for t in trials_of(run_dir) for e, v in t.intermediate_values.items()}
+
+
+def best(run_dir: Path) -> tuple[int, float | None, str] | None:
+    """Number, value and checksum of the checkpoint of the best finished trial."""
+    trial = best_trial(trials_of(run_dir), maximize=True)
+    if trial is None:
+        return None
+    state = run_dir / "checkpoints" / f"trial-{trial.number:05d}" / f"epoch-{epochs_reached(trial):04d}" / "state.pt"
+    return trial.number, trial.value, hashlib.sha256(state.read_bytes()).hexdigest()
+
+
+def pasted(said: str) -> list[str]:
+    """The last command to resume that was printed, as a shell reads it."""
+    lines = re.findall(r"python -m search\.run --resume .*", said)
+    return [sys.executable, *shlex.split(lines[-1])[1:]]
+
+
+def test_a_search_that_is_ended_in_every_way_ends_as_the_undisturbed_one(reference: list[tuple], tmp_path: Path):
+    runs = tmp_path / "a place"
+    words = command(runs, "--name", "x", *WORDS)
+    known: Epochs = {}
+    leaders: dict[int, tuple] = {}
+    for die, code, message in TOUR:
+        got, said = die(words)
+        assert got == code, said
+        assert re.search(message, said), said
+        assert "Traceback" not in said
+        now = values(runs / "x")
+        assert known.items() <= now.items()
+        leader = best(runs / "x")
+        known, words = now, pasted(said)
+        if leader is not None:
+            number, *rest = leader
+            assert leaders.setdefault(number, tuple(rest)) == tuple(rest)
+    moved = tmp_path / "elsewhere"
+    runs.rename(moved)
+    done = search(moved, "--name", "x", "--resume", "--concurrent", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_sound(moved / "x")
+    assert known.items() <= values(moved / "x").items()
+    assert table(moved / "x") == reference
+    assert best(moved / "x") is not None
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(runs) in " ".join(p.info["cmdline"] or [])]
+    assert open_study(moved / "x").user_attrs == {}
