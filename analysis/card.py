@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from analysis.wording import NAMES, between, count, gap, hardware, title
+from analysis.wording import between, count, gap, hardware, in_unit, title
 
 _CARD = """\
 ---
@@ -26,8 +26,8 @@ A network found by hyperparameter search and trained anew, exported with its wei
 
 ## Intended use
 
-{use} Rows that look unlike those of {dataset} get an answer all the same: look at the probability, and test on rows of
-your own before you rely on it.
+{use} Rows that look unlike those of {dataset} get an answer all the same: {doubt}test on rows of your own before you
+rely on it.
 
 ## How to use
 
@@ -89,7 +89,7 @@ def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[s
     images, classes = len(facts["image_shape"]) == 3, facts["classes"]
     trial = f"trial {winner['trial']} of run {_plain(results['run'])}"
     return {
-        "task": "image-classification" if classes else "tabular-regression",
+        "task": f"{'image' if images else 'tabular'}-{facts['task']}",
         "model": title(winner["name"]).capitalize(),
         "space": facts["space"],
         "origin": "baseline" if winner["trial"] is None else trial,
@@ -97,11 +97,13 @@ def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[s
         "weights": count(facts["num_weights"]),
         "macs": count(facts["macs"]),
         "shape": " x ".join(map(str, facts["image_shape"])),
-        "inputs": "grey levels 0 to 255, normalised inside" if images else "normalised inside",
+        "inputs": f"{'grey levels 0 to 255' if images else _features(facts)}, normalised inside",
         "sha256": facts["sha256"],
-        "use": _use(facts),
+        "use": _use(facts, results),
+        "doubt": "look at the probability, and " if classes else "",
         "example": "image.png" if images else "rows.csv",
-        "call": "uint8 (N, C, H, W) -> probabilities (N, K)" if classes else "-> predictions (N,)",
+        "call": f"{'uint8 (N, C, H, W)' if images else 'float32 (N, F)'} -> "
+        + ("probabilities (N, K)" if classes else "predictions (N,)"),
         "checksum": facts["dataset_checksum"],
         "params": json.dumps(facts["params"], indent=2),
     }
@@ -119,7 +121,9 @@ def _result_fields(results: dict[str, Any], winner: dict[str, Any]) -> dict[str,
         "hardware": hardware(results),
         "run": results["run_dir"],
         "openings": "once" if times == 1 else f"{times} times",
-        "scores": "\n".join(f"| {NAMES.get(m, m)} | {between(m, found)} |" for m, found in winner["scores"].items()),
+        "scores": "\n".join(
+            f"| {in_unit(m, results)} | {between(m, found)} |" for m, found in winner["scores"].items()
+        ),
         "against": _against(results, winner),
         "limits": "\n".join(f"- {text}" for text in limits),
         "command": results["command"],
@@ -128,18 +132,34 @@ def _result_fields(results: dict[str, Any], winner: dict[str, Any]) -> dict[str,
     }
 
 
-def _use(facts: dict[str, Any]) -> str:
+def _features(facts: dict[str, Any]) -> str:
+    names = [_plain(column["name"]) for column in facts.get("columns", [])]
+    return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") if names else "numbers"
+
+
+def _use(facts: dict[str, Any], results: dict[str, Any]) -> str:
     classes = [_plain(name) for name in facts["classes"]]
+    thing = "an image" if len(facts["image_shape"]) == 3 else "a row of a table"
     if not classes:
-        return "Predicts one number for a row of a table."
+        unit = f" in {_plain(results['target_unit'])}" if results.get("target_unit") else ""
+        return f"Predicts {_plain(results.get('target') or 'one number')}{unit} for {thing}."
     named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    return f"Sorts an image into one of {len(classes)} classes: {named}."
+    return f"Sorts {thing} into one of {len(classes)} classes: {named}."
 
 
 def _against(results: dict[str, Any], winner: dict[str, Any]) -> str:
-    if "difference" not in winner:
-        return "It is the baseline of its search space."
-    return f"Against the baseline of its search space: {gap(results['metric'], winner['difference'])}."
+    metric = results["metric"]
+    text = "It is the baseline of its search space."
+    if "difference" in winner:
+        text = f"Against the baseline of its search space: {gap(metric, winner['difference'])}."
+    if results.get("baselines"):
+        rows = [
+            f"| {b['title']} | {between(metric, b['scores'][metric])} | {gap(metric, b['difference'])} |"
+            for b in results["baselines"]
+        ]
+        text += f"\n\nWithout a network, on the same rows:\n\n| method | {in_unit(metric, results)} | this minus it |\n"
+        text += "| --- | --- | --- |\n" + "\n".join(rows)
+    return text
 
 
 def _plain(text: str) -> str:

@@ -35,7 +35,7 @@ def conclude(results: dict[str, Any], *, run_dir: Path, page: Path) -> None:
 
 def _contenders(results: dict[str, Any]) -> Table:
     metric = results["metric"]
-    table = _table("", f"test {wording.named(metric, results)}", "against the baseline", "best", "weights")
+    table = _table("", f"test {wording.in_unit(metric, results)}", "against the baseline", "best", "weights")
     for entrant in results["entrants"]:
         best = entrant["probability_best"]
         table.add_row(
@@ -52,7 +52,9 @@ def _baselines(results: dict[str, Any]) -> Table:
     metric = results["metric"]
     better = "less" if metric in wording.SMALLER_IS_BETTER else "more"
     table = _table(
-        "without a network", f"test {wording.named(metric, results)}", f"winner minus it ({better} is better)"
+        "without a network",
+        f"test {wording.in_unit(metric, results)}",
+        f"winner minus it ({better} is better)",
     )
     for baseline in results["baselines"]:
         table.add_row(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.wording import named
 from search.study import Planned, Run
 from spaces.space import Space
 from trainables.cost import measure_cost
@@ -51,8 +52,8 @@ def window(epochs: int) -> int:
 def explain_criterion(run: Run) -> str:
     """The rule by which contenders are chosen, in one sentence."""
     return (
-        f"the mean validation {run.metric} over the last {window(run.epochs)} of {run.epochs} epochs, among trials"
-        " that were trained to the full budget: one lucky epoch does not decide"
+        f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among"
+        " trials that were trained to the full budget: one lucky epoch does not decide"
     )
 
 

@@ -10,8 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots import style
+from analysis.table_overview import TableOverview, table_overview
 
-_FILES = {"fashion_mnist": "FashionMNIST/raw/train-images-*", "cifar10": "cifar-10-batches-py/data_batch_1"}
+_FILES = {
+    "fashion_mnist": "FashionMNIST/raw/train-images-*",
+    "cifar10": "cifar-10-batches-py/data_batch_1",
+    "california_housing": "cal*housing*",
+}
 """What must be there before a data set is read: a report never downloads."""
 _WHY = {
     "digits": (
@@ -52,9 +57,14 @@ class Overview:
     """(classes, 8, H, W, C): uint8 training images, 8 of each class."""
 
     @property
+    def num_validation(self) -> int:
+        """Rows that are held out."""
+        return int(self.counts["validation"].sum())
+
+    @property
     def leakage(self) -> str:
         """The outcome of the check in one sentence."""
-        total = int(self.counts["validation"].sum())
+        total = self.num_validation
         if total == 0:
             return "There is no validation split to check for leakage."
         if self.leaks == 0:
@@ -92,7 +102,7 @@ def overview(dataset: Any) -> Overview:
     )
 
 
-def load_overview(run: Any, data_dir: Path | None = None) -> Overview | str:
+def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOverview | str:
     """The overview of a run's data, or the reason in words why there is none; never downloads anything."""
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if name in _FILES and not list(folder.glob(_FILES[name])):
@@ -110,11 +120,9 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | str:
         )
     except (ValueError, OSError) as error:
         return f"The data set {name} could not be read: {error}"
-    if dataset.task != "classification" or len(dataset.image_shape) != 3:
-        return f"The data set {name} is a table of {len(dataset.train)} training rows."
     if run.dataset_checksum and dataset.checksum != run.dataset_checksum:
         return f"The data in {folder} are not those of the search (checksum {dataset.checksum[:12]} is another one)."
-    return overview(dataset)
+    return table_overview(dataset) if dataset.columns else overview(dataset)
 
 
 def _twins(train_x: np.ndarray, train_y: np.ndarray, check_x: np.ndarray, check_y: np.ndarray) -> tuple[int, int, int]:

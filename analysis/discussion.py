@@ -16,6 +16,7 @@ from analysis.wording import (
     between,
     count,
     gap,
+    in_unit,
     is_share,
     named,
     number,
@@ -56,7 +57,7 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     metric, name = results["metric"], title(winner["name"])
     score = between(metric, winner["scores"][metric])
     rows = f"{results['conditions']['test_rows']:,} sealed test rows"
-    text = [f"The winner, {name}, reaches a test {named(metric, results)} of {score} on {rows}."]
+    text = [f"The winner, {name}, reaches a test {in_unit(metric, results)} of {score} on {rows}."]
     baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
     if baseline is winner:
         text.append(f"It is the baseline itself ({score}): no other trial trained to the full budget did better.")
@@ -150,9 +151,9 @@ def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
         shown, against = f"{gain:+.3g}", f"1 % of the value, {noise:.3g}"
     meaning = "a larger budget is worth trying" if gain > noise else "more epochs alone promise little"
     return [
-        f"Budget: the winner's validation {run.metric} over the last {span} of {len(values)} epochs of the search was"
-        f" better by {shown} than over the {span} before, {'more' if gain > noise else 'no more'} than {against}:"
-        f" {meaning}."
+        f"Budget: the winner's validation {named(run.metric)} over the last {span} of {len(values)} epochs of the"
+        f" search was better by {shown} than over the {span} before, {'more' if gain > noise else 'no more'} than"
+        f" {against}: {meaning}."
     ]
 
 
@@ -191,7 +192,7 @@ def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
     low, high = count(min(pairs)[0]), count(max(pairs)[0])
     return [
         f"Capacity: over {len(pairs)} completed trials with {low} to {high} weights the rank correlation of size and"
-        f" {run.metric} is {rho:+.2f} (p = {p_value(p)}): {meaning}.".replace("= <", "<")
+        f" {named(run.metric)} is {rho:+.2f} (p = {p_value(p)}): {meaning}.".replace("= <", "<")
     ]
 
 

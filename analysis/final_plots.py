@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from analysis.wording import is_share, named, title
+from analysis.wording import in_unit, is_share, title
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 """Okabe and Ito's colours, told apart by all kinds of colour vision."""
@@ -43,7 +43,7 @@ def plot_entrants(results: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax.plot(seeds, np.full(len(seeds), place + 0.25), "|", color=colour, ms=7, alpha=0.8)
     ax.set_yticks(range(len(entrants)), [_named(entrant, results) for entrant in entrants])
     ax.set_ylim(len(entrants) - 0.4, -0.6)
-    ax.set_xlabel(f"test {named(metric, results)}{' (%)' if scale == 100 else ''}: mean, 95 % interval; | one seed")
+    ax.set_xlabel(f"test {in_unit(metric, results)}{' (%)' if scale == 100 else ''}: mean, 95 % interval; | one seed")
     _tidy(ax, grid="x")
     _limit_to_values(ax, results, scale)
     return ax
@@ -164,7 +164,7 @@ def plot_references(results: dict[str, Any], ax: Axes | None = None) -> Axes:
             ax.plot(scale * value, place, "D", color=GREY, ms=6, mfc="none" if reference["disputed"] else GREY)
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(f"test {named(metric, results)}{' (%)' if scale == 100 else ''}")
+    ax.set_xlabel(f"test {in_unit(metric, results)}{' (%)' if scale == 100 else ''}")
     _tidy(ax, grid="x")
     return ax
 

@@ -83,6 +83,7 @@ def _context(results: dict[str, Any]) -> dict[str, Any]:
     return {
         "winner": winner,
         "metric": results["metric"],
+        "unit": results.get("target_unit", ""),
         "smaller": results["metric"] in wording.SMALLER_IS_BETTER,
         "images": len(results["image_shape"]) == 3,
         "hardware": wording.hardware(results),

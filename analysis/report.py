@@ -1,7 +1,7 @@
 """Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,9 +84,10 @@ def write(
     found = "A study without run.json: the data are not known."
     if run is not None:
         found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
+    trials = replace(trials, target_unit=getattr(found, "unit", ""))
     impact = study_impact(trials, seed=options.seed)
     parts = [
-        sections.data(found, folder),
+        sections.data(found, folder, prepared=_prepared(found, trials, run)),
         sections.search(trials, folder, names=[effect.parameter for effect in impact.effects]),
         impact_section.impact(trials, impact, folder, confirmed=confirmed),
         sections.early_stopping(trials, impact, folder),
@@ -102,6 +103,22 @@ def write(
         sections=parts,
         footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
     )
+
+
+def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
+    """What the best configuration does to the columns of a table, if the data are one."""
+    from analysis.table_overview import TableOverview, preprocessing
+    from analysis.trials import config_of
+    from spaces.space import load
+
+    if not isinstance(found, TableOverview) or trials.best is None:
+        return []
+    numbers = {p.name for p in trials.parameters if p.kind == "integer"}
+    params = {name: int(v) if name in numbers else v for name, v in config_of(trials.best).items()}
+    try:
+        return preprocessing(load(run.space).decode(params), found)
+    except ValueError:  # the space has changed since
+        return []
 
 
 def _final(run_dir: Path) -> "list[Section]":

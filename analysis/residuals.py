@@ -28,11 +28,23 @@ def describe_residuals(y: np.ndarray, outputs: np.ndarray, train_y: np.ndarray, 
     """
     described: dict[str, Any] = {"residuals": _residuals(y, outputs[0])}
     described["bands"] = _bands(y, outputs, train_y, seed=seed)
-    for name, bound in (("cap", train_y.max()), ("floor", train_y.min())):
-        share = float((train_y == bound).mean())
-        if share >= PILE_SHARE and _stands_out(train_y, bound):
-            described[name] = {"value": float(bound), "train_share": share} | _beyond(y, outputs, bound, seed=seed)
+    for name, (bound, share) in find_piles(train_y).items():
+        described[name] = {"value": bound, "train_share": share} | _beyond(y, outputs, bound, seed=seed)
     return described
+
+
+def find_piles(train_y: np.ndarray) -> dict[str, tuple[float, float]]:
+    """`cap` and `floor` of a target where rows pile up there: its value, and the share of rows that have it.
+
+    Whole numbers repeat everywhere; only where no other target is as frequent does the end count as one.
+    """
+    values, counts = np.unique(train_y, return_counts=True)
+    piles = {}
+    for name, index in (("cap", -1), ("floor", 0)):
+        share = float(counts[index] / len(train_y))
+        if share >= PILE_SHARE and len(values) > 10 and counts[index] == counts.max():
+            piles[name] = (float(values[index]), share)
+    return piles
 
 
 def _residuals(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -55,12 +67,6 @@ def _bands(y: np.ndarray, outputs: np.ndarray, train_y: np.ndarray, *, seed: int
         low, high = float(edges[index]), float(edges[index + 1])
         described.append({"low": low, "high": high, "rows": int(rows.sum()), **scores})
     return described
-
-
-def _stands_out(train_y: np.ndarray, bound: float) -> bool:
-    """Whether no other target is as frequent: whole numbers repeat everywhere, a cap at one end alone."""
-    values, counts = np.unique(train_y, return_counts=True)
-    return len(values) > 10 and counts[values == bound].item() == counts.max()
 
 
 def _beyond(y: np.ndarray, outputs: np.ndarray, bound: float, *, seed: int) -> dict[str, Any]:

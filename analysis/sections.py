@@ -1,6 +1,6 @@
 """The sections of the report after the summary: data, search, early stopping, failures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,18 +22,22 @@ from analysis.plots import (
     plot_slice,
     plot_timeline,
 )
+from analysis.table_overview import TableOverview
+from analysis.table_section import table_data
 from analysis.trials import FAILED, INFEASIBLE, Trials
+from analysis.wording import named
 
 MOST_SMALL = 18
 """Panels in a figure that has one for each hyperparameter."""
 
 
-def data(found: Overview | str, folder: Folder) -> Section:
-    """What the search trained on."""
+def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
+    """What the search trained on; `prepared` says what the best configuration does to the columns of a table."""
     if isinstance(found, str):
         return Section(id="data", title="Data", blocks=(text(found),))
+    if isinstance(found, TableOverview):
+        return table_data(found, folder, prepared=prepared)
     rows = int(found.counts["training"].sum())
-    checked = int(found.counts["validation"].sum())
     size = " x ".join(str(n) for n in found.shape)
     return Section(
         id="data",
@@ -41,8 +45,8 @@ def data(found: Overview | str, folder: Folder) -> Section:
         blocks=(
             text(found.why),
             text(
-                f"{rows:,} training and {checked:,} validation images of {size} (channels x height x width), "
-                f"{len(found.counts)} classes. The test set takes no part in the search."
+                f"{rows:,} training and {found.num_validation:,} validation images of {size} (channels x height x "
+                f"width), {len(found.counts)} classes. The test set takes no part in the search."
             ),
             text(found.leakage, *([f"{found.repeats} training rows repeat another one."] if found.repeats else [])),
             folder.picture(
@@ -68,14 +72,14 @@ def search(trials: Trials, folder: Folder, *, names: list[str]) -> Section:
     if trials.trials.empty:
         return Section(id="search", title="Search", blocks=(text("No trial has started yet."),))
     blocks = [*_how_it_went(trials, folder), *_configurations(trials, folder, names)]
-    caption = f"Trials, best complete first, {trials.metric} at its last epoch."
+    caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} at its last epoch."
     blocks.append(folder.table("trials", _trial_table(trials), caption=caption))
     return Section(id="search", title="Search", blocks=tuple(blocks))
 
 
 def _how_it_went(trials: Trials, folder: Folder) -> list[Any]:
     best = "none yet" if trials.best is None else f"trial {trials.best['number']}"
-    unit = trials.metric
+    unit = named(trials.metric)
     return [
         folder.picture(
             "history",
@@ -118,7 +122,7 @@ def _configurations(trials: Trials, folder: Folder, names: list[str]) -> list[An
         folder.grid(
             "slices",
             slices,
-            alt=f"Small scatters of {trials.metric} against each hyperparameter, all states apart by colour and mark",
+            alt=f"Scatters of {named(trials.metric)} against each hyperparameter, all states apart by colour and mark",
             caption="Each hyperparameter against the last value. Blue circles are complete, orange triangles stopped "
             "early at different epochs: do not read a trend across the bands.",
         ),

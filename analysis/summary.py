@@ -10,7 +10,9 @@ from analysis.effects import Effect
 from analysis.impact import Confidence, Impact, confidence
 from analysis.page import Facts, Folder, Section, Text, text
 from analysis.parameters import label
+from analysis.table_overview import TableOverview
 from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED, WAITING, Trials, config_of
+from analysis.wording import SMALLER_IS_BETTER, named
 
 _WORDS = {
     COMPLETE: "complete",
@@ -22,20 +24,24 @@ _WORDS = {
 }
 
 
-def summary(trials: Trials, run: Any, impact: Impact, found: Overview | str, folder: Folder) -> Section:
+def summary(trials: Trials, run: Any, impact: Impact, found: Overview | TableOverview | str, folder: Folder) -> Section:
     """What a busy reader takes away in a minute."""
-    num_validation = int(found.counts["validation"].sum()) if isinstance(found, Overview) else None
+    num_validation = _num_validation(found)
     sure = confidence(trials, num_validation=num_validation)
     blocks: list[Any] = [text(states(trials))]
     if sure is None:
         blocks.append(text(_missing(trials), kind="warning"))
-    blocks.append(Facts(facts=tuple(_facts(trials, impact, sure, num_validation))))
+    blocks.append(Facts(facts=tuple(_facts(trials, impact, sure, found))))
     blocks += _mattered(impact)
     if sure is not None:
         caption = "The best complete configuration beside the baseline."
         blocks.append(folder.table("best", best_table(trials), caption=caption))
         blocks.append(text(_luck(sure), kind="note"))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
+
+
+def _num_validation(found: Overview | TableOverview | str) -> int | None:
+    return None if isinstance(found, str) else found.num_validation
 
 
 def states(trials: Trials) -> str:
@@ -55,13 +61,13 @@ def _missing(trials: Trials) -> str:
 
 
 def _facts(
-    trials: Trials, impact: Impact, sure: Confidence | None, num_validation: int | None
+    trials: Trials, impact: Impact, sure: Confidence | None, found: Overview | TableOverview | str
 ) -> list[tuple[str, str, str]]:
     facts = []
     if sure is not None and trials.best is not None:
         where = f"trial {trials.best['number']}, {trials.full_epochs} epochs"
-        facts.append(("Best " + trials.metric, value(trials, sure.value), where))
-        facts.append(("How sure", *_sureness(trials, sure, num_validation)))
+        facts.append((f"Best {named(trials.metric, trials.target_unit)}", value(trials, sure.value), where))
+        facts.append(("How sure", *_sureness(trials, sure, _num_validation(found))))
     clear = [effect for effect in impact.effects if effect.found]
     names = ", ".join(effect.parameter for effect in clear[:3]) or "nothing clear yet"
     facts.append(("What mattered most", names, f"{len(clear)} of {len(impact.effects)} hyperparameters have an effect"))
@@ -77,17 +83,20 @@ def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> t
     if np.isfinite(sure.second):
         gap = f"{difference(trials, abs(sure.value - sure.second))} ahead of the second of {sure.num_complete}"
     if not np.isfinite(sure.low):
-        return gap, "no interval: the number of validation rows is not known, or the metric is no accuracy"
+        why = "the study alone gives it for an accuracy on a known number of rows"
+        if trials.metric in SMALLER_IS_BETTER:
+            why = f"a study alone has none for {named(trials.metric)}; the final evaluation gives it"
+        return gap, f"no interval: {why}"
     others = "no other trial lies" if sure.tied == 0 else f"{sure.tied} more trial{'s lie' * (sure.tied > 1)}"
     others += "" if sure.tied != 1 else " lies"
     interval = f"{value(trials, sure.low)} to {value(trials, sure.high)}"
-    return interval, f"95 % interval from {num_validation} validation images; {others} inside it; {gap}"
+    return interval, f"95 % interval from {num_validation} validation rows; {others} inside it; {gap}"
 
 
 def _luck(sure: Confidence) -> str:
     return (
-        f"The best of {sure.num_complete} values on one validation split is partly luck: expect a little less on new "
-        "data. The final evaluation (python -m analysis.final) measures that on fresh seeds and the test set."
+        f"The best of {sure.num_complete} values on one validation split is partly luck: expect a little worse on "
+        "new data. The final evaluation (python -m analysis.final) measures that on fresh seeds and the test set."
     )
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.wording import SMALLER_IS_BETTER, between, feature_names, gap, named, number, verdict
+from analysis.wording import SMALLER_IS_BETTER, between, feature_names, gap, in_unit, number, verdict
 
 CONSTANT = ("mean", "majority")
 """Baselines that look at no feature."""
+LARGE = 0.25
+"""Share of the median target from which an error of one row in ten is called large."""
 _VERDICTS = {
     "better": "the network is better",
     "worse": "the network is worse",
@@ -63,8 +65,8 @@ def _against_published(results: dict[str, Any], winner: dict[str, Any]) -> Itera
         return ", ".join(f"{r['model']} {number(metric, r['value'])}" for r in some) or "none"
 
     yield (
-        f"Of {len(published)} published results ({named(metric, results)}, same sizes of the splits, other rows) it is"
-        f" better than {len(beaten)} ({listed(beaten)}), {len(clearly)} of them outside its interval; ahead of it:"
+        f"Of {len(published)} published results ({in_unit(metric, results)}, same sizes of the splits, other rows) it"
+        f" is better than {len(beaten)} ({listed(beaten)}), {len(clearly)} of them outside its interval; ahead of it:"
         f" {listed(ahead)}."
     )
 
@@ -75,7 +77,7 @@ def _bands(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         return
     worst, best = (pick(bands, key=lambda band: band["rmse"]["value"]) for pick in (max, min))
     yield (
-        f"By {named('rmse', results)} it errs most where the target lies between {_range(worst)}:"
+        f"By {in_unit('rmse', results)} it errs most where the target lies between {_range(worst)}:"
         f" {between('rmse', worst['rmse'])}, against {between('rmse', best['rmse'])} between {_range(best)}."
     )
     low, high = bands[0]["bias"], bands[-1]["bias"]
@@ -112,8 +114,8 @@ def _outside(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
     if not found:
         return
     text = (
-        f"{found['outside']:,} of {results['conditions']['test_rows']:,} test rows have a value outside the range of"
-        " the training rows; farther out nothing was measured at all."
+        f"Outside the range of the training rows in some feature: {found['outside']:,} of"
+        f" {results['conditions']['test_rows']:,} test rows; farther out nothing was measured at all."
     )
     if results.get("places"):
         spans = [f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in found["places"].items()]
@@ -135,13 +137,14 @@ def _size_of_errors(results: dict[str, Any], winner: dict[str, Any]) -> Iterator
     if "residuals" not in results or not results.get("target_median"):
         return
     half, most = results["residuals"]["median_absolute"], results["residuals"]["p90_absolute"]
-    share = 100 * half / abs(results["target_median"])
+    middle = abs(results["target_median"])
     unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
-    yield (
-        f"A single prediction is off by {half:.3g}{unit} or less in half of the cases, {share:.0f} % of the median"
-        f" target, and by more than {most:.3g} in one of ten; {100 * winner['scores']['r2']['value']:.0f} % of the"
-        " variance is explained. That carries an average over many rows, not a decision about one."
+    text = (
+        f"A single prediction is off by {half:.3g}{unit} or less in half of the cases, {100 * half / middle:.0f} % of"
+        f" the median target, and by more than {most:.3g} in one of ten, {100 * most / middle:.0f} % of it;"
+        f" {100 * winner['scores']['r2']['value']:.0f} % of the variance is explained."
     )
+    yield text + (" Use it for averages over many rows rather than for one." if most > LARGE * middle else "")
 
 
 def _which_method(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
@@ -167,7 +170,7 @@ def _what_it_uses(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[
     leading = [f"{f['features'][0]} ({between(metric, f)})" for f in alone[:3] if f["low"] > 0]
     if leading:
         yield (
-            f"It goes by {', '.join(leading)} above all: by so much the {named(metric, results)} rises when that"
+            f"It goes by {', '.join(leading)} above all: by so much the {in_unit(metric, results)} rises when that"
             " feature is dealt out to other rows. Where these are wrong or late, so is the prediction."
         )
     for group in (f for f in results["importance"] if len(f["features"]) > 1 and f["low"] > 0):

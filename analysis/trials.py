@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pandas.api.types import is_object_dtype
 
 from analysis.parameters import Parameter, from_distributions, visible
+from analysis.wording import named
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
@@ -36,6 +37,8 @@ class Trials:
     parameters: tuple[Parameter, ...]
     metric: str = "objective"
     direction: str = "maximize"
+    target_unit: str = ""
+    """Of a regression's target, where the data are known."""
     full_epochs: int = 1
     rungs: tuple[int, ...] = (1,)
     baseline: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +56,7 @@ class Trials:
     @property
     def unit(self) -> str:
         """The unit of a difference, with a leading blank, ready to follow a number."""
-        return " points" if self.points == 100 else f" {self.metric}"
+        return " points" if self.points == 100 else f" {named(self.metric)}"
 
     @property
     def params(self) -> pd.DataFrame:

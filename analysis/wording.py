@@ -24,11 +24,15 @@ _IN_UNITS = ("rmse", "mae", "bias")
 SMALLER_IS_BETTER = ("log_loss", "loss", "train_loss", "ece", "rmse", "mae")
 
 
-def named(metric: str, results: dict[str, Any] | None = None) -> str:
-    """The metric in words, with the unit of the target where the results have one: `RMSE ($100k)`."""
-    unit = (results or {}).get("target_unit")
+def named(metric: str, unit: str = "") -> str:
+    """The metric in words, with the unit of the target where it has it too: `RMSE ($100k)`."""
     name = NAMES.get(metric, metric.replace("_", " "))
     return f"{name} ({unit})" if unit and metric in _IN_UNITS else name
+
+
+def in_unit(metric: str, results: dict[str, Any]) -> str:
+    """The metric in words, with the unit of the target of these results (final.json)."""
+    return named(metric, results.get("target_unit", ""))
 
 
 def verdict(metric: str, found: dict[str, float]) -> str:
@@ -54,16 +58,27 @@ def between(metric: str, found: dict[str, float]) -> str:
     """A value with its interval: `97.30 % [96.1, 98.2]`."""
     if is_share(metric):
         return f"{100 * found['value']:.2f} % [{100 * found['low']:.2f}, {100 * found['high']:.2f}]"
-    return f"{found['value']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
+    value, low, high = _alike(found, sign="")
+    return f"{value} [{low}, {high}]"
 
 
 def gap(metric: str, found: dict[str, float]) -> str:
     """A difference with its interval: `+1.20 points [0.3, 2.1]`."""
-    scale, unit = (100, " points") if is_share(metric) else (1, "")
-    value, low, high = (scale * found[key] for key in ("value", "low", "high"))
-    return (
-        f"{value:+.2f}{unit} [{low:+.2f}, {high:+.2f}]" if scale == 100 else f"{value:+.4g} [{low:+.4g}, {high:+.4g}]"
-    )
+    if is_share(metric):
+        value, low, high = (100 * found[key] for key in ("value", "low", "high"))
+        return f"{value:+.2f} points [{low:+.2f}, {high:+.2f}]"
+    value, low, high = _alike(found, sign="+")
+    return f"{value} [{low}, {high}]"
+
+
+def _alike(found: dict[str, float], *, sign: str) -> list[str]:
+    """Value, low and high with as many decimals as tell three digits of the interval's width."""
+    width = found["high"] - found["low"]
+    values = [found[key] for key in ("value", "low", "high")]
+    if not (math.isfinite(width) and width > 0):
+        return [f"{value:{sign}.4g}" for value in values]
+    decimals = max(0, 2 - math.floor(math.log10(width)))
+    return [f"{round(value, decimals) + 0.0:{sign},.{decimals}f}" for value in values]  # + 0.0: no minus zero
 
 
 def p_value(p: float) -> str:

@@ -228,9 +228,10 @@ def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):
     ("written", "expected"),
     [
         (wording.between("accuracy", {"value": 0.9, "low": 0.85, "high": 0.94}), "90.00 % [85.00, 94.00]"),
-        (wording.between("rmse", {"value": 0.48231, "low": 0.47, "high": 0.5}), "0.4823 [0.47, 0.5]"),
+        (wording.between("rmse", {"value": 0.48231, "low": 0.47, "high": 0.5}), "0.4823 [0.4700, 0.5000]"),
         (wording.gap("accuracy", {"value": 0.01, "low": -0.002, "high": 0.03}), "+1.00 points [-0.20, +3.00]"),
-        (wording.gap("rmse", {"value": -0.02, "low": -0.03, "high": -0.01}), "-0.02 [-0.03, -0.01]"),
+        (wording.gap("rmse", {"value": -0.02, "low": -0.03, "high": -0.01}), "-0.0200 [-0.0300, -0.0100]"),
+        (wording.between("mae", {"value": 43_210.9, "low": 41_000, "high": 45_500}), "43,211 [41,000, 45,500]"),
         (wording.p_value(0.0001), "< 0.001"),
         (wording.probability(0.999), "> 99 %"),
         (wording.probability(0.005), "< 1 %"),

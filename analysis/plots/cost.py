@@ -1,4 +1,4 @@
-"""Figures of what it cost: accuracy against weights and training time, and what the workers did when."""
+"""Figures of what it cost: the objective against weights and training time, and what the workers did when."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from analysis.plots import style
 from analysis.trials import COMPLETE, Trials
 
-_COSTS = {"weights": "weights", "macs": "multiply-adds per image", "seconds": "training time (s)"}
+_COSTS = {"weights": "weights", "macs": "multiply-adds per row", "seconds": "training time (s)"}
 
 
 def pareto(trials: Trials, cost: str) -> pd.DataFrame:

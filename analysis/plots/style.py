@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.parameters import Parameter, label
 from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
+from analysis.wording import named
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8A9099"
@@ -90,10 +91,10 @@ def nothing(ax: Axes, reason: str) -> Axes:
 
 def metric_label(trials: Trials, *, change: bool = False) -> str:
     """The label of an axis that shows the objective, or a change of it."""
-    name = f"validation {trials.metric}" if trials.metric != "objective" else "objective"
+    name = f"validation {named(trials.metric, trials.target_unit)}" if trials.metric != "objective" else "objective"
     if not change:
         return name
-    return f"change of {trials.metric} (points)" if trials.points == 100 else f"change of {trials.metric}"
+    return f"change of {named(trials.metric, trials.target_unit)}" + (" (points)" if trials.points == 100 else "")
 
 
 def robust_limits(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None:

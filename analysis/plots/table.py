@@ -32,7 +32,7 @@ def plot_baselines(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     percent = " (%)" if scale == 100 else ""
-    ax.set_xlabel(f"test {wording.named(metric, results)}{percent}: mean, 95 % interval; | one seed")
+    ax.set_xlabel(f"test {wording.in_unit(metric, results)}{percent}: mean, 95 % interval; | one seed")
     ax.grid(visible=False, axis="y")
     return ax
 
@@ -124,7 +124,7 @@ def plot_feature_importance(results: dict[str, Any], ax: Axes | None = None) -> 
     ax.axvline(0, color=style.INK, lw=0.8)
     ax.set_yticks(at, [wording.feature_names(f["features"]) for f in found])
     metric = results["importance_metric"]
-    ax.set_xlabel(f"rise of the {wording.named(metric, results)} when dealt out to other rows, 95 % interval")
+    ax.set_xlabel(f"rise of the {wording.in_unit(metric, results)} when dealt out to other rows, 95 % interval")
     ax.grid(visible=False, axis="y")
     return ax
 

@@ -1,0 +1,109 @@
+"""Figures of a table before any model: target, features, correlations, and where its rows lie."""
+
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from analysis.plots import style
+from analysis.plots.table import geographic_axes
+from analysis.table_overview import TableOverview
+from analysis.wording import shortened
+
+MOST_FEATURES = 18
+_MAP_ROWS = 6_000
+
+
+def plot_target(found: TableOverview, ax: Axes | None = None) -> Axes:
+    """How the training rows spread over the target, or over the classes."""
+    ax = style.new_axes(ax, width=5.2, height=3.2)
+    if found.classes:
+        counts = np.bincount(found.train.y, minlength=len(found.classes))
+        order = np.argsort(counts)[-20:]
+        ax.barh(range(len(order)), counts[order], height=0.7, color=style.BLUE)
+        ax.set_yticks(range(len(order)), [shortened(found.classes[i], 24) for i in order])
+        ax.set(xlabel="training rows", title=shortened(found.target, 50))
+        ax.grid(visible=False, axis="y")
+        return ax
+    ax.hist(found.train.y, bins=min(60, max(10, len(found.train.y) // 20)), color=style.SKY)
+    for side, (value, share) in found.piles.items():
+        ax.axvline(
+            value, color=style.VERMILION, lw=1.2, label=f"{side}: {100 * share:.1f} % of the rows at {value:.4g}"
+        )
+    if found.piles:
+        style.legend(ax)
+    ax.set(xlabel=found.target_label, ylabel="training rows")
+    return ax
+
+
+def feature_panels(found: TableOverview) -> list:
+    """One function for each of the first features that draws its distribution into given axes."""
+    return [partial(_distribution, found, index) for index in range(min(MOST_FEATURES, len(found.train.columns)))]
+
+
+def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
+    column, x = found.train.columns[index], found.train.x[:, index]
+    if column.kind == "category":
+        counts = np.bincount(x.astype(int), minlength=len(column.categories) + 1)
+        names, sizes = ["missing", *column.categories], counts
+        order = np.argsort(-sizes, kind="stable")[:8]
+        order = order[sizes[order] > 0]
+        ax.bar(range(len(order)), sizes[order], color=style.SKY)
+        labels = [shortened(names[i], 12) for i in order]
+        ax.set_xticks(range(len(order)), labels, **style.slanted(labels))
+        ax.grid(visible=False, axis="x")
+    else:
+        known = x[np.isfinite(x)]
+        low, high = np.quantile(known, (0.005, 0.995)) if len(known) else (0.0, 1.0)
+        inside = known[(known >= low) & (known <= high)]
+        ax.hist(inside, bins=int(np.clip(len(inside) / 12, 8, 40)), color=style.SKY)
+        beyond = len(known) - len(inside)
+        if beyond and len(known) and np.ptp(known) > 1.5 * (high - low):
+            ax.set_title(f"{beyond:,} rows beyond, up to {_plain(known.max())}", fontsize=8, fontweight="normal")
+    ax.set_xlabel(shortened(column.name, 34))
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:
+    """Spearman's correlation of each feature with the target, and between the features."""
+    strength = found.features["rank_correlation"].abs().fillna(0).to_numpy()
+    kept = np.sort(np.argsort(-strength, kind="stable")[:MOST_FEATURES])
+    names = [shortened(str(name), 22) for name in found.features["feature"].iloc[kept]]
+    values = found.correlations.to_numpy()[np.ix_(kept, kept)]
+    values = np.where(np.tri(len(kept), k=-1, dtype=bool), values, np.nan)[1:]
+    target = found.features["rank_correlation"].to_numpy()[kept]
+    rows, labels = values, names[1:]
+    if np.isfinite(target).any():
+        rows, labels = np.vstack([target, values]), [shortened(found.target or "target", 22), *labels]
+    ax = style.new_axes(ax, width=2.4 + 0.5 * len(names), height=1.4 + 0.38 * len(labels))
+    image = ax.imshow(rows, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
+    for (i, j), value in np.ndenumerate(rows):
+        if np.isfinite(value):
+            color = "white" if abs(value) > 0.7 else "#222222"
+            ax.text(j, i, f"{value:+.2f}".replace("0.", "."), ha="center", va="center", fontsize=7, color=color)
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    ax.set_yticks(range(len(labels)), labels)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.045, pad=0.02, label="rank correlation")
+    bar.ax.grid(visible=False)
+    return ax
+
+
+def plot_map(found: TableOverview, ax: Axes | None = None) -> Axes:
+    """Training rows by place, coloured by the target."""
+    ax = style.new_axes(ax, width=5.4, height=5.0)
+    names = [column.name for column in found.train.columns]
+    places = found.train.x[:, [names.index(name) for name in found.places]]
+    rows = np.random.default_rng(0).permutation(len(places))[:_MAP_ROWS]
+    rows = rows[np.isfinite(places[rows]).all(1)]
+    y = found.train.y[rows]
+    drawn = ax.scatter(places[rows, 0], places[rows, 1], c=y, s=4, lw=0, alpha=0.7, cmap="viridis", rasterized=True)
+    geographic_axes(ax, found.places, places[rows])
+    bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.04, pad=0.02)
+    bar.set_label(shortened(found.target_label, 40) if not found.classes else "class")
+    bar.ax.grid(visible=False)
+    return ax
