@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,17 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     network = training.average.model if training.average else training.model
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     dataset = training.dataset
-    classes = list(dataset.classes)
-    data = safetensors.torch.save(weights, metadata={"format": "pt", "classes": json.dumps(classes)})
+    named = {"classes": list(dataset.classes), "columns": [asdict(column) for column in dataset.columns]}
+    named = json.loads(json.dumps(named))  # as a reader will find it
+    metadata = {name: json.dumps(value) for name, value in named.items()}
+    data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata})
     stored = {
         "format": FORMAT,
         **facts,
         "dataset": dataset.name,
         "dataset_checksum": dataset.checksum,
         "task": dataset.task,
-        "classes": classes,
+        **named,
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "image_shape": list(dataset.image_shape),
@@ -63,6 +66,8 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     if dataset.task == "regression":
         targets = dataset.train.y.float()
         stored |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
+    if dataset.columns:
+        stored |= {"target": dataset.target, "target_unit": dataset.target_unit}
     write_whole(final_dir / "model.safetensors", data)
     write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
     return stored
@@ -91,35 +96,39 @@ def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: s
     return {"rows": len(x), "agreeing": agreeing, "largest_difference": float(np.abs(found - expected).max())}
 
 
-class _WithNormalization(nn.Module):
-    """From grey levels 0..255 to logits, so that whoever runs the ONNX file needs no statistics of ours."""
+class _Standalone(nn.Module):
+    """From grey levels 0..255, or the rows of a table, to logits or to predictions in the unit of the target.
+
+    Whoever runs the ONNX file needs no statistics of ours; a network for tables has its own within.
+    """
 
     def __init__(self, network: nn.Module, facts: dict[str, Any]) -> None:
         super().__init__()
-        shape = (1, -1, 1, 1) if len(facts["image_shape"]) == 3 else (1, -1)
-        unit = 255.0 if len(facts["image_shape"]) == 3 else 1.0
+        images = len(facts["image_shape"]) == 3
+        mean, std = (255 * torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
         self.network = network
-        self.mean = nn.Buffer(torch.tensor(facts["mean"]).view(shape) * unit)
-        self.std = nn.Buffer(torch.tensor(facts["std"]).view(shape) * unit)
+        self.mean, self.std = nn.Buffer(mean if images else torch.zeros(1)), nn.Buffer(std if images else torch.ones(1))
+        self.factor, self.shift = facts.get("target_std", 1.0), facts.get("target_mean", 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network((x - self.mean) / self.std)  # (N, K)
+        x = (x - self.mean) / self.std
+        return self.network(x) * self.factor + self.shift  # (N, K)
 
 
 def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     """Write final/model.onnx and compare its answers with the exported model's on these rows.
 
-    Its input `x` is float32 (N, C, H, W) in 0..255, normalised inside; its output the logits (N, K), or a regression in
-    standard deviations of the target around its mean.
+    Its input `x` is float32: (N, C, H, W) in 0..255, normalised inside, or the rows (N, F) of a table as
+    `trainables.table.encode` makes them. Its output are logits (N, K), or predictions (N, 1) in the target's unit.
 
     Returns:
-        Path, rows compared and rows with the same largest logit.
+        Path, rows compared, and rows with the same largest logit or, within float32, the same prediction.
     """
     import onnx  # pyright: ignore[reportMissingImports]
     import onnxruntime  # pyright: ignore[reportMissingImports]
 
     model = load_model(final_dir)
-    module = _WithNormalization(model.network, model.facts).eval()
+    module = _Standalone(model.network, model.facts).eval()
     example = torch.zeros(2, *stand_in(model.facts).image_shape)
     buffer = io.BytesIO()
     program = torch.onnx.export(
@@ -139,9 +148,12 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     found = np.asarray(session.run(None, {"x": x.float().numpy()})[0])
     with torch.no_grad():
         expected = module(x.float()).numpy()  # float32, as ONNX computes
+    same = (
+        found.argmax(1) == expected.argmax(1) if model.classes else np.isclose(found[:, 0], expected[:, 0], rtol=1e-4)
+    )
     return {
         "path": "model.onnx",
         "rows": len(x),
-        "agreeing": int((found.argmax(1) == expected.argmax(1)).sum()),
+        "agreeing": int(same.sum()),
         "largest_difference": float(np.abs(found - expected).max()),
     }

@@ -23,6 +23,7 @@ from analysis.evaluation import probabilities
 from trainables.data import Dataset, Split
 from trainables.device import choose_numerics
 from trainables.normalize import Normalize
+from trainables.table import Column, columns_from
 
 FORMAT = 1
 ROWS = 256
@@ -48,12 +49,17 @@ class Model:
         """(C, H, W) of an image, or (F,) of a row of a table."""
         return tuple(self.facts["image_shape"])
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of the table that the model reads; empty for images. `trainables.table.encode` makes rows of it."""
+        return columns_from(self.facts.get("columns", []))
+
     @torch.no_grad()
     def predict(self, x: Tensor, *, device: str = "cpu") -> np.ndarray:
         """Probabilities (N, K), or predictions (N,) in the unit of the target.
 
         Args:
-            x: images uint8 (N, C, H, W), or rows of a table float32 (N, F).
+            x: images uint8 (N, C, H, W), or rows of a table float32 (N, F) as `encode` makes them.
             device: where to compute; another one may round differently.
         """
         torch.set_flush_denormal(True)
@@ -85,6 +91,7 @@ def stand_in(facts: dict[str, Any]) -> Dataset:
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
         checksum=str(facts.get("dataset_checksum")),
+        columns=columns_from(facts.get("columns", [])),
     )
 
 
@@ -101,7 +108,7 @@ def load_model(folder: str | Path) -> Model:
     folder = folder / "final" if (folder / "final").is_dir() else folder
     facts = _read_facts(folder)
     weights, stated = _read_weights(folder / "model.safetensors", sha256=facts.get("sha256"))
-    _check_classes(facts, stated, folder / "model.json")
+    _check_names(facts, stated, folder / "model.json")
     network = spaces.space.load(facts["space"]).decode(facts["params"]).model.build(stand_in(facts))
     try:
         network.load_state_dict(weights)
@@ -131,6 +138,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     for name, kind in _FIELDS.items():
         if not isinstance(facts.get(name), kind):
             raise ValueError(f"{path} must hold {name!r} as a {kind.__name__}, got {facts.get(name)!r}; export again")
+    try:
+        columns_from(facts.get("columns", []))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{path} must describe its columns ({error}); export again") from None
     if facts["task"] == "classification" and not all(isinstance(name, str) for name in facts["classes"]):
         raise ValueError(f"{path} must name every class in words, got {facts['classes']!r}; export again")
     return facts
@@ -155,10 +166,13 @@ def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dic
         raise ValueError(f"{path} is no safetensors file ({error}); export again") from None
 
 
-def _check_classes(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
-    """The class names are stored with the weights too, under their checksum: others must not be printed as answers."""
-    if stated.get("classes") != json.dumps(facts["classes"]):
-        raise ValueError(
-            f"{path} names the classes {', '.join(map(str, facts['classes']))[:80]!r}, which are not those that its"
-            " weights were trained on; restore it or export again"
-        )
+def _check_names(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
+    """Classes and columns are stored with the weights too, under their checksum: answers are given by their names."""
+    for name in ("classes", "columns"):
+        found = facts.get(name, [])
+        if stated.get(name, "[]") != json.dumps(found):
+            shown = ", ".join(str(one["name"] if isinstance(one, dict) else one) for one in found)
+            raise ValueError(
+                f"{path} names the {name} {shown[:80]!r}, which are not those that its weights were trained on;"
+                " restore it or export again"
+            )

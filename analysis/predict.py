@@ -2,6 +2,7 @@
 
 python -m analysis.predict runs/NAME image.png ...
 python -m analysis.predict runs/NAME image.png --json | jq .
+python -m analysis.predict runs/NAME rows.csv --output predicted.csv
 """
 
 import io
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from search.cli import Flag, parse, report_error
+from search.cli import Flag, OptionalStr, parse, report_error
 
 if TYPE_CHECKING:
     from analysis.model import Model
+    from analysis.predict_table import TableAnswers
 
 DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
 MAX_PIXELS = 64_000_000
@@ -35,11 +37,13 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run's folder, or its `final`."""
     files: tyro.conf.Positional[tuple[str, ...]]
-    """Images to classify; - reads one from the standard input."""
+    """Images to classify, or CSV files whose rows to predict; - reads one from the standard input."""
     top: int = 3
-    """Classes to print for each image."""
+    """Classes to print for each image or row."""
     json: Flag = False
-    """Print one JSON object per image, with all probabilities."""
+    """Print one JSON object per image or row, with all probabilities."""
+    output: OptionalStr = None
+    """Write the rows of a CSV file with their predictions to this file instead of printing them."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -48,7 +52,9 @@ class Options:
         if self.top < 1:
             raise ValueError(f"--top must be at least 1, got {self.top}")
         if not self.files:
-            raise ValueError("give at least one image: python -m analysis.predict RUN image.png ...")
+            raise ValueError("give at least one file: python -m analysis.predict RUN image.png ..., or RUN rows.csv")
+        if self.output is not None and len(self.files) != 1:
+            raise ValueError(f"--output takes the rows of one file, got {len(self.files)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +101,47 @@ def _predict(options: Options) -> int:
     from analysis.model import load_model
 
     model = load_model(options.run)
-    answers, failed = classify(model, options.files)
+    if options.output is not None and not model.columns:
+        raise ValueError("--output is for the rows of a CSV file, this model reads images; leave it out")
+    answers, failed = _answer_tables(model, options.files) if model.columns else classify(model, options.files)
     for cause in failed:
         print(f"error: {_printable(cause)}", file=sys.stderr)
     for answer in answers:
         for note in answer.notes:
-            print(f"note: {_printable(answer.file)}: {note}", file=sys.stderr)
-    if answers:
-        print("\n".join(a.as_json() for a in answers) if options.json else table(answers, top=options.top), flush=True)
+            print(f"note: {_printable(answer.file)}: {_printable(note)}", file=sys.stderr)
     if not answers:
         return NOTHING_USABLE
+    _show(answers, options)
     return SOME_FAILED if failed else DONE
+
+
+def _answer_tables(model: "Model", files: Sequence[str]) -> "tuple[list[TableAnswers], list[str]]":
+    """The answers for the files that can be read, and one line for each that cannot."""
+    from analysis.predict_table import answer_table
+
+    answers, failed = [], []
+    for file in files:
+        try:
+            answers.append(answer_table(model, file))
+        except (OSError, ValueError) as error:
+            failed.append(str(error))
+    return answers, failed
+
+
+def _show(answers: "Sequence[Answer] | Sequence[TableAnswers]", options: Options) -> None:
+    images = [answer for answer in answers if isinstance(answer, Answer)]
+    tables = [answer for answer in answers if not isinstance(answer, Answer)]
+    if options.output is not None:
+        tables[0].write(Path(options.output))
+        text = f"{len(tables[0].outputs):,} rows with their predictions are in {options.output}"
+    elif options.json:
+        text = "\n".join(answer.as_json() for answer in answers)
+    elif images:
+        text = table(images, top=options.top)
+    else:
+        lines = "\n".join(answer.table(top=options.top) for answer in tables).split("\n")
+        text = "\n".join(map(_printable, lines))
+    print(text, flush=True)
 
 
 def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[str]]:

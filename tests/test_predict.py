@@ -125,7 +125,7 @@ def test_a_damaged_model_is_refused(exported, image, tmp_path, capsys):
     ("words", "cause"),
     [
         (("--top", "0"), "--top must be at least 1, got 0"),
-        ((), "give at least one image"),
+        ((), "give at least one file"),
         (("--tpo", "1", "a.png"), "did you mean --top"),
     ],
 )

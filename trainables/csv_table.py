@@ -38,6 +38,9 @@ def read(path: Path, options: TableOptions) -> Table:
         ValueError: the file is no table, or its target cannot be learnt; one line says why and what to do.
     """
     cells = read_cells(path)
+    if len(cells) < 2:
+        named = ", ".join(cells)[:60]
+        raise ValueError(f"{path} must have 2 columns or more, separated by commas, semicolons or tabs, got {named!r}")
     if options.target not in cells:
         raise ValueError(f"the table has no column {options.target!r} to predict{_nearest(options.target, cells)}")
     for name in options.drop:
@@ -63,7 +66,17 @@ def read_cells(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is no CSV, or its rows do not agree.
     """
-    text = _decode(path)
+    try:
+        return parse_cells(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {str(path)!r}; a CSV file is needed") from None
+    except IsADirectoryError:
+        raise ValueError(f"{str(path)!r} is a folder; a CSV file is needed") from None
+
+
+def parse_cells(data: bytes, path: str) -> dict[str, np.ndarray]:
+    """The same of the content of a file; the path is for messages."""
+    text = _decode(data, path)
     separator = _find_separator(text, path)
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     header = [name.strip() for name in rows[0]]
@@ -88,13 +101,7 @@ def read_cells(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array(cells, dtype=object) for name, cells in zip(header, columns, strict=True) if name}
 
 
-def _decode(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {str(path)!r}; --data-dir must be a CSV file") from None
-    except IsADirectoryError:
-        raise ValueError(f"{str(path)!r} is a folder; --data-dir must be a CSV file") from None
+def _decode(data: bytes, path: str) -> str:
     kind = next((kind for magic, kind in _NO_TEXT.items() if data.startswith(magic)), None)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")
@@ -107,22 +114,16 @@ def _decode(path: Path) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def _find_separator(text: str, path: Path) -> str:
+def _find_separator(text: str, path: str) -> str:
     """Returns the separator by which the first rows fall into as many cells as the header, the most of them."""
     lines = [line for line in text.split("\n", 200)[:200] if line.strip()]
     if not lines:
-        raise ValueError(f"{path} is empty; a CSV file with a header and at least {MIN_ROWS} rows is needed")
+        raise ValueError(f"{path} is empty; a CSV file with a header and rows is needed")
     scores = {}
     for separator in _SEPARATORS:
         width, *widths = (len(row) for row in csv.reader(lines, delimiter=separator))
         scores[separator] = (width > 1, widths.count(width), width)
-    best = max(scores, key=lambda separator: scores[separator])
-    if not scores[best][0]:
-        raise ValueError(
-            f"the header of {path} must name at least 2 columns, separated by commas, semicolons or tabs, got"
-            f" {lines[0].strip()[:60]!r}"
-        )
-    return best
+    return max(scores, key=lambda separator: scores[separator])
 
 
 def _read_target(texts: list[str], name: str, task: Task | None) -> tuple[np.ndarray, tuple[str, ...]]:
