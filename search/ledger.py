@@ -76,7 +76,7 @@ class Ledger:
         """
         number = len(self._ids)
         seed = derive_seed(self._run.seed, number)
-        self._mirror.visible = self._view(self.trials, live)
+        self._mirror.show(self._view(self.trials, live), in_place_of=number)
         self._study.sampler = make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed)
         trial = self._study.ask()
         try:
@@ -87,7 +87,7 @@ class Ledger:
                 f"space {self._run.space!r} fails on trial {number} with {trial.params}: {reason}"
             ) from error
         finally:
-            self._mirror.visible = None
+            self._mirror.show_all()
         for name, excess in examination.excess.items():
             trial.set_constraint(name, excess)
         for name, value in {"seed": seed, **examination.attrs}.items():
@@ -149,13 +149,22 @@ class Ledger:
 
 
 class _Mirror(InMemoryStorage):
-    """The study in memory. While `visible` is set, samplers see those trials in place of the stored ones."""
+    """The study in memory. Samplers may be shown other trials in place of the stored ones."""
 
     def __init__(self, durable: BaseStorage, study_id: int) -> None:
         super().__init__()
         self._durable = durable
         self._durable_study_id = study_id
-        self.visible: list[FrozenTrial] | None = None
+        self._shown: list[FrozenTrial] = []
+        self._num_replaced = 0
+
+    def show(self, trials: list[FrozenTrial], *, in_place_of: int) -> None:
+        """From now on let `get_all_trials` give these in place of the first few stored ones."""
+        self._shown, self._num_replaced = trials, in_place_of
+
+    def show_all(self) -> None:
+        """Let `get_all_trials` give what is stored."""
+        self.show([], in_place_of=0)
 
     def stored_trials(self, study_id: int) -> list[FrozenTrial]:
         return super().get_all_trials(study_id, deepcopy=False)
@@ -163,9 +172,9 @@ class _Mirror(InMemoryStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        if self.visible is None:
+        if not self._num_replaced:
             return super().get_all_trials(study_id, deepcopy, states)
-        trials = [*self.visible, *self.stored_trials(study_id)[len(self.visible) :]]
+        trials = [*self._shown, *self.stored_trials(study_id)[self._num_replaced :]]
         return [t for t in trials if states is None or t.state in states]
 
     def remember_study_attr(self, study_id: int, key: str, value: Any) -> None:
