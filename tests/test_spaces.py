@@ -15,12 +15,14 @@ from spaces import space
 from spaces.space import Space
 from trainables.cnn import CnnConfig
 from trainables.cost import measure_cost
-from trainables.data import Dataset, Split
+from trainables.data import Dataset, Split, load
+from trainables.mlp import MlpConfig
 from trainables.training import Training
 
 NUM_DRAWS = 200
 SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "image_folder": (3, 8, 8)}
 IMAGE_SPACES = [name for name in spaces.available() if space.load(name).dataset in SHAPES]
+TABLE_SPACES = [name for name in spaces.available() if name not in IMAGE_SPACES]
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +83,17 @@ def test_every_draw_builds_and_gives_a_finite_loss(name: str) -> None:
         assert math.isfinite(training.run_epoch()["train_loss"])
 
 
+@pytest.mark.parametrize("name", TABLE_SPACES)
+def test_every_draw_for_a_table_builds_and_gives_a_finite_loss(name: str) -> None:
+    chosen = space.load(name)
+    dataset = load("diabetes" if chosen.dataset in ("csv", "california_housing") else chosen.dataset, "")
+    for number, trial in enumerate(draw(chosen, NUM_DRAWS // 4)):
+        config = chosen.decode(trial.params)
+        assert isinstance(config.model, MlpConfig)
+        training = Training(replace(config, model=replace(config.model, width=8)), dataset, epochs=1, seed=number)
+        assert math.isfinite(training.run_epoch()["train_loss"])
+
+
 @pytest.mark.parametrize("name", spaces.available())
 def test_the_baseline_lies_inside_the_ranges(name: str) -> None:
     chosen = space.load(name)
@@ -89,7 +102,7 @@ def test_the_baseline_lies_inside_the_ranges(name: str) -> None:
     assert chosen.decode(chosen.baseline) == chosen.decode(dict(reversed(chosen.baseline.items())))
 
 
-@pytest.mark.parametrize("name", IMAGE_SPACES)
+@pytest.mark.parametrize("name", spaces.available())
 def test_a_draw_has_as_many_parameters_as_the_header_says(name: str) -> None:
     header = importlib.import_module(f"spaces.{name}").__doc__ or ""
     stated = re.search(r"Size: (\d+) to (\d+) parameters", header)

@@ -84,7 +84,7 @@ class Encoder(nn.Module):
         self.embed_categories = nn.Embedding(sum(sizes), config.category_size) if sizes else None
         if self.embed_categories is not None:
             nn.init.normal_(self.embed_categories.weight, std=config.category_size**-0.5)
-            nn.init.zeros_(self.embed_categories.weight[self.offsets])
+            self.embed_categories.weight.data[self.offsets] = 0.0
         self.num_outputs = len(numbers) * self.embed.size + len(self.gaps) + len(sizes) * config.category_size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,62 @@
+"""CSV files of different kinds, made in the test that needs them."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+Rows = tuple[list[str], list[list[str]]]
+
+
+def numeric_with_gaps(num_rows: int = 240) -> Rows:
+    """A price that follows from two numbers, with gaps in one of them."""
+    random = np.random.default_rng(0)
+    size, age, noise = random.uniform(20, 200, num_rows), random.uniform(0, 90, num_rows), random.normal(size=num_rows)
+    price = 3000 * size - 900 * age + 5000 * noise
+    gaps = random.random(num_rows) < 0.2
+    ages = ["" if gap else f"{value:.1f}" for gap, value in zip(gaps, age, strict=True)]
+    table = zip(range(num_rows), size, ages, price, strict=True)
+    return ["id", "size", "age", "price"], [[str(i), f"{s:.2f}", a, f"{p:.0f}"] for i, s, a, p in table]
+
+
+def mixed_categories(num_rows: int = 240) -> Rows:
+    """Rent by city and garden: categories, a truth value, texts with blanks and accents."""
+    random = np.random.default_rng(1)
+    cities = ("Bern", "Genève", "La Chaux-de-Fonds", "Zürich")
+    rows = []
+    for _ in range(num_rows):
+        city, garden, rooms = int(random.integers(4)), bool(random.integers(2)), int(random.integers(1, 7))
+        rent = 300 * rooms + 200 * city + 150 * garden + 20 * random.normal()
+        named = "" if random.random() < 0.05 else cities[city]
+        rows.append([named, "yes" if garden else "no", str(rooms), f"{rent:.0f}"])
+    return ["city", "garden", "rooms", "rent"], rows
+
+
+def imbalanced_classes(num_rows: int = 300) -> Rows:
+    """Three classes of which one has every twentieth row."""
+    random = np.random.default_rng(2)
+    rows = []
+    for index in range(num_rows):
+        kind = "rare" if index % 20 == 0 else ("good", "bad")[index % 2]
+        centre = {"good": 0.0, "bad": 3.0, "rare": 8.0}[kind]
+        colour = "red" if random.random() < (0.8 if kind == "bad" else 0.2) else "blue"
+        rows.append([f"{centre + random.normal():.3f}", colour, kind])
+    return ["measure", "colour", "quality"], rows
+
+
+def write_csv(path: Path, table: Rows, *, separator: str = ",", encoding: str = "utf-8") -> Path:
+    header, rows = table
+    with path.open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=separator).writerows([header, *rows])
+    return path
+
+
+def change_column(table: Rows, name: str, change: Callable[[str], str], rows: Sequence[int] | None = None) -> Rows:
+    """The same table with some cells of a column changed."""
+    header, body = table
+    place, chosen = header.index(name), range(len(body)) if rows is None else rows
+    body = [list(row) for row in body]
+    for index in chosen:
+        body[index][place] = change(body[index][place])
+    return header, body
