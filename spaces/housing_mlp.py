@@ -30,8 +30,8 @@ SPACE = Space(
     baseline={**tabular_mlp.BASELINE, "batch_size": 256},
     dataset="california_housing",
     validation_fraction=3_303 / 16_512,
-    epochs=81,
-    min_epochs=9,
+    epochs=54,
+    min_epochs=6,
     references=(
         _published("MLP", 0.499),
         _published("ResNet", 0.486),

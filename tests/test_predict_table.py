@@ -1,0 +1,210 @@
+"""A table from training to prediction without Ray: export, `analysis.predict` on new rows, ONNX."""
+
+import csv
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import spaces.space
+from analysis import predict
+from analysis.evaluation import probabilities
+from analysis.export import ONNX_PACKAGES, export_model, export_onnx, verify_export
+from analysis.model import load_model
+from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
+from trainables.data import Dataset, load
+from trainables.table import TableOptions
+from trainables.training import Training
+
+TABLES = {
+    "numeric": (numeric_with_gaps(), "price", {"embedding": "periodic", "frequency_scale": 0.2, "num_frequencies": 8}),
+    "mixed": (mixed_categories(), "rent", {"embedding": "piecewise_linear", "num_bins": 8, "scaling": "quantile"}),
+    "classes": (imbalanced_classes(), "quality", {}),
+}
+has_onnx = all(importlib.util.find_spec(name) for name in ONNX_PACKAGES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A run folder with an exported model of a CSV file, and what its network says of the training rows."""
+
+    run_dir: Path
+    csv: Path
+    table: Rows
+    dataset: Dataset
+    expected: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def all_exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    return {name: export(tmp_path_factory.mktemp(name), name) for name in TABLES}
+
+
+@pytest.fixture(params=TABLES)
+def exported(all_exported: dict[str, Exported], request: pytest.FixtureRequest) -> Exported:
+    return all_exported[request.param]
+
+
+def export(folder: Path, name: str) -> Exported:
+    table, target, changes = TABLES[name]
+    path = write_csv(folder / "rows.csv", table)
+    space = spaces.space.load("tabular_mlp")
+    size = {} if "embedding" not in changes else {"embedding_size": 8}
+    params = {**space.baseline, "width": 64, "adamw_lr": 1e-2, "batch_size": 32, **changes, **size}
+    dataset = load("csv", path, validation_fraction=0.0, table=TableOptions(target=target))
+    training = Training(space.decode(params), dataset, epochs=12, seed=0)
+    for _ in range(12):
+        training.run_epoch()
+    (folder / "final").mkdir()
+    export_model(folder / "final", training, facts={"space": "tabular_mlp", "params": params, "seed": 0})
+    outputs = training.predict(dataset.train.x).numpy()
+    expected = probabilities(outputs) if dataset.classes else outputs[:, 0]
+    return Exported(run_dir=folder, csv=path, table=table, dataset=dataset, expected=expected)
+
+
+def answers(exported: Exported, path: Path, capsys: pytest.CaptureFixture) -> list[dict]:
+    assert predict.main([str(exported.run_dir), str(path), "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_an_exported_table_model_answers_as_its_network_did(exported: Exported) -> None:
+    found = verify_export(exported.run_dir / "final", exported.dataset.train.x, exported.expected)
+    assert found["agreeing"] == len(exported.dataset.train)
+    facts = load_model(exported.run_dir).facts
+    assert facts["target"] == exported.dataset.target
+    assert [column["name"] for column in facts["columns"]] == [column.name for column in exported.dataset.columns]
+
+
+def test_the_predictions_of_a_file_are_close_to_its_targets(exported: Exported, capsys: pytest.CaptureFixture) -> None:
+    found = answers(exported, exported.csv, capsys)
+    truth = [row[-1] for row in exported.table[1]]
+    assert [row["row"] for row in found] == list(range(1, len(truth) + 1))
+    if exported.dataset.classes:
+        share = np.mean([row["class"] == label for row, label in zip(found, truth, strict=True)])
+        assert share > 0.9
+        assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in found)
+    else:
+        y = np.array(truth, float)
+        error = np.array([row["prediction"] for row in found]) - y
+        assert np.sqrt((error**2).mean()) < 0.4 * y.std()
+
+
+def test_columns_are_found_by_name_in_any_order_and_others_are_ignored_and_said(
+    all_exported: dict[str, Exported], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    exported = all_exported["mixed"]
+    before = answers(exported, exported.csv, capsys)
+    header, rows = exported.table
+    turned = (["note", *header[::-1]], [["x", *row[::-1]] for row in rows])
+    path = write_csv(tmp_path / "turned.csv", turned, separator=";")
+    assert predict.main([str(exported.run_dir), str(path), "--json"]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["prediction"] for line in said.out.splitlines()] == [row["prediction"] for row in before]
+    assert "columns that the model does not use: note" in said.err
+
+
+def test_gaps_unknown_categories_and_unreadable_numbers_are_missing_values_and_said(
+    all_exported: dict[str, Exported], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    exported = all_exported["mixed"]
+    table = change_column(exported.table, "city", lambda _: "Atlantis", rows=[0, 1])
+    table = change_column(table, "rooms", lambda _: "many", rows=[0])
+    strange = write_csv(tmp_path / "strange.csv", table)
+    gaps = change_column(exported.table, "city", lambda _: "", rows=[0, 1])
+    empty = write_csv(tmp_path / "empty.csv", change_column(gaps, "rooms", lambda _: "", rows=[0]))
+    assert predict.main([str(exported.run_dir), str(strange), "--json"]) == 0
+    said = capsys.readouterr()
+    assert "column 'city': 'Atlantis' was not among the categories of training; 2 such cells" in said.err
+    assert "column 'rooms': 'many' is no number; 1 such cells are taken as missing" in said.err
+    first = [json.loads(line)["prediction"] for line in said.out.splitlines()]
+    assert first == [row["prediction"] for row in answers(exported, empty, capsys)]
+    assert np.isfinite(first).all()
+
+
+def test_a_missing_column_is_named_with_the_nearest(
+    all_exported: dict[str, Exported], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    _, rows = mixed_categories()
+    path = write_csv(tmp_path / "other.csv", (["City", "garden", "room", "rent"], rows))
+    assert predict.main([str(all_exported["mixed"].run_dir), str(path)]) == predict.NOTHING_USABLE
+    assert "it lacks city, rooms (did 'City' mean 'city'?)" in capsys.readouterr().err
+    assert predict.main([str(all_exported["mixed"].run_dir), str(path), str(all_exported["mixed"].csv)]) == 3
+
+
+def test_the_rows_are_written_again_with_their_predictions(
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    found = answers(exported, exported.csv, capsys)
+    path = tmp_path / "predicted.csv"
+    assert predict.main([str(exported.run_dir), str(exported.csv), "--output", str(path)]) == 0
+    with path.open(newline="", encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    header, rows = exported.table
+    assert [[row[name] for name in header] for row in written] == rows
+    column = f"predicted {exported.dataset.target}"
+    if exported.dataset.classes:
+        assert [row[column] for row in written] == [row["class"] for row in found]
+        assert float(written[0]["probability of rare"]) == found[0]["probabilities"]["rare"]
+    else:
+        assert [float(row[column]) for row in written] == [row["prediction"] for row in found]
+
+
+def test_what_is_printed_has_a_line_for_each_row(exported: Exported, capsys: pytest.CaptureFixture) -> None:
+    assert predict.main([str(exported.run_dir), str(exported.csv), "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(exported.table[1])
+    assert lines[0].startswith("row  1")
+    assert lines[0].count("%") == (2 if exported.dataset.classes else 0)
+
+
+@pytest.mark.parametrize("content", ["size\n50\n", "id,size,age\n", ""])
+def test_a_file_without_rows_or_columns_predicts_nothing(
+    all_exported: dict[str, Exported], tmp_path: Path, content: str, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    assert predict.main([str(all_exported["numeric"].run_dir), str(path)]) == predict.NOTHING_USABLE
+    assert capsys.readouterr().err.startswith(f"error: {path} ")
+
+
+def test_columns_under_other_names_are_refused(all_exported: dict[str, Exported], tmp_path: Path) -> None:
+    for name in ("model.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((all_exported["mixed"].run_dir / "final" / name).read_bytes())
+    facts = json.loads((tmp_path / "model.json").read_text())
+    facts["columns"][0]["categories"].reverse()
+    (tmp_path / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="names the columns 'city, garden, rooms', which are not those"):
+        load_model(tmp_path)
+    facts["columns"] = [{"title": "city"}]
+    (tmp_path / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="must describe its columns"):
+        load_model(tmp_path)
+
+
+def test_a_written_file_needs_a_table_and_one_file(
+    all_exported: dict[str, Exported], capsys: pytest.CaptureFixture
+) -> None:
+    exported = all_exported["mixed"]
+    assert predict.main([str(exported.run_dir), str(exported.csv), str(exported.csv), "--output", "x.csv"]) == 2
+    assert "--output takes the rows of one file, got 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_onnx, reason="needs onnx, onnxscript and onnxruntime")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_the_onnx_file_of_a_table_takes_gaps_and_answers_in_the_unit_of_the_target(
+    all_exported: dict[str, Exported],
+) -> None:
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+
+    exported = all_exported["mixed"]
+    x = torch.cat([exported.dataset.train.x, torch.full((1, 3), torch.nan).index_fill(1, torch.tensor([0, 1]), 0.0)])
+    found = export_onnx(exported.run_dir / "final", x)
+    assert found["agreeing"] == found["rows"] == len(x)
+    session = onnxruntime.InferenceSession(str(exported.run_dir / "final" / "model.onnx"))
+    outputs = np.asarray(session.run(None, {"x": exported.dataset.train.x.numpy()})[0])[:, 0]
+    np.testing.assert_allclose(outputs, exported.expected, rtol=1e-4)
