@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from search.cluster import Resources
-from search.console import duration
+from search.console import duration, printable
 from search.forecast import CALIBRATION_SECONDS, Examine, Forecast, Percentiles, draw_configurations, make_forecast
 from search.study import Run
 from spaces.space import Space
@@ -19,6 +20,17 @@ from trainables.data import Dataset
 NUM_SHOWN = 8
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
+
+
+def describe_table(dataset: Dataset) -> str:
+    """What is predicted from what, in one line: the part of a table that was found rather than stated."""
+    kinds = [column.kind for column in dataset.columns]
+    found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
+    gaps = sum(column.gaps for column in dataset.columns)
+    classes = f" of {dataset.num_classes} classes" if dataset.classes else ""
+    return printable(
+        f"predicting {dataset.target} ({dataset.task}{classes}) from {len(kinds)} columns: {found}, {gaps} with gaps"
+    )
 
 
 def show_preview(
@@ -30,8 +42,11 @@ def show_preview(
         The forecast, to be kept for the run that follows.
     """
     console.print(
-        f"{run.space} on {run.dataset}: {len(dataset.train):,} training rows, {len(dataset.validation):,} held out\n"
+        f"{run.space} on {run.dataset}: {len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
     )
+    if dataset.columns:
+        console.print(escape(describe_table(dataset)), soft_wrap=True)
+    console.print()
     _show_configurations(run, space, examine, console=console)
     console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 5:.0f} seconds ...")
     forecast = make_forecast(run, space, dataset, resources, examine=examine)

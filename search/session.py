@@ -27,7 +27,7 @@ from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.options import FIXED, Options, parse_count, resume_command
-from search.preview import keep_forecast, kept_forecast, show_preview
+from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
 from search.study import Run, resume_study, write_run
 from search.trouble import explain
@@ -127,6 +127,8 @@ class Session:
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
+        if self.dataset.columns:
+            console.print(escape(describe_table(self.dataset)), soft_wrap=True)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return storage

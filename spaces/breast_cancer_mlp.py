@@ -3,6 +3,8 @@
     python -m search.run --space breast_cancer_mlp
 
 Size: 14 to 17 parameters, those of `tabular_mlp`.
+
+The baseline reaches 97.1 % of the 91 validation rows, mean of 3 seeds (96.7, 97.8, 96.7); a row is 1.1 points.
 """
 
 from dataclasses import replace

