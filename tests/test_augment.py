@@ -318,7 +318,8 @@ def test_an_augmentation_that_does_not_fit_the_rows_is_refused() -> None:
         make_batches(dataset, crop_padding=12)
     with pytest.raises(ValueError, match="flip needs images, got rows of 5 numbers; set it to none"):
         AugmentConfig(flip="random").check((5,))
-    with pytest.raises(ValueError, match="cutmix needs images, got rows of 5 numbers; set it to 0"):
-        AugmentConfig(cutmix=1.0).check((5,))
+    for name in ("mixup", "cutmix"):
+        with pytest.raises(ValueError, match=f"{name} needs images, got rows of 5 numbers; set it to 0"):
+            AugmentConfig(**{name: 1.0}).check((5,))
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         make_batches(dataset, batch_size=0)

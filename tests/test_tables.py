@@ -1,6 +1,7 @@
 """Tables: the built-in ones, and a user's CSV in every form, good and bad."""
 
 import json
+import urllib.request
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_california_housing_has_the_published_splits_and_the_features_of_scikit_
 def test_a_file_that_is_not_the_census_is_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "california_housing.csv", numeric_with_gaps())
     with pytest.raises(ValueError, match=r"must hold the 20,640 districts .*, it has no column 'longitude'"):
+        california.read(tmp_path)
+
+
+def test_without_a_file_and_a_network_it_is_said_where_to_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    with pytest.raises(FileNotFoundError, match=r"california_housing.csv is not in .* could not be downloaded \(.*put"):
         california.read(tmp_path)
 
 

@@ -56,7 +56,7 @@ class AugmentConfig:
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
         if len(shape) != 3:
-            for name in ("rotation", "crop_padding", "cutout", "erasing", "cutmix"):
+            for name in ("rotation", "crop_padding", "cutout", "erasing", "mixup", "cutmix"):  # codes cannot be mixed
                 if getattr(self, name):
                     raise ValueError(f"{name} needs images, got rows of {shape[0]} numbers; set it to 0")
             if self.flip != "none":

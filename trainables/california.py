@@ -5,6 +5,7 @@ it, scikit-learn's own copy, which is whole, is downloaded.
 """
 
 import csv
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,11 @@ def _fetch(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     from sklearn.datasets import fetch_california_housing
 
     try:
-        found: Bunch = fetch_california_housing(data_home=str(data_dir), n_retries=0)  # pyright: ignore[reportAssignmentType]
+        with warnings.catch_warnings(action="ignore"):  # of its second attempt
+            found: Bunch = fetch_california_housing(data_home=str(data_dir), n_retries=1, delay=0.1)  # pyright: ignore[reportAssignmentType]
     except OSError as error:
+        reason = getattr(error, "reason", None) or error
         raise FileNotFoundError(
-            f"{_FILE} is not in {data_dir} and scikit-learn's copy could not be downloaded ({error}); put it there"
+            f"{_FILE} is not in {data_dir} and scikit-learn's copy could not be downloaded ({reason}); put it there"
         ) from None
     return dict(zip(_FEATURES, found.data.T.copy(), strict=True)), found.target
