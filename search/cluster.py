@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.environment import only_allowed
+from search.environment import hidden, only_allowed
 from search.guard import RayGuard, RayLostError
 from search.scratch import make_scratch, remove_scratch
 
@@ -144,7 +144,8 @@ def ray_session(
             from ray._private import worker
 
             worker._worker_logs_enabled = False  # pages on each lost worker, which the search tells itself
-        yield scratch
+        with hidden("AWS_"):  # Tune would hand these keys to every worker
+            yield scratch
     finally:
         if guard is not None:
             guard.stop()
@@ -179,7 +180,7 @@ def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: A
             num_cpus=resources.slots * resources.cpus_per_trial,
             object_store_memory=OBJECT_STORE_BYTES + 2 * shared_bytes,
             include_dashboard=False,
-            _temp_dir=str(scratch),
+            _temp_dir=str(scratch / "ray"),  # which Ray opens to all: the folder around it is private
             **quiet,
         )
     except (RuntimeError, OSError, ValueError) as error:

@@ -32,3 +32,14 @@ def only_allowed() -> Iterator[None]:
         yield
     finally:
         os.environ.update({**everything, **os.environ})
+
+
+@contextmanager
+def hidden(prefix: str) -> Iterator[None]:
+    """Inside, this process itself does not see the variables with this prefix."""
+    names = [name for name in os.environ if name.startswith(prefix)]
+    kept = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import weakref
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -199,7 +200,7 @@ def _storage(run_dir: Path, run: Run) -> RDBStorage:
     synchronous=NORMAL keeps every commit through a kill of the process; a power cut may take the last few.
     """
     if run.study_url is not None:
-        return RDBStorage(run.study_url, engine_kwargs={"pool_pre_ping": True})
+        return _server(run.study_url, pool_pre_ping=True)
     storage = RDBStorage(
         f"sqlite:///{(run_dir / 'study.db').resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
     )
@@ -210,6 +211,13 @@ def _storage(run_dir: Path, run: Run) -> RDBStorage:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     storage.engine.dispose()  # connections made before the listener do without WAL
+    return storage
+
+
+def _server(url: str, **engine: Any) -> RDBStorage:
+    """The storage on a database server, whose connections are closed with it."""
+    storage = RDBStorage(url, engine_kwargs=engine)
+    weakref.finalize(storage, storage.engine.dispose)
     return storage
 
 
@@ -224,7 +232,7 @@ def open_study(run_dir: str | Path) -> optuna.Study:
     run_dir = Path(run_dir)
     run = read_run(run_dir) if (run_dir / "run.json").exists() else None
     if run is not None and run.study_url is not None:
-        return optuna.load_study(study_name=run.name, storage=RDBStorage(run.study_url, skip_table_creation=True))
+        return _copy_from_server(run.study_url, run.name)
     path = run_dir / "study.db"
     if not path.is_file() or path.stat().st_size == 0:
         raise ValueError(f"{path} is missing or empty: there is no study to read")
@@ -244,6 +252,28 @@ def open_study(run_dir: str | Path) -> optuna.Study:
         raise ValueError(f"{path} holds no study yet; wait for the search to begin")
     wanted = run.name if run is not None and run.name in names else names[0]
     return optuna.load_study(study_name=wanted, storage=storage)
+
+
+def _copy_from_server(url: str, name: str) -> optuna.Study:
+    """The study as one transaction sees it, in memory.
+
+    Raises:
+        ValueError: the server cannot be reached, or holds no such study.
+    """
+    isolation = {} if url.startswith("sqlite") else {"isolation_level": "REPEATABLE READ"}
+    try:
+        source = _server(url, **isolation)
+        study_id = source.get_study_id_from_name(name)
+        memory = optuna.create_study(study_name=name, directions=source.get_study_directions(study_id))
+        for key, value in source.get_study_user_attrs(study_id).items():
+            memory.set_user_attr(key, value)
+        memory.add_trials(source.get_all_trials(study_id, deepcopy=False))
+    except KeyError:
+        raise ValueError(f"{url} holds no study {name!r}; restore it from a copy") from None
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"the study cannot be read from {url}: {reason}") from None
+    return memory
 
 
 def _snapshot(path: Path) -> sqlite3.Connection:

@@ -94,7 +94,7 @@ class Running:
         deadline = time.monotonic() + within
         while (left := self.family()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert left == []
+        assert [f"{p.pid} {p.name()} {p.status()} {p.cmdline()[:3]}" for p in left if p.is_running()] == []
 
 
 def trials_of(run_dir: Path) -> list[FrozenTrial]:

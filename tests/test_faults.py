@@ -15,7 +15,7 @@ import pytest
 from search.study import open_study
 from tests.searching import ROOT, Running, assert_sound, command, search, trials_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CANARY = "canary-5a1f"
 SECRETS = {"AWS_SECRET_ACCESS_KEY": CANARY, "WANDB_API_KEY": CANARY, "RAY_MY_PASSWORD": CANARY, "SOMETHING": CANARY}
@@ -56,7 +56,7 @@ class Observed:
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Observed:
     runs = tmp_path_factory.mktemp("misbehaving")
-    words = ("--name", "x", "--trials", "12", "--max-epochs", "3", "--pruner", "none", "--train-size", "400")
+    words = ("--name", "x", "--trials", "12", "--max-epochs", "3", "--pruner", "none", "--train-size", "300")
     with planted_cluster():
         running = Running(
             command(runs, *words, "--concurrent", "2", "--trial-timeout", "15"),
@@ -105,7 +105,7 @@ def observe(running: Running, seen: Observed) -> None:
         if process.name() == "gcs_server":
             words = process.cmdline()
             (log_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("--log_dir"))
-            folder = Path(*Path(log_dir).parts[:3])
+            folder = Path(*Path(log_dir).parts[:3])  # /tmp/rungwise-...
             seen.folders[str(folder)] = stat.S_IMODE(folder.stat().st_mode)
             seen.addresses |= {
                 f"127.0.0.1:{c.laddr.port}" for c in process.net_connections(kind="tcp") if c.status == "LISTEN"
@@ -125,7 +125,7 @@ def attach_without_token(addresses: set[str], home: Path) -> subprocess.Complete
     ray = Path(sys.executable).with_name("ray")
     return subprocess.run(
         [str(ray), "status", "--address", address],
-        env={**environment, "HOME": str(home), "RAY_AUTH_MODE": "disabled"},
+        env={**environment, "HOME": str(home), "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -164,8 +164,7 @@ def test_everything_listens_on_the_loopback_interface_alone(observed: Observed):
 def test_who_has_no_token_is_turned_away(observed: Observed):
     assert observed.foreign is not None
     assert observed.foreign.returncode != 0
-    said = observed.foreign.stdout + observed.foreign.stderr
-    assert re.search("(?i)authenticat|token|unauthorized", said), said
+    assert "InvalidAuthToken" in observed.foreign.stdout + observed.foreign.stderr
 
 
 def test_ray_s_files_are_in_a_private_folder_that_is_gone_afterwards(observed: Observed):
@@ -181,7 +180,7 @@ def test_a_planted_cluster_is_not_joined(observed: Observed):
 def test_no_secret_of_the_environment_reaches_workers_files_or_output(observed: Observed):
     assert observed.environments
     for name, environment in observed.environments.items():
-        assert CANARY not in environment.values(), name
+        assert [key for key, value in environment.items() if value == CANARY] == [], name
         assert "PATH" in environment
     assert CANARY not in observed.said
     for path in observed.run_dir.rglob("*"):

@@ -19,8 +19,9 @@ from search.launch import best_trial
 from search.study import open_study
 from tests.searching import ROOT, Running, assert_sound, command, search, table, trials_of
 
-pytestmark = pytest.mark.slow
-WORDS = ("--trials", "14", "--max-epochs", "3", "--train-size", "400", "--concurrent", "1", "--seed", "7")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+ONE_SLOT = ("--concurrent", "1", "--cpus-per-trial", "1")
+WORDS = ("--trials", "12", "--max-epochs", "3", "--train-size", "300", "--seed", "7", *ONE_SLOT)
 
 Epochs = dict[tuple[int, int], float]
 
@@ -149,7 +150,7 @@ def test_a_search_that_is_ended_in_every_way_ends_as_the_undisturbed_one(referen
             assert leaders.setdefault(number, tuple(rest)) == tuple(rest)
     moved = tmp_path / "elsewhere"
     runs.rename(moved)
-    done = search(moved, "--name", "x", "--resume", "--concurrent", "1")
+    done = search(moved, "--name", "x", "--resume", *ONE_SLOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_sound(moved / "x")
     assert known.items() <= values(moved / "x").items()

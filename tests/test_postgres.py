@@ -1,0 +1,162 @@
+"""The study on a PostgreSQL server: the same search, the same table; crashes, outages and readers included."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from analysis import report
+from search.prepare import new_run
+from search.run import main
+from search.study import open_study, resume_study
+from search.trouble import explain
+from tests.postgres import NoServerError, PostgresServer
+from tests.searching import ROOT, assert_sound, search
+from tests.test_ledger import examine, fill, make_run, open_ledger, suggest
+from tests.test_search import Bench
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'rungwise[postgres]'")
+    try:
+        running = PostgresServer()
+    except NoServerError as reason:
+        pytest.skip(str(reason))
+    yield running
+    running.remove()
+
+
+def rows(folder: Path) -> list[tuple]:
+    return [(t.number, t.params, t.intermediate_values, t.value, t.state) for t in open_study(folder).trials]
+
+
+def test_a_search_leaves_the_same_study_as_on_sqlite(server: PostgresServer, tmp_path: Path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    Bench(here, sampler="tpe").train()
+    Bench(there, sampler="tpe", name="same", study_url=server.url).train()
+    assert rows(there) == rows(here)
+    assert not (there / "study.db").exists()
+    reread = open_study(there).trials[0]
+    assert reread.user_attrs == open_study(here).trials[0].user_attrs
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
+def test_a_reopened_study_goes_on_as_the_undisturbed_one(sampler: str, server: PostgresServer, tmp_path: Path):
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    calm.mkdir()
+    torn.mkdir()
+    fill(open_ledger(calm, make_run(sampler=sampler)), 14)
+    run = make_run(sampler=sampler, name=f"torn-{sampler}", study_url=server.url)
+    for _ in range(7):
+        fill(open_ledger(torn, run), 2)
+    assert [t.params for t in open_study(torn).trials] == [t.params for t in open_study(calm).trials]
+
+
+@pytest.mark.parametrize("point", ["sampled:4", "recorded:6", "reported:6"])
+def test_a_driver_killed_between_two_writes_loses_nothing_acknowledged(
+    point: str, server: PostgresServer, tmp_path: Path
+):
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    calm.mkdir()
+    torn.mkdir()
+    Bench(calm).train()
+    program = (
+        "import sys; from pathlib import Path; from tests.test_search import Bench\n"
+        "Bench(Path(sys.argv[1]), name=sys.argv[2], study_url=sys.argv[3]).train()"
+    )
+    name = f"killed-{point}"
+    words = [sys.executable, "-c", program, str(torn), name, server.url]
+    died = subprocess.run(words, cwd=ROOT, env={**os.environ, "RUNGWISE_FAULT": point}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    before = rows(torn)
+    Bench(torn, name=name, study_url=server.url).train()
+    after = rows(torn)
+    assert [values.items() <= after[n][2].items() for n, _, values, *_ in before] == [True] * len(before)
+    assert after == rows(calm)
+
+
+def test_an_outage_breaks_the_search_off_in_one_line_and_a_restart_resumes_it(server: PostgresServer, tmp_path: Path):
+    bench = Bench(tmp_path, name="outage", study_url=server.url)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    assert not bench.epoch(trial, 1, 0.5)  # paused at its rung
+    trial, _ = bench.ask()  # type: ignore[misc]
+    server.stop()
+    try:
+        assert not bench.epoch(trial, 1, 0.6)
+        assert bench.search.fatal is not None
+        line = explain(bench.search.fatal, tmp_path)
+        assert line.startswith("the study cannot be reached: ")
+        assert "\n" not in line
+        with pytest.raises(ValueError, match=r"the study cannot be read from postgresql\+psycopg://rungwise@127"):
+            open_study(tmp_path)
+    finally:
+        server.start()
+    assert [len(t.intermediate_values) for t in open_study(tmp_path).trials] == [1, 0]
+    Bench(tmp_path, name="outage", study_url=server.url).train()
+    assert {t.state for t in open_study(tmp_path).trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def test_a_snapshot_reads_one_moment_and_writes_nothing(server: PostgresServer, tmp_path: Path):
+    ledger = open_ledger(tmp_path, make_run(name="moment", study_url=server.url))
+    fill(ledger, 3)
+    study = open_study(tmp_path)
+    study.trials[0].user_attrs["mine"] = 1
+    study.set_user_attr("mine", 1)
+    fill(ledger, 1)
+    assert len(study.trials) == 3
+    assert len(open_study(tmp_path).trials) == 4
+    assert open_study(tmp_path).user_attrs == {}
+
+
+def test_a_name_that_the_database_holds_already_is_refused(server: PostgresServer, tmp_path: Path):
+    run = make_run(name="taken", study_url=server.url)
+    new_run(tmp_path / "first", run)
+    with pytest.raises(ValueError, match="the database holds a study 'taken' already; give another --name"):
+        new_run(tmp_path / "second", run)
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_study_that_is_not_there_is_never_a_silent_fresh_start(server: PostgresServer, tmp_path: Path):
+    run = make_run(name="never made", study_url=server.url)
+    new_run(tmp_path / "r", make_run(name="other", study_url=server.url))
+    with pytest.raises(ValueError, match="holds no study 'never made'"):
+        resume_study(tmp_path / "r", run)
+
+
+def test_a_server_that_does_not_answer_is_one_line_with_exit_code_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'rungwise[postgres]'")
+    url = "postgresql+psycopg://me@127.0.0.1:9/studies"
+    assert main(["--runs-dir", str(tmp_path), "--name", "x", "--study-url", url]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: the study cannot be made in {url}: ")
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_planned_and_infeasible_trials_are_kept(server: PostgresServer, tmp_path: Path):
+    ledger = open_ledger(tmp_path, make_run(name="attrs", study_url=server.url))
+    assert ledger.sample(suggest, examine, live=()) == 0
+    ledger.finish(0, TrialState.FAIL, failure="x" * 500, failure_kind="error")
+    (stored,) = open_study(tmp_path).trials
+    assert stored.user_attrs["failure"] == "x" * 500
+    assert stored.state == TrialState.FAIL
+
+
+@pytest.mark.slow
+def test_the_command_searches_and_reports_on_a_server(server: PostgresServer, tmp_path: Path):
+    words = ("--trials", "4", "--max-epochs", "3", "--train-size", "400", "--study-url", server.url)
+    done = search(tmp_path, "--name", "x", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_sound(tmp_path / "x")
+    assert not (tmp_path / "x" / "study.db").exists()
+    assert report.main([str(tmp_path / "x")]) == 0

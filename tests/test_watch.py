@@ -1,0 +1,170 @@
+"""What makes no progress: trials that hang are ended, a search that waits says why; on a clock of the test's own."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray.tune.experiment import Trial
+
+from search.cluster import Resources
+from search.guard import kill_process
+from search.study import open_study
+from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch, loss
+from tests.searching import ROOT
+from tests.test_search import Bench
+
+RESOURCES = Resources(slots=2, cpus_per_trial=4, gpus_per_trial=1)
+
+
+class Watched(Bench):
+    """A search whose watch lives on a clock that the test moves."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, timeout: float | None, **changes: Any) -> None:
+        super().__init__(folder, slots=2, **changes)
+        self.now = 0.0
+        self.said: list[str] = []
+        self.killed: list[object] = []
+        monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
+        monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 1.0})
+        monkeypatch.setattr("ray.kill", self.killed.append)
+        self.watch = ProgressWatch(
+            self.search, resources=RESOURCES, timeout=timeout, say=self.said.append, clock=lambda: self.now
+        )
+
+    def pass_time(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            self.watch.on_step_end(0, [])
+
+    def lose(self, trial: Trial) -> None:
+        """Ray noticed that the worker is gone, and tries no other."""
+        self.searcher.on_trial_complete(trial.trial_id, error=True)
+        self.watch.on_trial_error(0, [], trial)
+
+
+def test_a_trial_without_progress_is_ended_at_its_timeout_and_another_gets_its_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=30, pruner="none")
+    hanging, _ = bench.ask()  # type: ignore[misc]
+    busy, _ = bench.ask()  # type: ignore[misc]
+    for trial in (hanging, busy):
+        bench.watch.on_trial_start(0, [], trial)
+        bench.epoch(trial, 1, 0.5)
+    for epoch in (2, 3, 4):
+        bench.pass_time(9)
+        bench.epoch(busy, epoch, 0.5)
+        bench.watch.on_trial_result(0, [], busy, {})
+    hanging.max_failures = 2
+    bench.pass_time(4)
+    assert hanging.max_failures == 0  # Ray is not to try again
+    bench.lose(hanging)
+    stored = open_study(tmp_path).trials[0]
+    assert stored.state.name == "FAIL"
+    assert stored.user_attrs["failure_kind"] == "timeout"
+    assert stored.user_attrs["failure"] == "no progress for 30 s in epoch 2 (--trial-timeout)"
+    assert bench.search.live == {1}
+    assert isinstance(bench.ask(), tuple)
+
+
+def test_without_a_timeout_nothing_is_ended_and_it_is_said_every_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.watch.on_trial_start(0, [], trial)
+    bench.pass_time(200)
+    assert bench.said == [
+        f"nothing new for {said}: trial 0 has been training epoch 1 for {said}" for said in ("1m00s", "2m00s", "3m00s")
+    ]
+    assert bench.search.live == {0}
+
+
+def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=30)
+    bench.ask()
+    bench.pass_time(61)
+    assert bench.said == [
+        "nothing new for 1m00s: a trial asks for 4 CPUs and 1 GPUs; the cluster has 2 CPUs and 0 GPUs,"
+        " free are 1 CPUs and 0 GPUs"
+    ]
+    assert bench.search.fatal is None
+    bench.pass_time(PLACE_SECONDS)
+    assert isinstance(bench.search.fatal, NoPlaceError)
+    assert open_study(tmp_path).trials[0].state.name == "RUNNING"  # resumable
+
+
+def test_what_breaks_the_whole_search_is_no_failure_of_its_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = Watched(tmp_path, monkeypatch, timeout=None)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.search.fatal = OSError("disk")
+    bench.lose(trial)
+    assert open_study(tmp_path).trials[0].state.name == "RUNNING"
+
+
+def test_a_full_disk_that_a_worker_tells_of_stops_the_search_and_fails_no_trial(tmp_path: Path):
+    bench = Bench(tmp_path)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    assert not bench.tell(trial, failure="No space left on device; /x has 0.0 MB free", failure_kind="storage")
+    assert "No space left on device; /x has 0.0 MB free" in str(bench.search.fatal)
+    assert open_study(tmp_path).trials[0].state.name == "RUNNING"
+
+
+def test_a_lost_worker_is_told_at_once_with_the_epoch_that_another_goes_on_from(tmp_path: Path):
+    bench = Bench(tmp_path, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    bench.epoch(trial, 1, 0.5)
+    bench.search.lost_worker(trial.trial_id, kind="lost node", reason="its node is gone")
+    assert bench.diary.notices == ["trial 0 lost its worker (its node is gone); another goes on after epoch 1"]
+    bench.searcher.on_trial_complete(trial.trial_id, error=True)
+    stored = open_study(tmp_path).trials[0].user_attrs
+    assert (stored["failure_kind"], stored["failure"]) == (
+        "lost node",
+        "its worker was lost too often (its node is gone)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        ("The actor is dead because its node has died. Node Id: 1f", "lost node", "its node is gone"),
+        ("Task was killed due to the node running low on memory.", "lost worker", "the machine ran out of memory"),
+        ("Worker unexpectedly exits ... (1) killed by the OOM killer ...", "lost worker", "killed, or it crashed"),
+        ("", "lost worker", "killed, or it crashed"),
+    ],
+)
+def test_what_ray_says_of_a_lost_worker_is_put_in_a_few_words(error: str, kind: str, reason: str):
+    assert loss(error) == (kind, reason)
+
+
+def test_a_stopped_process_is_ended():
+    process = subprocess.Popen([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"])
+    while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
+    kill_process(process.pid)
+    assert process.wait(timeout=10) == -9
+    kill_process(process.pid)  # gone already
+
+
+def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path: Path):
+    program = (
+        "import shutil, subprocess, sys, time\n"
+        "from search.guard import RayGuard\n"
+        "name = sys.argv[1] + '/raylet'\n"
+        "shutil.copy(shutil.which('sleep'), name)\n"
+        "server = subprocess.Popen([name, '60']); other = subprocess.Popen(['sleep', '60'])\n"
+        "RayGuard(lambda error: print(error, other.pid, flush=True)).start()\n"
+        "server.kill(); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1, done.stderr
+    *said, other = done.stdout.split()
+    assert " ".join(said) == "Ray has died: its process raylet is gone (killed, or out of memory)"
+    assert not psutil.pid_exists(int(other)) or psutil.Process(int(other)).status() == psutil.STATUS_ZOMBIE

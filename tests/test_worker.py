@@ -1,0 +1,171 @@
+"""The worker as Ray drives it, without Ray: failures by kind, checkpoints it may not trust, a full disk."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search.messages import EpochResult
+from search.worker import Job, TrialWorker
+from spaces.space import load
+from tests.disks import fill, small_disk
+from trainables import checkpoint, data
+
+__all__ = ["small_disk"]  # a fixture
+
+EPOCHS = 3
+BASELINE = load("digits_arch").baseline
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, Any]:
+    return data.load("digits", "nowhere", train_size=120).arrays()
+
+
+@pytest.fixture
+def make_worker(tmp_path: Path, arrays: dict[str, Any]) -> Callable[..., TrialWorker]:
+    def make(
+        *, trial: int = 5, reported: int = 0, seed: int = 1, folder: Path = tmp_path, **params: Any
+    ) -> TrialWorker:
+        job = Job(
+            space="digits_arch", arrays=arrays, epochs=EPOCHS, metric="accuracy", checkpoints=str(folder), threads=1,
+            cuda=False,
+        )  # fmt: skip
+        leg = {"trial": trial, "params": {**BASELINE, **params}, "seed": 1, "reported": reported}
+        worker = TrialWorker.__new__(TrialWorker)
+        worker.setup(leg, job=job)
+        return worker
+
+    return make
+
+
+def step(worker: TrialWorker) -> EpochResult:
+    return EpochResult(**json.loads(worker.step()["said"]))
+
+
+def numbers(result: EpochResult) -> dict[str, float]:
+    assert result.record is not None
+    return {name: result.record[name] for name in ("epoch", "train_loss", "accuracy", "loss")}
+
+
+def test_a_trial_that_changes_workers_at_every_epoch_tells_the_same_numbers(make_worker, tmp_path: Path):
+    calm = make_worker(trial=1)
+    expected = [numbers(step(calm)) for _ in range(EPOCHS)]
+    moved = [numbers(step(make_worker(trial=2, reported=epoch))) for epoch in range(EPOCHS)]
+    assert moved == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "cause"),
+    [
+        ("begin:5:raise", "invalid", "RuntimeError: an injected fault"),
+        ("epoch:1:raise", "error", "RuntimeError: an injected fault"),
+        ("epoch:1:exit", "error", "SystemExit: 3"),
+        ("epoch:1:memory", "out of memory", "MemoryError"),
+        ("epoch:1:shout", "error", "RuntimeError: xxxx"),
+    ],
+)
+def test_a_failure_is_told_with_its_kind_and_the_worker_lives(
+    fault: str, kind: str, cause: str, make_worker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RUNGWISE_FAULT", fault)
+    worker = make_worker()
+    result = step(worker)
+    assert result.failure is not None
+    assert result.failure_kind == kind
+    assert result.failure.startswith(cause)
+    assert len(result.failure) < 2100
+    monkeypatch.delenv("RUNGWISE_FAULT")
+    worker.reset_config({"trial": 6, "params": BASELINE, "seed": 1, "reported": 0})
+    assert step(worker).failure is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_network_that_is_no_longer_finite_has_diverged_at_that_epoch(bad: float, make_worker):
+    worker = make_worker()
+    assert step(worker).failure is None
+    with torch.no_grad():
+        next(worker._training.model.parameters()).fill_(bad)
+    result = step(worker)
+    assert (result.failure_kind, result.record) == ("diverged", None)
+    assert "epoch 2" in str(result.failure)
+
+
+def test_a_configuration_that_cannot_be_built_is_invalid(make_worker):
+    result = step(make_worker(depth=99))
+    assert result.failure_kind == "invalid"
+    assert "depth" in str(result.failure)
+
+
+def test_a_checkpoint_of_another_architecture_is_passed_over(make_worker, tmp_path: Path):
+    worker = make_worker()
+    step(worker)
+    step(worker)
+    other = make_worker(trial=6, width_0=8)
+    step(other)
+    step(other)
+    newest, stranger = (tmp_path / f"trial-{n:05d}" / "epoch-0002" for n in (5, 6))
+    shutil.rmtree(newest)
+    shutil.copytree(stranger, newest)
+    result = step(make_worker(reported=2))
+    assert result.notices == ["checkpoint 2 of trial-00005 is damaged (of another training); using epoch 1"]
+    assert result.record is not None
+    assert result.record["epoch"] == 3
+
+
+def test_a_trial_without_a_usable_checkpoint_starts_again_and_says_so(make_worker, tmp_path: Path):
+    worker = make_worker()
+    expected = [numbers(step(worker)) for _ in range(2)]
+    for state in tmp_path.rglob("state.pt"):
+        state.write_bytes(b"")
+    again = step(make_worker(reported=1))
+    assert numbers(again) == expected[1]
+    assert again.notices == [
+        f"checkpoint {epoch} of trial-00005 is damaged (size); none is left, starting again" for epoch in (2, 1)
+    ]
+    shutil.rmtree(tmp_path / "trial-00005")
+    assert step(make_worker(reported=1)).notices == [
+        "trial-00005 has lost its checkpoints: it is trained again from epoch 1"
+    ]
+
+
+class Malicious:
+    def __init__(self, touched: Path) -> None:
+        self._touched = touched
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self._touched,))
+
+
+def test_a_malicious_checkpoint_is_refused_on_resume_and_nothing_is_run(make_worker, tmp_path: Path):
+    worker = make_worker()
+    step(worker)
+    step(worker)
+    folder = tmp_path / "trial-00005"
+    checkpoint.save(folder, {"model": Malicious(tmp_path / "touched")}, epoch=2)  # with a checksum that is right
+    pickled = folder / "epoch-0001" / "state.pt"
+    pickled.write_bytes(pickle.dumps(Malicious(tmp_path / "touched")))
+    result = step(make_worker(reported=2))
+    assert not (tmp_path / "touched").exists()
+    assert result.record is not None  # trained again from the start
+    assert len(result.notices) == 2
+    assert "refused: more than tensors and plain values" in result.notices[0]
+
+
+def test_a_full_disk_is_no_fault_of_the_trial_and_leaves_older_checkpoints_whole(make_worker, small_disk: Path):
+    worker = make_worker(folder=small_disk)
+    step(worker)
+    fill(small_disk / "filler")
+    result = step(worker)
+    assert result.failure_kind == "storage"
+    assert f"No space left on device; {small_disk} (tmpfs) has 0.0 MB of 25.2 MB free" in str(result.failure)
+    loaded = checkpoint.load_newest(small_disk / "trial-00005")
+    assert loaded is not None
+    assert (loaded.epoch, loaded.problems) == (1, [])
+    (small_disk / "filler").unlink()
+    assert step(make_worker(folder=small_disk, reported=1)).record["epoch"] == 2  # type: ignore[index]
