@@ -134,10 +134,15 @@ def _pipeline(name: str, dataset: Dataset, *, seed: int) -> Pipeline:
         if not regression:
             forest = RandomForestClassifier(max_features="sqrt", **settings)
         return make_pipeline(_encoder(dataset, scaled=False), forest)
-    boosting = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
-    settings = {"random_state": seed, "early_stopping": False}
+    return boosting_pipeline(dataset, seed=seed)
+
+
+def boosting_pipeline(dataset: Dataset, *, seed: int) -> Pipeline:
+    """Gradient boosting on histograms, not fitted yet; it takes gaps and codes as they are."""
+    boosting = HistGradientBoostingRegressor if dataset.task == "regression" else HistGradientBoostingClassifier
     known = [i for i in range(len(dataset.columns)) if dataset.train.x[:, i].isfinite().any()]  # others break the bins
-    settings["categorical_features"] = [known.index(i) for i in _indices(dataset, "category")]
+    categories = [known.index(i) for i in _indices(dataset, "category")]
+    settings: dict[str, Any] = {"random_state": seed, "categorical_features": categories, "early_stopping": False}
     if _stops_early(dataset):
         settings |= {"early_stopping": True, "learning_rate": 0.05, "max_iter": 2_000, "n_iter_no_change": 30}
     return make_pipeline(ColumnTransformer([("known", "passthrough", known)]), boosting(**settings))

@@ -26,7 +26,7 @@ def discuss_table(results: dict[str, Any], winner: dict[str, Any]) -> list[tuple
     topics = {
         "verdict": (_against_baselines, _against_published),
         "weakness": (_bands,),
-        "limit": (_ends, _outside, _gaps),
+        "limit": (_ends, _outside, _geography, _gaps),
         "practice": (_size_of_errors, _which_method, _what_it_uses, _luck),
         "next": (_ensemble, _unused),
     }
@@ -121,6 +121,30 @@ def _outside(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         spans = [f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in found["places"].items()]
         text += f" The training rows lie within {' and '.join(spans)}: of other places it knows nothing."
     yield text
+
+
+def _geography(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+    found = results.get("geography")
+    if not found:
+        return
+    yield (
+        f"Half of the test rows lie within {found['nearest_km']:.2g} km of a training row: the score says how well it"
+        f" fills in between neighbours. Errors of a row and of its nearest test rows correlate at"
+        f" {found['neighbour_correlation']:+.2f}: {_shared(found['neighbour_correlation'])}."
+    )
+    if "held_out" in found:
+        held = found["held_out"]
+        worse = "worse" if held["difference"]["low"] > 0 else "no better"
+        yield (
+            f"For regions without a training row expect {worse}: with whole regions ({held['num_regions']} of them)"
+            f" held out of the training rows gradient boosting has an RMSE of {between('rmse', held['regions'])}, with"
+            f" random rows held out {between('rmse', held['random'])}; the difference is"
+            f" {gap('rmse', held['difference'])}."
+        )
+
+
+def _shared(correlation: float) -> str:
+    return "place still holds what the inputs do not tell" if correlation > 0.1 else "place holds little that is left"
 
 
 def _gaps(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:

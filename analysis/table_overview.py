@@ -8,8 +8,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.features import Rows, rank_correlation
+from analysis.geography import place_columns
 from analysis.residuals import find_piles
-from analysis.table_results import as_rows, missing_shares, place_columns
+from analysis.table_results import as_rows, missing_shares
 from trainables.data import Dataset
 
 _WHY = {

@@ -22,13 +22,10 @@ from analysis import comparison
 from analysis.baselines import Baseline
 from analysis.evaluation import Evaluation, Task, evaluate
 from analysis.features import CURVES, Predict, Rows, partial_dependence, permutation_importance, tied_features
+from analysis.geography import describe_geography, place_columns
 from analysis.networks import outputs_of
 from trainables.data import Dataset, Split
-from trainables.table import Column
 from trainables.training import Training
-
-PLACES = (("longitude", "lon", "lng", "long"), ("latitude", "lat"))
-"""Names by which a column is taken for a longitude, or a latitude."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +88,7 @@ def describe_table(
     if not dataset.columns:
         return {}
     described = _columns(dataset, test) | _features(dataset, test, trained, seed=seed)
+    described |= describe_geography(dataset, test, outputs[0], seed=seed)
     return described | _ensemble(test.y.numpy(), outputs, task=dataset.task, metric=metric, seed=seed)
 
 
@@ -154,10 +152,3 @@ def as_rows(split: Split, dataset: Dataset) -> Rows:
 
 def _predictor(training: Training) -> Predict:
     return lambda rows: outputs_of(training, torch.from_numpy(rows))
-
-
-def place_columns(columns: Sequence[Column]) -> list[str]:
-    """The columns of longitude and latitude; empty unless both are there."""
-    numbers = {column.name.strip().lower(): column.name for column in columns if column.kind == "number"}
-    found = [next((numbers[name] for name in names if name in numbers), None) for names in PLACES]
-    return [name for name in found if name is not None] if all(found) else []

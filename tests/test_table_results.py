@@ -1,0 +1,203 @@
+"""What a final evaluation says of a table: errors by band, caps, places, sentences and the section of the page."""
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.conclusion import conclude
+from analysis.discussion import discuss
+from analysis.evaluation import evaluate
+from analysis.final_files import write_figures, write_tables
+from analysis.final_section import final_section
+from analysis.geography import describe_geography, place_columns
+from analysis.residuals import describe_residuals, find_piles
+from analysis.table_discussion import discuss_table
+from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines
+from tests.test_baselines import table
+from tests.test_final import make_run, make_study
+from tests.test_final_results import measured, record
+from trainables.data import Dataset, Split
+from trainables.table import Column
+
+
+def test_bands_are_fifths_of_the_training_targets_and_their_bias_is_predicted_minus_target():
+    train_y = np.linspace(0, 10, 1_001)
+    y = np.linspace(0, 10, 400)
+    outputs = np.tile(0.5 * y + 2.5, (2, 1))  # pulls towards the middle
+    bands = describe_residuals(y, outputs, train_y)["bands"]
+    assert [band["low"] for band in bands] == pytest.approx([0, 2, 4, 6, 8])
+    assert [band["high"] for band in bands] == pytest.approx([2, 4, 6, 8, 10])
+    assert sum(band["rows"] for band in bands) == 400
+    assert [band["bias"]["value"] for band in bands] == pytest.approx([2, 1, 0, -1, -2], abs=0.01)
+    assert bands[0]["rmse"]["low"] < bands[0]["rmse"]["value"] < bands[0]["rmse"]["high"]
+
+
+def test_a_cap_is_found_and_its_rows_are_scored_apart():
+    train_y = np.minimum(np.random.default_rng(0).exponential(2, 2_000), 5.0)
+    y = np.minimum(np.random.default_rng(1).exponential(2, 500), 5.0)
+    found = describe_residuals(y, (y - (y == 5))[None], train_y)["cap"]
+    assert found["value"] == 5
+    assert found["train_share"] == pytest.approx((train_y == 5).mean())
+    assert found["rows_there"] == (y == 5).sum()
+    assert found["rmse_there"]["value"] == 1
+    assert found["rmse_elsewhere"]["value"] == 0
+
+
+def test_whole_numbers_and_smooth_targets_have_neither_cap_nor_floor():
+    random = np.random.default_rng(0)
+    assert find_piles(random.normal(size=500)) == {}
+    assert find_piles(np.repeat(np.arange(30.0), [2] * 15 + [9] + [2] * 14)) == {}
+    assert find_piles(np.repeat([0.0, 1.0], 50)) == {}
+    assert list(find_piles(np.maximum(random.normal(size=500), 0))) == ["floor"]
+
+
+def test_a_longitude_and_a_latitude_make_places_and_one_alone_does_not():
+    def columns(*names: str) -> list[Column]:
+        return [Column(name=name, kind="number") for name in names]
+
+    assert place_columns(columns("Latitude", "x", "Longitude")) == ["Longitude", "Latitude"]
+    assert place_columns(columns("lat", "lng")) == ["lng", "lat"]
+    assert place_columns(columns("lat", "plate")) == []
+
+
+@pytest.fixture(scope="module")
+def map_of_regions() -> Dataset:
+    """Every tenth of a degree of longitude has a value of its own: neighbours tell it, other regions do not."""
+    random = np.random.default_rng(0)
+    x = np.stack([random.uniform(0, 4, 900), random.uniform(-0.1, 0.1, 900)], axis=1).astype(np.float32)
+    y = random.normal(size=41)[(10 * x[:, 0]).astype(int)] + 0.1 * random.normal(size=900)
+    dataset = table()
+    columns = (Column(name="lon", kind="number"), Column(name="lat", kind="number"))
+    train = Split(x=torch.from_numpy(x), y=torch.from_numpy(y.astype(np.float32)))
+    return Dataset(**{**vars(dataset), "columns": columns, "train": train})
+
+
+def test_regions_held_out_are_harder_than_random_rows_where_place_decides(map_of_regions):
+    test = Split(x=map_of_regions.train.x[:200] + 0.01, y=map_of_regions.train.y[:200])
+    predicted = test.y.numpy() + np.sin(3 * test.x[:, 0].numpy())  # errors that neighbours share
+    found = describe_geography(map_of_regions, test, predicted)["geography"]
+    assert found["nearest_km"] == pytest.approx(0.01 * np.sqrt(2) * 111.2, rel=0.3)  # or nearer another row
+    assert found["neighbour_correlation"] > 0.9
+    assert found["held_out"]["difference"]["low"] > 0
+    assert found["held_out"]["random"]["value"] < 0.5 * found["held_out"]["regions"]["value"]
+
+
+def test_a_table_without_places_has_no_geography():
+    dataset = table()
+    assert describe_geography(dataset, dataset.train, dataset.train.y.numpy()) == {}
+
+
+# The whole record
+
+
+def answers(dataset: Dataset, outputs: dict[str, np.ndarray], test: Split) -> list[BaselineAnswers]:
+    from analysis.baselines import Baseline, Method
+
+    return [
+        BaselineAnswers(
+            baseline=Baseline(
+                method=Method(name=name, title=name.replace("_", " "), settings="as they are", random=False),
+                models=[],
+                seeds=(1,),
+                num_classes=0,
+                fit_seconds=0.5,
+            ),
+            outputs=found[None],
+            rows_per_second=1_000.0,
+        )
+        for name, found in outputs.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    """A regression in which boosting is better than the winner, and ridge is worse."""
+    random = np.random.default_rng(0)
+    y = random.normal(2, 1, 400).astype(np.float32)
+    good = y + random.normal(0, 0.3, (5, 400))
+    rows = [measured("trial-3", good), measured("baseline", y + random.normal(0, 0.6, (5, 400)))]
+    results = record(y, rows, classes=(), metric="rmse") | {"image_shape": [3], "direction": "minimize"}
+    others = {"gradient_boosting": y + random.normal(0, 0.2, 400), "ridge": y + random.normal(0, 0.5, 400)}
+    others["mean"] = np.full(400, 2.0)
+    baselines = answers(table(), others, Split(x=torch.zeros(400, 3), y=torch.from_numpy(y)))
+    found = evaluate(y, {"trial-3": good} | {a.name: a.outputs for a in baselines}, task="regression")
+    results["baselines"] = describe_baselines(baselines, found, winner="trial-3", metric="rmse")
+    results |= {"target": "worth", "target_unit": "$100k", "target_median": 2.0, "places": [], "range": {"outside": 3}}
+    results["columns"] = [{"name": "a<b>", "kind": "number", "categories": [], "missing": 0.02}]
+    results["importance_metric"] = "rmse"
+    results["importance"] = [
+        {"features": ["a<b>"], "value": 0.5, "low": 0.4, "high": 0.6},
+        {"features": ["idle"], "value": 0.01, "low": -0.01, "high": 0.02},
+    ]
+    curve = {"mean": [1.0, 2.0], "low": [0.9, 1.8], "high": [1.1, 2.2]}
+    results["dependence"] = [
+        {"feature": "a<b>", "kind": "number", "x": [0.0, 1.0], "rug": [0.1, 0.5], "curves": {"": curve}}
+    ]
+    results["references"] = [
+        {"model": name, "value": value, "source": "paper", "disputed": False, "note": "", "extra_data": False}
+        | {"weights": "not stated", "epochs": "not stated", "augmentation": "not stated", "hardware": "not stated"}
+        for name, value in (("old MLP", 0.4), ("CatBoost", 0.2))
+    ]
+    return results
+
+
+def test_baselines_are_compared_with_the_winner_on_the_same_rows(described):
+    by_name = {b["name"]: b for b in described["baselines"]}
+    assert by_name["gradient_boosting"]["difference"]["low"] > 0  # the winner's RMSE is larger
+    assert by_name["ridge"]["difference"]["high"] < 0
+    assert by_name["mean"]["scores"]["r2"]["value"] == pytest.approx(0, abs=0.02)
+
+
+def test_sentences_say_which_method_is_better_and_where_published_results_stand(described):
+    text = "\n".join(t for _, t in discuss_table(described, described["entrants"][0]))
+    assert re.search(r"gradient boosting reaches 0\.[12].*the network is worse", text)
+    assert re.search(r"ridge reaches 0\.[45].*the network is better", text)
+    assert "Of 2 published results (RMSE ($100k)" in text
+    assert "better than 1 (old MLP 0.4), 1 of them outside its interval; ahead of it: CatBoost 0.2" in text
+    assert "where only the score counts, gradient boosting is the better choice" in text
+    assert "1 of 2 features have no importance" in text
+    assert "3 of 400 test rows" in text
+    assert "mean" not in re.findall(r"On the same rows (\w+)", text)  # a constant is no rival
+
+
+def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_tables(described, tmp_path):
+    random = np.random.default_rng(0)
+    y = random.normal(2, 1, 400).astype(np.float32)
+    described["discussion"] = discuss(described, make_study([0.5] * 9, run=make_run()), make_run())
+    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 400, "rows": 400}}
+    final_dir = tmp_path / "final"
+    write_figures(described, final_dir / "figures", x=np.zeros((400, 3)), y=y, exported=y + 0.1)
+    write_tables(described, final_dir / "tables", y=y, exported=y + 0.1)
+    (final_dir / "final.json").write_text(json.dumps(described))
+    drawn = {path.stem for path in (final_dir / "figures").glob("*.png")}
+    assert drawn == {"contenders", "references", "baselines", "residuals", "bands", "importance", "dependence"}
+    tables = {path.stem for path in (final_dir / "tables").glob("*.csv")}
+    assert tables == {"contenders", "predictions", "baselines", "bands", "importance", "dependence"}
+    section = str(final_section(tmp_path))
+    for heading in ("Without a network", "Errors", "What it goes by", "What it means in practice", "State of the art"):
+        assert f"<h3>{heading}</h3>" in section
+    assert "RMSE ($100k)" in section
+    assert "a<b>" not in section
+    words = re.sub(r"<[^>]*>", " ", section)
+    assert not re.search(r"accura|image|class|pixel|augment", words, re.IGNORECASE)
+
+
+def test_the_console_shows_baselines_with_the_difference_to_the_winner(described, tmp_path, capsys):
+    described["discussion"] = []
+    conclude(described, run_dir=tmp_path, page=tmp_path / "index.html")
+    said = capsys.readouterr().out
+    assert re.search(r"without a network\s+test RMSE \(\$100k\)\s+winner minus it \(less is better\)", said)
+    assert re.search(r"gradient boosting\s+0\.[12]\d+ \[.*\]\s+\+0\.\d+ \[\+", said)
+
+
+def test_fitted_baselines_answer_the_test_rows_themselves():
+    from analysis.baselines import fit_baselines
+
+    dataset = table(200)
+    found = answer_baselines(fit_baselines(dataset, seeds=[1, 2]), dataset.train)
+    assert [a.outputs.shape for a in found] == [(1, 200), (1, 200), (2, 200), (1, 200)]
+    assert all(a.rows_per_second > 0 for a in found)
