@@ -25,12 +25,16 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from trainables.data import Dataset
 
 FOREST_ROWS = 100_000
 """Rows that each tree of a forest sees at most."""
+THREADED_ROWS = 100_000
+"""Training rows from which threads gain more in boosting than they lose: they wait for each other at every node, and
+on a machine that is busy otherwise that took a hundred times as long."""
 STOPPING_ROWS = 1_000
 """Training rows from which early stopping can spare a tenth; below, scikit-learn's fixed 100 rounds."""
 
@@ -110,7 +114,8 @@ def fit_baselines(dataset: Dataset, *, seeds: Sequence[int]) -> list[Baseline]:
 def _fit(method: Method, dataset: Dataset, *, seeds: Sequence[int]) -> Baseline:
     x, y = dataset.train.x.numpy().astype(np.float64), dataset.train.y.numpy()
     began = time.perf_counter()
-    models = [_pipeline(method.name, dataset, seed=seed).fit(x, y) for seed in seeds]
+    with few_threads(dataset):
+        models = [_pipeline(method.name, dataset, seed=seed).fit(x, y) for seed in seeds]
     return Baseline(
         method=method,
         models=models,
@@ -118,6 +123,11 @@ def _fit(method: Method, dataset: Dataset, *, seeds: Sequence[int]) -> Baseline:
         num_classes=dataset.num_classes,
         fit_seconds=(time.perf_counter() - began) / len(models),
     )
+
+
+def few_threads(dataset: Dataset) -> threadpool_limits:
+    """One thread of OpenMP while the table is small; a context."""
+    return threadpool_limits(1 if len(dataset.train) < THREADED_ROWS else None, user_api="openmp")
 
 
 def _pipeline(name: str, dataset: Dataset, *, seed: int) -> Pipeline:

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
 from analysis import comparison
-from analysis.baselines import boosting_pipeline
+from analysis.baselines import boosting_pipeline, few_threads
 from analysis.evaluation import evaluate
 from trainables.data import Dataset, Split
 from trainables.table import Column
@@ -84,7 +84,8 @@ def _hold_out(dataset: Dataset, places: np.ndarray, *, seed: int) -> dict[str, A
         "regions": GroupKFold(NUM_FOLDS).split(x, groups=regions),
     }
     model = boosting_pipeline(dataset, seed=seed % 2**32)
-    outputs = {name: np.asarray(cross_val_predict(model, x, y, cv=list(cv)))[None] for name, cv in splits.items()}
+    with few_threads(dataset):
+        outputs = {name: np.asarray(cross_val_predict(model, x, y, cv=list(cv)))[None] for name, cv in splits.items()}
     found = evaluate(y, outputs, task="regression", seed=seed)
     described: dict[str, Any] = {name: found[name].interval("rmse").as_dict() for name in splits}
     gap = comparison.difference(found["regions"], found["random"], metric="rmse")

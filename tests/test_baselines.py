@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import RidgeCV
+from threadpoolctl import threadpool_info
 
-from analysis.baselines import FOREST_ROWS, Baseline, fit_baselines
+from analysis.baselines import FOREST_ROWS, Baseline, few_threads, fit_baselines
 from trainables.data import Dataset, Split, load
 from trainables.table import Column
 
@@ -112,3 +113,11 @@ def test_a_forest_on_few_rows_draws_from_all_of_them(fitted):
 
 def test_images_have_no_baselines():
     assert fit_baselines(load("digits", "data"), seeds=[1]) == []
+
+
+def test_small_tables_are_boosted_on_one_thread_since_waiting_threads_cost_more_than_they_gain():
+    def openmp() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"}
+
+    with few_threads(table()):
+        assert openmp() == {1}
