@@ -60,15 +60,16 @@ def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(options.threads)
     chosen = space.load(options.space)
-    dataset = data.load(chosen.dataset, options.data_dir)
+    dataset = data.load(chosen.dataset, options.data_dir, validation_fraction=chosen.validation_fraction)
+    metric, _ = chosen.objective(dataset.task)
     runs = [train_baseline(options, dataset=dataset, seed=seed) for seed in range(options.seeds)]
-    values = [run[chosen.metric] for run in runs]
+    values = [run[metric] for run in runs]
     minutes = sum(run["seconds"] for run in runs) / 60
-    print(f"{options.space}: {chosen.metric} {statistics.mean(values):.4f}, mean of {len(values)} seeds", end=" ")
+    print(f"{options.space}: {metric} {statistics.mean(values):.4f}, mean of {len(values)} seeds", end=" ")
     print(f"({', '.join(f'{value:.4f}' for value in values)}), {runs[0]['weights']} weights, {minutes:.1f} minutes")
     summary = {
         "space": options.space,
-        "metric": chosen.metric,
+        "metric": metric,
         "mean": statistics.mean(values),
         "values": values,
         "minutes": round(minutes, 1),
