@@ -10,6 +10,7 @@ Each configuration is trained to the full budget with one seed; nothing is inter
 import itertools
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,41 +29,62 @@ from trainables.training import Diverged, TrainConfig, Training
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 27
-LEVELS = {"lr_level": 7, "weight_decay_level": 3}
 WIDTHS = (8, 16, 32)
-PARAMS = ("lr_level", "weight_decay_level", "width", "num_blocks", "batch_norm", "augmentation")
 
 
-def suggest_grid(trial: BaseTrial, *, num_stages: int) -> TrainConfig:
-    """Asks for one of 504 configurations: seven learning rates, three decays, three widths, and three switches."""
-    lr = 0.01 * 100 ** (trial.suggest_int("lr_level", 0, 6) / 6)
-    weight_decay = 10.0 ** (trial.suggest_int("weight_decay_level", 0, 2) - 5)
-    width = trial.suggest_categorical("width", WIDTHS)
-    num_blocks = trial.suggest_int("num_blocks", 0, 1)
-    batch_norm = trial.suggest_categorical("batch_norm", (True, False))
-    augmented = trial.suggest_categorical("augmentation", ("none", "crop")) == "crop"
-    widths = tuple(width * 2**i for i in range(num_stages))
+BASELINE: dict[str, Any] = {
+    "lr_level": 3,
+    "weight_decay_level": 1,
+    "width": 16,
+    "num_blocks": 1,
+    "batch_norm": True,
+    "augmentation": "none",
+}
+
+
+def suggest_params(trial: BaseTrial) -> dict[str, Any]:
+    """Asks for one of 504: seven learning rates, three weight decays, three widths, and three switches."""
+    return {
+        "lr_level": trial.suggest_int("lr_level", 0, 6),
+        "weight_decay_level": trial.suggest_int("weight_decay_level", 0, 2),
+        "width": trial.suggest_categorical("width", WIDTHS),
+        "num_blocks": trial.suggest_int("num_blocks", 0, 1),
+        "batch_norm": trial.suggest_categorical("batch_norm", (True, False)),
+        "augmentation": trial.suggest_categorical("augmentation", ("none", "crop")),
+    }
+
+
+def suggest(trial: BaseTrial, *, num_stages: int) -> TrainConfig:
+    """The configuration of a network with so many stages, each twice as wide as the one before."""
+    params = suggest_params(trial)
     return TrainConfig(
-        model=CnnConfig(widths=widths, num_blocks=num_blocks, batch_norm=batch_norm),
-        optimizer=SgdConfig(lr=lr, momentum=0.9, weight_decay=weight_decay),
+        model=CnnConfig(
+            widths=tuple(params["width"] * 2**i for i in range(num_stages)),
+            num_blocks=params["num_blocks"],
+            batch_norm=params["batch_norm"],
+        ),
+        optimizer=SgdConfig(
+            lr=0.01 * 100 ** (params["lr_level"] / 6),
+            momentum=0.9,
+            weight_decay=10.0 ** (params["weight_decay_level"] - 5),
+        ),
         schedule=ScheduleConfig(kind="one_cycle", warmup=0.2),
-        augmentation=AugmentConfig(crop_padding=1 if augmented else 0),
+        augmentation=AugmentConfig(crop_padding=1 if params["augmentation"] == "crop" else 0),
         batch_size=64,
     )
 
 
-_BASELINE = {"lr_level": 3, "weight_decay_level": 1, "width": 16, "num_blocks": 1, "batch_norm": True}
 GRIDS = {
     "digits": Space(
-        suggest=lambda trial: suggest_grid(trial, num_stages=2),
-        baseline={**_BASELINE, "augmentation": "none"},
+        suggest=partial(suggest, num_stages=2),
+        baseline=BASELINE,
         dataset="digits",
         epochs=EPOCHS,
         validation_fraction=0.5,
     ),
     "fashion": Space(
-        suggest=lambda trial: suggest_grid(trial, num_stages=3),
-        baseline={**_BASELINE, "augmentation": "none"},
+        suggest=partial(suggest, num_stages=3),
+        baseline=BASELINE,
         dataset="fashion_mnist",
         epochs=EPOCHS,
         validation_fraction=0.5,
@@ -87,7 +109,7 @@ class Options:
 def configurations() -> list[dict[str, Any]]:
     """All parameters of the grid, in a fixed order."""
     values = (range(7), range(3), WIDTHS, range(2), (True, False), ("none", "crop"))
-    return [dict(zip(PARAMS, chosen, strict=True)) for chosen in itertools.product(*values)]
+    return [dict(zip(BASELINE, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
 def record(space: Space, params: dict[str, Any], dataset: Dataset, *, seed: int) -> list[dict[str, Any]]:
@@ -118,7 +140,7 @@ def main() -> None:
     path = DATA / f"{options.grid}.parquet"
     path.parent.mkdir(exist_ok=True)
     table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    done = {tuple(row) for row in table[list(PARAMS)].itertuples(index=False)} if len(table) else set()
+    done = {tuple(row) for row in table[list(BASELINE)].itertuples(index=False)} if len(table) else set()
     todo = [params for params in configurations() if tuple(params.values()) not in done]
     for number, params in enumerate(todo, start=1):
         rows = record(space, params, dataset, seed=options.seed)

@@ -2,6 +2,8 @@
 
 import heapq
 import itertools
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -51,8 +53,8 @@ def simulate(
     slots: int,
     start_seconds: float = 0.0,
     leg_seconds: float = 0.0,
-    sampling_seconds: Callable[[int], float] = lambda _: 0.0,
-    examine: Callable[[Any], Examination] = lambda _: Examination(),
+    decision_seconds: Callable[[float], float] = lambda _: 0.0,
+    until: float = math.inf,
 ) -> Outcome:
     """Run a search as Ray would, as fast as the decisions can be made.
 
@@ -62,29 +64,32 @@ def simulate(
         slots: workers.
         start_seconds: until a worker takes its first trial.
         leg_seconds: between two legs on a worker.
-        sampling_seconds: what the driver takes to answer which leg is next, given the number of trials so far; the
-            workers that ask meanwhile wait.
-        examine: as in `Search`: the bounds of a configuration.
+        decision_seconds: what the driver takes to say which leg is next, given the CPU seconds that it really took;
+            the workers that ask meanwhile wait.
+        until: seconds after which nothing more happens.
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
-    search = Search(run, Ledger(storage, run), space, examine=examine, events=_Silent())
+    search = Search(run, Ledger(storage, run), space, examine=lambda _: Examination(), events=_Silent())
     agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
     free, driver, order = [start_seconds] * slots, 0.0, itertools.count()
     busy, moments = 0.0, []
     while True:
         for moment in free:
             leg_number = next(order)
+            began = time.process_time()
             leg = search.next_leg(str(leg_number))
             if leg is None:
                 break
-            driver = max(moment, driver) + sampling_seconds(len(search.trials))
+            driver = max(moment, driver) + decision_seconds(time.process_time() - began)
             epoch = leg.reported + 1
             finished = driver + leg_seconds + curves.seconds(leg, epoch)
             heapq.heappush(agenda, (finished, leg_number, leg, epoch))
         if not agenda:
             break
         now, leg_number, leg, epoch = heapq.heappop(agenda)
+        if now > until:
+            break
         busy += curves.seconds(leg, epoch)
         moments.append((now, leg.trial, epoch))
         record = {"epoch": epoch, run.metric: curves.value(leg, epoch)}

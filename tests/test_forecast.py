@@ -65,7 +65,7 @@ def test_a_simulated_search_promotes_the_best_third(session: Session) -> None:
 
 def test_workers_wait_while_the_driver_samples(session: Session) -> None:
     run = replace(session.run, pruner="none", sampler="random", trials=4, epochs=1)
-    outcome = simulate(run, SPACE, Steady(), slots=4, sampling_seconds=lambda _: 0.5)
+    outcome = simulate(run, SPACE, Steady(), slots=4, decision_seconds=lambda _: 0.5)
     assert [moment for moment, _, _ in outcome.moments] == pytest.approx([1.5, 2.0, 2.5, 3.0])
 
 

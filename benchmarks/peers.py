@@ -1,0 +1,161 @@
+"""Other tools' searches on one interface, run for real from their own packages, for `benchmarks.replay`.
+
+Each chooses among the configurations of `benchmarks.curves` and stops trials for good. All have the same rungs (1, 3, 9
+and 27 epochs) and, where the tool has a way to say so, the same first configuration.
+"""
+
+import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+
+from benchmarks.curves import BASELINE, EPOCHS, suggest_params
+from search.study import rungs
+
+REDUCTION_FACTOR = 3
+RUNGS = rungs(1, REDUCTION_FACTOR, epochs=EPOCHS)
+
+
+class Peer(Protocol):
+    """A search that is asked for configurations and told the accuracy of every epoch."""
+
+    def suggest(self, trial: int) -> dict[str, Any]:
+        """The configuration of a new trial."""
+        ...
+
+    def report(self, trial: int, *, epoch: int, value: float) -> bool:
+        """Hear of an epoch; returns whether the trial goes on. The last epoch ends it in any case."""
+        ...
+
+
+class RayTune:
+    """Ray Tune's ASHAScheduler, with its OptunaSearch at the defaults, or with random configurations."""
+
+    def __init__(self, seed: int, *, searcher: bool) -> None:
+        from ray.tune.schedulers import ASHAScheduler
+        from ray.tune.search.optuna import OptunaSearch
+
+        self._scheduler = ASHAScheduler(
+            metric="accuracy", mode="max", max_t=EPOCHS, grace_period=1, reduction_factor=REDUCTION_FACTOR
+        )
+        self._search = OptunaSearch(
+            _ask,
+            metric="accuracy",
+            mode="max",
+            seed=seed if searcher else None,
+            sampler=None if searcher else optuna.samplers.RandomSampler(seed=seed),
+            points_to_evaluate=[BASELINE],
+        )
+
+    def suggest(self, trial: int) -> dict[str, Any]:
+        self._search.suggest(str(trial))
+        self._scheduler.on_trial_add(None, SimpleNamespace(trial_id=str(trial)))  # pyright: ignore[reportArgumentType]
+        return self._search._ot_trials[str(trial)].params
+
+    def report(self, trial: int, *, epoch: int, value: float) -> bool:
+        result = {"training_iteration": epoch, "accuracy": value}
+        ray_trial: Any = SimpleNamespace(trial_id=str(trial))
+        self._search.on_trial_result(str(trial), result)
+        if epoch < EPOCHS and self._scheduler.on_trial_result(None, ray_trial, result) == "CONTINUE":  # pyright: ignore[reportArgumentType]
+            return True
+        self._scheduler.on_trial_complete(None, ray_trial, result)  # pyright: ignore[reportArgumentType]
+        self._search.on_trial_complete(str(trial), result)
+        return False
+
+
+class OptunaAlone:
+    """Optuna's TPESampler with one of its pruners, by ask and tell."""
+
+    def __init__(self, seed: int, *, pruner: optuna.pruners.BasePruner) -> None:
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        self._study.enqueue_trial(BASELINE)
+        self._trials: dict[int, optuna.Trial] = {}
+
+    def suggest(self, trial: int) -> dict[str, Any]:
+        self._trials[trial] = self._study.ask()
+        return suggest_params(self._trials[trial])
+
+    def report(self, trial: int, *, epoch: int, value: float) -> bool:
+        asked = self._trials[trial]
+        asked.report(value, epoch)
+        if epoch == EPOCHS:
+            self._study.tell(asked, value)
+        elif asked.should_prune():
+            self._study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+        else:
+            return True
+        return False
+
+
+class SyneTune:
+    """One of Syne Tune's asynchronous successive halving schedulers."""
+
+    def __init__(self, seed: int, *, scheduler: str) -> None:
+        from syne_tune.config_space import choice, randint
+        from syne_tune.optimizer import baselines
+
+        space: dict[str, Any] = {}
+        trial = optuna.trial.FixedTrial(BASELINE)
+        suggest_params(trial)
+        for name, distribution in trial.distributions.items():
+            match distribution:
+                case optuna.distributions.IntDistribution(low=low, high=high):
+                    space[name] = randint(low, high)
+                case optuna.distributions.CategoricalDistribution(choices=choices):
+                    space[name] = choice(list(choices))
+        np.random.seed(seed)  # its brackets are drawn from numpy's own generator
+        self._scheduler = getattr(baselines, scheduler)(
+            space,
+            metric="accuracy",
+            do_minimize=False,
+            time_attr="epoch",
+            max_t=EPOCHS,
+            grace_period=1,
+            reduction_factor=REDUCTION_FACTOR,
+            random_seed=seed,
+            points_to_evaluate=[dict(BASELINE)],
+        )
+        self._trials: dict[int, Any] = {}
+
+    def suggest(self, trial: int) -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            suggestion = self._scheduler.suggest()
+        self._trials[trial] = SimpleNamespace(trial_id=trial, config=suggestion.config)
+        self._scheduler.on_trial_add(self._trials[trial])
+        return suggestion.config
+
+    def report(self, trial: int, *, epoch: int, value: float) -> bool:
+        result = {"epoch": epoch, "accuracy": value}
+        if epoch < EPOCHS:
+            return self._scheduler.on_trial_result(self._trials[trial], result) == "CONTINUE"
+        self._scheduler.on_trial_complete(self._trials[trial], result)
+        return False
+
+
+def _ask(trial: optuna.Trial) -> None:
+    suggest_params(trial)
+
+
+def _halving() -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION_FACTOR)
+
+
+def _hyperband() -> optuna.pruners.BasePruner:
+    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=REDUCTION_FACTOR)
+
+
+PEERS: dict[str, Callable[[int], Peer]] = {
+    "Ray: random + ASHA": lambda seed: RayTune(seed, searcher=False),
+    "Ray: OptunaSearch + ASHA": lambda seed: RayTune(seed, searcher=True),
+    "Optuna: TPE + SuccessiveHalving": lambda seed: OptunaAlone(seed, pruner=_halving()),
+    "Optuna: TPE + Hyperband": lambda seed: OptunaAlone(seed, pruner=_hyperband()),
+    "Syne Tune: ASHA": lambda seed: SyneTune(seed, scheduler="ASHA"),
+    "Syne Tune: BOHB": lambda seed: SyneTune(seed, scheduler="BOHB"),
+    "Syne Tune: ASHA + BORE": lambda seed: SyneTune(seed, scheduler="ASHABORE"),
+    "Syne Tune: ASHA + CQR": lambda seed: SyneTune(seed, scheduler="ASHACQR"),
+}
