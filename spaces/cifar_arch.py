@@ -5,8 +5,8 @@
 Size: 20 to 28 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation.
 
-Baseline (483k weights): 89.6 % of the validation rows, mean of 3 seeds (89.5, 89.6, 89.7), after 27 epochs. One core with
-bfloat16 matrix units trains 2,000 images a second, which makes 10 minutes; measured by
+Baseline (483k weights): 89.6 % of the validation rows, mean of 3 seeds (89.5, 89.6, 89.7), after 27 epochs. One core
+with bfloat16 matrix units trains 2,000 images a second, which makes 10 minutes; measured by
 `python -m benchmarks.accuracy --space cifar_arch --seeds 3 --threads 1 --data-dir DATA`.
 """
 

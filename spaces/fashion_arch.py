@@ -5,8 +5,8 @@
 Size: 20 to 27 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation.
 
-Baseline (482k weights): 94.2 % of the validation rows, mean of 3 seeds (94.2, 94.3, 94.2), after 27 epochs. One core with
-bfloat16 matrix units trains 2,300 images a second, which makes 11 minutes; measured by
+Baseline (482k weights): 94.2 % of the validation rows, mean of 3 seeds (94.2, 94.3, 94.2), after 27 epochs. One core
+with bfloat16 matrix units trains 2,300 images a second, which makes 11 minutes; measured by
 `python -m benchmarks.accuracy --space fashion_arch --seeds 3 --threads 1 --data-dir DATA`.
 """
 
