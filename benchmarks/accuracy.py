@@ -44,7 +44,8 @@ def train_baseline(options: Options, *, dataset: data.Dataset, seed: int) -> dic
     training = Training(config, dataset, epochs=options.epochs or chosen.epochs, seed=seed)
     while training.epoch < training.epochs:
         record = training.run_epoch()
-        scores = {name: round(record[name], 4) for name in ("train_loss", "loss", chosen.metric)}
+        shown = ("train_loss", "loss", chosen.objective(dataset.task)[0])
+        scores = {name: round(record[name], 4) for name in shown if name in record}
         print(f"seed {seed} epoch {training.epoch:3d} {scores} {record['images_per_second']:.0f} img/s", flush=True)
     return {
         **training.history[-1],
