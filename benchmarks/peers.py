@@ -95,8 +95,8 @@ class SyneTune:
     """One of Syne Tune's asynchronous successive halving schedulers."""
 
     def __init__(self, seed: int, *, scheduler: str) -> None:
-        from syne_tune.config_space import choice, randint
-        from syne_tune.optimizer import baselines
+        from syne_tune.config_space import choice, randint  # pyright: ignore[reportMissingImports]
+        from syne_tune.optimizer import baselines  # pyright: ignore[reportMissingImports]
 
         space: dict[str, Any] = {}
         trial = optuna.trial.FixedTrial(BASELINE)
