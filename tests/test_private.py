@@ -1,0 +1,111 @@
+"""What belongs to a search alone: its environment, its temporary folders, its lock file of packages, its cluster."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search.environment import allowed, hidden, only_allowed
+from search.scratch import PREFIX, make_scratch, remove_scratch, sweep
+from tests.searching import ROOT
+
+CLUSTER = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "name",
+    "AWS_SECRET_ACCESS_KEY AWS_ACCESS_KEY_ID WANDB_API_KEY HF_TOKEN GITHUB_TOKEN PGPASSWORD DATABASE_URL KUBECONFIG"
+    " SSH_AUTH_SOCK AZURE_CLIENT_SECRET GOOGLE_APPLICATION_CREDENTIALS RAY_AUTH_TOKEN SLURM_JWT_TOKEN"
+    " MLFLOW_TRACKING_PASSWORD http_proxy HTTPS_PROXY MY_OWN PIP_INDEX_URL CONDA_TOKEN".split(),
+)
+def test_secrets_are_not_handed_on(name: str):
+    assert allowed({name: "x"}) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    "PATH HOME LD_LIBRARY_PATH PYTHONPATH OMP_NUM_THREADS CUDA_VISIBLE_DEVICES NCCL_SOCKET_IFNAME RAY_AUTH_TOKEN_PATH"
+    " RAY_AUTH_MODE TUNE_WARN_THRESHOLD_S TMPDIR LC_ALL LANG VIRTUAL_ENV SLURM_JOB_ID PYTORCH_CUDA_ALLOC_CONF".split(),
+)
+def test_what_training_needs_is_handed_on(name: str):
+    assert allowed({name: "x"}) == {name: "x"}
+
+
+def test_children_see_the_allowed_variables_and_this_process_has_all_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MY_SECRET", "canary")
+    with only_allowed():
+        shown = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+        os.environ["RAY_SET_INSIDE"] = "1"
+    assert "canary" not in shown
+    assert "PATH=" in shown
+    assert os.environ["MY_SECRET"] == "canary"
+    assert os.environ.pop("RAY_SET_INSIDE") == "1"
+    with hidden("MY_"):
+        assert "MY_SECRET" not in os.environ
+    assert os.environ["MY_SECRET"] == "canary"
+
+
+def test_a_temporary_folder_is_private_and_goes_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = make_scratch()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    sweep(tmp_path)
+    assert folder.exists(), "its owner lives"
+    remove_scratch(folder)
+    assert list(tmp_path.iterdir()) == []
+    program = "import os; from search.scratch import make_scratch; print(make_scratch()); os._exit(0)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()).exists(), "a killed process cannot clean up"
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_never_follows_a_planted_link_or_removes_what_is_not_ours(tmp_path: Path):
+    treasure = tmp_path / "treasure"
+    treasure.mkdir()
+    (treasure / ".owner").touch()
+    (tmp_path / f"{PREFIX}link").symlink_to(treasure)
+    (tmp_path / f"{PREFIX}theirs").mkdir()  # without the lock file of ours
+    sweep(tmp_path)
+    assert treasure.exists()
+    assert (tmp_path / f"{PREFIX}theirs").exists()
+
+
+def test_every_package_is_locked_by_hash_and_ray_is_not_one_with_known_holes():
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    packages = [line for line in text.splitlines() if re.match(r"[a-z0-9]", line, re.IGNORECASE)]
+    assert len(packages) > 50
+    assert [line for line in packages if "--hash=sha256:" not in line] == []
+    assert "index-url" not in text
+    (ray,) = (line for line in packages if line.startswith("ray"))
+    assert tuple(int(part) for part in re.findall(r"==(\d+)\.(\d+)", ray)[0]) >= (2, 54)
+    assert '"ray[tune]>=2.54"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("part", ["head_start_ray_commands", "worker_start_ray_commands"])
+def test_the_cluster_s_nodes_start_with_a_token_from_a_private_file(part: str):
+    (start,) = (command for command in CLUSTER[part] if "ray start" in command)
+    before = start[: start.index("ray start")]
+    assert "RAY_AUTH_MODE=token" in before
+    assert "RAY_AUTH_TOKEN_PATH=~/.rungwise-token" in before
+    assert "dashboard-host=0" not in start
+
+
+def test_the_cluster_opens_ssh_alone_shows_its_dashboard_to_nobody_and_holds_no_secret():
+    assert CLUSTER["file_mounts"]["~/.rungwise-token"] == "~/.rungwise-token"
+    (rule,) = CLUSTER["provider"]["security_group"]["IpPermissions"]
+    assert (rule["FromPort"], rule["ToPort"], rule["IpProtocol"]) == (22, 22, "TCP")
+    assert any("--dashboard-host=127.0.0.1" in command for command in CLUSTER["head_start_ray_commands"])
+    text = (ROOT / "cluster.yaml").read_text()
+    assert "chmod 600 ~/.rungwise-token" in text
+    assert not re.search(r"AKIA|-----BEGIN|[0-9a-f]{32}", text)
+    assert not re.search(r"(?i)(password|secret|api_?key)\s*:", json.dumps(CLUSTER))
