@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from analysis.table_discussion import CONSTANT
 from analysis.wording import in_unit, is_share, title
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
@@ -148,21 +149,26 @@ def plot_mistakes(results: dict[str, Any], images: np.ndarray) -> Figure:
 
 
 def plot_references(results: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """Published results and ours on one axis; disputed ones are hollow."""
+    """Published results, the winner and the baselines of this run on one axis; disputed ones are hollow."""
     metric = results["metric"]
     scale = 100 if is_share(metric) else 1
-    rows = [(r["model"] + (" (disputed)" if r["disputed"] else ""), r["value"], r) for r in results["references"]]
-    found = _winner(results)["scores"][metric]
-    rows.append(("this run", found["value"], None))
+    ours = [("this run", _winner(results)["scores"][metric], BLUE)]
+    informed = [b for b in results.get("baselines", []) if b["name"] not in CONSTANT]
+    ours += [(f"{b['title']}, here", b["scores"][metric], ORANGE) for b in informed]
+    rows: list[tuple[str, float, Any, str]] = [(name, found["value"], found, colour) for name, found, colour in ours]
+    for r in results["references"]:
+        rows.append(
+            (r["model"] + (" (disputed)" if r["disputed"] else ""), r["value"], None, "none" if r["disputed"] else GREY)
+        )
     rows.sort(key=lambda row: row[1], reverse=results["direction"] == "maximize")
     ax = ax or plt.subplots(figsize=(7.5, 0.36 * len(rows) + 1.2), layout="constrained")[1]
-    for place, (_, value, reference) in enumerate(rows):
-        if reference is None:
-            ax.plot([scale * found["low"], scale * found["high"]], [place, place], color=BLUE, lw=2.5)
-            ax.plot(scale * value, place, "o", color=BLUE, ms=8)
+    for place, (_, value, found, colour) in enumerate(rows):
+        if found is not None:
+            ax.plot([scale * found["low"], scale * found["high"]], [place, place], color=colour, lw=2.5)
+            ax.plot(scale * value, place, "o", color=colour, ms=8)
         else:
-            ax.plot(scale * value, place, "D", color=GREY, ms=6, mfc="none" if reference["disputed"] else GREY)
-    ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+            ax.plot(scale * value, place, "D", color=GREY, ms=6, mfc=colour)
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel(f"test {in_unit(metric, results)}{' (%)' if scale == 100 else ''}")
     _tidy(ax, grid="x")

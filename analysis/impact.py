@@ -1,6 +1,6 @@
 """Everything that is said about the hyperparameters of one study, computed once: numbers, intervals, sentences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ CAVEATS = (
     "the configurations that were tried, not the whole space evenly.",
     "Trials that failed have no value and take no part; if one setting makes training fail, its effect here is too "
     "kind to it.",
+    "Where a metric has no worst value (an RMSE, a loss), trials far behind the others count as if at their edge: what "
+    "makes training fail outright looks milder than it is.",
     "Intervals are for each hyperparameter by itself: of twenty without any effect, one is expected to seem to have "
     "one. Pairs are corrected for their number.",
     "Stopped trials count with a value projected from how the others went on; a slow starter that would have caught "
@@ -59,7 +61,24 @@ def study_impact(trials: Trials, *, seed: int = 0) -> Impact:
         return _study_impact(trials, seed=seed)
 
 
+def fenced(trials: Trials) -> Trials:
+    """The same, with values far worse than the others moved to Tukey's fence, where the metric has no bound.
+
+    An RMSE or a loss has no worst value: a few trials that learnt nothing would decide every mean and hide all effects
+    among the others. The fence is the worse quartile and one and a half times the distance between the quartiles, rung by rung.
+    """
+    if trials.points == 100:
+        return trials
+    table = trials.trials.copy()
+    for column in (f"rung_{rung}" for rung in trials.rungs):
+        values = trials.sign * table[column].astype(float)
+        low, high = values.quantile(0.25), values.quantile(0.75)
+        table[column] = trials.sign * values.clip(lower=low - 1.5 * (high - low))
+    return replace(trials, trials=table)
+
+
 def _study_impact(trials: Trials, *, seed: int) -> Impact:
+    stopping, trials = audit(trials, seed=seed), fenced(trials)
     surrogate = fit_surrogate(trials, seed=seed)
     best = trials.best
     path = None
@@ -72,7 +91,7 @@ def _study_impact(trials: Trials, *, seed: int) -> Impact:
         surrogate=surrogate,
         interactions=interactions(trials, seed=seed),
         ablation=path,
-        audit=audit(trials, seed=seed),
+        audit=stopping,
     )
 
 

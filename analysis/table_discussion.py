@@ -64,10 +64,11 @@ def _against_published(results: dict[str, Any], winner: dict[str, Any]) -> Itera
     def listed(some: list[dict[str, Any]]) -> str:
         return ", ".join(f"{r['model']} {number(metric, r['value'])}" for r in some) or "none"
 
+    rows = results["conditions"]["train_rows"]
     yield (
-        f"Of {len(published)} published results ({in_unit(metric, results)}, same sizes of the splits, other rows) it"
-        f" is better than {len(beaten)} ({listed(beaten)}), {len(clearly)} of them outside its interval; ahead of it:"
-        f" {listed(ahead)}."
+        f"Of {len(published)} published results ({in_unit(metric, results)}; other rows and conditions, see the table)"
+        f" it is better, trained on {rows:,} rows, than {len(beaten)} ({listed(beaten)}), {len(clearly)} of them"
+        f" outside its interval; ahead of it: {listed(ahead)}."
     )
 
 

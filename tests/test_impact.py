@@ -1,6 +1,7 @@
 """Numbers about hyperparameters, on studies whose effects are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from analysis import confirm, stopping
 from analysis.ablation import ablation
 from analysis.dataset import overview
 from analysis.effects import effects
-from analysis.impact import confidence, study_impact
+from analysis.impact import confidence, fenced, study_impact
 from analysis.importance import fanova, ped_anova
 from analysis.interactions import interactions
 from analysis.parameters import label
@@ -75,6 +76,25 @@ def test_effects_are_found_with_conditional_parameters_and_stopping(big):
     for name in NULL:
         assert not found[name].found
         assert "no effect found" in found[name].sentence
+
+
+def test_a_few_trials_that_learnt_nothing_do_not_hide_the_effects_on_an_error_without_bound():
+    trials = read_trials(make_study(100, seed=4), make_run())
+    table = trials.trials.copy()
+    rungs = [f"rung_{rung}" for rung in trials.rungs]
+    table[rungs] = 1 - table[rungs]
+    worst = table.index[[5, 6, 7]]
+    table.loc[worst, rungs[0]] = 50.0
+    errors = replace(trials, trials=table, metric="rmse", direction="minimize")
+
+    def found(trials: Trials) -> bool:
+        return next(e for e in effects(trials) if e.parameter == "batch_norm").found
+
+    assert not found(errors)
+    assert found(fenced(errors))
+    inside = table[rungs[0]].drop(worst)
+    assert fenced(errors).trials.loc[worst, rungs[0]].max() < inside.max() + np.ptp(inside)
+    assert fenced(trials) is trials  # an accuracy has a worst value
 
 
 def test_a_sentence_states_effect_interval_budget_and_trials(big):

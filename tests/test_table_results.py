@@ -157,7 +157,7 @@ def test_sentences_say_which_method_is_better_and_where_published_results_stand(
     assert re.search(r"gradient boosting reaches 0\.[12].*the network is worse", text)
     assert re.search(r"ridge reaches 0\.[45].*the network is better", text)
     assert "Of 2 published results (RMSE ($100k)" in text
-    assert "better than 1 (old MLP 0.4), 1 of them outside its interval; ahead of it: CatBoost 0.2" in text
+    assert "than 1 (old MLP 0.4), 1 of them outside its interval; ahead of it: CatBoost 0.2" in text
     assert "where only the score counts, gradient boosting is the better choice" in text
     assert "1 of 2 features have no importance" in text
     assert "3 of 400 test rows" in text

@@ -135,7 +135,7 @@ def plot_dependence(results: dict[str, Any]) -> Figure:
     columns = min(3, max(1, len(found)))
     rows = -(-len(found) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(3.2 * columns, 2.5 * rows), squeeze=False, sharey="row", layout="constrained"
+        rows, columns, figsize=(3.2 * columns, 2.5 * rows), squeeze=False, sharey=True, layout="constrained"
     )
     for ax, one in zip(axes.flat, found, strict=False):
         _dependence(ax, one, named=len(one["curves"]) > 1)
