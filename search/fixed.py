@@ -70,13 +70,13 @@ def train_fixed(
         stack.enter_context(RunLock(folder))
         run = _continued(read_run(folder), run, folder)
         write_run(folder, run)
-        storage = resume_study(folder, run)
+        ledger = Ledger(resume_study(folder, run), run)
         follower = SearchConsole(run, console=console)
-        stack.enter_context(follower.following(Ledger(storage, run).trials))
+        stack.enter_context(follower.following(ledger.trials))
         search, received = launch(
             run,
             folder,
-            storage=storage,
+            ledger=ledger,
             space=spaces.space.load(run.space),
             dataset=dataset,
             events=follower,

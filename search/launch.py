@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.cluster import Resources, ray_session
@@ -29,7 +28,7 @@ def launch(
     run: Run,
     run_dir: Path,
     *,
-    storage: BaseStorage,
+    ledger: Ledger,
     space: Space,
     dataset: Dataset,
     events: Events,
@@ -56,7 +55,6 @@ def launch(
         The search, with its study, and the signal that stopped it, if any.
     """
     folder = run_dir / "checkpoints"
-    ledger = Ledger(storage, run)
     keeper = CheckpointKeeper(folder, ledger, run)
     search = Search(
         run, ledger, space, examine=make_examiner(run, dataset), events=events, on_end=keeper.clean, deadline=deadline

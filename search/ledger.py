@@ -49,7 +49,7 @@ class Ledger:
         self._num_reports = 0
         for name, value in storage.get_study_system_attrs(self._study_id).items():
             self._mirror.remember_study_attr(self._study._study_id, name, value)
-        for stored in storage.get_all_trials(self._study_id):
+        for stored in storage.get_all_trials(self._study_id, deepcopy=False):  # the mirror makes its own copies
             self._ids.append(stored._trial_id)
             self._mirror.create_new_trial(self._study._study_id, stored)
 

@@ -92,13 +92,13 @@ class Session:
             _report_fatal(error, self)
 
         with ExitStack() as stack:
-            storage = self._begin(stack)
+            ledger = Ledger(self._begin(stack), self.run)
             follower = SearchConsole(self.run, console=console)
-            stack.enter_context(follower.following(Ledger(storage, self.run).trials))
+            stack.enter_context(follower.following(ledger.trials))
             return launch(
                 self.run,
                 self.run_dir,
-                storage=storage,
+                ledger=ledger,
                 space=self.space,
                 dataset=self.dataset,
                 events=follower,
