@@ -65,7 +65,8 @@ def launch(
     arrays = dataset.arrays()
     size = sum(a.nbytes for a in arrays.values() if hasattr(a, "nbytes"))
     session = ray_session(resources, address=address, shared_bytes=size, debug=debug, on_lost=on_lost or _say_on_stderr)
-    with session as scratch, _signals(search) as received:
+    with _signals_restored(), session as scratch:
+        received = _stop_on_signals(search)
         from search.watch import ProgressWatch
 
         watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
@@ -222,11 +223,30 @@ def best_trial(trials: list[FrozenTrial], *, maximize: bool) -> FrozenTrial | No
     return min(complete, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
 
 
-@contextmanager
-def _signals(search: Search) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM stop the search and leave it resumable; a second one ends the process at once.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    Entered after ray.init, which installs a SIGTERM handler of its own.
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    """The handlers of the caller come back at the end, when Ray is gone as well."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _stop_on_signals(search: Search) -> list[int]:
+    """A first signal stops the search and leaves it resumable; a second one ends the process at once.
+
+    To be called after ray.init, which installs a SIGTERM handler of its own.
+
+    Returns:
+        The signals that came, filled as they come.
     """
     received: list[int] = []
 
@@ -237,15 +257,10 @@ def _signals(search: Search) -> Iterator[list[int]]:
         received.append(number)
         search.stop_requested = True
 
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    if threading.current_thread() is threading.main_thread():
+        for number in _STOP_SIGNALS:
+            signal.signal(number, handle)
+    return received
 
 
 @contextmanager

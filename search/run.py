@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return report_error(error)
     except KeyboardInterrupt:
-        print("stopped before the search began; nothing is lost", file=sys.stderr)
+        print("stopped; every finished epoch is saved", file=sys.stderr)
         return SIGNALLED + signal.SIGINT
 
 
