@@ -3,8 +3,8 @@
 python -m benchmarks.soak --seeds 10
 
 Each round starts or resumes the search and every 3 to 20 seconds kills the driver, kills a worker, sends SIGTERM or
-flips a bit in the newest checkpoint, until the search has ended. Half of the rounds count from the start of the process, half from the first
-epoch. Prints a line for each round and ends with exit code 1 at the first broken promise.
+flips a bit in the newest checkpoint, until the search has ended. Half of the rounds count from the start of the
+process, half from the first epoch. Prints a line for each round; exit code 1 tells of a broken promise.
 """
 
 import hashlib
