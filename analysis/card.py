@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from analysis.wording import between, count, gap, hardware, in_unit, title
+from analysis.wording import between, count, gap, hardware, in_unit, title, trained_on
 
 _CARD = """\
 ---
@@ -21,7 +21,7 @@ A network found by hyperparameter search and trained anew, exported with its wei
 
 - Space `{space}`, {origin}, trained on seed {seed}, the first of {num_seeds}: it was not picked by its test score.
 - {weights} weights, {macs} multiply-adds per row; input {shape}, {inputs}.
-- Trained for {epochs} epochs on {train_rows:,} rows (training and validation together), {hardware}.
+- Trained for {epochs} epochs on {train_rows:,} rows ({rows}), {hardware}.
 - Weights: `model.safetensors`, sha256 `{sha256}`; everything else: `model.json`.
 
 ## Intended use
@@ -117,6 +117,7 @@ def _result_fields(results: dict[str, Any], winner: dict[str, Any]) -> dict[str,
         "networks": "network" if len(winner["seeds"]) == 1 else "networks",
         "epochs": conditions["epochs"],
         "train_rows": conditions["train_rows"],
+        "rows": trained_on(conditions.get("held_out_rows", 0)),
         "test_rows": conditions["test_rows"],
         "hardware": hardware(results),
         "run": results["run_dir"],

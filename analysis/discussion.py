@@ -93,9 +93,10 @@ def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
         "promised too much" if found["low"] > 0 else "promised too little" if found["high"] < 0 else "kept its word"
     )
     fresh = number(metric, winner["scores"][metric]["value"])
+    more = "" if results["conditions"].get("held_out_rows") else " (those train on the validation rows too)"
     return (
         f"The search {verdict}: its value was {number(metric, winner['search_value'])}, that of fresh networks on fresh"
-        f" rows is {fresh}, so it was too hopeful by {gap(metric, found)} (those train on the validation rows too)."
+        f" rows is {fresh}, so it was too hopeful by {gap(metric, found)}{more}."
     )
 
 

@@ -56,7 +56,7 @@ class Job:
     space: Space
     study: optuna.Study
     dataset: Dataset
-    """Training and validation rows, all in `train`."""
+    """Training and validation rows, all in `train` unless the validation rows are held out once more."""
     contenders: list[Contender]
     plan: tuple[Planned, ...]
     seeds: int
@@ -82,8 +82,9 @@ class Job:
         if options.data_dir is not None:
             run = replace(run, data_dir=options.data_dir)
         space, study = spaces.space.load(run.space), open_study(options.run)
-        dataset = _load(run, space, tta=options.tta)
         stored = _stored(options.run / "final" / "training")
+        without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
+        dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
         contenders, plan, seeds = settle(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
         )
@@ -118,8 +119,8 @@ class Job:
         names = ", ".join(wording.title(c.name) for c in self.contenders)
         say(
             f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) on {self.seeds}"
-            f" fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs, {len(self.dataset.train):,} rows (training and"
-            " validation)"
+            f" fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs, {len(self.dataset.train):,} rows"
+            f" ({wording.trained_on(len(self.dataset.validation))})"
         )
         say(f"chosen by {explain_criterion(self.run)}")
         ranked = sum(c.search_value is not None for c in self.contenders)
@@ -277,14 +278,14 @@ def write_page(run_dir: Path, *, data_dir: str) -> Path:
     return report.build(report.Options(run=run_dir, data_dir=data_dir))
 
 
-def _load(run: Run, space: Space, *, tta: bool) -> Dataset:
-    """Training and validation rows in one, the same as the search had."""
+def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Dataset:
+    """The rows that the search had: training and validation rows in one, or split as they were."""
     dataset = prepare.load_data(
         space,
         data_dir=run.data_dir,
         seed=run.seed,
         train_size=run.train_size,
-        validation_fraction=0.0,
+        validation_fraction=validation_fraction,
         table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)

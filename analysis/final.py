@@ -55,6 +55,8 @@ class Options:
     """Open the test set although it was opened before; every opening is counted on the page."""
     tta: Flag = False
     """Add a row for the winner with flip test-time augmentation."""
+    without_validation: Flag = False
+    """Train on the training rows alone, as published results do; the validation rows of the search are not used."""
     onnx: Flag = False
     """Export model.onnx as well; needs the packages onnx, onnxscript and onnxruntime."""
     data_dir: OptionalStr = None

@@ -30,7 +30,14 @@ def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np
         for name, drawn in _figures(results, x):
             final_plots.save(_figure(drawn), folder, name)
     with style.styled():
-        for name, drawn in _table_figures(results, x, y, exported):
+        for name, drawn in (*_table_figures(results), *_row_figures(results, x, y, exported)):
+            final_plots.save(_figure(drawn), folder, name)
+
+
+def redraw_figures(results: dict[str, Any], folder: Path) -> None:
+    """Draw those figures of a table once more that need no test rows, from final.json alone."""
+    with style.styled():
+        for name, drawn in (*_figures(results, np.zeros(0)), *_table_figures(results)):
             final_plots.save(_figure(drawn), folder, name)
 
 
@@ -52,22 +59,26 @@ def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[tuple[str, Axes
         yield "mistakes", final_plots.plot_mistakes(results, x)
 
 
-def _table_figures(
-    results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray
-) -> Iterator[tuple[str, Axes | Figure]]:
+def _table_figures(results: dict[str, Any]) -> Iterator[tuple[str, Axes | Figure]]:
     if results.get("baselines"):
         yield "baselines", table.plot_baselines(results)
-    if "residuals" in results:
-        yield "residuals", table.plot_residuals(results, y, exported)
-        if len(results["bands"]) > 1:
-            yield "bands", table.plot_bands(results)
-    if "residuals" in results and results.get("places"):
-        names = [column["name"] for column in results["columns"]]
-        places = x[:, [names.index(name) for name in results["places"]]]
-        yield "residual_map", table.plot_residual_map(results, places, y, exported)
+    if len(results.get("bands", [])) > 1:
+        yield "bands", table.plot_bands(results)
     if results.get("importance"):
         yield "importance", table.plot_feature_importance(results)
         yield "dependence", table.plot_dependence(results)
+
+
+def _row_figures(
+    results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray
+) -> Iterator[tuple[str, Axes | Figure]]:
+    if "residuals" not in results:
+        return
+    yield "residuals", table.plot_residuals(results, y, exported)
+    if results.get("places"):
+        names = [column["name"] for column in results["columns"]]
+        places = x[:, [names.index(name) for name in results["places"]]]
+        yield "residual_map", table.plot_residual_map(results, places, y, exported)
 
 
 def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:

@@ -65,14 +65,14 @@ def fenced(trials: Trials) -> Trials:
     """The same, with values far worse than the others moved to Tukey's fence, where the metric has no bound.
 
     An RMSE or a loss has no worst value: a few trials that learnt nothing would decide every mean and hide all effects
-    among the others. The fence is the worse quartile and one and a half times the distance between the quartiles, rung by rung.
+    among the others. The fence is the worse quartile and one and a half times the distance between the quartiles.
     """
     if trials.points == 100:
         return trials
     table = trials.trials.copy()
     for column in (f"rung_{rung}" for rung in trials.rungs):
         values = trials.sign * table[column].astype(float)
-        low, high = values.quantile(0.25), values.quantile(0.75)
+        low, high = (float(values.quantile(share)) for share in (0.25, 0.75))
         table[column] = trials.sign * values.clip(lower=low - 1.5 * (high - low))
     return replace(trials, trials=table)
 

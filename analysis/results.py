@@ -4,7 +4,8 @@ Keys of final.json (every score is {"value", "low", "high"} with a 95 % interval
 
     format, run, run_dir, space, dataset, task, image_shape, metric, direction, command
     created, commit, versions, machine, slots, cpus_per_trial, gpus_per_trial: of this evaluation
-    conditions      epochs, seeds, train_rows, test_rows, test_checksum, device, precision, augmentation, extra_data
+    conditions      epochs, seeds, train_rows, held_out_rows, test_rows, test_checksum, device, precision, augmentation,
+                    extra_data
     openings        how often the test set has been opened, this one included; opened: the lines of openings.jsonl
     criterion       how contenders were chosen; winner: the name of the first of them, fixed before the test set
     entrants        one per contender, best of the search first, a row with test-time augmentation last:
@@ -97,6 +98,7 @@ def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> di
         "epochs": winner.networks[0].epochs,
         "seeds": len(winner.networks),
         "train_rows": len(dataset.train),
+        "held_out_rows": len(dataset.validation),
         "test_rows": len(test),
         "test_checksum": digest.hexdigest(),
         "device": last.get("device", "cpu"),

@@ -128,8 +128,10 @@ def _geography(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str
     found = results.get("geography")
     if not found:
         return
+    near = found["nearest_km"]
+    place = f"lie within {near:.2g} km of a training row" if near >= 0.05 else "share their place with a training row"
     yield (
-        f"Half of the test rows lie within {found['nearest_km']:.2g} km of a training row: the score says how well it"
+        f"Half of the test rows {place}: the score says how well it"
         f" fills in between neighbours. Errors of a row and of its nearest test rows correlate at"
         f" {found['neighbour_correlation']:+.2f}: {_shared(found['neighbour_correlation'])}."
     )

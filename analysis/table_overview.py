@@ -11,6 +11,7 @@ from analysis.features import Rows, rank_correlation
 from analysis.geography import place_columns
 from analysis.residuals import find_piles
 from analysis.table_results import as_rows, missing_shares
+from analysis.wording import plain
 from trainables.data import Dataset
 
 _WHY = {
@@ -169,7 +170,9 @@ def _feature_findings(found: TableOverview) -> list[str]:
         if column.kind == "number" and len(values):
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
-                told.append(f"{column.name} has a long tail: 99 % lie below {most:.4g}, the largest is {high:.4g}.")
+                told.append(
+                    f"{column.name} has a long tail: 99 % lie below {plain(most)}, the largest is {plain(high)}."
+                )
     return told
 
 
@@ -226,8 +229,8 @@ def preprocessing(config: Any, found: TableOverview) -> list[str]:
         scaling = {"standard": "to zero mean and unit variance", "quantile": "by their rank to a normal distribution"}
         told.append(f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.")
         told.append(
-            f"Gaps: {gaps} of these columns have some among the training rows; the middle of the scaled column stands"
-            " in for a missing number, and an input of its own says that it was missing."
+            f"Gaps: in {gaps} of these columns among the training rows; the middle of the scaled column stands in for"
+            " a missing number, and an input of its own says that it was missing."
             if gaps
             else "Gaps: none among the training rows; should one come, the middle of the scaled column stands in."
         )

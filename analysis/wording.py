@@ -108,6 +108,11 @@ def title(name: str) -> str:
     return f"{words}, with {extra}" if extra else words
 
 
+def plain(value: float) -> str:
+    """`35,682`, `141.9`, `0.8462`."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def shortened(name: str, limit: int) -> str:
     """A name that fits beside an axis."""
     return name if len(name) <= limit else name[: limit - 1] + "…"
@@ -117,6 +122,11 @@ def feature_names(features: list[str]) -> str:
     """`Latitude`, `Latitude + Longitude`, or of a larger group two and the number of the others."""
     shown = " + ".join(shortened(name, 18 if len(features) > 1 else 30) for name in features[:2])
     return shown if len(features) <= 2 else f"{shown} + {len(features) - 2} more"
+
+
+def trained_on(held_out: int) -> str:
+    """Which rows of the search the contenders are trained on."""
+    return f"without the {held_out:,} validation rows" if held_out else "training and validation"
 
 
 def hardware(results: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from analysis.plots import style
 from analysis.plots.table import geographic_axes
 from analysis.table_overview import TableOverview
-from analysis.wording import shortened
+from analysis.wording import plain, shortened
 
 MOST_FEATURES = 18
 _MAP_ROWS = 6_000
@@ -59,12 +59,8 @@ def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
         ax.hist(inside, bins=int(np.clip(len(inside) / 12, 8, 40)), color=style.SKY)
         beyond = len(known) - len(inside)
         if beyond and len(known) and np.ptp(known) > 1.5 * (high - low):
-            ax.set_title(f"{beyond:,} rows beyond, up to {_plain(known.max())}", fontsize=8, fontweight="normal")
+            ax.set_title(f"{beyond:,} rows beyond, up to {plain(float(known.max()))}", fontsize=8, fontweight="normal")
     ax.set_xlabel(shortened(column.name, 34))
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:

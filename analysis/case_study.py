@@ -1,0 +1,187 @@
+"""Writes the case study on California housing from a run with its final evaluation: prose ours, every number read.
+
+python -m analysis.final runs/housing --seeds 5
+python -m analysis.case_study runs/housing --out docs/case-study.md --same-rows runs/housing-13209
+"""
+
+import shlex
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from search.cli import OptionalStr, parse, report_error
+
+DATASET = "california_housing"
+REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
+FINAL_FIGURES = ("residuals", "residual_map")
+REDRAWN_FIGURES = ("references", "bands", "importance", "dependence")
+_PLACES = {"--data-dir": "data", "--runs-dir": None}
+"""Folders of this machine in a command, and what stands for them."""
+MOST_PIXELS = 1_000
+"""Width of a figure beside the text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Write the case study as Markdown, its figures in a folder beside it."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a run on California housing with report and final evaluation."""
+    out: Path = Path("docs/case-study.md")
+    """The file to write."""
+    same_rows: OptionalStr = None
+    """A copy of the run that was evaluated with --without-validation, for the comparison with published results."""
+    data_dir: OptionalStr = None
+    """Folder of the data sets. Default: the one the search used."""
+
+
+def main(argv: list[str]) -> int:
+    """Writes the case study; 0 when it is written, 2 for bad input."""
+    try:
+        print(write(parse(Options, argv, prog="python -m analysis.case_study")))
+    except (ValueError, OSError) as error:
+        return report_error(error)
+    return 0
+
+
+def write(options: Options) -> Path:
+    """Write text and figures, and return the path of the text.
+
+    Raises:
+        ValueError: the run is of other data, or lacks its report or its final evaluation.
+    """
+    import jinja2
+
+    found = gather(options.run, data_dir=options.data_dir)
+    same = None if options.same_rows is None else _results(Path(options.same_rows))
+    if same is not None and not same["conditions"].get("held_out_rows"):
+        raise ValueError(f"{options.same_rows} must have been evaluated with --without-validation; evaluate it so")
+    figures = options.out.with_suffix("")
+    _copy_figures(options.run, figures, found["results"])
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )  # Markdown of our own numbers: nothing in it is HTML
+    commands = [portable(command, found["run"].name) for command in _commands(found, same)]
+    text = environment.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
+    options.out.write_text(text, encoding="utf-8")
+    return options.out
+
+
+def _commands(found: dict[str, Any], same: dict[str, Any] | None) -> list[str]:
+    last = f"python -m analysis.case_study runs/{found['run'].name}"
+    commands = [found["run"].command, found["results"]["command"]]
+    return [*commands, last] if same is None else [*commands, same["command"], f"{last} --same-rows COPY"]
+
+
+def portable(command: str, name: str) -> str:
+    """The command as another machine would give it: without the folders of this one.
+
+    >>> portable("python -m search.run --data-dir /home/me/d --trials 9 --runs-dir /big --name x", "x")
+    'python -m search.run --data-dir data --trials 9 --name x'
+    """
+    words, told = iter(shlex.split(command)), []
+    for word in words:
+        if word in _PLACES:
+            next(words, None)
+            told += [word, _PLACES[word]] if _PLACES[word] else []
+        elif Path(word).name != word:
+            told.append(f"runs/{name}" if Path(word).name == name else "COPY")
+        else:
+            told.append(word)
+    return " ".join(told)
+
+
+def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any]:
+    """All that the case study tells, as plain values.
+
+    Args:
+        run_dir: of the run.
+        data_dir: where the data are; that of the search if None.
+
+    Returns:
+        `run`, `results` (final.json), `trials`, `impact`, `overview`, `findings`, `prepared` and the words for them.
+    """
+    import optuna
+
+    from analysis import wording
+    from analysis.dataset import load_overview
+    from analysis.impact import study_impact
+    from analysis.table_overview import TableOverview, findings, preprocessing
+    from analysis.trials import read_trials
+    from search.study import open_study, read_run
+    from spaces.space import load
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    run_dir = Path(run_dir)
+    run = read_run(run_dir)
+    if run.dataset != DATASET:
+        raise ValueError(f"the case study is about {DATASET}, got a run on {run.dataset}; its report tells the same")
+    results = _results(run_dir)
+    overview = load_overview(run, Path(data_dir) if data_dir else None)
+    if not isinstance(overview, TableOverview):
+        raise ValueError(overview if isinstance(overview, str) else f"{DATASET} is no table here")
+    trials = read_trials(open_study(run_dir), run)
+    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    topics: dict[str, list[str]] = {}
+    for sentence in results["discussion"]:
+        topics.setdefault(sentence["topic"], []).append(sentence["text"])
+    return {
+        "run": run,
+        "results": results,
+        "winner": winner,
+        "topics": topics,
+        "trials": trials,
+        "states": trials.trials["state"].value_counts().to_dict(),
+        "impact": study_impact(trials),
+        "overview": overview,
+        "findings": findings(overview),
+        "prepared": preprocessing(load(run.space).decode(winner["params"]), overview),
+        "words": wording,
+    }
+
+
+def _results(run_dir: Path) -> dict[str, Any]:
+    from analysis.final_section import read_results
+
+    results = read_results(run_dir / "final")
+    if not isinstance(results, dict):
+        raise ValueError(
+            results or f"{run_dir} has no final evaluation; make it with: python -m analysis.final {run_dir}"
+        )
+    return results
+
+
+def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
+    """The figures of report and final evaluation, small enough to be kept with the text."""
+    from analysis.final_files import redraw_figures
+
+    sources = [run_dir / "report" / "figures" / f"{name}.png" for name in REPORT_FIGURES]
+    sources += [run_dir / "final" / "figures" / f"{name}.png" for name in FINAL_FIGURES]
+    missing = next((path for path in sources if not path.exists()), None)
+    if missing is not None:
+        raise ValueError(f"{missing} is missing; make it with: python -m analysis.report {run_dir}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        redraw_figures(results, Path(scratch))
+        for path in (*sources, *(Path(scratch) / f"{name}.png" for name in REDRAWN_FIGURES)):
+            _shrink(path, folder / path.name)
+
+
+def _shrink(source: Path, path: Path) -> None:
+    """A figure with 64 colours, at most as wide as a page."""
+    from PIL import Image
+
+    with Image.open(source) as image:
+        small = image.convert("RGB")
+    if small.width > MOST_PIXELS:
+        height = round(small.height * MOST_PIXELS / small.width)
+        small = small.resize((MOST_PIXELS, height), Image.Resampling.LANCZOS)
+    small.quantize(64).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
