@@ -200,7 +200,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
     best = max(values, key=lambda epoch: sign * values[epoch], default=None)
     start, end = trial.datetime_start, trial.datetime_complete
     seconds = sum(_number(record.get("seconds"), 0.0) for record in _history(trial))
-    lasted = (end - start).total_seconds() if start and end else math.nan
+    lasted = max((end - start).total_seconds(), 0.0) if start and end else math.nan  # a clock may go back
     attrs = trial.user_attrs
     cause = attrs.get("infeasible") or attrs.get("failure")
     return {

@@ -1,0 +1,152 @@
+"""The case study and its notebook, from a run folder with a housing table of the right size and made-up numbers."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+import spaces.space
+from analysis import case_study, report
+from analysis.baselines import Method
+from analysis.discussion import discuss
+from analysis.evaluation import evaluate
+from analysis.final_files import write_figures
+from analysis.table_results import BaselineAnswers, describe_baselines, describe_table
+from search.study import Run, open_study, write_run
+from tests.searching import ROOT
+from tests.synthetic import make_run, make_study
+from tests.test_final_results import measured, record
+from tests.test_report import store
+from trainables.data import Dataset, Split, load
+from trainables.training import Training
+
+SPACE = spaces.space.load("housing_mlp")
+NOTEBOOK = ROOT / "analysis" / "notebooks" / "04_case_study.ipynb"
+RAW = (
+    "longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
+    "median_income", "median_house_value",
+)  # fmt: skip
+
+
+def write_districts(path: Path) -> None:
+    """As many districts as the real file has, with values that follow from income and place, and a cap."""
+    random = np.random.default_rng(0)
+    count = 20_640
+    columns = {"longitude": random.uniform(-124, -115, count), "latitude": random.uniform(32, 42, count)}
+    columns |= {name: random.integers(100, 900, count).astype(float) for name in RAW[2:7]}
+    columns["median_income"] = random.uniform(0.5, 15, count)
+    value = 30_000 * columns["median_income"] + 5_000 * (columns["latitude"] - 32) + random.normal(0, 9_000, count)
+    columns["median_house_value"] = np.minimum(value, 450_000)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(RAW)
+        writer.writerows(zip(*(columns[name] for name in RAW), strict=True))
+
+
+def final_results(dataset: Dataset, test: Split) -> tuple[dict[str, Any], np.ndarray]:
+    """A record of made-up networks and baselines, and what the first network says."""
+    random, y = np.random.default_rng(1), test.y.numpy()
+    outputs = {name: y + random.normal(0, noise, (3, len(y))) for name, noise in (("trial-3", 0.3), ("baseline", 0.5))}
+    rows = [measured(name, found) for name, found in outputs.items()]
+    results = record(y, rows, classes=(), metric="rmse") | {"image_shape": [8], "direction": "minimize"}
+    results |= {
+        "command": "python -m analysis.final /big/runs/synthetic",
+        "created": "2026-01-05",
+        "versions": {"a": "1"},
+    }
+    for entrant in results["entrants"]:
+        entrant["params"] = dict(SPACE.baseline)
+    method = Method(name="gradient_boosting", title="gradient boosting", settings="", random=False)
+    boosted = y + random.normal(0, 0.28, len(y))
+    answers = [BaselineAnswers(baseline=fitted(method), outputs=boosted[None], rows_per_second=10.0)]
+    found = evaluate(y, outputs | {"gradient_boosting": boosted[None]}, task="regression", num_replicates=300)
+    results["baselines"] = describe_baselines(answers, found, winner="trial-3", metric="rmse")
+    trained = [Training(SPACE.decode(SPACE.baseline), dataset, epochs=1, seed=seed) for seed in (0, 1)]
+    results |= describe_table(dataset, test, trained, outputs["trial-3"], metric="rmse", seed=0)
+    results["references"] = [vars(reference) for reference in SPACE.references]
+    return results, outputs["trial-3"][0]
+
+
+def fitted(method: Method) -> Any:
+    from analysis.baselines import Baseline
+
+    return Baseline(method=method, models=[], seeds=(1,), num_classes=0, fit_seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("housing")
+    write_districts(folder / "california_housing.csv")
+    run_dir = store(make_study(12, seed=2, failures=1), folder / "synthetic")
+    fields = {k: v for k, v in vars(make_run(dataset_checksum="")).items() if k != "rungs"}
+    fields |= {"dataset": "california_housing", "space": "housing_mlp", "data_dir": str(folder), "metric": "rmse"}
+    command = f"python -m search.run --data-dir {folder} --runs-dir {folder} --name synthetic"
+    asked = Run(**fields | {"train_size": 800, "command": command})
+    write_run(run_dir, asked)
+    dataset = load("california_housing", folder, train_size=800, validation_fraction=0.2)
+    results, exported = final_results(dataset, dataset.validation)
+    results["discussion"] = discuss(results, open_study(run_dir), asked)
+    results["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
+    x, y = dataset.validation.x.numpy(), dataset.validation.y.numpy()
+    write_figures(results, run_dir / "final" / "figures", x=x, y=y, exported=exported)
+    (run_dir / "final" / "final.json").write_text(json.dumps(results))
+    assert report.main([str(run_dir)]) == 0
+    return run_dir
+
+
+def test_the_text_holds_the_numbers_of_the_run_and_no_folder_of_this_machine(run, tmp_path):
+    out = tmp_path / "case-study.md"
+    assert case_study.main([str(run), "--out", str(out)]) == 0
+    text = out.read_text()
+    results = json.loads((run / "final" / "final.json").read_text())
+    score = results["entrants"][0]["scores"]["rmse"]
+    assert f"**{score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}]**" in text
+    assert all(r.model in text for r in SPACE.references)
+    assert "python -m search.run --data-dir data --name synthetic" in text
+    assert str(run.parent) not in text
+    assert not re.search(r"\b(nan|Undefined)\b|\| None", text)
+    pictures = re.findall(r"\]\(([^)]+\.png)\)", text)
+    assert len(pictures) == 10
+    assert all((tmp_path / name).stat().st_size > 1_000 for name in pictures)
+    assert sum((tmp_path / name).stat().st_size for name in pictures) < 600_000
+
+
+def test_the_page_of_a_regression_speaks_of_rows_and_errors(run):
+    page = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", (run / "report" / "index.html").read_text(), flags=re.S)
+    assert "validation RMSE ($100k)" in page
+    assert "Missing" in page or "No value is missing" in page
+    assert not re.search(
+        r"accura|\bimage|\bclass(es)?\b|pixel|augment", page.split("Reproducibility")[0], re.IGNORECASE
+    )
+
+
+def test_a_run_on_other_data_is_refused_with_what_tells_the_same(tmp_path, capsys):
+    other = store(make_study(3), tmp_path / "digits")
+    assert case_study.main([str(other), "--out", str(tmp_path / "x.md")]) == 2
+    assert "the case study is about california_housing, got a run on digits" in capsys.readouterr().err
+    assert not (tmp_path / "x.md").exists()
+
+
+def test_a_comparison_that_trained_on_validation_rows_is_refused(run, tmp_path, capsys):
+    words = [str(run), "--out", str(tmp_path / "x.md"), "--same-rows", str(run)]
+    assert case_study.main(words) == 2
+    assert "must have been evaluated with --without-validation" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the kernel's own packages
+def test_the_notebook_runs_top_to_bottom_and_is_kept_without_outputs(run, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel then shows figures in the notebook
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    for cell in notebook.cells:
+        if cell.source.startswith("RUN = "):
+            cell.source = f"RUN = {str(run)!r}"
+    done = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    assert any("image/png" in out.get("data", {}) for cell in done.cells for out in cell.get("outputs", []))
