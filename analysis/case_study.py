@@ -56,10 +56,10 @@ def write(options: Options) -> Path:
     """
     import jinja2
 
-    found = gather(options.run, data_dir=options.data_dir)
     same = None if options.same_rows is None else _results(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
         raise ValueError(f"{options.same_rows} must have been evaluated with --without-validation; evaluate it so")
+    found = gather(options.run, data_dir=options.data_dir)
     figures = options.out.with_suffix("")
     _copy_figures(options.run, figures, found["results"])
     environment = jinja2.Environment(
