@@ -172,7 +172,7 @@ def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
 
 
 def _shrink(source: Path, path: Path) -> None:
-    """A figure with 64 colours, at most as wide as a page."""
+    """A figure with 256 colours, at most as wide as a page."""
     from PIL import Image
 
     with Image.open(source) as image:
@@ -180,7 +180,7 @@ def _shrink(source: Path, path: Path) -> None:
     if small.width > MOST_PIXELS:
         height = round(small.height * MOST_PIXELS / small.width)
         small = small.resize((MOST_PIXELS, height), Image.Resampling.LANCZOS)
-    small.quantize(64).save(path, optimize=True)
+    small.quantize(256).save(path, optimize=True)
 
 
 if __name__ == "__main__":

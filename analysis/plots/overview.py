@@ -78,7 +78,7 @@ def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:
     image = ax.imshow(rows, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(rows):
         if np.isfinite(value):
-            color = "white" if abs(value) > 0.7 else "#222222"
+            color = "#FDFDFD" if abs(value) > 0.7 else "#222222"  # pure white is paper to the page, dark in dark mode
             ax.text(j, i, f"{value:+.2f}".replace("0.", "."), ha="center", va="center", fontsize=7, color=color)
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
     ax.set_yticks(range(len(labels)), labels)
