@@ -26,13 +26,14 @@ import psutil
 import tyro
 from optuna.trial import FrozenTrial, TrialState
 
+from search.cli import DONE, SOME_FAILED
 from search.halving import epochs_reached
 from search.launch import best_trial
 from search.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOTS = "--name soak --concurrent 2 --cpus-per-trial 1".split()
-WORDS = "--trials 8 --max-epochs 3 --train-size 300".split()
+WORDS = ("--trials", "150", "--max-epochs", "9")
 ACTIONS = ("kill the driver", "kill a worker", "SIGTERM", "damage a checkpoint")
 DEADLY = {"kill the driver", "SIGTERM"}
 GONE_SECONDS = 15
@@ -61,7 +62,8 @@ class Outcome:
     seed: int
     rounds: int = 0
     epochs: int = 0
-    actions: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """Every one that struck."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -80,50 +82,57 @@ def main(seeds: int = 10, first: int = 0) -> int:
         print_outcome(outcomes[-1])
     broken = [outcome for outcome in outcomes if outcome.problems]
     rounds, epochs = (sum(getattr(o, name) for o in outcomes) for name in ("rounds", "epochs"))
-    print(f"{len(outcomes)} searches, {rounds} rounds, {epochs} epochs: {len(broken)} with a broken promise")
+    faults = sum(len(o.faults) for o in outcomes)
+    print(f"{len(outcomes)} searches, {rounds} rounds, {faults} faults, {epochs} epochs: {len(broken)} broken")
     return 1 if broken else 0
 
 
 def print_outcome(outcome: Outcome) -> None:
     """One line, and one for each broken promise."""
-    print(f"seed {outcome.seed}: {outcome.rounds} rounds, {outcome.epochs} epochs", flush=True)
+    print(
+        f"seed {outcome.seed}: {outcome.rounds} rounds, {len(outcome.faults)} faults, {outcome.epochs} epochs",
+        flush=True,
+    )
     for problem in outcome.problems:
         print(f"  broken: {problem}", flush=True)
 
 
-def soak(runs_dir: Path, *, seed: int) -> Outcome:
-    """Break one search until it is finished."""
+def soak(runs_dir: Path, *, seed: int, words: tuple[str, ...] = WORDS) -> Outcome:
+    """Break one search, of the size that `words` say, until it is finished."""
     chance, memory, outcome = random.Random(seed), Memory(), Outcome(seed=seed)
     run_dir = runs_dir / "soak"
     while outcome.rounds < MAX_ROUNDS:
         outcome.rounds += 1
         began = time.monotonic()
-        code, action, left = one_round(runs_dir, chance=chance, seed=seed, memory=memory)
-        outcome.actions.append(action)
+        code, action, left = one_round(runs_dir, words=words, chance=chance, seed=seed, memory=memory)
+        outcome.faults += [name for name in ACTIONS for _ in range(action.count(name))]
         outcome.problems += left
         print(f"  round {outcome.rounds}: {action}, exit {code}, {time.monotonic() - began:.0f} s", flush=True)
         if (run_dir / "run.json").exists():
             outcome.problems += check(run_dir, memory, action=action)
-        if code == 0 or outcome.problems:
+        if code in (DONE, SOME_FAILED) or outcome.problems:
             break
         if code not in (-signal.SIGKILL, 128 + signal.SIGTERM):
             outcome.problems.append(f"unexpected exit code {code} after {action}")
             break
     if not outcome.problems:
         outcome.problems += unfinished(run_dir)
+        outcome.problems += [] if outcome.faults else ["no fault has struck: this was no soak"]
     outcome.epochs = len(memory.values)
     return outcome
 
 
-def one_round(runs_dir: Path, *, chance: random.Random, seed: int, memory: Memory) -> tuple[int, str, list[str]]:
+def one_round(
+    runs_dir: Path, *, words: tuple[str, ...], chance: random.Random, seed: int, memory: Memory
+) -> tuple[int, str, list[str]]:
     """Start or resume, strike until it ends; exit code, what was done, and what was left running."""
     family = uuid.uuid4().hex
     resume = (runs_dir / "soak" / "run.json").exists()
-    words = [*SLOTS, "--resume"] if resume else [*SLOTS, *WORDS, "--seed", str(seed)]
+    more = ["--resume"] if resume else [*words, "--seed", str(seed)]
     log = (runs_dir / "log").open("a+")
     began = log.seek(0, os.SEEK_END)
     process = subprocess.Popen(
-        [sys.executable, "-m", "search.run", "--runs-dir", str(runs_dir), *words],
+        [sys.executable, "-m", "search.run", "--runs-dir", str(runs_dir), *SLOTS, *more],
         cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1", "RUNGWISE_FAMILY": family}, stdout=log, stderr=log,
     )  # fmt: skip
     if chance.random() < 0.5:
@@ -213,7 +222,8 @@ def unfinished(run_dir: Path) -> list[str]:
     run, trials = read_run(run_dir), open_study(run_dir).trials
     found = [] if len(trials) == run.trials else [f"{run.trials} trials were asked for, {len(trials)} are there"]
     found += [f"trial {t.number} is {t.state.name}" for t in trials if not t.state.is_finished()]
-    found += [f"trial {t.number} failed: {t.user_attrs.get('failure')}" for t in trials if t.state == TrialState.FAIL]
+    failed = [t for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("failure_kind") != "diverged"]
+    found += [f"trial {t.number} failed: {t.user_attrs.get('failure')}" for t in failed]
     for trial in trials:
         if trial.state == TrialState.COMPLETE and len(trial.intermediate_values) != run.epochs:
             found.append(f"trial {trial.number} is complete after {len(trial.intermediate_values)} epochs")

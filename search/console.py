@@ -1,5 +1,7 @@
 """What the user sees of a search: a live view in a terminal, plain lines in a pipe, and the table at the end."""
 
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -27,12 +29,27 @@ _STATES = {
 }
 
 
+class Output(Console):
+    """What is printed; a closed pipe is an error that stops the search and can be told, where rich would just exit."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError, once; nothing that is printed later fails again."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise BrokenPipeError("nobody reads the output any more")
+
+
 class SearchConsole:
     """Follows a search: implements the `Events` that `Search` tells."""
 
     def __init__(self, run: Run, *, console: Console | None = None) -> None:
         self._run = run
-        self._console = console or Console(highlight=False)
+        self._console = console or Output()
         self._trials: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
         self._began = time.monotonic()

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from search.cli import DONE, SIGNALLED, parse, report_error
+from search.cli import BROKEN_OFF, DONE, SIGNALLED, parse, report_error
 from search.options import Options
 
 
@@ -25,6 +25,9 @@ def main(argv: list[str] | None = None) -> int:
         options = parse(Options, argv, prog="python -m search.run")
         options.check()
         return _search(options, given={a[2:].split("=")[0].replace("-", "_") for a in argv if a.startswith("--")})
+    except BrokenPipeError as error:
+        report_error(error)
+        return BROKEN_OFF
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise

@@ -21,7 +21,7 @@ import spaces.space
 from search import prepare
 from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
 from search.cluster import RayStartError, Resources, plan_resources
-from search.console import SearchConsole, printable, summarise
+from search.console import Output, SearchConsole, printable, summarise
 from search.guard import RayLostError
 from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
@@ -73,13 +73,13 @@ class Session:
             self.dataset,
             self.resources,
             examine=make_examiner(self.run, self.dataset),
-            console=Console(highlight=False),
+            console=Output(),
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
     def run_search(self, *, deadline: float | None) -> int:
         """Search; returns the exit code."""
-        console = Console(highlight=False)
+        console = Output()
         try:
             search, received = self._launch(console, deadline=deadline)
             return _close(self, search, received, console=console)
@@ -113,7 +113,7 @@ class Session:
             )
 
     def _begin(self, stack: ExitStack) -> BaseStorage:
-        console = Console(highlight=False)
+        console = Output()
         if self.new:
             prepare.new_run(self.run_dir, self.run)
         stack.enter_context(RunLock(self.run_dir, force=self.options.force))

@@ -1,0 +1,16 @@
+"""One seed of `benchmarks.soak`: a real search that is killed, stopped and damaged at random until it is finished."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soak import soak
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def test_a_search_that_is_broken_at_random_loses_and_repeats_nothing(tmp_path: Path):
+    outcome = soak(tmp_path, seed=2, words=("--trials", "100", "--max-epochs", "3"))
+    assert outcome.problems == []
+    assert outcome.faults
+    assert outcome.epochs > 0
