@@ -74,22 +74,17 @@ def suggest(trial: BaseTrial, *, num_stages: int) -> TrainConfig:
     )
 
 
-GRIDS = {
-    "digits": Space(
-        suggest=partial(suggest, num_stages=2),
+def _grid(dataset: str, *, num_stages: int) -> Space:
+    return Space(
+        suggest=partial(suggest, num_stages=num_stages),
         baseline=BASELINE,
-        dataset="digits",
+        dataset=dataset,
         epochs=EPOCHS,
         validation_fraction=0.5,
-    ),
-    "fashion": Space(
-        suggest=partial(suggest, num_stages=3),
-        baseline=BASELINE,
-        dataset="fashion_mnist",
-        epochs=EPOCHS,
-        validation_fraction=0.5,
-    ),
-}
+    )
+
+
+GRIDS = {"digits": _grid("digits", num_stages=2), "fashion": _grid("fashion_mnist", num_stages=3)}
 ROWS = {"digits": None, "fashion": 2_400}
 """Training and validation rows together; a half each."""
 

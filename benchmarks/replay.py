@@ -25,7 +25,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.curves import BASELINE, DATA, EPOCHS, GRIDS
+from benchmarks.curves import BASELINE, DATA, EPOCHS, GRIDS, configurations
 from benchmarks.harness import describe_conditions, write_result
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from search.cli import parse
@@ -73,6 +73,9 @@ class Recorded:
             keys, table["epoch"], table["accuracy"], table["seconds"], strict=True
         ):
             self._curves.setdefault(key, {})[epoch] = (accuracy, seconds * self._scale)
+        if len(self._curves) < len(configurations()):
+            recorded = f"{len(self._curves)} of {len(configurations())} curves of {grid!r} are recorded"
+            raise ValueError(f"{recorded}; go on with: python -m benchmarks.curves --grid {grid}")
         self.best = max(self.final(dict(zip(BASELINE, key, strict=True))) for key in self._curves)
         self.full_seconds = float(table.groupby(list(BASELINE))["seconds"].sum().mean()) * self._scale
 
