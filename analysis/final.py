@@ -12,20 +12,17 @@ read, after a line in RUN/final/openings.jsonl that says so. Everything then goe
 
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import tyro
 
 from search.cli import (
     DONE,
     NOTHING_USABLE,
-    SIGNALLED,
     SOME_FAILED,
     Flag,
     OptionalFloat,
@@ -34,6 +31,7 @@ from search.cli import (
     parse,
     report_error,
 )
+from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     from analysis.evaluating import Job
@@ -86,10 +84,6 @@ class Options:
             check_onnx()
 
 
-class Terminated(BaseException):
-    """SIGTERM outside of training, where nothing else listens."""
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command.
 
@@ -99,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     os.environ.setdefault("MPLBACKEND", "Agg")
     command = shlex.join(["python", "-m", "analysis.final", *argv])
-    _listen()
+    raise_stopped()
     try:
         options = parse(Options, argv, prog="python -m analysis.final")
         options.check()
@@ -114,21 +108,13 @@ def main(argv: list[str] | None = None) -> int:
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"error: {reason}; what is trained is saved; continue with: {command}", file=sys.stderr)
         return NOTHING_USABLE
-    except (KeyboardInterrupt, Terminated) as stop:
-        return _stopped(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM, command)
+    except Stopped as stop:
+        return _stopped(stop, command)
 
 
-def _listen() -> None:
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _stopped(number: int, command: str) -> int:
-    print(f"stopped by {signal.Signals(number).name}; what is trained is saved; continue with:\n  {command}")
-    return SIGNALLED + number
+def _stopped(stop: Stopped, command: str) -> int:
+    print(f"{stop}; what is trained is saved; continue with:\n  {command}")
+    return stop.code
 
 
 def _final(options: Options, *, command: str) -> int:
@@ -136,10 +122,7 @@ def _final(options: Options, *, command: str) -> int:
 
     job = Job.open(options, command=command)
     job.announce()
-    code = _train(job)
-    if code != DONE:
-        return code
-    _listen()  # Ray had its own handlers
+    job.train()
     networks, failures = job.collect()
     for failure in failures:
         print(f"failed: {failure.contender}, seed {failure.seed}: {failure.cause}")
@@ -147,17 +130,6 @@ def _final(options: Options, *, command: str) -> int:
         print("error: no network can be evaluated; the test set stays closed", file=sys.stderr)
         return NOTHING_USABLE
     return _evaluate(job, networks, failures, job.fit_baselines(), command=command)
-
-
-def _train(job: "Job") -> int:
-    """Train what is not trained yet; a signal is the only end that is neither success nor an error."""
-    from search.fixed import Stopped
-
-    try:
-        job.train()
-    except Stopped as stop:
-        return _stopped(stop.signal_number, job.command)
-    return DONE
 
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
@@ -169,11 +141,10 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
     try:
         test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
         results = job.evaluate(test, networks, failures, baselines)
-    except (KeyboardInterrupt, Terminated) as stop:
-        number = signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM
+    except Stopped as stop:
         again = "" if "--again" in shlex.split(command) else " --again"
         print("the test set was opened and there are no results: the next opening is counted as another one")
-        return _stopped(number, command + again)
+        return _stopped(stop, command + again)
     job.conclude(results)
     return SOME_FAILED if failures else DONE
 

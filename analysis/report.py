@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from search.cli import OptionalStr, parse, report_error
+from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,8 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Builds the report; 0 when it is written, 2 for bad input."""
+    """Builds the report; 0 when it is written, 2 for bad input, 128 + n when stopped by signal n."""
+    raise_stopped()
     try:
         options = parse(Options, argv, prog="python -m analysis.report")
         if options.confirm < 0 or options.confirm == 1:
@@ -40,6 +42,9 @@ def main(argv: list[str]) -> int:
         page = build(options)
     except (ValueError, OSError) as error:
         return report_error(error)
+    except Stopped as stop:
+        print(f"{stop}; what is trained is saved; the same command continues", file=sys.stderr)
+        return stop.code
     print(page)
     return 0
 

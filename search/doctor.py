@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cli import BAD_INPUT, DONE, SIGNALLED, OptionalStr, parse, report_error
+from search.cli import BAD_INPUT, DONE, OptionalStr, parse, report_error
 from search.disk import free_space, size
+from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     from search.nodes import Node
@@ -61,6 +62,7 @@ class Finding:
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns 0 when a search can run, perhaps with notes; 2 when it cannot, or for bad options."""
     argv = sys.argv[1:] if argv is None else argv
+    raise_stopped()
     try:
         options = parse(Options, argv, prog="python -m search.doctor")
         spaces.check_name(options.space)
@@ -70,8 +72,8 @@ def main(argv: list[str] | None = None) -> int:
             failed |= finding.fatal
     except (ValueError, OSError) as error:
         return report_error(error)
-    except KeyboardInterrupt:
-        return SIGNALLED + 2
+    except Stopped as stop:
+        return stop.code
     print("a search cannot run yet" if failed else "a search can run")
     return BAD_INPUT if failed else DONE
 

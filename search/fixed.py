@@ -18,16 +18,9 @@ from search.console import SearchConsole
 from search.launch import launch
 from search.ledger import Ledger
 from search.lock import RunLock
+from search.signals import Stopped
 from search.study import Planned, Run, read_run, resume_study, write_run
 from trainables.data import Dataset
-
-
-class Stopped(RuntimeError):
-    """A signal ended the training; what is finished is saved, and the same call continues."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}")
-        self.signal_number = signal_number
 
 
 def train_fixed(
@@ -59,7 +52,7 @@ def train_fixed(
 
     Raises:
         ValueError: the folder holds other configurations, budget or data, or is in use.
-        Stopped: a signal came.
+        Stopped: a signal came; what is finished is saved, and the same call continues.
         Exception: what broke the training as a whole (a full disk, every trial failing alike).
     """
     run = _fixed_run(folder, like=like, plan=plan, dataset=dataset, resources=resources, epochs=epochs)

@@ -1,13 +1,10 @@
 """Puts a search on Ray: the study decides, Ray Tune places the trials on warm workers."""
 
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -16,6 +13,7 @@ from search.cluster import Resources, ray_session
 from search.guard import RayLostError
 from search.ledger import Examination, Ledger
 from search.search import Events, Search
+from search.signals import collect_signals, signals_restored
 from search.study import Run
 from spaces.space import Space
 from trainables import checkpoint
@@ -65,8 +63,8 @@ def launch(
     arrays = dataset.arrays()
     size = sum(a.nbytes for a in arrays.values() if hasattr(a, "nbytes"))
     session = ray_session(resources, address=address, shared_bytes=size, debug=debug, on_lost=on_lost or _say_on_stderr)
-    with _signals_restored(), session as scratch:
-        received = _stop_on_signals(search)
+    with signals_restored(), session as scratch:
+        received = collect_signals(search.request_stop)
         from search.watch import ProgressWatch
 
         watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
@@ -221,46 +219,6 @@ def best_trial(trials: list[FrozenTrial], *, maximize: bool) -> FrozenTrial | No
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     sign = -1 if maximize else 1
     return min(complete, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
-
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def _signals_restored() -> Iterator[None]:
-    """The handlers of the caller come back at the end, when Ray is gone as well."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _stop_on_signals(search: Search) -> list[int]:
-    """A first signal stops the search and leaves it resumable; a second one ends the process at once.
-
-    To be called after ray.init, which installs a SIGTERM handler of its own.
-
-    Returns:
-        The signals that came, filled as they come.
-    """
-    received: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if received:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        received.append(number)
-        search.stop_requested = True
-
-    if threading.current_thread() is threading.main_thread():
-        for number in _STOP_SIGNALS:
-            signal.signal(number, handle)
-    return received
 
 
 @contextmanager

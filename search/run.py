@@ -5,12 +5,12 @@ python -m search.run --space cifar_arch --data-dir data --trials 100
 python -m search.run --resume --name NAME [--trials 200]
 """
 
-import signal
 import sys
 import time
 
-from search.cli import BROKEN_OFF, DONE, SIGNALLED, parse, report_error
+from search.cli import BROKEN_OFF, DONE, parse, report_error
 from search.options import Options
+from search.signals import Stopped, ignore_signals, raise_stopped
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
         by signal n, resumable.
     """
     argv = sys.argv[1:] if argv is None else argv
+    raise_stopped()
     try:
         options = parse(Options, argv, prog="python -m search.run")
         options.check()
@@ -32,9 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in argv:
             raise
         return report_error(error)
-    except KeyboardInterrupt:
-        print("stopped; every finished epoch is saved", file=sys.stderr)
-        return SIGNALLED + signal.SIGINT
+    except Stopped as stop:
+        print(f"{stop}; every finished epoch is saved", file=sys.stderr)
+        return stop.code
 
 
 def _search(options: Options, *, given: set[str]) -> int:
@@ -49,4 +50,6 @@ def _search(options: Options, *, given: set[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    ignore_signals()
+    sys.exit(code)

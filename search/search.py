@@ -90,6 +90,10 @@ class Search:
         """Whether the time budget is used up."""
         return self.deadline is not None and time.monotonic() >= self.deadline
 
+    def request_stop(self) -> None:
+        """Begin no further epoch."""
+        self.stop_requested = True
+
     @property
     def stopping(self) -> bool:
         """Whether no further epoch is to be begun."""

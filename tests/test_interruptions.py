@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ONE_SLOT = ("--concurrent", "1", "--cpus-per-trial", "1")
 WORDS = ("--trials", "12", "--max-epochs", "3", "--train-size", "300", "--seed", "7", *ONE_SLOT)
 
-Epochs = dict[tuple[int, int], float]
+Epochs = dict[tuple[int, int], tuple[float, float]]
+"""(trial, epoch) -> value, and when its training began: trained once more, it would be another time."""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,16 @@ def signalled(*numbers: int) -> Callable[[list[str]], tuple[int, str]]:
     return die
 
 
+def stopped_early(words: list[str]) -> tuple[int, str]:
+    """SIGTERM before Ray is up."""
+    running = Running(words)
+    running.until("if interrupted: ")
+    running.process.terminate()
+    code = running.end()
+    running.assert_gone()
+    return code, running.said
+
+
 def bereft_of(server: str) -> Callable[[list[str]], tuple[int, str]]:
     """kill -9 of a server process of Ray."""
 
@@ -102,6 +113,7 @@ TOUR = [
     (killed_at("sampled:2"), -signal.SIGKILL, ""),
     (killed_at("recorded:2"), -signal.SIGKILL, ""),
     (killed_at("reported:2"), -signal.SIGKILL, ""),
+    (stopped_early, 143, "stopped by SIGTERM; every finished epoch is saved"),
     (signalled(signal.SIGINT), 130, "stopped by SIGINT; all finished epochs are saved; resume with:"),
     (signalled(signal.SIGTERM), 143, "stopped by SIGTERM; all finished epochs are saved; resume with:"),
     (signalled(signal.SIGHUP), 129, "stopped by SIGHUP; all finished epochs are saved; resume with:"),
@@ -112,8 +124,13 @@ TOUR = [
 ]
 
 
-def values(run_dir: Path) -> Epochs:
-    return {(t.number, e): v for t in trials_of(run_dir) for e, v in t.intermediate_values.items()}
+def epochs(run_dir: Path) -> Epochs:
+    return {
+        (t.number, record["epoch"]): (t.intermediate_values[record["epoch"]], record["started"])
+        for t in trials_of(run_dir)
+        for record in t.user_attrs.get("history", [])
+        if record["epoch"] in t.intermediate_values
+    }
 
 
 def best(run_dir: Path) -> tuple[int, float | None, str] | None:
@@ -141,7 +158,7 @@ def test_a_search_that_is_ended_in_every_way_ends_as_the_undisturbed_one(referen
         assert got == code, said
         assert re.search(message, said), said
         assert "Traceback" not in said
-        now = values(runs / "x")
+        now = epochs(runs / "x")
         assert known.items() <= now.items()
         leader = best(runs / "x")
         known, words = now, pasted(said)
@@ -153,7 +170,7 @@ def test_a_search_that_is_ended_in_every_way_ends_as_the_undisturbed_one(referen
     done = search(moved, "--name", "x", "--resume", *ONE_SLOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_sound(moved / "x")
-    assert known.items() <= values(moved / "x").items()
+    assert known.items() <= epochs(moved / "x").items()
     assert table(moved / "x") == reference
     assert best(moved / "x") is not None
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(runs) in " ".join(p.info["cmdline"] or [])]
