@@ -28,7 +28,7 @@ dashboard: $(INSTALLED)
 	$(BIN)/optuna-dashboard sqlite:///$(RUN)/study.db
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_study_and_a_larger_number_of_trials_extend
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_last_epoch(tmp_path: Path, reference: Path):
-    marker, points = tmp_path / "struck", ["epoch@0:2:kill", "checkpoint@1:1:kill", "saved@2:1:kill"]
+    marker, points = tmp_path / "struck", ["checkpoint:1:kill", "epoch:2:kill", "saved:3:kill"]
     faults = {"RUNGWISE_FAULT": ",".join(points), "RUNGWISE_FAULT_ONCE": str(marker)}
     done = search(tmp_path, "--name", "lost", *ONE_SLOT, **faults)
     assert [point for point in points if not Path(f"{marker}.{point}").exists()] == []
