@@ -93,7 +93,12 @@ def write(
     impact = study_impact(trials, seed=options.seed)
     parts = [
         sections.data(found, folder, prepared=_prepared(found, trials, run)),
-        sections.search(trials, folder, names=[effect.parameter for effect in impact.effects]),
+        sections.search(
+            trials,
+            folder,
+            names=[effect.parameter for effect in impact.effects],
+            forecast=getattr(run, "forecast", None),
+        ),
         impact_section.impact(trials, impact, folder, confirmed=confirmed),
         sections.early_stopping(trials, impact, folder),
         sections.failures(trials, folder),

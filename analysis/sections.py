@@ -1,6 +1,6 @@
 """The sections of the report after the summary: data, search, early stopping, failures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from analysis import stopping
 from analysis.dataset import Overview, plot_classes, plot_examples
+from analysis.forecasts import compare
 from analysis.impact import Impact
 from analysis.page import Folder, Section, text
 from analysis.parameters import label
@@ -24,7 +25,7 @@ from analysis.plots import (
 )
 from analysis.table_overview import TableOverview
 from analysis.table_section import table_data
-from analysis.trials import FAILED, INFEASIBLE, Trials
+from analysis.trials import FAILED, INFEASIBLE, UNFINISHED, Trials
 from analysis.wording import named
 
 MOST_SMALL = 18
@@ -67,11 +68,18 @@ def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Seq
     )
 
 
-def search(trials: Trials, folder: Folder, *, names: list[str]) -> Section:
-    """How the search went; figures with a panel for each hyperparameter show the first of `names`."""
+def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mapping[str, Any] | None = None) -> Section:
+    """How the search went; figures with a panel for each hyperparameter show the first of `names`.
+
+    Args:
+        forecast: what the preview said of this search, if it was asked; shown beside what came of it.
+    """
     if trials.trials.empty:
         return Section(id="search", title="Search", blocks=(text("No trial has started yet."),))
     blocks = [*_how_it_went(trials, folder), *_configurations(trials, folder, names)]
+    if forecast is not None and UNFINISHED not in set(trials.trials["state"]):
+        caption = "What the preview forecast (median, 5th and 95th percentile) and what the search took."
+        blocks.append(folder.table("forecast", compare(forecast, trials), caption=caption))
     caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} at its last epoch."
     blocks.append(folder.table("trials", _trial_table(trials), caption=caption))
     return Section(id="search", title="Search", blocks=tuple(blocks))

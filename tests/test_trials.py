@@ -1,6 +1,7 @@
 """Studies as tables."""
 
 import math
+from dataclasses import replace
 
 import optuna
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from analysis.forecasts import compare
 from analysis.parameters import children, visible
 from analysis.trials import export, plain_text, read_trials
 from tests.synthetic import make_run, make_study
@@ -116,3 +118,15 @@ def test_text_is_made_visible_and_harmless():
     assert visible("a\nb\x00") == "a\\x0ab\\x00"
     assert plain_text("@cmd") == "'@cmd"
     assert plain_text("relu") == "relu"
+
+
+def test_what_was_forecast_stands_beside_what_the_search_took():
+    epochs = pd.DataFrame(
+        {"trial": [0, 0, 1], "epoch": [1, 2, 1], "value": 0.5, "started": [100.0, 130.0, 110.0], "seconds": 30.0}
+    )
+    trials = replace(read_trials(make_study(2)), epochs=epochs)
+    told = {"wall_seconds": (30.0, 120.0, 240.0), "trial_seconds": (60.0, 90.0, 120.0), "epochs": (1.0, 6.0, 9.0)}
+    table = compare(told, trials)
+    assert table["took"].tolist() == [1.0, 1.5, 3.0]
+    assert table["forecast"].tolist() == [2.0, 1.5, 6.0]
+    assert table["times"].tolist() == [0.5, 1.0, 0.5]

@@ -1,0 +1,35 @@
+"""What the preview forecast beside what the search took."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.trials import Trials
+
+
+def compare(forecast: Mapping[str, Any], trials: Trials) -> pd.DataFrame:
+    """One row for each forecast quantity.
+
+    Args:
+        forecast: the fields of `search.forecast.Forecast`, percentiles (5th, 50th, 95th) among them.
+        trials: of a search that has run its course; epochs without a time of their own do not count.
+
+    Returns:
+        Columns `what`, `forecast`, `low`, `high`, `took`, and `times`, what it took over what was forecast.
+    """
+    epochs = trials.epochs.dropna(subset=["started", "seconds"]).astype({"started": float, "seconds": float})
+    first, last = epochs["started"].min(), (epochs["started"] + epochs["seconds"]).max()
+    took = {
+        "wall_seconds": ("wall time in minutes, pauses included", (last - first) / 60, 60),
+        "trial_seconds": ("training time in minutes, all slots", epochs["seconds"].sum() / 60, 60),
+        "epochs": ("epochs", float(len(epochs)), 1),
+    }
+    rows = []
+    for name, (what, real, unit) in took.items():
+        low, middle, high = (value / unit for value in forecast[name])
+        rows.append({"what": what, "forecast": middle, "low": low, "high": high, "took": real})
+    table = pd.DataFrame(rows)
+    table["times"] = table["took"] / table["forecast"].replace(0, np.nan)
+    return table.round(2)
