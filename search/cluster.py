@@ -174,6 +174,7 @@ def _protect() -> None:
 def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: Any) -> None:
     import ray
 
+    _spare_servers(debug=quiet["log_to_driver"])
     try:
         ray.init(
             address="local",
@@ -186,6 +187,18 @@ def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: A
     except (RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RayStartError(f"Ray could not start on this machine ({reason}); is it short of memory or CPU?") from error
+
+
+def _spare_servers(*, debug: bool) -> None:
+    """A private Ray scales nothing, shows no dashboard and, unless asked, passes no log lines on. The three Python
+    processes that would do so cost two cores several seconds at every start, and `ray.init` has no words for it."""
+    from ray._private.node import Node
+
+    def start_nothing(node: Any, **_: Any) -> None:
+        node._webui_url = None
+
+    for name in ("start_monitor", "start_api_server", *([] if debug else ["start_log_monitor"])):
+        setattr(Node, name, start_nothing)
 
 
 @contextmanager
