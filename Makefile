@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+# a container's image may forbid Python to keep compiled modules: every process would then start three times as slowly
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: search demo test check format lock notebook dashboard clean
 
 search: $(INSTALLED)
@@ -28,7 +31,7 @@ dashboard: $(INSTALLED)
 	$(BIN)/optuna-dashboard sqlite:///$(RUN)/study.db
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -50,6 +53,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -c 'import analysis.evaluating, search.session, search.worker'
 	touch $@
 
 clean:

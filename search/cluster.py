@@ -14,6 +14,7 @@ from typing import Any
 from search.environment import hidden, only_allowed
 from search.guard import RayGuard, RayLostError
 from search.scratch import make_scratch, remove_scratch
+from search.signals import others_overruled
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Room for Ray itself in the shared memory of a node, beside the data set."""
@@ -133,7 +134,7 @@ def ray_session(
     guard: RayGuard | None = None
     try:
         if address is None:
-            with only_allowed():
+            with only_allowed(), others_overruled():
                 _start(resources, scratch, shared_bytes=shared_bytes, **quiet)
             guard = RayGuard(on_lost)
             guard.start()
@@ -184,7 +185,7 @@ def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: A
             _temp_dir=str(scratch / "ray"),  # which Ray opens to all: the folder around it is private
             **quiet,
         )
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # of every kind: a start that takes too long is a bare Exception
         reason = " ".join(str(error).split())[:200]
         raise RayStartError(f"Ray could not start on this machine ({reason}); is it short of memory or CPU?") from error
 

@@ -69,8 +69,9 @@ def launch(
 
         watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
         callbacks = [watch, *make_callbacks(logger, run=run, folder=run_dir)]
-        _tune(
-            search, arrays, folder, resources, scratch=scratch, callbacks=callbacks, max_failures=max_failures,
+        trainable = _make_trainable(run, arrays, folder, resources)
+        run_legs(
+            search, trainable, slots=resources.slots, scratch=scratch, callbacks=callbacks, max_failures=max_failures,
             debug=debug,
         )  # fmt: skip
     if search.fatal is None and not received:
@@ -78,24 +79,11 @@ def launch(
     return search, received[0] if received else None
 
 
-def _tune(
-    search: Search,
-    arrays: dict[str, Any],
-    folder: Path,
-    resources: Resources,
-    *,
-    scratch: Path,
-    callbacks: list[Any],
-    max_failures: int,
-    debug: bool,
-) -> None:
+def _make_trainable(run: Run, arrays: dict[str, Any], folder: Path, resources: Resources) -> Any:
     from ray import tune
 
-    from search.scheduler import StudyScheduler
-    from search.searcher import StudySearcher
     from search.worker import Job, TrialWorker
 
-    run = search.run
     job = Job(
         space=run.space,
         arrays=arrays,
@@ -106,11 +94,38 @@ def _tune(
         cuda=resources.gpus_per_trial > 0,
     )
     wanted = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
-    trainable = tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
+    return tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
+
+
+def run_legs(
+    search: Search,
+    trainable: Any,
+    *,
+    slots: int,
+    scratch: Path,
+    callbacks: list[Any],
+    max_failures: int,
+    debug: bool,
+) -> None:
+    """Let Ray Tune train legs of the search until nothing is left to do.
+
+    Args:
+        trainable: a class for Tune that keeps its process; each step gives the JSON of an `EpochResult` as "said".
+        slots: legs at once.
+        scratch: folder for Ray's own files.
+        callbacks: of Tune.
+        max_failures: times a leg is given a new worker after its worker was lost.
+        debug: let Ray talk.
+    """
+    from ray import tune
+
+    from search.scheduler import StudyScheduler
+    from search.searcher import StudySearcher
+
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(search, num_slots=resources.slots),
+            search_alg=StudySearcher(search, num_slots=slots),
             scheduler=StudyScheduler(search),
             num_samples=-1,
             reuse_actors=True,

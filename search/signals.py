@@ -34,10 +34,20 @@ def raise_stopped() -> None:
     _handle(unwind)
 
 
+@contextmanager
+def others_overruled() -> Iterator[None]:
+    """Inside and afterwards a signal raises `Stopped`, also where a library puts in a handler that exits."""
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.code, int) or stop.code not in STOP_SIGNALS:
+            raise
+        raise Stopped(stop.code) from None
+    raise_stopped()
+
+
 def collect_signals(on_first: Callable[[], None]) -> list[int]:
     """From now on a first signal is noted, and a second one ends the process at once.
-
-    To be called after ray.init, which installs a SIGTERM handler of its own.
 
     Returns:
         The signals that came, filled as they come.

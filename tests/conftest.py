@@ -7,8 +7,7 @@ import optuna
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side
-os.environ.setdefault("RAY_worker_niceness", "0")  # the tests of other files may not starve Ray's workers
+os.environ.setdefault("RAY_worker_niceness", "0")  # on a busy machine Ray's workers would get next to nothing
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

@@ -29,12 +29,19 @@ class Cost:
 def measure_cost(model: ModelConfig, dataset: Dataset) -> Cost:
     """The cost of the network that this configuration builds for this data set; exact, in milliseconds.
 
+    On one thread: a second one would wait for the cores that train, and make it five times slower.
+
     Args:
         model: its network is built, and thrown away.
         dataset: as for `model.build`.
     """
-    with torch.random.fork_rng([]):
-        return count_cost(model.build(dataset), dataset.image_shape)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng([]):
+            return count_cost(model.build(dataset), dataset.image_shape)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def count_cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
