@@ -20,6 +20,7 @@ import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import StaticPool
 
+from search.storage import WholeTrialStorage
 from trainables.table import TableOptions, options_from
 
 FORMAT = 1
@@ -201,7 +202,7 @@ def _storage(run_dir: Path, run: Run) -> RDBStorage:
     """
     if run.study_url is not None:
         return _server(run.study_url, pool_pre_ping=True)
-    storage = RDBStorage(
+    storage = WholeTrialStorage(
         f"sqlite:///{(run_dir / 'study.db').resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
     )
 
@@ -216,7 +217,7 @@ def _storage(run_dir: Path, run: Run) -> RDBStorage:
 
 def _server(url: str, **engine: Any) -> RDBStorage:
     """The storage on a database server, whose connections are closed with it."""
-    storage = RDBStorage(url, engine_kwargs=engine)
+    storage = WholeTrialStorage(url, engine_kwargs=engine)
     weakref.finalize(storage, storage.engine.dispose)
     return storage
 
