@@ -1,0 +1,111 @@
+"""B7: how soon all slots of a search are busy, and how busy they stay, with workers that sleep through their epochs.
+
+    python -m benchmarks.ramp [--slots 1 4 16 64]
+
+All is real but the training: Ray, one process per slot, driver, study. The slots are logical CPUs: however many there
+are, their processes start on the cores of this machine, which a search on as many machines would not share.
+"""
+
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import search.options
+from benchmarks.harness import calibrate, describe_conditions, write_result
+from benchmarks.idle import idle_search, run_on_ray
+from search.study import open_study
+
+EPOCHS = 10
+LIMIT_BUSY = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Ramp-up and utilisation."""
+
+    slots: tuple[int, ...] = (1, 4, 16, 64)
+    """Workers at once, in turn."""
+    samplers: tuple[str, ...] = ("tpe",)
+    rounds: int = 4
+    """Trials for each slot."""
+    epoch_seconds: float = 1.0
+    """What an epoch takes."""
+    seed: int = 0
+
+
+def main() -> None:
+    """Measure each number of slots, print the table and keep it."""
+    options, console = tyro.cli(Options), Console(highlight=False, width=130)
+    calibration = calibrate()
+    with tempfile.TemporaryDirectory() as folder:
+        results = [
+            measure(options, Path(folder), slots=slots, sampler=sampler)
+            for sampler in options.samplers
+            for slots in options.slots
+        ]
+    title = f"trials of {EPOCHS} epochs of {options.epoch_seconds:g} s"
+    table = Table(
+        "sampler", "slots", "first worker, s", "all busy, s", "busy share", "reports/s", "driver", title=title
+    )
+    for found in results:
+        row = [found["sampler"], str(found["slots"]), f"{found['first_seconds']:.1f}", f"{found['ramp_seconds']:.1f}"]
+        row += [f"{100 * found['busy']:.1f} %", f"{found['reports_per_second']:.1f}", f"{100 * found['driver']:.0f} %"]
+        table.add_row(*row)
+    console.print(table)
+    conditions = describe_conditions(seed=options.seed, **{k: v for k, v in vars(options).items() if k != "seed"})
+    result = {"results": results, "required": {"busy": LIMIT_BUSY}}
+    path = write_result("ramp", result | {"calibration": calibration, "conditions": conditions})
+    console.print(f"written to {path}")
+
+
+def measure(options: Options, folder: Path, *, slots: int, sampler: str) -> dict[str, Any]:
+    """One search; seconds count from the moment at which Ray is asked to start."""
+    run_dir = folder / f"{sampler}-{slots}"
+    asked = search.options.Options(
+        trials=options.rounds * slots, max_epochs=EPOCHS, pruner="none", sampler=sampler, seed=options.seed  # type: ignore[arg-type]
+    )  # fmt: skip
+    driver = psutil.Process()
+    with idle_search(run_dir, asked) as work:
+        began, used = time.time(), sum(driver.cpu_times()[:2])
+        run_on_ray(work, slots=slots, epoch_seconds=options.epoch_seconds)
+        used = sum(driver.cpu_times()[:2]) - used
+        wall = time.time() - began
+    epochs = [record for trial in open_study(run_dir).trials for record in trial.user_attrs["history"]]
+    return {"sampler": sampler, "slots": slots, "driver": used / wall, **describe(epochs, slots=slots, began=began)}
+
+
+def describe(epochs: list[dict[str, Any]], *, slots: int, began: float) -> dict[str, float]:
+    """Ramp and utilisation from when each epoch began, how long it took, and on which worker.
+
+    The share of busy time counts from the moment at which every slot has begun an epoch until the last trial begins:
+    afterwards there is nothing left to give out.
+    """
+    first: dict[str, float] = {}
+    for record in epochs:
+        first[record["worker"]] = min(first.get(record["worker"], np.inf), record["started"])
+    assert len(first) == slots, f"{len(first)} of {slots} workers ever trained"
+    start, end = max(first.values()), max(record["started"] for record in epochs if record["epoch"] == 1)
+    spans = [(record["started"], record["started"] + record["seconds"]) for record in epochs]
+    busy = sum(max(0.0, min(stop, end) - max(since, start)) for since, stop in spans)
+    reports = sum(start < stop <= end for _, stop in spans)
+    return {
+        "first_seconds": min(first.values()) - began,
+        "ramp_seconds": start - began,
+        "median_start_seconds": statistics.median(first.values()) - began,
+        "window_seconds": end - start,
+        "busy": busy / (slots * (end - start)),
+        "reports_per_second": reports / (end - start),
+    }
+
+
+if __name__ == "__main__":
+    main()
