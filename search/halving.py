@@ -8,7 +8,9 @@ simulation reaches the same regret with a third to a half less compute than the 
 Everything here is a pure function of the values in the study: a resumed search decides as the undisturbed one would.
 """
 
-from collections.abc import Collection, Sequence
+from bisect import insort
+from collections.abc import Callable, Collection, Container, Sequence
+from itertools import islice
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,45 +27,53 @@ def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]
     return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]
 
 
-def next_promotion(
-    trials: Sequence[FrozenTrial],
-    *,
-    rungs: Sequence[int],
-    reduction_factor: int,
-    maximize: bool,
-    live: Collection[int] = (),
-    last_call: bool = False,
-) -> int | None:
-    """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
+class Ladder:
+    """The values at every rung, best first, in order as they come in: what a promotion costs does not grow with the
+    number of trials."""
 
-    Args:
-        trials: the whole study.
-        rungs: epochs at which trials are compared, ascending; the last is the full budget.
-        reduction_factor: one in this many is promoted.
-        maximize: whether larger values are better.
-        live: numbers of the trials that have a worker now.
-        last_call: nothing new will start and nothing runs. A search too small to promote anyone to the top then
-            trains its leader to the full budget, so that it ends with a finished trial.
-    """
-    for rung in reversed(rungs[:-1]):
-        ranked = ranking(trials, rung=rung, maximize=maximize)
-        for trial in ranked[: len(ranked) // reduction_factor]:
-            if epochs_reached(trial) == rung and is_paused(trial, rungs=rungs, live=live):
-                return trial.number
-    if last_call and not any(t.state == TrialState.COMPLETE for t in trials):
-        return _leader(trials, rungs=rungs, maximize=maximize, live=live)
-    return None
+    def __init__(
+        self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], reduction_factor: int, maximize: bool
+    ) -> None:
+        """
+        Args:
+            trials: what the study holds already.
+            rungs: epochs at which trials are compared, ascending; the last is the full budget.
+            reduction_factor: one in this many is promoted.
+            maximize: whether larger values are better.
+        """
+        self._rungs, self._factor, self._sign = tuple(rungs), reduction_factor, -1 if maximize else 1
+        self._orders: dict[int, list[tuple[float, int]]] = {rung: [] for rung in rungs}
+        self._highest: dict[int, int] = {}
+        for trial in trials:
+            for rung in rungs if trial.state in _UNFINISHED else ():
+                if rung in trial.intermediate_values:
+                    self.add(trial.number, rung=rung, value=trial.intermediate_values[rung])
 
+    def add(self, number: int, *, rung: int, value: float) -> None:
+        """A trial has reached a rung; the older one comes first among equals."""
+        insort(self._orders[rung], (self._sign * value, number))
+        self._highest[number] = rung
 
-def _leader(
-    trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool, live: Collection[int]
-) -> int | None:
-    """The best paused trial of the highest rung that any paused trial has reached."""
-    for rung in reversed(rungs[:-1]):
-        for trial in ranking(trials, rung=rung, maximize=maximize):
-            if epochs_reached(trial) == rung and is_paused(trial, rungs=rungs, live=live):
-                return trial.number
-    return None
+    def remove(self, number: int) -> None:
+        """A trial has failed: its values may come from a run that was about to diverge."""
+        for order in self._orders.values():
+            order[:] = [entry for entry in order if entry[1] != number]
+
+    def promotion(self, paused: Container[int]) -> int | None:
+        """The number of the paused trial to continue, or None when a new configuration is the better use of a slot."""
+        return self._first(paused, lambda order: len(order) // self._factor)
+
+    def leader(self, paused: Container[int]) -> int | None:
+        """The best paused trial of the highest rung that any paused trial has reached."""
+        return self._first(paused, len)
+
+    def _first(self, paused: Container[int], eligible: Callable[[list[tuple[float, int]]], int]) -> int | None:
+        for rung in reversed(self._rungs[:-1]):
+            order = self._orders[rung]
+            for _, number in islice(order, eligible(order)):
+                if self._highest[number] == rung and number in paused:
+                    return number
+        return None
 
 
 def ranking(trials: Sequence[FrozenTrial], *, rung: int, maximize: bool) -> list[FrozenTrial]:

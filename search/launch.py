@@ -218,15 +218,17 @@ class CheckpointKeeper:
         self._ledger = ledger
         self._keep_all = run.keep_checkpoints == "all"
         self._maximize = run.direction == "maximize"
+        self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
 
     def clean(self, trial: FrozenTrial) -> None:
         """Called with each trial that reached a final state."""
         if self._keep_all:
             return
         best = best_trial(self._ledger.trials, maximize=self._maximize)
-        complete = [t for t in self._ledger.trials if t.state == TrialState.COMPLETE]
-        for ended in {t.number for t in (trial, *complete)} - {best.number if best else None}:
+        kept = {best.number} if best else set()
+        for ended in (self._kept | {trial.number}) - kept:
             checkpoint.remove(self._folder / f"trial-{ended:05d}")
+        self._kept = kept
 
 
 def best_trial(trials: list[FrozenTrial], *, maximize: bool) -> FrozenTrial | None:

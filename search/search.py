@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.halving import epochs_reached, is_paused, next_promotion
+from search.halving import Ladder, epochs_reached
 from search.ledger import Examination, Ledger
 from search.messages import EpochResult, Leg
 from search.study import Run
@@ -69,6 +69,13 @@ class Search:
         self._alike: Counter[str] = Counter()
         self._losses: dict[str, tuple[str, str]] = {}
         """Leg -> (kind, cause) of the failure that its trial has if the leg ends without a worker."""
+        self._paused: set[int] = set()
+        """Trials that wait at a rung."""
+        self._interrupted: set[int] = set()
+        """Trials that lost their worker between rungs, with this process or with an earlier one."""
+        self._ladder = Ladder(
+            ledger.trials, rungs=run.rungs, reduction_factor=run.reduction_factor, maximize=self._maximize
+        )
         self._settle()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -108,6 +115,13 @@ class Search:
                 self._finish(trial.number, TrialState.COMPLETE)
             elif trial.intermediate_values and self._is_stopped(trial.number):
                 self._finish(trial.number, TrialState.PRUNED)
+            else:
+                self._rest(trial)
+
+    def _rest(self, trial: FrozenTrial) -> None:
+        """The trial is unfinished and has no worker."""
+        at_rung = self.run.pruner == "asha" and epochs_reached(trial) in self.run.rungs[:-1]
+        (self._paused if at_rung else self._interrupted).add(trial.number)
 
     # Which trial gets the next free slot?
 
@@ -117,6 +131,8 @@ class Search:
         if number is None:
             return None
         self._live[leg_id] = number
+        self._paused.discard(number)
+        self._interrupted.discard(number)
         trial = self.ledger.trials[number]
         self._events.started(trial)
         return Leg(
@@ -126,29 +142,29 @@ class Search:
     def _next_trial(self) -> int | None:
         if self.stopping:
             return None
-        interrupted = [t for t in self.trials if self._is_interrupted(t)]
-        if interrupted:
-            return interrupted[0].number
-        promoted = self._promotion(self.live)
+        if self._interrupted:
+            return min(self._interrupted)
+        promoted = self._promotion()
         return self._new_trial() if promoted is None else promoted
 
-    def _is_interrupted(self, trial: FrozenTrial) -> bool:
-        """Whether the trial lost its worker between rungs, with this process or with an earlier one."""
-        if trial.state != TrialState.RUNNING or trial.number in self.live:
-            return False
-        return self.run.pruner != "asha" or not is_paused(trial, rungs=self.run.rungs, live=())
+    def _promotion(self, *, pausing: int | None = None) -> int | None:
+        """The paused trial that goes on now, if any.
 
-    def _promotion(self, live: set[int]) -> int | None:
+        Args:
+            pausing: a trial that has a worker still, to be looked at as if it waited already.
+        """
         if self.run.pruner != "asha":
             return None
-        return next_promotion(
-            self.ledger.trials,
-            rungs=self.run.rungs,
-            reduction_factor=self.run.reduction_factor,
-            maximize=self._maximize,
-            live=live,
-            last_call=not live and len(self.trials) >= self.run.trials,
-        )
+        paused = self._paused if pausing is None else self._paused | {pausing}
+        promoted = self._ladder.promotion(paused)
+        over = self._is_over(but=pausing)
+        if promoted is None and over and not any(t.state == TrialState.COMPLETE for t in self.trials):
+            return self._ladder.leader(paused)  # a search too small to promote anyone to the top trains its leader
+        return promoted
+
+    def _is_over(self, *, but: int | None = None) -> bool:
+        """Whether nothing runs, apart from the trial `but`, and nothing new will start."""
+        return not self.live - {but} and len(self.trials) >= self.run.trials
 
     def _new_trial(self) -> int | None:
         count = len(self.trials)
@@ -179,7 +195,7 @@ class Search:
         """Whether nothing is left to start, now or after the live legs have ended."""
         if self.stopping:
             return True
-        return not self._live and len(self.trials) >= self.run.trials and self._next_trial() is None
+        return self._is_over() and self._next_trial() is None
 
     # What follows from a finished epoch?
 
@@ -203,6 +219,8 @@ class Search:
             return False
         known = epochs_reached(self.ledger.trials[number]) >= epoch
         self.ledger.report(number, epoch=epoch, value=float(value), record=record)
+        if epoch in self.run.rungs and not known:
+            self._ladder.add(number, rung=epoch, value=float(value))
         self._events.epoch(self.ledger.trials[number], record)
         if epoch >= self.run.epochs:
             self._finish(number, TrialState.COMPLETE)
@@ -215,7 +233,7 @@ class Search:
         if self.stopping:
             return False
         if self.run.pruner == "asha":
-            return epoch not in self.run.rungs or self._promotion(self.live - {number}) == number
+            return epoch not in self.run.rungs or self._promotion(pausing=number) == number
         if self._is_stopped(number):
             self._finish(number, TrialState.PRUNED)
             return False
@@ -232,6 +250,7 @@ class Search:
         if trial.state != TrialState.RUNNING:
             return
         if not lost:
+            self._rest(trial)
             self._events.paused(trial)
         elif self.fatal is None:  # what breaks the search as a whole is no failure of the trial
             cause = cause if kind == "timeout" else f"its worker was lost too often ({cause})"
@@ -264,6 +283,7 @@ class Search:
 
     def _fail(self, number: int, cause: str, *, kind: str) -> None:
         cause = cause.strip().splitlines()[0][:500] if cause.strip() else "no message"
+        self._ladder.remove(number)
         self._finish(number, TrialState.FAIL, failure=cause, failure_kind=kind)
         self._alike[cause] += 1
         healthy = any(t.intermediate_values for t in self.trials)

@@ -2,11 +2,12 @@
 
 import itertools
 import random
+from collections.abc import Collection
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.halving import epochs_reached, is_paused, next_promotion, pooled_scores, ranking
+from search.halving import Ladder, epochs_reached, is_paused, pooled_scores, ranking
 from search.study import rungs
 
 RUNGS = (1, 3, 9)
@@ -19,9 +20,11 @@ def make(number: int, values: dict[int, float], state: TrialState = TrialState.R
     return trial
 
 
-def promote(trials: list[FrozenTrial], **options: object) -> int | None:
-    settings = {"rungs": RUNGS, "reduction_factor": 3, "maximize": True, **options}
-    return next_promotion(trials, **settings)  # type: ignore[arg-type]
+def promote(
+    trials: list[FrozenTrial], *, maximize: bool = True, live: Collection[int] = (), factor: int = 3
+) -> int | None:
+    ladder = Ladder(trials, rungs=RUNGS, reduction_factor=factor, maximize=maximize)
+    return ladder.promotion({t.number for t in trials if is_paused(t, rungs=RUNGS, live=live)})
 
 
 @pytest.mark.parametrize(
@@ -69,14 +72,31 @@ def test_equals_are_promoted_in_the_order_of_their_numbers():
     assert promote([make(i, {1: 0.5}) for i in range(3)]) == 0
 
 
-def test_a_small_search_trains_its_leader_to_the_end_when_nothing_else_is_left():
+def test_the_leader_is_the_best_paused_trial_of_the_highest_rung():
     trials = [make(0, {1: 0.5}), make(1, {1: 0.7, 2: 0.8, 3: 0.6}), make(2, {1: 0.9})]
-    assert promote(trials, last_call=False) == 2
-    two = trials[:2]
-    assert promote(two, last_call=False) is None
-    assert promote(two, last_call=True) == 1
-    done = make(1, dict.fromkeys(range(1, 10), 0.6), TrialState.COMPLETE)
-    assert promote([trials[0], done], last_call=True) is None
+    ladder = Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True)
+    assert ladder.promotion({0, 1, 2}) == 2
+    assert ladder.leader({0, 1, 2}) == 1
+    assert ladder.leader({0, 2}) == 2
+    assert ladder.leader(()) is None
+
+
+def test_a_ladder_filled_as_values_come_is_the_one_that_a_resumed_search_reads_from_the_study():
+    generator = random.Random(0)
+    grown = Ladder([], rungs=RUNGS, reduction_factor=3, maximize=True)
+    trials: dict[int, FrozenTrial] = {}
+    for number in generator.sample(range(60), 60):
+        values = {epoch: generator.choice([0.1, 0.2, 0.3]) for epoch in range(1, generator.choice([1, 3, 5]) + 1)}
+        failed = generator.random() < 0.1
+        trials[number] = make(number, values, TrialState.FAIL if failed else TrialState.RUNNING)
+        for rung in set(RUNGS) & set(values):
+            grown.add(number, rung=rung, value=values[rung])
+        if failed:
+            grown.remove(number)
+        read = Ladder(list(trials.values()), rungs=RUNGS, reduction_factor=3, maximize=True)
+        paused = {t.number for t in trials.values() if is_paused(t, rungs=RUNGS, live=())}
+        assert grown.promotion(paused) == read.promotion(paused)
+        assert grown.leader(paused) == read.leader(paused)
 
 
 def test_a_trial_between_rungs_is_interrupted_and_not_paused():
