@@ -15,7 +15,7 @@ from search.environment import allowed, hidden, only_allowed
 from search.scratch import PREFIX, make_scratch, remove_scratch, sweep
 from tests.searching import ROOT
 
-CLUSTERS = ("cluster.yaml",)
+CLUSTERS = ("cluster.yaml", "docs/examples/on-premise.yaml")
 
 
 @pytest.mark.parametrize(
