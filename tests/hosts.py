@@ -96,13 +96,18 @@ class Host:
         return said
 
     def processes(self) -> list[str]:
-        """Command lines of all that runs on it."""
-        found = []
+        """Command lines of all that runs on it beside its first process and its SSH server."""
+        return [line for pid, line in self._everything() if pid != self.pid and "sshd" not in line.split(" ")[0]]
+
+    def takes_connections(self) -> bool:
+        """Whether its SSH server listens: only then it calls itself so."""
+        return any(line.startswith("sshd: ") and "[listener]" in line for _, line in self._everything())
+
+    def _everything(self) -> Iterator[tuple[int, str]]:
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 if os.readlink(f"/proc/{process.pid}/ns/pid") == self.namespace and process.status() != "zombie":
-                    found.append(" ".join(process.cmdline()))
-        return found
+                    yield process.pid, " ".join(process.cmdline())
 
 
 @contextmanager
@@ -128,7 +133,7 @@ def make_hosts(folder: Path, addresses: Sequence[str]) -> Iterator[list[Host]]:
             hosts.append(_start_host(started, f"host{number}", address, home=home, shared=shared))
             _plug_in(switch, hosts[-1], number)
         for host in hosts:
-            _await_ssh(host)
+            wait_until(host.takes_connections, f"the SSH server of {host.name}")
         yield hosts
     finally:
         for process in reversed(started):
@@ -222,14 +227,7 @@ def _in_network(pid: int, command: str) -> None:
     subprocess.run(["nsenter", "-t", str(pid), "-n", "sh", "-c", command], env={"PATH": PATH}, check=True)
 
 
-def _await_ssh(host: Host) -> None:
-    def listens() -> bool:
-        return host.process.poll() is None and any("sshd" in line for line in host.processes())
-
-    wait_until(listens, f"the SSH server of {host.name}")
-
-
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 10, every: float = 0.05) -> None:
     """Return as soon as the condition holds.
 
     Raises:
@@ -239,4 +237,4 @@ def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 1
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(every)
