@@ -197,10 +197,11 @@ def test_the_study_does_not_depend_on_where_the_search_was_interrupted(tmp_path:
     calm.mkdir()
     torn.mkdir()
     Bench(calm).train()
-    for _ in range(22):
+    while True:
         bench = Bench(torn)  # the one before is gone, in the middle of its leg
         asked = bench.ask()
-        assert isinstance(asked, tuple)
+        if not isinstance(asked, tuple):
+            break
         epoch = asked[1]["reported"] + 1
         bench.epoch(asked[0], epoch, asked[1]["params"]["lr"] + 0.001 * epoch)
     Bench(torn).train()
