@@ -23,7 +23,7 @@ from trainables.augment import AugmentConfig, Batch, Batches, Normalize
 from trainables.average import WeightAverage
 from trainables.cost import ModelConfig, count_cost
 from trainables.data import Dataset
-from trainables.device import Clock, Numerics, choose_numerics
+from trainables.device import Clock, Numerics, choose_numerics, keep_freed_memory
 from trainables.loss import Loss
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
 
@@ -94,6 +94,7 @@ class Training:
         if epochs < 1 or seed < 0:
             raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
         torch.set_flush_denormal(True)  # numbers below 1e-38 slow convolutions on a CPU by an order of magnitude
+        keep_freed_memory()
         self.config, self.epochs, self.seed = config, epochs, seed
         self.device = torch.device(device)
         self.numerics = numerics or choose_numerics(self.device, dataset.image_shape)
