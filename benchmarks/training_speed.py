@@ -20,6 +20,7 @@ import torch.nn.functional as F
 import tyro
 from rich.console import Console
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -33,6 +34,12 @@ from trainables.training import TrainConfig, Training
 
 NETS = ((8, 16, 32), (16, 32, 64), (32, 64, 128))
 LR, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 5e-4
+KERNELS = {
+    "convolution": ("aten::mkldnn_convolution", "aten::convolution_backward"),
+    "pooling": ("aten::max_pool2d_with_indices", "aten::max_pool2d_with_indices_backward"),
+    "batch_norm": ("aten::native_batch_norm", "aten::native_batch_norm_backward"),
+}
+"""The kernels that take most of a step, by kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +158,22 @@ def make_config(widths: tuple[int, ...], options: Options) -> TrainConfig:
     )
 
 
+def measure_shares(training: Training) -> dict[str, float]:
+    """Percent of one more epoch that is spent in kernels of each kind."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        training.run_epoch()
+    events = profiler.key_averages()
+    whole = sum(event.self_cpu_time_total for event in events)
+    seconds = {event.key: event.cpu_time_total for event in events}
+    return {
+        f"percent_in_{kind}": round(100 * sum(seconds[name] for name in names) / whole, 1)
+        for kind, names in KERNELS.items()
+    }
+
+
 def compare_net(widths: tuple[int, ...], dataset: Dataset, options: Options, peaks: dict[str, float]) -> Comparison:
     """Ours against the peers on one network."""
-    ours = Training(make_config(widths, options), dataset, epochs=options.rounds + 1, seed=options.seed)
+    ours = Training(make_config(widths, options), dataset, epochs=options.rounds + 2, seed=options.seed)
     good, plain, workers = (Peer(copy.deepcopy(ours.model), good=good) for good in (True, False, False))
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
     part = Split(x=dataset.train.x[: options.num_images // 4], y=dataset.train.y[: options.num_images // 4])
@@ -178,6 +198,7 @@ def compare_net(widths: tuple[int, ...], dataset: Dataset, options: Options, pea
         macs_per_image=ours.macs,
         best_gflops=round(gflops),
         percent_of_bfloat16_peak=round(100 * gflops / peak, 1),
+        **measure_shares(ours),
     )
     return comparison
 

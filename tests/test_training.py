@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,18 @@ RECIPES = {
     "random flip": replace(PLAIN, augmentation=AugmentConfig(crop_padding=1, flip="random", cutout=2)),
     "alternating flip": replace(PLAIN, augmentation=AugmentConfig(flip="alternating", erasing=0.5, rotation=10.0)),
     "mixing": replace(PLAIN, augmentation=AugmentConfig(mixup=0.5, cutmix=0.5), label_smoothing=0.1),
+    "average pooling": replace(PLAIN, model=replace(CNN, pooling="average", activation="silu")),
+    "strides": replace(PLAIN, model=replace(CNN, pooling="stride", activation="gelu", kernel_size=5)),
+    "everything": TrainConfig(
+        model=replace(CNN, conv_dropout=0.1, head_width=16, head_dropout=0.1),
+        optimizer=AdamWConfig(lr=0.003),
+        schedule=ScheduleConfig(kind="cosine"),
+        augmentation=AugmentConfig(crop_padding=2, padding_mode="reflect", flip="random", cutout=2, mixup=0.2),
+        batch_size=24,
+        label_smoothing=0.1,
+        ema_decay=0.95,
+        clip_norm=1.0,
+    ),
 }
 TIMES = ("seconds", "images_per_second", "input_seconds", "compute_seconds", "evaluation_seconds")
 
@@ -98,6 +110,15 @@ def reference_losses(
             outputs = model((dataset.validation.x / 255 - mean) / std)
         losses.append((sum(seen) / len(seen), F.cross_entropy(outputs, dataset.validation.y).item()))
     return losses
+
+
+def test_the_recipes_that_are_run_again_and_resumed_cover_every_option() -> None:
+    for part in ("model", "schedule", "augmentation"):
+        for name in (option.name for option in fields(getattr(PLAIN, part))):
+            values = {getattr(getattr(recipe, part), name) for recipe in RECIPES.values()}
+            assert len(values) > 1 or name in ("widths", "num_blocks"), f"{part}.{name} is always {values}"
+    options = {option.name for option in fields(TrainConfig)}
+    assert all(len({getattr(recipe, name) for recipe in RECIPES.values()}) > 1 for name in options)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
