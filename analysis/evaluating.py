@@ -37,7 +37,7 @@ from search.cluster import Resources, plan_resources
 from search.fixed import train_fixed
 from search.study import Planned, Run, open_study, read_run
 from spaces.space import Space
-from trainables import checkpoint
+from trainables import places
 from trainables.data import Dataset, Split
 from trainables.training import Training
 
@@ -240,7 +240,7 @@ class Job:
     def _export(self, test: Split, winner: record.Measured, results: dict[str, Any]) -> dict[str, Any]:
         """The network of the winner's first seed, verified on every test row."""
         network, entrant = winner.networks[0], results["entrants"][0]
-        checkpoint.remove(self.final_dir / "model.onnx")  # of an earlier export, perhaps of another network
+        places.remove(self.final_dir / "model.onnx")  # of an earlier export, perhaps of another network
         facts = export_model(
             self.final_dir,
             self._restore(network),

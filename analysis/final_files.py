@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from analysis import final_plots
 from analysis.plots import style, table
 from analysis.trials import write_csv
-from trainables import checkpoint
+from trainables import places
 
 
 def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> None:
@@ -25,7 +25,7 @@ def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np
         y: labels or targets (N,).
         exported: what the exported network says: probabilities (N, K) or predictions (N,).
     """
-    checkpoint.remove(folder)  # of an earlier opening, which may have drawn others
+    places.remove(folder)  # of an earlier opening, which may have drawn others
     with plt.rc_context({"svg.hashsalt": "rungwise", "font.size": 10}):
         for name, drawn in _figures(results, x):
             final_plots.save(_figure(drawn), folder, name)
@@ -83,7 +83,7 @@ def _row_figures(
 
 def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
     """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each."""
-    checkpoint.remove(folder)
+    places.remove(folder)
     folder.mkdir(parents=True)
     rows = [
         {"contender": e["name"], "metric": metric, **found, "seeds": len(e["seeds"])}

@@ -5,20 +5,25 @@ import os
 import secrets
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from search.environment import hidden, only_allowed
-from search.guard import RayGuard, RayLostError
+from search.environment import only_allowed
+from search.guard import Line, RayGuard, RayLostError
 from search.scratch import make_scratch, remove_scratch
 from search.signals import others_overruled
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Room for Ray itself in the shared memory of a node, beside the data set."""
 
+HEAD_PATIENCE_SECONDS = 30
+"""A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
+RAYLET_PATIENCE_SECONDS = 2
+_SHIPPED = ("search", "spaces", "trainables")
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers keep the working directory
@@ -47,31 +52,23 @@ class Resources:
     slots: int
     cpus_per_trial: int
     gpus_per_trial: float
+    elastic: bool = False
+    """Whether the slots follow the nodes of a cluster; `slots` is then their number at the start."""
 
 
-def plan_resources(
-    *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None, local: bool = True
-) -> Resources:
+def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None) -> Resources:
     """Fill in what was not given from what this machine has.
 
     With a GPU a trial gets a whole one and its share of the CPUs; without, one CPU.
 
-    Args:
-        local: whether trials run on this machine; a cluster may have more than this machine.
-
     Raises:
         ValueError: more was asked for than the machine has.
     """
-    if not local:
-        wanted = Resources(
-            slots=concurrent or 1000, cpus_per_trial=cpus_per_trial or 1, gpus_per_trial=gpus_per_trial or 0.0
-        )
-        return wanted
     cpus, gpus = os.cpu_count() or 1, count_gpus()
     gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
     if gpus_per_trial > gpus:
         raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
-    by_gpu = int(gpus / gpus_per_trial + 1e-9) if gpus_per_trial else None
+    by_gpu = gpus * int(1 / gpus_per_trial + 1e-9) if gpus_per_trial else None  # a part lies on one GPU
     if cpus_per_trial is None:
         cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
     if cpus_per_trial > cpus:
@@ -100,6 +97,7 @@ def ray_session(
     shared_bytes: int,
     debug: bool,
     on_lost: Callable[[RayLostError], None],
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Path]:
     """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
 
@@ -109,7 +107,8 @@ def ray_session(
     Args:
         shared_bytes: size of the data set, which every node holds once in shared memory.
         debug: let Ray talk.
-        on_lost: told when a server of the private Ray has died, before this process ends.
+        on_lost: told when Ray is lost for good, before this process ends.
+        variables: of the environment, which the processes of a private Ray get beside those that all get.
 
     Yields:
         A folder for temporary files.
@@ -119,7 +118,7 @@ def ray_session(
         RayStartError: the private Ray did not come up.
     """
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.slots)  # workers start together, not one after another
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1000 if resources.elastic else resources.slots)  # together
     warnings.filterwarnings("ignore", module=r"ray\.")
     if address is None:
         _protect()
@@ -134,19 +133,20 @@ def ray_session(
     guard: RayGuard | None = None
     try:
         if address is None:
-            with only_allowed(), others_overruled():
+            with only_allowed(variables), others_overruled():
                 _start(resources, scratch, shared_bytes=shared_bytes, **quiet)
             guard = RayGuard(on_lost)
-            guard.start()
         else:
             _attach(address, **quiet)
+            guard = RayGuard(on_lost, signs=_signs_of_life())
+        guard.start()
         if not debug:
             logging.getLogger("ray").setLevel(logging.CRITICAL)
             from ray._private import worker
 
             worker._worker_logs_enabled = False  # pages on each lost worker, which the search tells itself
-        with hidden("AWS_"):  # Tune would hand these keys to every worker
-            yield scratch
+        _hand_no_keys_on()
+        yield scratch
     finally:
         if guard is not None:
             guard.stop()
@@ -220,14 +220,39 @@ def attached(address: str) -> Iterator[None]:
 
 
 def _attach(address: str, **quiet: Any) -> None:
+    """Workers import the packages of this very checkout, whatever is installed on their node."""
     import ray
 
     root = Path(__file__).resolve().parent.parent
-    code = {"working_dir": str(root), "excludes": ["runs", "data", ".venv", ".git", "results", "benchmarks"]}
+    code = {"py_modules": [str(root / package) for package in _SHIPPED], "excludes": ["__pycache__"]}
     try:
         ray.init(address=address, runtime_env=code, **quiet)
-    except ConnectionError as error:
-        reason = str(error).splitlines()[0]
+    except (ConnectionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(
-            f"no Ray cluster answers at {address!r} ({reason}); start one with `ray start --head`"
+            f"no Ray cluster can be joined at {address!r} ({reason}); start one with `ray start --head`"
         ) from None
+
+
+def _signs_of_life() -> dict[str, Callable[[], bool]]:
+    """Of the cluster that this process is attached to: without the head, or its own raylet, nothing goes on."""
+    import ray
+    from ray._private import worker
+
+    gcs = ray.get_runtime_context().gcs_address
+    host, port = gcs.rsplit(":", 1)
+    node: Any = worker._global_node
+    head = Line((host.strip("[]"), int(port)), patience_seconds=HEAD_PATIENCE_SECONDS)
+    raylet = Line(node.raylet_socket_name, patience_seconds=RAYLET_PATIENCE_SECONDS)
+    return {
+        f"the cluster is lost: its head does not answer at {gcs}": head,
+        "the cluster is lost: the raylet of this machine is gone": raylet,
+    }
+
+
+def _hand_no_keys_on() -> None:
+    """Tune would give the AWS keys of this process to every worker, by way of Ray's logs."""
+    from ray.tune.execution import class_cache
+
+    names = class_cache.ENV_VARS_TO_PROPAGATE
+    names.difference_update([name for name in names if name.startswith("AWS_")])

@@ -170,7 +170,7 @@ def _room(what: str, folder: Path, *, needed: float, do: str) -> Finding:
 
 def check_versions() -> Finding:
     """Python and the packages that an outcome depends on; versions that are known not to do."""
-    from search.prepare import versions
+    from search.versions import versions
 
     found = versions()
     missing = [name for name in ("torch", "ray", "optuna") if name not in found]
@@ -230,12 +230,14 @@ def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
     """Nodes with the same versions, clocks that agree, and the run folder seen by every one of them."""
     from search.cluster import attached
     from search.nodes import ask_nodes
-    from search.prepare import versions
+    from search.versions import versions
 
     runs_dir.mkdir(parents=True, exist_ok=True)
     with attached(address):
-        nodes = ask_nodes(runs_dir)
+        nodes, silent = ask_nodes(str(runs_dir.resolve()))
     yield Finding(what="nodes", found=f"{len(nodes)} answer at {address}")
+    for host in silent:
+        yield Finding(what="nodes", found=f"{host} gives no answer", do="look at it with `ray status`", fatal=True)
     yield from compare_nodes(nodes, here=versions(), runs_dir=runs_dir)
 
 

@@ -22,24 +22,27 @@ def allowed(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if _ALLOWED.fullmatch(k) and not _SECRET.search(k)}
 
 
+def keys_for(storage: str | None, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which a search on this machine reaches its --storage; nothing for any other search.
+
+    The nodes of a cluster have credentials of their own, a role or ~/.aws: none are sent to them.
+    """
+    if storage is None or not storage.startswith("s3:"):
+        return {}
+    return {name: value for name, value in environment.items() if name.startswith("AWS_")}
+
+
 @contextmanager
-def only_allowed() -> Iterator[None]:
-    """Processes started inside inherit the allowed variables alone; this process has all of them back afterwards."""
+def only_allowed(also: Mapping[str, str]) -> Iterator[None]:
+    """Processes started inside inherit the allowed variables alone; this process has all of them back afterwards.
+
+    Args:
+        also: more variables that they get.
+    """
     everything = dict(os.environ)
     os.environ.clear()
-    os.environ.update(allowed(everything))
+    os.environ.update({**allowed(everything), **also})
     try:
         yield
     finally:
         os.environ.update({**everything, **os.environ})
-
-
-@contextmanager
-def hidden(prefix: str) -> Iterator[None]:
-    """Inside, this process itself does not see the variables with this prefix."""
-    names = [name for name in os.environ if name.startswith(prefix)]
-    kept = {name: os.environ.pop(name) for name in names}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)

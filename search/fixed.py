@@ -102,6 +102,7 @@ def _fixed_run(
         max_weights=None,
         max_macs=None,
         study_url=None,
+        storage=None,
         **prepare.provenance(resources),
     )
 

@@ -1,6 +1,7 @@
 """Puts a search on Ray: the study decides, Ray Tune places the trials on warm workers."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,15 +11,18 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.cluster import Resources, ray_session
+from search.environment import keys_for
 from search.guard import RayLostError
 from search.ledger import Examination, Ledger
+from search.nodes import look_at_nodes
 from search.search import Events, Search
 from search.signals import collect_signals, signals_restored
+from search.slots import Slots
 from search.study import Run
 from spaces.space import Space
-from trainables import checkpoint
 from trainables.cost import measure_cost
 from trainables.data import Dataset
+from trainables.places import open_place
 from trainables.training import TrainConfig
 
 
@@ -52,8 +56,7 @@ def launch(
     Returns:
         The search, with its study, and the signal that stopped it, if any.
     """
-    folder = run_dir / "checkpoints"
-    keeper = CheckpointKeeper(folder, ledger, run)
+    keeper = CheckpointKeeper(run.checkpoints(run_dir), ledger, run)
     search = Search(
         run, ledger, space, examine=make_examiner(run, dataset), events=events, on_end=keeper.clean, deadline=deadline
     )
@@ -62,16 +65,21 @@ def launch(
         return search, None
     arrays = dataset.arrays()
     size = sum(a.nbytes for a in arrays.values() if hasattr(a, "nbytes"))
-    session = ray_session(resources, address=address, shared_bytes=size, debug=debug, on_lost=on_lost or _say_on_stderr)
+    session = ray_session(
+        resources, address=address, shared_bytes=size, debug=debug, on_lost=on_lost or _say_on_stderr,
+        variables=keys_for(run.storage, os.environ),
+    )  # fmt: skip
     with signals_restored(), session as scratch:
         received = collect_signals(search.request_stop)
+        for line in look_at_nodes(run.checkpoints(run_dir)) if address is not None else ():
+            events.notice(line)
         from search.watch import ProgressWatch
 
         watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
         callbacks = [watch, *make_callbacks(logger, run=run, folder=run_dir)]
-        trainable = _make_trainable(run, arrays, folder, resources)
+        trainable = _make_trainable(run, arrays, run.checkpoints(run_dir), resources)
         run_legs(
-            search, trainable, slots=resources.slots, scratch=scratch, callbacks=callbacks, max_failures=max_failures,
+            search, trainable, slots=Slots(resources), scratch=scratch, callbacks=callbacks, max_failures=max_failures,
             debug=debug,
         )  # fmt: skip
     if search.fatal is None and not received:
@@ -79,7 +87,7 @@ def launch(
     return search, received[0] if received else None
 
 
-def _make_trainable(run: Run, arrays: dict[str, Any], folder: Path, resources: Resources) -> Any:
+def _make_trainable(run: Run, arrays: dict[str, Any], checkpoints: str, resources: Resources) -> Any:
     from ray import tune
 
     from search.worker import Job, TrialWorker
@@ -89,7 +97,7 @@ def _make_trainable(run: Run, arrays: dict[str, Any], folder: Path, resources: R
         arrays=arrays,
         epochs=run.epochs,
         metric=run.metric,
-        checkpoints=str(folder.resolve()),
+        checkpoints=checkpoints,
         threads=resources.cpus_per_trial,
         cuda=resources.gpus_per_trial > 0,
     )
@@ -101,7 +109,7 @@ def run_legs(
     search: Search,
     trainable: Any,
     *,
-    slots: int,
+    slots: Callable[[], int],
     scratch: Path,
     callbacks: list[Any],
     max_failures: int,
@@ -111,7 +119,7 @@ def run_legs(
 
     Args:
         trainable: a class for Tune that keeps its process; each step gives the JSON of an `EpochResult` as "said".
-        slots: legs at once.
+        slots: how many legs there may be at once, now.
         scratch: folder for Ray's own files.
         callbacks: of Tune.
         max_failures: times a leg is given a new worker after its worker was lost.
@@ -125,7 +133,7 @@ def run_legs(
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(search, num_slots=slots),
+            search_alg=StudySearcher(search, slots=slots),
             scheduler=StudyScheduler(search),
             num_samples=-1,
             reuse_actors=True,
@@ -213,8 +221,8 @@ def make_examiner(run: Run, dataset: Dataset) -> Callable[[TrainConfig], Examina
 class CheckpointKeeper:
     """Removes the checkpoints of trials that have ended, but for the best finished one's."""
 
-    def __init__(self, folder: Path, ledger: Ledger, run: Run) -> None:
-        self._folder = folder
+    def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
+        self._place = open_place(where)
         self._ledger = ledger
         self._keep_all = run.keep_checkpoints == "all"
         self._maximize = run.direction == "maximize"
@@ -227,7 +235,7 @@ class CheckpointKeeper:
         best = best_trial(self._ledger.trials, maximize=self._maximize)
         kept = {best.number} if best else set()
         for ended in (self._kept | {trial.number}) - kept:
-            checkpoint.remove(self._folder / f"trial-{ended:05d}")
+            self._place.remove(f"trial-{ended:05d}")
         self._kept = kept
 
 

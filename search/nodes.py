@@ -1,13 +1,14 @@
-"""Asks every node of a cluster what it has: versions, clock, and whether it sees the run folder."""
+"""Asks every node of a cluster what it has: versions, clock, and whether it sees the checkpoints."""
 
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from search.versions import versions
+from trainables.places import MANIFEST, Folder, UnreachableError, open_place
 
 ANSWER_SECONDS = 60
 
@@ -18,43 +19,66 @@ class Node:
 
     host: str
     sees: bool
-    """Whether a file that was just written into the run folder is there."""
+    """Whether what was just written to the place of the checkpoints is there."""
     versions: dict[str, str]
     clock_seconds: float
     """How far its clock is ahead of ours; good to half the time that the question took."""
 
 
-def ask_nodes(folder: Path) -> list[Node]:
+def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node], list[str]]:
     """What every living node of the connected cluster answers.
 
     Args:
-        folder: of the runs, which all nodes should share; it must exist.
+        where: folder or URI that all nodes should share; it is made if missing.
+        seconds: to wait for an answer.
+
+    Returns:
+        The answers, and the hosts that gave none.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0, max_retries=1)(answer)
-    with tempfile.NamedTemporaryFile(prefix=".shared-", dir=folder) as marker:
+    place, marker = open_place(where), f".shared-{os.getpid()}"
+    place.write(marker, {MANIFEST: b"{}"})
+    try:
         asked = time.time()
-        pending = [
+        pending = {
             remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-                str(Path(marker.name).resolve())
-            )
+                where, marker
+            ): node["NodeManagerHostname"]
             for node in ray.nodes()
             if node["Alive"]
-        ]
-        answers: list[dict[str, Any]] = ray.get(pending, timeout=ANSWER_SECONDS)
+        }
+        ray.wait(list(pending), num_returns=len(pending), timeout=seconds)
         told = time.time()
-    return [Node(clock_seconds=_ahead(answer.pop("clock"), asked, told), **answer) for answer in answers]
+        answers = {reference: _answered(reference) for reference in pending}
+    finally:
+        place.remove(marker)
+    nodes = [Node(clock_seconds=_ahead(a.pop("clock"), asked, told), **a) for a in answers.values() if a is not None]
+    return nodes, [host for reference, host in pending.items() if answers[reference] is None]
 
 
-def answer(marker: str) -> dict[str, Any]:
+def _answered(reference: Any) -> dict[str, Any] | None:
+    """None of a node that is slow, or gone by now."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        return ray.get(reference, timeout=0)
+    except RayError:
+        return None
+
+
+def answer(where: str, marker: str) -> dict[str, Any]:
     """Runs on the node."""
-    from search.prepare import versions
-
+    try:
+        sees = marker in open_place(where).entries()
+    except (OSError, UnreachableError):
+        sees = False
     return {
         "host": f"{socket.gethostname()} ({os.environ.get('RAY_NODE_ID', '')[:6] or os.getpid()})",
-        "sees": Path(marker).exists(),
+        "sees": sees,
         "versions": versions(),
         "clock": time.time(),
     }
@@ -77,5 +101,23 @@ def differing_versions(nodes: Sequence[Node], here: dict[str, str]) -> dict[str,
 
 
 def blind(nodes: Sequence[Node]) -> list[str]:
-    """Hosts that do not see the run folder."""
+    """Hosts that do not see the place of the checkpoints."""
     return [node.host for node in nodes if not node.sees]
+
+
+def look_at_nodes(checkpoints: str) -> list[str]:
+    """What the user should know of the nodes before a search begins there, a line for each matter."""
+    nodes, silent = ask_nodes(checkpoints)
+    lines = [f"no answer from {', '.join(silent)} in {ANSWER_SECONDS} s"] if silent else []
+    if hosts := blind(nodes):
+        lines.append(f"{', '.join(hosts)} cannot see {checkpoints}: {_choice(checkpoints)}")
+    for host, changed in differing_versions(nodes, versions()).items():
+        shown = ", ".join(f"{name} {version}" for name, version in changed.items())
+        lines.append(f"{host} has {shown}, other than here: its numbers may differ; install the lock file there")
+    return lines
+
+
+def _choice(checkpoints: str) -> str:
+    if isinstance(open_place(checkpoints), Folder):
+        return "give a folder that all nodes share (--runs-dir or --storage), or a trial that moves starts again"
+    return "give these nodes credentials for it (a role, or ~/.aws), or their trials cannot be kept"

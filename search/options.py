@@ -16,8 +16,10 @@ from trainables.table import TableOptions, Task
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
-    "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "target", "task",
+    "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
+    "target", "task",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
@@ -71,14 +73,18 @@ class Options:
     """Take over a run whose lock was left behind by another host."""
     study_url: OptionalStr = None
     """Optuna database URL for the study instead of study.db, such as postgresql+psycopg://..."""
+    storage: OptionalStr = None
+    """Where checkpoints go instead of the run folder, as a URI that every node reaches: s3://bucket/searches, or
+    file:///shared/searches. It holds no credentials: those are the nodes' own (a role, or ~/.aws)."""
     address: OptionalStr = None
     """Ray cluster to run on: auto, or HOST:PORT. Default: a private Ray on this machine."""
     concurrent: OptionalInt = None
-    """Trials that run at once. Default: as many as fit."""
+    """Trials that run at once. Default: as many as fit, on a cluster as its nodes come and go. On a cluster that grows
+    by itself the number to grow to."""
     cpus_per_trial: OptionalInt = None
     """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run."""
     gpus_per_trial: OptionalFloat = None
-    """GPUs for each trial; 0.25 packs four on one. Default: 1 where there is a GPU, else 0."""
+    """GPUs for each trial; 0.25 packs four on one. Default: 1 where there is a GPU now, else 0."""
     max_failures: int = 2
     """Times a trial is given a new worker after its worker was lost; errors in code are not retried."""
     trial_timeout: OptionalFloat = None
@@ -120,6 +126,10 @@ class Options:
             raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
         if self.study_url is not None:
             _check_url(self.study_url)
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
+        if self.storage is not None:
+            _check_storage(self.storage)
         if self.target is None and not self.resume and (self.task or self.drop):
             raise ValueError("--task and --drop are for a table of your own and need --target, the column to predict")
         spaces.check_name(self.space)
@@ -141,6 +151,14 @@ def _check_url(url: str) -> None:
         raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {url[:80]!r}")
     if parts.password:
         raise ValueError("--study-url must not hold a password: it is stored; use PGPASSWORD or ~/.pgpass instead")
+
+
+def _check_storage(uri: str) -> None:
+    parts = urlsplit(uri)
+    if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
+        raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
+    if "@" in parts.netloc or re.search(r"key|token|secret|password", parts.query, re.IGNORECASE):
+        raise ValueError("--storage must not hold credentials: it is stored; give the nodes a role, or use ~/.aws")
 
 
 def _check_range(option: str, value: int | None, low: int, high: int) -> None:

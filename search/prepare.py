@@ -9,22 +9,24 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pyarrow
 from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
 from search.study import Planned, Run, check_database, create_study, read_run, write_run
+from search.versions import versions
 from spaces.space import Space
 from trainables import data
 from trainables.data import Dataset
+from trainables.places import Folder, UnreachableError, join, open_place
 from trainables.table import TableOptions
 
 FINGERPRINT_DRAWS = 64
-_PACKAGES = ("rungwise", "torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn")
+_PROBE = f".probe-{os.getpid()}"
 
 
 def fingerprint(space: Space) -> str:
@@ -80,15 +82,6 @@ def describe_machine(resources: Resources) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that an outcome depends on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
 def commit() -> str | None:
     """The commit of the source tree, with `-dirty` when it was changed since; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
@@ -117,6 +110,24 @@ def check_free(run_dir: Path) -> None:
     if run_dir.exists() or run_dir.is_symlink():
         name = run_dir.name
         raise ValueError(f"run {name!r} exists already; add --resume to continue it, or give another --name")
+
+
+def check_storage(run: Run, *, new: bool) -> None:
+    """Raise ValueError unless --storage can be written and, for a new run, holds no checkpoint by its name."""
+    if run.storage is None:
+        return
+    try:
+        place = open_place(run.storage)
+        if isinstance(place, Folder) and not place.path.is_dir():
+            raise ValueError(f"--storage must be a folder that exists, got {run.storage!r}; make or mount it first")
+        if new and open_place(join(run.storage, run.name)).entries():
+            raise ValueError(f"--storage holds checkpoints of a run {run.name!r} already; give another --name")
+        place.write(_PROBE, {"probe": b""})
+        place.remove(_PROBE)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"--storage must be a URI that pyarrow knows, got {run.storage!r}: {error}") from None
+    except (UnreachableError, OSError) as error:
+        raise ValueError(f"--storage {run.storage} cannot be written: {error}") from None
 
 
 def new_run(run_dir: Path, run: Run) -> None:

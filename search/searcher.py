@@ -1,5 +1,6 @@
 """Ray Tune's searcher as a view on the study: `suggest` is ask, `on_trial_complete` ends a leg."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,15 +16,19 @@ class StudySearcher(Searcher):
     `fatal` instead, and stops everything.
     """
 
-    def __init__(self, search: Search, *, num_slots: int) -> None:
+    def __init__(self, search: Search, *, slots: Callable[[], int]) -> None:
+        """
+        Args:
+            slots: how many legs there may be at once, now.
+        """
         super().__init__(metric=search.run.metric, mode="max" if search.run.direction == "maximize" else "min")
         self._search = search
-        self._num_slots = num_slots
+        self._slots = slots
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next leg as a Ray configuration; None while all slots are busy or must wait; FINISHED at the end."""
         try:
-            if len(self._search.live) < self._num_slots:
+            if len(self._search.live) < self._slots():
                 leg = self._search.next_leg(trial_id)
                 if leg is not None:
                     return asdict(leg)

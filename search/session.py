@@ -29,10 +29,12 @@ from search.lock import RunLock
 from search.options import FIXED, Options, parse_count, resume_command
 from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
+from search.slots import plan_on_cluster
 from search.study import Run, resume_study, write_run
 from search.trouble import explain
 from spaces.space import Space
 from trainables.data import Dataset
+from trainables.places import UnreachableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +57,7 @@ class Session:
             ValueError, OSError: what is wrong, in one line.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        resources = plan_resources(
-            concurrent=options.concurrent,
-            cpus_per_trial=options.cpus_per_trial,
-            gpus_per_trial=options.gpus_per_trial,
-            local=options.address is None,
-        )
+        resources = _plan(options)
         if options.resume:
             return _open_old(options, resources, given=given)
         return _open_new(options, resources)
@@ -83,7 +80,7 @@ class Session:
         try:
             search, received = self._launch(console, deadline=deadline)
             return _close(self, search, received, console=console)
-        except (RayStartError, OSError, SQLAlchemyError, StorageInternalError) as error:
+        except (RayStartError, OSError, SQLAlchemyError, StorageInternalError, UnreachableError) as error:
             return _report_fatal(error, self)
 
     def _launch(self, console: Console, *, deadline: float | None) -> tuple[Search, int | None]:
@@ -134,6 +131,13 @@ class Session:
         return storage
 
 
+def _plan(options: Options) -> Resources:
+    wishes: dict[str, Any] = {
+        name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial")
+    }
+    return plan_resources(**wishes) if options.address is None else plan_on_cluster(options.address, **wishes)
+
+
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
     name = options.name or f"{options.space}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -176,9 +180,11 @@ def _open_new(options: Options, resources: Resources) -> Session:
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
+        storage=options.storage,
         command=" ".join(["python -m search.run", *sys.argv[1:]]),
         **prepare.provenance(resources),
     )
+    prepare.check_storage(run, new=True)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
@@ -209,6 +215,7 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
         table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
+    prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False

@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import StaticPool
 
 from search.storage import WholeTrialStorage
+from trainables.places import join
 from trainables.table import TableOptions, options_from
 
 FORMAT = 1
@@ -70,6 +71,8 @@ class Run:
     max_weights: int | None = None
     max_macs: int | None = None
     study_url: str | None = None
+    storage: str | None = None
+    """URI under which the checkpoints lie, in a place by the name of the run; None for the run folder."""
     keep_checkpoints: Literal["best", "all"] = "best"
     slots: int = 1
     cpus_per_trial: int = 1
@@ -83,6 +86,10 @@ class Run:
     forecast: dict[str, Any] | None = None
     """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: int = FORMAT
+
+    def checkpoints(self, run_dir: Path) -> str:
+        """Folder or URI of the checkpoints, the same on every node."""
+        return str(run_dir.resolve() / "checkpoints") if self.storage is None else join(self.storage, self.name)
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from search.search import Search
 SAY_SECONDS = 60
 PLACE_SECONDS = 1800
 """A search for which no node has room is given up after this: a node of a growing cluster may take minutes."""
+NODE_LOST = "lost node"
 _LOOK_SECONDS = 1
 
 
@@ -38,12 +39,16 @@ class ProgressWatch(tune.Callback):
         timeout: float | None,
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        say_seconds: float = SAY_SECONDS,
+        place_seconds: float = PLACE_SECONDS,
     ) -> None:
         """
         Args:
             timeout: seconds without progress after which a trial has failed; None for no limit.
-            say: told once a minute while nothing happens.
+            say: told every `say_seconds` while nothing happens.
+            place_seconds: without a place for a single trial, after which the search is given up.
         """
+        self._say_seconds, self._place_seconds = say_seconds, place_seconds
         self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
         self._since: dict[str, float] = {}
         self._legs: dict[str, Trial] = {}
@@ -81,6 +86,8 @@ class ProgressWatch(tune.Callback):
         """The leg has lost its worker and waits for another."""
         self._forget(trial)
         kind, reason = loss(str(trial.get_error()))
+        if kind == NODE_LOST:
+            trial.run_metadata.num_failures -= 1  # spot machines go many times; the trial is not to blame
         self._search.lost_worker(trial.trial_id, kind=kind, reason=reason)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -94,8 +101,9 @@ class ProgressWatch(tune.Callback):
         waits = self._search.live and not self._since
         if not waits:
             self._last_place = now
-        elif now - self._last_place >= PLACE_SECONDS:
-            self._search.fatal = NoPlaceError(f"no trial could start for {duration(PLACE_SECONDS)}: {self._wish()}")
+        elif now - self._last_place >= self._place_seconds:
+            waited = duration(self._place_seconds)
+            self._search.fatal = NoPlaceError(f"no trial could start for {waited}: {self._wish()}")
 
     def _see(self, trial: Trial) -> None:
         self._since[trial.trial_id] = self._last_sign = self._clock()
@@ -130,7 +138,7 @@ class ProgressWatch(tune.Callback):
 
     def _say_why(self, now: float) -> None:
         quiet = now - max(self._last_sign, self._last_word)
-        if quiet < SAY_SECONDS or not self._search.live:
+        if quiet < self._say_seconds or not self._search.live:
             return
         self._last_word = now
         running = [self._at_work(leg_id, since, now) for leg_id, since in self._since.items()]
@@ -160,5 +168,5 @@ def loss(error: str) -> tuple[str, str]:
     if re.search(r"running low on memory|OutOfMemoryError", error):
         return "lost worker", "the machine ran out of memory"
     if re.search(r"node (has died|died|was terminated|is dead)|node's death", error, re.IGNORECASE):
-        return "lost node", "its node is gone"
+        return NODE_LOST, "its node is gone"
     return "lost worker", "killed, or it crashed"

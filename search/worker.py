@@ -5,7 +5,6 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from search.faults import fault_point
 from search.messages import EpochResult
 from trainables import checkpoint
 from trainables.data import from_arrays
+from trainables.places import Folder, UnreachableError, open_place
 from trainables.training import Diverged, OutOfMemory, Training
 
 
@@ -30,7 +30,7 @@ class Job:
     epochs: int
     metric: str
     checkpoints: str
-    """Folder of the checkpoints, the same on every node."""
+    """Folder or URI of the checkpoints, the same on every node."""
     threads: int
     cuda: bool
 
@@ -46,7 +46,8 @@ class TrialWorker(tune.Trainable):
         self._device = torch.device("cuda" if job.cuda else "cpu")
         self._space = spaces.space.load(job.space)
         self._dataset = from_arrays(job.arrays).to(self._device)
-        self._place = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        self._checkpoints = open_place(job.checkpoints)
+        self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -58,7 +59,7 @@ class TrialWorker(tune.Trainable):
         """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
         self._leg = leg
         self._reported = leg["reported"]
-        self._folder = Path(self._job.checkpoints) / f"trial-{leg['trial']:05d}"
+        self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
         self._notices: list[str] = []
         self._training: Training | None = None
 
@@ -82,11 +83,11 @@ class TrialWorker(tune.Trainable):
             training.restore(state)
             restored.append(training)
 
-        loaded = checkpoint.load_newest(self._folder, use=use)
+        loaded = checkpoint.load_newest(self._place, use=use)
         if loaded is not None:
             self._notices += loaded.problems
         elif self._reported:
-            self._notices.append(f"{self._folder.name} has lost its checkpoints: it is trained again from epoch 1")
+            self._notices.append(f"{self._place.name} has lost its checkpoints: it is trained again from epoch 1")
         return restored[0] if restored else self._build()
 
     def step(self) -> dict[str, Any]:
@@ -114,18 +115,27 @@ class TrialWorker(tune.Trainable):
         while training.epoch <= self._reported:  # behind after a damaged checkpoint: the lost epochs are trained again
             started = time.time()
             fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
+            if self._device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
             record = training.run_epoch()
-            record |= {"started": started, "device": self._device.type, **self._place}
+            record |= {"started": started, "device": self._device.type, **self._host, **_gpu_memory(self._device)}
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
             self._save(training)
             fault_point("saved", training.epoch, trial=self._leg["trial"])
 
     def _save(self, training: Training) -> None:
         try:
-            checkpoint.save(self._folder, training.state(), epoch=training.epoch)
+            checkpoint.save(self._place, training.state(), epoch=training.epoch)
         except OSError as error:
-            reason = f"a checkpoint could not be written: {error.strerror or error}; {free_space(self._folder)}"
+            reason = f"a checkpoint could not be written: {error.strerror or error}"
+            if isinstance(self._place, Folder):
+                reason += f"; {free_space(self._place.path)}"
             raise _StorageError(reason) from error
+
+
+def _gpu_memory(device: torch.device) -> dict[str, int]:
+    """The most that this process took of its GPU in the epoch: what --gpus-per-trial must leave room for."""
+    return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
 
 
 class _StorageError(Exception):
@@ -134,6 +144,7 @@ class _StorageError(Exception):
 
 _KINDS: dict[type[BaseException], str] = {
     _StorageError: "storage",
+    UnreachableError: "storage",
     Diverged: "diverged",
     OutOfMemory: "out of memory",
     torch.OutOfMemoryError: "out of memory",
@@ -144,6 +155,6 @@ _KINDS: dict[type[BaseException], str] = {
 def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
     kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
     message = str(error)[:2000]
-    if not isinstance(error, Diverged | OutOfMemory | _StorageError):
+    if not isinstance(error, Diverged | OutOfMemory | _StorageError | UnreachableError):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
     return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.checkpoint import load_newest, remove, save
+from trainables.checkpoint import load_newest, save
+from trainables.places import remove
 
 
 def make_state(epoch: int) -> dict[str, Any]:
@@ -28,9 +29,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
-    path = save(tmp_path / "trial-00005", make_state(9), epoch=9)
-    assert path == tmp_path / "trial-00005" / "epoch-0009"
-    assert names(path) == ["manifest.json", "state.pt"]
+    save(tmp_path / "trial-00005", make_state(9), epoch=9)
+    assert names(tmp_path / "trial-00005" / "epoch-0009") == ["manifest.json", "state.pt"]
     loaded = load_newest(tmp_path / "trial-00005")
     assert loaded is not None
     assert loaded.state is not None

@@ -14,7 +14,7 @@ from tests.searching import ROOT
 
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir target task"
-    " drop runs_dir train_size max_weights max_macs resume force study_url address concurrent cpus_per_trial"
+    " drop runs_dir train_size max_weights max_macs resume force study_url storage address concurrent cpus_per_trial"
     " gpus_per_trial max_failures trial_timeout logger dry_run debug"
 ).split()
 
@@ -86,6 +86,14 @@ BAD = [
     (["--resume", "--name", "nothing"], "there is no run 'nothing'"),
     (["--study-url", "postgresql://me:secret@host/db"], "--study-url must not hold a password"),
     (["--study-url", "nonsense"], "--study-url must be a database URL"),
+    (["--storage", "shared"], "--storage must be a URI such as s3://bucket/searches or file:///shared, got 'shared'"),
+    (["--storage", "s3://"], "--storage must be a URI"),
+    (["--storage", "s3://me:secret@bucket/x"], "--storage must not hold credentials"),
+    (["--storage", "s3://bucket/x?secret_key=1"], "--storage must not hold credentials"),
+    (["--storage", "nonsense://bucket/x"], "--storage must be a URI that pyarrow knows, got 'nonsense://bucket/x'"),
+    (["--storage", "file:///no/such/folder"], "--storage must be a folder that exists, got 'file:///no/such/folder'"),
+    (["--address", "local"], "--address must be auto or HOST:PORT, got 'local'"),
+    (["--address", "ray://head:10001"], "--address must be auto or HOST:PORT, got 'ray://head:10001'"),
     (["--runs-dir", "/dev/null/runs", "--name", "x"], "no run can be made in '/dev/null/runs' (Not a directory)"),
     (["surplus"], "surplus"),
     (["--debug=maybe"], "maybe"),

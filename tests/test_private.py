@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.environment import allowed, hidden, only_allowed
+from search.environment import allowed, keys_for, only_allowed
 from search.scratch import PREFIX, make_scratch, remove_scratch, sweep
 from tests.searching import ROOT
 
@@ -39,16 +39,20 @@ def test_what_training_needs_is_handed_on(name: str):
 
 def test_children_see_the_allowed_variables_and_this_process_has_all_back(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_SECRET", "canary")
-    with only_allowed():
+    with only_allowed({"AWS_PROFILE": "mine"}):
         shown = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
         os.environ["RAY_SET_INSIDE"] = "1"
     assert "canary" not in shown
     assert "PATH=" in shown
+    assert "AWS_PROFILE=mine" in shown
     assert os.environ["MY_SECRET"] == "canary"
     assert os.environ.pop("RAY_SET_INSIDE") == "1"
-    with hidden("MY_"):
-        assert "MY_SECRET" not in os.environ
-    assert os.environ["MY_SECRET"] == "canary"
+
+
+def test_the_keys_of_a_store_go_to_searches_that_keep_their_checkpoints_there_alone():
+    environment = {"AWS_ACCESS_KEY_ID": "a", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "MY_SECRET": "b"}
+    assert keys_for("s3://bucket/x", environment) == {k: v for k, v in environment.items() if k.startswith("AWS")}
+    assert keys_for("file:///shared", environment) == keys_for(None, environment) == {}
 
 
 def test_a_temporary_folder_is_private_and_goes_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -64,7 +64,7 @@ class Bench:
             self.run, open_ledger(folder, self.run), SPACE,
             examine=lambda config: Examination(), events=self.diary, deadline=deadline,
         )  # fmt: skip
-        self.searcher = StudySearcher(self.search, num_slots=slots)
+        self.searcher = StudySearcher(self.search, slots=lambda: slots)
         self.scheduler = StudyScheduler(self.search)
         self.num_legs = 0
 

@@ -1,5 +1,6 @@
 """What makes no progress: trials that hang are ended, a search that waits says why; on a clock of the test's own."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 from ray.tune.experiment import Trial
 
 from search.cluster import Resources
-from search.guard import kill_process
+from search.guard import Line, kill_process
 from search.study import open_study
 from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch, loss
 from tests.searching import ROOT
@@ -168,3 +169,20 @@ def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path:
     *said, other = done.stdout.split()
     assert " ".join(said) == "Ray has died: its process raylet is gone (killed, or out of memory)"
     assert not psutil.pid_exists(int(other)) or psutil.Process(int(other)).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_short_silence_of_a_cluster_s_head_is_forgiven_and_a_long_one_is_not(tmp_path: Path):
+    now = [0.0]
+    with socket.create_server(("127.0.0.1", 0)) as head, socket.socket(socket.AF_UNIX) as raylet:
+        raylet.bind(str(tmp_path / "raylet"))
+        raylet.listen()
+        lines = [
+            Line(address, patience_seconds=30, clock=lambda: now[0])
+            for address in (head.getsockname(), str(tmp_path / "raylet"))
+        ]
+        now[0] = 100
+        assert [line() for line in lines] == [True, True]
+    now[0] = 129
+    assert [line() for line in lines] == [True, True]
+    now[0] = 130
+    assert [line() for line in lines] == [False, False]

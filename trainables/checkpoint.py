@@ -1,17 +1,14 @@
-"""Checkpoints that are whole or not there: written aside, checksummed, renamed into place, and verified before use.
+"""Checkpoints that are whole or not there: checksummed, written aside or manifest last, and verified before use.
 
-FOLDER/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
-FOLDER/epoch-0009/manifest.json    epoch, size and sha256 of state.pt; written last
+PLACE/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
+PLACE/epoch-0009/manifest.json    epoch, size and sha256 of state.pt; written last
 """
 
 import hashlib
 import io
 import json
-import os
 import pickle
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,9 @@ from typing import Any
 
 import torch
 
-_TEMPORARY = ".writing-"
+from trainables.places import MANIFEST, Place, open_place
+
+_STATE = "state.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,62 +33,51 @@ class Loaded:
     """One line for each damaged checkpoint that was passed over, for the user to see."""
 
 
-def save(folder: str | Path, state: dict[str, Any], *, epoch: int, keep: int = 2) -> Path:
-    """Writes the state after `epoch` and removes all but the newest `keep` checkpoints of the folder.
+def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
+    """Writes the state after `epoch` and removes all but the newest `keep` checkpoints of the place.
 
     There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
     That is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
 
     Args:
-        folder: one trial's own; made if missing. One process writes to it at a time.
+        where: one trial's own folder, URI or place; made if missing. One process writes to it at a time.
         state: tensors and plain values, so that it loads with `weights_only=True`.
         epoch: number of finished epochs.
         keep: at least 1.
 
-    Returns:
-        The folder of this checkpoint.
-
     Raises:
-        OSError: it could not be written; nothing is left of the attempt, older checkpoints stay.
+        OSError, UnreachableError: it could not be written; older checkpoints stay.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(folder)
+    place = _opened(where)
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getbuffer()
     manifest = {"epoch": epoch, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
-    target = folder / f"epoch-{epoch:04d}"
-    try:
-        (temporary / "state.pt").write_bytes(data)
-        (temporary / "manifest.json").write_text(json.dumps(manifest))
-        remove(target)  # left there by a run that went back, or damaged
-        os.replace(temporary, target)
-    finally:
-        remove(temporary)
-    for _, old in _checkpoints(folder)[keep:]:
-        remove(old)
-    return target
+    place.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
+    for _, old in _checkpoints(place)[keep:]:
+        place.remove(old)
 
 
-def load_newest(folder: str | Path, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
-    """Returns the newest checkpoint that is whole, or None if the folder has none at all; writes nothing.
+def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
+    """Returns the newest checkpoint that is whole, or None if the place has none at all; writes nothing.
 
     Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (sha256); using epoch 2`.
 
     Args:
         use: takes each state in turn; one that it refuses is of another training, and passed over too.
+
+    Raises:
+        UnreachableError: an object store does not answer, which says nothing of what it holds.
     """
-    folder = Path(folder)
-    found = _checkpoints(folder)
+    place = _opened(where)
+    found = _checkpoints(place)
     damages: list[tuple[int, str]] = []
     state, used = None, 0
-    for epoch, path in found:
+    for epoch, entry in found:
         try:
-            state = _read(path, epoch)
+            state = _read(place, entry, epoch)
             if use is not None:
                 _try(use, state)
             used = epoch
@@ -98,17 +86,8 @@ def load_newest(folder: str | Path, *, use: Callable[[dict[str, Any]], None] | N
             state = None
             damages.append((epoch, str(damage)))
     outcome = f"using epoch {used}" if used else "none is left, starting again"
-    problems = [f"checkpoint {epoch} of {folder.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
+    problems = [f"checkpoint {epoch} of {place.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
     return Loaded(state=state, epoch=used, problems=problems) if found else None
-
-
-def remove(path: str | Path) -> None:
-    """Removes a checkpoint or a whole folder of them; of a symbolic link only the link, never what it points to."""
-    path = Path(path)
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    elif path.exists():
-        shutil.rmtree(path)  # unlinks the links inside
 
 
 class _DamagedError(Exception):
@@ -122,20 +101,20 @@ def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
         raise _DamagedError("of another training") from error
 
 
-def _read(path: Path, epoch: int) -> dict[str, Any]:
+def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
+        manifest = json.loads(place.read(entry, MANIFEST))
         size, sha256 = manifest["size"], manifest["sha256"]
         if manifest["epoch"] != epoch:
             raise _DamagedError("manifest")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _DamagedError("manifest") from error
     try:
-        if (path / "state.pt").stat().st_size != size:
-            raise _DamagedError("size")
-        data = (path / "state.pt").read_bytes()
+        data = place.read(entry, _STATE)
     except OSError as error:
         raise _DamagedError("missing file") from error
+    if len(data) != size:
+        raise _DamagedError("size")
     if hashlib.sha256(data).hexdigest() != sha256:
         raise _DamagedError("sha256")
     try:
@@ -144,14 +123,15 @@ def _read(path: Path, epoch: int) -> dict[str, Any]:
         raise _DamagedError("refused: more than tensors and plain values") from error
 
 
-def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Returns (epoch, path), newest first."""
-    if not folder.is_dir():
-        return []
-    matches = ((re.fullmatch(r"epoch-(\d{4,9})", path.name), path) for path in folder.iterdir())
-    return sorted(((int(match[1]), path) for match, path in matches if match), reverse=True)
+def _opened(where: str | Path | Place) -> Place:
+    return open_place(where) if isinstance(where, str | Path) else where
 
 
-def _remove_unfinished(folder: Path) -> None:
-    for path in folder.glob(f"{_TEMPORARY}*"):
-        remove(path)
+def _entry(epoch: int) -> str:
+    return f"epoch-{epoch:04d}"
+
+
+def _checkpoints(place: Place) -> list[tuple[int, str]]:
+    """Returns (epoch, entry), newest first."""
+    matches = (re.fullmatch(r"epoch-(\d{4,9})", name) for name in place.entries())
+    return sorted(((int(match[1]), match[0]) for match in matches if match), reverse=True)

@@ -1,0 +1,190 @@
+"""A search on a cluster of real Ray nodes: one joins, one is killed, the head is lost, a new cluster resumes it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial
+
+from search.halving import epochs_reached
+from search.study import open_study
+from tests.clusters import Nodes
+from tests.searching import ROOT, Running, assert_sound, command, trials_of
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+
+EPOCHS = 30
+TRIALS = 6
+WORDS = f"--name x --trials {TRIALS} --max-epochs {EPOCHS} --train-size 600 --pruner none --sampler random".split()
+PATIENCE_SECONDS = 90
+LOST = r"trial (\d+) lost its worker \(its node is gone\); another goes on after epoch (\d+)"
+
+
+@dataclass(kw_only=True)
+class Story:
+    """What was seen of the search, and what it left."""
+
+    run_dir: Path
+    joined_seconds: float = 0.0
+    """From the moment that a third node had joined to the first epoch of a third trial."""
+    lost_seconds: float = 0.0
+    """From the death of the head to the end of the driver."""
+    first_words: str = ""
+    first_code: int | None = None
+    stored: dict[int, dict[int, float]] = field(default_factory=dict)
+    """Values by trial and epoch when the head was dead."""
+    warned_seconds: float = 0.0
+    """From the start of the resumed search to its word on the nodes."""
+    second_words: str = ""
+    second_code: int | None = None
+    blinded: bool = False
+    placed: dict = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    runs = tmp_path_factory.mktemp("cluster")
+    seen = Story(run_dir=runs / "x")
+    lose_everything(seen, runs)
+    resume_elsewhere(seen, runs)
+    return seen
+
+
+def lose_everything(seen: Story, runs: Path) -> None:
+    nodes = Nodes(runs / "home")
+    try:
+        for cpus in (0, 1, 1):
+            nodes.add(cpus=cpus)
+        running = Running(command(runs, *WORDS, "--address", nodes.address), **nodes.environment)
+        running.until("run folder")
+        wait_for(seen, lambda trials: sum(epochs_reached(t) >= 2 for t in trials) >= 2)
+        nodes.add(cpus=1)
+        joined = time.monotonic()
+        wait_for(seen, lambda trials: sum(0 < epochs_reached(t) < EPOCHS for t in trials) >= 3)
+        seen.joined_seconds = time.monotonic() - joined
+        nodes.kill(1)
+        running.until(LOST)
+        number, epoch = map(int, re.findall(LOST, running.said)[0])
+        wait_for(seen, lambda trials: epochs_reached(trials[number]) > epoch)
+        nodes.kill(0)
+        dead = time.monotonic()
+        seen.first_code = running.end()
+        seen.lost_seconds = time.monotonic() - dead
+        seen.first_words = running.said
+        seen.stored = {t.number: dict(t.intermediate_values) for t in trials_of(seen.run_dir)}
+    finally:
+        nodes.end()
+
+
+def resume_elsewhere(seen: Story, runs: Path) -> None:
+    """On a cluster whose nodes do not see what the driver writes into the folder of the checkpoints."""
+    nodes = Nodes(runs / "home")
+    try:
+        nodes.add(cpus=0)
+        nodes.add(cpus=8, gpus=2)
+        words = command(runs, "--resume", "--name", "x", "--address", nodes.address, "--gpus-per-trial", "0")
+        words, seen.blinded = hidden_from_others(seen.run_dir / "checkpoints", [*words, "--concurrent", "2"])
+        running = Running(words, **nodes.environment)
+        running.until("run folder")
+        began = time.monotonic()
+        if seen.blinded:
+            running.until("cannot see")
+        seen.warned_seconds = time.monotonic() - began
+        seen.second_code = running.end()
+        seen.second_words = running.said
+        seen.placed = placing(nodes, runs)
+    finally:
+        nodes.end()
+
+
+def hidden_from_others(folder: Path, words: list[str]) -> tuple[list[str], bool]:
+    """The command with a file system of its own in the place of the folder, where that is allowed."""
+    alone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder)]
+    if os.geteuid() != 0 or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        return words, False
+    return [*alone, *words], True
+
+
+def placing(nodes: Nodes, runs: Path) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.placing", nodes.address, str(runs)],
+        cwd=ROOT, env={**os.environ, **nodes.environment}, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def wait_for(seen: Story, happened: Callable[[list[FrozenTrial]], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not happened(open_study(seen.run_dir).trials):
+        assert time.monotonic() < deadline, [t.intermediate_values for t in trials_of(seen.run_dir)]
+        time.sleep(0.3)
+
+
+def test_a_node_that_joins_is_used_within_seconds(story: Story):
+    assert story.joined_seconds < 30
+
+
+def test_trials_of_a_lost_node_go_on_elsewhere_from_their_last_epoch(story: Story):
+    number, epoch = map(int, re.findall(LOST, story.first_words)[0])
+    assert epoch >= 1
+    places = [record["worker"] for record in trials_of(story.run_dir)[number].user_attrs["history"]]
+    assert places[epoch - 1] != places[epoch]
+    assert len(set(places[:epoch])) == 1
+    assert "trained again" not in story.first_words + story.second_words
+
+
+def test_a_lost_head_ends_the_driver_with_the_command_that_goes_on(story: Story):
+    assert story.first_code == 1, story.first_words
+    said = r"error: the cluster is lost: .*; resume with: python -m search.run --resume --name x"
+    assert re.search(said, story.first_words), story.first_words
+    assert story.lost_seconds < 60
+
+
+def test_a_new_cluster_resumes_the_search_and_nothing_is_lost_or_repeated(story: Story):
+    assert story.second_code == 0, story.second_words
+    assert_sound(story.run_dir)
+    for trial in trials_of(story.run_dir):
+        known = story.stored.get(trial.number, {})
+        assert {epoch: trial.intermediate_values[epoch] for epoch in known} == known
+
+
+def test_nodes_that_do_not_see_the_checkpoints_are_named_with_the_choice(story: Story):
+    if not story.blinded:
+        pytest.skip("a file system of the driver's own needs root and mount namespaces")
+    (line,) = [line for line in story.second_words.splitlines() if "cannot see" in line]
+    assert f"cannot see {story.run_dir / 'checkpoints'}: give a folder that all nodes share" in line
+    assert "or a trial that moves starts again" in line
+    assert line.count("(") == 3, "two hosts, and the options"
+    assert story.warned_seconds < 60
+
+
+def test_parts_of_logical_gpus_give_the_concurrency_that_fits(story: Story):
+    """Two GPUs, half a GPU for a trial."""
+    assert story.placed["slots"] == 4
+    assert story.placed["whole"] == [2, 4, 1.0], "by default a trial gets a GPU and its share of the CPUs"
+    spans = [
+        (record["started"], record["started"] + record["seconds"])
+        for trial in trials_of(story.run_dir.parent / "parts")
+        for record in trial.user_attrs["history"]
+    ]
+    assert max(sum(start <= moment < end for start, end in spans) for moment, _ in spans) == 4
+    assert_sound(story.run_dir.parent / "parts")
+
+
+def test_a_search_without_room_says_what_is_asked_and_what_there_is_and_gives_up_resumable(story: Story):
+    wish = r"a trial asks for 64 CPUs and 0 GPUs; the cluster has 8 CPUs and 2 GPUs, free are \d CPUs and [\d.]+ GPUs"
+    assert re.fullmatch(rf"nothing new for \ds: {wish}", story.placed["said"][0])
+    assert re.fullmatch(rf"no trial could start for 5s: {wish}", story.placed["fatal"])
+    assert [t.state.name for t in trials_of(story.run_dir.parent / "huge")] == ["RUNNING"]
+
+
+def test_nodes_import_the_code_of_the_one_who_searches(story: Story):
+    assert "py_modules_files" in story.placed["code"]

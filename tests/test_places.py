@@ -1,0 +1,207 @@
+"""Checkpoints in a shared folder and in an object store: whole or not there, verified, cleaned up."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search.prepare import check_storage
+from search.study import read_run
+from search.worker import Job, TrialWorker
+from spaces.space import load
+from tests.searching import ROOT, assert_sound, search, table, trials_of
+from tests.stores import KEYS, SECRET, Bucket, bucket
+from tests.test_ledger import make_run
+from tests.test_worker import numbers, step
+from trainables import data
+from trainables.checkpoint import load_newest, save
+from trainables.places import Folder, Store, join, open_place
+
+__all__ = ["bucket"]  # a fixture
+
+NOWHERE = "s3://bucket/x?scheme=http&region=us-east-1&endpoint_override=127.0.0.1%3A9"
+"""The discard port: nothing answers."""
+
+
+@pytest.fixture(params=["folder", "store"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "folder":
+        return (tmp_path / "shared").as_uri()
+    return request.getfixturevalue("bucket").uri(tmp_path.name)
+
+
+def make_state(epoch: int) -> dict[str, Any]:
+    return {"weight": torch.full((64, 64), float(epoch))}
+
+
+def flip_one_bit(uri: str, epoch: int) -> None:
+    place = open_place(uri)
+    data = bytearray(place.read(f"epoch-{epoch:04d}", "state.pt"))
+    data[len(data) // 2] ^= 1
+    overwrite(uri, f"epoch-{epoch:04d}/state.pt", bytes(data))
+
+
+def overwrite(uri: str, file: str, data: bytes) -> None:
+    place = open_place(uri)
+    if isinstance(place, Folder):
+        (place.path / file).write_bytes(data)
+    elif isinstance(place, Store):
+        with place.files.open_output_stream(f"{place.path}/{file}") as stream:
+            stream.write(data)
+
+
+def test_a_uri_names_a_folder_or_a_store(bucket: Bucket, tmp_path: Path):
+    assert open_place(tmp_path) == open_place(str(tmp_path)) == open_place(tmp_path.as_uri()) == Folder(tmp_path)
+    store = open_place(join(bucket.uri("runs/"), "first")).child("trial-00005")
+    assert isinstance(store, Store)
+    assert (store.path, store.name) == ("bucket/runs/first/trial-00005", "trial-00005")
+
+
+def test_the_newest_checkpoints_are_kept_and_loaded_again(uri: str):
+    assert load_newest(uri) is None
+    for epoch in (1, 2, 3):
+        save(uri, make_state(epoch), epoch=epoch)
+    assert sorted(open_place(uri).entries()) == ["epoch-0002", "epoch-0003"]
+    loaded = load_newest(uri)
+    assert loaded is not None
+    assert loaded.state is not None
+    assert (loaded.epoch, loaded.problems) == (3, [])
+    assert torch.equal(loaded.state["weight"], torch.full((64, 64), 3.0))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(uri: str):
+    for epoch in (1, 2):
+        save(uri, make_state(epoch), epoch=epoch)
+    flip_one_bit(uri, 2)
+    loaded = load_newest(uri)
+    assert loaded is not None
+    name = open_place(uri).name
+    assert (loaded.epoch, loaded.problems) == (1, [f"checkpoint 2 of {name} is damaged (sha256); using epoch 1"])
+    save(uri, make_state(2), epoch=2)  # trained again
+    assert load_newest(uri).epoch == 2  # type: ignore[union-attr]
+
+
+def test_what_is_removed_is_gone_and_its_neighbours_stay(uri: str):
+    for trial in ("trial-00001", "trial-00010"):
+        save(join(uri, trial), make_state(1), epoch=1)
+    open_place(uri).remove("trial-00001")
+    open_place(uri).remove("trial-00001")  # gone already
+    assert load_newest(join(uri, "trial-00001")) is None
+    assert load_newest(join(uri, "trial-00010")) is not None
+
+
+@pytest.mark.parametrize("file", ["state.pt", "manifest.json"])
+def test_a_process_killed_while_it_uploads_leaves_no_checkpoint(file: str, bucket: Bucket, tmp_path: Path):
+    """Killed when half of a file has been handed over."""
+    uri = bucket.uri(tmp_path.name)
+    program = f"""
+import os, sys, torch
+from trainables.checkpoint import save
+from trainables.places import Store, open_place
+
+class Dying:
+    def __init__(self, files):
+        self._files = files
+    def __getattr__(self, name):
+        return getattr(self._files, name)
+    def open_output_stream(self, path):
+        stream = self._files.open_output_stream(path)
+        if path.endswith("epoch-0002/{file}"):
+            stream.write(b"half")
+            os.kill(os.getpid(), 9)
+        return stream
+
+place = open_place(sys.argv[1])
+save(place, {{"weight": torch.ones(9)}}, epoch=1)
+save(Store(Dying(place.files), place.path), {{"weight": torch.ones(9)}}, epoch=2)
+"""
+    done = subprocess.run([sys.executable, "-c", program, uri], cwd=ROOT, timeout=100, check=False)
+    assert done.returncode == -9
+    loaded = load_newest(uri)
+    assert loaded is not None
+    assert (loaded.epoch, loaded.problems) == (1, [])
+    save(uri, make_state(2), epoch=2)
+    assert load_newest(uri).epoch == 2  # type: ignore[union-attr]
+
+
+def test_a_storage_that_cannot_be_used_is_bad_input(bucket: Bucket, tmp_path: Path):
+    taken = make_run(storage=bucket.uri("taken"))
+    check_storage(taken, new=True)
+    save(join(taken.checkpoints(tmp_path), "trial-00000"), make_state(1), epoch=1)
+    check_storage(taken, new=False)
+    with pytest.raises(ValueError, match=f"--storage holds checkpoints of a run '{taken.name}' already; give another"):
+        check_storage(taken, new=True)
+    with pytest.raises(ValueError, match="--storage s3://nobody-made-it/x.* cannot be written: .*NO_SUCH_BUCKET"):
+        check_storage(make_run(storage=bucket.missing()), new=True)
+
+
+@pytest.fixture
+def make_worker() -> Callable[..., TrialWorker]:
+    arrays = data.load("digits", "nowhere", train_size=120).arrays()
+
+    def make(where: str, *, reported: int = 0) -> TrialWorker:
+        job = Job(
+            space="digits_arch", arrays=arrays, epochs=3, metric="accuracy", checkpoints=where, threads=1, cuda=False
+        )
+        worker = TrialWorker.__new__(TrialWorker)
+        params = load("digits_arch").baseline
+        worker.setup({"trial": 5, "params": params, "seed": 1, "reported": reported}, job=job)
+        return worker
+
+    return make
+
+
+def test_a_trial_that_changes_nodes_at_every_epoch_tells_the_same_numbers(make_worker, uri: str, tmp_path: Path):
+    calm = make_worker(str(tmp_path / "calm"))
+    expected = [numbers(step(calm)) for _ in range(3)]
+    moved = [step(make_worker(uri, reported=epoch)) for epoch in range(3)]
+    assert [numbers(result) for result in moved] == expected
+    assert [result.notices for result in moved] == [[]] * 3
+
+
+def test_a_worker_goes_on_from_the_epoch_before_a_damaged_one(make_worker, uri: str):
+    worker = make_worker(uri)
+    step(worker)
+    expected = numbers(step(worker))
+    flip_one_bit(join(uri, "trial-00005"), 2)
+    again = step(make_worker(uri, reported=1))
+    assert numbers(again) == expected
+    assert again.notices == ["checkpoint 2 of trial-00005 is damaged (sha256); using epoch 1"]
+
+
+def test_a_store_that_does_not_answer_is_no_lost_checkpoint_and_no_fault_of_the_trial(make_worker):
+    result = step(make_worker(NOWHERE, reported=1))
+    assert (result.failure_kind, result.record, list(result.notices)) == ("storage", None, [])
+    assert "the storage bucket/x/trial-00005 cannot be used: " in str(result.failure)
+
+
+@pytest.mark.slow
+def test_a_search_keeps_its_checkpoints_in_the_store_alone_and_is_resumed_from_there(bucket: Bucket, tmp_path: Path):
+    words = ("--name", "x", "--max-epochs", "3", "--train-size", "300", "--concurrent", "2", "--seed", "3")
+    done = search(tmp_path, *words, "--trials", "4", "--storage", bucket.uri("searches"), **KEYS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_dir = tmp_path / "x"
+    assert not (run_dir / "checkpoints").exists()
+    kept = read_run(run_dir).checkpoints(run_dir)
+    finished = [t.number for t in trials_of(run_dir) if t.state.name == "COMPLETE"]
+    assert finished
+    whole = {n: load_newest(join(kept, f"trial-{n:05d}")) for n in range(4)}
+    assert [n for n, found in whole.items() if found is not None] == [
+        max(finished, key=lambda n: (trials_of(run_dir)[n].value, -n))
+    ]
+    before = table(run_dir)
+    other = search(tmp_path, "--resume", "--name", "x", "--storage", "file:///tmp", **KEYS)
+    assert other.returncode == 2
+    assert "storage is 's3://bucket/searches" in other.stderr
+    more = search(tmp_path, "--resume", "--name", "x", "--trials", "6", **KEYS)
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert len(table(run_dir)) == 6
+    assert [row[:2] for row in table(run_dir)][:4] == [row[:2] for row in before]
+    assert_sound(run_dir)
+    for path in run_dir.rglob("*"):
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
+    assert SECRET not in done.stdout + done.stderr + more.stdout + more.stderr
