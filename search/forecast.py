@@ -1,6 +1,7 @@
 """How long a search will take: a short calibration of this machine, then simulated searches at the measured speed."""
 
 import multiprocessing as mp
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,7 +13,7 @@ import optuna
 import torch
 
 import spaces.space
-from search.cluster import Resources
+from search.cluster import Resources, count_gpus
 from search.ledger import Examination
 from search.messages import Leg
 from search.simulate import simulate
@@ -110,7 +111,7 @@ def calibrate(
     draws: Sequence[dict[str, Any]],
     seconds: float = CALIBRATION_SECONDS,
 ) -> list[Speed]:
-    """Train configurations for a moment each, as many at once as the search will.
+    """Train configurations for a moment each, as many at once as the search will on a node like this machine.
 
     Args:
         draws: the first few are measured in any case, the others in turn until the time is up.
@@ -126,16 +127,17 @@ def calibrate(
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
         threads=resources.cpus_per_trial,
-        device="cuda" if resources.gpus_per_trial else "cpu",
+        device="cuda" if resources.gpus_per_trial and count_gpus() else "cpu",
     )
     running: dict[Future[Speed], int] = {}
     found: dict[int, Speed] = {}
-    with ProcessPoolExecutor(resources.slots, mp_context=mp.get_context("spawn")) as pool:
+    at_once = min(resources.slots, max(1, (os.cpu_count() or 1) // resources.cpus_per_trial))
+    with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
         deadline = time.monotonic() + seconds
         while True:
             number = len(found) + len(running)
             wanted = number < len(draws) and (number < MIN_MEASURED or time.monotonic() < deadline)
-            if wanted and len(running) < resources.slots:
+            if wanted and len(running) < at_once:
                 future = pool.submit(bench.measure, draws[number])
                 running[future] = number
             elif running:

@@ -20,9 +20,9 @@ from tests.searching import ROOT, Running, assert_sound, command, trials_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
-EPOCHS = 30
+EPOCHS = 50
 TRIALS = 6
-WORDS = f"--name x --trials {TRIALS} --max-epochs {EPOCHS} --train-size 600 --pruner none --sampler random".split()
+WORDS = f"--name x --trials {TRIALS} --max-epochs {EPOCHS} --pruner none --sampler random".split()
 PATIENCE_SECONDS = 90
 LOST = r"trial (\d+) lost its worker \(its node is gone\); another goes on after epoch (\d+)"
 
