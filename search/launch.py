@@ -22,7 +22,7 @@ from search.study import Run
 from spaces.space import Space
 from trainables.cost import measure_cost
 from trainables.data import Dataset
-from trainables.places import open_place
+from trainables.places import join, open_place
 from trainables.training import TrainConfig
 
 
@@ -56,7 +56,7 @@ def launch(
     Returns:
         The search, with its study, and the signal that stopped it, if any.
     """
-    keeper = CheckpointKeeper(run.checkpoints(run_dir), ledger, run)
+    keeper = CheckpointKeeper(checkpoints_of(run, run_dir), ledger, run)
     search = Search(
         run, ledger, space, examine=make_examiner(run, dataset), events=events, on_end=keeper.clean, deadline=deadline
     )
@@ -71,13 +71,13 @@ def launch(
     )  # fmt: skip
     with signals_restored(), session as scratch:
         received = collect_signals(search.request_stop)
-        for line in look_at_nodes(run.checkpoints(run_dir)) if address is not None else ():
+        for line in look_at_nodes(checkpoints_of(run, run_dir)) if address is not None else ():
             events.notice(line)
         from search.watch import ProgressWatch
 
         watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
         callbacks = [watch, *make_callbacks(logger, run=run, folder=run_dir)]
-        trainable = _make_trainable(run, arrays, run.checkpoints(run_dir), resources)
+        trainable = _make_trainable(run, arrays, checkpoints_of(run, run_dir), resources)
         run_legs(
             search, trainable, slots=Slots(resources), scratch=scratch, callbacks=callbacks, max_failures=max_failures,
             debug=debug,
@@ -85,6 +85,11 @@ def launch(
     if search.fatal is None and not received:
         search.end()
     return search, received[0] if received else None
+
+
+def checkpoints_of(run: Run, run_dir: Path) -> str:
+    """Folder or URI of the checkpoints, the same on every node."""
+    return str(run_dir.resolve() / "checkpoints") if run.storage is None else join(run.storage, run.name)
 
 
 def _make_trainable(run: Run, arrays: dict[str, Any], checkpoints: str, resources: Resources) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.guard import Line
 from search.versions import versions
 from trainables.places import MANIFEST, Folder, UnreachableError, open_place
 
@@ -72,16 +73,28 @@ def _answered(reference: Any) -> dict[str, Any] | None:
 
 def answer(where: str, marker: str) -> dict[str, Any]:
     """Runs on the node."""
+    import ray
+
     try:
         sees = marker in open_place(where).entries()
     except (OSError, UnreachableError):
         sees = False
     return {
-        "host": f"{socket.gethostname()} ({os.environ.get('RAY_NODE_ID', '')[:6] or os.getpid()})",
+        "host": f"{socket.gethostname()} ({ray.get_runtime_context().get_node_id()[:6]})",
         "sees": sees,
         "versions": versions(),
         "clock": time.time(),
     }
+
+
+def is_gone(node_id: str) -> bool:
+    """Whether the node is dead, or nobody answers there: Ray itself takes some seconds to find out."""
+    import ray
+
+    for node in ray.nodes():
+        if node["NodeID"] == node_id and node["Alive"]:
+            return not Line((node["NodeManagerAddress"], node["NodeManagerPort"]), patience_seconds=0)()
+    return bool(node_id)
 
 
 def _ahead(clock: float, asked: float, told: float) -> float:

@@ -21,7 +21,6 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import StaticPool
 
 from search.storage import WholeTrialStorage
-from trainables.places import join
 from trainables.table import TableOptions, options_from
 
 FORMAT = 1
@@ -86,10 +85,6 @@ class Run:
     forecast: dict[str, Any] | None = None
     """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: int = FORMAT
-
-    def checkpoints(self, run_dir: Path) -> str:
-        """Folder or URI of the checkpoints, the same on every node."""
-        return str(run_dir.resolve() / "checkpoints") if self.storage is None else join(self.storage, self.name)
 
     @property
     def rungs(self) -> tuple[int, ...]:

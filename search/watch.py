@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 from search.cluster import Resources
 from search.console import duration
 from search.guard import kill_process
+from search.nodes import is_gone
 from search.search import Search
 
 SAY_SECONDS = 60
@@ -52,6 +53,8 @@ class ProgressWatch(tune.Callback):
         self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
         self._since: dict[str, float] = {}
         self._legs: dict[str, Trial] = {}
+        self._nodes: dict[str, str] = {}
+        """Leg -> node that its last epoch was trained on."""
         self._places: dict[str, Any] = {}
         """Leg -> where its worker is: address and process, as a future that is answered before the training begins."""
         self._last_sign = self._last_word = self._last_look = self._last_place = clock()
@@ -72,10 +75,12 @@ class ProgressWatch(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """An epoch has ended."""
+        self._nodes[trial.trial_id] = result.get("node_id", "")
         self._see(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The leg is over."""
+        self._nodes.pop(trial.trial_id, None)
         self._forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -85,7 +90,7 @@ class ProgressWatch(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The leg has lost its worker and waits for another."""
         self._forget(trial)
-        kind, reason = loss(str(trial.get_error()))
+        kind, reason = loss(str(trial.get_error()), node_is_gone=is_gone(self._nodes.pop(trial.trial_id, "")))
         if kind == NODE_LOST:
             trial.run_metadata.num_failures -= 1  # spot machines go many times; the trial is not to blame
         self._search.lost_worker(trial.trial_id, kind=kind, reason=reason)
@@ -163,10 +168,14 @@ class ProgressWatch(tune.Callback):
         )
 
 
-def loss(error: str) -> tuple[str, str]:
-    """Kind of a failure and why, in a few words, from what Ray says when a worker is lost."""
+def loss(error: str, *, node_is_gone: bool = False) -> tuple[str, str]:
+    """Kind of a failure and why, in a few words, from what Ray says when a worker is lost.
+
+    Args:
+        node_is_gone: Ray may say only that an actor is unavailable, until it notices what became of the node.
+    """
     if re.search(r"running low on memory|OutOfMemoryError", error):
         return "lost worker", "the machine ran out of memory"
-    if re.search(r"node (has died|died|was terminated|is dead)|node's death", error, re.IGNORECASE):
+    if node_is_gone or re.search(r"node (has died|died|was (terminated|preempted)|is dead)|node's death", error, re.I):
         return NODE_LOST, "its node is gone"
     return "lost worker", "killed, or it crashed"

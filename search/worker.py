@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
@@ -48,6 +49,7 @@ class TrialWorker(tune.Trainable):
         self._dataset = from_arrays(job.arrays).to(self._device)
         self._checkpoints = open_place(job.checkpoints)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -95,7 +97,8 @@ class TrialWorker(tune.Trainable):
         result = self._next_epoch()
         self._notices = []
         numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
-        return {"said": json.dumps(asdict(result)), self._job.metric: float("nan"), **numbers}
+        said = {"said": json.dumps(asdict(result)), "node_id": self._node_id}
+        return {**said, self._job.metric: float("nan"), **numbers}
 
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from search.launch import checkpoints_of
 from search.prepare import check_storage
 from search.study import read_run
 from search.worker import Job, TrialWorker
@@ -131,7 +132,7 @@ save(Store(Dying(place.files), place.path), {{"weight": torch.ones(9)}}, epoch=2
 def test_a_storage_that_cannot_be_used_is_bad_input(bucket: Bucket, tmp_path: Path):
     taken = make_run(storage=bucket.uri("taken"))
     check_storage(taken, new=True)
-    save(join(taken.checkpoints(tmp_path), "trial-00000"), make_state(1), epoch=1)
+    save(join(checkpoints_of(taken, tmp_path), "trial-00000"), make_state(1), epoch=1)
     check_storage(taken, new=False)
     with pytest.raises(ValueError, match=f"--storage holds checkpoints of a run '{taken.name}' already; give another"):
         check_storage(taken, new=True)
@@ -186,7 +187,7 @@ def test_a_search_keeps_its_checkpoints_in_the_store_alone_and_is_resumed_from_t
     assert done.returncode == 0, done.stdout + done.stderr
     run_dir = tmp_path / "x"
     assert not (run_dir / "checkpoints").exists()
-    kept = read_run(run_dir).checkpoints(run_dir)
+    kept = checkpoints_of(read_run(run_dir), run_dir)
     finished = [t.number for t in trials_of(run_dir) if t.state.name == "COMPLETE"]
     assert finished
     whole = {n: load_newest(join(kept, f"trial-{n:05d}")) for n in range(4)}

@@ -144,6 +144,10 @@ def test_what_ray_says_of_a_lost_worker_is_put_in_a_few_words(error: str, kind: 
     assert loss(error) == (kind, reason)
 
 
+def test_an_actor_that_is_unavailable_because_its_node_is_gone_has_lost_its_node():
+    assert loss("The actor is temporarily unavailable", node_is_gone=True) == ("lost node", "its node is gone")
+
+
 def test_a_stopped_process_is_ended():
     process = subprocess.Popen([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"])
     while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
