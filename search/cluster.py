@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -220,18 +221,37 @@ def attached(address: str) -> Iterator[None]:
 
 
 def _attach(address: str, **quiet: Any) -> None:
-    """Workers import the packages of this very checkout, whatever is installed on their node."""
+    """Workers import the packages of this very checkout, whatever is installed or lies on their node.
+
+    The packages travel as the working directory: Ray's `py_modules` would come behind whatever a node has at the path of
+    this process's own working directory.
+    """
     import ray
 
-    root = Path(__file__).resolve().parent.parent
-    code = {"py_modules": [str(root / package) for package in _SHIPPED], "excludes": ["__pycache__"]}
+    root, parcel = Path(__file__).resolve().parent.parent, make_scratch()
     try:
-        ray.init(address=address, runtime_env=code, **quiet)
+        if not _answers(address):
+            raise ConnectionError("nobody listens there")
+        for package in _SHIPPED:
+            shutil.copytree(root / package, parcel / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
+        ray.init(address=address, runtime_env={"working_dir": str(parcel / "code")}, **quiet)
     except (ConnectionError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(
             f"no Ray cluster can be joined at {address!r} ({reason}); start one with `ray start --head`"
         ) from None
+    finally:
+        remove_scratch(parcel)
+
+
+def _answers(address: str) -> bool:
+    """Ray itself would try for a minute and a half."""
+    if address == "auto":
+        from ray._private.services import canonicalize_bootstrap_address
+
+        address = canonicalize_bootstrap_address("auto") or ""
+    host, _, port = address.rpartition(":")
+    return bool(port) and Line((host.strip("[]"), int(port)), patience_seconds=0)()
 
 
 def _signs_of_life() -> dict[str, Callable[[], bool]]:

@@ -21,9 +21,9 @@ from tests.searching import ROOT, Running, assert_sound, command, trials_of
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 EPOCHS = 50
-TRIALS = 6
+TRIALS = 5
 WORDS = f"--name x --trials {TRIALS} --max-epochs {EPOCHS} --pruner none --sampler random".split()
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 180
 LOST = r"trial (\d+) lost its worker \(its node is gone\); another goes on after epoch (\d+)"
 
 
@@ -32,8 +32,10 @@ class Story:
     """What was seen of the search, and what it left."""
 
     run_dir: Path
+    start_seconds: float = 0.0
+    """From the command's first word to its first epoch."""
     joined_seconds: float = 0.0
-    """From the moment that a third node had joined to the first epoch of a third trial."""
+    """From the moment that another node had joined to the first epoch of another trial beside the first."""
     lost_seconds: float = 0.0
     """From the death of the head to the end of the driver."""
     first_words: str = ""
@@ -60,14 +62,16 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 def lose_everything(seen: Story, runs: Path) -> None:
     nodes = Nodes(runs / "home")
     try:
-        for cpus in (0, 1, 1):
-            nodes.add(cpus=cpus)
+        nodes.add(cpus=0)
+        nodes.add(cpus=1)
         running = Running(command(runs, *WORDS, "--address", nodes.address), **nodes.environment)
         running.until("run folder")
-        wait_for(seen, lambda trials: sum(epochs_reached(t) >= 2 for t in trials) >= 2)
+        began = time.monotonic()
+        wait_for(seen, lambda trials: any(epochs_reached(t) for t in trials))
+        seen.start_seconds = time.monotonic() - began
         nodes.add(cpus=1)
         joined = time.monotonic()
-        wait_for(seen, lambda trials: sum(0 < epochs_reached(t) < EPOCHS for t in trials) >= 3)
+        wait_for(seen, lambda trials: sum(0 < epochs_reached(t) < EPOCHS for t in trials) >= 2)
         seen.joined_seconds = time.monotonic() - joined
         nodes.kill(1)
         running.until(LOST)
@@ -129,7 +133,7 @@ def wait_for(seen: Story, happened: Callable[[list[FrozenTrial]], bool]) -> None
 
 
 def test_a_node_that_joins_is_used_within_seconds(story: Story):
-    assert story.joined_seconds < 30
+    assert story.joined_seconds < 10 + 2 * story.start_seconds, "a worker starts there at once"
 
 
 def test_trials_of_a_lost_node_go_on_elsewhere_from_their_last_epoch(story: Story):
@@ -187,4 +191,4 @@ def test_a_search_without_room_says_what_is_asked_and_what_there_is_and_gives_up
 
 
 def test_nodes_import_the_code_of_the_one_who_searches(story: Story):
-    assert "py_modules_files" in story.placed["code"]
+    assert "working_dir_files" in story.placed["code"]
