@@ -223,8 +223,8 @@ def attached(address: str) -> Iterator[None]:
 def _attach(address: str, **quiet: Any) -> None:
     """Workers import the packages of this very checkout, whatever is installed or lies on their node.
 
-    The packages travel as the working directory: Ray's `py_modules` would come behind whatever a node has at the path of
-    this process's own working directory.
+    The packages travel as the working directory: Ray's `py_modules` would come behind whatever a node has at the path
+    where this process was started.
     """
     import ray
 
