@@ -9,12 +9,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from benchmarks.harness import RESULTS
+from benchmarks.harness import RESULTS, Interval
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = ("performance.md", "scaling.md")
+NETS = ("8-16-32", "16-32-64", "32-64-128")
 Result = dict[str, Any]
 
 
@@ -67,10 +69,40 @@ def ramp(result: Result) -> str:
     return markdown(columns, rows)
 
 
+def comparison(result: Result) -> str:
+    """The contestants of any benchmark that `benchmarks.harness.compare` ran, and its further figures."""
+    columns = ("contestant", result["unit"], "ours is faster by", "must reach")
+    rows = []
+    for name, rates in result["rates"].items():
+        required = result["required"][name]
+        rate, ratio = Interval.of(rates).text(0), interval(result["ratios"][name], digits=2)
+        rows.append((name, rate, ratio, f"{required:g}" if required else ""))
+    figures = {
+        **result["notes"],
+        "load_average": result["conditions"]["load_average"],
+        "on": result["conditions"]["cpu"],
+    }
+    notes = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
+    return f"{markdown(columns, rows)}\n\nFigures: {notes}."
+
+
+def agreement(result: Result) -> str:
+    rows = []
+    for name in result["runs"][0]:
+        losses, accuracies = zip(*(run[name] for run in result["runs"]), strict=True)
+        by_seed = ", ".join(f"{accuracy:.1f}" for accuracy in accuracies)
+        rows.append((name, f"{fmean(losses):.3f}", f"{fmean(accuracies):.1f}", by_seed))
+    return markdown(("contestant", "training loss", "accuracy, %", "by seed"), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "turnaround": ("turnaround", turnaround),
     "driver": ("driver", driver),
     "ramp": ("ramp", ramp),
+    "input": ("input_pipeline", comparison),
+    "placement": ("placement", comparison),
+    **{f"speed-{net}": (f"training_speed_{net}_threads-1", comparison) for net in NETS},
+    **{f"agreement-{net}": (f"training_agreement_{net}", agreement) for net in NETS},
 }
 """Name in the page -> name of the JSON file, and what makes a table of it."""
 
@@ -88,7 +120,7 @@ def fill(text: str) -> str:
         when = f"`benchmarks/results/{path.name}`, {result['conditions']['date'][:10]}"
         return f"<!-- {name} -->\n{make(result)}\n\n{when}\n<!-- end -->"
 
-    return re.sub(r"<!-- ([a-z_-]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+    return re.sub(r"<!-- ([a-z0-9_-]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
 def main() -> None:
