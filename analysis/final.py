@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from analysis.openings import check_opening
 from search.cli import (
     DONE,
     NOTHING_USABLE,
@@ -31,6 +32,8 @@ from search.cli import (
     parse,
     report_error,
 )
+from search.cluster import plan_resources
+from search.place import check_run
 from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ class Options:
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, got {value}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
-            raise ValueError(f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial}")
+            raise ValueError(f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}")
         if self.onnx:
             from analysis.export import check_onnx
 
@@ -118,6 +121,12 @@ def _stopped(stop: Stopped, command: str) -> int:
 
 
 def _final(options: Options, *, command: str) -> int:
+    check_run(options.run)
+    check_opening(options.run / "final", again=options.again)
+    plan_resources(
+        concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
+    )
+
     from analysis.evaluating import Job
 
     job = Job.open(options, command=command)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import spaces.space
 from analysis.evaluation import probabilities
+from analysis.exported import exported_folder
 from trainables.data import Dataset, Split
 from trainables.device import choose_numerics
 from trainables.normalize import Normalize
@@ -104,8 +105,7 @@ def load_model(folder: str | Path) -> Model:
     Raises:
         ValueError: nothing was exported, a file is damaged or was changed, or this release cannot build the network.
     """
-    folder = Path(folder)
-    folder = folder / "final" if (folder / "final").is_dir() else folder
+    folder = exported_folder(folder)
     facts = _read_facts(folder)
     weights, stated = _read_weights(folder / "model.safetensors", sha256=facts.get("sha256"))
     _check_names(facts, stated, folder / "model.json")
@@ -125,10 +125,6 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     path = folder / "model.json"
     try:
         facts = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(
-            f"{str(folder)!r} holds no exported model; make it with: python -m analysis.final RUN"
-        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}); export again with: python -m analysis.final RUN") from None
     if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):

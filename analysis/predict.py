@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
+from analysis.exported import exported_folder
 from search.cli import Flag, OptionalStr, parse, report_error
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _predict(options: Options) -> int:
+    exported_folder(options.run)
+
     from analysis.model import load_model
 
     model = load_model(options.run)

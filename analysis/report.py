@@ -55,6 +55,11 @@ def build(options: Options) -> Path:
     Raises:
         ValueError: the folder is no run, or the report cannot be written where it should.
     """
+    if not options.run.is_dir():
+        raise ValueError(f"{str(options.run)!r} is not a folder; give the folder of a run, such as runs/digits_arch")
+    if not any((options.run / name).exists() for name in ("run.json", "study.db")):
+        raise ValueError(f"{str(options.run)!r} is not a run: it has neither run.json nor study.db")
+
     import matplotlib as mpl
     import optuna
 
@@ -63,11 +68,7 @@ def build(options: Options) -> Path:
     from analysis.trials import export, read_trials
     from search.study import open_study, read_run
 
-    if not options.run.is_dir():
-        raise ValueError(f"{str(options.run)!r} is not a folder; give the folder of a run, such as runs/digits_arch")
     run = read_run(options.run) if (options.run / "run.json").exists() else None
-    if run is None and not (options.run / "study.db").exists():
-        raise ValueError(f"{str(options.run)!r} is not a run: it has neither run.json nor study.db")
     trials = read_trials(open_study(options.run), run)
     out = Path(options.out) if options.out else options.run / "report"
     folder = _folder(out)

@@ -36,7 +36,8 @@ SLOTS = "--name soak --concurrent 2 --cpus-per-trial 1".split()
 WORDS = ("--trials", "150", "--max-epochs", "9")
 ACTIONS = ("kill the driver", "kill a worker", "SIGTERM", "damage a checkpoint")
 DEADLY = {"kill the driver", "SIGTERM"}
-GONE_SECONDS = 15
+GONE_SECONDS = 60
+"""15 s where nothing else runs."""
 MAX_ROUNDS = 60
 ROUND_SECONDS = 300
 

@@ -15,7 +15,16 @@ SIGNALLED = 128
 """Added to the number of the signal, as shells do."""
 Options = TypeVar("Options")
 _FRAME = "╭╮╰╯│─+-| "
-_RULES = {"a whole number": "invalid literal for int() with base 10", "a number": "could not convert string to float"}
+_PLAINER = (
+    (r"(--\S+): (?:invalid literal for int\(\).*: |.*\|INT could .* \[)(.*?)\]?", r"\1 must be a whole number, got \2"),
+    (r"(--\S+): (?:could not convert .*: |.*\|FLOAT could .* \[)(.*?)\]?", r"\1 must be a number, got \2"),
+    (r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)", r"\2 must be one of \3, got \1"),
+    (r"Missing value for argument '(.*)'\..*", r"\1 needs a value"),
+    (r"Unrecognized options: (--[^,]*).*", r"there is no option \1"),
+    (r"Unrecognized options: (.*)", r"unexpected word \1"),
+    (r"Missing from .*?: (\S+) (.*)\. \(required\).*", r"\1 is missing: \2"),
+)
+"""What tyro says, and how we say it."""
 
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
@@ -45,10 +54,11 @@ def _one_line(framed: str) -> str:
     lines = [line.strip(_FRAME) for line in framed.splitlines()][1:]  # the first is a title
     mistake = takewhile(bool, dropwhile(lambda line: not line, lines))
     text = " ".join(mistake).removeprefix("Error parsing ").rstrip(".")
-    for rule, pythons in _RULES.items():
-        if pythons in framed:
-            option, got = text.split(":")[0], re.findall(r"'([^']*)'", text)[-1]
-            text = f"{option} must be {rule}, got {got!r}"
+    text = re.sub("'None', |, 'None'", "", text)
+    for said, plainer in _PLAINER:
+        text, changed = re.subn(f"^{said}$", plainer, text)
+        if changed:
+            break
     meant = next((i for i, line in enumerate(lines) if line.startswith("Perhaps you meant")), len(lines))
     hint = "--" + lines[meant + 1].split()[0] if meant + 1 < len(lines) else ""
     return text + (f" (did you mean {hint}?)" if hint else "")

@@ -42,6 +42,10 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Everything of a private Ray listens on 127.0.0.1: the switch by which Ray spares Windows its firewall's questions."""
 
 
+_GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
+"""Files by which Linux knows GPUs of NVIDIA, also on Tegra boards, of AMD, and those of Windows."""
+
+
 class RayStartError(RuntimeError):
     """The private Ray did not come up; nothing was trained."""
 
@@ -85,6 +89,9 @@ def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_p
 
 def count_gpus() -> int:
     """CUDA devices of this machine."""
+    if sys.platform == "linux" and not any(any(Path("/dev").glob(device)) for device in _GPU_DEVICES):
+        return 0  # without asking torch, which takes seconds to import
+
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -42,6 +42,16 @@ class RunLock:
         os.ftruncate(self._file, 0)
         os.close(self._file)
 
+    def look(self) -> None:
+        """Raise ValueError when somebody holds the lock now; takes nothing."""
+        with suppress(FileNotFoundError):
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                self._refuse(self._owner())
+            os.close(self._file)
+
     def _owner(self) -> dict[str, str]:
         assert self._file is not None
         with suppress(ValueError):

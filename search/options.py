@@ -11,10 +11,14 @@ import tyro
 
 import spaces
 from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
+from search.cluster import plan_resources
+from search.lock import RunLock
+from search.place import check_free, check_there, check_writable
 from trainables.table import TableOptions, Task
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
+_DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
@@ -110,12 +114,12 @@ class Options:
         _check_range("--cpus-per-trial", self.cpus_per_trial, 1, 1024)
         _check_range("--max-failures", self.max_failures, 0, 1000)
         if self.time_budget is not None and not 0 < self.time_budget < 10**7:
-            raise ValueError(f"--time-budget must be a positive number of minutes, got {self.time_budget}")
+            raise ValueError(f"--time-budget must be a positive number of minutes, got {self.time_budget:g}")
         if self.trial_timeout is not None and not 0 < self.trial_timeout < 10**7:
-            raise ValueError(f"--trial-timeout must be a positive number of seconds, got {self.trial_timeout}")
+            raise ValueError(f"--trial-timeout must be a positive number of seconds, got {self.trial_timeout:g}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise ValueError(
-                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial}: a trial runs on one GPU or a part"
+                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}: a trial runs on one GPU or a part"
             )
         if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
             raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
@@ -134,6 +138,21 @@ class Options:
             raise ValueError("--task and --drop are for a table of your own and need --target, the column to predict")
         spaces.check_name(self.space)
 
+    def check_here(self) -> None:
+        """Raise ValueError at what the folder of runs or this machine does not allow; as quick."""
+        run_dir = self.runs_dir / (self.name or "new")
+        if self.resume:
+            check_there(run_dir)
+            RunLock(run_dir).look()
+        else:
+            check_writable(self.runs_dir)
+        if self.name is not None and not self.resume:
+            check_free(run_dir)
+        if self.address is None:
+            plan_resources(
+                concurrent=self.concurrent, cpus_per_trial=self.cpus_per_trial, gpus_per_trial=self.gpus_per_trial
+            )
+
     @property
     def dropped(self) -> tuple[str, ...]:
         """The names in --drop."""
@@ -147,7 +166,7 @@ class Options:
 
 def _check_url(url: str) -> None:
     parts = urlsplit(url)
-    if not parts.scheme:
+    if parts.scheme.split("+")[0] not in _DATABASES:
         raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {url[:80]!r}")
     if parts.password:
         raise ValueError("--study-url must not hold a password: it is stored; use PGPASSWORD or ~/.pgpass instead")

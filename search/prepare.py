@@ -17,6 +17,7 @@ import pyarrow
 from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
+from search.place import cannot_make, check_free, check_there
 from search.study import Planned, Run, check_database, create_study, read_run, write_run
 from search.versions import versions
 from spaces.space import Space
@@ -105,13 +106,6 @@ def provenance(resources: Resources) -> dict[str, Any]:
     }
 
 
-def check_free(run_dir: Path) -> None:
-    """Raise ValueError if there is something by the name of the new run already."""
-    if run_dir.exists() or run_dir.is_symlink():
-        name = run_dir.name
-        raise ValueError(f"run {name!r} exists already; add --resume to continue it, or give another --name")
-
-
 def check_storage(run: Run, *, new: bool) -> None:
     """Raise ValueError unless --storage can be written and, for a new run, holds no checkpoint by its name."""
     if run.storage is None:
@@ -141,8 +135,7 @@ def new_run(run_dir: Path, run: Run) -> None:
         run_dir.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}-", dir=run_dir.parent))
     except OSError as error:
-        where = str(run_dir.parent)
-        raise ValueError(f"no run can be made in {where!r} ({error.strerror}); give another --runs-dir") from None
+        raise cannot_make(run_dir.parent, error.strerror) from None
     try:
         create_study(partial, run)
         write_run(partial, run)
@@ -162,10 +155,7 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     Raises:
         ValueError: no such run, a damaged study, or a stated option that contradicts it.
     """
-    if not run_dir.is_dir():
-        near = sorted(p.parent.name for p in run_dir.parent.glob("*/run.json"))[-5:]
-        hint = f"; runs there: {', '.join(near)}" if near else ""
-        raise ValueError(f"there is no run {run_dir.name!r} in {str(run_dir.parent)!r} to resume{hint}")
+    check_there(run_dir)
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
     changed = [

@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = parse(Options, argv, prog="python -m search.run")
         options.check()
+        options.check_here()
         return _search(options, given={a[2:].split("=")[0].replace("-", "_") for a in argv if a.startswith("--")})
     except BrokenPipeError as error:
         report_error(error)

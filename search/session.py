@@ -142,7 +142,6 @@ def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
     name = options.name or f"{options.space}-{time.strftime('%Y%m%d-%H%M%S')}"
     run_dir = options.runs_dir / name
-    prepare.check_free(run_dir)
     epochs = options.max_epochs or space.epochs
     min_epochs = options.min_epochs or min(space.min_epochs, epochs)
     if min_epochs > epochs:

@@ -20,6 +20,7 @@ import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import StaticPool
 
+from search.place import check_run
 from search.storage import WholeTrialStorage
 from trainables.table import TableOptions, options_from
 
@@ -119,13 +120,10 @@ def read_run(run_dir: str | Path) -> Run:
     Raises:
         ValueError: the folder is no run, its run.json is damaged, or a newer release wrote it.
     """
+    check_run(Path(run_dir))
     path = Path(run_dir) / "run.json"
     try:
         stored = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(
-            f"{str(run_dir)!r} is not a run: it has no run.json; give a folder that search.run made"
-        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
     if not isinstance(stored, dict) or not isinstance(stored.get("format"), int):

@@ -110,21 +110,6 @@ def test_nodes_that_differ_are_named_with_what_to_do():
     ]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--space", "cifr_arch"], "unknown space 'cifr_arch'"),
-        (["--adress", "auto"], "did you mean --address?"),
-        (["surplus"], "surplus"),
-    ],
-)
-def test_a_wrong_option_is_one_line_with_exit_code_two(words: list[str], message: str, capsys):
-    assert doctor.main(words) == 2
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1
-    assert message in said.err
-
-
 def test_one_fatal_finding_gives_exit_code_two(tmp_path: Path, capsys):
     assert doctor.main(["--runs-dir", "/dev/null/runs"]) == 2
     assert capsys.readouterr().out.endswith("a search cannot run yet\n")

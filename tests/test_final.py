@@ -20,7 +20,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import spaces.space
-from analysis import final
 from analysis.contenders import (
     Contender,
     choose,
@@ -167,27 +166,6 @@ def test_a_damaged_line_still_counts_as_an_opening(tmp_path: Path):
     assert len(read_openings(tmp_path)) == 1
     with pytest.raises(ValueError, match="add --again"):
         check_opening(tmp_path, again=False)
-
-
-@pytest.mark.parametrize(
-    ("words", "cause"),
-    [
-        (("--top", "0"), "--top must lie in [1, 100], got 0"),
-        (("--seeds", "x"), "--seeds"),
-        (("--epochs", "0"), "--epochs must lie in"),
-        (("--concurrent", "0"), "--concurrent must be at least 1"),
-        ((), "is not a run: it has no run.json"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, words, cause):
-    previous = signal.getsignal(signal.SIGTERM)
-    try:
-        assert final.main([str(tmp_path), *words]) == 2
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    err = capsys.readouterr().err
-    assert cause in err
-    assert len(err.splitlines()) == 1
 
 
 # End to end

@@ -121,21 +121,6 @@ def test_a_damaged_model_is_refused(exported, image, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-@pytest.mark.parametrize(
-    ("words", "cause"),
-    [
-        (("--top", "0"), "--top must be at least 1, got 0"),
-        ((), "give at least one file"),
-        (("--tpo", "1", "a.png"), "did you mean --top"),
-    ],
-)
-def test_bad_options_are_told_in_one_line(exported, capsys, words, cause):
-    assert say(exported, *words) == 2
-    err = capsys.readouterr().err
-    assert cause in err
-    assert len(err.splitlines()) == 1
-
-
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path, image, capsys):
     assert predict.main([str(tmp_path), str(image)]) == 2
     assert "python -m analysis.final RUN" in capsys.readouterr().err
