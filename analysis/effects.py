@@ -142,29 +142,28 @@ def _fit(
     own, others = design.raw[group.parameter.name], matrix[:, ~free]
     final = projector.project(free=free)
     penalty = choose_penalty(final, others, own)
-    theta = _solve(own, others, final, penalty=penalty.value, weights=np.ones(len(own)))
+    z, width = np.column_stack([own, others]), own.shape[1]
+    theta = _solve(z, width, final, penalty=penalty.value, weights=np.ones(len(own)))
     random = np.random.default_rng(seed)
     samples = []
     for _ in range(bootstraps):
         weights = random.standard_exponential(len(own))  # the Bayesian bootstrap (Rubin 1981): no design loses a row
         final = projector.project(weights=weights, free=free)
-        samples.append(_solve(own, others, final, penalty=penalty.value, weights=weights))
+        samples.append(_solve(z, width, final, penalty=penalty.value, weights=weights))
     stages = (penalty, *projector.penalties)
     inflation = max(stage.rows / stage.left for stage in stages)  # residuals are smaller than the noise they stand for
     covariance = np.atleast_2d(np.cov(np.array(samples), rowvar=False)) * inflation
     return _Fit(theta=theta, covariance=covariance, freedom=min(rarest - 1, *(stage.left for stage in stages)))
 
 
-def _solve(own: np.ndarray, others: np.ndarray, y: np.ndarray, *, penalty: float, weights: np.ndarray) -> np.ndarray:
-    """Coefficients of `own` in a weighted regression that shrinks those of `others` alone."""
-    z = np.column_stack([own, others])
-    share = weights / weights.sum()
-    z, y = z - share @ z, y - share @ y
-    weighted = z * weights[:, None]
-    gram = weighted.T @ z
+def _solve(z: np.ndarray, own: int, y: np.ndarray, *, penalty: float, weights: np.ndarray) -> np.ndarray:
+    """Coefficients of `own`, the first columns of `z`, in a weighted regression that shrinks those of the others."""
+    root, share = np.sqrt(weights), weights / weights.sum()
+    z = (z - share @ z) * root[:, None]
+    gram = z.T @ z
     ridge = np.full(len(gram), penalty)
-    ridge[: own.shape[1]] = 1e-9 * np.diag(gram)[: own.shape[1]].max()
-    return np.linalg.solve(gram + np.diag(ridge), weighted.T @ y)[: own.shape[1]]
+    ridge[:own] = 1e-9 * np.diag(gram)[:own].max()
+    return np.linalg.solve(gram + np.diag(ridge), z.T @ (root * (y - share @ y)))[:own]
 
 
 def _describe(group: Group, fit: _Fit, values: pd.Series, *, sign: float) -> Effect:

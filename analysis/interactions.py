@@ -127,12 +127,13 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _pairs(parameters: tuple[Parameter, ...], params: pd.DataFrame) -> list[tuple[_Change, _Change]]:
     """Pairs of changes of two hyperparameters that are neither parent nor child, tried in all four corners."""
     kids = children(parameters, params)
+    changes = {parameter.name: _changes(parameter, params[parameter.name]) for parameter in parameters}
     found = []
     for first, second in combinations(parameters, 2):
         if second.name in kids[first.name] or first.name in kids[second.name]:
             continue
-        for a in _changes(first, params[first.name]):
-            found += [(a, b) for b in _changes(second, params[second.name]) if _corners(a.column, b.column)]
+        for a in changes[first.name]:
+            found += [(a, b) for b in changes[second.name] if _corners(a.column, b.column)]
     return found
 
 

@@ -1,7 +1,9 @@
 """What the hyperparameters of a study are: their kinds, ranges and conditions, and numbers that stand for them."""
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -48,7 +50,8 @@ class Parameter:
         return np.log10(numbers) if self.log else numbers
 
 
-def label(value: object) -> str:
+@lru_cache(maxsize=100_000, typed=True)
+def label(value: Hashable) -> str:
     """A value as text, the same for numpy and Python types."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))

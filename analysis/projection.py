@@ -7,6 +7,8 @@ and predicted for those that did not. A slow starter that would have caught up i
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,6 +41,12 @@ class Projector:
     penalties: tuple[Penalty, ...]
     """Of the ridge regression from each rung to the next."""
 
+    @cached_property
+    def _went_on(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each step: value and hyperparameters of the trials that were measured at its end, and which they are."""
+        rows = [np.flatnonzero(~np.isnan(now + later)) for now, later in pairwise(self.values.T)]
+        return [(np.column_stack([self.values[r, k], self.matrix[r]]), r) for k, r in enumerate(rows)]
+
     def project(self, *, weights: np.ndarray | None = None, free: np.ndarray | None = None) -> np.ndarray:
         """Each trial's value at the last rung, (N,): its own where measured, else the projected one.
 
@@ -50,8 +58,8 @@ class Projector:
         current = self.values[:, 0]
         for k, penalty in enumerate(self.penalties):
             measured = self.values[:, k + 1]
-            rows = ~np.isnan(measured) & ~np.isnan(self.values[:, k])
-            step = _Step.fit(self.values[rows, k], self.matrix[rows], measured[rows], weights=weights[rows])
+            z, rows = self._went_on[k]
+            step = _Step.fit(z, measured[rows], weights=weights[rows])
             current = np.where(np.isnan(measured), step.predict(current, self.matrix, penalty.value, free), measured)
         return current
 
@@ -66,8 +74,7 @@ class _Step:
     level: float
 
     @classmethod
-    def fit(cls, now: np.ndarray, matrix: np.ndarray, later: np.ndarray, *, weights: np.ndarray) -> "_Step":
-        z = np.column_stack([now, matrix])
+    def fit(cls, z: np.ndarray, later: np.ndarray, *, weights: np.ndarray) -> "_Step":
         share = weights / weights.sum()
         centre, level = share @ z, float(share @ later)
         z = (z - centre) * np.sqrt(weights)[:, None]
@@ -81,7 +88,7 @@ class _Step:
         if free is not None:
             ridge[1:][free] = 1e-6 * (1 + np.diag(self.gram)[1:][free])
         solution = np.linalg.solve(self.gram + np.diag(ridge), self.right)
-        return self.level + (now - self.centre[0]) * solution[0] + (matrix - self.centre[1:]) @ solution[1:]
+        return self.level - self.centre @ solution + now * solution[0] + matrix @ solution[1:]
 
 
 def make_projector(values: np.ndarray, matrix: np.ndarray, free: np.ndarray | None = None) -> Projector:

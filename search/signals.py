@@ -29,9 +29,16 @@ def raise_stopped() -> None:
     """From now on a signal raises `Stopped` where the main thread is."""
 
     def unwind(number: int, _frame: FrameType | None) -> NoReturn:
+        _disarm()
         raise Stopped(number)
 
     _handle(unwind)
+
+
+def _disarm() -> None:
+    """While Ray starts, its own handler in C++ comes first: it sets an alarm that aborts the process in three seconds,
+    and a busy machine needs longer to end in good order."""
+    signal.alarm(0)
 
 
 @contextmanager
@@ -42,6 +49,7 @@ def others_overruled() -> Iterator[None]:
     except SystemExit as stop:
         if not isinstance(stop.code, int) or stop.code not in STOP_SIGNALS:
             raise
+        _disarm()
         raise Stopped(stop.code) from None
     raise_stopped()
 

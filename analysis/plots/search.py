@@ -56,7 +56,8 @@ def _points(ax: Axes, x: pd.Series | np.ndarray, y: pd.Series, state: str, *, ma
 
 def learning_curves(trials: Trials) -> dict[int, pd.DataFrame]:
     """For each trial with values, a table of epoch and value."""
-    return {int(str(n)): t[["epoch", "value"]].reset_index(drop=True) for n, t in trials.epochs.groupby("trial")}
+    rows = trials.epochs[["epoch", "value"]]
+    return {int(str(n)): rows.iloc[at] for n, at in trials.epochs.groupby("trial").indices.items()}
 
 
 def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
