@@ -112,7 +112,7 @@ def insert_trials(database: Path, trials: Iterable[FrozenTrial]) -> None:
 
 def _rows(key: int, number: int, trial: FrozenTrial) -> list[list[tuple[Any, ...]]]:
     """What each table gets of a trial, as Optuna writes it."""
-    times = [f"{moment:%Y-%m-%d %H:%M:%S.%f}" for moment in (trial.datetime_start, trial.datetime_complete) if moment]
+    times = [moment and f"{moment:%Y-%m-%d %H:%M:%S.%f}" for moment in (trial.datetime_start, trial.datetime_complete)]
     params = [
         (key, name, distribution.to_internal_repr(trial.params[name]), distribution_to_json(distribution))
         for name, distribution in trial.distributions.items()

@@ -148,5 +148,5 @@ def test_the_notebook_runs_top_to_bottom_and_is_kept_without_outputs(run, monkey
     for cell in notebook.cells:
         if cell.source.startswith("RUN = "):
             cell.source = f"RUN = {str(run)!r}"
-    done = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    done = NotebookClient(notebook, timeout=290, resources={"metadata": {"path": str(ROOT)}}).execute()
     assert any("image/png" in out.get("data", {}) for cell in done.cells for out in cell.get("outputs", []))

@@ -347,7 +347,7 @@ def test_of_two_processes_that_fetch_at_once_one_may_be_killed(tmp_path: Path, s
     code = f"from pathlib import Path; from trainables.download import *; fetch({file!r}, Path({str(tmp_path)!r}))"
     server.go_on.clear()
     killed = subprocess.Popen([sys.executable, "-c", code])
-    assert server.halfway.wait(20)
+    assert server.halfway.wait(200)
     waiting = subprocess.Popen([sys.executable, "-c", code])
     time.sleep(0.5)
     assert waiting.poll() is None
@@ -355,7 +355,7 @@ def test_of_two_processes_that_fetch_at_once_one_may_be_killed(tmp_path: Path, s
     killed.kill()
     killed.wait()
     server.go_on.set()
-    assert waiting.wait(20) == 0
+    assert waiting.wait(200) == 0
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
     assert left_over(tmp_path) == ["file.bin"]
 

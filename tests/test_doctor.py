@@ -35,7 +35,7 @@ def test_a_machine_on_which_a_search_can_run_is_told_so_in_seconds_and_left_as_i
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - began < 30, "10 s on a machine with nothing else to do"
+    assert time.monotonic() - began < 60, "10 s on a machine with nothing else to do"
     *lines, verdict = done.stdout.splitlines()
     assert verdict == "a search can run"
     assert all(line.startswith(("ok", "note")) for line in lines)

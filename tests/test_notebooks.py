@@ -31,5 +31,5 @@ def test_a_notebook_runs_top_to_bottom(path: Path, tmp_path: Path, monkeypatch):
     for cell in notebook.cells:
         if cell.source.startswith("RUN = "):
             cell.source = f"RUN = {str(run)!r}"
-    done = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    done = NotebookClient(notebook, timeout=290, resources={"metadata": {"path": str(ROOT)}}).execute()
     assert any("image/png" in out.get("data", {}) for cell in done.cells for out in cell.get("outputs", []))

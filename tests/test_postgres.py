@@ -1,9 +1,5 @@
 """The study on a PostgreSQL server: the same search, the same table; crashes, outages and readers included."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +12,9 @@ from search.run import main
 from search.study import open_study, resume_study
 from search.trouble import explain
 from tests.postgres import NoServerError, PostgresServer
-from tests.searching import ROOT, assert_sound, search
+from tests.searching import assert_sound, search
 from tests.test_ledger import examine, fill, make_run, open_ledger, suggest
-from tests.test_search import Bench
+from tests.test_search import Bench, kill_driver
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +56,14 @@ def test_a_reopened_study_goes_on_as_the_undisturbed_one(sampler: str, server: P
     assert [t.params for t in open_study(torn).trials] == [t.params for t in open_study(calm).trials]
 
 
-@pytest.mark.parametrize("point", ["sampled:4", "recorded:6", "reported:6"])
-def test_a_driver_killed_between_two_writes_loses_nothing_acknowledged(
-    point: str, server: PostgresServer, tmp_path: Path
-):
+def test_a_driver_killed_between_two_writes_loses_nothing_acknowledged(server: PostgresServer, tmp_path: Path):
     calm, torn = tmp_path / "calm", tmp_path / "torn"
     calm.mkdir()
     torn.mkdir()
     Bench(calm).train()
-    program = (
-        "import sys; from pathlib import Path; from tests.test_search import Bench\n"
-        "Bench(Path(sys.argv[1]), name=sys.argv[2], study_url=sys.argv[3]).train()"
-    )
-    name = f"killed-{point}"
-    words = [sys.executable, "-c", program, str(torn), name, server.url]
-    died = subprocess.run(words, cwd=ROOT, env={**os.environ, "RUNGWISE_FAULT": point}, check=False)
-    assert died.returncode == -signal.SIGKILL
+    kill_driver(torn, point="recorded:6", name="killed", study_url=server.url)
     before = rows(torn)
-    Bench(torn, name=name, study_url=server.url).train()
+    Bench(torn, name="killed", study_url=server.url).train()
     after = rows(torn)
     assert [values.items() <= after[n][2].items() for n, _, values, *_ in before] == [True] * len(before)
     assert after == rows(calm)

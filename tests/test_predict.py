@@ -156,12 +156,13 @@ def test_an_image_may_come_from_a_pipe_and_the_answer_may_go_into_a_closed_one(e
 @pytest.mark.slow
 def test_ctrl_c_ends_it_without_a_traceback(exported):
     import signal
-    import time
 
     process = run_command(
         str(exported.run_dir), "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    time.sleep(15)  # it has imported torch and waits for its image
+    assert process.stdin is not None
+    process.stdin.write(bytes(200_000))  # more than a pipe holds: it is read, and the rest waited for
+    process.stdin.flush()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

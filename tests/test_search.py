@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
 import pickle
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from search.search import HopelessSearchError, Search
 from search.searcher import StudySearcher
 from search.study import Planned, open_study
 from spaces.space import Space
+from tests.searching import ROOT
 from tests.test_ledger import make_run, open_ledger
 from trainables.cnn import CnnConfig
 from trainables.optim import SgdConfig
@@ -210,6 +215,29 @@ def test_the_study_does_not_depend_on_where_the_search_was_interrupted(tmp_path:
         return [(t.params, t.intermediate_values, t.state) for t in open_study(folder).trials]
 
     assert table(torn) == table(calm)
+
+
+def kill_driver(folder: Path, *, point: str, **changes: str) -> None:
+    """A process works the search off and is killed by `kill -9` at a point between two writes."""
+    program = (
+        "import json, sys; from pathlib import Path; from tests.test_search import Bench\n"
+        "Bench(Path(sys.argv[1]), **json.loads(sys.argv[2])).train()"
+    )
+    words = [sys.executable, "-c", program, str(folder), json.dumps(changes)]
+    died = subprocess.run(words, cwd=ROOT, env={**os.environ, "RUNGWISE_FAULT": point}, check=False)
+    assert died.returncode == -signal.SIGKILL
+
+
+def test_a_driver_killed_between_any_two_writes_resumes_to_the_study_of_an_undisturbed_search(tmp_path: Path):
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    calm.mkdir()
+    torn.mkdir()
+    Bench(calm).train()
+    for point in ("sampled:4", "recorded:2", "reported:2"):
+        kill_driver(torn, point=point)
+    Bench(torn).train()
+    rows = [[(t.params, t.intermediate_values, t.state) for t in open_study(f).trials] for f in (calm, torn)]
+    assert rows[0] == rows[1]
 
 
 def test_no_more_legs_run_than_there_are_slots(tmp_path: Path):
