@@ -13,6 +13,7 @@ from pandas.api.types import is_object_dtype
 
 from analysis.parameters import Parameter, from_distributions, visible
 from analysis.wording import named
+from search.collection import collector_paused
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
@@ -104,7 +105,8 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     """
     if len(study.directions) != 1:
         raise ValueError(f"the study must have one objective, got {len(study.directions)}; analyse one at a time")
-    stored = study.get_trials(deepcopy=False)
+    with collector_paused():
+        stored = study.get_trials(deepcopy=False)
     raw = _values(stored)
     full = int(getattr(run, "epochs", 0) or _longest(stored, raw))
     values = [{epoch or full: v for epoch, v in found.items()} for found in raw]

@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from search.collection import collector_paused
 from search.faults import fault_point
 from search.sampling import make_pruner, make_sampler, make_view
 from search.study import Run
@@ -49,9 +50,10 @@ class Ledger:
         self._num_reports = 0
         for name, value in storage.get_study_system_attrs(self._study_id).items():
             self._mirror.remember_study_attr(self._study._study_id, name, value)
-        for stored in storage.get_all_trials(self._study_id, deepcopy=False):  # the mirror makes its own copies
-            self._ids.append(stored._trial_id)
-            self._mirror.create_new_trial(self._study._study_id, stored)
+        with collector_paused():
+            for stored in storage.get_all_trials(self._study_id, deepcopy=False):  # the mirror makes its own copies
+                self._ids.append(stored._trial_id)
+                self._mirror.create_new_trial(self._study._study_id, stored)
 
     @property
     def trials(self) -> list[FrozenTrial]:

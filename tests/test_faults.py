@@ -42,6 +42,8 @@ class Observed:
 
     run_dir: Path
     listening: set[str] = field(default_factory=set)
+    programs: list[str] = field(default_factory=list)
+    """Command lines."""
     folders: dict[str, int] = field(default_factory=dict)
     """Ray's folder -> mode."""
     addresses: set[str] = field(default_factory=set)
@@ -99,6 +101,7 @@ class Planted:
 
 def observe(running: Running, seen: Observed) -> None:
     for process in running.family():
+        seen.programs.append(" ".join(process.cmdline()))
         for connection in process.net_connections(kind="inet"):
             if connection.status == psutil.CONN_LISTEN:
                 seen.listening.add(connection.laddr.ip)
@@ -161,6 +164,7 @@ def test_everything_listens_on_the_loopback_interface_alone(observed: Observed):
         address = ipaddress.ip_address(ip)
         mapped = getattr(address, "ipv4_mapped", None)
         assert (mapped or address).is_loopback, ip
+    assert [program for program in observed.programs if "dashboard/dashboard.py" in program] == []
 
 
 def test_who_has_no_token_is_turned_away(observed: Observed):
