@@ -33,7 +33,7 @@ class Group:
     def raw(self, values: pd.Series | np.ndarray) -> np.ndarray:
         """The same columns, not centred."""
         if self.levels:
-            names = np.array([label(v) for v in _as_levels(self.parameter, values)])
+            names = _labels(self.parameter, values)
             return np.stack([names == label(level) for level in self.levels[1:]], axis=1).astype(float)
         low, high = self.ends
         x = (np.nan_to_num(self.parameter.scale(values), nan=low) - low) / (high - low)
@@ -47,7 +47,7 @@ def make_group(parameter: Parameter, values: pd.Series) -> Group | None:
     x = parameter.scale(active)
     levels: tuple = ()
     if parameter.levels:
-        present = {label(v) for v in _as_levels(parameter, active)}
+        present = set(_labels(parameter, active))
         levels = tuple(level for level in parameter.levels if label(level) in present)
     if len(np.unique(x)) < 2 or len(levels) == 1:
         return None
@@ -58,9 +58,12 @@ def make_group(parameter: Parameter, values: pd.Series) -> Group | None:
     return replace(group, means=group.raw(active).mean(axis=0))
 
 
-def _as_levels(parameter: Parameter, values: pd.Series | np.ndarray) -> list:
-    """Integers that a missing value had turned into floats become integers again."""
-    return [int(v) if parameter.numeric and not pd.isna(v) else v for v in values]
+def _labels(parameter: Parameter, values: pd.Series | np.ndarray) -> np.ndarray:
+    """Each value as text; integers that a missing value had turned into floats are integers again."""
+    if not parameter.numeric:
+        return np.array([label(value) for value in values])
+    known, place = np.unique(pd.to_numeric(pd.Series(values)).to_numpy(dtype=float), return_inverse=True)
+    return np.array([label(value if np.isnan(value) else int(value)) for value in known])[place]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,14 @@ forest is not: that shrinks effects and its band misses them. Stopped trials cou
 analysis.projection), and the bootstrap over trials repeats that projection, so its error is in the interval.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from analysis.design import Design, Group, make_design
 from analysis.parameters import Parameter, children, label
@@ -76,7 +79,13 @@ def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> l
     if len(rows) < MIN_TRIALS:
         return [_too_few(p.name, len(rows)) for p in trials.parameters]
     kids = children(trials.parameters, params_of(rows))
-    found = [_effect(p, trials, rows, kids[p.name], bootstraps=bootstraps, seed=seed) for p in trials.parameters]
+    whole = make_design(trials.parameters, params_of(rows))
+
+    def estimate(parameter: Parameter) -> Effect:
+        return _effect(parameter, trials, rows, whole, kids[parameter.name], bootstraps=bootstraps, seed=seed)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(estimate, trials.parameters))
     return sorted(found, key=lambda effect: (-effect.found, -effect.strength))
 
 
@@ -90,11 +99,19 @@ def _too_few(name: str, count: int) -> Effect:
 
 
 def _effect(
-    parameter: Parameter, trials: Trials, rows: pd.DataFrame, kids: frozenset[str], *, bootstraps: int, seed: int
+    parameter: Parameter,
+    trials: Trials,
+    rows: pd.DataFrame,
+    whole: Design,
+    kids: frozenset[str],
+    *,
+    bootstraps: int,
+    seed: int,
 ) -> Effect:
-    rows = rows[rows[f"params_{parameter.name}"].notna()]
+    active = rows[f"params_{parameter.name}"].notna()
+    rows = rows[active]
     params = params_of(rows)
-    design = make_design(trials.parameters, params)
+    design = whole if active.all() else make_design(trials.parameters, params)
     group = design.groups.get(parameter.name)
     if len(rows) < MIN_TRIALS:
         return _too_few(parameter.name, len(rows))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,7 +19,7 @@ from analysis.design import make_design
 from analysis.parameters import Parameter
 from analysis.projection import make_projector
 from analysis.surrogate import Surrogate
-from analysis.trials import Trials, config_of, params_of
+from analysis.trials import Trials, params_of
 
 PED_ANOVA = "conditional PED-ANOVA (Optuna)"
 FANOVA = "fANOVA (surrogate forest)"
@@ -119,11 +120,18 @@ def _frozen(parameters: tuple[Parameter, ...], rows: pd.DataFrame) -> list[Froze
     """The configurations as trials numbered from 0, sharing one distribution per hyperparameter."""
     ranges = {p.name: _distribution(p) for p in parameters}
     integers = {p.name for p in parameters if p.kind == "integer"}
-    found = []
-    for _, row in rows.iterrows():
-        params = {k: int(v) if k in integers else v for k, v in config_of(row).items()}
-        found.append(_trial(len(found), params, ranges))
-    return found
+    columns = {
+        str(name): [
+            None if missing else int(v) if name in integers else v
+            for v, missing in zip(values, values.isna(), strict=True)
+        ]
+        for name, values in params_of(rows).items()
+    }
+    configs = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return [
+        _trial(number, {k: v for k, v in config.items() if v is not None}, ranges)
+        for number, config in enumerate(configs)
+    ]
 
 
 def _evaluate(configs: list[FrozenTrial], loss: np.ndarray, names: list[str]) -> np.ndarray:
@@ -137,10 +145,24 @@ def _evaluate(configs: list[FrozenTrial], loss: np.ndarray, names: list[str]) ->
 
 def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
     if not parameter.numeric:
-        return optuna.distributions.CategoricalDistribution(parameter.choices)
+        return _Categories(parameter.choices)
     if parameter.kind == "integer":
-        return optuna.distributions.IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
-    return optuna.distributions.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+        return _Integers(int(parameter.low), int(parameter.high), log=parameter.log)
+    return _Reals(parameter.low, parameter.high, log=parameter.log)
+
+
+class _Categories(CategoricalDistribution):
+    """The evaluator asks for the hash of a range millions of times, and Optuna's own goes through all its fields."""
+
+    __hash__ = object.__hash__
+
+
+class _Integers(IntDistribution):
+    __hash__ = object.__hash__
+
+
+class _Reals(FloatDistribution):
+    __hash__ = object.__hash__
 
 
 def _trial(

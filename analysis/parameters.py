@@ -62,6 +62,8 @@ def label(value: Hashable) -> str:
 
 def visible(text: str) -> str:
     """The text with control characters written out."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -70,11 +72,14 @@ def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:
     found: dict[str, Parameter] = {}
     drawn = [trial for trial in stored if trial.distributions]
     counts: dict[str, int] = {}
+    last: dict[str, BaseDistribution] = {}
     for trial in drawn:
         for stored_name, distribution in trial.distributions.items():
             name = visible(stored_name)
             counts[name] = counts.get(name, 0) + 1
-            new = _parameter(name, distribution)
+            if last.get(name) == distribution:
+                continue
+            last[name], new = distribution, _parameter(name, distribution)
             found[name] = _widest(found[name], new) if name in found else new
     return tuple(replace(p, conditional=counts[p.name] < len(drawn)) for p in found.values())
 

@@ -38,8 +38,9 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Everything of a private Ray listens on 127.0.0.1: the switch by which Ray spares Windows its firewall's questions."""
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
+"""Everything of a private Ray listens on 127.0.0.1: the switch by which Ray spares Windows its firewall's questions.
+A private GCS that is gone never comes back: agents that wait a minute for it would outlive a killed search."""
 
 
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
