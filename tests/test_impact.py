@@ -44,7 +44,7 @@ def big() -> Trials:
 
 def test_intervals_cover_the_truth_at_their_nominal_rate_and_nulls_are_no_effect():
     hits, bands, found = [], [], []
-    for seed in range(70):
+    for seed in range(50):
         trials = read_trials(make_study(64, seed=seed), make_run())
         for effect in effects(trials, bootstraps=60, seed=seed):
             if effect.curve is None:
