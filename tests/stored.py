@@ -2,25 +2,31 @@
 
 from pathlib import Path
 
-from optuna.trial import TrialState
-
 from search.cli import parse
+from search.launch import make_examiner
 from search.ledger import Ledger
+from search.messages import EpochResult
 from search.options import Options
 from search.prepare import new_run
+from search.search import Search
 from search.session import Session
 from search.study import resume_study
+from tests.test_search import Diary
 
 
 def stored_search(runs_dir: Path, *words: str) -> Path:
-    """The run folder of a search that trained its first trial, as `search.run` leaves it, but without the training."""
-    options = parse(Options, ["--runs-dir", str(runs_dir), *words], prog="search.run")
-    session = Session.open(options, given=())
-    new_run(session.run_dir, session.run)
-    ledger = Ledger(resume_study(session.run_dir, session.run), session.run)
-    (first,) = session.run.plan
-    number = ledger.add(first.params, session.space.distributions(first.params), tag=first.tag)
-    for epoch in range(1, session.run.epochs + 1):
-        ledger.report(number, epoch=epoch, value=0.5, record={"epoch": epoch, session.run.metric: 0.5, "seconds": 0.1})
-    ledger.finish(number, TrialState.COMPLETE)
-    return session.run_dir
+    """The run folder of a search whose first trial is finished, as `search.run` leaves it, but without any training."""
+    session = Session.open(parse(Options, ["--runs-dir", str(runs_dir), *words], prog="search.run"), given=())
+    run, run_dir = session.run, session.run_dir
+    new_run(run_dir, run)
+    search = Search(
+        run,
+        Ledger(resume_study(run_dir, run), run),
+        session.space,
+        examine=make_examiner(run, session.dataset),
+        events=Diary(),
+    )
+    assert search.next_leg("leg") is not None
+    for epoch in range(1, run.epochs + 1):
+        search.on_result("leg", EpochResult(record={"epoch": epoch, run.metric: 0.5, "seconds": 0.1}))
+    return run_dir
