@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,10 @@ def insert_trials(database: Path, trials: Iterable[FrozenTrial]) -> None:
 
 def _rows(key: int, number: int, trial: FrozenTrial) -> list[list[tuple[Any, ...]]]:
     """What each table gets of a trial, as Optuna writes it."""
-    times = [moment and f"{moment:%Y-%m-%d %H:%M:%S.%f}" for moment in (trial.datetime_start, trial.datetime_complete)]
+    times = [
+        moment and f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+        for moment in (trial.datetime_start, trial.datetime_complete)
+    ]
     params = [
         (key, name, distribution.to_internal_repr(trial.params[name]), distribution_to_json(distribution))
         for name, distribution in trial.distributions.items()

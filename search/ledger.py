@@ -11,11 +11,12 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from search.collection import collector_paused
 from search.faults import fault_point
+from search.reading import read_trials
 from search.sampling import make_pruner, make_sampler, make_view
 from search.study import Run
 
@@ -51,7 +52,7 @@ class Ledger:
         for name, value in storage.get_study_system_attrs(self._study_id).items():
             self._mirror.remember_study_attr(self._study._study_id, name, value)
         with collector_paused():
-            for stored in storage.get_all_trials(self._study_id, deepcopy=False):  # the mirror makes its own copies
+            for stored in _stored_trials(storage, self._study_id):  # the mirror makes its own copies
                 self._ids.append(stored._trial_id)
                 self._mirror.create_new_trial(self._study._study_id, stored)
 
@@ -148,6 +149,12 @@ class Ledger:
         final = [values[max(values)]] if values and state != TrialState.FAIL else None
         self._storage.set_trial_state_values(self._ids[number], state, final)
         self._mirror.set_trial_state_values(number, state, final)
+
+
+def _stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:
+    if isinstance(storage, RDBStorage):
+        return read_trials(storage, study_id)
+    return storage.get_all_trials(study_id, deepcopy=False)
 
 
 class _Mirror(InMemoryStorage):
