@@ -135,11 +135,12 @@ def run_legs(
     from search.scheduler import StudyScheduler
     from search.searcher import StudySearcher
 
+    searcher = StudySearcher(search, slots=slots)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(search, slots=slots),
-            scheduler=StudyScheduler(search),
+            search_alg=searcher,
+            scheduler=StudyScheduler(search, put_back=searcher.put_back),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,

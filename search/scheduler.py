@@ -1,6 +1,7 @@
 """Ray Tune's scheduler as a view on the study: a result is a report, and the study says whether to go on."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -13,9 +14,13 @@ from search.search import Search
 class StudyScheduler(FIFOScheduler):
     """Continues or stops a leg as the search decides."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: Search, *, put_back: Callable[[str], None] = lambda leg_id: None) -> None:
+        """
+        Args:
+            put_back: told of a leg that fails before it has begun.
+        """
         super().__init__()
-        self._search = search
+        self._search, self._put_back = search, put_back
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Nothing: Ray starts what is pending by itself, in order.
@@ -24,6 +29,11 @@ class StudyScheduler(FIFOScheduler):
         that is starting; with short legs a second worker would never come up.
         """
         return None
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Ray retries a lost worker, but not a leg whose warm worker went away while it took the leg up."""
+        if trial.status == Trial.PENDING:
+            self._put_back(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP ends the leg: the trial is over, or pauses at a rung and keeps its checkpoint."""

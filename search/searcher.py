@@ -8,6 +8,9 @@ from ray.tune.search import Searcher
 
 from search.search import Search
 
+MAX_PUT_BACK = 100
+"""In one use of the search; more is no mishap."""
+
 
 class StudySearcher(Searcher):
     """Hands out legs of study trials, one for each free slot.
@@ -24,6 +27,7 @@ class StudySearcher(Searcher):
         super().__init__(metric=search.run.metric, mode="max" if search.run.direction == "maximize" else "min")
         self._search = search
         self._slots = slots
+        self._put_back: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next leg as a Ray configuration; None while all slots are busy or must wait; FINISHED at the end."""
@@ -40,9 +44,14 @@ class StudySearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The leg is over; without a result its worker was lost for good."""
         try:
-            self._search.end_leg(trial_id, lost=error)
+            self._search.end_leg(trial_id, lost=error and trial_id not in self._put_back)
         except Exception as problem:
             self._search.fatal = problem
+
+    def put_back(self, trial_id: str) -> None:
+        """The leg never began, and is about to be told as an error: its trial is handed out again."""
+        if len(self._put_back) < MAX_PUT_BACK:
+            self._put_back.add(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is the only durable state."""

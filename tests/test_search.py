@@ -70,7 +70,7 @@ class Bench:
             examine=lambda config: Examination(), events=self.diary, deadline=deadline,
         )  # fmt: skip
         self.searcher = StudySearcher(self.search, slots=lambda: slots)
-        self.scheduler = StudyScheduler(self.search)
+        self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back)
         self.num_legs = 0
 
     def ask(self) -> tuple[Trial, dict[str, Any]] | str | None:

@@ -144,6 +144,21 @@ def test_what_ray_says_of_a_lost_worker_is_put_in_a_few_words(error: str, kind: 
     assert loss(error) == (kind, reason)
 
 
+def test_a_leg_that_fails_before_it_began_is_handed_out_again(tmp_path: Path):
+    """Ray gave it a warm worker that was gone by then, and does not retry that."""
+    bench = Bench(tmp_path, pruner="none")
+    trial, leg = bench.ask()  # type: ignore[misc]
+    bench.scheduler.on_trial_error(None, trial)
+    bench.searcher.on_trial_complete(trial.trial_id, error=True)
+    assert open_study(tmp_path).trials[0].state.name == "RUNNING"
+    again, same = bench.ask()  # type: ignore[misc]
+    assert same == leg
+    again.set_status(Trial.RUNNING)
+    bench.scheduler.on_trial_error(None, again)
+    bench.searcher.on_trial_complete(again.trial_id, error=True)
+    assert open_study(tmp_path).trials[0].state.name == "FAIL"
+
+
 def test_an_actor_that_is_unavailable_because_its_node_is_gone_has_lost_its_node():
     assert loss("The actor is temporarily unavailable", node_is_gone=True) == ("lost node", "its node is gone")
 
