@@ -1,33 +1,36 @@
 """Searches replayed on recorded learning curves: what each tool finds for the same compute (B4).
 
-    python -m benchmarks.replay --seeds 30
+    python -m benchmarks.replay --seeds 30     # an interrupted one continues
+    python -m benchmarks.replay --show         # the tables of the last result, as Markdown
 
 Every search chooses among the same recorded configurations (`benchmarks/curves.py`), with the real code of its tool, on
-1, 4, 16 and 64 imagined workers. A clock advances by the recorded seconds of each epoch, stretched so that an epoch
-takes five seconds on average, and by the CPU time that the tool really takes to choose.
+1, 4, 16 and 64 imagined workers. A clock advances by what an epoch of the configuration's network takes, stretched so
+that an epoch takes five seconds on average, and by the CPU time that the tool really takes to choose a configuration.
 
 At every moment a search has an incumbent: the configuration with the best value that it has seen, at any epoch. Its
 regret is how far the recorded accuracy of that configuration at the full budget lies below the best of the whole table.
 """
 
 import heapq
+import itertools
+import json
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.curves import BASELINE, DATA, EPOCHS, GRIDS, configurations
-from benchmarks.harness import describe_conditions, write_result
+from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_result
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
+from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
 from search.cli import parse
 from search.messages import Leg
 from search.prepare import baseline_plan
@@ -35,16 +38,12 @@ from search.simulate import simulate
 from search.study import Run
 
 EPOCH_SECONDS = 5.0
-FULL_TRAININGS, LEAST_ROUNDS = 40, 4
+FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25
 """The compute of one search, in full trainings; with many workers, at least so many one after another."""
-NUM_MOMENTS = 100
-OURS = {
-    "rungwise (default)": {},
-    "rungwise: random": {"sampler": "random"},
-    "rungwise: asha-stop": {"pruner": "asha-stop"},
-}
-Moment = tuple[float, int, int]
-"""Seconds, trial, epoch."""
+NETWORK = ["width", "num_blocks", "batch_norm", "augmentation"]
+"""What the time of an epoch depends on."""
+OURS = "rungwise"
+Course = tuple[list[tuple[float, int, int]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,59 +52,68 @@ class Options:
 
     seeds: int = 30
     """Searches of each tool."""
+    first: int = 0
+    """The first seed."""
     grids: tuple[str, ...] = tuple(GRIDS)
     """Recorded tables."""
     workers: tuple[int, ...] = (1, 4, 16, 64)
     """Numbers of workers."""
-    processes: int = 2
-    """Searches that are replayed at once."""
+    searches: tuple[str, ...] = (OURS, *PEERS)
+    """Which ones, by name."""
+    keep: Path = Path("runs/replay.jsonl")
+    """Searches that have been replayed, one a line; those that are here are not replayed again."""
+    show: bool = False
+    """Only print the tables of the last result, as Markdown."""
 
 
 class Recorded:
-    """The recorded curves of a grid; those that diverged end in a value that is no number."""
+    """The recorded curves of a grid; one that diverged ends early."""
 
     def __init__(self, grid: str) -> None:
         table = pd.read_parquet(DATA / f"{grid}.parquet")
-        keys = table[list(BASELINE)].itertuples(index=False, name=None)
-        self._scale = EPOCH_SECONDS / table["seconds"][table["epoch"] > 0].mean()
-        self._curves: dict[tuple[Any, ...], dict[int, tuple[float, float]]] = {}
-        for key, epoch, accuracy, seconds in zip(
-            keys, table["epoch"], table["accuracy"], table["seconds"], strict=True
-        ):
-            self._curves.setdefault(key, {})[epoch] = (accuracy, seconds * self._scale)
-        if len(self._curves) < len(configurations()):
-            recorded = f"{len(self._curves)} of {len(configurations())} curves of {grid!r} are recorded"
+        # recordings ran beside other work, one after another: the network's median says what an epoch takes
+        seconds = table[table["epoch"] > 0].groupby(NETWORK)["seconds"].median()
+        self._seconds = (seconds * EPOCH_SECONDS / seconds.mean()).to_dict()
+        self._accuracies = {
+            key: dict(zip(curve["epoch"], curve["accuracy"], strict=True))
+            for key, curve in table.groupby(list(BASELINE))
+        }
+        if len(self._accuracies) < len(configurations()):
+            recorded = f"{len(self._accuracies)} of {len(configurations())} curves of {grid!r} are recorded"
             raise ValueError(f"{recorded}; go on with: python -m benchmarks.curves --grid {grid}")
-        self.best = max(self.final(dict(zip(BASELINE, key, strict=True))) for key in self._curves)
-        self.full_seconds = float(table.groupby(list(BASELINE))["seconds"].sum().mean()) * self._scale
+        self.best = max(curve.get(EPOCHS, 0.0) for curve in self._accuracies.values())
+
+    def accuracy(self, params: dict[str, Any], epoch: int) -> float:
+        """NaN from the epoch on in which the training diverged."""
+        return self._accuracies[tuple(params[name] for name in BASELINE)].get(epoch, float("nan"))
 
     def final(self, params: dict[str, Any]) -> float:
         """Accuracy at the full budget, 0 for a training that diverged."""
-        return self._curve(params).get(EPOCHS, (0.0, 0.0))[0]
+        return float(np.nan_to_num(self.accuracy(params, EPOCHS)))
+
+    def epoch_seconds(self, params: dict[str, Any]) -> float:
+        """What each epoch of this configuration takes."""
+        return self._seconds[tuple(params[name] for name in NETWORK)]
 
     def seconds(self, leg: Leg, epoch: int) -> float:
-        curve = self._curve(leg.params)
-        return curve.get(epoch, (0.0, EPOCH_SECONDS))[1]
+        return self.epoch_seconds(leg.params)
 
     def value(self, leg: Leg, epoch: int) -> float:
-        return self._curve(leg.params).get(epoch, (float("nan"), 0.0))[0]
-
-    def _curve(self, params: dict[str, Any]) -> dict[int, tuple[float, float]]:
-        return self._curves[tuple(params[name] for name in BASELINE)]
+        return self.accuracy(leg.params, epoch)
 
 
-def replay_ours(curves: Recorded, *, grid: str, seed: int, workers: int, until: float, **settings: Any) -> "Path":
-    """A search of this project."""
-    run = _run(grid, seed=seed, **settings)
+def replay_ours(curves: Recorded, *, grid: str, seed: int, workers: int, until: float, **settings: Any) -> Course:
+    """A search of this project at its defaults, but for these settings of the run."""
+    run = make_run(grid, seed=seed, **settings)
     outcome = simulate(run, GRIDS[grid], curves, slots=workers, decision_seconds=lambda real: real, until=until)
     return outcome.moments, [trial.params for trial in outcome.trials]
 
 
-def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> "Path":
+def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> Course:
     """A search of another tool."""
     agenda: list[tuple[float, int, int]] = []
     params: list[dict[str, Any]] = []
-    moments: list[Moment] = []
+    moments: list[tuple[float, int, int]] = []
     driver = 0.0
 
     def begin(moment: float) -> None:
@@ -113,32 +121,24 @@ def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> 
         began = time.process_time()
         params.append(peer.suggest(len(params)))
         driver = max(moment, driver) + time.process_time() - began
-        heapq.heappush(agenda, (driver + curves.seconds(_leg(params, -1), 1), len(params) - 1, 1))
+        heapq.heappush(agenda, (driver + curves.epoch_seconds(params[-1]), len(params) - 1, 1))
 
     for _ in range(workers):
         begin(0.0)
     while agenda[0][0] <= until:
         now, trial, epoch = heapq.heappop(agenda)
-        leg = _leg(params, trial)
-        value = curves.value(leg, epoch)
+        value = curves.accuracy(params[trial], epoch)
         moments.append((now, trial, epoch))
-        # none of the tools takes a value that is no number from a trial that goes on: it is told the worst
-        goes_on = peer.report(trial, epoch=epoch, value=0.0 if np.isnan(value) else value)
-        if goes_on and epoch < EPOCHS and not np.isnan(value):
-            heapq.heappush(agenda, (now + curves.seconds(leg, epoch + 1), trial, epoch + 1))
+        # of a training that diverged a tool is told the worst there is: all of them learn from that
+        last = epoch == EPOCHS or bool(np.isnan(value))
+        if peer.report(trial, epoch=epoch, value=0.0 if np.isnan(value) else value, last=last):
+            heapq.heappush(agenda, (now + curves.epoch_seconds(params[trial]), trial, epoch + 1))
         else:
             begin(now)
     return moments, params
 
 
-Path = tuple[list[Moment], list[dict[str, Any]]]
-
-
-def _leg(params: Sequence[dict[str, Any]], trial: int) -> Leg:
-    return Leg(trial=trial, params=params[trial], seed=0, reported=0)
-
-
-def regret_at(curves: Recorded, path: Path, moments: Sequence[float]) -> list[float]:
+def regret_at(curves: Recorded, path: Course, moments: Sequence[float]) -> list[float]:
     """The regret of the incumbent at each of these moments; that of nothing at all before the first epoch."""
     seen, params = path
     found, incumbent, best_value = [], 0.0, -np.inf
@@ -147,39 +147,33 @@ def regret_at(curves: Recorded, path: Path, moments: Sequence[float]) -> list[fl
     for moment in moments:
         while event is not None and event[0] <= moment:
             _, trial, epoch = event
-            value = curves.value(_leg(params, trial), epoch)
+            value = curves.accuracy(params[trial], epoch)
             if value > best_value:
                 best_value, incumbent = value, curves.final(params[trial])
             event = next(events, None)
-        found.append(curves.best - incumbent)
+        found.append(round(curves.best - incumbent, 6))
     return found
 
 
-def replay(task: tuple[str, int, int]) -> dict[str, list[float]]:
-    """The regrets of all tools at a hundred moments, for one grid, number of workers and seed."""
-    grid, workers, seed = task
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.disable(logging.CRITICAL)
-    curves = Recorded(grid)
-    until = horizon(curves, workers)
-    moments = list(np.linspace(0, until, NUM_MOMENTS + 1)[1:])
-    found = {}
-    for name, settings in OURS.items():
-        path = replay_ours(curves, grid=grid, seed=seed, workers=workers, until=until, **settings)
-        found[name] = regret_at(curves, path, moments)
-    for name, make in PEERS.items():
-        found[name] = regret_at(curves, replay_peer(curves, make(seed), workers=workers, until=until), moments)
-    return found
+def replay(curves: Recorded, search: str, *, grid: str, workers: int, seed: int) -> list[float]:
+    """The regrets of one search at a hundred moments."""
+    until = horizon(workers)
+    if search == OURS:
+        path = replay_ours(curves, grid=grid, seed=seed, workers=workers, until=until)
+    else:
+        path = replay_peer(curves, PEERS[search](seed), workers=workers, until=until)
+    return regret_at(curves, path, list(np.linspace(0, until, NUM_MOMENTS + 1)[1:]))
 
 
-def horizon(curves: Recorded, workers: int) -> float:
+def horizon(workers: int) -> float:
     """Wall time of one search, in seconds."""
-    return curves.full_seconds * max(FULL_TRAININGS / workers, LEAST_ROUNDS)
+    return EPOCHS * EPOCH_SECONDS * max(FULL_TRAININGS / workers, LEAST_ROUNDS)
 
 
-def _run(grid: str, *, seed: int, **settings: Any) -> Run:
+def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
+    """What a search of this grid is asked for, at the defaults but for these settings."""
     space = GRIDS[grid]
-    wanted = {"pruner": "asha", "sampler": "tpe", **settings}
+    wanted = {"pruner": "asha", "sampler": "curves", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
     return Run(
         name="replay",
         space=grid,
@@ -191,8 +185,6 @@ def _run(grid: str, *, seed: int, **settings: Any) -> Run:
         validation_fraction=space.validation_fraction,
         seed=seed,
         epochs=EPOCHS,
-        min_epochs=1,
-        reduction_factor=REDUCTION_FACTOR,
         metric="accuracy",
         direction="maximize",
         trials=100_000,
@@ -202,78 +194,39 @@ def _run(grid: str, *, seed: int, **settings: Any) -> Run:
     )
 
 
-def summarise(found: Sequence[Mapping[str, list[float]]], *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """What a tool reaches at the end, over seeds; intervals are 95 % and from a bootstrap over seeds.
-
-    Args:
-        found: for each seed the regrets of every tool at the same moments.
-
-    Returns:
-        By tool: `regret` at the end, `area` (mean regret over the whole time), `rank` by the area, 1 the best, each
-        (mean, low, high); `compute`, how many times more compute the tool takes to its own final mean regret than our
-        default takes to the same.
-    """
-    names = list(found[0])
-    regrets = np.array([[one[name] for name in names] for one in found])  # (seeds, tools, moments)
-    areas = regrets.mean(2)
-    ranks = pd.DataFrame(areas).rank(axis=1).to_numpy()
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(found), size=(2000, len(found)))
-    summary: dict[str, dict[str, Any]] = {}
-    for number, name in enumerate(names):
-        columns = {"regret": regrets[:, number, -1], "area": areas[:, number], "rank": ranks[:, number]}
-        summary[name] = {key: _with_interval(values, draws) for key, values in columns.items()}
-        factors = [_compute_factor(regrets[drawn][:, [0, number]].mean(0)) for drawn in draws]
-        whole = _compute_factor(regrets[:, [0, number]].mean(0))
-        summary[name]["compute"] = (whole, *np.percentile(factors, (2.5, 97.5)).tolist())
-    return summary
-
-
-def _compute_factor(curves: np.ndarray) -> float:
-    """How many times sooner the first mean regret falls to what the second ends at than the second does; (2, moments).
-
-    Where the first never gets there, less than 1: its whole compute stands for the time it takes.
-    """
-    ours, theirs = (np.minimum.accumulate(curve) for curve in curves)
-    reached = [int(np.argmax(curve <= theirs[-1])) + 1 if curve[-1] <= theirs[-1] else None for curve in (ours, theirs)]
-    assert reached[1] is not None
-    return reached[1] / (reached[0] or NUM_MOMENTS)
-
-
-def _with_interval(values: np.ndarray, draws: np.ndarray) -> tuple[float, float, float]:
-    low, high = np.percentile(values[draws].mean(1), (2.5, 97.5))
-    return float(values.mean()), float(low), float(high)
-
-
-def show(title: str, summary: Mapping[str, Mapping[str, Any]], *, console: Console) -> None:
-    """Print a table of the tools, the best rank first."""
-    table = Table("search", "mean rank", "regret at the end", "mean regret", "compute of the first", title=title)
-    for name, row in sorted(summary.items(), key=lambda item: item[1]["rank"][0]):
-        cells = [f"{row['rank'][0]:.1f} ({row['rank'][1]:.1f} to {row['rank'][2]:.1f})"]
-        cells += [f"{100 * m:.2f} ({100 * a:.2f} to {100 * b:.2f})" for m, a, b in (row["regret"], row["area"])]
-        cells.append("{:.1f}x ({:.1f} to {:.1f})".format(*row["compute"]))
-        table.add_row(name, *cells)
-    console.print(table)
+def replay_all(options: Options) -> Iterator[tuple[Cell, list[float]]]:
+    """Every search that is asked for with its regrets; seeds outermost, so that an early end has whole seeds."""
+    known = {}
+    if options.keep.exists():
+        known = {tuple(cell): regrets for cell, regrets in map(json.loads, options.keep.read_text().splitlines())}
+    options.keep.parent.mkdir(parents=True, exist_ok=True)
+    recorded = {grid: Recorded(grid) for grid in options.grids}
+    for search in options.searches:  # what a tool imports at its first use is not charged
+        replay(recorded[options.grids[0]], search, grid=options.grids[0], workers=1, seed=0)
+    seeds = range(options.first, options.first + options.seeds)
+    for seed, workers, grid, search in itertools.product(seeds, options.workers, options.grids, options.searches):
+        cell: Cell = (grid, workers, search, seed)
+        if cell not in known:
+            known[cell] = replay(recorded[grid], search, grid=grid, workers=workers, seed=seed)
+            with options.keep.open("a") as file:
+                file.write(json.dumps([cell, known[cell]]) + "\n")
+        yield cell, known[cell]
 
 
 def main() -> None:
     """Replay everything, print the tables and keep them."""
     options = parse(Options, sys.argv[1:], prog="python -m benchmarks.replay")
     console = Console(width=140, highlight=False)
-    tasks = [
-        (grid, workers, seed) for grid in options.grids for workers in options.workers for seed in range(options.seeds)
-    ]
-    found: dict[tuple[str, int], list[dict[str, list[float]]]] = {}
-    with ProcessPoolExecutor(options.processes) as pool:
-        for task, regrets in zip(tasks, pool.map(replay, tasks), strict=True):
-            found.setdefault(task[:2], []).append(regrets)
-    results = []
-    for (grid, workers), regrets in found.items():
-        summary = summarise(regrets)
-        show(f"{grid}, {workers} workers (regret in points of accuracy)", summary, console=console)
-        results.append({"grid": grid, "workers": workers, "summary": summary})
-    conditions = describe_conditions(seed=0, seeds=options.seeds, full_trainings=FULL_TRAININGS)
-    console.print(f"written to {write_result('replay', {'results': results, 'conditions': conditions})}")
+    if not options.show:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        logging.disable(logging.CRITICAL)
+        results = summarise(dict(replay_all(options)), ours=OURS)
+        conditions = describe_conditions(
+            seed=options.first, seeds=options.seeds, full_trainings=FULL_TRAININGS, least_rounds=LEAST_ROUNDS
+        )
+        written = write_result("replay", {"results": results, "calibration": calibrate(), "conditions": conditions})
+        console.print(f"written to {written}")
+    console.print(tables(json.loads((RESULTS / "replay.json").read_text())["results"]), soft_wrap=True)
 
 
 if __name__ == "__main__":

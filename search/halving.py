@@ -9,11 +9,16 @@ Everything here is a pure function of the values in the study: a resumed search 
 """
 
 from bisect import insort
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from itertools import islice
 
 from optuna.trial import FrozenTrial, TrialState
 
+MAX_WEIGHED = 256
+"""With more trials at a rung their values there decide: what promises cost grows with their number."""
+Worth = Callable[[Sequence[int]], dict[int, float] | None]
+Entry = tuple[float, int]
+"""Value, the smaller the better, and number of a trial."""
 _UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
 
 
@@ -42,7 +47,7 @@ class Ladder:
             maximize: whether larger values are better.
         """
         self._rungs, self._factor, self._sign = tuple(rungs), reduction_factor, -1 if maximize else 1
-        self._orders: dict[int, list[tuple[float, int]]] = {rung: [] for rung in rungs}
+        self._orders: dict[int, list[Entry]] = {rung: [] for rung in rungs}
         self._highest: dict[int, int] = {}
         for trial in trials:
             for rung in rungs if trial.state in _UNFINISHED else ():
@@ -59,21 +64,40 @@ class Ladder:
         for order in self._orders.values():
             order[:] = [entry for entry in order if entry[1] != number]
 
-    def promotion(self, paused: Container[int]) -> int | None:
-        """The number of the paused trial to continue, or None when a new configuration is the better use of a slot."""
-        return self._first(paused, lambda order: len(order) // self._factor)
+    def promotion(self, paused: Container[int], *, worth: Worth = lambda _: None) -> int | None:
+        """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
+
+        Args:
+            paused: numbers of the trials that wait at a rung.
+            worth: says what trials promise at the full budget, the larger the better, by number; where it says None
+                their values at the rung decide.
+        """
+        return self._first(paused, lambda order: len(order) // self._factor, worth)
 
     def leader(self, paused: Container[int]) -> int | None:
         """The best paused trial of the highest rung that any paused trial has reached."""
-        return self._first(paused, len)
+        return self._first(paused, len, lambda _: None)
 
-    def _first(self, paused: Container[int], eligible: Callable[[list[tuple[float, int]]], int]) -> int | None:
+    def _first(self, paused: Container[int], eligible: Callable[[list[Entry]], int], worth: Worth) -> int | None:
         for rung in reversed(self._rungs[:-1]):
             order = self._orders[rung]
-            for _, number in islice(order, eligible(order)):
-                if self._highest[number] == rung and number in paused:
+            for number in islice(self._numbers(rung, paused, worth), eligible(order)):
+                if self._waits(number, rung, paused):
                     return number
         return None
+
+    def _numbers(self, rung: int, paused: Container[int], worth: Worth) -> Iterable[int]:
+        """The trials at this rung, the most promising first."""
+        numbers = [number for _, number in islice(self._orders[rung], MAX_WEIGHED + 1)]
+        if len(numbers) > MAX_WEIGHED:
+            return (number for _, number in self._orders[rung])
+        if len(numbers) < self._factor or not any(self._waits(number, rung, paused) for number in numbers):
+            return numbers
+        promise = worth(numbers)
+        return numbers if promise is None else sorted(numbers, key=lambda number: -promise[number])
+
+    def _waits(self, number: int, rung: int, paused: Container[int]) -> bool:
+        return self._highest[number] == rung and number in paused
 
 
 def ranking(trials: Sequence[FrozenTrial], *, rung: int, maximize: bool) -> list[FrozenTrial]:

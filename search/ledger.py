@@ -5,20 +5,24 @@ work on a mirror in memory, so that their cost does not grow with the latency of
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from search.collection import collector_paused
 from search.faults import fault_point
+from search.halving import ranking
+from search.proposal import Chosen, Identity, identity, propose, spread
 from search.reading import read_trials
 from search.sampling import make_pruner, make_sampler, make_view
 from search.study import Run
+from search.surrogate import MIN_TRIALS, Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,16 @@ class Ledger:
         self._view = make_view(run)
         self._study = optuna.create_study(storage=self._mirror, direction=run.direction, pruner=make_pruner(run))
         self._ids: list[int] = []
+        self._tried: set[Identity] = set()
         self._num_reports = 0
+        self._num_finished = 0
+        self._fitted: tuple[tuple[int, int, int], Surrogate | None] | None = None
         for name, value in storage.get_study_system_attrs(self._study_id).items():
             self._mirror.remember_study_attr(self._study._study_id, name, value)
         with collector_paused():
             for stored in _stored_trials(storage, self._study_id):  # the mirror makes its own copies
                 self._ids.append(stored._trial_id)
+                self._tried.add(identity(stored.params))
                 self._mirror.create_new_trial(self._study._study_id, stored)
 
     @property
@@ -80,7 +88,7 @@ class Ledger:
         number = len(self._ids)
         seed = derive_seed(self._run.seed, number)
         self._mirror.show(self._view(self.trials, live), in_place_of=number)
-        self._study.sampler = make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed)
+        self._study.sampler = self._sampler(suggest, number, seed)
         trial = self._study.ask()
         try:
             examination = examine(suggest(trial))
@@ -101,6 +109,30 @@ class Ledger:
         self._store(self._mirror.get_trial(trial._trial_id))
         return None if examination.infeasible else number
 
+    def _sampler(self, suggest: Callable[[Any], Any], number: int, seed: int) -> BaseSampler:
+        if self._run.sampler != "curves":
+            return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed)
+        surrogate = self._surrogate()
+        if surrogate is None:
+            params = spread(suggest, number=number, seed=self._run.seed, trial_seed=seed)
+        else:
+            params = propose(suggest, surrogate, tried=self._tried, trial_seed=seed)
+        return Chosen(params, seed=seed)
+
+    def worth(self, numbers: Sequence[int]) -> dict[int, float] | None:
+        """What these trials promise at the full budget, the larger the better; None while there is no model."""
+        surrogate = self._surrogate() if self._run.sampler == "curves" else None
+        return None if surrogate is None else surrogate.worth([self.trials[number] for number in numbers])
+
+    def _surrogate(self) -> Surrogate | None:
+        """The model of all that the study holds; None while too few trials have reached the first rung."""
+        known = (self._num_reports, self._num_finished, len(self._ids))
+        if self._fitted is None or self._fitted[0] != known:
+            rungs, maximize = self._run.rungs, self._run.direction == "maximize"
+            enough = len(ranking(self.trials, rung=rungs[0], maximize=maximize)) >= MIN_TRIALS
+            self._fitted = known, Surrogate(self.trials, rungs=rungs, maximize=maximize) if enough else None
+        return self._fitted[1]
+
     def add(self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **attrs: Any) -> int:
         """Store a planned configuration as a running trial and return its number."""
         number = len(self._ids)
@@ -114,6 +146,7 @@ class Ledger:
 
     def _store(self, trial: FrozenTrial) -> None:
         self._ids.append(self._storage.create_new_trial(self._study_id, template_trial=trial))
+        self._tried.add(identity(trial.params))
         fault_point("sampled", len(self._ids))
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> None:
@@ -149,6 +182,7 @@ class Ledger:
         final = [values[max(values)]] if values and state != TrialState.FAIL else None
         self._storage.set_trial_state_values(self._ids[number], state, final)
         self._mirror.set_trial_state_values(number, state, final)
+        self._num_finished += 1
 
 
 def _stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:

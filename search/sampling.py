@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by name, and what a sampler gets to see of a search that pauses its trials."""
+"""Optuna's own samplers and pruners by name, and what a sampler gets to see of a search that pauses its trials."""
 
 import copy
 import warnings
@@ -96,7 +96,7 @@ def make_view(run: "Run") -> View:
     def paused_as_pruned(trials: Sequence[FrozenTrial], live: Collection[int]) -> list[FrozenTrial]:
         return [_as_pruned(t) if is_paused(t, rungs=run.rungs, live=live) else t for t in trials]
 
-    if run.pruner != "asha":
+    if run.pruner != "asha" or run.sampler == "curves":
         return lambda trials, _: list(trials)
     return ranked if run.sampler == "tpe" else paused_as_pruned
 

@@ -156,7 +156,7 @@ class Search:
         if self.run.pruner != "asha":
             return None
         paused = self._paused if pausing is None else self._paused | {pausing}
-        promoted = self._ladder.promotion(paused)
+        promoted = self._ladder.promotion(paused, worth=self.ledger.worth)
         over = self._is_over(but=pausing)
         if promoted is None and over and not any(t.state == TrialState.COMPLETE for t in self.trials):
             return self._ladder.leader(paused)  # a search too small to promote anyone to the top trains its leader

@@ -92,8 +92,7 @@ def simulate(
             break
         busy += curves.seconds(leg, epoch)
         moments.append((now, leg.trial, epoch))
-        record = {"epoch": epoch, run.metric: curves.value(leg, epoch)}
-        if search.on_result(str(leg_number), EpochResult(record=record)):
+        if search.on_result(str(leg_number), _result(run, epoch, curves.value(leg, epoch))):
             heapq.heappush(agenda, (now + curves.seconds(leg, epoch + 1), leg_number, leg, epoch + 1))
         else:
             search.end_leg(str(leg_number), lost=False)
@@ -101,6 +100,12 @@ def simulate(
     search.end()
     last = moments[-1][0] if moments else start_seconds
     return Outcome(seconds=last, busy_seconds=busy, num_epochs=len(moments), trials=search.trials, moments=moments)
+
+
+def _result(run: Run, epoch: int, value: float) -> EpochResult:
+    if math.isnan(value):
+        return EpochResult(failure=f"epoch {epoch}: {run.metric} is {value}", failure_kind="diverged")
+    return EpochResult(record={"epoch": epoch, run.metric: value})
 
 
 class _Silent:

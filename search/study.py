@@ -28,7 +28,7 @@ FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
-Sampler = Literal["tpe", "random", "gp", "cmaes", "qmc"]
+Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ def test_an_epoch_reported_twice_counts_once(tmp_path: Path):
     assert stored.user_attrs["history"] == [{"epoch": 1}]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cmaes"])
+@pytest.mark.parametrize("sampler", ["curves", "tpe", "random", "qmc", "gp", "cmaes"])
 def test_a_reopened_study_suggests_what_the_undisturbed_one_would(sampler: str, tmp_path: Path):
     run = make_run(sampler=sampler)
     (tmp_path / "calm").mkdir()
@@ -91,8 +91,9 @@ def test_a_reopened_study_suggests_what_the_undisturbed_one_would(sampler: str, 
     ]
 
 
-def test_tpe_learns_from_paused_trials(tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run())
+@pytest.mark.parametrize("sampler", ["curves", "tpe"])
+def test_the_sampler_learns_from_paused_trials(sampler: str, tmp_path: Path):
+    ledger = open_ledger(tmp_path, make_run(sampler=sampler))
     fill(ledger, 60)
     late = [t.params["x"] for t in ledger.trials[30:]]
     early = [t.params["x"] for t in ledger.trials[:10]]
@@ -125,8 +126,9 @@ def test_an_infeasible_draw_is_stored_with_its_constraint_and_never_trained(tmp_
     assert stored.intermediate_values == {}
 
 
-def test_the_sampler_learns_to_stay_within_the_bounds(tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run())
+@pytest.mark.parametrize("sampler", ["curves", "tpe"])
+def test_the_sampler_learns_to_stay_within_the_bounds(sampler: str, tmp_path: Path):
+    ledger = open_ledger(tmp_path, make_run(sampler=sampler))
 
     def wide(value: float) -> Examination:
         return Examination(excess={"weights": value - 0.4})

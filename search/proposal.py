@@ -1,0 +1,119 @@
+"""Which configuration is tried next, by the surrogate: candidates are drawn from the space itself, and it chooses."""
+
+import random
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+import numpy as np
+from optuna._transform import _SearchSpaceTransform
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import RandomSampler
+from optuna.study import Study
+from optuna.trial import FixedTrial, FrozenTrial
+
+from search.surrogate import Surrogate
+
+NUM_CANDIDATES = 100
+NUM_PARENTS = 5
+"""Trials that promise most: half of the candidates differ from one of them in one or two parameters."""
+NUM_STRATA = 10
+Identity = frozenset[tuple[str, Any]]
+
+
+def identity(params: Mapping[str, Any]) -> Identity:
+    """Equal for equal configurations."""
+    return frozenset(params.items())
+
+
+def propose(
+    suggest: Callable[[Any], Any], surrogate: Surrogate, *, tried: Container[Identity], trial_seed: int
+) -> dict[str, Any]:
+    """The parameters that the surrogate chooses among new ones; none where a space has nothing new, or fails.
+
+    Args:
+        suggest: of the space.
+        tried: what is not new.
+        trial_seed: of the trial that takes them.
+    """
+    generator = random.Random(trial_seed)
+    worth = surrogate.worth(surrogate.trials)
+    parents = sorted(surrogate.trials, key=lambda trial: -worth[trial.number])[:NUM_PARENTS]
+    candidates: dict[Identity, dict[str, Any]] = {}
+    for turn in range(NUM_CANDIDATES):
+        kept = {}
+        if turn % 2:
+            kept = dict(generator.choice(parents).params)
+            for name in generator.sample(sorted(kept), min(len(kept), generator.randint(1, 2))):
+                del kept[name]
+        drawn = _draw(suggest, kept, lambda _: generator.random())
+        if drawn and identity(drawn) not in tried:
+            candidates[identity(drawn)] = drawn
+    new = list(candidates.values())
+    return new[surrogate.choose(new, seed=trial_seed)] if new else {}
+
+
+def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed: int) -> dict[str, Any]:
+    """The parameters of a trial before there is a surrogate; none where the space fails.
+
+    Each of ten trials in a row takes another tenth of every parameter's range: a Latin hypercube, which a conditional
+    space may have as well.
+    """
+    round_number, turn = divmod(number, NUM_STRATA)
+
+    def fraction(name: str) -> float:
+        strata = list(range(NUM_STRATA))
+        random.Random(f"{seed}/{round_number}/{name}").shuffle(strata)
+        return (strata[turn] + random.Random(f"{trial_seed}/{name}").random()) / NUM_STRATA
+
+    return _draw(suggest, {}, fraction)
+
+
+class Chosen(RandomSampler):
+    """Gives what was chosen already; whatever else a trial asks for is random."""
+
+    def __init__(self, params: Mapping[str, Any], *, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._params = params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        if param_name in self._params:
+            return self._params[param_name]
+        return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+class _Draw(FixedTrial):
+    """Answers with the parameters that it was given; draws those it lacks, or that do not fit."""
+
+    def __init__(self, params: Mapping[str, Any], fraction: Callable[[str], float]) -> None:
+        super().__init__(dict(params))
+        self._fraction = fraction
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._params or not _fits(distribution, self._params[name]):
+            self._params[name] = _value_at(distribution, self._fraction(name))
+        return super()._suggest(name, distribution)
+
+
+def _draw(suggest: Callable[[Any], Any], params: Mapping[str, Any], fraction: Callable[[str], float]) -> dict[str, Any]:
+    trial = _Draw(params, fraction)
+    try:
+        suggest(trial)
+    except Exception:  # whatever is wrong with the space is told when the trial itself is sampled
+        return {}
+    return dict(trial.params)
+
+
+def _fits(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:
+        return False
+
+
+def _value_at(distribution: BaseDistribution, fraction: float) -> Any:
+    """The value at this fraction, in [0, 1), of the range; on the logarithmic scale where the range has one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(fraction * len(distribution.choices))]
+    return _SearchSpaceTransform({"": distribution}, transform_0_1=True).untransform(np.array([fraction]))[""]
