@@ -77,8 +77,6 @@ class Surrogate:
     def worth(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """The expected value of each of these trials at the full budget, by number; on a scale of its own, the larger
         the better."""
-        if not trials:
-            return {}
         inputs = self._at_full_budget([t.params for t in trials], [t.number for t in trials])
         mean = self._loadings(inputs).T @ self._whitened
         return {trial.number: float(value) for trial, value in zip(trials, mean, strict=True)}
