@@ -42,7 +42,8 @@ FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25
 """The compute of one search, in full trainings; with many workers, at least so many one after another."""
 NETWORK = ["width", "num_blocks", "batch_norm", "augmentation"]
 """What the time of an epoch depends on."""
-OURS = "rungwise"
+OURS: dict[str, dict[str, Any]] = {"rungwise": {}, "rungwise: curves": {"sampler": "curves"}}
+"""Our default, and what differs from it."""
 Course = tuple[list[tuple[float, int, int]], list[dict[str, Any]]]
 
 
@@ -58,7 +59,7 @@ class Options:
     """Recorded tables."""
     workers: tuple[int, ...] = (1, 4, 16, 64)
     """Numbers of workers."""
-    searches: tuple[str, ...] = (OURS, *PEERS)
+    searches: tuple[str, ...] = (*OURS, *PEERS)
     """Which ones, by name."""
     keep: Path = Path("runs/replay.jsonl")
     """Searches that have been replayed, one a line; those that are here are not replayed again."""
@@ -158,8 +159,8 @@ def regret_at(curves: Recorded, path: Course, moments: Sequence[float]) -> list[
 def replay(curves: Recorded, search: str, *, grid: str, workers: int, seed: int) -> list[float]:
     """The regrets of one search at a hundred moments."""
     until = horizon(workers)
-    if search == OURS:
-        path = replay_ours(curves, grid=grid, seed=seed, workers=workers, until=until)
+    if search in OURS:
+        path = replay_ours(curves, grid=grid, seed=seed, workers=workers, until=until, **OURS[search])
     else:
         path = replay_peer(curves, PEERS[search](seed), workers=workers, until=until)
     return regret_at(curves, path, list(np.linspace(0, until, NUM_MOMENTS + 1)[1:]))
@@ -173,7 +174,7 @@ def horizon(workers: int) -> float:
 def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
     """What a search of this grid is asked for, at the defaults but for these settings."""
     space = GRIDS[grid]
-    wanted = {"pruner": "asha", "sampler": "curves", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
+    wanted = {"pruner": "asha", "sampler": "tpe", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
     return Run(
         name="replay",
         space=grid,
@@ -220,7 +221,7 @@ def main() -> None:
     if not options.show:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.disable(logging.CRITICAL)
-        results = summarise(dict(replay_all(options)), ours=OURS)
+        results = summarise(dict(replay_all(options)), ours="rungwise: curves")
         conditions = describe_conditions(
             seed=options.first, seeds=options.seeds, full_trainings=FULL_TRAININGS, least_rounds=LEAST_ROUNDS
         )
