@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -405,22 +404,17 @@ def test_a_killed_evaluation_continues_and_the_test_images_are_untouched_until_a
 
 
 def _kill_when_begun(run_dir: Path, training: Path, environment: dict[str, str]) -> dict[int, list[dict[str, Any]]]:
-    """Begin an evaluation, kill -9 all of it after the first finished training; the epochs stored by then."""
-    process = subprocess.Popen(
+    """Begin an evaluation that is killed by kill -9 when it has stored seven epochs of eighteen; what is stored then."""
+    died = subprocess.run(
         [sys.executable, "-m", "analysis.final", str(run_dir), "--top", "1", "--seeds", "3", "--epochs", "3"],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, "RUNGWISE_FAULT": "reported:7"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        timeout=600,
+        check=False,
     )
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        if (training / "study.db").exists() and any(t.state == TrialState.COMPLETE for t in trials_of(training)):
-            break
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=120)
+    assert died.returncode == -signal.SIGKILL
     stored = {t.number: t.user_attrs.get("history", []) for t in trials_of(training)}
     assert 0 < sum(map(len, stored.values())) < 6 * 3, "it was killed in the middle"
     return stored
