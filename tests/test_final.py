@@ -404,7 +404,7 @@ def test_a_killed_evaluation_continues_and_the_test_images_are_untouched_until_a
 
 
 def _kill_when_begun(run_dir: Path, training: Path, environment: dict[str, str]) -> dict[int, list[dict[str, Any]]]:
-    """Begin an evaluation that is killed by kill -9 when it has stored seven epochs of eighteen; what is stored then."""
+    """Begin an evaluation that is killed by `kill -9` at its seventh epoch of eighteen; what is stored then."""
     died = subprocess.run(
         [sys.executable, "-m", "analysis.final", str(run_dir), "--top", "1", "--seeds", "3", "--epochs", "3"],
         cwd=ROOT,
