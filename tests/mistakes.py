@@ -37,7 +37,7 @@ SEARCH = [
     (["--time-budget", "inf"], "--time-budget must be a positive number of minutes, got inf"),
     (["--time-budget", "soon"], "--time-budget must be a number, got 'soon'"),
     (["--pruner", "asah"], "--pruner must be one of 'asha', 'asha-stop', 'hyperband', 'median', 'none', got 'asah'"),
-    (["--sampler", "bayes"], "--sampler must be one of 'tpe', 'random', 'gp', 'cmaes', 'qmc', got 'bayes'"),
+    (["--sampler", "bayes"], "--sampler must be one of 'curves', 'tpe', 'random', 'gp', 'cmaes', 'qmc', got 'bayes'"),
     (["--logger", "comet"], "'wandb', got 'comet'"),
     (["--space", "cifr_arch"], "unknown space 'cifr_arch'"),
     (["--space", "digit_arch"], "(did you mean digits_arch?)"),
