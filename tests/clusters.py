@@ -51,6 +51,9 @@ class Nodes:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(timeout=60)
+        current = Path("/tmp/ray/ray_current_cluster")
+        if current.exists() and current.read_text() == self.address:
+            current.unlink()  # nobody is to be sent there any more
 
     def _ask(self, words: str) -> str:
         assert self._process.stdin is not None
