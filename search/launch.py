@@ -14,8 +14,9 @@ from search.cluster import Resources, ray_session
 from search.environment import keys_for
 from search.guard import RayLostError
 from search.ledger import Examination, Ledger
+from search.messages import Events
 from search.nodes import look_at_nodes
-from search.search import Events, Search
+from search.search import Search
 from search.signals import collect_signals, signals_restored
 from search.slots import Slots
 from search.study import Run

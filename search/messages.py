@@ -1,7 +1,9 @@
-"""What passes between the search and a worker: a leg to train, and what came of each step."""
+"""What passes between the search, a worker and whoever follows: a leg to train, what came of each step, and news."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +25,13 @@ class EpochResult:
     failure: str | None = None
     failure_kind: str | None = None
     notices: tuple[str, ...] = ()
+
+
+class Events(Protocol):
+    """Who wants to know how the search goes on: the console."""
+
+    def started(self, trial: FrozenTrial) -> None: ...
+    def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None: ...
+    def paused(self, trial: FrozenTrial) -> None: ...
+    def ended(self, trial: FrozenTrial) -> None: ...
+    def notice(self, text: str) -> None: ...

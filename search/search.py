@@ -9,13 +9,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.halving import Ladder, epochs_reached
 from search.ledger import Examination, Ledger
-from search.messages import EpochResult, Leg
+from search.messages import EpochResult, Events, Leg
 from search.study import Run
 from spaces.space import Space
 
@@ -23,16 +23,6 @@ MAX_INFEASIBLE_DRAWS = 1000
 MAX_ALIKE_FAILURES = 5
 _NEVER_STOPS = ("asha", "none")
 """Rules by which no running trial is told PRUNED: one pauses it, the other trains it to the end."""
-
-
-class Events(Protocol):
-    """Who wants to know how the search goes on: the console."""
-
-    def started(self, trial: FrozenTrial) -> None: ...
-    def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None: ...
-    def paused(self, trial: FrozenTrial) -> None: ...
-    def ended(self, trial: FrozenTrial) -> None: ...
-    def notice(self, text: str) -> None: ...
 
 
 class Search:
