@@ -9,7 +9,7 @@ import pytest
 
 from search.study import read_run
 from tests.searching import ROOT, assert_sound, search
-from tests.tables import mixed_categories, write_csv
+from tests.tables import Rows, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -19,12 +19,17 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_table_is_searched_evaluated_and_predicted(tmp_path: Path) -> None:
-    table = mixed_categories()
-    table[0].append("id")
-    for number, row in enumerate(table[1]):
-        row.append(str(number))
-    words, metric = ("--target", "rent", "--drop", "id"), "rmse"
+@pytest.mark.parametrize(
+    ("table", "words", "metric"),
+    [
+        pytest.param(mixed_categories(), ("--target", "rent"), "rmse", id="mixed"),
+        pytest.param(numeric_with_gaps(), ("--target", "price", "--drop", "id"), "rmse", id="numeric"),
+        pytest.param(imbalanced_classes(), ("--target", "quality"), "accuracy", id="classes"),
+    ],
+)
+def test_a_table_is_searched_evaluated_and_predicted(
+    tmp_path: Path, table: Rows, words: tuple[str, ...], metric: str
+) -> None:
     path = write_csv(tmp_path / "rows.csv", table)
     csv_words = ("--space", "tabular_mlp", "--data-dir", str(path), *words)
     done = search(tmp_path, "--name", "r", "--trials", "3", "--max-epochs", "3", "--min-epochs", "1", *csv_words)
@@ -44,7 +49,7 @@ def test_a_table_is_searched_evaluated_and_predicted(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["row"] for row in rows] == list(range(1, len(table[1]) + 1))
-    assert all("prediction" in row for row in rows)
+    assert all(("class" if metric == "accuracy" else "prediction") in row for row in rows)
 
     # other words than those of the run are refused, the same are not
     refused = search(tmp_path, "--name", "r", "--resume", "--target", table[0][0])
