@@ -93,10 +93,9 @@ def _fit(trainable: Any, work: Work, tune_config: Any, run_config: Any) -> None:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    suggest = spaces.space.load(work["space"]).suggest
     ray.init(address="local", num_cpus=work["slots"])
     tune_config.search_alg = OptunaSearch(
-        lambda trial: suggest(trial) and None, metric="accuracy", mode="max", points_to_evaluate=work["params"]
+        _Ask(work["space"]), metric="accuracy", mode="max", points_to_evaluate=work["params"]
     )
     tune_config.scheduler = ASHAScheduler(
         metric="accuracy", mode="max", max_t=work["epochs"], grace_period=work["epochs"]
@@ -105,6 +104,16 @@ def _fit(trainable: Any, work: Work, tune_config: Any, run_config: Any) -> None:
     resources = tune.with_resources(trainable, {"cpu": 1})
     results = tune.Tuner(resources, tune_config=tune_config, run_config=run_config).fit()
     assert not results.errors, results.errors[0]
+
+
+class _Ask:
+    """What Ray's OptunaSearch asks of a trial; it is pickled by Ray."""
+
+    def __init__(self, space: str) -> None:
+        self.space = space
+
+    def __call__(self, trial: optuna.Trial) -> None:
+        spaces.space.load(self.space).suggest(trial)
 
 
 def optuna_threads(work: Work, folder: str) -> None:
