@@ -69,18 +69,22 @@ def load_data(
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
     """Host, processors and memory, for the record; nothing of the environment."""
-    cpu_model = platform.processor() or "unknown"
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu_model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return {
         "host": platform.node(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu_model": cpu_model,
+        "cpu_model": cpu_model(),
         "cpus": os.cpu_count(),
         "gpus": count_gpus(),
         "threads_per_trial": resources.cpus_per_trial,
     }
+
+
+def cpu_model() -> str:
+    """The name of the processor."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or "unknown"
 
 
 def commit() -> str | None:

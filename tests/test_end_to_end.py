@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from search import rerun
 from search.study import read_run
 from tests.searching import CALM, ONE_SLOT, assert_sound, search, table, trials_of
 
@@ -29,6 +30,14 @@ def test_a_larger_number_of_trials_extends_a_finished_search(calm, tmp_path: Pat
     assert_sound(tmp_path / "x")
     assert table(tmp_path / "x")[:12] == table(run_dir)
     assert len(trials_of(tmp_path / "x")) == 14
+
+
+def test_a_trial_trained_again_from_its_run_is_equal_to_the_bit(calm, capsys):
+    run_dir, _ = calm
+    stopped = next(trial.number for trial in trials_of(run_dir) if trial.state.name == "PRUNED")
+    for words in ((), ("--trial", str(stopped))):
+        assert rerun.main([str(run_dir), *words]) == 0, capsys.readouterr().out
+        assert capsys.readouterr().out.endswith("equal to the bit\n")
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_last_epoch(calm, tmp_path: Path):

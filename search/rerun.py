@@ -1,0 +1,112 @@
+"""Trains one trial of a run once more, in this process, and sets its values beside those the run has stored.
+
+python -m search.rerun runs/NAME                       # the best trial
+python -m search.rerun results/fashion --trial 12 --data-dir data
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from search.cli import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Train one trial again and compare: equal to the bit on the same processor, threads and versions."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run; its study is only read."""
+    trial: OptionalInt = None
+    """Number of the trial. Default: the best one."""
+    epochs: OptionalInt = None
+    """Epochs to train. Default: as many as the trial was trained for."""
+    data_dir: OptionalStr = None
+    """Folder of the data sets. Default: the one the search used."""
+
+
+def main(argv: list[str]) -> int:
+    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input, 130 after Ctrl-C."""
+    try:
+        options = parse(Options, argv, prog="python -m search.rerun")
+        return DONE if _rerun(options) else SOME_FAILED
+    except (ValueError, OSError) as error:
+        return report_error(error)
+    except KeyboardInterrupt:
+        return SIGNALLED + 2
+
+
+def _rerun(options: Options) -> bool:
+    import torch
+
+    import spaces.space
+    from search.prepare import load_data
+    from search.study import open_study, read_run
+    from trainables.training import Training
+
+    run = read_run(options.run)
+    trial = _choose(open_study(options.run), options)
+    stored = {epoch: trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)}
+    epochs = len(stored) if options.epochs is None else options.epochs
+    if not 1 <= epochs <= len(stored):
+        raise ValueError(f"--epochs must lie in 1..{len(stored)}, those of trial {trial.number}, got {epochs}")
+    space = spaces.space.load(run.space)
+    dataset = load_data(
+        space,
+        data_dir=options.data_dir or run.data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=run.validation_fraction,
+        table=run.table,
+    )
+    torch.set_num_threads(run.cpus_per_trial)
+    print(f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} stored and again")
+    training = Training(space.decode(trial.params), dataset, epochs=run.epochs, seed=trial.user_attrs["seed"])
+    gaps = []
+    for epoch in list(stored)[:epochs]:
+        again = training.run_epoch()[run.metric]
+        gaps.append(abs(again - stored[epoch]))
+        print(
+            f"  epoch {epoch:3d}  {stored[epoch]:.6f}  {again:.6f}" + ("" if not gaps[-1] else "  differs"), flush=True
+        )
+    print(_verdict(run, max(gaps)))
+    return not max(gaps)
+
+
+def _choose(study: Any, options: Options) -> Any:
+    """The trial that was asked for, or the best.
+
+    Raises:
+        ValueError: there is none.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if options.trial is None:
+        finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
+        if not finished:
+            raise ValueError(f"{options.run} has no trial that was trained to the end; name one with --trial")
+        return study.best_trial
+    found = next((trial for trial in trials if trial.number == options.trial), None)
+    if found is None:
+        raise ValueError(f"--trial must lie in 0..{len(trials) - 1}, got {options.trial}")
+    if not found.intermediate_values:
+        raise ValueError(f"trial {options.trial} has not finished an epoch; give another --trial")
+    return found
+
+
+def _verdict(run: Any, gap: float) -> str:
+    """What the largest difference means, and what could explain it."""
+    if not gap:
+        return "equal to the bit"
+    from search.prepare import cpu_model
+    from search.versions import versions
+
+    then, now = {"processor": run.machine.get("cpu_model"), **run.versions}, {"processor": cpu_model(), **versions()}
+    changed = [f"{name} {then[name]} then, {now.get(name)} now" for name in then if then[name] != now.get(name)]
+    return f"differs by at most {gap:.3g}; " + ("; ".join(changed) or "processor and versions are the same")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
