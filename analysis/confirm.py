@@ -1,6 +1,6 @@
 """Verifies effects by training: on/off flips around the best configuration, each paired with it seed by seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,12 @@ def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) 
                 )
                 found.append(Flip(parameter=parameter.name, before=before, after=value, params=params))
     return found
+
+
+def strongest(found: Sequence[Flip], *, order: Sequence[str], most: int | None) -> list[Flip]:
+    """The flips to train: at most `most`, those of the hyperparameters that stand first in `order` first."""
+    places = {name: place for place, name in enumerate(order)}
+    return sorted(found, key=lambda flip: places.get(flip.parameter, len(places)))[:most]
 
 
 def _level_label(parameter: Parameter, value: Any) -> str:
@@ -131,11 +137,29 @@ def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(columns)).sort_values("worth", ascending=False, ignore_index=True)
 
 
-def train(trials: Trials, run: Any, run_dir: Path, *, num_seeds: int) -> pd.DataFrame:
+def train(
+    trials: Trials,
+    run: Any,
+    run_dir: Path,
+    *,
+    num_seeds: int,
+    epochs: int | None = None,
+    order: Sequence[str] = (),
+    most: int | None = None,
+) -> pd.DataFrame:
     """Trains the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
 
+    Args:
+        trials: of the search.
+        run: what the search was asked.
+        run_dir: its folder.
+        num_seeds: of each configuration.
+        epochs: of each training, with the schedule over them; the full budget of the search when None.
+        order: as for `strongest`.
+        most: as for `strongest`.
+
     Returns:
-        What `paired` takes.
+        What `paired` takes, and the epochs.
     """
     import spaces.space
     from search.cluster import plan_resources
@@ -144,7 +168,7 @@ def train(trials: Trials, run: Any, run_dir: Path, *, num_seeds: int) -> pd.Data
     from search.study import Planned
 
     space = spaces.space.load(run.space)
-    changes = flips(trials, _fits(space))
+    changes = strongest(flips(trials, _fits(space)), order=order, most=most)
     best = trials.best
     assert best is not None
     kinds = {p.name: p.kind for p in trials.parameters}
@@ -161,9 +185,10 @@ def train(trials: Trials, run: Any, run_dir: Path, *, num_seeds: int) -> pd.Data
         table=run.table,
     )
     resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=None)
-    trained = train_fixed(run_dir / "confirm", like=run, plan=plan, dataset=dataset, resources=resources)
+    trained = train_fixed(run_dir / "confirm", like=run, plan=plan, dataset=dataset, resources=resources, epochs=epochs)
     values = [trial.value if trial.value is not None else np.nan for trial in trained]
-    return pd.DataFrame({"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values})
+    rows = {"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values}
+    return pd.DataFrame(rows | {"epochs": epochs or run.epochs})
 
 
 def _fits(space: Any) -> Callable[[Mapping[str, Any]], set[str] | None]:

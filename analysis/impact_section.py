@@ -145,6 +145,7 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
     if results is None or results.empty:
         return []
     table = confirm.paired(results, sign=trials.sign)
+    length = f" for {results['epochs'].iloc[0]} epochs" if "epochs" in results else ""
     told = [
         f"{r['flip']}: the best configuration is {difference(trials, r['worth'])} better "
         f"[{difference(trials, r['low'])}, {difference(trials, r['high'])}], {r['num_seeds']} paired seeds"
@@ -152,7 +153,7 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         if r["found"]
     ]
     return [
-        text("Verified by training the best configuration with one thing changed, paired seed by seed:"),
+        text(f"Verified by training the best configuration with one thing changed{length}, paired seed by seed:"),
         text(*(told or ["no single change made a difference beyond doubt"]), kind="list"),
         folder.table("confirmed", table, caption="Paired flips around the best configuration, 95 % t intervals."),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import OptionalStr, parse, report_error
+from search.cli import OptionalInt, OptionalStr, parse, report_error
 from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -28,8 +28,21 @@ class Options:
     """Folder of the data sets. Default: the one the search used. Nothing is ever downloaded."""
     confirm: int = 0
     """Train the best configuration and each on/off change of it on this many fresh seeds, to verify the effects."""
+    confirm_epochs: OptionalInt = None
+    """With --confirm: epochs of each training. Default: the full budget of the search."""
+    confirm_most: OptionalInt = None
+    """With --confirm: changes to train, those of the strongest estimated effects first. Default: all."""
     seed: int = 0
     """Seed of the bootstrap and the surrogate."""
+
+    def check(self) -> None:
+        """Raise ValueError at the first option that makes no sense."""
+        if self.confirm < 0 or self.confirm == 1:
+            raise ValueError(f"--confirm must be 0, or at least 2 seeds for an interval, got {self.confirm}")
+        for name in ("confirm_most", "confirm_epochs"):
+            value = getattr(self, name)
+            if value is not None and (value < 1 or not self.confirm):
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, and needs --confirm, got {value}")
 
 
 def main(argv: list[str]) -> int:
@@ -37,8 +50,7 @@ def main(argv: list[str]) -> int:
     raise_stopped()
     try:
         options = parse(Options, argv, prog="python -m analysis.report")
-        if options.confirm < 0 or options.confirm == 1:
-            raise ValueError(f"--confirm must be 0, or at least 2 seeds for an interval, got {options.confirm}")
+        options.check()
         page = build(options)
     except (ValueError, OSError) as error:
         return report_error(error)
@@ -160,12 +172,23 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
     import pandas as pd
 
     from analysis import confirm
+    from analysis.effects import effects
+    from analysis.impact import fenced
 
     stored = options.run / "confirm" / "results.csv"
     if options.confirm:
         if run is None or trials.best is None:
             raise ValueError("--confirm needs a run of search.run with at least one complete trial")
-        results = confirm.train(trials, run, options.run, num_seeds=options.confirm)
+        order = [effect.parameter for effect in effects(fenced(trials), seed=options.seed)]
+        results = confirm.train(
+            trials,
+            run,
+            options.run,
+            num_seeds=options.confirm,
+            epochs=options.confirm_epochs,
+            order=order,
+            most=options.confirm_most,
+        )
         results.to_csv(stored, index=False)
         return results
     return pd.read_csv(stored) if stored.exists() else None

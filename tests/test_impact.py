@@ -207,6 +207,17 @@ def test_flips_change_one_thing_and_keep_the_conditions():
     assert {f.parameter for f in confirm.flips(trials, fits)} >= {"batch_norm", "augmentation", "optimizer", "depth"}
 
 
+def test_flips_of_the_strongest_effects_are_confirmed_first():
+    found = [
+        confirm.Flip(parameter=name, before=False, after=True, params={})
+        for name in ("depth", "momentum", "batch_norm", "depth")
+    ]
+    order = ("batch_norm", "depth")
+    first = confirm.strongest(found, order=order, most=3)
+    assert [flip.parameter for flip in first] == ["batch_norm", "depth", "depth"]
+    assert len(confirm.strongest(found, order=order, most=None)) == 4
+
+
 def test_paired_intervals_are_the_textbook_ones():
     results = pd.DataFrame(
         [("best", s, 0.9 + 0.01 * s) for s in range(4)] + [("x: a to b", s, 0.88 + 0.01 * s) for s in range(4)],
