@@ -1,6 +1,7 @@
 # make search   search the built-in digits: nothing to download, minutes on two cores
 # make demo     search, report and final evaluation, one after the other
 # make test     all tests            make check       lint, format, types, import arrows
+# make docs     docs/report.md and the README's results, and with DATA=FOLDER the case study, from results/
 # make notebook Jupyter              make dashboard   optuna-dashboard on the newest run, or RUN=runs/NAME
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ INSTALLED := .venv/.installed
 # a container's image may forbid Python to keep compiled modules: every process would then start three times as slowly
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: search demo test check format lock notebook dashboard clean
+.PHONY: search demo test check format lock docs notebook dashboard clean
 
 search: $(INSTALLED)
 	$(BIN)/python -m search.run
@@ -20,6 +21,10 @@ demo: $(INSTALLED)
 	$(BIN)/python -m search.run --name $(NAME)
 	$(BIN)/python -m analysis.final runs/$(NAME) --top 2 --seeds 3
 	$(BIN)/python -m analysis.report runs/$(NAME)
+
+docs: $(INSTALLED)
+	$(BIN)/python -m analysis.docs
+	$(if $(DATA),$(BIN)/python -m analysis.case_study results/housing --data-dir $(DATA))
 
 notebook: $(INSTALLED)
 	$(BIN)/python -m ipykernel install --sys-prefix --name rungwise --display-name Rungwise

@@ -21,8 +21,6 @@ FINAL_FIGURES = ("residuals", "residual_map")
 REDRAWN_FIGURES = ("references", "bands", "importance", "dependence")
 _PLACES = {"--data-dir": "data", "--runs-dir": None}
 """Folders of this machine in a command, and what stands for them."""
-MOST_PIXELS = 1_000
-"""Width of a figure beside the text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +54,7 @@ def write(options: Options) -> Path:
     """
     import jinja2
 
-    same = None if options.same_rows is None else _results(Path(options.same_rows))
+    same = None if options.same_rows is None else read_final(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
         raise ValueError(f"{options.same_rows} must have been evaluated with --without-validation; evaluate it so")
     found = gather(options.run, data_dir=options.data_dir)
@@ -120,7 +118,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     run = read_run(run_dir)
     if run.dataset != DATASET:
         raise ValueError(f"the case study is about {DATASET}, got a run on {run.dataset}; its report tells the same")
-    results = _results(run_dir)
+    results = read_final(run_dir)
     overview = load_overview(run, Path(data_dir) if data_dir else None)
     if not isinstance(overview, TableOverview):
         raise ValueError(overview if isinstance(overview, str) else f"{DATASET} is no table here")
@@ -144,7 +142,12 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     }
 
 
-def _results(run_dir: Path) -> dict[str, Any]:
+def read_final(run_dir: Path) -> dict[str, Any]:
+    """The final.json of a run.
+
+    Raises:
+        ValueError: there is none, or it is damaged; the line says what to do.
+    """
     from analysis.final_section import read_results
 
     results = read_results(run_dir / "final")
@@ -158,6 +161,7 @@ def _results(run_dir: Path) -> dict[str, Any]:
 def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
     """The figures of report and final evaluation, small enough to be kept with the text."""
     from analysis.final_files import redraw_figures
+    from analysis.publish import shrink
 
     sources = [run_dir / "report" / "figures" / f"{name}.png" for name in REPORT_FIGURES]
     sources += [run_dir / "final" / "figures" / f"{name}.png" for name in FINAL_FIGURES]
@@ -168,19 +172,7 @@ def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         redraw_figures(results, Path(scratch))
         for path in (*sources, *(Path(scratch) / f"{name}.png" for name in REDRAWN_FIGURES)):
-            _shrink(path, folder / path.name)
-
-
-def _shrink(source: Path, path: Path) -> None:
-    """A figure with 256 colours, at most as wide as a page."""
-    from PIL import Image
-
-    with Image.open(source) as image:
-        small = image.convert("RGB")
-    if small.width > MOST_PIXELS:
-        height = round(small.height * MOST_PIXELS / small.width)
-        small = small.resize((MOST_PIXELS, height), Image.Resampling.LANCZOS)
-    small.quantize(256).save(path, optimize=True)
+            shrink(path, folder / path.name)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,18 @@ def title(name: str) -> str:
     return f"{words}, with {extra}" if extra else words
 
 
+def core_time(hours: float) -> str:
+    """Hours of one core: `47 core minutes`, `2.1 core hours`."""
+    return f"{60 * hours:.0f} core minutes" if hours < 1.5 else f"{hours:.1f} core hours"
+
+
+def setting(value: Any) -> str:
+    """The value of a hyperparameter: `0.0123`, `relu`, `on`; `-` where it is not active."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def plain(value: float) -> str:
     """`35,682`, `141.9`, `0.8462`."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from nbclient import NotebookClient
 
 import spaces.space
-from analysis import case_study, report
+from analysis import case_study, publish, report
 from analysis.baselines import Method
 from analysis.discussion import discuss
+from analysis.docs import read_study
 from analysis.evaluation import evaluate
 from analysis.final_files import write_figures
 from analysis.table_results import BaselineAnswers, describe_baselines, describe_table
-from search.study import Run, open_study, write_run
+from search.study import Run, open_study, read_run, write_run
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
 from tests.test_final_results import measured, record
@@ -139,6 +141,39 @@ def test_a_comparison_that_trained_on_validation_rows_is_refused(run, tmp_path, 
     assert "must have been evaluated with --without-validation" in capsys.readouterr().err
 
 
+def test_what_is_published_is_a_run_without_checkpoints_and_without_folders_of_this_machine(run, tmp_path, capsys):
+    (run / "checkpoints" / "trial-00000").mkdir(parents=True, exist_ok=True)
+    assert publish.main([str(run), "--to", str(tmp_path / "results")]) == 0
+    assert re.fullmatch(r".*synthetic: \d\.\d MB\n", capsys.readouterr().out)
+    kept = tmp_path / "results" / "synthetic"
+    assert not (kept / "checkpoints").exists()
+    assert [(t.params, t.value) for t in open_study(kept).trials] == [
+        (t.params, t.value) for t in open_study(run).trials
+    ]
+    assert read_run(kept).command == "python -m search.run --data-dir data --name synthetic"
+    assert read_run(kept).data_dir == "data"
+    texts = [path for path in kept.rglob("*") if path.suffix in (".json", ".html", ".md", ".csv", ".jsonl")]
+    assert len(texts) > 5
+    assert not [path for path in texts if str(run.parent) in path.read_text()]
+    assert read_study(kept)["effects"]
+
+
+def test_another_run_by_the_same_name_is_not_overwritten(run, tmp_path, capsys):
+    assert publish.main([str(run), "--to", str(tmp_path)]) == 0
+    kept = tmp_path / "synthetic"
+    write_run(kept, replace(read_run(kept), created="2020-01-01T00:00:00+00:00"))
+    assert publish.main([str(run), "--to", str(tmp_path)]) == 2
+    assert "holds something else by that name" in capsys.readouterr().err
+    assert read_run(kept).created.startswith("2020")
+
+
+def test_a_run_without_a_report_is_not_published(tmp_path, capsys):
+    bare = store(make_study(3), tmp_path / "bare")
+    assert publish.main([str(bare), "--to", str(tmp_path / "results")]) == 2
+    assert f"make it with: python -m analysis.report {bare}" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own packages
 def test_the_notebook_runs_top_to_bottom_and_is_kept_without_outputs(run, monkeypatch):
@@ -147,6 +182,6 @@ def test_the_notebook_runs_top_to_bottom_and_is_kept_without_outputs(run, monkey
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
     for cell in notebook.cells:
         if cell.source.startswith("RUN = "):
-            cell.source = f"RUN = {str(run)!r}"
+            cell.source = f"RUN = {str(run)!r}\nDATA_DIR = None"
     done = NotebookClient(notebook, timeout=290, resources={"metadata": {"path": str(ROOT)}}).execute()
     assert any("image/png" in out.get("data", {}) for cell in done.cells for out in cell.get("outputs", []))

@@ -1,0 +1,154 @@
+"""Writes the evaluation docs/report.md, and the table of results in the README, from what results/ holds.
+
+python -m analysis.docs
+
+The prose is ours and stands in analysis/templates/evaluation.md; every number in it is read from a published run.
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from search.cli import Flag, parse, report_error
+
+TOPICS = (
+    "depth", "width", "num_blocks", "block", "kernel_size", "batch_norm", "activation", "pooling", "conv_dropout",
+    "head_width", "head_dropout", "dropout", "augmentation", "crop_padding", "cutout", "mixup", "optimizer", "sgd_lr",
+    "adamw_lr", "momentum", "sgd_weight_decay", "adamw_weight_decay", "schedule", "warmup", "batch_size",
+    "label_smoothing", "ema_decay", "clip_norm",
+)  # fmt: skip
+"""Order of hyperparameters in the tables; a `width_0` stands with `width`."""
+MARKS = "<!-- results -->", "<!-- end -->"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Write docs/report.md and the table of results in the README."""
+
+    results: Path = Path("results")
+    """Folder of published runs, see analysis.publish."""
+    out: Path = Path("docs/report.md")
+    """The evaluation."""
+    readme: Path = Path("README.md")
+    """The table stands in it between `<!-- results -->` and `<!-- end -->`."""
+    check: Flag = False
+    """Write nothing; say whether both files are what results/ gives."""
+
+
+def main(argv: list[str]) -> int:
+    """Writes; 0 when done (with --check: when nothing would change), 2 otherwise."""
+    try:
+        options = parse(Options, argv, prog="python -m analysis.docs")
+        for path, text in pages(options).items():
+            if not options.check:
+                path.write_text(text, encoding="utf-8")
+                print(path)
+            elif path.read_text(encoding="utf-8") != text:
+                raise ValueError(f"{path} is not what {options.results} gives; make it with: make docs")
+    except (ValueError, OSError) as error:
+        return report_error(error)
+    return 0
+
+
+def pages(options: Options) -> dict[Path, str]:
+    """Path and text of the two files.
+
+    Raises:
+        ValueError: a published run lacks its final evaluation, or the README its marks.
+    """
+    import jinja2
+
+    from analysis import wording
+
+    studies = [read_study(path.parent) for path in sorted(options.results.glob("*/run.json"))]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )  # Markdown of our own numbers: nothing in it is HTML
+    environment.filters |= {"count": wording.count, "named": wording.named}
+    given = {"studies": {study["run"].name: study for study in studies}, "words": wording}
+    text = environment.get_template("evaluation.md").render(**given)
+    table = environment.get_template("results.md").render(**given)
+    readme = options.readme.read_text(encoding="utf-8")
+    if not all(mark in readme for mark in MARKS):
+        raise ValueError(f"{options.readme} must hold the marks {' and '.join(MARKS)}")
+    filled = re.sub(f"(?s)(?<={MARKS[0]}\n).*?(?={MARKS[1]})", lambda _: table, readme, count=1)
+    return {options.out: text, options.readme: filled}
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """All that the pages tell of one published run, as plain values.
+
+    Returns:
+        `run`, `results` (final.json), `winner`, `baseline`, `random` (entrants; the last may be None), `topics`
+        (sentences by topic), `trials`, `states`, `num_epochs`, `hours` (of training, all slots), `saved` (share of
+        epochs), `effects`, `confirmed` (what training said of single changes) and `confirmed_epochs`, `classes` (rows
+        of each class in the splits, for images), `num_validation`.
+    """
+    import optuna
+
+    from analysis.case_study import read_final
+    from analysis.trials import read_trials
+    from search.study import open_study, read_run
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    run, results = read_run(folder), read_final(folder)
+    trials = read_trials(open_study(folder), run)
+    entrants = {entrant["name"]: entrant for entrant in results["entrants"]}
+    topics: dict[str, list[str]] = {}
+    for sentence in results["discussion"]:
+        topics.setdefault(sentence["topic"], []).append(sentence["text"])
+    num_epochs, classes = int(trials.trials["epochs"].sum()), folder / "report" / "tables" / "classes.csv"
+    counted = trials.measured
+    return {
+        "run": run,
+        "results": results,
+        "winner": entrants[results["winner"]],
+        "baseline": entrants["baseline"],
+        "random": entrants.get("random"),
+        "topics": topics,
+        "trials": trials,
+        "states": trials.trials["state"].value_counts().to_dict(),
+        "num_epochs": num_epochs,
+        "saved": 1 - num_epochs / (len(counted) * run.epochs),
+        "hours": float(trials.epochs["seconds"].sum()) / 3600,
+        "effects": read_effects(folder / "report" / "tables" / "effects.csv", metric=run.metric),
+        "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
+        "num_validation": round(results["conditions"]["train_rows"] * run.validation_fraction),
+        **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
+    }
+
+
+def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
+    """The rows of a report's effects.csv, by topic, each with `found` and the `text` of its estimate."""
+    from analysis import wording
+
+    rows = [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
+    for row in rows:
+        row["found"] = row["verdict"] == "effect"
+        values = {"value": row["effect"], "low": row["low"], "high": row["high"]}
+        row["text"] = "-" if pd.isna(row["effect"]) else wording.gap(metric, values)
+    return sorted(rows, key=lambda row: _place(row["hyperparameter"]))
+
+
+def read_confirmed(path: Path, *, sign: float) -> dict[str, Any]:
+    """`confirmed`: the rows of `analysis.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`."""
+    from analysis import confirm
+
+    if not path.exists():
+        return {"confirmed": [], "confirmed_epochs": 0}
+    table = pd.read_csv(path)
+    rows = confirm.paired(table, sign=sign).to_dict("records")
+    return {"confirmed": rows, "confirmed_epochs": int(table["epochs"].iloc[0])}
+
+
+def _place(name: str) -> tuple[int, str]:
+    stem = re.sub(r"_\d+$", "", name)
+    return (TOPICS.index(stem) if stem in TOPICS else len(TOPICS), name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
