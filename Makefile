@@ -2,6 +2,7 @@
 # make demo     search, report and final evaluation, one after the other
 # make test     all tests            make check       lint, format, types, import arrows
 # make docs     docs/report.md and the README's results, and with DATA=FOLDER the case study, from results/
+# make bench    the quick benchmarks, with nothing else running; the slow ones are in docs/performance.md
 # make notebook Jupyter              make dashboard   optuna-dashboard on the newest run, or RUN=runs/NAME
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ INSTALLED := .venv/.installed
 # a container's image may forbid Python to keep compiled modules: every process would then start three times as slowly
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: search demo test check format lock docs notebook dashboard clean
+.PHONY: search demo test check format lock docs bench notebook dashboard clean
 
 search: $(INSTALLED)
 	$(BIN)/python -m search.run
@@ -25,6 +26,16 @@ demo: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m analysis.docs
 	$(if $(DATA),$(BIN)/python -m analysis.case_study results/housing --data-dir $(DATA))
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.turnaround --rounds 1 --trials 12
+	$(BIN)/python -m benchmarks.training_speed --rounds 3 --threads 1 --num-images 1280
+	$(BIN)/python -m benchmarks.input_pipeline --rounds 3
+	$(BIN)/python -m benchmarks.driver --trials 600 --ray-trials 0
+	$(BIN)/python -m benchmarks.resume --rounds 1
+	$(BIN)/python -m benchmarks.ramp --slots 1 8 --rounds 3
+	$(BIN)/python -m benchmarks.mistakes
+	$(BIN)/python -m benchmarks.tables
 
 notebook: $(INSTALLED)
 	$(BIN)/python -m ipykernel install --sys-prefix --name rungwise --display-name Rungwise

@@ -134,7 +134,8 @@ def parameter_axis(ax: Axes, parameter: Parameter, *, axis: str = "x") -> None:
 
 def slanted(names: list[str]) -> dict[str, Any]:
     """How to write tick labels: slanted when they would run into each other."""
-    return {"rotation": 22, "ha": "right", "fontsize": 8} if sum(map(len, names)) > 28 else {}
+    widest = max(map(len, names), default=0)
+    return {"rotation": 22, "ha": "right", "fontsize": 8} if widest * len(names) > 36 else {}
 
 
 def log_axis(ax: Axes, *, axis: str = "x") -> None:
