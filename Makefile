@@ -47,7 +47,7 @@ dashboard: $(INSTALLED)
 	$(BIN)/optuna-dashboard sqlite:///$(RUN)/study.db
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

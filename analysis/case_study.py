@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import OptionalStr, parse, report_error
+from search.cli import OptionalStr, leave, parse, report_error
 
 DATASET = "california_housing"
 REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
@@ -176,4 +176,4 @@ def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

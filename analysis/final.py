@@ -29,6 +29,7 @@ from search.cli import (
     OptionalFloat,
     OptionalInt,
     OptionalStr,
+    leave,
     parse,
     report_error,
 )
@@ -159,4 +160,4 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -22,13 +22,14 @@ def compare(forecast: Mapping[str, Any], trials: Trials) -> pd.DataFrame:
     epochs = trials.epochs.dropna(subset=["started", "seconds"]).astype({"started": float, "seconds": float})
     first, last = epochs["started"].min(), (epochs["started"] + epochs["seconds"]).max()
     took = {
-        "wall_seconds": ("wall time in minutes, pauses included", (last - first) / 60, 60),
+        "wall_seconds": ("wall time in minutes from the first epoch on", (last - first) / 60, 60),
         "trial_seconds": ("training time in minutes, all slots", epochs["seconds"].sum() / 60, 60),
         "epochs": ("epochs", float(len(epochs)), 1),
     }
     rows = []
     for name, (what, real, unit) in took.items():
-        low, middle, high = (value / unit for value in forecast[name])
+        before = forecast.get("start_seconds", 0.0) if name == "wall_seconds" else 0.0
+        low, middle, high = ((value - before) / unit for value in forecast[name])
         rows.append({"what": what, "forecast": middle, "low": low, "high": high, "took": real})
     table = pd.DataFrame(rows)
     table["times"] = table["took"] / table["forecast"].replace(0, np.nan)

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from analysis.exported import exported_folder
-from search.cli import Flag, OptionalStr, parse, report_error
+from search.cli import Flag, OptionalStr, leave, parse, report_error
 
 if TYPE_CHECKING:
     from analysis.model import Model
@@ -250,4 +250,4 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

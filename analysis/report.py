@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import OptionalInt, OptionalStr, parse, report_error
+from search.cli import OptionalInt, OptionalStr, leave, parse, report_error
 from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -217,4 +217,4 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

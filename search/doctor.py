@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cli import BAD_INPUT, DONE, OptionalStr, parse, report_error
+from search.cli import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
 from search.disk import free_space, size
 from search.signals import Stopped, raise_stopped
 
@@ -265,4 +265,4 @@ def compare_nodes(nodes: Sequence["Node"], *, here: dict[str, str], runs_dir: Pa
 
 if __name__ == "__main__":
     with suppress(BrokenPipeError):
-        sys.exit(main())
+        leave(main())

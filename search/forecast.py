@@ -1,47 +1,42 @@
-"""How long a search will take: a short calibration of this machine, then simulated searches at the measured speed."""
+"""How long a search will take: its first trials measured for a moment each, then simulated searches at that speed."""
 
-import multiprocessing as mp
-import os
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import optuna
-import torch
+from optuna.storages import InMemoryStorage
 
-import spaces.space
-from search.cluster import Resources, count_gpus
-from search.ledger import Examination
+from search.calibration import Speed, calibrate
+from search.cluster import Resources
+from search.ledger import Examination, Ledger
 from search.messages import Leg
-from search.simulate import simulate
+from search.sampling import NUM_STARTUP_TRIALS
+from search.search import Search
+from search.simulate import Silent, simulate
 from search.study import Run
 from spaces.space import Space
-from trainables.data import Dataset, Split, from_arrays
-from trainables.training import TrainConfig, Training
+from trainables.data import Dataset
+from trainables.training import TrainConfig
 
-CALIBRATION_SECONDS, MIN_MEASURED = 20.0, 8
-CALIBRATION_ROWS = 1024
-START_SECONDS, LEG_SECONDS = 10.0, 0.1
-"""From the command to the first epoch, while Ray and its workers start; and between two trials on a warm worker."""
-NUM_DRAWS, NUM_SEARCHES = 200, 40
+START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 10.0, 0.07, 0.01
+"""From the command to the first epoch, while Ray and its workers start; between two trials on a warm worker; and
+between two epochs of a trial, beside the checkpoint."""
+NUM_DRAWS, MAX_KNOWN = 200, 40
+SIMULATED_TRIALS = 1600
+"""In all simulated searches together: about five seconds."""
 EPOCH_NOISE = 0.5
 """Spread of a value after one epoch, where that between configurations is 1; it falls as 1 / sqrt(epoch)."""
+COST_SHIFT, COST_WINDOW = 0.7, 0.7
+"""Where the logarithm of the cost has spread 1 among random configurations: how far from their mean the best ones may
+lie, and the spread of those that a sampler draws once it has learned where they are."""
 
 Examine = Callable[[TrainConfig], Examination]
+Draw = tuple[dict[str, Any], int]
+"""A configuration and its multiply-adds."""
 Percentiles = tuple[float, float, float]
 """5th, 50th and 95th."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """One measured configuration."""
-
-    macs: int
-    epoch_seconds: float
-    """One epoch of all training and validation rows, while every slot is busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +44,7 @@ class Forecast:
     """What a search is expected to take."""
 
     wall_seconds: Percentiles
+    """From the command to the last epoch."""
     trial_seconds: Percentiles
     """Training time, summed over the slots."""
     epochs: Percentiles
@@ -58,6 +54,8 @@ class Forecast:
     draw_epoch_seconds: Percentiles
     """Of a random configuration."""
     num_measured: int
+    start_seconds: float = START_SECONDS
+    """Of the wall time, those before the first epoch."""
 
 
 def make_forecast(run: Run, space: Space, dataset: Dataset, resources: Resources, *, examine: Examine) -> Forecast:
@@ -66,31 +64,50 @@ def make_forecast(run: Run, space: Space, dataset: Dataset, resources: Resources
     Args:
         examine: multiply-adds and exceeded bounds of a configuration.
     """
-    draws = draw_configurations(run, space, examine, number=NUM_DRAWS)
-    speeds = calibrate(run, dataset, resources, draws=[dict(space.baseline), *(params for params, _ in draws)])
-    return simulate_searches(run, space, speeds, macs=[macs for _, macs in draws], slots=resources.slots)
+    first = first_draws(run, space, examine, number=min(run.trials, NUM_STARTUP_TRIALS + resources.slots, MAX_KNOWN))
+    others = draw_configurations(run, space, examine, number=NUM_DRAWS)
+    speeds = calibrate(run, dataset, resources, draws=[params for params, _ in (*first, *others)])
+    known, unknown = ([macs for _, macs in draws] for draws in (first, others))
+    return simulate_searches(run, space, speeds, first=known, others=unknown, slots=resources.slots)
 
 
-def simulate_searches(run: Run, space: Space, speeds: Sequence[Speed], *, macs: Sequence[int], slots: int) -> Forecast:
-    """What a search takes if its trials are like these.
+def first_draws(run: Run, space: Space, examine: Examine, *, number: int) -> list[Draw]:
+    """The trials that the search begins with, in their order: until some have been trained the seed alone decides."""
+    storage = InMemoryStorage()
+    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
+    search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
+    legs = [search.next_leg(str(leg)) for leg in range(number)]
+    return [(leg.params, search.ledger.trials[leg.trial].user_attrs["macs"]) for leg in legs if leg is not None]
 
-    The simulated trials are random configurations whose quality has nothing to do with their cost, and whose workers
-    never fail; the percentiles cover the spread of configurations and the error of the calibration.
+
+def simulate_searches(
+    run: Run, space: Space, speeds: Sequence[Speed], *, first: Sequence[int], others: Sequence[int], slots: int
+) -> Forecast:
+    """What a search takes whose first trials are known and whose later ones are like random configurations.
+
+    Their workers never fail; the percentiles cover the spread of configurations, the error of the calibration, and that
+    nobody knows yet whether the good ones are the cheap ones.
 
     Args:
-        speeds: that of the baseline, then those of some random configurations.
-        macs: multiply-adds of random configurations.
+        speeds: those of `first`, then those of `others`, as far as they were measured; at least that of the first.
+        first: multiply-adds of the trials that the search begins with, in their order.
+        others: multiply-adds of random configurations.
         slots: trials at once.
     """
     rng = np.random.default_rng(run.seed)
-    searched = replace(run, sampler="random")
+    pause = REPORT_SECONDS + float(np.median([speed.save_seconds for speed in speeds]))
+    imagined = replace(run, sampler="random")
     outcomes, seconds = [], []
-    for _ in range(NUM_SEARCHES if run.trials <= 200 else NUM_SEARCHES // 4):
-        seconds.append(_epoch_seconds(macs, speeds, rng))
-        curves = _RandomCurves(run, [speeds[0].epoch_seconds, *seconds[-1]], rng)
+    for _ in range(min(40, max(10, SIMULATED_TRIALS // run.trials))):
+        drawn = _epoch_seconds([*first, *others], speeds, rng)
+        seconds.append(drawn[len(first) :])
+        curves = _Curves(run, drawn[: len(first)], seconds[-1], rng)
         outcomes.append(
-            simulate(searched, space, curves, slots=slots, start_seconds=START_SECONDS, leg_seconds=LEG_SECONDS)
-        )
+            simulate(
+                imagined, space, curves, slots=slots, start_seconds=START_SECONDS, leg_seconds=LEG_SECONDS,
+                pause_seconds=pause,
+            )
+        )  # fmt: skip
     reached = [[sum(rung in t.intermediate_values for t in o.trials) for rung in run.rungs] for o in outcomes]
     return Forecast(
         wall_seconds=_percentiles([outcome.seconds for outcome in outcomes]),
@@ -103,101 +120,46 @@ def simulate_searches(run: Run, space: Space, speeds: Sequence[Speed], *, macs: 
     )
 
 
-def calibrate(
-    run: Run,
-    dataset: Dataset,
-    resources: Resources,
-    *,
-    draws: Sequence[dict[str, Any]],
-    seconds: float = CALIBRATION_SECONDS,
-) -> list[Speed]:
-    """Train configurations for a moment each, as many at once as the search will on a node like this machine.
+class _Curves:
+    """What the trials of one imagined search take and give.
 
-    Args:
-        draws: the first few are measured in any case, the others in turn until the time is up.
-        seconds: until no further one is begun.
-
-    Returns:
-        The speeds of the first few draws, in their order.
+    Somewhere along the costs the best configurations lie; a sampler that learns draws later trials around there.
+    A value is seen through noise that epochs wear off.
     """
-    part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
-    bench = Bench(
-        space=run.space,
-        arrays=part.arrays(),
-        num_train=len(dataset.train),
-        num_validation=len(dataset.validation),
-        threads=resources.cpus_per_trial,
-        device="cuda" if resources.gpus_per_trial and count_gpus() else "cpu",
-    )
-    running: dict[Future[Speed], int] = {}
-    found: dict[int, Speed] = {}
-    at_once = min(resources.slots, max(1, (os.cpu_count() or 1) // resources.cpus_per_trial))
-    with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
-        deadline = time.monotonic() + seconds
-        while True:
-            number = len(found) + len(running)
-            wanted = number < len(draws) and (number < MIN_MEASURED or time.monotonic() < deadline)
-            if wanted and len(running) < at_once:
-                future = pool.submit(bench.measure, draws[number])
-                running[future] = number
-            elif running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    found[running.pop(future)] = future.result()
-            else:
-                return [found[number] for number in sorted(found)]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """What a process needs to measure a configuration."""
-
-    space: str
-    arrays: dict[str, Any]
-    """A part of the data set."""
-    num_train: int
-    """Rows of the whole."""
-    num_validation: int
-    threads: int
-    device: str
-
-    def measure(self, params: dict[str, Any]) -> Speed:
-        """Train one configuration for one unmeasured and one measured epoch of the part."""
-        torch.set_num_threads(self.threads)
-        dataset = from_arrays(self.arrays)
-        config = spaces.space.load(self.space).decode(params)
-        training = Training(config, dataset, epochs=2, seed=0, device=self.device)
-        training.run_epoch()
-        record = training.run_epoch()
-        seconds = self.num_train / record["images_per_second"]
-        if len(dataset.validation):
-            seconds += record["evaluation_seconds"] * self.num_validation / len(dataset.validation)
-        return Speed(macs=training.macs, epoch_seconds=seconds)
-
-
-class _RandomCurves:
-    """Trial i takes the i-th of the given seconds and has a random quality, seen through noise that epochs wear off."""
-
-    def __init__(self, run: Run, seconds: Sequence[float], rng: np.random.Generator) -> None:
-        self._seconds = seconds
+    def __init__(self, run: Run, first: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
+        """
+        Args:
+            first: seconds of an epoch of the first trials.
+            others: of random configurations, among which later trials are.
+        """
+        logs = np.log(others)
+        spread = logs.std() or 1.0
+        best = COST_SHIFT * rng.normal()
+        weights = np.exp(-0.5 * (((logs - logs.mean()) / spread - best) / COST_WINDOW) ** 2) + 1e-12
+        even = None if run.sampler in ("random", "qmc") else weights / weights.sum()
+        later = rng.choice(others, size=max(0, run.trials - len(first)), p=even)
+        self._seconds = np.concatenate([first, later])[: run.trials]
         self._sign = 1 if run.direction == "maximize" else -1
-        self._quality = rng.normal(size=run.trials)
+        distance = np.abs((np.log(self._seconds) - logs.mean()) / spread - best)
+        self._quality = rng.normal(size=run.trials) - distance
         self._noise = EPOCH_NOISE * rng.normal(size=(run.trials, run.epochs)) / np.sqrt(1 + np.arange(run.epochs))
 
     def seconds(self, leg: Leg, epoch: int) -> float:
-        return self._seconds[leg.trial % len(self._seconds)]
+        return float(self._seconds[leg.trial])
 
     def value(self, leg: Leg, epoch: int) -> float:
         return self._sign * float(self._quality[leg.trial] + self._noise[leg.trial, epoch - 1])
 
 
-def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int) -> list[tuple[dict[str, Any], int]]:
+def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int) -> list[Draw]:
     """Random configurations within the bounds, with their multiply-adds; the same first ones whatever the number.
 
     Raises:
         ValueError: hardly any draw is within the bounds.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=run.seed))
-    found: list[tuple[dict[str, Any], int]] = []
+    found: list[Draw] = []
     for _ in range(50 * number):
         trial = study.ask()
         examination = examine(space.suggest(trial))
@@ -211,19 +173,20 @@ def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int
 
 
 def _epoch_seconds(macs: Sequence[int], speeds: Sequence[Speed], rng: np.random.Generator) -> np.ndarray:
-    """Seconds of an epoch for each number of multiply-adds: a straight line in the logarithms, fitted to a bootstrap
-    sample of the measured configurations, with one of their residuals for each."""
+    """Seconds of an epoch for each number of multiply-adds: as measured for the first few, which the speeds are of.
+
+    For the others a straight line in the logarithms, fitted to a bootstrap sample of the measured configurations, with
+    one of their residuals for each.
+    """
     x, y = (np.log([getattr(speed, name) for speed in speeds]) for name in ("macs", "epoch_seconds"))
     some = rng.integers(len(x), size=len(x))
     while np.ptp(x[some]) == 0 < np.ptp(x):
         some = rng.integers(len(x), size=len(x))
     slope, level = np.polyfit(x[some], y[some], 1) if np.ptp(x) else (0.0, y.mean())
     residuals = y - slope * x - level
-    return np.exp(level + slope * np.log(macs) + rng.choice(residuals, size=len(macs)))
-
-
-def _first(split: Split) -> Split:
-    return Split(x=split.x[:CALIBRATION_ROWS], y=split.y[:CALIBRATION_ROWS])
+    seconds = np.exp(level + slope * np.log(macs) + rng.choice(residuals, size=len(macs)))
+    seconds[: len(speeds)] = np.exp(y[: len(macs)])
+    return seconds
 
 
 def _percentiles(values: Sequence[float] | np.ndarray) -> Percentiles:

@@ -7,7 +7,7 @@ work on a mirror in memory, so that their cost does not grow with the latency of
 import hashlib
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,7 +22,9 @@ from search.proposal import Chosen, Identity, identity, propose, spread
 from search.reading import read_trials
 from search.sampling import make_pruner, make_sampler, make_view
 from search.study import Run
-from search.surrogate import MIN_TRIALS, Surrogate
+
+if TYPE_CHECKING:
+    from search.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +126,10 @@ class Ledger:
         surrogate = self._surrogate() if self._run.sampler == "curves" else None
         return None if surrogate is None else surrogate.worth([self.trials[number] for number in numbers])
 
-    def _surrogate(self) -> Surrogate | None:
+    def _surrogate(self) -> "Surrogate | None":
         """The model of all that the study holds; None while too few trials have reached the first rung."""
+        from search.surrogate import MIN_TRIALS, Surrogate  # imports SciPy, which other samplers need not wait for
+
         known = (self._num_reports, self._num_finished, len(self._ids))
         if self._fitted is None or self._fitted[0] != known:
             rungs, maximize = self._run.rungs, self._run.direction == "maximize"

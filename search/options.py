@@ -14,6 +14,7 @@ from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
 from search.cluster import plan_resources
 from search.lock import RunLock
 from search.place import check_free, check_there, check_writable
+from trainables.sizes import SIZES, check_table_options, check_train_size
 from trainables.table import TableOptions, Task
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -138,6 +139,18 @@ class Options:
         if self.target is None and not self.resume and (self.task or self.drop):
             raise ValueError("--task and --drop are for a table of your own and need --target, the column to predict")
         spaces.check_name(self.space)
+        if not self.resume:
+            self._check_against_space()
+
+    def _check_against_space(self) -> None:
+        """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
+        stated = spaces.stated(self.space)
+        if self.max_epochs is None and "epochs" in stated:
+            check_min_epochs(self.min_epochs, stated["epochs"])
+        if stated.get("dataset") in SIZES:
+            check_table_options(stated["dataset"], self.table)
+            if self.train_size is not None:
+                check_train_size(self.train_size, *SIZES[stated["dataset"]])
 
     def check_here(self) -> None:
         """Raise ValueError at what the folder of runs or this machine does not allow; as quick."""
@@ -184,6 +197,12 @@ def _check_storage(uri: str) -> None:
 def _check_range(option: str, value: int | None, low: int, high: int) -> None:
     if value is not None and not low <= value <= high:
         raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
+
+
+def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
+    """Raise ValueError unless the first rung lies within the epochs of a full trial."""
+    if min_epochs is not None and min_epochs > epochs:
+        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
 
 
 def parse_count(option: str, text: str | None) -> int | None:

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.calibration import CALIBRATION_SECONDS
 from search.cluster import Resources
 from search.console import duration, printable
-from search.forecast import CALIBRATION_SECONDS, Examine, Forecast, Percentiles, draw_configurations, make_forecast
+from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
 from search.study import Run
 from spaces.space import Space
 from trainables.data import Dataset
 
-NUM_SHOWN = 8
+NUM_SHOWN = 9
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
@@ -36,7 +37,7 @@ def describe_table(dataset: Dataset) -> str:
 def show_preview(
     run: Run, space: Space, dataset: Dataset, resources: Resources, *, examine: Examine, console: Console
 ) -> Forecast:
-    """Print the baseline and a few random draws with their sizes, then how far trials will get and how long it takes.
+    """Print the first few trials with their sizes, then how far trials will get and how long it takes.
 
     Returns:
         The forecast, to be kept for the run that follows.
@@ -48,7 +49,7 @@ def show_preview(
         console.print(escape(describe_table(dataset)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
-    console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 5:.0f} seconds ...")
+    console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 2:.0f} seconds ...")
     forecast = make_forecast(run, space, dataset, resources, examine=examine)
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
@@ -98,10 +99,9 @@ def _show_configurations(run: Run, space: Space, examine: Examine, *, console: C
     table = Table(box=None, pad_edge=False)
     for name in ("configuration", "weights", "multiply-adds"):
         table.add_column(name, justify="left" if name == "configuration" else "right")
-    draws = [params for params, _ in draw_configurations(run, space, examine, number=NUM_SHOWN)]
-    for number, params in enumerate([dict(space.baseline), *draws]):
+    for number, (params, _) in enumerate(first_draws(run, space, examine, number=NUM_SHOWN)):
         attrs = examine(space.decode(params)).attrs
         shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-        name = f"draw {number}" if number else "baseline"
+        name = f"trial {number}" if number else "trial 0, the baseline"
         table.add_row(f"{name}: {shown}", f"{attrs['weights']:,}", f"{attrs['macs']:,}")
     console.print(table)

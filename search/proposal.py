@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Container, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna._transform import _SearchSpaceTransform
@@ -11,7 +11,8 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial
 
-from search.surrogate import Surrogate
+if TYPE_CHECKING:
+    from search.surrogate import Surrogate
 
 NUM_CANDIDATES = 100
 NUM_PARENTS = 5
@@ -26,7 +27,7 @@ def identity(params: Mapping[str, Any]) -> Identity:
 
 
 def propose(
-    suggest: Callable[[Any], Any], surrogate: Surrogate, *, tried: Container[Identity], trial_seed: int
+    suggest: Callable[[Any], Any], surrogate: "Surrogate", *, tried: Container[Identity], trial_seed: int
 ) -> dict[str, Any]:
     """The parameters that the surrogate chooses among new ones; none where a space has nothing new, or fails.
 

@@ -8,7 +8,7 @@ python -m search.run --resume --name NAME [--trials 200]
 import sys
 import time
 
-from search.cli import BROKEN_OFF, DONE, parse, report_error
+from search.cli import BROKEN_OFF, DONE, leave, parse, report_error
 from search.options import Options
 from search.signals import Stopped, ignore_signals, raise_stopped
 
@@ -53,4 +53,4 @@ def _search(options: Options, *, given: set[str]) -> int:
 if __name__ == "__main__":
     code = main()
     ignore_signals()
-    sys.exit(code)
+    leave(code)

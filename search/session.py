@@ -26,7 +26,7 @@ from search.guard import RayLostError
 from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
-from search.options import FIXED, Options, parse_count, resume_command
+from search.options import FIXED, Options, check_min_epochs, parse_count, resume_command
 from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
 from search.slots import plan_on_cluster
@@ -144,8 +144,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
     min_epochs = options.min_epochs or min(space.min_epochs, epochs)
-    if min_epochs > epochs:
-        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
+    check_min_epochs(min_epochs, epochs)
     dataset = prepare.load_data(
         space,
         data_dir=str(options.data_dir),

@@ -53,6 +53,7 @@ def simulate(
     slots: int,
     start_seconds: float = 0.0,
     leg_seconds: float = 0.0,
+    pause_seconds: float = 0.0,
     decision_seconds: Callable[[float], float] = lambda _: 0.0,
     until: float = math.inf,
 ) -> Outcome:
@@ -64,13 +65,14 @@ def simulate(
         slots: workers.
         start_seconds: until a worker takes its first trial.
         leg_seconds: between two legs on a worker.
+        pause_seconds: after an epoch, until it is saved and told and the next may begin.
         decision_seconds: what the driver takes to say which leg is next, given the CPU seconds that it really took;
             the workers that ask meanwhile wait.
         until: seconds after which nothing more happens.
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
-    search = Search(run, Ledger(storage, run), space, examine=lambda _: Examination(), events=_Silent())
+    search = Search(run, Ledger(storage, run), space, examine=lambda _: Examination(), events=Silent())
     agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
     free, driver, order = [start_seconds] * slots, 0.0, itertools.count()
     busy, moments = 0.0, []
@@ -93,7 +95,8 @@ def simulate(
         busy += curves.seconds(leg, epoch)
         moments.append((now, leg.trial, epoch))
         if search.on_result(str(leg_number), _result(run, epoch, curves.value(leg, epoch))):
-            heapq.heappush(agenda, (now + curves.seconds(leg, epoch + 1), leg_number, leg, epoch + 1))
+            finished = now + pause_seconds + curves.seconds(leg, epoch + 1)
+            heapq.heappush(agenda, (finished, leg_number, leg, epoch + 1))
         else:
             search.end_leg(str(leg_number), lost=False)
         free = [now] * (slots - len(agenda))  # a result may have made work for slots that had none
@@ -108,7 +111,7 @@ def _result(run: Run, epoch: int, value: float) -> EpochResult:
     return EpochResult(record={"epoch": epoch, run.metric: value})
 
 
-class _Silent:
+class Silent:
     """Nobody listens."""
 
     def started(self, trial: FrozenTrial) -> None: ...

@@ -22,6 +22,7 @@ import torch
 from trainables import cifar10, download
 from trainables.data import Dataset, available, from_arrays, load, load_test
 from trainables.download import OfficialFile, fetch
+from trainables.sizes import SIZES
 from trainables.stratify import stratified_rows
 
 CONTENT = os.urandom(300_000)
@@ -361,6 +362,19 @@ def test_of_two_processes_that_fetch_at_once_one_may_be_killed(tmp_path: Path, s
 
 
 # The real data sets
+
+
+@pytest.mark.parametrize("name", ["digits", "diabetes", "breast_cancer"])
+def test_the_sizes_known_beforehand_are_those_of_the_rows(name: str) -> None:
+    dataset = load(name, "nowhere")
+    assert (len(dataset.train) + len(dataset.validation), dataset.num_classes) == SIZES[name]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "california_housing"])
+def test_the_sizes_known_beforehand_are_those_of_the_real_rows(data_dir: Path, name: str) -> None:
+    dataset = load(name, data_dir)
+    assert (len(dataset.train) + len(dataset.validation), dataset.num_classes) == SIZES[name]
 
 
 @pytest.mark.data

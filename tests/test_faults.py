@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CANARY = "canary-5a1f"
 SECRETS = {"AWS_SECRET_ACCESS_KEY": CANARY, "WANDB_API_KEY": CANARY, "RAY_MY_PASSWORD": CANARY, "SOMETHING": CANARY}
 FAULTS = {
-    "epoch@1:2:loop": "no progress for 25 s in epoch 2 (--trial-timeout)",
-    "epoch@2:1:stop": "no progress for 25 s in epoch 1 (--trial-timeout)",
+    "epoch@1:2:loop": "no progress for 15 s in epoch 2 (--trial-timeout)",
+    "epoch@2:1:stop": "no progress for 15 s in epoch 1 (--trial-timeout)",
     "begin@3:3:raise": "RuntimeError: an injected fault",
     "epoch@4:2:raise": "RuntimeError: an injected fault",
     "epoch@5:3:raise": "RuntimeError: an injected fault",
@@ -63,7 +63,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Observed:
     words = ("--name", "x", "--trials", "12", "--max-epochs", "3", "--pruner", "none", "--train-size", "300")
     with planted_cluster():
         running = Running(
-            command(runs, *words, "--concurrent", "2", "--trial-timeout", "25"),
+            command(runs, *words, "--concurrent", "2", "--trial-timeout", "15"),
             RUNGWISE_FAULT=",".join(FAULTS),
             RUNGWISE_FAULT_ONCE=str(runs / "struck"),
             **SECRETS,

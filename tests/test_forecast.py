@@ -7,14 +7,14 @@ import pytest
 from optuna.trial import TrialState
 
 import spaces.space
+from search.calibration import MIN_MEASURED, Bench, Speed, calibrate
 from search.cluster import Resources
 from search.forecast import (
     LEG_SECONDS,
-    MIN_MEASURED,
+    REPORT_SECONDS,
     START_SECONDS,
-    Speed,
-    calibrate,
     draw_configurations,
+    first_draws,
     simulate_searches,
 )
 from search.launch import make_examiner
@@ -23,6 +23,9 @@ from search.options import Options
 from search.preview import keep_forecast, kept_forecast
 from search.session import Session
 from search.simulate import simulate
+from trainables import data
+from trainables.data import Split
+from trainables.training import Training
 
 SPACE = spaces.space.load("digits_arch")
 
@@ -69,11 +72,18 @@ def test_workers_wait_while_the_driver_samples(session: Session) -> None:
     assert [moment for moment, _, _ in outcome.moments] == pytest.approx([1.5, 2.0, 2.5, 3.0])
 
 
+def test_between_two_epochs_a_worker_saves(session: Session) -> None:
+    run = replace(session.run, pruner="none", sampler="random", trials=2, epochs=3)
+    outcome = simulate(run, SPACE, Steady(), slots=1, leg_seconds=0.5, pause_seconds=0.1)
+    assert outcome.seconds == pytest.approx(2 * (0.5 + 3 + 2 * 0.1))
+    assert outcome.busy_seconds == pytest.approx(6)
+
+
 def test_a_forecast_of_equal_trials_is_exact(session: Session) -> None:
     run = replace(session.run, pruner="none", trials=8, epochs=2)
-    speeds = [Speed(macs=1000, epoch_seconds=2.0), Speed(macs=5000, epoch_seconds=2.0)]
-    forecast = simulate_searches(run, SPACE, speeds, macs=[1000, 3000, 9000], slots=2)
-    expected = START_SECONDS + 4 * (LEG_SECONDS + 2 * 2.0)
+    speeds = [Speed(macs=macs, epoch_seconds=2.0, save_seconds=0.3) for macs in (1000, 5000)]
+    forecast = simulate_searches(run, SPACE, speeds, first=[1000], others=[3000, 9000], slots=2)
+    expected = START_SECONDS + 4 * (LEG_SECONDS + 2 * 2.0 + REPORT_SECONDS + 0.3)
     assert forecast.wall_seconds == pytest.approx((expected,) * 3)
     assert forecast.trial_seconds == pytest.approx((32.0,) * 3)
     assert forecast.reaching == (8, 8)
@@ -82,9 +92,48 @@ def test_a_forecast_of_equal_trials_is_exact(session: Session) -> None:
 def test_a_forecast_extends_the_measured_line(session: Session) -> None:
     run = replace(session.run, pruner="none", trials=8, epochs=1)
     speeds = [Speed(macs=macs, epoch_seconds=macs / 1e3) for macs in (1000, 2000, 4000)]
-    forecast = simulate_searches(run, SPACE, speeds, macs=[8000] * 10, slots=1)
-    assert forecast.draw_epoch_seconds == pytest.approx((8.0,) * 3)
-    assert forecast.trial_seconds[1] == pytest.approx(1.0 + 7 * 8.0)
+    forecast = simulate_searches(run, SPACE, speeds, first=[1000], others=[2000, 4000] + [8000] * 10, slots=1)
+    assert forecast.draw_epoch_seconds[2] == pytest.approx(8.0)
+    assert forecast.num_measured == 3
+
+
+def test_trials_that_were_measured_are_forecast_as_measured(session: Session) -> None:
+    """However badly a straight line would fit them."""
+    run = replace(session.run, pruner="none", trials=3, epochs=1)
+    speeds = [Speed(macs=macs, epoch_seconds=s) for macs, s in ((1000, 9.0), (2000, 1.0), (4000, 5.0))]
+    forecast = simulate_searches(run, SPACE, speeds, first=[1000, 2000, 4000], others=[3000] * 9, slots=1)
+    assert forecast.trial_seconds == pytest.approx((15.0,) * 3)
+
+
+def test_a_sampler_that_learns_makes_the_later_trials_alike_and_the_forecast_less_sure(session: Session) -> None:
+    speeds = [Speed(macs=macs, epoch_seconds=macs / 1e3) for macs in range(1000, 20000, 1000)]
+    macs = [speed.macs for speed in speeds]
+    run = replace(session.run, pruner="none", trials=60, epochs=1)
+
+    def spread(sampler: str) -> float:
+        searched = replace(run, sampler=sampler)
+        low, middle, high = simulate_searches(searched, SPACE, speeds, first=[], others=macs, slots=2).trial_seconds
+        return (high - low) / middle
+
+    assert spread("tpe") > 1.5 * spread("random")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "curves"])
+def test_the_first_draws_are_the_trials_that_the_search_begins_with(session: Session, sampler: str) -> None:
+    """Ten of them while nothing has been trained, and with one worker as many when each is trained at once."""
+    run = replace(session.run, sampler=sampler, trials=10, pruner="none")
+    examine = make_examiner(run, session.dataset)
+    foreseen = [params for params, _ in first_draws(run, SPACE, examine, number=10)]
+    assert foreseen[0] == SPACE.baseline
+    trials = simulate(run, SPACE, Steady(), slots=1).trials
+    assert [trial.params for trial in trials] == foreseen
+
+
+def test_the_first_draws_keep_to_the_bounds(session: Session) -> None:
+    run = replace(session.run, trials=12, max_macs=100_000)
+    draws = first_draws(run, SPACE, make_examiner(run, session.dataset), number=40)
+    assert len(draws) == 12
+    assert all(macs <= 100_000 for _, macs in draws[1:]), "the baseline is trained in any case"
 
 
 def test_calibration_measures_the_first_draws_on_all_slots(session: Session) -> None:
@@ -99,6 +148,23 @@ def test_calibration_measures_the_first_draws_on_all_slots(session: Session) -> 
     assert all(0 < speed.epoch_seconds < 60 for speed in speeds)
 
 
+def test_what_a_moment_tells_of_an_epoch_is_what_an_epoch_takes(session: Session) -> None:
+    """To a factor of three: other work on the machine may come between."""
+    dataset = data.load("digits", "nowhere")
+    part = replace(dataset, train=Split(x=dataset.train.x[:300], y=dataset.train.y[:300]))
+    bench = Bench(
+        space="digits_arch", arrays=part.arrays(), num_train=len(dataset.train),
+        num_validation=len(dataset.validation), threads=1, device="cpu",
+    )  # fmt: skip
+    speed = bench.measure(dict(SPACE.baseline))
+    training = Training(SPACE.decode(SPACE.baseline), dataset, epochs=9, seed=0)
+    records = [training.run_epoch() for _ in range(9)]
+    assert speed.macs == training.macs
+    assert speed.save_seconds > 0
+    real = min(record["seconds"] for record in records[1:])
+    assert real / 3 < speed.epoch_seconds < 3 * max(record["seconds"] for record in records[1:])
+
+
 def test_bounds_that_no_draw_keeps_are_named(session: Session) -> None:
     run = replace(session.run, max_weights=10)
     with pytest.raises(ValueError, match="only 0 of 100 random draws are within --max-weights and --max-macs; raise"):
@@ -107,7 +173,7 @@ def test_bounds_that_no_draw_keeps_are_named(session: Session) -> None:
 
 def test_a_run_remembers_the_forecast_of_its_preview_and_of_no_other(session: Session, tmp_path: Path) -> None:
     speeds = [Speed(macs=1000, epoch_seconds=1.0)] * 2
-    forecast = simulate_searches(session.run, SPACE, speeds, macs=[1000], slots=2)
+    forecast = simulate_searches(session.run, SPACE, speeds, first=[1000], others=[1000], slots=2)
     keep_forecast(tmp_path, session.run, forecast)
     kept = kept_forecast(tmp_path, replace(session.run, name="another", seed=5))
     assert kept is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.__main__ import LANE, lanes
 from tests.searching import ROOT
 
 PACKAGES = ("search", "spaces", "trainables", "analysis")
@@ -41,3 +42,12 @@ def test_every_module_says_what_it_is_and_stays_small(path: Path):
 def test_ray_is_never_imported_while_a_module_of_ours_is_merely_read():
     program = "import search.study, search.search, search.ledger, search.options, sys; assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_the_two_lanes_of_the_tests_are_whole_and_share_no_file():
+    first, second = (set(command[3:]) for command in lanes([]))
+    files = {f"tests/{name}.py" for name in LANE}
+    assert all((ROOT / file).is_file() for file in files)
+    assert first == files
+    assert second >= {f"--ignore={file}" for file in files} | {"tests"}
+    assert sum(word.startswith("--ignore") for word in second) == len(files)

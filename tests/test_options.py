@@ -45,7 +45,18 @@ def test_the_flags_are_those_that_users_know():
     assert [f.name for f in fields(Options)] == FLAGS
 
 
-@pytest.mark.parametrize("words", [["--trials", "0"], ["--space", "cifr_arch"], ["--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trials", "0"],
+        ["--space", "cifr_arch"],
+        ["--help"],
+        ["--min-epochs", "5000"],
+        ["--train-size", "5"],
+        ["--space", "cifar_small", "--train-size", "1000000"],
+        ["--target", "price"],
+    ],
+)
 def test_a_mistake_and_a_question_are_answered_without_importing_torch_or_ray(words: list[str]):
     program = (
         "import sys; from search.run import main\n"
@@ -59,6 +70,15 @@ def test_a_mistake_and_a_question_are_answered_without_importing_torch_or_ray(wo
     )
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 30  # a hang, not a speed
+
+
+def test_a_space_that_states_less_is_asked_itself(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("spaces.stated", lambda name: {})
+    with signals_restored():
+        assert main(["--runs-dir", str(tmp_path), "--min-epochs", "5000"]) == 2
+        assert "--min-epochs must be at most the 9 epochs of a full trial, got 5000" in capsys.readouterr().err
+        assert main(["--runs-dir", str(tmp_path), "--train-size", "5"]) == 2
+        assert "train_size must lie in [20, 1438]" in capsys.readouterr().err
 
 
 def test_help_says_of_every_option_what_it_does(capsys: pytest.CaptureFixture[str]):

@@ -1,12 +1,16 @@
 """Signals that end a command, sent to this process."""
 
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from search.signals import Stopped, collect_signals, others_overruled, raise_stopped, signals_restored
+from tests.searching import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +53,22 @@ def test_a_first_signal_is_collected_once():
     signal.raise_signal(signal.SIGTERM)
     assert received == [signal.SIGTERM]
     assert len(told) == 1
+
+
+def test_a_command_leaves_with_its_code_once_all_is_said_and_cleared_away(tmp_path: Path):
+    program = (
+        "import sys; from search.cli import leave; from search.scratch import make_scratch\n"
+        "class Slow:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "kept = Slow()\n"
+        "print(make_scratch())\n"
+        "leave(3)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.startswith(str(tmp_path)), "what was printed has been written"
+    assert list(tmp_path.iterdir()) == []
+    assert "taken apart" not in done.stdout

@@ -103,6 +103,14 @@ def test_the_baseline_lies_inside_the_ranges(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", spaces.available())
+def test_what_a_file_states_is_what_its_space_is(name: str) -> None:
+    found = space.load(name)
+    stated = spaces.stated(name)
+    assert {"dataset", "epochs"} <= set(stated)
+    assert {fact: getattr(found, fact) for fact in stated} == stated
+
+
+@pytest.mark.parametrize("name", spaces.available())
 def test_a_draw_has_as_many_parameters_as_the_header_says(name: str) -> None:
     header = importlib.import_module(f"spaces.{name}").__doc__ or ""
     stated = re.search(r"Size: (\d+) to (\d+) parameters", header)

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,47 +13,74 @@ from search.study import read_run
 from tests.searching import ROOT, assert_sound, search
 from tests.tables import Rows, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
+Done = subprocess.CompletedProcess[str]
+TABLES: dict[str, tuple[Rows, tuple[str, ...], str]] = {
+    "mixed": (mixed_categories(), ("--target", "rent"), "rmse"),
+    "numeric": (numeric_with_gaps(), ("--target", "price", "--drop", "id"), "rmse"),
+    "classes": (imbalanced_classes(), ("--target", "quality"), "accuracy"),
+}
+"""Kind -> its rows, what is said of it, and the metric that follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the commands said of one table, in their order."""
+
+    folder: Path
+    searched: Done
+    evaluated: Done
+    predicted: Done
+    refused: Done
+
+
+def run(*words: str) -> Done:
     command = [sys.executable, "-m", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("table", "words", "metric"),
-    [
-        pytest.param(mixed_categories(), ("--target", "rent"), "rmse", id="mixed"),
-        pytest.param(numeric_with_gaps(), ("--target", "price", "--drop", "id"), "rmse", id="numeric"),
-        pytest.param(imbalanced_classes(), ("--target", "quality"), "accuracy", id="classes"),
-    ],
-)
-def test_a_table_is_searched_evaluated_and_predicted(
-    tmp_path: Path, table: Rows, words: tuple[str, ...], metric: str
-) -> None:
-    path = write_csv(tmp_path / "rows.csv", table)
-    csv_words = ("--space", "tabular_mlp", "--data-dir", str(path), *words)
-    done = search(tmp_path, "--name", "r", "--trials", "3", "--max-epochs", "3", "--min-epochs", "1", *csv_words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_sound(tmp_path / "r")
-    stored = read_run(tmp_path / "r")
+def tell(folder: Path, kind: str) -> Told:
+    table, words, _ = TABLES[kind]
+    path = write_csv(folder / "rows.csv", table)
+    size = ("--trials", "3", "--max-epochs", "3", "--min-epochs", "1")
+    return Told(
+        folder=folder,
+        searched=search(folder, "--name", "r", *size, "--space", "tabular_mlp", "--data-dir", str(path), *words),
+        evaluated=run("analysis.final", str(folder / "r"), "--top", "1", "--seeds", "1"),
+        predicted=run("analysis.predict", str(folder / "r"), str(path), "--json"),
+        refused=search(folder, "--name", "r", "--resume", "--target", table[0][0]),
+    )
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Told]]:
+    """Two tables at a time: each command spends half of its time waiting for the processes that it has started."""
+    pool = ThreadPoolExecutor(2)
+    begun = {kind: pool.submit(tell, tmp_path_factory.mktemp(kind), kind) for kind in TABLES}
+    pool.shutdown(wait=False)
+    return begun
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_is_searched_evaluated_and_predicted(stories: dict[str, Future[Told]], kind: str) -> None:
+    told, (table, words, metric) = stories[kind].result(), TABLES[kind]
+    assert told.searched.returncode == 0, told.searched.stdout + told.searched.stderr
+    assert_sound(told.folder / "r")
+    stored = read_run(told.folder / "r")
     assert stored.table is not None
     assert (stored.table.target, stored.metric) == (words[1], metric)
 
-    done = run("analysis.final", str(tmp_path / "r"), "--top", "1", "--seeds", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = json.loads((tmp_path / "r" / "final" / "final.json").read_text())
+    assert told.evaluated.returncode == 0, told.evaluated.stdout + told.evaluated.stderr
+    results = json.loads((told.folder / "r" / "final" / "final.json").read_text())
     assert results["metric"] == metric
     assert results["conditions"]["test_rows"] == len(table[1]) // 5
 
-    done = run("analysis.predict", str(tmp_path / "r"), str(path), "--json")
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told.predicted.returncode == 0, told.predicted.stderr
+    rows = [json.loads(line) for line in told.predicted.stdout.splitlines()]
     assert [row["row"] for row in rows] == list(range(1, len(table[1]) + 1))
     assert all(("class" if metric == "accuracy" else "prediction") in row for row in rows)
 
     # other words than those of the run are refused, the same are not
-    refused = search(tmp_path, "--name", "r", "--resume", "--target", table[0][0])
-    assert refused.returncode == 2
-    assert f"target is {words[1]!r}, not {table[0][0]!r}" in refused.stderr
+    assert told.refused.returncode == 2
+    assert f"target is {words[1]!r}, not {table[0][0]!r}" in told.refused.stderr

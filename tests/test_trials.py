@@ -125,7 +125,12 @@ def test_what_was_forecast_stands_beside_what_the_search_took():
         {"trial": [0, 0, 1], "epoch": [1, 2, 1], "value": 0.5, "started": [100.0, 130.0, 110.0], "seconds": 30.0}
     )
     trials = replace(read_trials(make_study(2)), epochs=epochs)
-    told = {"wall_seconds": (30.0, 120.0, 240.0), "trial_seconds": (60.0, 90.0, 120.0), "epochs": (1.0, 6.0, 9.0)}
+    told = {
+        "start_seconds": 10.0,
+        "wall_seconds": (40.0, 130.0, 250.0),
+        "trial_seconds": (60.0, 90.0, 120.0),
+        "epochs": (1.0, 6.0, 9.0),
+    }
     table = compare(told, trials)
     assert table["took"].tolist() == [1.0, 1.5, 3.0]
     assert table["forecast"].tolist() == [2.0, 1.5, 6.0]

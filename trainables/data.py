@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trainables import bundled, california, cifar10, csv_table, digits, fashion_mnist, image_folder
+from trainables.sizes import check_table_options, check_train_size
 from trainables.stratify import stratified_rows
 from trainables.table import Column, Table, TableOptions, encode, fit_columns
 
@@ -210,7 +211,7 @@ def _draw_rows(
     rng = np.random.default_rng((seed, 0x5EED))
     rows = np.arange(len(y))
     if train_size is not None:
-        _check_train_size(train_size, len(y), len(classes))
+        check_train_size(train_size, len(y), len(classes))
         rows = stratified_rows(y, train_size, rng)
     num_validation = max(round(len(rows) * validation_fraction), len(classes)) if validation_fraction else 0
     held_out = rows[stratified_rows(y[rows], num_validation, rng)]
@@ -225,10 +226,7 @@ def _check_options(name: str, image_size: int | None, table: TableOptions | None
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
     if image_size is not None and name != "image_folder":
         raise ValueError(f"image_size is for image_folder alone, {name} has a size of its own; leave it out")
-    if table is not None and name != "csv":
-        raise ValueError(f"--target is for a table of your own, {name} has its own target; leave it out")
-    if table is None and name == "csv":
-        raise ValueError("a table of your own needs --target, the name of the column to predict")
+    check_table_options(name, table)
 
 
 def _read_table(name: str, data_dir: str | Path, options: TableOptions | None) -> Table:
@@ -239,15 +237,6 @@ def _read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int
     if name == "image_folder":
         return image_folder.read(Path(data_dir), test=test, image_size=image_size)
     return _IMAGES[name](Path(data_dir), test=test)
-
-
-def _check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
-    low = max(2 * num_classes, 2)
-    if not low <= train_size <= num_rows:
-        raise ValueError(
-            f"train_size must lie in [{low}, {num_rows}] (two rows per class up to all of them), got {train_size}; "
-            "leave it out to use all"
-        )
 
 
 def _moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
