@@ -7,11 +7,13 @@ import io
 import os
 import pickle
 import ssl
+import struct
 import subprocess
 import sys
 import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.searching import ROOT
 from trainables import cifar10, download
 from trainables.data import Dataset, available, from_arrays, load, load_test
 from trainables.download import OfficialFile, fetch
@@ -215,6 +218,66 @@ def test_unpacking_takes_the_files_asked_for_and_no_other_member(
         "test_batch",
         ".rungwise.lock",
     }
+
+
+# Bombs: small files that would unpack to hundreds of megabytes
+
+BOMB_BYTES = 256 << 20
+WEIGHED = """
+import sys
+from trainables.data import load
+def most():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+before = most()
+try:
+    load(sys.argv[1], sys.argv[2])
+except ValueError as error:
+    print(error)
+print(most() - before)
+"""
+"""What was said, and by how many KB the most memory grew. (`ru_maxrss` would begin with that of this process.)"""
+
+
+def archive_bomb(folder: Path) -> None:
+    place(folder, {"cifar-10-python.tar.gz": make_archive({"cifar-10-batches-py/data_batch_1": bytes(BOMB_BYTES)})})
+
+
+def packed_bomb(folder: Path) -> None:
+    place(folder / "FashionMNIST" / "raw", {"train-images-idx3-ubyte.gz": gzip.compress(bytes(BOMB_BYTES), 1)})
+
+
+def image_bomb(folder: Path) -> None:
+    """In each class an image of 20,000 by 20,000 pixels, one bit each."""
+    side, chunks = 20_000, []
+    rows = zlib.compress((b"\0" + bytes(side // 8)) * side, 1)
+    for name, data in ((b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")):
+        chunks.append(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+    image = b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    for label in ("cat", "dog"):
+        place(folder / "train" / label, {f"{number}.png": image for number in range(4)})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is weighed by /proc")
+@pytest.mark.parametrize(
+    ("name", "plant", "message"),
+    [
+        ("cifar10", archive_bomb, "cifar-10-python.tar.gz is damaged or not the official file"),
+        ("fashion_mnist", packed_bomb, "train-images-idx3-ubyte.gz is damaged or not the official file"),
+        ("image_folder", image_bomb, "8 of 8 images cannot be read or have over 64,000,000 pixels"),
+    ],
+)
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, name: str, plant: Callable[[Path], None], message: str
+) -> None:
+    plant(tmp_path / "data")
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 8 << 20
+    done = subprocess.run(
+        [sys.executable, "-c", WEIGHED, name, str(tmp_path / "data")],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *said, grown = done.stdout.splitlines()
+    assert message in "".join(said)
+    assert int(grown) << 10 < BOMB_BYTES // 4
 
 
 @pytest.mark.parametrize(

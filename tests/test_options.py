@@ -1,5 +1,7 @@
 """Every option has a rule; breaking it is one line and exit code 2, before torch or Ray is imported."""
 
+import os
+import resource
 import subprocess
 import sys
 import time
@@ -8,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from search.lock import RunLock
 from search.options import Options, parse_count, resume_command
+from search.prepare import new_run
 from search.run import main
 from search.signals import signals_restored
 from tests.mistakes import COMMANDS, MISTAKES
-from tests.searching import ROOT
+from tests.searching import ROOT, command
+from tests.test_ledger import make_run
 
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir target task"
@@ -70,6 +75,20 @@ def test_a_mistake_and_a_question_are_answered_without_importing_torch_or_ray(wo
     )
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 30  # a hang, not a speed
+
+
+def test_a_second_start_is_refused_within_two_seconds(tmp_path: Path):
+    """Of computing, which is all that it does where nothing else runs."""
+    new_run(tmp_path / "x", make_run(name="x"))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with RunLock(tmp_path / "x"):
+        done = subprocess.run(
+            command(tmp_path, "--resume", "--name", "x"), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: run 'x' is in use by pid {os.getpid()} on ")
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
 
 def test_a_space_that_states_less_is_asked_itself(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
