@@ -9,11 +9,14 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from search.cli import Flag, parse, report_error
+
+if TYPE_CHECKING:
+    from analysis.trials import Trials
 
 TOPICS = (
     "depth", "width", "num_blocks", "block", "kernel_size", "batch_norm", "activation", "pooling", "conv_dropout",
@@ -86,7 +89,8 @@ def read_study(folder: Path) -> dict[str, Any]:
         `run`, `results` (final.json), `winner`, `baseline`, `random` (entrants; the last may be None), `topics`
         (sentences by topic), `trials`, `states`, `num_epochs`, `hours` (of training, all slots), `saved` (share of
         epochs), `effects`, `confirmed` (what training said of single changes) and `confirmed_epochs`, `classes` (rows
-        of each class in the splits, for images), `num_validation`.
+        of each class in the splits, for images), `num_validation`, `correlations` (of ranks between rungs), `settled`
+        (levels on which all trials that were trained to the end agree), `levels` (how many of these have each level).
     """
     import optuna
 
@@ -118,8 +122,26 @@ def read_study(folder: Path) -> dict[str, Any]:
         "effects": read_effects(folder / "report" / "tables" / "effects.csv", metric=run.metric),
         "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
         "num_validation": round(results["conditions"]["train_rows"] * run.validation_fraction),
+        "correlations": pd.read_csv(folder / "report" / "tables" / "correlations.csv").to_dict("records"),
+        **count_levels(trials),
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
     }
+
+
+def count_levels(trials: "Trials") -> dict[str, Any]:
+    """`levels`: for each hyperparameter with levels how many complete trials have which; `settled`: see read_study."""
+    from analysis.parameters import label
+    from analysis.trials import params_of
+
+    chosen = params_of(trials.complete)
+    levels = {}
+    for parameter in trials.parameters:
+        if parameter.levels and parameter.name in chosen:
+            values = chosen[parameter.name].dropna()
+            levels[parameter.name] = {label(value): int(n) for value, n in values.value_counts().items()}
+    count = len(chosen)
+    settled = {name: next(iter(found)) for name, found in levels.items() if list(found.values()) == [count]}
+    return {"levels": levels, "settled": settled}
 
 
 def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
