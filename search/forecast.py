@@ -32,6 +32,9 @@ COST_SHIFT, COST_WINDOW = 0.7, 0.7
 """Where the logarithm of the cost has spread 1 among random configurations: how far from their mean the best ones may
 lie, and the spread of those that a sampler draws once it has learned where they are."""
 
+_BLIND = ("random", "qmc")
+"""Samplers that learn nothing."""
+
 Examine = Callable[[TrainConfig], Examination]
 Draw = tuple[dict[str, Any], int]
 """A configuration and its multiply-adds."""
@@ -64,15 +67,21 @@ def make_forecast(run: Run, space: Space, dataset: Dataset, resources: Resources
     Args:
         examine: multiply-adds and exceeded bounds of a configuration.
     """
-    first = first_draws(run, space, examine, number=min(run.trials, NUM_STARTUP_TRIALS + resources.slots, MAX_KNOWN))
+    first = first_draws(run, space, examine, number=_count_known(run, resources.slots))
     others = draw_configurations(run, space, examine, number=NUM_DRAWS)
     speeds = calibrate(run, dataset, resources, draws=[params for params, _ in (*first, *others)])
     known, unknown = ([macs for _, macs in draws] for draws in (first, others))
     return simulate_searches(run, space, speeds, first=known, others=unknown, slots=resources.slots)
 
 
+def _count_known(run: Run, slots: int) -> int:
+    """Trials that are drawn while too few have been trained for the sampler to learn from: the seed alone decides."""
+    known = run.trials if run.sampler in _BLIND else NUM_STARTUP_TRIALS + slots - 1
+    return min(known, run.trials, MAX_KNOWN)
+
+
 def first_draws(run: Run, space: Space, examine: Examine, *, number: int) -> list[Draw]:
-    """The trials that the search begins with, in their order: until some have been trained the seed alone decides."""
+    """The trials that the search begins with, in their order, as they are drawn while none has been trained."""
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
@@ -137,7 +146,7 @@ class _Curves:
         spread = logs.std() or 1.0
         best = COST_SHIFT * rng.normal()
         weights = np.exp(-0.5 * (((logs - logs.mean()) / spread - best) / COST_WINDOW) ** 2) + 1e-12
-        even = None if run.sampler in ("random", "qmc") else weights / weights.sum()
+        even = None if run.sampler in _BLIND else weights / weights.sum()
         later = rng.choice(others, size=max(0, run.trials - len(first)), p=even)
         self._seconds = np.concatenate([first, later])[: run.trials]
         self._sign = 1 if run.direction == "maximize" else -1

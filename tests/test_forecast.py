@@ -21,8 +21,10 @@ from search.launch import make_examiner
 from search.messages import Leg
 from search.options import Options
 from search.preview import keep_forecast, kept_forecast
+from search.sampling import NUM_STARTUP_TRIALS
 from search.session import Session
 from search.simulate import simulate
+from search.study import Sampler
 from trainables import data
 from trainables.data import Split
 from trainables.training import Training
@@ -118,14 +120,14 @@ def test_a_sampler_that_learns_makes_the_later_trials_alike_and_the_forecast_les
     assert spread("tpe") > 1.5 * spread("random")
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "curves"])
-def test_the_first_draws_are_the_trials_that_the_search_begins_with(session: Session, sampler: str) -> None:
-    """Ten of them while nothing has been trained, and with one worker as many when each is trained at once."""
-    run = replace(session.run, sampler=sampler, trials=10, pruner="none")
-    examine = make_examiner(run, session.dataset)
-    foreseen = [params for params, _ in first_draws(run, SPACE, examine, number=10)]
+@pytest.mark.parametrize(("sampler", "slots"), [("tpe", 1), ("tpe", 3), ("random", 3), ("curves", 3)])
+def test_the_first_draws_are_the_trials_that_the_search_begins_with(
+    session: Session, sampler: Sampler, slots: int
+) -> None:
+    run = replace(session.run, sampler=sampler, trials=NUM_STARTUP_TRIALS + slots - 1)
+    foreseen = [params for params, _ in first_draws(run, SPACE, make_examiner(run, session.dataset), number=run.trials)]
     assert foreseen[0] == SPACE.baseline
-    trials = simulate(run, SPACE, Steady(), slots=1).trials
+    trials = simulate(run, SPACE, Steady(), slots=slots).trials
     assert [trial.params for trial in trials] == foreseen
 
 
