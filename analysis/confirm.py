@@ -55,10 +55,24 @@ def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) 
     return found
 
 
-def strongest(found: Sequence[Flip], *, order: Sequence[str], most: int | None) -> list[Flip]:
-    """The flips to train: at most `most`, those of the hyperparameters that stand first in `order` first."""
-    places = {name: place for place, name in enumerate(order)}
-    return sorted(found, key=lambda flip: places.get(flip.parameter, len(places)))[:most]
+def only(found: Sequence[Flip], names: str | None) -> list[Flip]:
+    """The flips of these hyperparameters, or all.
+
+    Args:
+        found: flips.
+        names: of hyperparameters, separated by commas; None for all.
+
+    Raises:
+        ValueError: a name has no flip.
+    """
+    known = {flip.parameter for flip in found}
+    wanted = known if names is None else {name.strip() for name in names.split(",")}
+    if not wanted <= known:
+        raise ValueError(
+            f"--confirm-only takes hyperparameters with an on/off change, here {', '.join(sorted(known))}; got"
+            f" {', '.join(sorted(wanted - known))}"
+        )
+    return [flip for flip in found if flip.parameter in wanted]
 
 
 def _level_label(parameter: Parameter, value: Any) -> str:
@@ -144,8 +158,7 @@ def train(
     *,
     num_seeds: int,
     epochs: int | None = None,
-    order: Sequence[str] = (),
-    most: int | None = None,
+    names: str | None = None,
 ) -> pd.DataFrame:
     """Trains the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
 
@@ -155,8 +168,7 @@ def train(
         run_dir: its folder.
         num_seeds: of each configuration.
         epochs: of each training, with the schedule over them; the full budget of the search when None.
-        order: as for `strongest`.
-        most: as for `strongest`.
+        names: as for `only`.
 
     Returns:
         What `paired` takes, and the epochs.
@@ -168,7 +180,7 @@ def train(
     from search.study import Planned
 
     space = spaces.space.load(run.space)
-    changes = strongest(flips(trials, _fits(space)), order=order, most=most)
+    changes = only(flips(trials, _fits(space)), names)
     best = trials.best
     assert best is not None
     kinds = {p.name: p.kind for p in trials.parameters}

@@ -25,6 +25,8 @@ TOPICS = (
     "label_smoothing", "ema_decay", "clip_norm",
 )  # fmt: skip
 """Order of hyperparameters in the tables; a `width_0` stands with `width`."""
+TITLES = {"fashion": "Fashion-MNIST", "cifar": "CIFAR-10", "housing": "California housing"}
+"""The published runs, in the order of the pages."""
 MARKS = "<!-- results -->", "<!-- end -->"
 
 
@@ -72,7 +74,9 @@ def pages(options: Options) -> dict[Path, str]:
         loader=jinja2.PackageLoader("analysis"), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # Markdown of our own numbers: nothing in it is HTML
     environment.filters |= {"count": wording.count, "named": wording.named}
-    given = {"studies": {study["run"].name: study for study in studies}, "words": wording}
+    by_name = {study["run"].name: study for study in studies}
+    environment.filters |= {"study": by_name.__getitem__, "titled": TITLES.__getitem__}
+    given = {"studies": by_name, "titles": TITLES, "words": wording}
     text = environment.get_template("evaluation.md").render(**given)
     table = environment.get_template("results.md").render(**given)
     readme = options.readme.read_text(encoding="utf-8")
@@ -151,7 +155,8 @@ def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
     rows = [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
     for row in rows:
         row["found"] = row["verdict"] == "effect"
-        values = {"value": row["effect"], "low": row["low"], "high": row["high"]}
+        scale = 0.01 if wording.is_share(metric) else 1.0  # the report tells shares in points
+        values = {"value": scale * row["effect"], "low": scale * row["low"], "high": scale * row["high"]}
         row["text"] = "-" if pd.isna(row["effect"]) else wording.gap(metric, values)
     return sorted(rows, key=lambda row: _place(row["hyperparameter"]))
 

@@ -30,8 +30,8 @@ class Options:
     """Train the best configuration and each on/off change of it on this many fresh seeds, to verify the effects."""
     confirm_epochs: OptionalInt = None
     """With --confirm: epochs of each training. Default: the full budget of the search."""
-    confirm_most: OptionalInt = None
-    """With --confirm: changes to train, those of the strongest estimated effects first. Default: all."""
+    confirm_only: OptionalStr = None
+    """With --confirm: hyperparameters whose changes to train, separated by commas. Default: all that have levels."""
     seed: int = 0
     """Seed of the bootstrap and the surrogate."""
 
@@ -39,10 +39,12 @@ class Options:
         """Raise ValueError at the first option that makes no sense."""
         if self.confirm < 0 or self.confirm == 1:
             raise ValueError(f"--confirm must be 0, or at least 2 seeds for an interval, got {self.confirm}")
-        for name in ("confirm_most", "confirm_epochs"):
-            value = getattr(self, name)
-            if value is not None and (value < 1 or not self.confirm):
-                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, and needs --confirm, got {value}")
+        if self.confirm_epochs is not None and self.confirm_epochs < 1:
+            raise ValueError(f"--confirm-epochs must be at least 1, got {self.confirm_epochs}")
+        if not self.confirm and (self.confirm_only or self.confirm_epochs):
+            raise ValueError(
+                "--confirm-only and --confirm-epochs need --confirm; say how many seeds, such as --confirm 3"
+            )
 
 
 def main(argv: list[str]) -> int:
@@ -172,22 +174,18 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
     import pandas as pd
 
     from analysis import confirm
-    from analysis.effects import effects
-    from analysis.impact import fenced
 
     stored = options.run / "confirm" / "results.csv"
     if options.confirm:
         if run is None or trials.best is None:
             raise ValueError("--confirm needs a run of search.run with at least one complete trial")
-        order = [effect.parameter for effect in effects(fenced(trials), seed=options.seed)]
         results = confirm.train(
             trials,
             run,
             options.run,
             num_seeds=options.confirm,
             epochs=options.confirm_epochs,
-            order=order,
-            most=options.confirm_most,
+            names=options.confirm_only,
         )
         results.to_csv(stored, index=False)
         return results

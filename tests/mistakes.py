@@ -106,7 +106,7 @@ OTHERS = [
     ("analysis.report", ["/"], "'/' is not a run: it has neither run.json nor study.db"),
     ("analysis.report", ["nothing", "--confirm", "1"], "--confirm must be 0, or at least 2 seeds"),
     ("analysis.report", ["nothing", "--confirm", "-2"], "--confirm must be 0, or at least 2 seeds"),
-    ("analysis.report", ["nothing", "--confirm-most", "2"], "--confirm-most must be at least 1, and needs --confirm"),
+    ("analysis.report", ["nothing", "--confirm-only", "depth"], "--confirm-only and --confirm-epochs need --confirm"),
     ("analysis.report", ["nothing", "--confirm", "3", "--confirm-epochs", "0"], "--confirm-epochs must be at least 1"),
     ("analysis.report", ["nothing", "--confirm", "x"], "--confirm must be a whole number, got 'x'"),
     ("analysis.report", ["nothing", "--ouy", "x"], "there is no option --ouy (did you mean --out?)"),

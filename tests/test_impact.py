@@ -207,15 +207,15 @@ def test_flips_change_one_thing_and_keep_the_conditions():
     assert {f.parameter for f in confirm.flips(trials, fits)} >= {"batch_norm", "augmentation", "optimizer", "depth"}
 
 
-def test_flips_of_the_strongest_effects_are_confirmed_first():
+def test_flips_are_confirmed_of_the_named_hyperparameters_alone():
     found = [
         confirm.Flip(parameter=name, before=False, after=True, params={})
         for name in ("depth", "momentum", "batch_norm", "depth")
     ]
-    order = ("batch_norm", "depth")
-    first = confirm.strongest(found, order=order, most=3)
-    assert [flip.parameter for flip in first] == ["batch_norm", "depth", "depth"]
-    assert len(confirm.strongest(found, order=order, most=None)) == 4
+    assert [flip.parameter for flip in confirm.only(found, "batch_norm, depth")] == ["depth", "batch_norm", "depth"]
+    assert confirm.only(found, None) == found
+    with pytest.raises(ValueError, match=r"here batch_norm, depth, momentum; got dept$"):
+        confirm.only(found, "dept")
 
 
 def test_paired_intervals_are_the_textbook_ones():
