@@ -8,9 +8,8 @@ simulation reaches the same regret with a third to a half less compute than the 
 Everything here is a pure function of the values in the study: a resumed search decides as the undisturbed one would.
 """
 
-from bisect import insort
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
-from itertools import islice
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Container, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -48,7 +47,9 @@ class Ladder:
         """
         self._rungs, self._factor, self._sign = tuple(rungs), reduction_factor, -1 if maximize else 1
         self._orders: dict[int, list[Entry]] = {rung: [] for rung in rungs}
-        self._highest: dict[int, int] = {}
+        self._highest: dict[int, list[Entry]] = {rung: [] for rung in rungs}
+        """The trials that have reached no rung above this one, best first."""
+        self._places: dict[int, tuple[int, Entry]] = {}
         for trial in trials:
             for rung in rungs if trial.state in _UNFINISHED else ():
                 if rung in trial.intermediate_values:
@@ -56,13 +57,22 @@ class Ladder:
 
     def add(self, number: int, *, rung: int, value: float) -> None:
         """A trial has reached a rung; the older one comes first among equals."""
-        insort(self._orders[rung], (self._sign * value, number))
-        self._highest[number] = rung
+        self._leave(number)
+        entry = self._sign * value, number
+        self._places[number] = rung, entry
+        insort(self._orders[rung], entry)
+        insort(self._highest[rung], entry)
 
     def remove(self, number: int) -> None:
         """A trial has failed: its values may come from a run that was about to diverge."""
+        self._leave(number)
         for order in self._orders.values():
             order[:] = [entry for entry in order if entry[1] != number]
+
+    def _leave(self, number: int) -> None:
+        if number in self._places:
+            rung, entry = self._places.pop(number)
+            del self._highest[rung][bisect_left(self._highest[rung], entry)]
 
     def promotion(self, paused: Container[int], *, worth: Worth = lambda _: None) -> int | None:
         """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
@@ -72,55 +82,53 @@ class Ladder:
             worth: says what trials promise at the full budget, the larger the better, by number; where it says None
                 their values at the rung decide.
         """
-        return self._first(paused, lambda order: len(order) // self._factor, worth)
+        for rung in reversed(self._rungs[:-1]):
+            num_places = len(self._orders[rung]) // self._factor
+            best = self._best(rung, paused)
+            if best is None or not num_places:
+                continue
+            numbers = self._by_promise(rung, worth)
+            if numbers is not None:
+                best = next((n for n in numbers[:num_places] if self._places[n][0] == rung and n in paused), None)
+                if best is not None:
+                    return best
+            elif bisect_left(self._orders[rung], best) < num_places:
+                return best[1]
+        return None
 
     def leader(self, paused: Container[int]) -> int | None:
         """The best paused trial of the highest rung that any paused trial has reached."""
-        return self._first(paused, len, lambda _: None)
+        leaders = (self._best(rung, paused) for rung in reversed(self._rungs[:-1]))
+        return next((leader[1] for leader in leaders if leader is not None), None)
 
-    def _first(self, paused: Container[int], eligible: Callable[[list[Entry]], int], worth: Worth) -> int | None:
-        for rung in reversed(self._rungs[:-1]):
-            order = self._orders[rung]
-            for number in islice(self._numbers(rung, paused, worth), eligible(order)):
-                if self._waits(number, rung, paused):
-                    return number
-        return None
+    @property
+    def num_ranked(self) -> int:
+        """Trials that have reached the first rung."""
+        return len(self._orders[self._rungs[0]])
 
-    def _numbers(self, rung: int, paused: Container[int], worth: Worth) -> Iterable[int]:
-        """The trials at this rung, the most promising first."""
-        numbers = [number for _, number in islice(self._orders[rung], MAX_WEIGHED + 1)]
-        if len(numbers) > MAX_WEIGHED:
-            return (number for _, number in self._orders[rung])
-        if len(numbers) < self._factor or not any(self._waits(number, rung, paused) for number in numbers):
-            return numbers
+    def pooled(self) -> list[int]:
+        """All trials that reached the first rung, best first; values of different epochs never mix.
+
+        They are ranked by their value at the first rung; then, rung by rung upward, those that reached it are ranked
+        again inside the slots they hold.
+        """
+        order = [number for _, number in self._orders[self._rungs[0]]]
+        for rung in self._rungs[1:]:
+            again = [number for _, number in self._orders[rung]]
+            members = set(again)
+            slots = [i for i, number in enumerate(order) if number in members]
+            for slot, number in zip(slots, again, strict=False):
+                order[slot] = number
+        return order
+
+    def _best(self, rung: int, paused: Container[int]) -> Entry | None:
+        """Of the trials that wait at this rung. Only those that run now are passed over, of which there are few."""
+        return next((entry for entry in self._highest[rung] if entry[1] in paused), None)
+
+    def _by_promise(self, rung: int, worth: Worth) -> list[int] | None:
+        """The trials at this rung, the most promising first; None where their values decide."""
+        if len(self._orders[rung]) > MAX_WEIGHED:
+            return None
+        numbers = [number for _, number in self._orders[rung]]
         promise = worth(numbers)
-        return numbers if promise is None else sorted(numbers, key=lambda number: -promise[number])
-
-    def _waits(self, number: int, rung: int, paused: Container[int]) -> bool:
-        return self._highest[number] == rung and number in paused
-
-
-def ranking(trials: Sequence[FrozenTrial], *, rung: int, maximize: bool) -> list[FrozenTrial]:
-    """The trials that reached this rung, best first by their value there; the older first among equals.
-
-    Failed trials do not count: their value may come from a run that was about to diverge.
-    """
-    sign = -1 if maximize else 1
-    reached = [t for t in trials if t.state in _UNFINISHED and rung in t.intermediate_values]
-    return sorted(reached, key=lambda t: (sign * t.intermediate_values[rung], t.number))
-
-
-def pooled_scores(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> dict[int, float]:
-    """One score in (0, 1] per trial that reached the first rung, 1 the best; values of different epochs never mix.
-
-    All trials are ranked by their value at the first rung; then, rung by rung upward, those that reached it are
-    ranked again inside the slots they hold.
-    """
-    order = [t.number for t in ranking(trials, rung=rungs[0], maximize=maximize)]
-    for rung in rungs[1:]:
-        again = [t.number for t in ranking(trials, rung=rung, maximize=maximize)]
-        members = set(again)
-        slots = [i for i, number in enumerate(order) if number in members]
-        for slot, number in zip(slots, again, strict=False):
-            order[slot] = number
-    return {number: 1 - i / len(order) for i, number in enumerate(order)}
+        return None if promise is None else sorted(numbers, key=lambda number: -promise[number])

@@ -17,10 +17,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from search.collection import collector_paused
 from search.faults import fault_point
-from search.halving import ranking
+from search.halving import Ladder
+from search.parzen import Encodings
 from search.proposal import Chosen, Identity, identity, propose, spread
 from search.reading import read_trials
-from search.sampling import make_pruner, make_sampler, make_view
+from search.sampling import Known, make_pruner, make_sampler, make_view
 from search.study import Run
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class Ledger:
         self._study_id = storage.get_study_id_from_name(run.name)
         self._mirror = _Mirror(storage, self._study_id)
         self._view = make_view(run)
+        self._encodings = Encodings()
         self._study = optuna.create_study(storage=self._mirror, direction=run.direction, pruner=make_pruner(run))
         self._ids: list[int] = []
+        self._infeasible: list[int] = []
         self._tried: set[Identity] = set()
         self._num_reports = 0
         self._num_finished = 0
@@ -62,14 +65,26 @@ class Ledger:
             self._mirror.remember_study_attr(self._study._study_id, name, value)
         with collector_paused():
             for stored in _stored_trials(storage, self._study_id):  # the mirror makes its own copies
-                self._ids.append(stored._trial_id)
-                self._tried.add(identity(stored.params))
+                self._remember(stored, stored._trial_id)
                 self._mirror.create_new_trial(self._study._study_id, stored)
+        self.ladder = Ladder(
+            self.trials, rungs=run.rungs, reduction_factor=run.reduction_factor, maximize=run.direction == "maximize"
+        )
+        """The values at the rungs, kept up to date."""
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """Every trial as the database has it, in the order of their numbers; not to be changed."""
         return self._mirror.stored_trials(self._study._study_id)
+
+    def trial(self, number: int) -> FrozenTrial:
+        """One of them, as it is now; not to be changed."""
+        return self._mirror.get_trial(number)
+
+    @property
+    def num_asked(self) -> int:
+        """How many trials count as asked for: all but the infeasible draws."""
+        return len(self._ids) - len(self._infeasible)
 
     def sample(
         self,
@@ -89,7 +104,8 @@ class Ledger:
         """
         number = len(self._ids)
         seed = derive_seed(self._run.seed, number)
-        self._mirror.show(self._view(self.trials, live), in_place_of=number)
+        known = Known(ladder=self.ladder, infeasible=self._infeasible)
+        self._mirror.show(self._view(self.trials, live, known), in_place_of=number)
         self._study.sampler = self._sampler(suggest, number, seed)
         trial = self._study.ask()
         try:
@@ -113,7 +129,7 @@ class Ledger:
 
     def _sampler(self, suggest: Callable[[Any], Any], number: int, seed: int) -> BaseSampler:
         if self._run.sampler != "curves":
-            return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed)
+            return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
         surrogate = self._surrogate()
         if surrogate is None:
             params = spread(suggest, number=number, seed=self._run.seed, trial_seed=seed)
@@ -124,7 +140,7 @@ class Ledger:
     def worth(self, numbers: Sequence[int]) -> dict[int, float] | None:
         """What these trials promise at the full budget, the larger the better; None while there is no model."""
         surrogate = self._surrogate() if self._run.sampler == "curves" else None
-        return None if surrogate is None else surrogate.worth([self.trials[number] for number in numbers])
+        return None if surrogate is None else surrogate.worth([self.trial(number) for number in numbers])
 
     def _surrogate(self) -> "Surrogate | None":
         """The model of all that the study holds; None while too few trials have reached the first rung."""
@@ -133,7 +149,7 @@ class Ledger:
         known = (self._num_reports, self._num_finished, len(self._ids))
         if self._fitted is None or self._fitted[0] != known:
             rungs, maximize = self._run.rungs, self._run.direction == "maximize"
-            enough = len(ranking(self.trials, rung=rungs[0], maximize=maximize)) >= MIN_TRIALS
+            enough = self.ladder.num_ranked >= MIN_TRIALS
             self._fitted = known, Surrogate(self.trials, rungs=rungs, maximize=maximize) if enough else None
         return self._fitted[1]
 
@@ -149,16 +165,21 @@ class Ledger:
         return number
 
     def _store(self, trial: FrozenTrial) -> None:
-        self._ids.append(self._storage.create_new_trial(self._study_id, template_trial=trial))
-        self._tried.add(identity(trial.params))
+        self._remember(trial, self._storage.create_new_trial(self._study_id, template_trial=trial))
         fault_point("sampled", len(self._ids))
+
+    def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
+        if "infeasible" in trial.user_attrs:
+            self._infeasible.append(len(self._ids))
+        self._ids.append(stored_id)
+        self._tried.add(identity(trial.params))
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> None:
         """Store one finished epoch; a second report of the same epoch changes nothing.
 
         The record goes first: a crash in between leaves an epoch without its value, and that epoch is reported again.
         """
-        trial = self.trials[number]
+        trial = self.trial(number)
         if epoch in trial.intermediate_values:
             return
         history = [*trial.user_attrs.get("history", [])[: epoch - 1], record]
@@ -168,6 +189,8 @@ class Ledger:
         self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
         fault_point("reported", self._num_reports)
         self._mirror.set_trial_intermediate_value(number, epoch, value)
+        if epoch in self._run.rungs:
+            self.ladder.add(number, rung=epoch, value=value)
 
     def annotate(self, number: int, **attrs: Any) -> None:
         """Store attributes of a trial."""
@@ -177,16 +200,18 @@ class Ledger:
 
     def should_prune(self, number: int) -> bool:
         """What the run's pruner says of this trial now."""
-        return self._study.pruner.prune(self._study, self.trials[number])
+        return self._study.pruner.prune(self._study, self.trial(number))
 
     def finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         """Give a trial its final state; COMPLETE and PRUNED take the last value as theirs."""
         self.annotate(number, **attrs)
-        values = self.trials[number].intermediate_values
+        values = self.trial(number).intermediate_values
         final = [values[max(values)]] if values and state != TrialState.FAIL else None
         self._storage.set_trial_state_values(self._ids[number], state, final)
         self._mirror.set_trial_state_values(number, state, final)
         self._num_finished += 1
+        if state == TrialState.FAIL:
+            self.ladder.remove(number)
 
 
 def _stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:

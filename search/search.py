@@ -13,7 +13,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.halving import Ladder, epochs_reached
+from search.halving import epochs_reached
 from search.ledger import Examination, Ledger
 from search.messages import EpochResult, Events, Leg
 from search.study import Run
@@ -54,7 +54,6 @@ class Search:
         self._events = events
         self._on_end = on_end
         self.deadline = deadline
-        self._maximize = run.direction == "maximize"
         self._live: dict[str, int] = {}
         self._alike: Counter[str] = Counter()
         self._losses: dict[str, tuple[str, str]] = {}
@@ -63,9 +62,6 @@ class Search:
         """Trials that wait at a rung."""
         self._interrupted: set[int] = set()
         """Trials that lost their worker between rungs, with this process or with an earlier one."""
-        self._ladder = Ladder(
-            ledger.trials, rungs=run.rungs, reduction_factor=run.reduction_factor, maximize=self._maximize
-        )
         self._settle()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -123,7 +119,7 @@ class Search:
         self._live[leg_id] = number
         self._paused.discard(number)
         self._interrupted.discard(number)
-        trial = self.ledger.trials[number]
+        trial = self.ledger.trial(number)
         self._events.started(trial)
         return Leg(
             trial=number, params=trial.params, seed=trial.user_attrs["seed"], reported=len(trial.intermediate_values)
@@ -141,23 +137,23 @@ class Search:
         """The paused trial that goes on now, if any.
 
         Args:
-            pausing: a trial that has a worker still, to be looked at as if it waited already.
+            pausing: one of them that has a worker still.
         """
         if self.run.pruner != "asha":
             return None
-        paused = self._paused if pausing is None else self._paused | {pausing}
-        promoted = self._ladder.promotion(paused, worth=self.ledger.worth)
-        over = self._is_over(but=pausing)
-        if promoted is None and over and not any(t.state == TrialState.COMPLETE for t in self.trials):
-            return self._ladder.leader(paused)  # a search too small to promote anyone to the top trains its leader
-        return promoted
+        promoted = self.ledger.ladder.promotion(self._paused, worth=self.ledger.worth)
+        if promoted is not None or not self._is_over(but=pausing):
+            return promoted
+        if any(t.state == TrialState.COMPLETE for t in self.trials):
+            return None
+        return self.ledger.ladder.leader(self._paused)  # a search too small to promote anyone to the top
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, apart from the trial `but`, and nothing new will start."""
-        return not self.live - {but} and len(self.trials) >= self.run.trials
+        return not self.live - {but} and self.ledger.num_asked >= self.run.trials
 
     def _new_trial(self) -> int | None:
-        count = len(self.trials)
+        count = self.ledger.num_asked
         if count >= self.run.trials:
             return None
         if count < len(self.run.plan):
@@ -207,11 +203,9 @@ class Search:
         if not isinstance(value, int | float) or math.isnan(value):
             self._fail(number, f"metric {self.run.metric!r} must be a number, got {value!r}", kind="error")
             return False
-        known = epochs_reached(self.ledger.trials[number]) >= epoch
+        known = epochs_reached(self.ledger.trial(number)) >= epoch
         self.ledger.report(number, epoch=epoch, value=float(value), record=record)
-        if epoch in self.run.rungs and not known:
-            self._ladder.add(number, rung=epoch, value=float(value))
-        self._events.epoch(self.ledger.trials[number], record)
+        self._events.epoch(self.ledger.trial(number), record)
         if epoch >= self.run.epochs:
             self._finish(number, TrialState.COMPLETE)
             return False
@@ -223,11 +217,17 @@ class Search:
         if self.stopping:
             return False
         if self.run.pruner == "asha":
-            return epoch not in self.run.rungs or self._promotion(pausing=number) == number
+            return epoch not in self.run.rungs or self._is_promoted_at_once(number)
         if self._is_stopped(number):
             self._finish(number, TrialState.PRUNED)
             return False
         return True
+
+    def _is_promoted_at_once(self, number: int) -> bool:
+        self._paused.add(number)
+        promoted = self._promotion(pausing=number)
+        self._paused.discard(number)
+        return promoted == number
 
     def _is_stopped(self, number: int) -> bool:
         return self.run.pruner not in _NEVER_STOPS and self.ledger.should_prune(number)
@@ -235,7 +235,7 @@ class Search:
     def end_leg(self, leg_id: str, *, lost: bool) -> None:
         """The worker is free. A lost one has been retried as often as allowed, so its trial has failed."""
         number = self._live.pop(leg_id)
-        trial = self.ledger.trials[number]
+        trial = self.ledger.trial(number)
         kind, cause = self._losses.pop(leg_id, ("lost worker", "killed, out of memory or a crash"))
         if trial.state != TrialState.RUNNING:
             return
@@ -250,18 +250,18 @@ class Search:
         """The leg's worker is gone; another will go on where this one's last checkpoint is."""
         number = self._live[leg_id]
         self._losses[leg_id] = (kind, reason)
-        epoch = epochs_reached(self.ledger.trials[number])
+        epoch = epochs_reached(self.ledger.trial(number))
         self._events.notice(f"trial {number} lost its worker ({reason}); another goes on after epoch {epoch}")
 
     def timed_out(self, leg_id: str, *, seconds: float) -> None:
         """The leg's worker is about to be ended: its trial would hang again, and has failed."""
-        epoch = epochs_reached(self.ledger.trials[self._live[leg_id]]) + 1
+        epoch = epochs_reached(self.ledger.trial(self._live[leg_id])) + 1
         self._losses[leg_id] = ("timeout", f"no progress for {seconds:g} s in epoch {epoch} (--trial-timeout)")
 
     def position(self, leg_id: str) -> tuple[int, int]:
         """Number of the leg's trial, and the last epoch of it that is in the study."""
         number = self._live[leg_id]
-        return number, epochs_reached(self.ledger.trials[number])
+        return number, epochs_reached(self.ledger.trial(number))
 
     def end(self) -> None:
         """Close a search that has run its course: the trials that still wait for a promotion are told PRUNED."""
@@ -273,16 +273,14 @@ class Search:
 
     def _fail(self, number: int, cause: str, *, kind: str) -> None:
         cause = cause.strip().splitlines()[0][:500] if cause.strip() else "no message"
-        self._ladder.remove(number)
         self._finish(number, TrialState.FAIL, failure=cause, failure_kind=kind)
         self._alike[cause] += 1
-        healthy = any(t.intermediate_values for t in self.trials)
-        if self._alike[cause] >= MAX_ALIKE_FAILURES and not healthy:
+        if self._alike[cause] >= MAX_ALIKE_FAILURES and not any(t.intermediate_values for t in self.trials):
             self.fatal = HopelessSearchError(f"the first {MAX_ALIKE_FAILURES} trials all failed alike: {cause}")
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         self.ledger.finish(number, state, **attrs)
-        trial = self.ledger.trials[number]
+        trial = self.ledger.trial(number)
         self._on_end(trial)
         self._events.ended(trial)
 

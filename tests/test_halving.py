@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.halving import Ladder, epochs_reached, is_paused, pooled_scores, ranking
+from search.halving import Ladder, epochs_reached, is_paused
 from search.study import rungs
 
 RUNGS = (1, 3, 9)
@@ -64,7 +64,7 @@ def test_a_trial_with_a_worker_is_never_handed_out_again():
 
 def test_a_failed_trial_takes_no_place_in_the_ranking():
     trials = [make(0, {1: 0.5}), make(1, {1: 0.7}), make(2, {1: 0.9}, TrialState.FAIL), make(3, {1: 0.1})]
-    assert [t.number for t in ranking(trials, rung=1, maximize=True)] == [1, 0, 3]
+    assert Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True).pooled() == [1, 0, 3]
     assert promote(trials) == 1
 
 
@@ -110,6 +110,7 @@ def test_a_ladder_filled_as_values_come_is_the_one_that_a_resumed_search_reads_f
         paused = {t.number for t in trials.values() if is_paused(t, rungs=RUNGS, live=())}
         assert grown.promotion(paused) == read.promotion(paused)
         assert grown.leader(paused) == read.leader(paused)
+        assert grown.pooled() == read.pooled()
 
 
 def test_a_trial_between_rungs_is_interrupted_and_not_paused():
@@ -120,7 +121,7 @@ def test_a_trial_between_rungs_is_interrupted_and_not_paused():
     assert epochs_reached(make(0, {})) == 0
 
 
-def test_pooled_scores_let_no_values_of_different_epochs_meet():
+def test_the_pooled_order_lets_no_values_of_different_epochs_meet():
     # 3 is worst at epoch 3 although its value there is above every value at epoch 1
     trials = [
         make(0, {1: 0.30}),
@@ -128,10 +129,7 @@ def test_pooled_scores_let_no_values_of_different_epochs_meet():
         make(2, {1: 0.40, 2: 0.5, 3: 0.95}),
         make(3, {1: 0.50, 2: 0.5, 3: 0.90}),
     ]
-    scores = pooled_scores(trials, rungs=RUNGS, maximize=True)
-    assert sorted(scores, key=lambda number: -scores[number]) == [2, 3, 0, 1]
-    assert scores[2] == 1.0
-    assert scores[1] == pytest.approx(0.25)
+    assert Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True).pooled() == [2, 3, 0, 1]
 
 
 def test_a_third_goes_on_from_each_rung_and_early_favourites_add_few_more():

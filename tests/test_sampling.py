@@ -1,9 +1,13 @@
 """What a sampler gets to see of a search."""
 
+from collections.abc import Collection
+
+import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.sampling import MAX_SEEN, make_view
+from search.halving import Ladder
+from search.sampling import MAX_SEEN, Known, make_view
 from tests.test_ledger import make_run
 
 
@@ -18,6 +22,13 @@ def paused(number: int, value: float) -> FrozenTrial:
     return trial
 
 
+def seen(trials: list[FrozenTrial], live: Collection[int], **changes: object) -> list[FrozenTrial]:
+    run = make_run(**changes)
+    ladder = Ladder(trials, rungs=run.rungs, reduction_factor=run.reduction_factor, maximize=True)
+    infeasible = [t.number for t in trials if t.user_attrs]
+    return make_view(run)(trials, live, Known(ladder=ladder, infeasible=infeasible))
+
+
 def drawn_in_vain(number: int) -> FrozenTrial:
     trial = create_trial(state=TrialState.PRUNED, user_attrs={"infeasible": "too large"})
     trial.number = number
@@ -26,17 +37,16 @@ def drawn_in_vain(number: int) -> FrozenTrial:
 
 def test_tpe_sees_a_paused_trial_as_finished_and_a_running_one_as_it_is():
     trials = [paused(0, 0.2), paused(1, 0.6), paused(2, 0.4)]
-    seen = make_view(make_run())(trials, {2})
-    assert [t.state for t in seen] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.RUNNING]
-    assert seen[1].value > seen[0].value
+    shown = seen(trials, {2})
+    assert [t.state for t in shown] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.RUNNING]
+    assert [t.value for t in shown] == [pytest.approx(1 / 3), 1.0, None]
     assert all(t.state == TrialState.RUNNING for t in trials), "the stored trials must stay as they are"
 
 
 def test_of_many_trials_tpe_sees_the_best_and_an_even_selection_of_the_others():
     trials = [paused(i, value=i / 3000) for i in range(3000)]
     trials += [drawn_in_vain(3000 + i) for i in range(1000)] + [paused(4000, 0.99)]
-    seen = make_view(make_run())(trials, {4000})
-    numbers = [t.number for t in seen]
+    numbers = [t.number for t in seen(trials, {4000})]
     finished = [n for n in numbers if n < 3000]
     assert len(finished) == MAX_SEEN
     assert set(range(3000 - MAX_SEEN // 4, 3000)) <= set(finished)
@@ -48,7 +58,7 @@ def test_of_many_trials_tpe_sees_the_best_and_an_even_selection_of_the_others():
 
 def test_other_samplers_see_paused_trials_as_pruned_and_all_of_them():
     trials = [paused(i, value=i / 3000) for i in range(2 * MAX_SEEN)]
-    seen = make_view(make_run(sampler="gp"))(trials, ())
-    assert len(seen) == 2 * MAX_SEEN
-    assert {t.state for t in seen} == {TrialState.PRUNED}
-    assert [t.value for t in seen] == [t.intermediate_values[1] for t in trials]
+    shown = seen(trials, (), sampler="gp")
+    assert len(shown) == 2 * MAX_SEEN
+    assert {t.state for t in shown} == {TrialState.PRUNED}
+    assert [t.value for t in shown] == [t.intermediate_values[1] for t in trials]
