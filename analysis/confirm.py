@@ -30,7 +30,7 @@ class Flip:
 
 
 def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) -> list[Flip]:
-    """Every on/off change and every neighbouring level around the best configuration.
+    """Every on/off change, a strength set to zero included, and every neighbouring level around the best configuration.
 
     Args:
         trials: a study with at least one complete trial.
@@ -43,15 +43,14 @@ def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) 
     config = config_of(best)
     found = []
     for parameter in trials.parameters:
-        if parameter.name not in config or not parameter.levels:
+        if parameter.name not in config:
             continue
-        for value in _neighbours(parameter, config[parameter.name]):
-            params = _complete(trials, {**config, parameter.name: value}, parameter.name, fits)
+        value = config[parameter.name]
+        for after in _neighbours(parameter, value) if parameter.levels else _off(parameter, value):
+            params = _complete(trials, {**config, parameter.name: after}, parameter.name, fits)
             if params is not None:
-                before = next(
-                    v for v in parameter.levels if label(v) == _level_label(parameter, config[parameter.name])
-                )
-                found.append(Flip(parameter=parameter.name, before=before, after=value, params=params))
+                before = next((v for v in parameter.levels if label(v) == _level_label(parameter, value)), value)
+                found.append(Flip(parameter=parameter.name, before=before, after=after, params=params))
     return found
 
 
@@ -85,6 +84,11 @@ def _neighbours(parameter: Parameter, value: Any) -> list[Any]:
     if not parameter.numeric:
         return [v for i, v in enumerate(parameter.levels) if i != here]
     return [parameter.levels[i] for i in (here - 1, here + 1) if 0 <= i < len(parameter.levels)]
+
+
+def _off(parameter: Parameter, value: Any) -> list[Any]:
+    """Zero, for a strength such as dropout that is on and can be off."""
+    return [0 if parameter.kind == "integer" else 0.0] if parameter.low == 0 < value else []
 
 
 def _complete(

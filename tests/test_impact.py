@@ -205,6 +205,8 @@ def test_flips_change_one_thing_and_keep_the_conditions():
         differ = {n for n in set(best) & set(flip.params) if label(flip.params[n]) != label(best[n])}
         assert {n for n in differ if float(n != flip.parameter)} == set() or differ == {flip.parameter}
     assert {f.parameter for f in confirm.flips(trials, fits)} >= {"batch_norm", "augmentation", "optimizer", "depth"}
+    assert best["dropout"] > 0
+    assert [f.after for f in confirm.flips(trials, fits) if f.parameter == "dropout"] == [0.0]
 
 
 def test_flips_are_confirmed_of_the_named_hyperparameters_alone():
