@@ -35,5 +35,6 @@ def stated(name: str) -> dict[str, Any]:
                 match call.args:
                     case [ast.Attribute(value=ast.Name(id=other), attr="SPACE")]:
                         facts |= stated(other)
-                facts |= {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
+                given = {word.arg: word.value for word in call.keywords if word.arg}
+                facts |= {key: value.value for key, value in given.items() if isinstance(value, ast.Constant)}
     return facts
