@@ -28,10 +28,14 @@ SIMULATED_TRIALS = 1600
 """In all simulated searches together: about five seconds."""
 EPOCH_NOISE = 0.5
 """Spread of a value after one epoch, where that between configurations is 1; it falls as 1 / sqrt(epoch)."""
-COST_SHIFT, COST_WINDOW = 0.7, 0.7
+COST_SHIFT, COST_WINDOW = 0.8, 0.5
 """Where the logarithm of the cost has spread 1 among random configurations: how far from their mean the best ones may
 lie, and the spread of those that a sampler draws once it has learned where they are."""
 
+LEARNING = 0.6
+"""How much better configurations become, where they have spread 1, each time that a sampler which learns knows twice
+as many; from nothing to twice as much. In two recorded searches of 80 trials it was about 0.3 and 1.0: a half and two
+thirds of their trials went on from the first rung, where chance alone promotes a third."""
 _BLIND = ("random", "qmc")
 """Samplers that learn nothing."""
 
@@ -151,7 +155,8 @@ class _Curves:
         self._seconds = np.concatenate([first, later])[: run.trials]
         self._sign = 1 if run.direction == "maximize" else -1
         distance = np.abs((np.log(self._seconds) - logs.mean()) / spread - best)
-        self._quality = rng.normal(size=run.trials) - distance
+        learned = np.log2(np.maximum(1, np.arange(run.trials) / NUM_STARTUP_TRIALS)) if even is not None else 0.0
+        self._quality = rng.normal(size=run.trials) - distance + LEARNING * rng.uniform(0, 2) * learned
         self._noise = EPOCH_NOISE * rng.normal(size=(run.trials, run.epochs)) / np.sqrt(1 + np.arange(run.epochs))
 
     def seconds(self, leg: Leg, epoch: int) -> float:
