@@ -20,7 +20,7 @@ from trainables.data import Dataset
 
 NUM_SHOWN = 9
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
-pruner trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
+pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
 
 def describe_table(dataset: Dataset) -> str:

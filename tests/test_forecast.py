@@ -177,7 +177,8 @@ def test_a_run_remembers_the_forecast_of_its_preview_and_of_no_other(session: Se
     speeds = [Speed(macs=1000, epoch_seconds=1.0)] * 2
     forecast = simulate_searches(session.run, SPACE, speeds, first=[1000], others=[1000], slots=2)
     keep_forecast(tmp_path, session.run, forecast)
-    kept = kept_forecast(tmp_path, replace(session.run, name="another", seed=5))
+    kept = kept_forecast(tmp_path, replace(session.run, name="another"))
     assert kept is not None
     assert tuple(kept["wall_seconds"]) == forecast.wall_seconds
     assert kept_forecast(tmp_path, replace(session.run, trials=10)) is None
+    assert kept_forecast(tmp_path, replace(session.run, seed=5)) is None, "it would begin with other trials"
