@@ -121,7 +121,7 @@ class Folder:
         written = StringIO()
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's own fonts have it
         figure.draw_without_rendering()  # lays the figure out once; each file would do it again
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would keep a placeholder, for which each file is drawn twice
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(self.figures / f"{name}.png", facecolor=style.PAPER)
         plt.close(figure)

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,10 +10,29 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
+from search.collection import collector_paused
+
 Rows = list[tuple[Any, ...]]
+
+
+class BulkStorage(RDBStorage):
+    """An Optuna storage that gives all trials of a study at once as `read_trials` does, to be read only."""
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        if trial_id_greater_than >= 0:  # what is new since the last call
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        with collector_paused():
+            trials = read_trials(self, study_id)
+        return [trial for trial in trials if states is None or trial.state in states]
 
 
 def read_trials(storage: RDBStorage, study_id: int) -> list[FrozenTrial]:

@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import StaticPool
 
 from search.place import check_run
+from search.reading import BulkStorage, read_trials
 from search.storage import WholeTrialStorage
 from trainables.table import TableOptions, options_from
 
@@ -239,7 +240,7 @@ def open_study(run_dir: str | Path) -> optuna.Study:
         raise ValueError(f"{path} is missing or empty: there is no study to read")
     try:
         memory = _snapshot(path)
-        storage = RDBStorage(
+        storage = BulkStorage(
             "sqlite://",
             engine_kwargs={"creator": lambda: memory, "poolclass": StaticPool},
             skip_compatibility_check=True,
@@ -268,7 +269,7 @@ def _copy_from_server(url: str, name: str) -> optuna.Study:
         memory = optuna.create_study(study_name=name, directions=source.get_study_directions(study_id))
         for key, value in source.get_study_user_attrs(study_id).items():
             memory.set_user_attr(key, value)
-        memory.add_trials(source.get_all_trials(study_id, deepcopy=False))
+        memory.add_trials(read_trials(source, study_id))
     except KeyError:
         raise ValueError(f"{url} holds no study {name!r}; restore it from a copy") from None
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
