@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from analysis.design import Design, Group, make_design
 from analysis.parameters import Parameter, children, label
 from analysis.projection import choose_penalty, make_projector
+from analysis.resampling import Resample, resample
 from analysis.trials import Trials, params_of
 
 MIN_TRIALS = 20
@@ -80,9 +81,12 @@ def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> l
         return [_too_few(p.name, len(rows)) for p in trials.parameters]
     kids = children(trials.parameters, params_of(rows))
     whole = make_design(trials.parameters, params_of(rows))
+    values = rows[[f"rung_{rung}" for rung in trials.rungs]].to_numpy(dtype=float)
+    shared = resample(values, whole.matrix, count=bootstraps, seed=seed)
 
     def estimate(parameter: Parameter) -> Effect:
-        return _effect(parameter, trials, rows, whole, kids[parameter.name], bootstraps=bootstraps, seed=seed)
+        kin = kids[parameter.name]
+        return _effect(parameter, trials, rows, whole, kin, shared=shared, bootstraps=bootstraps, seed=seed)
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         found = list(pool.map(estimate, trials.parameters))
@@ -105,6 +109,7 @@ def _effect(
     whole: Design,
     kids: frozenset[str],
     *,
+    shared: list[Resample],
     bootstraps: int,
     seed: int,
 ) -> Effect:
@@ -123,7 +128,8 @@ def _effect(
     values = rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float)
     own, there = params[parameter.name], ~np.isnan(values[:, -1])
     rarest = int(_support(group, own, there).min())
-    fit = _fit(group, design, values, kids=kids, rarest=rarest, bootstraps=bootstraps, seed=seed)
+    samples = shared if active.all() else resample(values, design.matrix, count=bootstraps, seed=seed)
+    fit = _fit(group, design, values, samples, kids=kids, rarest=rarest)
     effect = _describe(group, fit, own, sign=trials.sign)
     effect = replace(effect, num_trials=len(rows), num_measured=int(there.sum()), budget=rungs[-1])
     return replace(effect, sentence=sentence(effect, trials))
@@ -151,7 +157,7 @@ def _support(group: Group, values: pd.Series, there: np.ndarray) -> np.ndarray:
 
 
 def _fit(
-    group: Group, design: Design, values: np.ndarray, *, kids: frozenset[str], rarest: int, bootstraps: int, seed: int
+    group: Group, design: Design, values: np.ndarray, samples: list[Resample], *, kids: frozenset[str], rarest: int
 ) -> _Fit:
     keep = ~np.isin(design.owner, list(kids))
     matrix, free = design.matrix[:, keep], design.owner[keep] == group.parameter.name
@@ -161,15 +167,20 @@ def _fit(
     penalty = choose_penalty(final, others, own)
     z, width = np.column_stack([own, others]), own.shape[1]
     theta = _solve(z, width, final, penalty=penalty.value, weights=np.ones(len(own)))
-    random = np.random.default_rng(seed)
-    samples = []
-    for _ in range(bootstraps):
-        weights = random.standard_exponential(len(own))  # the Bayesian bootstrap (Rubin 1981): no design loses a row
-        final = projector.project(weights=weights, free=free)
-        samples.append(_solve(z, width, final, penalty=penalty.value, weights=weights))
+    columns = np.flatnonzero(keep)
+    ordered = np.concatenate([columns[free], columns[~free]])
+    scale = np.concatenate([own.std(axis=0), np.ones(others.shape[1])])  # of `z` above the design's columns
+    found = []
+    for sample in samples:
+        steps = [sample.step(k, columns) for k in range(len(projector.penalties))]
+        final = projector.project(free=free, steps=steps)
+        share = sample.weights / sample.weights.sum()
+        right = z.T @ (sample.weights * (final - share @ final))
+        gram = sample.gram(ordered) * np.outer(scale, scale)
+        found.append(_ridge(gram, right, width, penalty=penalty.value))
     stages = (penalty, *projector.penalties)
     inflation = max(stage.rows / stage.left for stage in stages)  # residuals are smaller than the noise they stand for
-    covariance = np.atleast_2d(np.cov(np.array(samples), rowvar=False)) * inflation
+    covariance = np.atleast_2d(np.cov(np.array(found), rowvar=False)) * inflation
     return _Fit(theta=theta, covariance=covariance, freedom=min(rarest - 1, *(stage.left for stage in stages)))
 
 
@@ -177,10 +188,13 @@ def _solve(z: np.ndarray, own: int, y: np.ndarray, *, penalty: float, weights: n
     """Coefficients of `own`, the first columns of `z`, in a weighted regression that shrinks those of the others."""
     root, share = np.sqrt(weights), weights / weights.sum()
     z = (z - share @ z) * root[:, None]
-    gram = z.T @ z
+    return _ridge(z.T @ z, z.T @ (root * (y - share @ y)), own, penalty=penalty)
+
+
+def _ridge(gram: np.ndarray, right: np.ndarray, own: int, *, penalty: float) -> np.ndarray:
     ridge = np.full(len(gram), penalty)
     ridge[:own] = 1e-9 * np.diag(gram)[:own].max()
-    return np.linalg.solve(gram + np.diag(ridge), z.T @ (root * (y - share @ y)))[:own]
+    return np.linalg.solve(gram + np.diag(ridge), right)[:own]
 
 
 def _describe(group: Group, fit: _Fit, values: pd.Series, *, sign: float) -> Effect:

@@ -6,6 +6,7 @@ rung, the next value is regressed on the value at this rung and on the hyperpara
 and predicted for those that did not. A slow starter that would have caught up is invisible to this, as to any method.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -47,25 +48,32 @@ class Projector:
         rows = [np.flatnonzero(~np.isnan(now + later)) for now, later in pairwise(self.values.T)]
         return [(np.column_stack([self.values[r, k], self.matrix[r]]), r) for k, r in enumerate(rows)]
 
-    def project(self, *, weights: np.ndarray | None = None, free: np.ndarray | None = None) -> np.ndarray:
+    def project(
+        self,
+        *,
+        weights: np.ndarray | None = None,
+        free: np.ndarray | None = None,
+        steps: "Sequence[Step] | None" = None,
+    ) -> np.ndarray:
         """Each trial's value at the last rung, (N,): its own where measured, else the projected one.
 
         Args:
             weights: (N,) how often each trial counts in the fits (a bootstrap sample); 1 for all by default.
             free: (D,) True for columns that are not shrunk, so that their effect on the way is taken at full size.
+            steps: these fits where they are known already.
         """
         weights = np.ones(len(self.values)) if weights is None else weights
         current = self.values[:, 0]
         for k, penalty in enumerate(self.penalties):
             measured = self.values[:, k + 1]
             z, rows = self._went_on[k]
-            step = _Step.fit(z, measured[rows], weights=weights[rows])
+            step = steps[k] if steps is not None else Step.fit(z, measured[rows], weights=weights[rows])
             current = np.where(np.isnan(measured), step.predict(current, self.matrix, penalty.value, free), measured)
         return current
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Step:
+class Step:
     """Sums of one weighted regression of the next value on the present one and the hyperparameters."""
 
     gram: np.ndarray
@@ -74,11 +82,18 @@ class _Step:
     level: float
 
     @classmethod
-    def fit(cls, z: np.ndarray, later: np.ndarray, *, weights: np.ndarray) -> "_Step":
+    def fit(cls, z: np.ndarray, later: np.ndarray, *, weights: np.ndarray) -> "Step":
         share = weights / weights.sum()
         centre, level = share @ z, float(share @ later)
         z = (z - centre) * np.sqrt(weights)[:, None]
         return cls(gram=z.T @ z, right=z.T @ ((later - level) * np.sqrt(weights)), centre=centre, level=level)
+
+    @classmethod
+    def of(cls, sums: np.ndarray, columns: np.ndarray) -> "Step":
+        """From the weighted sums of products of (1, next value, ...), of which `columns` are regressed on."""
+        total, centre, level = sums[0, 0], sums[0, columns] / sums[0, 0], float(sums[0, 1] / sums[0, 0])
+        gram = sums[np.ix_(columns, columns)] - total * np.outer(centre, centre)
+        return cls(gram=gram, right=sums[columns, 1] - total * centre * level, centre=centre, level=level)
 
     def predict(
         self, now: np.ndarray, matrix: np.ndarray, penalty: float, free: np.ndarray | None = None
