@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from search.environment import only_allowed
-from search.guard import Line, RayGuard, RayLostError
+from search.guard import Line, RayGuard, RayLostError, Reaper
 from search.scratch import make_scratch, remove_scratch
 from search.signals import others_overruled
 
@@ -140,6 +140,7 @@ def ray_session(
         "logging_level": logging.INFO if debug else logging.ERROR,
     }
     guard: RayGuard | None = None
+    reaper = Reaper(scratch) if address is None else None
     try:
         if address is None:
             with only_allowed(variables), others_overruled():
@@ -160,6 +161,8 @@ def ray_session(
         if guard is not None:
             guard.stop()
         ray.shutdown()
+        if reaper is not None:
+            reaper.stop()
         if guard is not None:
             guard.kill_stragglers()
         remove_scratch(scratch)

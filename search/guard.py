@@ -2,16 +2,20 @@
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psutil
 
+from search import reaper
 from search.cli import BROKEN_OFF
+from search.environment import allowed
 from search.scratch import remove_all
 
 _CONNECT_SECONDS = 5
@@ -73,6 +77,26 @@ class RayGuard(threading.Thread):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(BROKEN_OFF)
+
+
+class Reaper:
+    """Ends a private Ray with this process, also when this process is killed; Linux only."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Args:
+            folder: is on the command line of each of Ray's processes, and of no other.
+        """
+        self._process = None
+        if sys.platform == "linux":
+            own = allowed(os.environ)
+            command = [sys.executable, "-I", "-S", reaper.__file__, str(folder)]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=own)
+
+    def stop(self) -> None:
+        """Ray has been shut down; whatever is left of it is ended."""
+        if self._process is not None:
+            self._process.communicate()
 
 
 class Line:

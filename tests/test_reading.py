@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.reading import read_trials
+from search.reading import BulkStorage, read_trials
 from tests.synthetic import make_study
 from tests.test_run_folder import FORMATS, restored
 
@@ -57,6 +57,19 @@ def test_the_trials_are_those_that_optuna_reads_to_the_last_field(storage: RDBSt
     assert [list(trial.params) for trial in found] == [list(trial.params) for trial in expected]
     assert all(isinstance(trial.datetime_start, datetime | None) for trial in found)
     storage.engine.dispose()
+
+
+def test_a_study_on_rows_is_the_one_that_optuna_opens(storage: RDBStorage):
+    name = storage.get_all_studies()[-1].study_name
+    quick = BulkStorage(str(storage.engine.url))
+    studies = [optuna.load_study(study_name=name, storage=one) for one in (storage, quick)]
+    for _ in range(2):  # the second time Optuna asks for what is new alone
+        expected, found = (study.get_trials(deepcopy=False) for study in studies)
+        assert [vars(trial) for trial in found] == [vars(trial) for trial in expected]
+    failed, same = (study.get_trials(states=(TrialState.FAIL,)) for study in studies)
+    assert same == failed
+    storage.engine.dispose()
+    quick.engine.dispose()
 
 
 def test_an_epoch_without_a_number_stays_one(tmp_path: Path):
