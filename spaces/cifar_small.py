@@ -1,4 +1,4 @@
-"""Small convolutional networks for CIFAR-10: what two CPU cores search in half an hour.
+"""Small convolutional networks for CIFAR-10: what two CPU cores search in an hour.
 
     python -m search.run --space cifar_small --max-macs 11M --reduction-factor 4 --data-dir DATA
 
