@@ -2,6 +2,8 @@
 
     python -m search.run --space cifar_small --max-macs 11M --reduction-factor 4 --data-dir DATA
 
+Size: 20 to 28 parameters, conditions as in `cifar_arch`.
+
 As `cifar_arch`, with a narrower range of widths, one block per stage at most and 8 epochs instead of 27.
 """
 

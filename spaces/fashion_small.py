@@ -2,6 +2,8 @@
 
     python -m search.run --space fashion_small --max-macs 8M --data-dir DATA
 
+Size: 20 to 27 parameters, conditions as in `fashion_arch`.
+
 As `fashion_arch`, with a narrower range of widths, one block per stage at most and 12 epochs instead of 27.
 An epoch takes 5 to 40 seconds of one core with AVX512-BF16; `results/fashion` is such a search.
 """

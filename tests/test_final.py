@@ -463,13 +463,13 @@ def test_the_notebook_runs_from_top_to_bottom_and_is_kept_without_outputs(evalua
     path = ROOT / "analysis" / "notebooks" / "03_final_evaluation.ipynb"
     stored = json.loads(path.read_text())
     assert all(not cell.get("outputs") for cell in stored["cells"])
-    run = 'RUN = "runs/NAME"'
+    run = 'RUN = "../../results/fashion"'
     assert run in path.read_text().replace('\\"', '"')
     program = """
 import sys, nbformat, nbclient
 book = nbformat.read(sys.argv[1], as_version=4)
 for cell in book.cells:
-    cell.source = cell.source.replace("runs/NAME", sys.argv[2])
+    cell.source = cell.source.replace("../../results/fashion", sys.argv[2])
 nbclient.NotebookClient(book, timeout=290, resources={"metadata": {"path": sys.argv[3]}}).execute()
 """
     command = [sys.executable, "-c", program, str(path), str(evaluated[0]), str(ROOT)]
