@@ -211,9 +211,10 @@ def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
             if at_edge < max(3, math.ceil(0.6 * len(best))) or at_edge / len(best) <= share:
                 continue
             bound = _bound(best, name, upper=upper)
+            advice = "they do nearly without it" if bound == "0" and not upper else "widen it there"
             text.append(
                 f"Range: {at_edge} of the {len(best)} best trials have {name} at the {'upper' if upper else 'lower'}"
-                f" end of its range ({bound}), against {100 * share:.0f} % of all completed ones; widen it there."
+                f" end of its range ({bound}), against {100 * share:.0f} % of all completed ones; {advice}."
             )
     return text
 

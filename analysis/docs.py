@@ -99,15 +99,17 @@ def read_study(folder: Path) -> dict[str, Any]:
     import optuna
 
     from analysis.case_study import read_final
+    from analysis.discussion import discuss
     from analysis.trials import read_trials
     from search.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run, results = read_run(folder), read_final(folder)
-    trials = read_trials(open_study(folder), run)
+    study = open_study(folder)
+    trials = read_trials(study, run)
     entrants = {entrant["name"]: entrant for entrant in results["entrants"]}
     topics: dict[str, list[str]] = {}
-    for sentence in results["discussion"]:
+    for sentence in discuss(results, study, run):
         topics.setdefault(sentence["topic"], []).append(sentence["text"])
     num_epochs, classes = int(trials.trials["epochs"].sum()), folder / "report" / "tables" / "classes.csv"
     counted = trials.measured
