@@ -92,7 +92,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     Returns:
         `run`, `results` (final.json), `winner`, `baseline`, `random` (entrants; the last may be None), `topics`
         (sentences by topic), `trials`, `states`, `num_epochs`, `hours` (of training, all slots), `saved` (share of
-        epochs), `effects`, `confirmed` (what training said of single changes) and `confirmed_epochs`, `classes` (rows
+        epochs), `effects`, `confirmed` (what training said of single changes; more in read_confirmed), `classes` (rows
         of each class in the splits, for images), `num_validation`, `correlations` (of ranks between rungs), `settled`
         (levels on which all trials that were trained to the end agree), `levels` (how many of these have each level).
     """
@@ -164,14 +164,16 @@ def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
 
 
 def read_confirmed(path: Path, *, sign: float) -> dict[str, Any]:
-    """`confirmed`: the rows of `analysis.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`."""
+    """`confirmed`: the rows of `analysis.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`, and
+    `confirmed_names` of the hyperparameters that were changed."""
     from analysis import confirm
 
     if not path.exists():
-        return {"confirmed": [], "confirmed_epochs": 0}
+        return {"confirmed": [], "confirmed_epochs": 0, "confirmed_names": []}
     table = pd.read_csv(path)
     rows = confirm.paired(table, sign=sign).to_dict("records")
-    return {"confirmed": rows, "confirmed_epochs": int(table["epochs"].iloc[0])}
+    names = list(dict.fromkeys(str(row["flip"]).split(":")[0] for row in rows))
+    return {"confirmed": rows, "confirmed_epochs": int(table["epochs"].iloc[0]), "confirmed_names": names}
 
 
 def _place(name: str) -> tuple[int, str]:
