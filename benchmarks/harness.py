@@ -128,6 +128,25 @@ def calibrate() -> dict[str, float]:
     return found
 
 
+def calibrate_gpu() -> dict[str, float]:
+    """Returns what this GPU can do at most: TFLOP/s of a bfloat16 matrix product and TB/s of a copy (read + write)."""
+    a, b = (torch.randn(8192, 8192, device="cuda").bfloat16() for _ in range(2))
+    source = torch.randint(0, 256, (1 << 31,), dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+
+    def finished(work: Callable[[], Any]) -> Callable[[], None]:
+        def run() -> None:
+            work()
+            torch.cuda.synchronize()
+
+        return run
+
+    return {
+        "bfloat16_tflops": round(2e-12 * 8192**3 / _best_seconds(finished(lambda: a @ b), repeats=20), 1),
+        "copy_tb_per_second": round(2e-12 * len(source) / _best_seconds(finished(lambda: target.copy_(source))), 2),
+    }
+
+
 def describe_conditions(*, seed: int, **options: Any) -> dict[str, Any]:
     """Returns where and when this runs: versions, machine, load, date, commit, seed and the benchmark's own options."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
@@ -139,6 +158,7 @@ def describe_conditions(*, seed: int, **options: Any) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2),
         "cpus": os.cpu_count(),
         "cpu": _cpu_model(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "torchvision", "ray", "optuna", "numpy")},
     }

@@ -73,9 +73,9 @@ def load_images(options: Options) -> Dataset:
 class Peer:
     """A training loop as a user writes it."""
 
-    def __init__(self, model: nn.Module, *, good: bool) -> None:
-        self.good = good
-        self.model = model.to(memory_format=torch.channels_last if good else torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    def __init__(self, model: nn.Module, *, good: bool, device: str = "cpu") -> None:
+        self.good, self.device = good, device
+        self.model = model.to(device, memory_format=torch.channels_last if good else torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True, fused=good
         )
@@ -85,10 +85,10 @@ class Peer:
         """Trains on these batches; returns their images."""
         self.model.train()
         num_images, total = 0, 0.0
-        running = torch.zeros(())
+        running = torch.zeros((), device=self.device)
         num_steps = 0
-        for x, y in batches:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.good):
+        for x, y in ((x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)) for x, y in batches):
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.good):
                 outputs = self.model(x)
             loss = F.cross_entropy(outputs.float(), y)
             self.optimizer.zero_grad()
@@ -104,18 +104,22 @@ class Peer:
         return num_images
 
 
-def good_batches(split: Split, mean: Tensor, std: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Crop, flip and cutout by indexing whole batches of tensors in memory."""
+def good_batches(
+    split: Split, mean: Tensor, std: Tensor, *, batch_size: int = BATCH_SIZE
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Crop, flip and cutout by indexing whole batches of tensors in the memory of the device that they are on."""
+    device = split.x.device
     padded = F.pad(split.x, (4, 4, 4, 4)).permute(0, 2, 3, 1).contiguous()  # (N, 40, 40, C)
-    steps = torch.arange(32)
-    for rows in torch.randperm(len(split)).split(BATCH_SIZE):
-        if len(rows) < BATCH_SIZE:
+    steps = torch.arange(32, device=device)
+    for rows in torch.randperm(len(split), device=device).split(batch_size):
+        if len(rows) < batch_size:
             return
-        top, left = torch.randint(0, 9, (2, BATCH_SIZE, 1))
-        columns = torch.where(torch.rand(BATCH_SIZE, 1) < 0.5, left + 31 - steps, left + steps)
+        top, left = torch.randint(0, 9, (2, batch_size, 1), device=device)
+        mirrored = torch.rand(batch_size, 1, device=device) < 0.5
+        columns = torch.where(mirrored, left + 31 - steps, left + steps)
         x = padded[rows[:, None, None], (top + steps)[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         x = ((x / 255 - mean) / std).bfloat16()
-        y0, x0 = torch.randint(0, 32, (2, BATCH_SIZE, 1))
+        y0, x0 = torch.randint(0, 32, (2, batch_size, 1), device=device)
         inside = ((steps - y0).abs() <= 4)[:, None, :, None] & ((steps - x0).abs() <= 4)[:, None, None, :]
         yield x.masked_fill_(inside, 0), split.y[rows]
 
@@ -133,12 +137,12 @@ class Labelled(TorchDataset):
         return self.images[index], self.y[index]
 
 
-def plain_loader(split: Split, *, num_workers: int) -> DataLoader:
+def plain_loader(split: Split, *, num_workers: int, batch_size: int = BATCH_SIZE) -> DataLoader:
     """A DataLoader over torchvision's transforms of single images."""
     images = PilImages(split.x.permute(0, 2, 3, 1).numpy())
     return DataLoader(
         Labelled(images, split.y),
-        BATCH_SIZE,
+        batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=num_workers,

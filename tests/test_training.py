@@ -256,17 +256,6 @@ def test_nothing_is_trained_beyond_the_budget(digits: Dataset) -> None:
         training.run_epoch()
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("compiled", [False, True])
-def test_a_gpu_learns_as_the_cpu_does(compiled: bool, digits: Dataset) -> None:
-    config = RECIPES["mixing"]
-    expected = run(Training(config, digits, epochs=3, seed=0), 3).history[-1]["train_loss"]
-    training = run(Training(config, digits, epochs=3, seed=0, device="cuda", compiled=compiled), 3)
-    assert training.history[-1]["train_loss"] == pytest.approx(expected, abs=0.1)
-    assert training.predict(digits.validation.x).device.type == "cpu"
-
-
 def test_a_training_needs_epochs_and_a_seed(digits: Dataset) -> None:
     with pytest.raises(ValueError, match="epochs must be at least 1 and seed at least 0, got 0 and 0"):
         Training(PLAIN, digits, epochs=0, seed=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,27 @@ def weight_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     others = [weight for weight in model.parameters() if weight.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
+    """Makes the learning rate of weights on a GPU a tensor there, so that a recorded step reads it anew each time.
+
+    Loading a state undoes it.
+    """
+    for group in optimizer.param_groups:
+        if group["params"][0].is_cuda:
+            group["lr"] = torch.zeros((), device=group["params"][0].device)
+            if "capturable" in group:
+                group["capturable"] = True
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets the learning rate of all weights without waiting for their device."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def _check_rates(lr: float, weight_decay: float) -> None:

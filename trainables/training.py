@@ -25,7 +25,8 @@ from trainables.cost import ModelConfig, count_cost
 from trainables.data import Dataset
 from trainables.device import Clock, Numerics, choose_numerics, keep_freed_memory
 from trainables.loss import Loss
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
+from trainables.step_graph import StepGraph
 
 EVALUATION_ROWS = {"cpu": 256, "cuda": 2048}
 """Rows per batch of an evaluation: what fits a CPU's cache; on a GPU, what hides the launches."""
@@ -78,7 +79,7 @@ class Training:
         seed: int,
         device: torch.device | str = "cpu",
         numerics: Numerics | None = None,
-        compiled: bool = False,
+        graphs: bool = True,
     ) -> None:
         """Builds the network and all around it; trains nothing yet.
 
@@ -89,7 +90,7 @@ class Training:
             seed: decides everything random; the same seed on the same CPU gives the same numbers to the bit.
             device: where to train.
             numerics: precision and memory format; what suits the device best when left out.
-            compiled: run steps as CUDA graphs by `torch.compile`, for small networks on a GPU; slower on a CPU.
+            graphs: record a step once and replay it, on a GPU.
         """
         if epochs < 1 or seed < 0:
             raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
@@ -106,9 +107,11 @@ class Training:
             model = config.model.build(dataset)
         self.cost = count_cost(model, dataset.image_shape)
         self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
-        self.forward = torch.compile(self.model, mode="reduce-overhead") if compiled else self.model
         self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.optimizer = config.optimizer.build(self.model)
+        self._cuda = self.device.type == "cuda"
+        self._graph = StepGraph(self._step) if self._cuda and graphs else None
+        keep_rate_on_device(self.optimizer)
         self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
         self.history: list[dict[str, Any]] = []
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
@@ -151,6 +154,8 @@ class Training:
         record["images_per_second"] = len(self.batches) * self.batch_rows / (seconds["input"] + seconds["compute"])
         record |= {f"{part}_seconds": spent for part, spent in seconds.items()}
         record |= {"precision": self.numerics.precision, "micro_batch": -(-self.batch_rows // self.num_parts)}
+        if self._graph:
+            record["cuda_graph"] = self._graph.recorded
         self.epoch = number
         self.history.append(record)
         return record
@@ -198,6 +203,7 @@ class Training:
             if self.average:
                 self.average.model.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
+            keep_rate_on_device(self.optimizer)
         except (RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"the checkpoint is of another configuration: {str(error).splitlines()[0]}") from None
 
@@ -211,17 +217,21 @@ class Training:
         for step, batch in enumerate(self.batches.epoch(number), start=(number - 1) * num_steps):
             clock.mark("compute")
             lr = self.config.optimizer.lr * self.config.schedule.factor(step, self.epochs * num_steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            total += self._backward(batch)
-            if self.config.clip_norm:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            set_rate(self.optimizer, lr)
+            total += self._graph(batch) if self._graph else self._step(batch)
             if self.average:
                 self.average.update(self.model, step)
             clock.mark("input")
         return total.item() / num_steps, lr
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Moves the weights once; returns the loss. It may be recorded: nothing in it waits for a GPU."""
+        loss = self._backward(batch)
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
 
     def _backward(self, batch: Batch) -> Tensor:
         """Adds the gradient of the batch, in as many parts as memory demands; returns the loss."""
@@ -229,11 +239,13 @@ class Training:
             try:
                 return self._backward_in_parts(batch)
             except torch.OutOfMemoryError as error:
+                if self._cuda and torch.cuda.is_current_stream_capturing():
+                    raise  # memory is given back outside of recordings only
                 if self.num_parts >= len(batch.y):
                     raise OutOfMemory(f"a single row needs more memory than there is: {error}") from None
             self.num_parts = min(2 * self.num_parts, len(batch.y))
             self.optimizer.zero_grad()
-            if self.device.type == "cuda":
+            if self._cuda:
                 torch.cuda.empty_cache()
 
     def _backward_in_parts(self, batch: Batch) -> Tensor:
@@ -241,7 +253,7 @@ class Training:
         for rows in torch.arange(len(batch.y)).tensor_split(self.num_parts):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
             with self.numerics.autocast(self.device):
-                outputs = self.forward(batch.x[part])
+                outputs = self.model(batch.x[part])
             y_mixed = None if batch.y_mixed is None else batch.y_mixed[part]
             loss = self.loss(outputs, batch.y[part], y_mixed, batch.weight) * (len(rows) / len(batch.y))
             loss.backward()
