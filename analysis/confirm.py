@@ -178,7 +178,7 @@ def train(
         What `paired` takes, and the epochs.
     """
     import spaces.space
-    from search.cluster import plan_resources
+    from search.cluster import count_gpus, plan_resources
     from search.fixed import train_fixed
     from search.prepare import load_data
     from search.study import Planned
@@ -200,7 +200,8 @@ def train(
         validation_fraction=run.validation_fraction,
         table=run.table,
     )
-    resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=None)
+    share = run.machine.get("gpus_per_trial") if count_gpus() else None
+    resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=share)
     trained = train_fixed(run_dir / "confirm", like=run, plan=plan, dataset=dataset, resources=resources, epochs=epochs)
     values = [trial.value if trial.value is not None else np.nan for trial in trained]
     rows = {"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values}

@@ -75,7 +75,9 @@ def describe_machine(resources: Resources) -> dict[str, Any]:
         "cpu_model": cpu_model(),
         "cpus": os.cpu_count(),
         "gpus": count_gpus(),
+        "gpu_model": gpu_model(),
         "threads_per_trial": resources.cpus_per_trial,
+        "gpus_per_trial": resources.gpus_per_trial,
     }
 
 
@@ -85,6 +87,15 @@ def cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return platform.processor() or "unknown"
+
+
+def gpu_model() -> str | None:
+    """The name of the first GPU; None without one."""
+    if not count_gpus():
+        return None
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def commit() -> str | None:

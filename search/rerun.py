@@ -64,7 +64,9 @@ def _rerun(options: Options) -> bool:
     )
     torch.set_num_threads(run.cpus_per_trial)
     print(f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} stored and again")
-    training = Training(space.decode(trial.params), dataset, epochs=run.epochs, seed=trial.user_attrs["seed"])
+    device = "cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu"
+    config, seed = space.decode(trial.params), trial.user_attrs["seed"]
+    training = Training(config, dataset, epochs=run.epochs, seed=seed, device=device)
     gaps = []
     for epoch in list(stored)[:epochs]:
         again = training.run_epoch()[run.metric]
@@ -72,7 +74,7 @@ def _rerun(options: Options) -> bool:
         print(
             f"  epoch {epoch:3d}  {stored[epoch]:.6f}  {again:.6f}" + ("" if not gaps[-1] else "  differs"), flush=True
         )
-    print(_verdict(run, max(gaps)))
+    print(_verdict(run, max(gaps), device=device))
     return not max(gaps)
 
 
@@ -96,14 +98,16 @@ def _choose(study: Any, options: Options) -> Any:
     return found
 
 
-def _verdict(run: Any, gap: float) -> str:
+def _verdict(run: Any, gap: float, *, device: str) -> str:
     """What the largest difference means, and what could explain it."""
     if not gap:
         return "equal to the bit"
-    from search.prepare import cpu_model
+    from search.prepare import cpu_model, gpu_model
     from search.versions import versions
 
-    then, now = {"processor": run.machine.get("cpu_model"), **run.versions}, {"processor": cpu_model(), **versions()}
+    trained = run.machine.get("gpu_model") if run.machine.get("gpus_per_trial") else run.machine.get("cpu_model")
+    then = {"processor": trained, **run.versions}
+    now = {"processor": gpu_model() if device == "cuda" else cpu_model(), **versions()}
     changed = [f"{name} {then[name]} then, {now.get(name)} now" for name in then if then[name] != now.get(name)]
     return f"differs by at most {gap:.3g}; " + ("; ".join(changed) or "processor and versions are the same")
 
