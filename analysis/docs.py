@@ -25,7 +25,12 @@ TOPICS = (
     "label_smoothing", "ema_decay", "clip_norm",
 )  # fmt: skip
 """Order of hyperparameters in the tables; a `width_0` stands with `width`."""
-TITLES = {"fashion": "Fashion-MNIST", "cifar": "CIFAR-10", "housing": "California housing"}
+TITLES = {
+    "fashion": "Fashion-MNIST",
+    "cifar_gpu": "CIFAR-10 on a GPU",
+    "cifar": "CIFAR-10 on two cores",
+    "housing": "California housing",
+}
 """The published runs, in the order of the pages."""
 MARKS = "<!-- results -->", "<!-- end -->"
 
@@ -74,7 +79,7 @@ def pages(options: Options) -> dict[Path, str]:
         loader=jinja2.PackageLoader("analysis"), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # Markdown of our own numbers: nothing in it is HTML
     environment.filters |= {"count": wording.count, "named": wording.named}
-    by_name = {study["run"].name: study for study in studies}
+    by_name = {name: study for name in TITLES for study in studies if study["run"].name == name}
     environment.filters |= {"study": by_name.__getitem__, "titled": TITLES.__getitem__}
     given = {"studies": by_name, "titles": TITLES, "words": wording}
     text = environment.get_template("evaluation.md").render(**given)
@@ -91,13 +96,14 @@ def read_study(folder: Path) -> dict[str, Any]:
 
     Returns:
         `run`, `results` (final.json), `winner`, `baseline`, `random` (entrants; the last may be None), `topics`
-        (sentences by topic), `trials`, `states`, `num_epochs`, `hours` (of training, all slots), `saved` (share of
+        (sentences by topic), `trials`, `states`, `num_epochs`, `computing` (what all epochs took), `saved` (share of
         epochs), `effects`, `confirmed` (what training said of single changes; more in read_confirmed), `classes` (rows
         of each class in the splits, for images), `num_validation`, `correlations` (of ranks between rungs), `settled`
         (levels on which all trials that were trained to the end agree), `levels` (how many of these have each level).
     """
     import optuna
 
+    from analysis import wording
     from analysis.case_study import read_final
     from analysis.discussion import discuss
     from analysis.trials import read_trials
@@ -124,7 +130,7 @@ def read_study(folder: Path) -> dict[str, Any]:
         "states": trials.trials["state"].value_counts().to_dict(),
         "num_epochs": num_epochs,
         "saved": 1 - num_epochs / (len(counted) * run.epochs),
-        "hours": float(trials.epochs["seconds"].sum()) / 3600,
+        "computing": wording.computing(float(trials.epochs["seconds"].sum()) / 3600, run.machine),
         "effects": read_effects(folder / "report" / "tables" / "effects.csv", metric=run.metric),
         "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
         "num_validation": round(results["conditions"]["train_rows"] * run.validation_fraction),

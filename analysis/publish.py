@@ -6,6 +6,7 @@ What is written is itself the folder of a run: report, notebooks, `search.rerun`
 """
 
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from search.cli import parse, report_error
+from search.cli import OptionalStr, parse, report_error
 
 if TYPE_CHECKING:
     from search.study import Run
@@ -45,6 +46,8 @@ class Options:
     """Folder of a run with its report; with its final evaluation, if there is one."""
     to: Path = Path("results")
     """Folder for what is kept, each run under its name; what an earlier call kept of the same run is replaced."""
+    name: OptionalStr = None
+    """Another name for the run, where one by its own is kept already."""
 
 
 def main(argv: list[str]) -> int:
@@ -64,19 +67,22 @@ def publish(options: Options) -> Path:
     Raises:
         ValueError: the run is none, or has no report; or its place holds another run by the same name.
     """
+    from search.place import check_name
     from search.study import read_run, write_run
     from trainables import places
 
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
         raise ValueError(f"{options.run} has no report; make it with: python -m analysis.report {options.run}")
-    folder = options.to / run.name
+    folder = options.to / (options.name or run.name)
+    check_name(folder.name)
     if folder.exists() and (not (folder / "run.json").exists() or read_run(folder).created != run.created):
         raise ValueError(f"{folder} holds something else by that name; move it away or give another folder with --to")
     places.remove(folder)
     folder.mkdir(parents=True)
-    command = _portable(run.command, options.run, folder, run)
-    write_run(folder, replace(run, data_dir=DATA_DIR, study_url=None, storage=None, command=command))
+    command = _portable(run.command, options.run, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")
+    kept = {"name": folder.name, "data_dir": DATA_DIR, "study_url": None, "storage": None, "command": command}
+    write_run(folder, replace(run, **kept))
     _copy_study(options.run, folder / "study.db", run)
     for source in _matching(options.run, TEXTS):
         text = _portable(source.read_text(encoding="utf-8"), options.run, folder, run)
@@ -98,11 +104,13 @@ def _target(source: Path, run_dir: Path, folder: Path) -> Path:
 
 
 def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
-    """The text without the folders of this machine: the run's becomes that of what is kept, the data's plain `data`."""
-    for told in {str(run_dir), str(run_dir.resolve())}:
-        text = text.replace(told, f"{folder.parent.name}/{folder.name}")
-    for told in {str(run_dir.parent), str(run_dir.resolve().parent)}:
-        text = text.replace(f" --runs-dir {told}", "")
+    """The text without the folders of a machine: the run's becomes that of what is kept, the data's plain `data`."""
+    places = {run_dir, run_dir.resolve()}
+    if told := re.search(r"--runs-dir (\S+)", run.command):  # where it was searched; it may have been moved since
+        places.add(Path(told[1]) / run.name)
+    for place in sorted(places):
+        text = text.replace(str(place), f"{folder.parent.name}/{folder.name}")
+        text = text.replace(f" --runs-dir {place.parent}", "")
     return text.replace(run.data_dir, DATA_DIR) if os.sep in run.data_dir else text
 
 

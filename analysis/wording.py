@@ -1,6 +1,7 @@
 """How numbers of the final evaluation are written: percent for shares, significant digits for the rest."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 NAMES = {
@@ -108,9 +109,11 @@ def title(name: str) -> str:
     return f"{words}, with {extra}" if extra else words
 
 
-def core_time(hours: float) -> str:
-    """Hours of one core: `47 core minutes`, `2.1 core hours`."""
-    return f"{60 * hours:.0f} core minutes" if hours < 1.5 else f"{hours:.1f} core hours"
+def computing(hours: float, machine: Mapping[str, Any]) -> str:
+    """What trials of so many hours together took of a machine: `47 core minutes`, `2.1 core hours`, `4 GPU minutes`."""
+    share = machine.get("gpus_per_trial")
+    hours, unit = (hours * share, "GPU") if share else (hours, "core")
+    return f"{60 * hours:.0f} {unit} minutes" if hours < 1.5 else f"{hours:.1f} {unit} hours"
 
 
 def setting(value: Any) -> str:
@@ -143,5 +146,6 @@ def trained_on(held_out: int) -> str:
 
 def hardware(results: dict[str, Any]) -> str:
     """On what the networks were trained: `Intel Xeon, 2 at once`."""
-    device = "one GPU each" if results["conditions"]["device"] == "cuda" else results["machine"]["cpu_model"]
+    machine = results["machine"]
+    device = machine["cpu_model"] if results["conditions"]["device"] == "cpu" else machine.get("gpu_model") or "a GPU"
     return f"{device}, {results['slots']} at once" if results["slots"] > 1 else device

@@ -85,8 +85,10 @@ class Reaper:
     def __init__(self, folder: Path) -> None:
         """
         Args:
-            folder: is on the command line of each of Ray's processes, and of no other.
+            folder: of this Ray alone.
         """
+        self.variables = {"RUNGWISE_RAY": str(folder)}
+        """What Ray's processes, and no others, must have in their environment."""
         self._process = None
         if sys.platform == "linux":
             own = allowed(os.environ)
@@ -96,7 +98,7 @@ class Reaper:
     def stop(self) -> None:
         """Ray has been shut down; whatever is left of it is ended."""
         if self._process is not None:
-            self._process.communicate()
+            self._process.communicate(b"shut down")
 
 
 class Line:

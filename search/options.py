@@ -13,14 +13,13 @@ import spaces
 from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
 from search.cluster import plan_resources
 from search.lock import RunLock
-from search.place import check_free, check_there, check_writable
+from search.place import check_free, check_name, check_there, check_writable
 from trainables.sizes import SIZES, check_table_options, check_train_size
 from trainables.table import TableOptions, Task
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
@@ -125,9 +124,8 @@ class Options:
             )
         if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
             raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
-        if self.name is not None and not _NAME.fullmatch(self.name):
-            rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
-            raise ValueError(f"--name must be {rule}, got {self.name[:80]!r}")
+        if self.name is not None:
+            check_name(self.name)
         if self.resume and self.name is None:
             raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
         if self.study_url is not None:

@@ -1,7 +1,17 @@
 """What a look at the folders tells before anything slow is imported: a mistyped name is answered at once."""
 
 import os
+import re
 from pathlib import Path
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless a run may be called so."""
+    if not _NAME.fullmatch(name):
+        rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
+        raise ValueError(f"--name must be {rule}, got {name[:80]!r}")
 
 
 def check_run(run_dir: Path) -> None:
