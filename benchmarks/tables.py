@@ -80,7 +80,7 @@ def comparison(result: Result) -> str:
     figures = {
         **result["notes"],
         "load_average": result["conditions"]["load_average"],
-        "on": result["conditions"]["cpu"],
+        "on": gpu if (gpu := result["conditions"].get("gpu", "none")) != "none" else result["conditions"]["cpu"],
     }
     notes = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
     return f"{markdown(columns, rows)}\n\nFigures: {notes}."
@@ -101,6 +101,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "ramp": ("ramp", ramp),
     "input": ("input_pipeline", comparison),
     "placement": ("placement", comparison),
+    **{f"gpu-{net}": (f"gpu_training_{net}", comparison) for net in ("resnet9", "32-64-128")},
+    **{f"launches-{net}": (f"gpu_launches_{net}", comparison) for net in NETS},
     **{f"speed-{net}": (f"training_speed_{net}_threads-1", comparison) for net in NETS},
     **{f"agreement-{net}": (f"training_agreement_{net}", agreement) for net in NETS},
 }
