@@ -74,8 +74,9 @@ def publish(options: Options) -> Path:
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
         raise ValueError(f"{options.run} has no report; make it with: python -m analysis.report {options.run}")
-    folder = options.to / (options.name or run.name)
-    check_name(folder.name)
+    name = options.name or run.name
+    check_name(name)
+    folder = options.to / name
     if folder.exists() and (not (folder / "run.json").exists() or read_run(folder).created != run.created):
         raise ValueError(f"{folder} holds something else by that name; move it away or give another folder with --to")
     places.remove(folder)

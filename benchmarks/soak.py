@@ -32,7 +32,8 @@ from search.launch import best_trial
 from search.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
-SLOTS = "--name soak --concurrent 2 --cpus-per-trial 1".split()
+SLOTS = "--name soak --concurrent 2 --cpus-per-trial 1 --max-failures 100".split()
+"""As many new workers as it takes: on a slow machine one trial meets more than two kills."""
 WORDS = ("--trials", "150", "--max-epochs", "9")
 ACTIONS = ("kill the driver", "kill a worker", "SIGTERM", "damage a checkpoint")
 DEADLY = {"kill the driver", "SIGTERM"}

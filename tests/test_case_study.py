@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,19 @@ def test_another_run_by_the_same_name_is_not_overwritten(run, tmp_path, capsys):
     assert publish.main([str(run), "--to", str(tmp_path)]) == 2
     assert "holds something else by that name" in capsys.readouterr().err
     assert read_run(kept).created.startswith("2020")
+
+
+def test_a_run_is_published_under_another_name_and_without_the_folder_it_was_searched_in(run, tmp_path, capsys):
+    run = Path(shutil.copytree(run, tmp_path / "moved" / run.name))
+    write_run(run, replace(read_run(run), command="python -m search.run --runs-dir /big/runs --name synthetic"))
+    (run / "final" / "README.md").write_text("python -m analysis.predict /big/runs/synthetic FILE")
+    assert publish.main([str(run), "--to", str(tmp_path), "--name", "other"]) == 0
+    assert read_run(tmp_path / "other").command == "python -m search.run --name other"
+    told = (tmp_path / "other" / "final" / "README.md").read_text()
+    assert told == f"python -m analysis.predict {tmp_path.name}/other FILE"
+    assert len(open_study(tmp_path / "other").trials) == len(open_study(run).trials)
+    assert publish.main([str(run), "--to", str(tmp_path), "--name", "a/b"]) == 2
+    assert "--name must be" in capsys.readouterr().err
 
 
 def test_a_run_without_a_report_is_not_published(tmp_path, capsys):
