@@ -52,7 +52,7 @@ def run_on_ray(search: Search, *, slots: int, epoch_seconds: float) -> None:
     resources = Resources(slots=slots, cpus_per_trial=1, gpus_per_trial=0.0)
     settings = {"metric": search.run.metric, "epoch_seconds": epoch_seconds}
     worker = tune.with_resources(tune.with_parameters(IdleWorker, **settings), {"cpu": 1})
-    with ray_session(resources, address=None, shared_bytes=0, debug=False, on_lost=_end) as scratch:
+    with ray_session(resources, address=None, debug=False, on_lost=_end) as scratch:
         watch = ProgressWatch(search, resources=resources, timeout=None, say=print)
         run_legs(search, worker, slots=lambda: slots, scratch=scratch, callbacks=[watch], max_failures=2, debug=False)
     if search.fatal is not None:

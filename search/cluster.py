@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psutil
+
 from search.environment import only_allowed
 from search.guard import Line, RayGuard, RayLostError, Reaper
 from search.scratch import make_scratch, remove_scratch
 from search.signals import others_overruled
+from search.warm import warming
 
 OBJECT_STORE_BYTES = 256 * 2**20
-"""Room for Ray itself in the shared memory of a node, beside the data set."""
+"""The least room for the data set, and Ray itself, in the memory that the processes of a private Ray share."""
 
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
@@ -103,10 +107,10 @@ def ray_session(
     resources: Resources,
     *,
     address: str | None,
-    shared_bytes: int,
     debug: bool,
     on_lost: Callable[[RayLostError], None],
     variables: Mapping[str, str] = MappingProxyType({}),
+    meanwhile: Callable[[], object] = bool,
 ) -> Iterator[Path]:
     """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
 
@@ -114,10 +118,11 @@ def ray_session(
     secret of the environment, and is gone at the end.
 
     Args:
-        shared_bytes: size of the data set, which every node holds once in shared memory.
         debug: let Ray talk.
         on_lost: told when Ray is lost for good, before this process ends.
         variables: of the environment, which the processes of a private Ray get beside those that all get.
+        meanwhile: called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the
+            environment alone, and must be nothing that an end in between would leave half done: imports.
 
     Yields:
         A folder for temporary files.
@@ -142,9 +147,10 @@ def ray_session(
     guard: RayGuard | None = None
     reaper = Reaper(scratch) if address is None else None
     try:
+        threading.Thread(target=meanwhile, daemon=True).start()
         if address is None:
-            with only_allowed(variables), others_overruled():
-                _start(resources, scratch, shared_bytes=shared_bytes, **quiet)
+            with only_allowed({**variables, **warming(cpus_per_trial=resources.cpus_per_trial)}), others_overruled():
+                _start(resources, scratch, **quiet)
             guard = RayGuard(on_lost)
         else:
             _attach(address, **quiet)
@@ -155,7 +161,7 @@ def ray_session(
             from ray._private import worker
 
             worker._worker_logs_enabled = False  # pages on each lost worker, which the search tells itself
-        _hand_no_keys_on()
+        _hand_on(*([] if address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
         yield scratch
     finally:
         if guard is not None:
@@ -184,7 +190,7 @@ def _protect() -> None:
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
 
 
-def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: Any) -> None:
+def _start(resources: Resources, scratch: Path, **quiet: Any) -> None:
     import ray
 
     _spare_servers(debug=quiet["log_to_driver"])
@@ -192,7 +198,7 @@ def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: A
         ray.init(
             address="local",
             num_cpus=resources.slots * resources.cpus_per_trial,
-            object_store_memory=OBJECT_STORE_BYTES + 2 * shared_bytes,
+            object_store_memory=_room_for_data(),
             include_dashboard=False,
             _temp_dir=str(scratch / "ray"),  # which Ray opens to all: the folder around it is private
             **quiet,
@@ -200,6 +206,13 @@ def _start(resources: Resources, scratch: Path, *, shared_bytes: int, **quiet: A
     except Exception as error:  # of every kind: a start that takes too long is a bare Exception
         reason = " ".join(str(error).split())[:200]
         raise RayStartError(f"Ray could not start on this machine ({reason}); is it short of memory or CPU?") from error
+
+
+def _room_for_data() -> int:
+    """Bytes that Ray may share among its processes; only what is used is taken. The data set is not read yet."""
+    shared = Path("/dev/shm")
+    free = shutil.disk_usage(shared).free if shared.is_dir() else 0
+    return max(OBJECT_STORE_BYTES, min(free * 9 // 10, psutil.virtual_memory().total // 2))
 
 
 def _spare_servers(*, debug: bool) -> None:
@@ -281,9 +294,10 @@ def _signs_of_life() -> dict[str, Callable[[], bool]]:
     }
 
 
-def _hand_no_keys_on() -> None:
-    """Tune would give the AWS keys of this process to every worker, by way of Ray's logs."""
+def _hand_on(*names: str) -> None:
+    """The variables of this process that Tune gives each worker, by way of Ray's logs; else the keys of AWS are among
+    them. Where there are none a worker that stands ready is used: with any, Ray starts another process for each."""
     from ray.tune.execution import class_cache
 
-    names = class_cache.ENV_VARS_TO_PROPAGATE
-    names.difference_update([name for name in names if name.startswith("AWS_")])
+    class_cache.ENV_VARS_TO_PROPAGATE = set(names)
+    class_cache.DEFAULT_ENV_VARS = {}

@@ -45,4 +45,6 @@ def only_allowed(also: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
+        for name in also:
+            os.environ.pop(name, None)
         os.environ.update({**everything, **os.environ})

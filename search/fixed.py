@@ -3,6 +3,7 @@
 It is a search whose configurations are all planned: the same durable study, workers, checkpoints and resume.
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,12 +14,13 @@ from rich.console import Console
 
 import spaces.space
 from search import prepare
-from search.cluster import Resources
+from search.cluster import Resources, ray_session
 from search.console import SearchConsole
+from search.guard import RayLostError
 from search.launch import launch
 from search.ledger import Ledger
 from search.lock import RunLock
-from search.signals import Stopped
+from search.signals import Stopped, signals_restored
 from search.study import Planned, Run, read_run, resume_study, write_run
 from trainables.data import Dataset
 
@@ -66,6 +68,7 @@ def train_fixed(
         ledger = Ledger(resume_study(folder, run), run)
         follower = SearchConsole(run, console=console)
         stack.enter_context(follower.following(ledger.trials))
+        stack.enter_context(signals_restored())
         search, received = launch(
             run,
             folder,
@@ -74,6 +77,7 @@ def train_fixed(
             dataset=dataset,
             events=follower,
             resources=resources,
+            ray=ray_session(resources, address=None, debug=debug, on_lost=_say_on_stderr),
             debug=debug,
         )
     if received is not None:
@@ -81,6 +85,10 @@ def train_fixed(
     if search.fatal is not None:
         raise search.fatal
     return search.ledger.trials
+
+
+def _say_on_stderr(error: RayLostError) -> None:
+    print(f"error: {error}; what is finished is saved; the same command continues", file=sys.stderr)
 
 
 def _fixed_run(

@@ -1,23 +1,19 @@
 """Puts a search on Ray: the study decides, Ray Tune places the trials on warm workers."""
 
 import logging
-import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.cluster import Resources, ray_session
-from search.environment import keys_for
-from search.guard import RayLostError
+from search.cluster import Resources
 from search.ledger import Examination, Ledger
 from search.messages import Events
 from search.nodes import look_at_nodes
 from search.search import Search
-from search.signals import collect_signals, signals_restored
+from search.signals import collect_signals
 from search.slots import Slots
 from search.study import Run
 from spaces.space import Space
@@ -36,11 +32,11 @@ def launch(
     dataset: Dataset,
     events: Events,
     resources: Resources,
+    ray: AbstractContextManager[Path],
     deadline: float | None = None,
-    address: str | None = None,
+    on_cluster: bool = False,
     max_failures: int = 2,
     trial_timeout: float | None = None,
-    on_lost: Callable[[RayLostError], None] | None = None,
     logger: str = "none",
     debug: bool = False,
 ) -> tuple[Search, int | None]:
@@ -48,10 +44,10 @@ def launch(
 
     Args:
         dataset: training and validation rows, shipped to every node once.
+        ray: gives a folder for Ray's files while Ray is up; entered if there is anything to do.
         deadline: `time.monotonic()` at which the time budget ends.
         max_failures: times a trial is given a new worker after its worker was lost.
         trial_timeout: seconds without progress after which a trial has failed; None for no limit.
-        on_lost: told when a server of the private Ray has died; then the process ends. By default one line is printed.
         logger: Ray's logger to feed as well: tensorboard, mlflow or wandb.
 
     Returns:
@@ -64,21 +60,15 @@ def launch(
     if search.finished:
         search.end()
         return search, None
-    arrays = dataset.arrays()
-    size = sum(a.nbytes for a in arrays.values() if hasattr(a, "nbytes"))
-    session = ray_session(
-        resources, address=address, shared_bytes=size, debug=debug, on_lost=on_lost or _say_on_stderr,
-        variables=keys_for(run.storage, os.environ),
-    )  # fmt: skip
-    with signals_restored(), session as scratch:
+    with ray as scratch:
         received = collect_signals(search.request_stop)
-        for line in look_at_nodes(checkpoints_of(run, run_dir)) if address is not None else ():
+        for line in look_at_nodes(checkpoints_of(run, run_dir)) if on_cluster else ():
             events.notice(line)
         from search.watch import ProgressWatch
 
         watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
         callbacks = [watch, *make_callbacks(logger, run=run, folder=run_dir)]
-        trainable = _make_trainable(run, arrays, checkpoints_of(run, run_dir), resources)
+        trainable = _make_trainable(run, dataset.arrays(), checkpoints_of(run, run_dir), resources)
         run_legs(
             search, trainable, slots=Slots(resources), scratch=scratch, callbacks=callbacks, max_failures=max_failures,
             debug=debug,
@@ -159,10 +149,6 @@ def run_legs(
     )
     with _silence(debug):
         tuner.fit()
-
-
-def _say_on_stderr(error: RayLostError) -> None:
-    print(f"error: {error}; what is finished is saved; the same command continues", file=sys.stderr)
 
 
 def _trial_name(trial: Any) -> str:

@@ -6,31 +6,32 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import pyarrow
 from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
+from search.options import FIXED, Options, parse_count
 from search.place import cannot_make, check_free, check_there
 from search.study import Planned, Run, check_database, create_study, read_run, write_run
 from search.versions import versions
-from spaces.space import Space
-from trainables import data
-from trainables.data import Dataset
 from trainables.places import Folder, UnreachableError, join, open_place
 from trainables.table import TableOptions
+
+if TYPE_CHECKING:  # both import torch, and an old run is looked at before
+    from spaces.space import Space
+    from trainables.data import Dataset
 
 FINGERPRINT_DRAWS = 64
 _PROBE = f".probe-{os.getpid()}"
 
 
-def fingerprint(space: Space) -> str:
+def fingerprint(space: "Space") -> str:
     """A hash of the parameters and ranges that a space asks for; a comment or a new name in its file changes nothing.
 
     Raises:
@@ -48,15 +49,17 @@ def fingerprint(space: Space) -> str:
 
 
 def load_data(
-    space: Space,
+    space: "Space",
     *,
     data_dir: str,
     seed: int,
     train_size: int | None,
     validation_fraction: float,
     table: TableOptions | None = None,
-) -> Dataset:
+) -> "Dataset":
     """Training and validation rows of the space's data set."""
+    from trainables import data
+
     return data.load(
         space.dataset,
         data_dir,
@@ -125,6 +128,8 @@ def check_storage(run: Run, *, new: bool) -> None:
     """Raise ValueError unless --storage can be written and, for a new run, holds no checkpoint by its name."""
     if run.storage is None:
         return
+    import pyarrow
+
     try:
         place = open_place(run.storage)
         if isinstance(place, Folder) and not place.path.is_dir():
@@ -160,21 +165,22 @@ def new_run(run_dir: Path, run: Run) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:
+def old_run(options: Options, *, given: Collection[str]) -> Run:
     """Read a run that is to be continued, perhaps with more trials.
 
     Args:
-        given: options that the user stated and that may not differ from those of the run.
-        trials: trials asked for now, all in all; None keeps the number.
+        given: names of the options that the user stated; what a search depends on may not differ from the run's.
 
     Raises:
         ValueError: no such run, a damaged study, or a stated option that contradicts it.
     """
+    run_dir, asked = options.runs_dir / str(options.name), _stated(options, given)
+    trials = options.trials if "trials" in given else None
     check_there(run_dir)
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
     changed = [
-        f"{name} is {held.get(name)!r}, not {value!r}" for name, value in given.items() if held.get(name) != value
+        f"{name} is {held.get(name)!r}, not {value!r}" for name, value in asked.items() if held.get(name) != value
     ]
     if changed:
         raise ValueError(
@@ -188,7 +194,19 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     return run
 
 
-def check_same(run: Run, *, space: Space, dataset: Dataset) -> None:
+def _stated(options: Options, given: Collection[str]) -> dict[str, Any]:
+    stated: dict[str, Any] = {name: getattr(options, name) for name in FIXED if name in given}
+    if options.max_epochs is not None:
+        stated["epochs"] = options.max_epochs
+    for name in ("max_weights", "max_macs"):
+        if name in given:
+            stated[name] = parse_count(f"--{name}", getattr(options, name))
+    if "drop" in given:
+        stated["drop"] = options.dropped
+    return stated
+
+
+def check_same(run: Run, *, space: "Space", dataset: "Dataset") -> None:
     """Raise ValueError if the space or the data are no longer those of the run."""
     if (now := fingerprint(space)) != run.fingerprint:
         raise ValueError(
@@ -202,6 +220,6 @@ def check_same(run: Run, *, space: Space, dataset: Dataset) -> None:
         )
 
 
-def baseline_plan(space: Space) -> tuple[Planned, ...]:
+def baseline_plan(space: "Space") -> tuple[Planned, ...]:
     """Trial 0 of every search: what a good practitioner would write first."""
     return (Planned(params=dict(space.baseline), tag="baseline"),)

@@ -11,6 +11,7 @@ import time
 from search.cli import BROKEN_OFF, DONE, leave, parse, report_error
 from search.options import Options
 from search.signals import Stopped, ignore_signals, raise_stopped
+from search.start import search_on_ray
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,14 +41,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _search(options: Options, *, given: set[str]) -> int:
+    deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget
+    if not options.dry_run:
+        return search_on_ray(options, given=given, deadline=deadline)
     from search.session import Session
 
-    deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget
-    session = Session.open(options, given=given)
-    if options.dry_run:
-        session.preview()
-        return DONE
-    return session.run_search(deadline=deadline)
+    Session.open(options, given=given).preview()
+    return DONE
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import signal
 import sys
 import time
-from collections.abc import Collection
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -20,16 +20,16 @@ from sqlalchemy.exc import SQLAlchemyError
 import spaces.space
 from search import prepare
 from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
-from search.cluster import RayStartError, Resources, plan_resources
+from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.guard import RayLostError
 from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
-from search.options import FIXED, Options, check_min_epochs, parse_count, resume_command
+from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
-from search.slots import plan_on_cluster
+from search.slots import plan
 from search.study import Run, resume_study, write_run
 from search.trouble import explain
 from spaces.space import Space
@@ -50,17 +50,18 @@ class Session:
     new: bool
 
     @classmethod
-    def open(cls, options: Options, *, given: Collection[str]) -> "Session":
-        """Check everything that can be checked before Ray starts; writes nothing yet.
+    def open(cls, options: Options, *, given: Collection[str], resources: Resources | None = None) -> "Session":
+        """Check everything that was asked for, and read the data; writes nothing yet.
+
+        Args:
+            resources: planned for these options; planned now when None.
 
         Raises:
             ValueError, OSError: what is wrong, in one line.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        resources = _plan(options)
-        if options.resume:
-            return _open_old(options, resources, given=given)
-        return _open_new(options, resources)
+        resources = resources or plan(options)
+        return _open_old(options, resources, given=given) if options.resume else _open_new(options, resources)
 
     def preview(self) -> None:
         """Show what would be searched and how long it would take; the run that follows remembers the forecast."""
@@ -74,46 +75,51 @@ class Session:
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def run_search(self, *, deadline: float | None) -> int:
-        """Search; returns the exit code."""
+    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None) -> Callable[[], int]:
+        """Search on the Ray that is up.
+
+        Args:
+            scratch: folder for Ray's files.
+            stack: holds the lock of a new run; one that is resumed is locked already.
+
+        Returns:
+            A function for when Ray is gone: it says what came of the search and returns the exit code.
+        """
         console = Output()
         try:
-            search, received = self._launch(console, deadline=deadline)
-            return _close(self, search, received, console=console)
-        except (RayStartError, OSError, SQLAlchemyError, StorageInternalError, UnreachableError) as error:
-            return _report_fatal(error, self)
-
-    def _launch(self, console: Console, *, deadline: float | None) -> tuple[Search, int | None]:
-        def on_lost(error: RayLostError) -> None:
-            console.show_cursor()
-            _report_fatal(error, self)
-
-        with ExitStack() as stack:
             ledger = Ledger(self._begin(stack), self.run)
             follower = SearchConsole(self.run, console=console)
-            stack.enter_context(follower.following(ledger.trials))
-            return launch(
-                self.run,
-                self.run_dir,
-                ledger=ledger,
-                space=self.space,
-                dataset=self.dataset,
-                events=follower,
-                resources=self.resources,
-                deadline=deadline,
-                address=self.options.address,
-                max_failures=self.options.max_failures,
-                trial_timeout=self.options.trial_timeout,
-                on_lost=on_lost,
-                logger=self.options.logger,
-                debug=self.options.debug,
-            )
+            with follower.following(ledger.trials):
+                search, received = launch(
+                    self.run,
+                    self.run_dir,
+                    ledger=ledger,
+                    space=self.space,
+                    dataset=self.dataset,
+                    events=follower,
+                    resources=self.resources,
+                    ray=nullcontext(scratch),
+                    deadline=deadline,
+                    on_cluster=self.options.address is not None,
+                    max_failures=self.options.max_failures,
+                    trial_timeout=self.options.trial_timeout,
+                    logger=self.options.logger,
+                    debug=self.options.debug,
+                )
+        except (OSError, SQLAlchemyError, StorageInternalError, UnreachableError) as error:
+            return partial(_report_fatal, error, self)
+        return partial(_close, self, search, received, console=console)
+
+    def on_lost(self, error: RayLostError) -> None:
+        """Say that Ray has died, before the process ends."""
+        Output().show_cursor()
+        _report_fatal(error, self)
 
     def _begin(self, stack: ExitStack) -> BaseStorage:
         console = Output()
         if self.new:
             prepare.new_run(self.run_dir, self.run)
-        stack.enter_context(RunLock(self.run_dir, force=self.options.force))
+            stack.enter_context(RunLock(self.run_dir, force=self.options.force))
         storage = resume_study(self.run_dir, self.run)
         if not self.new:
             write_run(self.run_dir, self.run)
@@ -129,13 +135,6 @@ class Session:
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return storage
-
-
-def _plan(options: Options) -> Resources:
-    wishes: dict[str, Any] = {
-        name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial")
-    }
-    return plan_resources(**wishes) if options.address is None else plan_on_cluster(options.address, **wishes)
 
 
 def _open_new(options: Options, resources: Resources) -> Session:
@@ -190,17 +189,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
 
 
 def _open_old(options: Options, resources: Resources, *, given: Collection[str]) -> Session:
-    assert options.name is not None
-    stated: dict[str, Any] = {field: getattr(options, field) for field in FIXED if field in given}
-    if options.max_epochs is not None:
-        stated["epochs"] = options.max_epochs
-    for field in ("max_weights", "max_macs"):
-        if field in given:
-            stated[field] = parse_count(f"--{field}", getattr(options, field))
-    if "drop" in given:
-        stated["drop"] = options.dropped
-    run_dir = options.runs_dir / options.name
-    run = prepare.old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    run, run_dir = prepare.old_run(options, given=given), options.runs_dir / str(options.name)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from search.cluster import Resources, attached
+from search.cluster import Resources, attached, plan_resources
+from search.options import Options
 
 LOOK_SECONDS = 1
 Nodes = Sequence[Mapping[str, float]]
@@ -15,6 +17,18 @@ def living_nodes() -> Nodes:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def plan(options: Options) -> Resources:
+    """What these options give each trial, here or on the cluster they name.
+
+    Raises:
+        ValueError: this machine has less, or there is no cluster.
+    """
+    wishes: dict[str, Any] = {
+        name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial")
+    }
+    return plan_resources(**wishes) if options.address is None else plan_on_cluster(options.address, **wishes)
 
 
 def plan_on_cluster(

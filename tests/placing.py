@@ -47,7 +47,7 @@ def main(address: str, folder: Path) -> dict[str, Any]:
     whole = plan_on_cluster(address, concurrent=None, cpus_per_trial=None, gpus_per_trial=None)
     huge, said = Resources(slots=1, cpus_per_trial=64, gpus_per_trial=0.0), []
     with (
-        ray_session(resources, address=address, shared_bytes=0, debug=False, on_lost=print) as scratch,
+        ray_session(resources, address=address, debug=False, on_lost=print) as scratch,
         idle.idle_search(folder / "parts", options) as parts,
         idle.idle_search(folder / "huge", options) as waits,
     ):

@@ -18,7 +18,7 @@ START = """
 import time
 from search.cluster import Resources, ray_session
 one = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
-with ray_session(one, address=None, shared_bytes=0, debug=False, on_lost=print):
+with ray_session(one, address=None, debug=False, on_lost=print):
     time.sleep(600)
 """
 AGENT = "runtime_env/agent/main.py"

@@ -1,0 +1,82 @@
+"""Starts a search: Ray first, since its start is mostly waiting, and this process imports meanwhile; then it reads."""
+
+import importlib
+import os
+import sys
+from collections.abc import Collection
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from search.cli import BROKEN_OFF
+from search.cluster import RayStartError, ray_session
+from search.environment import keys_for
+from search.guard import RayLostError
+from search.lock import RunLock
+from search.options import Options, resume_command
+from search.signals import signals_restored
+from search.slots import plan
+
+if TYPE_CHECKING:
+    from search.session import Session
+
+
+def search_on_ray(options: Options, *, given: Collection[str], deadline: float | None) -> int:
+    """Search; returns the exit code.
+
+    Args:
+        given: names of the options that the user stated.
+        deadline: `time.monotonic()` at which the time budget ends.
+
+    Raises:
+        ValueError, OSError: what is wrong with the options, the data or the study, in one line; Ray is gone by then.
+    """
+    opened: list[Session] = []
+
+    def on_lost(error: RayLostError) -> None:
+        opened[0].on_lost(error) if opened else _report(error, options)
+
+    with ExitStack() as stack:
+        storage = _lock(options, stack, given=given) if options.resume else options.storage
+        resources = plan(options)
+        ray = ray_session(
+            resources,
+            address=options.address,
+            debug=options.debug,
+            on_lost=on_lost,
+            variables=keys_for(storage, os.environ),
+            meanwhile=_import,
+        )
+        try:
+            with signals_restored(), ray as scratch:
+                from search import session
+
+                opened.append(session.Session.open(options, given=given, resources=resources))
+                conclude = opened[0].search_on(scratch, stack, deadline=deadline)
+        except RayStartError as error:
+            return _report(error, options)
+    return conclude()
+
+
+def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> str | None:
+    """Lock the run that is resumed, once it is known that it can be; returns where its checkpoints are."""
+    from search.prepare import old_run  # imports Optuna
+
+    run = old_run(options, given=given)
+    stack.enter_context(RunLock(options.runs_dir / run.name, force=options.force))
+    return run.storage
+
+
+def _import() -> None:
+    """What fails here fails again, and is told, where it is needed."""
+    with suppress(Exception):
+        importlib.import_module("search.session")
+
+
+def _report(error: Exception, options: Options) -> int:
+    """Say why Ray is not there, before anything has begun on it."""
+    if options.debug and not isinstance(error, RayLostError):
+        raise error
+    again = f"resume with: {resume_command(options, options.name)}" if options.name and options.resume else "try again"
+    with suppress(OSError):
+        print(f"error: {error}; nothing was begun; {again}", file=sys.stderr, flush=True)
+    return BROKEN_OFF
