@@ -14,8 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import psutil
-
+from search.disk import shared_room
 from search.environment import only_allowed
 from search.guard import Line, RayGuard, RayLostError, Reaper
 from search.scratch import make_scratch, remove_scratch
@@ -110,7 +109,7 @@ def ray_session(
     debug: bool,
     on_lost: Callable[[RayLostError], None],
     variables: Mapping[str, str] = MappingProxyType({}),
-    meanwhile: Callable[[], object] = bool,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Iterator[Path]:
     """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
 
@@ -147,7 +146,8 @@ def ray_session(
     guard: RayGuard | None = None
     reaper = Reaper(scratch) if address is None else None
     try:
-        threading.Thread(target=meanwhile, daemon=True).start()
+        if meanwhile is not None:
+            threading.Thread(target=meanwhile, daemon=True).start()
         if address is None:
             with only_allowed({**variables, **warming(cpus_per_trial=resources.cpus_per_trial)}), others_overruled():
                 _start(resources, scratch, **quiet)
@@ -198,7 +198,7 @@ def _start(resources: Resources, scratch: Path, **quiet: Any) -> None:
         ray.init(
             address="local",
             num_cpus=resources.slots * resources.cpus_per_trial,
-            object_store_memory=_room_for_data(),
+            object_store_memory=shared_room(at_least=OBJECT_STORE_BYTES),
             include_dashboard=False,
             _temp_dir=str(scratch / "ray"),  # which Ray opens to all: the folder around it is private
             **quiet,
@@ -206,13 +206,6 @@ def _start(resources: Resources, scratch: Path, **quiet: Any) -> None:
     except Exception as error:  # of every kind: a start that takes too long is a bare Exception
         reason = " ".join(str(error).split())[:200]
         raise RayStartError(f"Ray could not start on this machine ({reason}); is it short of memory or CPU?") from error
-
-
-def _room_for_data() -> int:
-    """Bytes that Ray may share among its processes; only what is used is taken. The data set is not read yet."""
-    shared = Path("/dev/shm")
-    free = shutil.disk_usage(shared).free if shared.is_dir() else 0
-    return max(OBJECT_STORE_BYTES, min(free * 9 // 10, psutil.virtual_memory().total // 2))
 
 
 def _spare_servers(*, debug: bool) -> None:

@@ -28,3 +28,11 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path.resolve()
+
+
+def shared_room(*, at_least: int) -> int:
+    """Bytes that the processes of this machine may share: nearly what is free in /dev/shm, at most Ray's own share of
+    the memory, 30 %. It is a bound: what is not used is not taken."""
+    shared = Path("/dev/shm")
+    free = shutil.disk_usage(shared).free if shared.is_dir() else 0
+    return max(at_least, int(min(0.9 * free, 0.3 * psutil.virtual_memory().available)))

@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,22 +165,39 @@ def new_run(run_dir: Path, run: Run) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def old_run(options: Options, *, given: Collection[str]) -> Run:
+def resumed_run(options: Options, *, given: Collection[str]) -> Run:
+    """`old_run` for these options.
+
+    Args:
+        given: names of the options that the user stated.
+    """
+    stated: dict[str, Any] = {name: getattr(options, name) for name in FIXED if name in given}
+    if options.max_epochs is not None:
+        stated["epochs"] = options.max_epochs
+    for name in ("max_weights", "max_macs"):
+        if name in given:
+            stated[name] = parse_count(f"--{name}", getattr(options, name))
+    if "drop" in given:
+        stated["drop"] = options.dropped
+    run_dir = options.runs_dir / str(options.name)
+    return old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+
+
+def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:
     """Read a run that is to be continued, perhaps with more trials.
 
     Args:
-        given: names of the options that the user stated; what a search depends on may not differ from the run's.
+        given: options that the user stated and that may not differ from those of the run.
+        trials: trials asked for now, all in all; None keeps the number.
 
     Raises:
         ValueError: no such run, a damaged study, or a stated option that contradicts it.
     """
-    run_dir, asked = options.runs_dir / str(options.name), _stated(options, given)
-    trials = options.trials if "trials" in given else None
     check_there(run_dir)
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
     changed = [
-        f"{name} is {held.get(name)!r}, not {value!r}" for name, value in asked.items() if held.get(name) != value
+        f"{name} is {held.get(name)!r}, not {value!r}" for name, value in given.items() if held.get(name) != value
     ]
     if changed:
         raise ValueError(
@@ -192,18 +209,6 @@ def old_run(options: Options, *, given: Collection[str]) -> Run:
     if run.study_url is None:
         check_database(run_dir / "study.db")
     return run
-
-
-def _stated(options: Options, given: Collection[str]) -> dict[str, Any]:
-    stated: dict[str, Any] = {name: getattr(options, name) for name in FIXED if name in given}
-    if options.max_epochs is not None:
-        stated["epochs"] = options.max_epochs
-    for name in ("max_weights", "max_macs"):
-        if name in given:
-            stated[name] = parse_count(f"--{name}", getattr(options, name))
-    if "drop" in given:
-        stated["drop"] = options.dropped
-    return stated
 
 
 def check_same(run: Run, *, space: "Space", dataset: "Dataset") -> None:

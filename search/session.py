@@ -189,7 +189,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
 
 
 def _open_old(options: Options, resources: Resources, *, given: Collection[str]) -> Session:
-    run, run_dir = prepare.old_run(options, given=given), options.runs_dir / str(options.name)
+    run, run_dir = prepare.resumed_run(options, given=given), options.runs_dir / str(options.name)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)

@@ -59,9 +59,9 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
 
 def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> str | None:
     """Lock the run that is resumed, once it is known that it can be; returns where its checkpoints are."""
-    from search.prepare import old_run  # imports Optuna
+    from search.prepare import resumed_run  # imports Optuna
 
-    run = old_run(options, given=given)
+    run = resumed_run(options, given=given)
     stack.enter_context(RunLock(options.runs_dir / run.name, force=options.force))
     return run.storage
 
