@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import spaces
 from search.cli import BROKEN_OFF
 from search.cluster import RayStartError, ray_session
 from search.environment import keys_for
@@ -18,6 +20,16 @@ from search.slots import plan
 
 if TYPE_CHECKING:
     from search.session import Session
+    from search.study import Run
+
+_BUNDLED = ("digits", "diabetes", "breast_cancer")
+"""Data sets that are installed with scikit-learn."""
+_OFFICIAL = {
+    "fashion_mnist": "FashionMNIST/raw",
+    "cifar10": "cifar-10-batches-py",
+    "california_housing": "california_housing.csv",
+}
+"""What lies in the folder of the data once they were downloaded."""
 
 
 def search_on_ray(options: Options, *, given: Collection[str], deadline: float | None) -> int:
@@ -36,47 +48,60 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
         opened[0].on_lost(error) if opened else _report(error, options)
 
     with ExitStack() as stack:
-        storage = _lock(options, stack, given=given) if options.resume else options.storage
+        run = _lock(options, stack, given=given) if options.resume else None
         resources = plan(options)
         ray = ray_session(
             resources,
             address=options.address,
             debug=options.debug,
             on_lost=on_lost,
-            variables=keys_for(storage, os.environ),
+            variables=keys_for(run.storage if run else options.storage, os.environ),
             meanwhile=_import,
         )
+        if not _at_hand(options, run, given=given):
+            opened.append(_session().open(options, given=given, resources=resources))
         try:
             with signals_restored(), ray as scratch:
-                from search import session
-
-                opened.append(session.Session.open(options, given=given, resources=resources))
+                if not opened:
+                    opened.append(_session().open(options, given=given, resources=resources))
                 conclude = opened[0].search_on(scratch, stack, deadline=deadline)
         except RayStartError as error:
             return _report(error, options)
     return conclude()
 
 
-def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> str | None:
-    """Lock the run that is resumed, once it is known that it can be; returns where its checkpoints are."""
+def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "Run":
+    """The run that is resumed, locked once it is known that it can be."""
     from search.prepare import resumed_run  # imports Optuna
 
     run = resumed_run(options, given=given)
     stack.enter_context(RunLock(options.runs_dir / run.name, force=options.force))
-    return run.storage
+    return run
+
+
+def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
+    """Whether the data need neither a download nor a look at files of the user's own, whose mistakes are told before
+    anything starts."""
+    dataset = run.dataset if run else spaces.stated(options.space).get("dataset")
+    data_dir = run.data_dir if run and "data_dir" not in given else options.data_dir
+    return dataset in _BUNDLED or (dataset in _OFFICIAL and (Path(data_dir) / _OFFICIAL[dataset]).exists())
 
 
 def _import() -> None:
     """What fails here fails again, and is told, where it is needed."""
     with suppress(Exception):
-        importlib.import_module("search.session")
+        _session()
+
+
+def _session() -> "type[Session]":
+    return importlib.import_module("search.session").Session
 
 
 def _report(error: Exception, options: Options) -> int:
     """Say why Ray is not there, before anything has begun on it."""
     if options.debug and not isinstance(error, RayLostError):
         raise error
-    again = f"resume with: {resume_command(options, options.name)}" if options.name and options.resume else "try again"
+    again = f"resume with: {resume_command(options, options.name)}" if options.resume and options.name else "try again"
     with suppress(OSError):
         print(f"error: {error}; nothing was begun; {again}", file=sys.stderr, flush=True)
     return BROKEN_OFF
