@@ -20,6 +20,7 @@ def warming(*, cpus_per_trial: int) -> dict[str, str]:
     ready = cpus_per_trial == 1
     return {
         "PYTHONPATH": path,  # before it knows its driver, a worker knows no other path to this package
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cpus_per_trial)),  # Ray says so only to a trial
         "RAY_prestart_worker_first_driver": str(int(ready)),
         **({"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": f"{__name__}.warm_up"} if ready else {}),
     }
