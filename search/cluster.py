@@ -148,8 +148,9 @@ def ray_session(
     try:
         if meanwhile is not None:
             threading.Thread(target=meanwhile, daemon=True).start()
-        if address is None:
-            with only_allowed({**variables, **warming(cpus_per_trial=resources.cpus_per_trial)}), others_overruled():
+        if reaper is not None:
+            warm = warming(cpus_per_trial=resources.cpus_per_trial)
+            with only_allowed({**variables, **warm, **reaper.variables}), others_overruled():
                 _start(resources, scratch, **quiet)
             guard = RayGuard(on_lost)
         else:

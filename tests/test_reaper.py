@@ -1,5 +1,6 @@
 """A private Ray ends with the process that started it, however and whenever that is killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -36,11 +37,33 @@ def test_what_has_the_folder_on_its_command_line_ends_and_nothing_else(tmp_path:
     one = subprocess.Popen(command, stdin=subprocess.PIPE)
     time.sleep(0.3)
     assert inside.poll() is None, "nothing ends before the pipe does"
-    one.communicate(timeout=30)
+    one.communicate(b"shut down", timeout=30)
     assert inside.wait(timeout=30) == -signal.SIGKILL
     assert outside.poll() is None
     outside.communicate(timeout=30)
     inside.communicate()
+
+
+def test_what_has_the_folder_in_its_environment_ends_though_it_writes_over_its_command_line(tmp_path: Path):
+    one = Reaper(tmp_path)
+    named = {**os.environ, **one.variables}
+    inside = subprocess.Popen([sys.executable, "-c", WAIT], stdin=subprocess.PIPE, env=named)
+    time.sleep(0.3)
+    assert inside.poll() is None, "nothing ends before the search does"
+    one.stop()
+    assert inside.wait(timeout=30) == -signal.SIGKILL
+    inside.communicate()
+
+
+def test_what_starts_a_moment_after_the_kill_ends_as_well(tmp_path: Path):
+    one = subprocess.Popen([sys.executable, "-I", "-S", reaper.__file__, str(tmp_path)], stdin=subprocess.PIPE)
+    assert one.stdin is not None
+    one.stdin.close()
+    time.sleep(1)
+    late = waiting(f"--temp-dir={tmp_path}/ray")
+    assert late.wait(timeout=30) == -signal.SIGKILL
+    late.communicate()
+    one.wait(timeout=30)
 
 
 def test_a_search_that_ends_in_good_order_ends_its_reaper(tmp_path: Path):
