@@ -19,12 +19,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
+import torch
 from rich.console import Console
 
 from benchmarks.curves import BASELINE, DATA, EPOCHS, GRIDS, configurations
@@ -32,17 +34,22 @@ from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_re
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
 from search.cli import parse
+from search.ledger import Examination
 from search.messages import Leg
 from search.prepare import baseline_plan
 from search.simulate import simulate
 from search.study import Run
+from trainables.cost import measure_cost
+from trainables.data import Dataset, Split
+from trainables.training import TrainConfig
 
 EPOCH_SECONDS = 5.0
 FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25
 """The compute of one search, in full trainings; with many workers, at least so many one after another."""
+SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28)}
 NETWORK = ["width", "num_blocks", "batch_norm", "augmentation"]
 """What the time of an epoch depends on."""
-OURS: dict[str, dict[str, Any]] = {"rungwise": {}, "rungwise: curves": {"sampler": "curves"}}
+OURS: dict[str, dict[str, Any]] = {"rungwise": {}, "rungwise: TPE": {"sampler": "tpe"}}
 """Our default, and what differs from it."""
 Course = tuple[list[tuple[float, int, int]], list[dict[str, Any]]]
 
@@ -82,6 +89,8 @@ class Recorded:
         if len(self._accuracies) < len(configurations()):
             recorded = f"{len(self._accuracies)} of {len(configurations())} curves of {grid!r} are recorded"
             raise ValueError(f"{recorded}; go on with: python -m benchmarks.curves --grid {grid}")
+        self.examine = cache(partial(_examine, dataset=_shaped_like(GRIDS[grid].dataset)))
+        """What our search knows of a configuration before it is trained."""
         self.best = max(curve.get(EPOCHS, 0.0) for curve in self._accuracies.values())
 
     def accuracy(self, params: dict[str, Any], epoch: int) -> float:
@@ -103,10 +112,26 @@ class Recorded:
         return self.accuracy(leg.params, epoch)
 
 
+def _shaped_like(name: str) -> Dataset:
+    """One black image of this data set."""
+    rows = Split(x=torch.zeros(1, *SHAPES[name], dtype=torch.uint8), y=torch.zeros(1, dtype=torch.long))
+    return Dataset(
+        name=name, task="classification", train=rows, validation=rows, classes=tuple("0123456789"), mean=(0.0,),
+        std=(1.0,), checksum="",
+    )  # fmt: skip
+
+
+def _examine(config: TrainConfig, dataset: Dataset) -> Examination:
+    return Examination(attrs={"macs": measure_cost(config.model, dataset).macs})
+
+
 def replay_ours(curves: Recorded, *, grid: str, seed: int, workers: int, until: float, **settings: Any) -> Course:
     """A search of this project at its defaults, but for these settings of the run."""
     run = make_run(grid, seed=seed, **settings)
-    outcome = simulate(run, GRIDS[grid], curves, slots=workers, decision_seconds=lambda real: real, until=until)
+    outcome = simulate(
+        run, GRIDS[grid], curves, slots=workers, decision_seconds=lambda real: real, until=until,
+        examine=curves.examine,
+    )  # fmt: skip
     return outcome.moments, [trial.params for trial in outcome.trials]
 
 
@@ -174,7 +199,7 @@ def horizon(workers: int) -> float:
 def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
     """What a search of this grid is asked for, at the defaults but for these settings."""
     space = GRIDS[grid]
-    wanted = {"pruner": "asha", "sampler": "tpe", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
+    wanted = {"pruner": "asha", "sampler": "curves", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
     return Run(
         name="replay",
         space=grid,
@@ -221,7 +246,7 @@ def main() -> None:
     if not options.show:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.disable(logging.CRITICAL)
-        results = summarise(dict(replay_all(options)), ours="rungwise: curves")
+        results = summarise(dict(replay_all(options)), ours="rungwise")
         conditions = describe_conditions(
             seed=options.first, seeds=options.seeds, full_trainings=FULL_TRAININGS, least_rounds=LEAST_ROUNDS
         )

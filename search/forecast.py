@@ -1,7 +1,7 @@
 """How long a search will take: its first trials measured for a moment each, then simulated searches at that speed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,6 @@ def simulate_searches(
     """
     rng = np.random.default_rng(run.seed)
     pause = REPORT_SECONDS + float(np.median([speed.save_seconds for speed in speeds]))
-    imagined = replace(run, sampler="random")
     outcomes, seconds = [], []
     for _ in range(min(40, max(10, SIMULATED_TRIALS // run.trials))):
         drawn = _epoch_seconds([*first, *others], speeds, rng)
@@ -117,8 +116,8 @@ def simulate_searches(
         curves = _Curves(run, drawn[: len(first)], seconds[-1], rng)
         outcomes.append(
             simulate(
-                imagined, space, curves, slots=slots, start_seconds=START_SECONDS, leg_seconds=LEG_SECONDS,
-                pause_seconds=pause,
+                run, space, curves, slots=slots, start_seconds=START_SECONDS, leg_seconds=LEG_SECONDS,
+                pause_seconds=pause, sampler="random",
             )
         )  # fmt: skip
     reached = [[sum(rung in t.intermediate_values for t in o.trials) for rung in run.rungs] for o in outcomes]

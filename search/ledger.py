@@ -21,7 +21,7 @@ from search.halving import Ladder
 from search.parzen import Encodings
 from search.proposal import Chosen, Identity, identity, propose, spread
 from search.reading import read_trials
-from search.sampling import Known, make_pruner, make_sampler, make_view
+from search.sampling import NUM_STARTUP_TRIALS, Known, make_pruner, make_sampler, make_view
 from search.study import Run
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ class Ledger:
         self._infeasible: list[int] = []
         self._tried: set[Identity] = set()
         self._num_reports = 0
-        self._num_finished = 0
-        self._fitted: tuple[tuple[int, int, int], Surrogate | None] | None = None
+        self._surrogate: Surrogate | None = None
+        self._is_fitted = False
+        """Whether the surrogate knows all that the study holds."""
         for name, value in storage.get_study_system_attrs(self._study_id).items():
             self._mirror.remember_study_attr(self._study._study_id, name, value)
         with collector_paused():
@@ -92,8 +93,12 @@ class Ledger:
         examine: Callable[[Any], Examination],
         *,
         live: Collection[int],
+        **marks: bool,
     ) -> int | None:
         """Draw the next configuration and store it as a running trial.
+
+        Args:
+            marks: further user attributes.
 
         Returns:
             The trial's number, or None when the draw is infeasible: it is stored PRUNED with its constraint, so that
@@ -119,7 +124,7 @@ class Ledger:
             self._mirror.show_all()
         for name, excess in examination.excess.items():
             trial.set_constraint(name, excess)
-        for name, value in {"seed": seed, **examination.attrs}.items():
+        for name, value in {"seed": seed, **examination.attrs, **marks}.items():
             trial.set_user_attr(name, value)
         if examination.infeasible:
             trial.set_user_attr("infeasible", examination.infeasible)
@@ -130,7 +135,7 @@ class Ledger:
     def _sampler(self, suggest: Callable[[Any], Any], number: int, seed: int) -> BaseSampler:
         if self._run.sampler != "curves":
             return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
-        surrogate = self._surrogate()
+        surrogate = self._fit()
         if surrogate is None:
             params = spread(suggest, number=number, seed=self._run.seed, trial_seed=seed)
         else:
@@ -139,19 +144,19 @@ class Ledger:
 
     def worth(self, numbers: Sequence[int]) -> dict[int, float] | None:
         """What these trials promise at the full budget, the larger the better; None while there is no model."""
-        surrogate = self._surrogate() if self._run.sampler == "curves" else None
+        surrogate = self._fit() if self._run.sampler == "curves" else None
         return None if surrogate is None else surrogate.worth([self.trial(number) for number in numbers])
 
-    def _surrogate(self) -> "Surrogate | None":
+    def _fit(self) -> "Surrogate | None":
         """The model of all that the study holds; None while too few trials have reached the first rung."""
-        from search.surrogate import MIN_TRIALS, Surrogate  # imports SciPy, which other samplers need not wait for
+        from search.surrogate import Surrogate  # imports SciPy, which other samplers need not wait for
 
-        known = (self._num_reports, self._num_finished, len(self._ids))
-        if self._fitted is None or self._fitted[0] != known:
+        if not self._is_fitted:
             rungs, maximize = self._run.rungs, self._run.direction == "maximize"
-            enough = self.ladder.num_ranked >= MIN_TRIALS
-            self._fitted = known, Surrogate(self.trials, rungs=rungs, maximize=maximize) if enough else None
-        return self._fitted[1]
+            enough = self.ladder.num_ranked >= NUM_STARTUP_TRIALS
+            self._surrogate = Surrogate(self.trials, rungs=rungs, maximize=maximize) if enough else None
+            self._is_fitted = True
+        return self._surrogate
 
     def add(self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **attrs: Any) -> int:
         """Store a planned configuration as a running trial and return its number."""
@@ -171,6 +176,7 @@ class Ledger:
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
         if "infeasible" in trial.user_attrs:
             self._infeasible.append(len(self._ids))
+            self._is_fitted = False
         self._ids.append(stored_id)
         self._tried.add(identity(trial.params))
 
@@ -191,6 +197,7 @@ class Ledger:
         self._mirror.set_trial_intermediate_value(number, epoch, value)
         if epoch in self._run.rungs:
             self.ladder.add(number, rung=epoch, value=value)
+            self._is_fitted = False
 
     def annotate(self, number: int, **attrs: Any) -> None:
         """Store attributes of a trial."""
@@ -209,9 +216,9 @@ class Ledger:
         final = [values[max(values)]] if values and state != TrialState.FAIL else None
         self._storage.set_trial_state_values(self._ids[number], state, final)
         self._mirror.set_trial_state_values(number, state, final)
-        self._num_finished += 1
         if state == TrialState.FAIL:
             self.ladder.remove(number)
+            self._is_fitted = False
 
 
 def _stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:

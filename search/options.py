@@ -50,7 +50,7 @@ class Options:
     pruner: Literal["asha", "asha-stop", "hyperband", "median", "none"] = "asha"
     """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop them
     for good; none trains all to the end."""
-    sampler: Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"] = "tpe"
+    sampler: Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"] = "curves"
     """How configurations are chosen: curves learns from the learning curves of all trials, which also says who goes on
     from a rung; the others are Optuna's."""
     seed: int = 0

@@ -50,7 +50,7 @@ def propose(
         if drawn and identity(drawn) not in tried:
             candidates[identity(drawn)] = drawn
     new = list(candidates.values())
-    return new[surrogate.choose(new, seed=trial_seed)] if new else {}
+    return new[surrogate.choose(new)] if new else {}
 
 
 def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ python -m search.run --space cifar_arch --data-dir data --trials 100
 python -m search.run --resume --name NAME [--trials 200]
 """
 
+import os
 import sys
 import time
 
@@ -41,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _search(options: Options, *, given: set[str]) -> int:
+    # the model's matrices are small: a second thread only waits for the cores that train, and so the search does
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget
     if not options.dry_run:
         return search_on_ray(options, given=given, deadline=deadline)

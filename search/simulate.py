@@ -5,7 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import optuna
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from search.ledger import Examination, Ledger
 from search.messages import EpochResult, Leg
 from search.search import Search
-from search.study import Run
+from search.study import Run, Sampler
 from spaces.space import Space
 
 
@@ -56,6 +56,8 @@ def simulate(
     pause_seconds: float = 0.0,
     decision_seconds: Callable[[float], float] = lambda _: 0.0,
     until: float = math.inf,
+    sampler: Sampler | None = None,
+    examine: Callable[[Any], Examination] = lambda _: Examination(),
 ) -> Outcome:
     """Run a search as Ray would, as fast as the decisions can be made.
 
@@ -69,10 +71,13 @@ def simulate(
         decision_seconds: what the driver takes to say which leg is next, given the CPU seconds that it really took;
             the workers that ask meanwhile wait.
         until: seconds after which nothing more happens.
+        sampler: draws the configurations in place of the run's own.
+        examine: what is known of a configuration before it is trained.
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
-    search = Search(run, Ledger(storage, run), space, examine=lambda _: Examination(), events=Silent())
+    ledger = Ledger(storage, replace(run, sampler=sampler or run.sampler))
+    search = Search(run, ledger, space, examine=examine, events=Silent())
     agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
     free, driver, order = [start_seconds] * slots, 0.0, itertools.count()
     busy, moments = 0.0, []

@@ -1,4 +1,4 @@
-"""What trials, and configurations that nobody has tried, will be worth at the full budget.
+"""What trials, and configurations that nobody has tried, will be worth at the full budget, and what they cost.
 
 A Gaussian process over configurations and epochs learns from the value of every trial at every rung. The covariance of
 two values is a sum: of how close their epochs are, of how close their configurations are, of both together, and of
@@ -9,25 +9,29 @@ Everything here is a pure function of the values in the study.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 from scipy.linalg import cholesky, solve_triangular
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
-MIN_TRIALS = 10
-"""Trials with a value that the model wants at least."""
 MAX_POINTS = 200
 """Values that it learns from; its cost grows with their number alone."""
+_MAX_JUDGED = 100
+"""Of these, those by which the evidence chooses: it must weigh six models, of which one is then made."""
+_THRIFT = 0.5
+"""Power of the multiply-adds by which an improvement is divided: small networks do not take so little time."""
 _UNTRAINABLE = ("diverged", "out of memory")
 """Failures that a configuration brings about: nothing is worse."""
 _LENGTHS, _NOISES = (0.5, 1.0, 2.0), (0.03, 0.15)
 """What the evidence chooses from: how far a difference in a parameter reaches, and the variance of the noise."""
 _EPOCH, _CONFIGURATION, _BOTH, _TRIAL = 1.0, 0.5, 0.5, 0.1
 """Variances of the terms of the covariance, where all values together have the ranks of a standard normal."""
+_VARIANCE = _EPOCH + _CONFIGURATION + _BOTH + _TRIAL
 
 
 class _Observation(NamedTuple):
@@ -47,7 +51,7 @@ class _Inputs(NamedTuple):
 
 
 class Surrogate:
-    """The model, fitted to a study in which at least `MIN_TRIALS` trials have reached the first rung."""
+    """The model, fitted to a study in which some trials have reached the first rung."""
 
     def __init__(self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> None:
         observed = _most_telling(_observations(trials, rungs=rungs, maximize=maximize))
@@ -61,36 +65,47 @@ class Surrogate:
         )
         self.trials = list({one.trial.number: one.trial for one in observed if one.value > -np.inf}.values())
         """The trials with values that the model has learnt from."""
-        self._fit(ndtri((rankdata([one.value for one in observed]) - 0.5) / len(observed)))
+        values = ndtri((rankdata([one.value for one in observed]) - 0.5) / len(observed))
+        length, noise = self._most_evident(values)
+        covariance = self._covariance(self._observed, self._observed, length=length)
+        self._length, self._factor = length, cholesky(covariance + noise * np.eye(len(values)), lower=True)
+        self._values = self._whiten(values)
+        finished = values[[one.epoch == self._full_budget for one in observed]]
+        self._best = finished.max() if len(finished) else values.max()
+        macs = [one.trial.user_attrs.get("macs", 1) for one in observed]
+        self._log_macs = self._whiten(np.log(macs) - np.mean(np.log(macs)))
 
-    def _fit(self, values: np.ndarray) -> None:
-        best = -np.inf
-        for length in _LENGTHS:
-            covariance = self._covariance(self._observed, self._observed, length=length)
-            for noise in _NOISES:
-                factor = cholesky(covariance + noise * np.eye(len(values)), lower=True)
-                whitened = solve_triangular(factor, values, lower=True)
-                evidence = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
-                if evidence > best:
-                    best, self._length, self._factor, self._whitened = evidence, length, factor, whitened
+    def _most_evident(self, values: np.ndarray) -> tuple[float, float]:
+        """The length and the noise under which these values are most probable."""
+        judged = slice(None, None, -(-len(values) // _MAX_JUDGED))
+        inputs = _Inputs(*(column[judged] for column in self._observed))
+        evidence = {}
+        for length, noise in product(_LENGTHS, _NOISES):
+            covariance = self._covariance(inputs, inputs, length=length)
+            factor = cholesky(covariance + noise * np.eye(len(covariance)), lower=True)
+            whitened = solve_triangular(factor, values[judged], lower=True)
+            evidence[length, noise] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
+        return max(evidence, key=evidence.__getitem__)
+
+    def _whiten(self, targets: np.ndarray) -> np.ndarray:
+        """(observed,): what the observations say of a target, made independent of one another."""
+        return solve_triangular(self._factor, targets, lower=True)
 
     def worth(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """The expected value of each of these trials at the full budget, by number; on a scale of its own, the larger
         the better."""
         inputs = self._at_full_budget([t.params for t in trials], [t.number for t in trials])
-        mean = self._loadings(inputs).T @ self._whitened
+        mean = self._loadings(inputs).T @ self._values
         return {trial.number: float(value) for trial, value in zip(trials, mean, strict=True)}
 
-    def choose(self, candidates: Sequence[Mapping[str, Any]], *, seed: int) -> int:
-        """The index of the candidate that is best in one draw from all that the model holds possible (Thompson
-        sampling): workers that ask at the same moment get different answers."""
-        count = len(candidates)
-        inputs = self._at_full_budget(candidates, range(-count, 0))
-        loadings = self._loadings(inputs)
-        rest = self._covariance(inputs, inputs, length=self._length) - loadings.T @ loadings
-        spread = cholesky(rest + 1e-6 * np.eye(count), lower=True)
-        drawn = loadings.T @ self._whitened + spread @ np.random.default_rng(seed).standard_normal(count)
-        return int(np.argmax(drawn))
+    def choose(self, candidates: Sequence[Mapping[str, Any]]) -> int:
+        """The index of the candidate whose expected improvement on the best value at the full budget, for what its
+        network is expected to cost, is the largest."""
+        loadings = self._loadings(self._at_full_budget(candidates, range(-len(candidates), 0)))
+        spread = np.sqrt(np.maximum(_VARIANCE - (loadings**2).sum(axis=0), 1e-9))
+        above = (loadings.T @ self._values - self._best) / spread
+        improvement = spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))
+        return int(np.argmax(np.log(np.maximum(improvement, 1e-300)) - _THRIFT * (loadings.T @ self._log_macs)))
 
     def _loadings(self, inputs: _Inputs) -> np.ndarray:
         """(observed, N): what the observations, made independent of one another, say of these values."""
