@@ -19,7 +19,7 @@ from search.collection import collector_paused
 from search.faults import fault_point
 from search.halving import Ladder
 from search.parzen import Encodings
-from search.proposal import Chosen, Identity, identity, propose, spread
+from search.proposal import Chosen, Identity, begin, identity, propose
 from search.reading import read_trials
 from search.sampling import NUM_STARTUP_TRIALS, Known, make_pruner, make_sampler, make_view
 from search.study import Run
@@ -137,7 +137,10 @@ class Ledger:
             return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
         surrogate = self._fit()
         if surrogate is None:
-            params = spread(suggest, number=number, seed=self._run.seed, trial_seed=seed)
+            params = begin(
+                suggest, baseline=self._run.baseline, tried=self._tried, number=number, seed=self._run.seed,
+                trial_seed=seed,
+            )  # fmt: skip
         else:
             params = propose(suggest, surrogate, tried=self._tried, trial_seed=seed)
         return Chosen(params, seed=seed)

@@ -41,23 +41,46 @@ def propose(
     parents = sorted(surrogate.trials, key=lambda trial: -worth[trial.number])[:NUM_PARENTS]
     candidates: dict[Identity, dict[str, Any]] = {}
     for turn in range(NUM_CANDIDATES):
-        kept = {}
-        if turn % 2:
-            kept = dict(generator.choice(parents).params)
-            for name in generator.sample(sorted(kept), min(len(kept), generator.randint(1, 2))):
-                del kept[name]
-        drawn = _draw(suggest, kept, lambda _: generator.random())
+        near = generator.choice(parents).params if turn % 2 else {}
+        drawn = _vary(suggest, near, generator)
         if drawn and identity(drawn) not in tried:
             candidates[identity(drawn)] = drawn
     new = list(candidates.values())
     return new[surrogate.choose(new)] if new else {}
 
 
-def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed: int) -> dict[str, Any]:
-    """The parameters of a trial before there is a surrogate; none where the space fails.
+def begin(
+    suggest: Callable[[Any], Any],
+    *,
+    baseline: Mapping[str, Any],
+    tried: Container[Identity],
+    number: int,
+    seed: int,
+    trial_seed: int,
+) -> dict[str, Any]:
+    """The parameters of a trial before there is a surrogate; none where the space fails, or has nothing new.
 
-    Each of ten trials in a row takes another tenth of every parameter's range: a Latin hypercube, which a conditional
-    space may have as well.
+    Half of these trials lie next to the baseline, of which somebody knows that it works; the others anywhere.
+
+    Args:
+        baseline: differs from half of the trials in one or two parameters.
+        tried: what is not new.
+        number: of the trial.
+        seed: of the run.
+        trial_seed: of the trial.
+    """
+    if number % 2 == 0:
+        return spread(suggest, number=number // 2, seed=seed, trial_seed=trial_seed)
+    generator = random.Random(trial_seed)
+    varied = (_vary(suggest, baseline, generator) for _ in range(NUM_CANDIDATES))
+    return next((drawn for drawn in varied if drawn and identity(drawn) not in tried), {})
+
+
+def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed: int) -> dict[str, Any]:
+    """The parameters of the first, second, ... of some trials that lie anywhere; none where the space fails.
+
+    Each of ten in a row takes another tenth of every parameter's range: a Latin hypercube, which a conditional space
+    may have as well.
     """
     round_number, turn = divmod(number, NUM_STRATA)
 
@@ -104,6 +127,13 @@ def _draw(suggest: Callable[[Any], Any], params: Mapping[str, Any], fraction: Ca
     except Exception:  # whatever is wrong with the space is told when the trial itself is sampled
         return {}
     return dict(trial.params)
+
+
+def _vary(suggest: Callable[[Any], Any], near: Mapping[str, Any], generator: random.Random) -> dict[str, Any]:
+    """Parameters of which one or two are drawn anew; all of them where `near` has none."""
+    redrawn = generator.sample(sorted(near), min(len(near), generator.randint(1, 2)))
+    kept = {name: value for name, value in near.items() if name not in redrawn}
+    return _draw(suggest, kept, lambda _: generator.random())
 
 
 def _fits(distribution: BaseDistribution, value: Any) -> bool:

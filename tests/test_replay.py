@@ -71,10 +71,7 @@ def test_a_peer_starts_with_the_baseline_unless_its_documentation_would_not(name
 
 def test_our_own_search_is_the_same_whenever_it_is_replayed_where_thinking_costs_nothing(digits: Recorded):
 
-    runs = [
-        simulate(make_run("digits", seed=4, sampler="curves"), GRIDS["digits"], digits, slots=4, until=700.0)
-        for _ in range(2)
-    ]
+    runs = [simulate(make_run("digits", seed=4), GRIDS["digits"], digits, slots=4, until=700.0) for _ in range(2)]
     assert runs[0].moments == runs[1].moments
     params = [tuple(sorted(trial.params.items())) for trial in runs[0].trials]
     assert len(set(params)) == len(params) > 20, "no configuration is tried twice"

@@ -156,7 +156,7 @@ def test_a_metric_that_is_no_number_fails_the_trial(value: Any, tmp_path: Path):
 
 
 def test_a_worker_lost_for_good_fails_its_trial(tmp_path: Path):
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, plan=())
     trial, _ = bench.ask()  # type: ignore[misc]
     bench.epoch(trial, 1, 0.5)
     trial, _ = bench.ask()  # type: ignore[misc]
@@ -188,11 +188,11 @@ def test_a_trial_that_was_reported_in_full_but_not_yet_told_so_is_finished_on_re
 
 
 def test_an_interrupted_trial_is_handed_out_again_first_and_knows_its_epochs(tmp_path: Path):
-    first = Bench(tmp_path)
+    first = Bench(tmp_path, plan=())
     trial, _ = first.ask()  # type: ignore[misc]
     first.epoch(trial, 1, 0.9)
     trial, _ = first.ask()  # type: ignore[misc]
-    again = Bench(tmp_path)
+    again = Bench(tmp_path, plan=())
     _, leg = again.ask()  # type: ignore[misc]
     assert (leg["trial"], leg["reported"]) == (1, 0)
 
@@ -254,12 +254,36 @@ def test_a_leg_whose_worker_is_starting_is_not_given_another_leg_s_worker(tmp_pa
 
 
 def test_a_trial_that_is_promoted_at_its_rung_goes_on_in_the_same_worker(tmp_path: Path):
-    bench = Bench(tmp_path, trials=3)
+    bench = Bench(tmp_path, trials=3, plan=())
     for value in (0.1, 0.2):
         trial, _ = bench.ask()  # type: ignore[misc]
         assert not bench.epoch(trial, 1, value)
     trial, _ = bench.ask()  # type: ignore[misc]
     assert bench.epoch(trial, 1, 0.3)
+
+
+def test_the_baseline_is_trained_to_the_end_past_every_rung_also_when_it_was_interrupted_at_one(tmp_path: Path):
+    first = Bench(tmp_path)
+    trial, leg = first.ask()  # type: ignore[misc]
+    assert leg["params"] == BASELINE[0].params
+    assert first.epoch(trial, 1, 0.0)
+    again = Bench(tmp_path)
+    trial, leg = again.ask()  # type: ignore[misc]
+    assert (leg["trial"], leg["reported"]) == (0, 1)
+    assert all(again.epoch(trial, epoch, 0.0) for epoch in range(2, 9))
+    assert not again.epoch(trial, 9, 0.0)
+    assert states(tmp_path) == {0: ("COMPLETE", 9)}
+
+
+def test_half_of_all_epochs_go_to_trials_of_the_model_that_no_rung_compares(tmp_path: Path):
+    bench = Bench(tmp_path, sampler="curves", trials=60)
+    bench.train()
+    trials = open_study(tmp_path).trials
+    straight = [t for t in trials if "straight" in t.user_attrs]
+    epochs = sum(len(t.intermediate_values) for t in trials)
+    assert not any("straight" in t.user_attrs for t in trials[:10])
+    assert all(t.state == TrialState.COMPLETE for t in straight)
+    assert 0.4 * epochs < 9 * len(straight) < 0.6 * epochs
 
 
 def test_five_failures_alike_end_a_search_in_which_nothing_works(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial, FrozenTrial, TrialState, create_trial
 
-from search.proposal import Chosen, identity, propose, spread
+from search.proposal import Chosen, begin, identity, propose, spread
 from search.surrogate import MAX_POINTS, Surrogate
 
 RUNGS = (1, 3, 9)
@@ -108,6 +108,14 @@ def test_a_proposal_is_new_lies_where_it_promises_most_and_depends_on_the_seed_a
     assert len({p["x"] for p in proposals}) > 10, "workers that ask at once must get different answers"
 
 
+def test_of_two_networks_that_promise_as_much_the_cheaper_one_is_chosen():
+    trials = [make(i, i / 19, {1: 0.5 - abs(i / 19 - 0.5)}, macs=10 ** (3 + 6 * i / 19)) for i in range(20)]
+    even = [make(i, i / 19, {1: 0.5 - abs(i / 19 - 0.5)}) for i in range(20)]
+    candidates = [{"x": k / 100} for k in range(5, 100, 10)]
+    cheap, any_cost = (candidates[fit(t).choose(candidates)]["x"] for t in (trials, even))
+    assert cheap < any_cost
+
+
 def test_a_space_with_nothing_new_or_a_failing_one_gets_no_proposal():
     trials = [make(i, i / 12, {1: i / 12}) for i in range(12)]
     everything = {identity({"n": n}) for n in range(3)}
@@ -124,6 +132,23 @@ def test_ten_first_trials_share_out_every_range_also_of_conditional_parameters()
     assert all(1 <= y <= 100 for y in deep)
     assert min(deep) < 10 < max(deep)
     assert drawn != [spread(suggest, number=n, seed=6, trial_seed=100 + n) for n in range(20)]
+
+
+def test_every_other_of_the_first_trials_is_new_and_next_to_the_baseline():
+    baseline = {"x": 0.5, "deep": True, "y": 10}
+    tried = {identity(baseline)}
+    for number in range(1, 21):
+        drawn = begin(suggest, baseline=baseline, tried=tried, number=number, seed=5, trial_seed=100 + number)
+        assert identity(drawn) not in tried
+        tried.add(identity(drawn))
+        if number % 2:
+            assert sum(drawn.get(name) == value for name, value in baseline.items() if name in drawn) >= len(drawn) - 2
+        else:
+            assert drawn == spread(suggest, number=number // 2, seed=5, trial_seed=100 + number)
+    switch = {"baseline": {"s": 1}, "seed": 0, "trial_seed": 0}
+    assert begin(lambda t: t.suggest_int("s", 0, 1), tried=(), number=1, **switch)
+    both = {identity({"s": 0}), identity({"s": 1})}
+    assert begin(lambda t: t.suggest_int("s", 0, 1), tried=both, number=1, **switch) == {}
 
 
 @pytest.mark.parametrize("seed", range(3))
