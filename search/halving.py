@@ -15,6 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 MAX_WEIGHED = 256
 """With more trials at a rung their values there decide: what promises cost grows with their number."""
+STRAIGHT = "straight"
+"""User attribute of a trial that is trained to the end without a pause."""
+STRAIGHT_SHARE = 0.5
 Worth = Callable[[Sequence[int]], dict[int, float] | None]
 Entry = tuple[float, int]
 """Value, the smaller the better, and number of a trial."""
@@ -29,6 +32,18 @@ def epochs_reached(trial: FrozenTrial) -> int:
 def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]) -> bool:
     """Whether the trial waits at a rung below the full budget, without a worker."""
     return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]
+
+
+def is_straight_due(trials: Sequence[FrozenTrial], *, epochs: int) -> bool:
+    """Whether a new trial of a model is trained to the end without a pause: until half of all epochs are spent so.
+
+    Among the configurations that a model proposes the values at the rungs say little of which is best.
+
+    Args:
+        epochs: full budget of a trial.
+    """
+    promised = epochs * sum(STRAIGHT in trial.user_attrs for trial in trials)
+    return promised < STRAIGHT_SHARE * sum(len(trial.intermediate_values) for trial in trials)
 
 
 class Ladder:

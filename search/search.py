@@ -13,15 +13,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.halving import epochs_reached
+from search.halving import STRAIGHT, epochs_reached, is_straight_due
 from search.ledger import Examination, Ledger
 from search.messages import EpochResult, Events, Leg
 from search.sampling import NUM_STARTUP_TRIALS
 from search.study import Run
 from spaces.space import Space
 
-STRAIGHT_SHARE = 0.5
-"""Of all epochs: what is spent on trials of the model that no rung compares."""
 MAX_INFEASIBLE_DRAWS = 1000
 MAX_ALIKE_FAILURES = 5
 _NEVER_STOPS = ("asha", "none")
@@ -113,9 +111,8 @@ class Search:
         (self._paused if at_rung else self._interrupted).add(trial.number)
 
     def _is_compared(self, trial: FrozenTrial) -> bool:
-        """Whether the trial pauses at the rungs. What is planned does not: so there soon is a finished trial."""
-        straight = trial.number < len(self.run.plan) or "straight" in trial.user_attrs
-        return self.run.pruner == "asha" and not straight
+        """Whether the trial pauses at the rungs; what is planned does not, so that there soon is a finished trial."""
+        return self.run.pruner == "asha" and trial.number >= len(self.run.plan) and STRAIGHT not in trial.user_attrs
 
     # Which trial gets the next free slot?
 
@@ -166,25 +163,15 @@ class Search:
             return None
         if count < len(self.run.plan):
             return self._planned_trial(count)
-        marks = {"straight": True} if self._goes_straight() else {}
+        models = (self.run.pruner, self.run.sampler) == ("asha", "curves")
+        models = models and self.ledger.ladder.num_ranked >= NUM_STARTUP_TRIALS
+        marks = {STRAIGHT: True} if models and is_straight_due(self.trials, epochs=self.run.epochs) else {}
         for _ in range(MAX_INFEASIBLE_DRAWS):
             number = self.ledger.sample(self._space.suggest, self._examine, live=self.live, **marks)
             if number is not None:
                 return number
-        raise ValueError(
-            f"{MAX_INFEASIBLE_DRAWS} draws in a row exceed --max-weights or --max-macs; raise the bounds, or narrow the"
-            " space"
-        )
-
-    def _goes_straight(self) -> bool:
-        """Whether the next trial is trained to the end without a pause: among the configurations that a model proposes
-        the values at the rungs say little, so half of all epochs do not depend on them."""
-        if self.run.sampler != "curves" or self.run.pruner != "asha":
-            return False
-        if self.ledger.ladder.num_ranked < NUM_STARTUP_TRIALS:
-            return False
-        promised = self.run.epochs * sum("straight" in trial.user_attrs for trial in self.trials)
-        return promised < STRAIGHT_SHARE * sum(len(trial.intermediate_values) for trial in self.trials)
+        broken = f"{MAX_INFEASIBLE_DRAWS} draws in a row exceed --max-weights or --max-macs"
+        raise ValueError(f"{broken}; raise the bounds, or narrow the space")
 
     def _planned_trial(self, index: int) -> int:
         planned = self.run.plan[index]
