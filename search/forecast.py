@@ -71,16 +71,19 @@ def make_forecast(run: Run, space: Space, dataset: Dataset, resources: Resources
     Args:
         examine: multiply-adds and exceeded bounds of a configuration.
     """
-    first = first_draws(run, space, examine, number=_count_known(run, resources.slots))
+    first = first_draws(run, space, examine, number=count_known(run, resources.slots))
     others = draw_configurations(run, space, examine, number=NUM_DRAWS)
     speeds = calibrate(run, dataset, resources, draws=[params for params, _ in (*first, *others)])
     known, unknown = ([macs for _, macs in draws] for draws in (first, others))
     return simulate_searches(run, space, speeds, first=known, others=unknown, slots=resources.slots)
 
 
-def _count_known(run: Run, slots: int) -> int:
+def count_known(run: Run, slots: int) -> int:
     """Trials that are drawn while too few have been trained for the sampler to learn from: the seed alone decides."""
-    known = run.trials if run.sampler in _BLIND else NUM_STARTUP_TRIALS + slots - 1
+    if run.sampler in _BLIND:
+        return min(run.trials, MAX_KNOWN)
+    # a model learns from the first epoch of a trial that still runs, the other samplers do not
+    known = NUM_STARTUP_TRIALS + (0 if run.sampler == "curves" else slots - 1)
     return min(known, run.trials, MAX_KNOWN)
 
 

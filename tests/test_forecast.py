@@ -13,6 +13,7 @@ from search.forecast import (
     LEG_SECONDS,
     REPORT_SECONDS,
     START_SECONDS,
+    count_known,
     draw_configurations,
     first_draws,
     simulate_searches,
@@ -120,15 +121,29 @@ def test_a_sampler_that_learns_makes_the_later_trials_alike_and_the_forecast_les
     assert spread("tpe") > 1.5 * spread("random")
 
 
-@pytest.mark.parametrize(("sampler", "slots"), [("tpe", 1), ("tpe", 3), ("random", 3), ("curves", 1)])
+def test_a_forecast_knows_of_the_trials_that_go_straight_to_the_end(session: Session) -> None:
+    speeds = [Speed(macs=1000, epoch_seconds=1.0)]
+    found = {
+        sampler: simulate_searches(
+            replace(session.run, sampler=sampler, trials=60), SPACE, speeds, first=[1000], others=[1000] * 9, slots=2
+        )
+        for sampler in ("curves", "tpe")
+    }
+    assert 1.5 < found["curves"].epochs[1] / found["tpe"].epochs[1] < 2.1
+    assert found["curves"].reaching[-1] > 1.5 * found["tpe"].reaching[-1]
+
+
+@pytest.mark.parametrize(("sampler", "slots"), [("tpe", 1), ("tpe", 3), ("random", 3), ("curves", 1), ("curves", 3)])
 def test_the_first_draws_are_the_trials_that_the_search_begins_with(
     session: Session, sampler: Sampler, slots: int
 ) -> None:
     run = replace(session.run, sampler=sampler, trials=NUM_STARTUP_TRIALS + slots - 1)
-    foreseen = [params for params, _ in first_draws(run, SPACE, make_examiner(run, session.dataset), number=run.trials)]
+    known = count_known(run, slots)
+    assert known >= NUM_STARTUP_TRIALS
+    foreseen = [params for params, _ in first_draws(run, SPACE, make_examiner(run, session.dataset), number=known)]
     assert foreseen[0] == SPACE.baseline
     trials = simulate(run, SPACE, Steady(), slots=slots).trials
-    assert [trial.params for trial in trials] == foreseen
+    assert [trial.params for trial in trials[:known]] == foreseen
 
 
 def test_the_first_draws_keep_to_the_bounds(session: Session) -> None:
