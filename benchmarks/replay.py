@@ -1,6 +1,7 @@
 """Searches replayed on recorded learning curves: what each tool finds for the same compute (B4).
 
     python -m benchmarks.replay --seeds 30     # an interrupted one continues
+    python -m benchmarks.replay --kept         # what has been replayed so far, also on other machines
     python -m benchmarks.replay --show         # the tables of the last result, as Markdown
 
 Every search chooses among the same recorded configurations (`benchmarks/curves.py`), with the real code of its tool, on
@@ -17,7 +18,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -70,6 +71,8 @@ class Options:
     """Which ones, by name."""
     keep: Path = Path("runs/replay.jsonl")
     """Searches that have been replayed, one a line; those that are here are not replayed again."""
+    kept: bool = False
+    """Replay nothing more: of each grid and number of workers, the seeds that all searches have in `keep`."""
     show: bool = False
     """Only print the tables of the last result, as Markdown."""
 
@@ -222,9 +225,7 @@ def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
 
 def replay_all(options: Options) -> Iterator[tuple[Cell, list[float]]]:
     """Every search that is asked for with its regrets; seeds outermost, so that an early end has whole seeds."""
-    known = {}
-    if options.keep.exists():
-        known = {tuple(cell): regrets for cell, regrets in map(json.loads, options.keep.read_text().splitlines())}
+    known = read_kept(options.keep) if options.keep.exists() else {}
     options.keep.parent.mkdir(parents=True, exist_ok=True)
     recorded = {grid: Recorded(grid) for grid in options.grids}
     for search in options.searches:  # what a tool imports at its first use is not charged
@@ -239,6 +240,20 @@ def replay_all(options: Options) -> Iterator[tuple[Cell, list[float]]]:
         yield cell, known[cell]
 
 
+def read_kept(path: Path) -> dict[Cell, list[float]]:
+    """The searches of this file."""
+    return {tuple(cell): regrets for cell, regrets in map(json.loads, path.read_text().splitlines())}
+
+
+def comparable(found: Mapping[Cell, list[float]]) -> dict[Cell, list[float]]:
+    """Of each grid and number of workers, the seeds that all its searches have."""
+    seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
+    for grid, workers, search, seed in found:
+        seeds.setdefault((grid, workers), {}).setdefault(search, set()).add(seed)
+    shared = {place: set.intersection(*by_search.values()) for place, by_search in seeds.items()}
+    return {cell: regrets for cell, regrets in found.items() if cell[3] in shared[cell[:2]]}
+
+
 def main() -> None:
     """Replay everything, print the tables and keep them."""
     options = parse(Options, sys.argv[1:], prog="python -m benchmarks.replay")
@@ -246,7 +261,8 @@ def main() -> None:
     if not options.show:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.disable(logging.CRITICAL)
-        results = summarise(dict(replay_all(options)), ours="rungwise")
+        found = comparable(read_kept(options.keep)) if options.kept else dict(replay_all(options))
+        results = summarise(found, ours="rungwise")
         conditions = describe_conditions(
             seed=options.first, seeds=options.seeds, full_trainings=FULL_TRAININGS, least_rounds=LEAST_ROUNDS
         )

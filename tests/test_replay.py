@@ -11,7 +11,16 @@ import pytest
 from benchmarks.curves import BASELINE, EPOCHS, GRIDS, configurations
 from benchmarks.peers import PEERS
 from benchmarks.regret import NUM_MOMENTS, compute_factor, summarise, tables
-from benchmarks.replay import Options, Recorded, make_run, regret_at, replay_all, replay_ours, replay_peer
+from benchmarks.replay import (
+    Options,
+    Recorded,
+    comparable,
+    make_run,
+    regret_at,
+    replay_all,
+    replay_ours,
+    replay_peer,
+)
 from search.simulate import simulate
 
 MINE = "rungwise"
@@ -85,6 +94,13 @@ def test_a_search_that_was_replayed_is_read_and_not_replayed_again(tmp_path: Pat
     assert len(regrets) == NUM_MOMENTS
     options.keep.write_text(json.dumps([cell, [0.5] * NUM_MOMENTS]) + "\n")
     assert list(replay_all(options)) == [(cell, [0.5] * NUM_MOMENTS)]
+
+
+def test_only_seeds_that_all_searches_have_are_compared():
+    found = {("digits", 1, name, seed): [0.1] for name, seeds in (("a", (0, 1, 2)), ("b", (1, 2))) for seed in seeds}
+    other = {("digits", 4, "a", 0): [0.2]}
+    assert {cell[3] for cell in comparable(found)} == {1, 2}
+    assert comparable({**found, **other})["digits", 4, "a", 0] == [0.2]
 
 
 def test_a_tool_that_takes_twice_the_compute_has_the_factor_two():

@@ -197,24 +197,26 @@ def test_an_interrupted_trial_is_handed_out_again_first_and_knows_its_epochs(tmp
     assert (leg["trial"], leg["reported"]) == (1, 0)
 
 
-def test_the_study_does_not_depend_on_where_the_search_was_interrupted(tmp_path: Path):
+@pytest.mark.parametrize("asked", [{}, {"sampler": "curves", "trials": 16}])
+def test_the_study_does_not_depend_on_where_the_search_was_interrupted(asked: dict[str, Any], tmp_path: Path):
     calm, torn = tmp_path / "calm", tmp_path / "torn"
     calm.mkdir()
     torn.mkdir()
-    Bench(calm).train()
+    Bench(calm, **asked).train()
     while True:
-        bench = Bench(torn)  # the one before is gone, in the middle of its leg
-        asked = bench.ask()
-        if not isinstance(asked, tuple):
+        bench = Bench(torn, **asked)  # the one before is gone, in the middle of its leg
+        given = bench.ask()
+        if not isinstance(given, tuple):
             break
-        epoch = asked[1]["reported"] + 1
-        bench.epoch(asked[0], epoch, asked[1]["params"]["lr"] + 0.001 * epoch)
-    Bench(torn).train()
+        epoch = given[1]["reported"] + 1
+        bench.epoch(given[0], epoch, given[1]["params"]["lr"] + 0.001 * epoch)
+    Bench(torn, **asked).train()
 
     def table(folder: Path) -> list[tuple]:
         return [(t.params, t.intermediate_values, t.state) for t in open_study(folder).trials]
 
     assert table(torn) == table(calm)
+    assert any("straight" in t.user_attrs for t in open_study(calm).trials) == ("sampler" in asked)
 
 
 def kill_driver(folder: Path, *, point: str, **changes: str) -> None:
