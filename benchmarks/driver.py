@@ -43,7 +43,7 @@ class Options:
     """Trials through Ray; 0 leaves it out."""
     ray_slots: int = 2
     """Workers of Ray."""
-    samplers: tuple[str, ...] = ("tpe", "random")
+    samplers: tuple[str, ...] = ("curves", "tpe", "random")
     seed: int = 0
 
 

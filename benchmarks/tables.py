@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.harness import RESULTS, Interval
+from benchmarks.regret import tables
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = ("performance.md", "scaling.md")
@@ -101,6 +102,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "ramp": ("ramp", ramp),
     "input": ("input_pipeline", comparison),
     "placement": ("placement", comparison),
+    "replay": ("replay", lambda result: tables(result["results"])),
     **{f"gpu-{net}": (f"gpu_training_{net}", comparison) for net in ("resnet9", "32-64-128")},
     **{f"launches-{net}": (f"gpu_launches_{net}", comparison) for net in NETS},
     **{f"speed-{net}": (f"training_speed_{net}_threads-1", comparison) for net in NETS},
