@@ -154,6 +154,7 @@ def ray_session(
                 _start(resources, scratch, **quiet)
             guard = RayGuard(on_lost)
         else:
+            assert address is not None
             _attach(address, **quiet)
             guard = RayGuard(on_lost, signs=_signs_of_life())
         guard.start()
