@@ -70,7 +70,7 @@ def test_a_driver_killed_between_two_writes_loses_nothing_acknowledged(server: P
 
 
 def test_an_outage_breaks_the_search_off_in_one_line_and_a_restart_resumes_it(server: PostgresServer, tmp_path: Path):
-    bench = Bench(tmp_path, name="outage", study_url=server.url)
+    bench = Bench(tmp_path, plan=(), name="outage", study_url=server.url)
     trial, _ = bench.ask()  # type: ignore[misc]
     assert not bench.epoch(trial, 1, 0.5)  # paused at its rung
     trial, _ = bench.ask()  # type: ignore[misc]
@@ -86,7 +86,7 @@ def test_an_outage_breaks_the_search_off_in_one_line_and_a_restart_resumes_it(se
     finally:
         server.start()
     assert [len(t.intermediate_values) for t in open_study(tmp_path).trials] == [1, 0]
-    Bench(tmp_path, name="outage", study_url=server.url).train()
+    Bench(tmp_path, plan=(), name="outage", study_url=server.url).train()
     assert {t.state for t in open_study(tmp_path).trials} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 

@@ -35,10 +35,10 @@ def test_a_full_disk_breaks_the_search_off_names_the_file_system_and_is_resumed_
 ):
     calm = tmp_path / "calm"
     calm.mkdir()
-    Bench(calm).train()
+    Bench(calm, plan=()).train()
     run_dir = small_disk / "x"
     run_dir.mkdir()
-    bench = Bench(run_dir)
+    bench = Bench(run_dir, plan=())
     trial, leg = bench.ask()  # type: ignore[misc]
     value = leg["params"]["lr"]
     assert not bench.epoch(trial, 1, value + 0.001)
@@ -53,7 +53,7 @@ def test_a_full_disk_breaks_the_search_off_names_the_file_system_and_is_resumed_
     check_database(run_dir / "study.db")
     assert open_study(run_dir).trials[: len(before)] == before
     (small_disk / "filler").unlink()
-    Bench(run_dir).train()
+    Bench(run_dir, plan=()).train()
     rows = [[(t.params, t.intermediate_values, t.state) for t in open_study(f).trials] for f in (calm, run_dir)]
     assert rows[0] == rows[1]
 
