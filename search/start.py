@@ -49,6 +49,8 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
 
     with ExitStack() as stack:
         run = _lock(options, stack, given=given) if options.resume else None
+        if options.study_url is not None:
+            _reach(options.study_url)
         resources = plan(options)
         ray = ray_session(
             resources,
@@ -77,6 +79,19 @@ def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "Run
     run = resumed_run(options, given=given)
     stack.enter_context(RunLock(options.runs_dir / run.name, force=options.force))
     return run
+
+
+def _reach(study_url: str) -> None:
+    """Raise ValueError unless the database answers."""
+    import sqlalchemy.exc
+
+    try:
+        engine = sqlalchemy.create_engine(study_url)
+        engine.connect().close()
+        engine.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"the study cannot be made in {study_url}: {reason}") from None
 
 
 def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
