@@ -43,7 +43,7 @@ def test_a_trial_trained_again_from_its_run_is_equal_to_the_bit(calm, capsys):
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_last_epoch(calm, tmp_path: Path):
     marker, points = tmp_path / "struck", ["checkpoint:1:kill", "epoch:2:kill", "saved:3:kill"]
     faults = {"RUNGWISE_FAULT": ",".join(points), "RUNGWISE_FAULT_ONCE": str(marker)}
-    done = search(tmp_path, "--name", "lost", *CALM, **faults)
+    done = search(tmp_path, "--name", "lost", "--max-failures", "3", *CALM, **faults)
     assert [point for point in points if not Path(f"{marker}.{point}").exists()] == []
     assert done.returncode == 0, done.stdout + done.stderr
     assert_sound(tmp_path / "lost")
