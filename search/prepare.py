@@ -20,7 +20,7 @@ from search.options import FIXED, Options, parse_count
 from search.place import cannot_make, check_free, check_there
 from search.study import Planned, Run, check_database, create_study, read_run, write_run
 from search.versions import versions
-from trainables.places import Folder, UnreachableError, join, open_place
+from trainables.places import Folder, Place, UnreachableError, join, open_place
 from trainables.table import TableOptions
 
 if TYPE_CHECKING:  # both import torch, and an old run is looked at before
@@ -124,22 +124,32 @@ def provenance(resources: Resources) -> dict[str, Any]:
     }
 
 
+def open_storage(storage: str) -> Place:
+    """The place of --storage.
+
+    Raises:
+        ValueError: pyarrow knows no such URI.
+    """
+    import pyarrow
+
+    try:
+        return open_place(storage)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"--storage must be a URI that pyarrow knows, got {storage!r}: {error}") from None
+
+
 def check_storage(run: Run, *, new: bool) -> None:
     """Raise ValueError unless --storage can be written and, for a new run, holds no checkpoint by its name."""
     if run.storage is None:
         return
-    import pyarrow
-
+    place = open_storage(run.storage)
     try:
-        place = open_place(run.storage)
         if isinstance(place, Folder) and not place.path.is_dir():
             raise ValueError(f"--storage must be a folder that exists, got {run.storage!r}; make or mount it first")
         if new and open_place(join(run.storage, run.name)).entries():
             raise ValueError(f"--storage holds checkpoints of a run {run.name!r} already; give another --name")
         place.write(_PROBE, {"probe": b""})
         place.remove(_PROBE)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"--storage must be a URI that pyarrow knows, got {run.storage!r}: {error}") from None
     except (UnreachableError, OSError) as error:
         raise ValueError(f"--storage {run.storage} cannot be written: {error}") from None
 

@@ -51,6 +51,10 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
         run = _lock(options, stack, given=given) if options.resume else None
         if options.study_url is not None:
             _reach(options.study_url)
+        if options.storage is not None:
+            from search.prepare import open_storage  # imports Optuna
+
+            open_storage(options.storage)
         resources = plan(options)
         ray = ray_session(
             resources,
