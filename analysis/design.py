@@ -97,6 +97,8 @@ def make_design(parameters: tuple[Parameter, ...], params: pd.DataFrame) -> Desi
             blocks.append(values.notna().to_numpy(dtype=float)[:, None])
             owner.append(parameter.name)
     matrix = np.concatenate(blocks, axis=1) if blocks else np.zeros((len(params), 0))
+    if not len(params):  # no trials: no mean either
+        return Design(matrix=matrix[:, :0], owner=np.array([], dtype=object), groups=groups, raw=raw)
     matrix = matrix - matrix.mean(axis=0)
     spread = matrix.std(axis=0)
     keep = spread > 1e-12

@@ -10,6 +10,7 @@ import pytest
 from analysis import confirm, stopping
 from analysis.ablation import ablation
 from analysis.dataset import overview
+from analysis.design import make_design
 from analysis.effects import effects
 from analysis.impact import confidence, fenced, study_impact
 from analysis.importance import fanova, ped_anova
@@ -17,7 +18,7 @@ from analysis.interactions import interactions
 from analysis.parameters import label
 from analysis.projection import make_projector
 from analysis.surrogate import fit_surrogate, interval
-from analysis.trials import Trials, config_of, read_trials
+from analysis.trials import Trials, config_of, params_of, read_trials
 from tests.synthetic import DISTRIBUTIONS, NULL, Effects, make_run, make_study
 from trainables import data
 
@@ -252,3 +253,10 @@ def test_a_planted_duplicate_is_a_leak_and_a_clean_split_is_none(tmp_path):
     leaky = overview(digits)
     assert (leaky.leaks, leaky.conflicts) == (1, 1)
     assert "Leakage: 1 of" in leaky.leakage
+
+
+def test_a_design_of_no_trials_is_empty_and_warns_of_nothing():
+    trials = read_trials(make_study(12, seed=0), make_run())
+    design = make_design(trials.parameters, params_of(trials.measured).iloc[:0])
+    assert design.matrix.shape == (0, 0)
+    assert list(design.owner) == []
