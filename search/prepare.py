@@ -128,14 +128,17 @@ def open_storage(storage: str) -> Place:
     """The place of --storage.
 
     Raises:
-        ValueError: pyarrow knows no such URI.
+        ValueError: pyarrow knows no such URI, or there is no such folder.
     """
     import pyarrow
 
     try:
-        return open_place(storage)
+        place = open_place(storage)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"--storage must be a URI that pyarrow knows, got {storage!r}: {error}") from None
+    if isinstance(place, Folder) and not place.path.is_dir():
+        raise ValueError(f"--storage must be a folder that exists, got {storage!r}; make or mount it first")
+    return place
 
 
 def check_storage(run: Run, *, new: bool) -> None:
@@ -144,8 +147,6 @@ def check_storage(run: Run, *, new: bool) -> None:
         return
     place = open_storage(run.storage)
     try:
-        if isinstance(place, Folder) and not place.path.is_dir():
-            raise ValueError(f"--storage must be a folder that exists, got {run.storage!r}; make or mount it first")
         if new and open_place(join(run.storage, run.name)).entries():
             raise ValueError(f"--storage holds checkpoints of a run {run.name!r} already; give another --name")
         place.write(_PROBE, {"probe": b""})
