@@ -20,7 +20,7 @@ from spaces.space import Space
 from trainables.data import Dataset
 from trainables.training import TrainConfig
 
-START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 10.0, 0.07, 0.01
+START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01
 """From the command to the first epoch, while Ray and its workers start; between two trials on a warm worker; and
 between two epochs of a trial, beside the checkpoint."""
 NUM_DRAWS, MAX_KNOWN = 200, 40
