@@ -49,12 +49,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
 
     with ExitStack() as stack:
         run = _lock(options, stack, given=given) if options.resume else None
-        if options.study_url is not None:
-            _reach(options.study_url)
-        if options.storage is not None:
-            from search.prepare import open_storage  # imports Optuna
-
-            open_storage(options.storage)
+        _check_places(options)
         resources = plan(options)
         ray = ray_session(
             resources,
@@ -85,17 +80,22 @@ def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "Run
     return run
 
 
-def _reach(study_url: str) -> None:
-    """Raise ValueError unless the database answers."""
-    import sqlalchemy.exc
+def _check_places(options: Options) -> None:
+    """Raise ValueError unless the database answers and the place of the checkpoints can be."""
+    if options.study_url is not None:
+        import sqlalchemy.exc
 
-    try:
-        engine = sqlalchemy.create_engine(study_url)
-        engine.connect().close()
-        engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"the study cannot be made in {study_url}: {reason}") from None
+        try:
+            engine = sqlalchemy.create_engine(options.study_url)
+            engine.connect().close()
+            engine.dispose()
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"the study cannot be made in {options.study_url}: {reason}") from None
+    if options.storage is not None:
+        from search.prepare import open_storage  # imports Optuna
+
+        open_storage(options.storage)
 
 
 def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
