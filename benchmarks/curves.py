@@ -1,16 +1,16 @@
 """Learning curves of every configuration of a small grid, recorded once, so that searches can be replayed on them (B4).
 
     python -m benchmarks.curves --grid digits
-    python -m benchmarks.curves --grid fashion --data-dir DATA
+    python -m benchmarks.curves --grid housing --data-dir DATA
 
-Each configuration is trained to the full budget with one seed; nothing is interpolated. What is recorded goes to
-`benchmarks/data/GRID.parquet`, one row per configuration and epoch; an interrupted recording continues.
+Each configuration is trained to the full budget with each seed; nothing is interpolated. What is recorded goes to
+`benchmarks/data/GRID.parquet`, one row per configuration, seed and epoch; an interrupted recording continues.
 """
 
 import itertools
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,39 +24,58 @@ from trainables import data
 from trainables.augment import AugmentConfig
 from trainables.cnn import CnnConfig
 from trainables.data import Dataset
-from trainables.optim import ScheduleConfig, SgdConfig
+from trainables.embeddings import EncoderConfig
+from trainables.mlp import MlpConfig
+from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
 from trainables.training import Diverged, TrainConfig, Training
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 27
-WIDTHS = (8, 16, 32)
+Params = dict[str, Any]
 
 
-BASELINE: dict[str, Any] = {
-    "lr_level": 3,
-    "weight_decay_level": 1,
-    "width": 16,
-    "num_blocks": 1,
-    "batch_norm": True,
-    "augmentation": "none",
-}
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Every combination of some values: what is recorded, and the space that a search on the recording has."""
+
+    values: Mapping[str, Sequence[Any]]
+    """Of each parameter; a range is one of whole numbers, anything else a choice."""
+    make: Callable[[Params], TrainConfig]
+    baseline: Params
+    dataset: str
+    metric: str
+    """What is recorded; larger is better."""
+    network: tuple[str, ...]
+    """The parameters that what an epoch takes depends on."""
+    train_size: int | None = None
+    """Training and validation rows together; a half each."""
+
+    @property
+    def space(self) -> Space:
+        return Space(
+            suggest=lambda trial: self.make(self.ask(trial)),
+            baseline=self.baseline,
+            dataset=self.dataset,
+            epochs=EPOCHS,
+            validation_fraction=0.5,
+        )
+
+    def ask(self, trial: BaseTrial) -> Params:
+        """Asks a trial, or what stands for one, for each parameter."""
+        return {
+            name: trial.suggest_int(name, values[0], values[-1])
+            if isinstance(values, range)
+            else trial.suggest_categorical(name, values)
+            for name, values in self.values.items()
+        }
+
+    def configurations(self) -> list[Params]:
+        """All of them, in a fixed order."""
+        return [dict(zip(self.values, chosen, strict=True)) for chosen in itertools.product(*self.values.values())]
 
 
-def suggest_params(trial: BaseTrial) -> dict[str, Any]:
-    """Asks for one of 504: seven learning rates, three weight decays, three widths, and three switches."""
-    return {
-        "lr_level": trial.suggest_int("lr_level", 0, 6),
-        "weight_decay_level": trial.suggest_int("weight_decay_level", 0, 2),
-        "width": trial.suggest_categorical("width", WIDTHS),
-        "num_blocks": trial.suggest_int("num_blocks", 0, 1),
-        "batch_norm": trial.suggest_categorical("batch_norm", (True, False)),
-        "augmentation": trial.suggest_categorical("augmentation", ("none", "crop")),
-    }
-
-
-def suggest(trial: BaseTrial, *, num_stages: int) -> TrainConfig:
-    """The configuration of a network with so many stages, each twice as wide as the one before."""
-    params = suggest_params(trial)
+def _make_cnn(params: Params, *, num_stages: int) -> TrainConfig:
+    """A network with so many stages, each twice as wide as the one before."""
     return TrainConfig(
         model=CnnConfig(
             widths=tuple(params["width"] * 2**i for i in range(num_stages)),
@@ -74,77 +93,129 @@ def suggest(trial: BaseTrial, *, num_stages: int) -> TrainConfig:
     )
 
 
-def _grid(dataset: str, *, num_stages: int) -> Space:
-    return Space(
-        suggest=partial(suggest, num_stages=num_stages),
-        baseline=BASELINE,
+def _cnn_grid(dataset: str, *, num_stages: int, train_size: int | None) -> Grid:
+    """504: seven learning rates, three weight decays, three widths, and three switches."""
+    return Grid(
+        values={
+            "lr_level": range(7),
+            "weight_decay_level": range(3),
+            "width": (8, 16, 32),
+            "num_blocks": range(2),
+            "batch_norm": (True, False),
+            "augmentation": ("none", "crop"),
+        },
+        make=lambda params: _make_cnn(params, num_stages=num_stages),
+        baseline={
+            "lr_level": 3,
+            "weight_decay_level": 1,
+            "width": 16,
+            "num_blocks": 1,
+            "batch_norm": True,
+            "augmentation": "none",
+        },
         dataset=dataset,
-        epochs=EPOCHS,
-        validation_fraction=0.5,
+        metric="accuracy",
+        network=("width", "num_blocks", "batch_norm", "augmentation"),
+        train_size=train_size,
     )
 
 
-GRIDS = {"digits": _grid("digits", num_stages=2), "fashion": _grid("fashion_mnist", num_stages=3)}
-ROWS = {"digits": None, "fashion": 2_400}
-"""Training and validation rows together; a half each."""
+def _make_mlp(params: Params) -> TrainConfig:
+    return TrainConfig(
+        model=MlpConfig(
+            encoder=EncoderConfig(scaling=params["scaling"]),
+            depth=params["depth"],
+            width=params["width"],
+            batch_norm=params["batch_norm"],
+            activation=params["activation"],
+            dropout=params["dropout_level"] / 10,
+        ),
+        optimizer=AdamWConfig(lr=1e-4 * 10 ** (params["lr_level"] / 2), weight_decay=1e-2),
+        schedule=ScheduleConfig(kind="cosine", warmup=0.1),
+        batch_size=128,
+    )
+
+
+GRIDS = {
+    "digits": _cnn_grid("digits", num_stages=2, train_size=None),
+    "fashion": _cnn_grid("fashion_mnist", num_stages=3, train_size=2_400),
+    "housing": Grid(
+        values={
+            "lr_level": range(7),
+            "width": (32, 64, 128),
+            "depth": range(1, 4),
+            "batch_norm": (True, False),
+            "activation": ("relu", "silu"),
+            "dropout_level": range(3),
+            "scaling": ("standard", "quantile"),
+        },
+        make=_make_mlp,
+        baseline={
+            "lr_level": 2,
+            "width": 64,
+            "depth": 2,
+            "batch_norm": False,
+            "activation": "relu",
+            "dropout_level": 1,
+            "scaling": "standard",
+        },
+        dataset="california_housing",
+        metric="r2",
+        network=("width", "depth", "batch_norm", "activation", "dropout_level"),
+        train_size=8_000,
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Record the learning curves of a grid."""
 
-    grid: Literal["digits", "fashion"] = "digits"
+    grid: Literal["digits", "fashion", "housing"] = "digits"
     """Which one."""
     data_dir: Path = Path("data")
     """Folder with the data sets."""
-    seed: int = 0
-    """Of the split and of every training."""
+    seeds: int = 3
+    """Trainings of each configuration; each seed has a split of its own."""
 
 
-def configurations() -> list[dict[str, Any]]:
-    """All parameters of the grid, in a fixed order."""
-    values = (range(7), range(3), WIDTHS, range(2), (True, False), ("none", "crop"))
-    return [dict(zip(BASELINE, chosen, strict=True)) for chosen in itertools.product(*values)]
-
-
-def record(space: Space, params: dict[str, Any], dataset: Dataset, *, seed: int) -> list[dict[str, Any]]:
+def record(grid: Grid, params: Params, dataset: Dataset, *, seed: int) -> list[dict[str, Any]]:
     """One row per epoch; a training that diverges has no row from that epoch on."""
-    training = Training(space.decode(params), dataset, epochs=EPOCHS, seed=seed)
+    training = Training(grid.make(params), dataset, epochs=EPOCHS, seed=seed)
     rows = []
     while training.epoch < EPOCHS:
         try:
             found = training.run_epoch()
         except Diverged:
             break
-        rows.append({**params, **{name: found[name] for name in ("epoch", "accuracy", "loss", "seconds")}})
-    return rows or [{**params, "epoch": 0, "accuracy": 0.0, "loss": 0.0, "seconds": 0.0}]
+        row = {"epoch": found["epoch"], "value": found[grid.metric], "seconds": found["seconds"]}
+        rows.append({**params, "macs": training.macs, "seed": seed, **row})
+    return rows or [{**params, "macs": training.macs, "seed": seed, "epoch": 0, "value": 0.0, "seconds": 0.0}]
 
 
 def main() -> None:
     """Record what is not recorded yet."""
     options = parse(Options, sys.argv[1:], prog="python -m benchmarks.curves")
     torch.set_num_threads(1)
-    space = GRIDS[options.grid]
-    dataset = data.load(
-        space.dataset,
-        options.data_dir,
-        seed=options.seed,
-        train_size=ROWS[options.grid],
-        validation_fraction=space.validation_fraction,
-    )
+    grid = GRIDS[options.grid]
     path = DATA / f"{options.grid}.parquet"
     path.parent.mkdir(exist_ok=True)
-    table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    done = {tuple(row) for row in table[list(BASELINE)].itertuples(index=False)} if len(table) else set()
-    todo = [params for params in configurations() if tuple(params.values()) not in done]
-    for number, params in enumerate(todo, start=1):
-        rows = record(space, params, dataset, seed=options.seed)
-        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
-        if number % 10 == 0 or number == len(todo):
-            partial = path.with_suffix(".partial")
-            table.to_parquet(partial, index=False)
-            partial.replace(path)
-        print(f"{number} of {len(todo)}: {params}, accuracy {rows[-1]['accuracy']:.4f}", flush=True)
+    table = pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=[*grid.values, "seed"])
+    done = set(table[[*grid.values, "seed"]].itertuples(index=False, name=None))
+    for seed in range(options.seeds):
+        todo = [params for params in grid.configurations() if (*params.values(), seed) not in done]
+        dataset = data.load(
+            grid.dataset, options.data_dir, seed=seed, train_size=grid.train_size, validation_fraction=0.5
+        )
+        rows: list[dict[str, Any]] = []
+        for number, params in enumerate(todo, start=1):
+            rows += record(grid, params, dataset, seed=seed)
+            print(f"seed {seed}, {number} of {len(todo)}: {params}, {grid.metric} {rows[-1]['value']:.4f}", flush=True)
+            if number % 20 == 0 or number == len(todo):
+                table, rows = pd.concat([table, pd.DataFrame(rows)], ignore_index=True), []
+                partial = path.with_suffix(".partial")
+                table.to_parquet(partial, index=False)
+                partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from rich.table import Table
 
 import search.options
 from benchmarks.harness import calibrate, describe_conditions, write_result
-from benchmarks.idle import idle_search, make_record, run_on_ray
+from benchmarks.idle import idle_search, run_on_ray
+from benchmarks.sleeper import make_record
 from search.messages import EpochResult, Leg
 from search.search import Search
 from search.study import open_study

@@ -1,29 +1,31 @@
 """Searches whose trials train nothing, for what the search itself costs: all is real but the training."""
 
-import json
 import os
-import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
+import psutil
 from ray import tune
 from rich.console import Console
 
+from benchmarks import sleeper
 from search import prepare
 from search.cluster import Resources, ray_session
 from search.console import SearchConsole
 from search.launch import CheckpointKeeper, make_examiner, run_legs
 from search.ledger import Ledger
-from search.messages import EpochResult
 from search.options import Options
 from search.search import Search
 from search.session import Session
 from search.study import resume_study
+
+_PATIENT = {"RAY_worker_register_timeout_seconds": "600"}
+"""Ray gives up a process that has not come up within a minute, which takes longer where dozens share two cores."""
 
 
 @contextmanager
@@ -45,14 +47,32 @@ def idle_search(run_dir: Path, options: Options) -> Iterator[Search]:
         yield Search(run, ledger, session.space, examine=examine, events=events, on_end=keeper.clean)
 
 
-def run_on_ray(search: Search, *, slots: int, epoch_seconds: float) -> None:
-    """Run the search on a private Ray with this many workers, which sleep through their epochs."""
+def run_on_ray(
+    search: Search, *, slots: int, epoch_seconds: float, on_ready: Callable[[], None] = lambda: None
+) -> None:
+    """Run the search on a private Ray with this many workers, which sleep through their epochs.
+
+    Args:
+        on_ready: called when Ray has a process for each worker, just before the search is let loose.
+    """
     from search.watch import ProgressWatch
 
     resources = Resources(slots=slots, cpus_per_trial=1, gpus_per_trial=0.0)
     settings = {"metric": search.run.metric, "epoch_seconds": epoch_seconds}
-    worker = tune.with_resources(tune.with_parameters(IdleWorker, **settings), {"cpu": 1})
-    with ray_session(resources, address=None, debug=False, on_lost=_end) as scratch:
+    worker = tune.with_resources(tune.with_parameters(sleeper.IdleWorker, **settings), {"cpu": 1})
+    with (
+        mock.patch("multiprocessing.cpu_count", return_value=slots),
+        ray_session(
+            resources,
+            address=None,
+            debug=False,
+            on_lost=_end,
+            variables=_PATIENT,
+            warm_up=f"{sleeper.__name__}.warm_up",
+        ) as scratch,
+    ):
+        _wait_for_processes(slots)
+        on_ready()
         watch = ProgressWatch(search, resources=resources, timeout=None, say=print)
         run_legs(search, worker, slots=lambda: slots, scratch=scratch, callbacks=[watch], max_failures=2, debug=False)
     if search.fatal is not None:
@@ -60,32 +80,16 @@ def run_on_ray(search: Search, *, slots: int, epoch_seconds: float) -> None:
     search.end()
 
 
+def _wait_for_processes(slots: int) -> None:
+    """Until Ray has so many workers to spare and they import no more."""
+    used = -1.0
+    while True:
+        time.sleep(1)
+        spare = [p for p in psutil.Process().children(recursive=True) if p.name().startswith("ray::IDLE")]
+        before, used = used, sum(sum(process.cpu_times()[:2]) for process in spare)
+        if len(spare) >= slots and used - before < 0.02 * slots:
+            return
+
+
 def _end(error: Exception) -> None:
     sys.exit(str(error))
-
-
-class IdleWorker(tune.Trainable):
-    """Sleeps for as long as an epoch is said to take; imports no torch and writes no checkpoint."""
-
-    def setup(self, config: dict[str, Any], *, metric: str, epoch_seconds: float) -> None:
-        self._metric, self._seconds = metric, epoch_seconds
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._leg, self._epoch = new_config, new_config["reported"]
-        return True
-
-    def step(self) -> dict[str, Any]:
-        started = time.time()
-        time.sleep(self._seconds)
-        self._epoch += 1
-        record = make_record(self._leg["trial"], self._epoch, metric=self._metric, started=started)
-        return {"said": json.dumps(asdict(EpochResult(record=record))), self._metric: record[self._metric]}
-
-
-def make_record(trial: int, epoch: int, *, metric: str, started: float) -> dict[str, Any]:
-    """What real training would store of an epoch; its value rises with the epochs and differs by trial."""
-    value = 1 - 1 / (1 + epoch + (trial * 7919 % 1000) / 250)
-    place = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}", "device": "cpu"}
-    numbers = {"epoch": epoch, "train_loss": 1 - value, "loss": 1 - value, metric: value}
-    return numbers | {"seconds": time.time() - started, "images_per_second": 1e4, "started": started} | place

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 
-from benchmarks.curves import BASELINE, EPOCHS, suggest_params
+from benchmarks.curves import EPOCHS, Grid
 from search.study import rungs
 
 REDUCTION_FACTOR = 3
@@ -24,7 +24,7 @@ RUNGS = rungs(1, REDUCTION_FACTOR, epochs=EPOCHS)
 
 
 class Peer(Protocol):
-    """A search that is asked for configurations and told the accuracy of every epoch."""
+    """A search that is asked for configurations and told the value of every epoch, the larger the better."""
 
     def suggest(self, trial: int) -> dict[str, Any]:
         """The configuration of a new trial."""
@@ -39,22 +39,22 @@ class RayTune:
     """Ray Tune's ASHAScheduler, with its OptunaSearch at the defaults, or with random configurations."""
 
     def __init__(
-        self, seed: int, *, sampler: optuna.samplers.BaseSampler | None = None, documented: bool = False
+        self, grid: Grid, seed: int, *, sampler: optuna.samplers.BaseSampler | None = None, documented: bool = False
     ) -> None:
         from ray.tune.schedulers import ASHAScheduler
         from ray.tune.search.optuna import OptunaSearch
 
         factor = 4 if documented else REDUCTION_FACTOR
         self._scheduler = ASHAScheduler(
-            metric="accuracy", mode="max", max_t=EPOCHS, grace_period=1, reduction_factor=factor
+            metric="value", mode="max", max_t=EPOCHS, grace_period=1, reduction_factor=factor
         )
         self._search = OptunaSearch(
-            _ask,
-            metric="accuracy",
+            _Ask(grid),
+            metric="value",
             mode="max",
             seed=None if sampler else seed,
             sampler=sampler,
-            points_to_evaluate=None if documented else [BASELINE],
+            points_to_evaluate=None if documented else [grid.baseline],
         )
 
     def suggest(self, trial: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class RayTune:
         return self._search._ot_trials[str(trial)].params
 
     def report(self, trial: int, *, epoch: int, value: float, last: bool) -> bool:
-        result = {"training_iteration": epoch, "accuracy": value}
+        result = {"training_iteration": epoch, "value": value}
         ray_trial: Any = SimpleNamespace(trial_id=str(trial))
         if not last and self._scheduler.on_trial_result(None, ray_trial, result) == "CONTINUE":  # pyright: ignore[reportArgumentType]
             self._search.on_trial_result(str(trial), result)
@@ -76,16 +76,16 @@ class RayTune:
 class OptunaAlone:
     """Optuna's TPESampler with one of its pruners, by ask and tell; the MedianPruner is its default."""
 
-    def __init__(self, seed: int, *, pruner: optuna.pruners.BasePruner | None) -> None:
-        sampler = optuna.samplers.TPESampler(seed=seed)
+    def __init__(self, grid: Grid, seed: int, *, pruner: optuna.pruners.BasePruner | None) -> None:
+        self._grid, sampler = grid, optuna.samplers.TPESampler(seed=seed)
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
         if pruner is not None:
-            self._study.enqueue_trial(BASELINE)
+            self._study.enqueue_trial(grid.baseline)
         self._trials: dict[int, optuna.Trial] = {}
 
     def suggest(self, trial: int) -> dict[str, Any]:
         self._trials[trial] = self._study.ask()
-        return suggest_params(self._trials[trial])
+        return self._grid.ask(self._trials[trial])
 
     def report(self, trial: int, *, epoch: int, value: float, last: bool) -> bool:
         asked = self._trials[trial]
@@ -102,30 +102,25 @@ class OptunaAlone:
 class SyneTune:
     """One of Syne Tune's asynchronous successive halving schedulers."""
 
-    def __init__(self, seed: int, *, scheduler: str) -> None:
+    def __init__(self, grid: Grid, seed: int, *, scheduler: str) -> None:
         from syne_tune.config_space import choice, randint  # pyright: ignore[reportMissingImports]
         from syne_tune.optimizer import baselines  # pyright: ignore[reportMissingImports]
 
-        space: dict[str, Any] = {}
-        trial = optuna.trial.FixedTrial(BASELINE)
-        suggest_params(trial)
-        for name, distribution in trial.distributions.items():
-            match distribution:
-                case optuna.distributions.IntDistribution(low=low, high=high):
-                    space[name] = randint(low, high)
-                case optuna.distributions.CategoricalDistribution(choices=choices):
-                    space[name] = choice(list(choices))
+        space = {
+            name: randint(values[0], values[-1]) if isinstance(values, range) else choice(list(values))
+            for name, values in grid.values.items()
+        }
         np.random.seed(seed)  # its brackets are drawn from numpy's own generator
         self._scheduler = getattr(baselines, scheduler)(
             space,
-            metric="accuracy",
+            metric="value",
             do_minimize=False,
             time_attr="epoch",
             max_t=EPOCHS,
             grace_period=1,
             reduction_factor=REDUCTION_FACTOR,
             random_seed=seed,
-            points_to_evaluate=[dict(BASELINE)],
+            points_to_evaluate=[dict(grid.baseline)],
         )
         self._trials: dict[int, Any] = {}
 
@@ -138,15 +133,21 @@ class SyneTune:
         return suggestion.config
 
     def report(self, trial: int, *, epoch: int, value: float, last: bool) -> bool:
-        result = {"epoch": epoch, "accuracy": value}
+        result = {"epoch": epoch, "value": value}
         if not last:
             return self._scheduler.on_trial_result(self._trials[trial], result) == "CONTINUE"
         self._scheduler.on_trial_complete(self._trials[trial], result)
         return False
 
 
-def _ask(trial: optuna.Trial) -> None:
-    suggest_params(trial)
+class _Ask:
+    """What Ray's OptunaSearch asks of a trial."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+
+    def __call__(self, trial: optuna.Trial) -> None:
+        self._grid.ask(trial)
 
 
 def _halving() -> optuna.pruners.BasePruner:
@@ -157,13 +158,13 @@ def _hyperband() -> optuna.pruners.BasePruner:
     return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=REDUCTION_FACTOR)
 
 
-PEERS: dict[str, Callable[[int], Peer]] = {
+PEERS: dict[str, Callable[[Grid, int], Peer]] = {
     "Ray: OptunaSearch + ASHA": RayTune,
-    "Ray: OptunaSearch + ASHA, as documented": lambda seed: RayTune(seed, documented=True),
-    "Ray: random + ASHA": lambda seed: RayTune(seed, sampler=optuna.samplers.RandomSampler(seed=seed)),
-    "Optuna: TPE + SuccessiveHalving": lambda seed: OptunaAlone(seed, pruner=_halving()),
-    "Optuna: TPE + Hyperband": lambda seed: OptunaAlone(seed, pruner=_hyperband()),
-    "Optuna: TPE + median, as documented": lambda seed: OptunaAlone(seed, pruner=None),
-    "Syne Tune: ASHA": lambda seed: SyneTune(seed, scheduler="ASHA"),
-    "Syne Tune: BOHB": lambda seed: SyneTune(seed, scheduler="BOHB"),
+    "Ray: OptunaSearch + ASHA, as documented": lambda grid, seed: RayTune(grid, seed, documented=True),
+    "Ray: random + ASHA": lambda grid, seed: RayTune(grid, seed, sampler=optuna.samplers.RandomSampler(seed=seed)),
+    "Optuna: TPE + SuccessiveHalving": lambda grid, seed: OptunaAlone(grid, seed, pruner=_halving()),
+    "Optuna: TPE + Hyperband": lambda grid, seed: OptunaAlone(grid, seed, pruner=_hyperband()),
+    "Optuna: TPE + median, as documented": lambda grid, seed: OptunaAlone(grid, seed, pruner=None),
+    "Syne Tune: ASHA": lambda grid, seed: SyneTune(grid, seed, scheduler="ASHA"),
+    "Syne Tune: BOHB": lambda grid, seed: SyneTune(grid, seed, scheduler="BOHB"),
 }

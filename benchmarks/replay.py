@@ -9,7 +9,7 @@ Every search chooses among the same recorded configurations (`benchmarks/curves.
 that an epoch takes five seconds on average, and by the CPU time that the tool really takes to choose a configuration.
 
 At every moment a search has an incumbent: the configuration with the best value that it has seen, at any epoch. Its
-regret is how far the recorded accuracy of that configuration at the full budget lies below the best of the whole table.
+regret is how far the recorded value of that configuration at the full budget lies below the best of the whole table.
 """
 
 import heapq
@@ -20,17 +20,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
 import pandas as pd
-import torch
 from rich.console import Console
 
-from benchmarks.curves import BASELINE, DATA, EPOCHS, GRIDS, configurations
+from benchmarks.curves import DATA, EPOCHS, GRIDS, Params
 from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_result
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
@@ -40,16 +38,11 @@ from search.messages import Leg
 from search.prepare import baseline_plan
 from search.simulate import simulate
 from search.study import Run
-from trainables.cost import measure_cost
-from trainables.data import Dataset, Split
 from trainables.training import TrainConfig
 
 EPOCH_SECONDS = 5.0
 FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25
 """The compute of one search, in full trainings; with many workers, at least so many one after another."""
-SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28)}
-NETWORK = ["width", "num_blocks", "batch_norm", "augmentation"]
-"""What the time of an epoch depends on."""
 OURS: dict[str, dict[str, Any]] = {"rungwise": {}, "rungwise: TPE": {"sampler": "tpe"}}
 """Our default, and what differs from it."""
 Course = tuple[list[tuple[float, int, int]], list[dict[str, Any]]]
@@ -78,61 +71,64 @@ class Options:
 
 
 class Recorded:
-    """The recorded curves of a grid; one that diverged ends early."""
+    """The recorded curves of a grid, means over the seeds that every configuration has."""
 
     def __init__(self, grid: str) -> None:
+        self.grid = GRIDS[grid]
         table = pd.read_parquet(DATA / f"{grid}.parquet")
+        names, num_configurations = list(self.grid.values), len(self.grid.configurations())
+        recorded = table.drop_duplicates([*names, "seed"]).groupby("seed").size()
+        seeds = recorded.index[recorded == num_configurations]
+        if len(seeds) == 0:
+            found = f"{recorded.max()} of {num_configurations} curves of {grid!r} are recorded"
+            raise ValueError(f"{found}; go on with: python -m benchmarks.curves --grid {grid}")
+        table = table[table["seed"].isin(seeds)]
         # recordings ran beside other work, one after another: the network's median says what an epoch takes
-        seconds = table[table["epoch"] > 0].groupby(NETWORK)["seconds"].median()
+        trained = table[table["epoch"] > 0]
+        seconds = trained.groupby(list(self.grid.network))["seconds"].median()
         self._seconds = (seconds * EPOCH_SECONDS / seconds.mean()).to_dict()
-        self._accuracies = {
-            key: dict(zip(curve["epoch"], curve["accuracy"], strict=True))
-            for key, curve in table.groupby(list(BASELINE))
+        values = trained.groupby([*names, "epoch"])["value"].agg(["mean", "size"])
+        whole = values[values["size"] == len(seeds)]["mean"]  # with one seed that diverged the configuration has
+        self._values: dict[tuple[Any, ...], dict[int, float]] = {
+            tuple(p.values()): {} for p in self.grid.configurations()
         }
-        if len(self._accuracies) < len(configurations()):
-            recorded = f"{len(self._accuracies)} of {len(configurations())} curves of {grid!r} are recorded"
-            raise ValueError(f"{recorded}; go on with: python -m benchmarks.curves --grid {grid}")
-        self.examine = cache(partial(_examine, dataset=_shaped_like(GRIDS[grid].dataset)))
+        for key, value in whole.items():
+            *params, epoch = cast(tuple[Any, ...], key)
+            self._values[tuple(params)][epoch] = value
+        macs = table.groupby(names)["macs"].first().to_dict()
+        self._macs = {
+            self.grid.make(params): int(macs.get(tuple(params.values()), 0)) for params in self.grid.configurations()
+        }
+        self.best = max(self.final(params) for params in self.grid.configurations())
+
+    def examine(self, config: TrainConfig) -> Examination:
         """What our search knows of a configuration before it is trained."""
-        self.best = max(curve.get(EPOCHS, 0.0) for curve in self._accuracies.values())
+        return Examination(attrs={"macs": self._macs[config]})
 
-    def accuracy(self, params: dict[str, Any], epoch: int) -> float:
+    def value_at(self, params: Params, epoch: int) -> float:
         """NaN from the epoch on in which the training diverged."""
-        return self._accuracies[tuple(params[name] for name in BASELINE)].get(epoch, float("nan"))
+        return self._values[tuple(params[name] for name in self.grid.values)].get(epoch, float("nan"))
 
-    def final(self, params: dict[str, Any]) -> float:
-        """Accuracy at the full budget, 0 for a training that diverged."""
-        return float(np.nan_to_num(self.accuracy(params, EPOCHS)))
+    def final(self, params: Params) -> float:
+        """The value at the full budget, 0 at the least and for a training that diverged."""
+        return max(0.0, float(np.nan_to_num(self.value_at(params, EPOCHS))))
 
-    def epoch_seconds(self, params: dict[str, Any]) -> float:
+    def epoch_seconds(self, params: Params) -> float:
         """What each epoch of this configuration takes."""
-        return self._seconds[tuple(params[name] for name in NETWORK)]
+        return self._seconds[tuple(params[name] for name in self.grid.network)]
 
     def seconds(self, leg: Leg, epoch: int) -> float:
         return self.epoch_seconds(leg.params)
 
     def value(self, leg: Leg, epoch: int) -> float:
-        return self.accuracy(leg.params, epoch)
-
-
-def _shaped_like(name: str) -> Dataset:
-    """One black image of this data set."""
-    rows = Split(x=torch.zeros(1, *SHAPES[name], dtype=torch.uint8), y=torch.zeros(1, dtype=torch.long))
-    return Dataset(
-        name=name, task="classification", train=rows, validation=rows, classes=tuple("0123456789"), mean=(0.0,),
-        std=(1.0,), checksum="",
-    )  # fmt: skip
-
-
-def _examine(config: TrainConfig, dataset: Dataset) -> Examination:
-    return Examination(attrs={"macs": measure_cost(config.model, dataset).macs})
+        return self.value_at(leg.params, epoch)
 
 
 def replay_ours(curves: Recorded, *, grid: str, seed: int, workers: int, until: float, **settings: Any) -> Course:
     """A search of this project at its defaults, but for these settings of the run."""
     run = make_run(grid, seed=seed, **settings)
     outcome = simulate(
-        run, GRIDS[grid], curves, slots=workers, decision_seconds=lambda real: real, until=until,
+        run, curves.grid.space, curves, slots=workers, decision_seconds=lambda real: real, until=until,
         examine=curves.examine,
     )  # fmt: skip
     return outcome.moments, [trial.params for trial in outcome.trials]
@@ -156,7 +152,7 @@ def replay_peer(curves: Recorded, peer: Peer, *, workers: int, until: float) -> 
         begin(0.0)
     while agenda[0][0] <= until:
         now, trial, epoch = heapq.heappop(agenda)
-        value = curves.accuracy(params[trial], epoch)
+        value = curves.value_at(params[trial], epoch)
         moments.append((now, trial, epoch))
         # of a training that diverged a tool is told the worst there is: all of them learn from that
         last = epoch == EPOCHS or bool(np.isnan(value))
@@ -176,7 +172,7 @@ def regret_at(curves: Recorded, path: Course, moments: Sequence[float]) -> list[
     for moment in moments:
         while event is not None and event[0] <= moment:
             _, trial, epoch = event
-            value = curves.accuracy(params[trial], epoch)
+            value = curves.value_at(params[trial], epoch)
             if value > best_value:
                 best_value, incumbent = value, curves.final(params[trial])
             event = next(events, None)
@@ -190,7 +186,7 @@ def replay(curves: Recorded, search: str, *, grid: str, workers: int, seed: int)
     if search in OURS:
         path = replay_ours(curves, grid=grid, seed=seed, workers=workers, until=until, **OURS[search])
     else:
-        path = replay_peer(curves, PEERS[search](seed), workers=workers, until=until)
+        path = replay_peer(curves, PEERS[search](curves.grid, seed), workers=workers, until=until)
     return regret_at(curves, path, list(np.linspace(0, until, NUM_MOMENTS + 1)[1:]))
 
 
@@ -201,7 +197,7 @@ def horizon(workers: int) -> float:
 
 def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
     """What a search of this grid is asked for, at the defaults but for these settings."""
-    space = GRIDS[grid]
+    space, metric = GRIDS[grid].space, GRIDS[grid].metric
     wanted = {"pruner": "asha", "sampler": "curves", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
     return Run(
         name="replay",
@@ -214,7 +210,7 @@ def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
         validation_fraction=space.validation_fraction,
         seed=seed,
         epochs=EPOCHS,
-        metric="accuracy",
+        metric=metric,
         direction="maximize",
         trials=100_000,
         baseline=dict(space.baseline),

@@ -29,7 +29,7 @@ from rich.table import Table
 
 import search.options
 from benchmarks.harness import Interval, calibrate, describe_conditions, write_result
-from benchmarks.idle import make_record
+from benchmarks.sleeper import make_record
 from search import prepare
 from search.session import Session
 from search.study import open_study

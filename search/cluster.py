@@ -19,7 +19,7 @@ from search.environment import only_allowed
 from search.guard import Line, RayGuard, RayLostError, Reaper
 from search.scratch import make_scratch, remove_scratch
 from search.signals import others_overruled
-from search.warm import warming
+from search.warm import WARM_UP, warming
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """The least room for the data set, and Ray itself, in the memory that the processes of a private Ray share."""
@@ -109,6 +109,7 @@ def ray_session(
     debug: bool,
     on_lost: Callable[[RayLostError], None],
     variables: Mapping[str, str] = MappingProxyType({}),
+    warm_up: str = WARM_UP,
     meanwhile: Callable[[], object] | None = None,
 ) -> Iterator[Path]:
     """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
@@ -120,6 +121,7 @@ def ray_session(
         debug: let Ray talk.
         on_lost: told when Ray is lost for good, before this process ends.
         variables: of the environment, which the processes of a private Ray get beside those that all get.
+        warm_up: function that each process of a private Ray calls before it is needed, as "module.function".
         meanwhile: called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the
             environment alone, and must be nothing that an end in between would leave half done: imports.
 
@@ -149,7 +151,7 @@ def ray_session(
         if meanwhile is not None:
             threading.Thread(target=meanwhile, daemon=True).start()
         if reaper is not None:
-            warm = warming(cpus_per_trial=resources.cpus_per_trial)
+            warm = warming(warm_up, cpus_per_trial=resources.cpus_per_trial)
             with only_allowed({**variables, **warm, **reaper.variables}), others_overruled():
                 _start(resources, scratch, **quiet)
             guard = RayGuard(on_lost)

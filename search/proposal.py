@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Container, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,4 +148,9 @@ def _value_at(distribution: BaseDistribution, fraction: float) -> Any:
     """The value at this fraction, in [0, 1), of the range; on the logarithmic scale where the range has one."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(fraction * len(distribution.choices))]
-    return _SearchSpaceTransform({"": distribution}, transform_0_1=True).untransform(np.array([fraction]))[""]
+    return _transform(distribution).untransform(np.array([fraction]))[""]
+
+
+@lru_cache(maxsize=1024)
+def _transform(distribution: BaseDistribution) -> _SearchSpaceTransform:
+    return _SearchSpaceTransform({"": distribution}, transform_0_1=True)

@@ -9,11 +9,10 @@ Everything here is a pure function of the values in the study.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr, ndtri
@@ -80,11 +79,12 @@ class Surrogate:
         judged = slice(None, None, -(-len(values) // _MAX_JUDGED))
         inputs = _Inputs(*(column[judged] for column in self._observed))
         evidence = {}
-        for length, noise in product(_LENGTHS, _NOISES):
+        for length in _LENGTHS:
             covariance = self._covariance(inputs, inputs, length=length)
-            factor = cholesky(covariance + noise * np.eye(len(covariance)), lower=True)
-            whitened = solve_triangular(factor, values[judged], lower=True)
-            evidence[length, noise] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
+            for noise in _NOISES:
+                factor = cholesky(covariance + noise * np.eye(len(covariance)), lower=True)
+                whitened = solve_triangular(factor, values[judged], lower=True)
+                evidence[length, noise] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
         return max(evidence, key=evidence.__getitem__)
 
     def _whiten(self, targets: np.ndarray) -> np.ndarray:
@@ -123,27 +123,31 @@ class Surrogate:
         return _EPOCH * np.exp(-apart / 3) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
 
     def _likeness(self, a: np.ndarray, b: np.ndarray, *, length: float) -> np.ndarray:
-        """(N, M), 1 for equal configurations: half the product, half the mean over parameters (Matern 5/2)."""
+        """(N, M), 1 for equal configurations: half the product, half the mean over parameters (Matern 5/2).
+
+        It is computed once for configurations that are there several times, since a trial is seen at several epochs.
+        """
+        (a, rows), (b, columns) = _distinct(a), _distinct(b)
         product, total = np.ones((len(a), len(b))), np.zeros((len(a), len(b)))
         for column, categorical in enumerate(self._categorical):
-            apart = np.abs(a[:, column, None] - b[:, column])
-            if categorical:
-                apart = np.minimum(apart, 1.0)
-            inactive = np.isnan(a[:, column, None]), np.isnan(b[:, column])
-            apart = np.where(inactive[0] | inactive[1], inactive[0] != inactive[1], apart)
+            one, other = a[:, column, None], b[:, column]
+            apart = (one != other).astype(float) if categorical else np.abs(one - other)
+            inactive = np.isnan(one), np.isnan(other)
+            if inactive[0].any() or inactive[1].any():
+                apart = np.where(inactive[0] | inactive[1], inactive[0] != inactive[1], apart)
             scaled = np.sqrt(5) / length * apart
-            matern = (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+            matern = np.exp(-scaled)
+            matern *= 1 + scaled + scaled**2 / 3
             product *= matern
             total += matern
-        return (product + total / max(len(self._categorical), 1)) / 2
+        return ((product + total / max(len(self._categorical), 1)) / 2)[np.ix_(rows, columns)]
 
     def _encode(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """(N, D): 0 to 1 along a range, the number of a choice, NaN where a parameter is not active."""
         codes = np.full((len(params), len(self._space)), np.nan)
         for column, (name, distribution) in enumerate(self._space.items()):
-            for row, given in enumerate(params):
-                if name in given:
-                    codes[row, column] = _code(distribution, given[name])
+            rows = [row for row, given in enumerate(params) if name in given]
+            codes[rows, column] = _codes(distribution, [params[row][name] for row in rows])
         return codes
 
 
@@ -169,10 +173,21 @@ def _most_telling(observed: list[_Observation]) -> list[_Observation]:
     return ordered[:half] + [rest[i * len(rest) // half] for i in range(half)]
 
 
-def _code(distribution: Any, value: Any) -> float:
+def _codes(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.to_internal_repr(value)
-    low, high = distribution.low, distribution.high
+        numbers = {choice: float(number) for number, choice in enumerate(distribution.choices)}
+        return np.array([numbers[value] for value in values])
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    ends = np.array([distribution.low, distribution.high], dtype=float)
+    numbers = np.array(values, dtype=float)
     if distribution.log:
-        low, high, value = np.log(low), np.log(high), np.log(value)
-    return float((value - low) / (high - low)) if high > low else 0.5
+        ends, numbers = np.log(ends), np.log(numbers)
+    low, high = ends
+    return (numbers - low) / (high - low) if high > low else np.full(len(numbers), 0.5)
+
+
+def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that differ from one another, and which of them each row is."""
+    numbers: dict[bytes, int] = {}
+    which = [numbers.setdefault(row.tobytes(), len(numbers)) for row in codes]
+    return codes[np.unique(which, return_index=True)[1]], np.array(which, dtype=int)

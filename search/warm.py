@@ -7,10 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+WARM_UP = f"{__name__}.warm_up"
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def warming(*, cpus_per_trial: int) -> dict[str, str]:
+def warming(hook: str, *, cpus_per_trial: int) -> dict[str, str]:
     """Variables with which the processes of a private Ray make themselves ready.
 
     Ray starts a process for each CPU, and calls the hook in each of its workers. Where trials have several CPUs that
@@ -22,7 +23,7 @@ def warming(*, cpus_per_trial: int) -> dict[str, str]:
         "PYTHONPATH": path,  # before it knows its driver, a worker knows no other path to this package
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cpus_per_trial)),  # Ray says so only to a trial
         "RAY_prestart_worker_first_driver": str(int(ready)),
-        **({"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": f"{__name__}.warm_up"} if ready else {}),
+        **({"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": hook} if ready else {}),
     }
 
 

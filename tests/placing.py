@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import idle
+from benchmarks import idle, sleeper
 from search.cluster import Resources, ray_session
 from search.launch import run_legs
 from search.options import Options
@@ -32,7 +32,7 @@ def place(search: Search, resources: Resources, *, scratch: Path, watch: Progres
     settings = {"metric": search.run.metric, "epoch_seconds": 1.0}
     wanted = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     wanted = {name: amount for name, amount in wanted.items() if amount}
-    worker = tune.with_resources(tune.with_parameters(idle.IdleWorker, **settings), wanted)
+    worker = tune.with_resources(tune.with_parameters(sleeper.IdleWorker, **settings), wanted)
     run_legs(
         search, worker, slots=Slots(resources), scratch=scratch, callbacks=[watch], max_failures=0, debug=False
     )  # fmt: skip
@@ -41,7 +41,7 @@ def place(search: Search, resources: Resources, *, scratch: Path, watch: Progres
 def main(address: str, folder: Path) -> dict[str, Any]:
     import ray
 
-    ray.cloudpickle.register_pickle_by_value(idle)  # benchmarks are not shipped
+    ray.cloudpickle.register_pickle_by_value(sleeper)  # benchmarks are not shipped
     options = Options(trials=12, max_epochs=3, pruner="none", train_size=200)
     resources = plan_on_cluster(address, concurrent=None, cpus_per_trial=None, gpus_per_trial=PART)
     whole = plan_on_cluster(address, concurrent=None, cpus_per_trial=None, gpus_per_trial=None)

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.curves import BASELINE, EPOCHS, GRIDS, configurations
+from benchmarks.curves import EPOCHS, GRIDS
 from benchmarks.peers import PEERS
 from benchmarks.regret import NUM_MOMENTS, compute_factor, summarise, tables
 from benchmarks.replay import (
@@ -24,6 +25,7 @@ from benchmarks.replay import (
 from search.simulate import simulate
 
 MINE = "rungwise"
+BASELINE = GRIDS["digits"].baseline
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,30 @@ def digits() -> Recorded:
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_configuration_is_recorded_to_the_end_or_to_its_divergence(grid: str):
     curves = Recorded(grid)
-    finals = [curves.final(params) for params in configurations()]
+    finals = [curves.final(params) for params in curves.grid.configurations()]
     assert max(finals) == curves.best < 1
-    for params in configurations():
-        numbers = [not np.isnan(curves.accuracy(params, epoch)) for epoch in range(1, EPOCHS + 1)]
+    for params in curves.grid.configurations():
+        numbers = [not np.isnan(curves.value_at(params, epoch)) for epoch in range(1, EPOCHS + 1)]
         assert numbers == sorted(numbers, reverse=True), "nothing comes after a divergence"
-    assert np.mean([curves.epoch_seconds(params) for params in configurations()]) == pytest.approx(5)
+    assert np.mean([curves.epoch_seconds(params) for params in curves.grid.configurations()]) == pytest.approx(5)
+
+
+def test_a_configuration_is_worth_the_mean_of_its_seeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    grid = GRIDS["digits"]
+    rows = [
+        {**params, "macs": 7, "seed": seed, "epoch": epoch, "value": 0.4 + seed / 10, "seconds": 1.0}
+        for seed in range(3)
+        for params in grid.configurations()[: 1 if seed == 2 else None]
+        for epoch in range(1, EPOCHS + 1 - seed * (params == grid.baseline))
+    ]
+    monkeypatch.setattr("benchmarks.replay.DATA", tmp_path)
+    pd.DataFrame(rows).to_parquet(tmp_path / "digits.parquet")
+    curves = Recorded("digits")
+    assert curves.best == pytest.approx(0.45), "the third seed is not there for all"
+    assert curves.value_at(grid.baseline, EPOCHS - 1) == pytest.approx(0.45)
+    assert np.isnan(curves.value_at(grid.baseline, EPOCHS)), "one of its seeds diverged"
+    assert curves.final(grid.baseline) == 0
+    assert curves.examine(grid.make(grid.baseline)).attrs == {"macs": 7}
 
 
 def test_a_tool_is_charged_for_its_thinking_and_for_every_epoch(digits: Recorded):
@@ -72,7 +92,7 @@ def test_the_incumbent_is_the_best_value_seen_and_its_regret_that_of_the_full_bu
 
 @pytest.mark.parametrize("name", [name for name in PEERS if "Syne" not in name and "random" not in name])
 def test_a_peer_starts_with_the_baseline_unless_its_documentation_would_not(name: str, digits: Recorded):
-    moments, params = replay_peer(digits, PEERS[name](1), workers=2, until=400.0)
+    moments, params = replay_peer(digits, PEERS[name](digits.grid, 1), workers=2, until=400.0)
     assert (params[0] == BASELINE) == ("documented" not in name)
     assert {tuple(given) for given in params} == {tuple(BASELINE)}
     assert all(later[0] >= earlier[0] for earlier, later in itertools.pairwise(moments))
@@ -80,7 +100,7 @@ def test_a_peer_starts_with_the_baseline_unless_its_documentation_would_not(name
 
 def test_our_own_search_is_the_same_whenever_it_is_replayed_where_thinking_costs_nothing(digits: Recorded):
 
-    runs = [simulate(make_run("digits", seed=4), GRIDS["digits"], digits, slots=4, until=700.0) for _ in range(2)]
+    runs = [simulate(make_run("digits", seed=4), digits.grid.space, digits, slots=4, until=700.0) for _ in range(2)]
     assert runs[0].moments == runs[1].moments
     params = [tuple(sorted(trial.params.items())) for trial in runs[0].trials]
     assert len(set(params)) == len(params) > 20, "no configuration is tried twice"
