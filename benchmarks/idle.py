@@ -48,17 +48,23 @@ def idle_search(run_dir: Path, options: Options) -> Iterator[Search]:
 
 
 def run_on_ray(
-    search: Search, *, slots: int, epoch_seconds: float, on_ready: Callable[[], None] = lambda: None
+    search: Search,
+    *,
+    slots: int,
+    epoch_seconds: float,
+    spread: float = 0.0,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the search on a private Ray with this many workers, which sleep through their epochs.
 
     Args:
+        spread: by how much of that the epochs of a trial differ from those of the others.
         on_ready: called when Ray has a process for each worker, just before the search is let loose.
     """
     from search.watch import ProgressWatch
 
     resources = Resources(slots=slots, cpus_per_trial=1, gpus_per_trial=0.0)
-    settings = {"metric": search.run.metric, "epoch_seconds": epoch_seconds}
+    settings = {"metric": search.run.metric, "epoch_seconds": epoch_seconds, "spread": spread}
     worker = tune.with_resources(tune.with_parameters(sleeper.IdleWorker, **settings), {"cpu": 1})
     with (
         mock.patch("multiprocessing.cpu_count", return_value=slots),

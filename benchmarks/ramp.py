@@ -7,6 +7,7 @@ whose few cores the processes of all workers have to start, where as many machin
 the clock runs from the moment at which the processes stand ready; what that took is told beside it.
 """
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -40,6 +41,8 @@ class Options:
     """Trials for each slot."""
     epoch_seconds: float = 1.0
     """What an epoch takes."""
+    spreads: tuple[float, ...] = (0.5, 0.0)
+    """By how much of that the trials' epochs differ: half means from 0.5 to 1.5 s. Without, all slots ask at once."""
     seed: int = 0
 
 
@@ -49,17 +52,18 @@ def main() -> None:
     calibration = calibrate()
     with tempfile.TemporaryDirectory() as folder:
         results = [
-            measure(options, Path(folder), slots=slots, sampler=sampler)
+            measure(options, Path(folder), slots=slots, sampler=sampler, spread=spread)
             for sampler in options.samplers
+            for spread in options.spreads
             for slots in options.slots
         ]
-    title = f"trials of {EPOCHS} epochs of {options.epoch_seconds:g} s"
+    title = f"trials of {EPOCHS} epochs of {options.epoch_seconds:g} s on average"
     table = Table(
-        "sampler", "slots", "processes, s", "first worker, s", "all busy, s", "busy share", "reports/s", "driver",
+        "sampler", "slots", "spread", "processes, s", "first worker, s", "all busy, s", "busy", "reports/s", "driver",
         title=title,
     )  # fmt: skip
     for found in results:
-        row = [found["sampler"], str(found["slots"]), f"{found['processes_seconds']:.0f}"]
+        row = [found["sampler"], str(found["slots"]), f"{found['spread']:g}", f"{found['processes_seconds']:.0f}"]
         row += [f"{found['first_seconds']:.1f}", f"{found['ramp_seconds']:.1f}"]
         row += [f"{100 * found['busy']:.1f} %", f"{found['reports_per_second']:.1f}", f"{100 * found['driver']:.0f} %"]
         table.add_row(*row)
@@ -70,9 +74,9 @@ def main() -> None:
     console.print(f"written to {path}")
 
 
-def measure(options: Options, folder: Path, *, slots: int, sampler: str) -> dict[str, Any]:
+def measure(options: Options, folder: Path, *, slots: int, sampler: str, spread: float) -> dict[str, Any]:
     """One search; seconds count from the moment at which it is let loose on workers that stand ready."""
-    run_dir = folder / f"{sampler}-{slots}"
+    run_dir = folder / f"{sampler}-{slots}-{spread:g}"
     asked = search.options.Options(
         trials=options.rounds * slots, max_epochs=EPOCHS, pruner="none", sampler=sampler, seed=options.seed  # type: ignore[arg-type]
     )  # fmt: skip
@@ -84,12 +88,13 @@ def measure(options: Options, folder: Path, *, slots: int, sampler: str) -> dict
             moments.append((time.time(), sum(driver.cpu_times()[:2])))
 
         note()
-        run_on_ray(work, slots=slots, epoch_seconds=options.epoch_seconds, on_ready=note)
+        run_on_ray(work, slots=slots, epoch_seconds=options.epoch_seconds, spread=spread, on_ready=note)
         note()
     epochs = [record for trial in open_study(run_dir).trials for record in trial.user_attrs["history"]]
     (start, _), (began, used_before), (end, used) = moments
     figures = {"processes_seconds": began - start, "driver": (used - used_before) / (end - began)}
-    return {"sampler": sampler, "slots": slots, **figures, **describe(epochs, slots=slots, began=began)}
+    asked_for = {"sampler": sampler, "slots": slots, "spread": spread}
+    return asked_for | figures | describe(epochs, slots=slots, began=began)
 
 
 def describe(epochs: list[dict[str, Any]], *, slots: int, began: float) -> dict[str, float]:
@@ -106,7 +111,13 @@ def describe(epochs: list[dict[str, Any]], *, slots: int, began: float) -> dict[
     spans = [(record["started"], record["started"] + record["seconds"]) for record in epochs]
     busy = sum(max(0.0, min(stop, end) - max(since, start)) for since, stop in spans)
     reports = sum(start < stop <= end for _, stop in spans)
+    gaps: dict[bool, list[float]] = {False: [], True: []}
+    for before, after in itertools.pairwise(sorted(epochs, key=lambda record: (record["worker"], record["started"]))):
+        if before["worker"] == after["worker"] and start < after["started"] <= end:
+            gaps[after["epoch"] == 1].append(after["started"] - before["started"] - before["seconds"])
     return {
+        "seconds_between_epochs": statistics.mean(gaps[False]) if gaps[False] else 0.0,
+        "seconds_between_trials": statistics.mean(gaps[True]) if gaps[True] else 0.0,
         "first_seconds": min(first.values()) - began,
         "ramp_seconds": start - began,
         "median_start_seconds": statistics.median(first.values()) - began,

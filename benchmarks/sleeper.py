@@ -10,13 +10,17 @@ from typing import Any
 from ray import tune
 
 from search.messages import EpochResult
+from search.warm import spare_notebook
 
 
 class IdleWorker(tune.Trainable):
-    """Sleeps for as long as an epoch is said to take, and writes no checkpoint."""
+    """Sleeps for as long as an epoch is said to take, and writes no checkpoint.
 
-    def setup(self, config: dict[str, Any], *, metric: str, epoch_seconds: float) -> None:
-        self._metric, self._seconds = metric, epoch_seconds
+    With a spread of 0.5 an epoch takes half to one and a half times as long, evenly spread over the trials.
+    """
+
+    def setup(self, config: dict[str, Any], *, metric: str, epoch_seconds: float, spread: float) -> None:
+        self._metric, self._seconds, self._spread = metric, epoch_seconds, spread
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -25,7 +29,7 @@ class IdleWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         started = time.time()
-        time.sleep(self._seconds)
+        time.sleep(self._seconds * (1 + self._spread * (self._leg["trial"] * 619 % 1000 / 500 - 1)))
         self._epoch += 1
         record = make_record(self._leg["trial"], self._epoch, metric=self._metric, started=started)
         return {"said": json.dumps(asdict(EpochResult(record=record))), self._metric: record[self._metric]}
@@ -41,3 +45,4 @@ def make_record(trial: int, epoch: int, *, metric: str, started: float) -> dict[
 
 def warm_up() -> None:
     """Called in each process of a private Ray before it is a worker: it has imported this then."""
+    spare_notebook()

@@ -55,11 +55,11 @@ def driver(result: Result) -> str:
 
 
 def ramp(result: Result) -> str:
-    columns = ("slots", "first worker trains, s", "all slots train, s", "busy afterwards", "reports a second", "driver")
+    columns = ("slots", "an epoch, s", "all slots train, s", "busy afterwards", "reports a second", "driver")
     rows = [
         (
             str(found["slots"]),
-            f"{found['first_seconds']:.1f}",
+            f"{1 - found['spread']:g} to {1 + found['spread']:g}" if found["spread"] else "1",
             f"{found['ramp_seconds']:.1f}",
             f"{100 * found['busy']:.1f} %",
             f"{found['reports_per_second']:.1f}",

@@ -21,7 +21,7 @@ from search.halving import Ladder
 from search.parzen import Encodings
 from search.proposal import Chosen, Identity, begin, identity, propose
 from search.reading import read_trials
-from search.sampling import NUM_STARTUP_TRIALS, Known, make_pruner, make_sampler, make_view
+from search.sampling import Known, make_pruner, make_sampler, make_view, num_startup_trials
 from search.study import Run
 
 if TYPE_CHECKING:
@@ -137,10 +137,11 @@ class Ledger:
             return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
         surrogate = self._fit()
         if surrogate is None:
+            ranked = self.ladder.pooled()
+            leader = self.trial(ranked[0]).params if ranked else self._run.baseline
             params = begin(
-                suggest, baseline=self._run.baseline, tried=self._tried, number=number, seed=self._run.seed,
-                trial_seed=seed,
-            )  # fmt: skip
+                suggest, leader=leader, tried=self._tried, number=number, seed=self._run.seed, trial_seed=seed
+            )
         else:
             params = propose(suggest, surrogate, tried=self._tried, trial_seed=seed)
         return Chosen(params, seed=seed)
@@ -156,7 +157,7 @@ class Ledger:
 
         if not self._is_fitted:
             rungs, maximize = self._run.rungs, self._run.direction == "maximize"
-            enough = self.ladder.num_ranked >= NUM_STARTUP_TRIALS
+            enough = self.ladder.num_ranked >= num_startup_trials(self._run)
             self._surrogate = Surrogate(self.trials, rungs=rungs, maximize=maximize) if enough else None
             self._is_fitted = True
         return self._surrogate

@@ -53,7 +53,7 @@ def propose(
 def begin(
     suggest: Callable[[Any], Any],
     *,
-    baseline: Mapping[str, Any],
+    leader: Mapping[str, Any],
     tried: Container[Identity],
     number: int,
     seed: int,
@@ -61,10 +61,10 @@ def begin(
 ) -> dict[str, Any]:
     """The parameters of a trial before there is a surrogate; none where the space fails, or has nothing new.
 
-    Half of these trials lie next to the baseline, of which somebody knows that it works; the others anywhere.
+    Half of these trials lie next to the one that leads, at first the baseline; the others anywhere.
 
     Args:
-        baseline: differs from half of the trials in one or two parameters.
+        leader: differs from half of the trials in one or two parameters.
         tried: what is not new.
         number: of the trial.
         seed: of the run.
@@ -73,7 +73,7 @@ def begin(
     if number % 2 == 0:
         return spread(suggest, number=number // 2, seed=seed, trial_seed=trial_seed)
     generator = random.Random(trial_seed)
-    varied = (_vary(suggest, baseline, generator) for _ in range(NUM_CANDIDATES))
+    varied = (_vary(suggest, leader, generator) for _ in range(NUM_CANDIDATES))
     return next((drawn for drawn in varied if drawn and identity(drawn) not in tried), {})
 
 

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.halving import STRAIGHT, epochs_reached, is_straight_due
 from search.ledger import Examination, Ledger
 from search.messages import EpochResult, Events, Leg
-from search.sampling import NUM_STARTUP_TRIALS
+from search.sampling import num_startup_trials
 from search.study import Run
 from spaces.space import Space
 
@@ -164,7 +164,7 @@ class Search:
         if count < len(self.run.plan):
             return self._planned_trial(count)
         models = (self.run.pruner, self.run.sampler) == ("asha", "curves")
-        models = models and self.ledger.ladder.num_ranked >= NUM_STARTUP_TRIALS
+        models = models and self.ledger.ladder.num_ranked >= num_startup_trials(self.run)
         marks = {STRAIGHT: True} if models and is_straight_due(self.trials, epochs=self.run.epochs) else {}
         for _ in range(MAX_INFEASIBLE_DRAWS):
             number = self.ledger.sample(self._space.suggest, self._examine, live=self.live, **marks)

@@ -1,9 +1,10 @@
-"""What trials, and configurations that nobody has tried, will be worth at the full budget, and what they cost.
+"""What trials, and configurations that nobody has tried, will be worth at the full budget.
 
-A Gaussian process over configurations and epochs learns from the value of every trial at every rung. The covariance of
-two values is a sum: of how close their epochs are, of how close their configurations are, of both together, and of
-whether the trial is the same. A configuration that starts slowly is so not lost because of its first epochs, and what
-is known of its kin counts as well.
+A Gaussian process over configurations and epochs learns from the value of every trial at every rung. Values are
+compared at equal epochs alone: each stands for its rank among the trials at its rung, where those that got there are as
+good, on average, as they were at the rung below. The covariance of two values is a sum: of how close their epochs are,
+of how close their configurations are, of both together, and of whether the trial is the same. A configuration that
+starts slowly is so not lost because of its first epochs, and what is known of its kin counts as well.
 
 Everything here is a pure function of the values in the study.
 """
@@ -22,22 +23,22 @@ MAX_POINTS = 200
 """Values that it learns from; its cost grows with their number alone."""
 _MAX_JUDGED = 100
 """Of these, those by which the evidence chooses: it must weigh six models, of which one is then made."""
-_THRIFT = 0.5
-"""Power of the multiply-adds by which an improvement is divided: small networks do not take so little time."""
 _UNTRAINABLE = ("diverged", "out of memory")
 """Failures that a configuration brings about: nothing is worse."""
 _LENGTHS, _NOISES = (0.5, 1.0, 2.0), (0.03, 0.15)
 """What the evidence chooses from: how far a difference in a parameter reaches, and the variance of the noise."""
-_EPOCH, _CONFIGURATION, _BOTH, _TRIAL = 1.0, 0.5, 0.5, 0.1
-"""Variances of the terms of the covariance, where all values together have the ranks of a standard normal."""
+_EPOCH, _CONFIGURATION, _BOTH, _TRIAL = 0.05, 0.5, 0.5, 0.1
+"""Variances of the terms of the covariance, where the values at the first rung are normal."""
+_LEAST_SPREAD = 0.2
+"""Of the values at a rung."""
 _VARIANCE = _EPOCH + _CONFIGURATION + _BOTH + _TRIAL
 
 
 class _Observation(NamedTuple):
     trial: FrozenTrial
     epoch: int
-    value: float
-    """Larger is better."""
+    score: float
+    """Larger is better; about normal at the first rung."""
 
 
 class _Inputs(NamedTuple):
@@ -62,17 +63,15 @@ class Surrogate:
             np.log([one.epoch for one in observed]),
             np.array([one.trial.number for one in observed]),
         )
-        self.trials = list({one.trial.number: one.trial for one in observed if one.value > -np.inf}.values())
+        self.trials = list({one.trial.number: one.trial for one in observed if not _is_untrainable(one.trial)}.values())
         """The trials with values that the model has learnt from."""
-        values = ndtri((rankdata([one.value for one in observed]) - 0.5) / len(observed))
+        values = np.array([one.score for one in observed])
         length, noise = self._most_evident(values)
         covariance = self._covariance(self._observed, self._observed, length=length)
         self._length, self._factor = length, cholesky(covariance + noise * np.eye(len(values)), lower=True)
-        self._values = self._whiten(values)
+        self._values = solve_triangular(self._factor, values, lower=True)
         finished = values[[one.epoch == self._full_budget for one in observed]]
         self._best = finished.max() if len(finished) else values.max()
-        macs = [one.trial.user_attrs.get("macs", 1) for one in observed]
-        self._log_macs = self._whiten(np.log(macs) - np.mean(np.log(macs)))
 
     def _most_evident(self, values: np.ndarray) -> tuple[float, float]:
         """The length and the noise under which these values are most probable."""
@@ -87,10 +86,6 @@ class Surrogate:
                 evidence[length, noise] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
         return max(evidence, key=evidence.__getitem__)
 
-    def _whiten(self, targets: np.ndarray) -> np.ndarray:
-        """(observed,): what the observations say of a target, made independent of one another."""
-        return solve_triangular(self._factor, targets, lower=True)
-
     def worth(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """The expected value of each of these trials at the full budget, by number; on a scale of its own, the larger
         the better."""
@@ -99,13 +94,11 @@ class Surrogate:
         return {trial.number: float(value) for trial, value in zip(trials, mean, strict=True)}
 
     def choose(self, candidates: Sequence[Mapping[str, Any]]) -> int:
-        """The index of the candidate whose expected improvement on the best value at the full budget, for what its
-        network is expected to cost, is the largest."""
+        """The index of the candidate whose expected improvement on the best value at the full budget is the largest."""
         loadings = self._loadings(self._at_full_budget(candidates, range(-len(candidates), 0)))
         spread = np.sqrt(np.maximum(_VARIANCE - (loadings**2).sum(axis=0), 1e-9))
         above = (loadings.T @ self._values - self._best) / spread
-        improvement = spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))
-        return int(np.argmax(np.log(np.maximum(improvement, 1e-300)) - _THRIFT * (loadings.T @ self._log_macs)))
+        return int(np.argmax(spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))))
 
     def _loadings(self, inputs: _Inputs) -> np.ndarray:
         """(observed, N): what the observations, made independent of one another, say of these values."""
@@ -153,19 +146,32 @@ class Surrogate:
 
 def _observations(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> list[_Observation]:
     sign = 1 if maximize else -1
-    observed = []
-    for trial in trials:
-        values = trial.intermediate_values
-        if "infeasible" in trial.user_attrs or trial.user_attrs.get("failure_kind") in _UNTRAINABLE:
-            observed.append(_Observation(trial, max(values, default=0) + 1, -np.inf))
-        elif trial.state != TrialState.FAIL:
-            observed += [_Observation(trial, epoch, sign * values[epoch]) for epoch in rungs if epoch in values]
-    return observed
+    known = [t for t in trials if t.state != TrialState.FAIL and "infeasible" not in t.user_attrs]
+    observed: list[_Observation] = []
+    scores: dict[int, float] = {}
+    for epoch in rungs:
+        members = [trial for trial in known if epoch in trial.intermediate_values]
+        if not members:
+            continue
+        ranks = rankdata([sign * trial.intermediate_values[epoch] for trial in members])
+        normal = ndtri((ranks - 0.5) / len(members))
+        before = np.array([scores[trial.number] for trial in members if trial.number in scores])
+        if len(before):
+            normal = before.mean() + max(before.std(), _LEAST_SPREAD) * normal
+        scores |= {trial.number: score for trial, score in zip(members, normal.tolist(), strict=True)}
+        observed += [_Observation(trial, epoch, scores[trial.number]) for trial in members]
+    worst = min((one.score for one in observed), default=0.0) - 1
+    untrainable = filter(_is_untrainable, trials)
+    return observed + [_Observation(t, max(t.intermediate_values, default=0) + 1, worst) for t in untrainable]
+
+
+def _is_untrainable(trial: FrozenTrial) -> bool:
+    return "infeasible" in trial.user_attrs or trial.user_attrs.get("failure_kind") in _UNTRAINABLE
 
 
 def _most_telling(observed: list[_Observation]) -> list[_Observation]:
     """At most `MAX_POINTS`: half of them the latest epochs with the best values, the others an even selection."""
-    ordered = sorted(observed, key=lambda one: (np.isinf(one.value), -one.epoch, -one.value, one.trial.number))
+    ordered = sorted(observed, key=lambda one: (-one.epoch, -one.score, one.trial.number))
     if len(ordered) <= MAX_POINTS:
         return ordered
     half = MAX_POINTS // 2

@@ -23,6 +23,7 @@ def warming(hook: str, *, cpus_per_trial: int) -> dict[str, str]:
         "PYTHONPATH": path,  # before it knows its driver, a worker knows no other path to this package
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cpus_per_trial)),  # Ray says so only to a trial
         "RAY_prestart_worker_first_driver": str(int(ready)),
+        "RAY_idle_worker_killing_time_threshold_ms": "60000",  # as soon as trials have their CPUs, before they start
         **({"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": hook} if ready else {}),
     }
 
@@ -31,7 +32,15 @@ def warm_up() -> None:
     """Import what a worker needs; called in its process."""
     import search.worker  # noqa: F401
 
+    spare_notebook()
     _put_compiler_off()
+
+
+def spare_notebook() -> None:
+    """Tune imports IPython in each worker, where it is installed, only to forget a notebook that is not there."""
+    from ray.tune.trainable import trainable
+
+    trainable.disable_ipython = lambda: None  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _put_compiler_off() -> None:

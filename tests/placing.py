@@ -29,7 +29,7 @@ def where_is_search() -> str:
 def place(search: Search, resources: Resources, *, scratch: Path, watch: ProgressWatch) -> None:
     from ray import tune
 
-    settings = {"metric": search.run.metric, "epoch_seconds": 1.0}
+    settings = {"metric": search.run.metric, "epoch_seconds": 1.0, "spread": 0.0}
     wanted = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     wanted = {name: amount for name, amount in wanted.items() if amount}
     worker = tune.with_resources(tune.with_parameters(sleeper.IdleWorker, **settings), wanted)
