@@ -214,7 +214,7 @@ def main() -> None:
             if number % 20 == 0 or number == len(todo):
                 table, rows = pd.concat([table, pd.DataFrame(rows)], ignore_index=True), []
                 partial = path.with_suffix(".partial")
-                table.to_parquet(partial, index=False)
+                table.to_parquet(partial, index=False, compression="zstd")
                 partial.replace(path)
 
 
