@@ -11,6 +11,8 @@ import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +33,8 @@ from trainables.training import Diverged, TrainConfig, Training
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 27
+SAVED_EVERY = 20
+"""Trainings."""
 Params = dict[str, Any]
 
 
@@ -177,11 +181,15 @@ class Options:
     """Folder with the data sets."""
     seeds: int = 3
     """Trainings of each configuration; each seed has a split of its own."""
+    processes: int = 1
+    """Trainings at a time, one thread each."""
 
 
-def record(grid: Grid, params: Params, dataset: Dataset, *, seed: int) -> list[dict[str, Any]]:
-    """One row per epoch; a training that diverges has no row from that epoch on."""
-    training = Training(grid.make(params), dataset, epochs=EPOCHS, seed=seed)
+def record(name: str, data_dir: Path, job: tuple[Params, int]) -> list[dict[str, Any]]:
+    """Trains one configuration with one seed: a row per epoch, none from the epoch on at which it diverges."""
+    torch.set_num_threads(1)
+    grid, (params, seed) = GRIDS[name], job
+    training = Training(grid.make(params), _load(name, seed, data_dir), epochs=EPOCHS, seed=seed)
     rows = []
     while training.epoch < EPOCHS:
         try:
@@ -193,29 +201,37 @@ def record(grid: Grid, params: Params, dataset: Dataset, *, seed: int) -> list[d
     return rows or [{**params, "macs": training.macs, "seed": seed, "epoch": 0, "value": 0.0, "seconds": 0.0}]
 
 
+@lru_cache(maxsize=1)
+def _load(name: str, seed: int, data_dir: Path) -> Dataset:
+    grid = GRIDS[name]
+    return data.load(grid.dataset, data_dir, seed=seed, train_size=grid.train_size, validation_fraction=0.5)
+
+
 def main() -> None:
     """Record what is not recorded yet."""
     options = parse(Options, sys.argv[1:], prog="python -m benchmarks.curves")
-    torch.set_num_threads(1)
     grid = GRIDS[options.grid]
     path = DATA / f"{options.grid}.parquet"
     path.parent.mkdir(exist_ok=True)
     table = pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=[*grid.values, "seed"])
     done = set(table[[*grid.values, "seed"]].itertuples(index=False, name=None))
-    for seed in range(options.seeds):
-        todo = [params for params in grid.configurations() if (*params.values(), seed) not in done]
-        dataset = data.load(
-            grid.dataset, options.data_dir, seed=seed, train_size=grid.train_size, validation_fraction=0.5
-        )
-        rows: list[dict[str, Any]] = []
-        for number, params in enumerate(todo, start=1):
-            rows += record(grid, params, dataset, seed=seed)
-            print(f"seed {seed}, {number} of {len(todo)}: {params}, {grid.metric} {rows[-1]['value']:.4f}", flush=True)
-            if number % 20 == 0 or number == len(todo):
+    todo = [
+        (params, seed)
+        for seed in range(options.seeds)
+        for params in grid.configurations()
+        if (*params.values(), seed) not in done
+    ]
+    rows: list[dict[str, Any]] = []
+    with get_context("spawn").Pool(options.processes) as pool:
+        recorded = pool.imap_unordered(partial(record, options.grid, options.data_dir), todo)
+        for number, found in enumerate(recorded, start=1):
+            rows += found
+            print(f"{number} of {len(todo)}: {found[-1]}", flush=True)
+            if number % SAVED_EVERY == 0 or number == len(todo):
                 table, rows = pd.concat([table, pd.DataFrame(rows)], ignore_index=True), []
-                partial = path.with_suffix(".partial")
-                table.to_parquet(partial, index=False, compression="zstd")
-                partial.replace(path)
+                unfinished = path.with_suffix(".partial")
+                table.to_parquet(unfinished, index=False, compression="zstd")
+                unfinished.replace(path)
 
 
 if __name__ == "__main__":
