@@ -96,12 +96,24 @@ def agreement(result: Result) -> str:
     return markdown(("contestant", "training loss", "accuracy, %", "by seed"), rows)
 
 
+def packing(result: Result) -> str:
+    columns = ("network", "processes", "img/s together", "times one process", "must reach")
+    rows = []
+    for network, rates in result["rates"].items():
+        best = max(rates, key=lambda count: rates[count] if count != "1" else 0)
+        for count, rate in rates.items():
+            must = f"{result['wanted']:g}" if count == best else ""
+            rows.append((network, count, f"{rate:,}", f"{rate / rates['1']:.2f}", must))
+    return f"{markdown(columns, rows)}\n\nOn {result['conditions']['gpu']}, {result['conditions']['cpus']} cores."
+
+
 TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
     "turnaround": ("turnaround", turnaround),
     "driver": ("driver", driver),
     "ramp": ("ramp", ramp),
     "input": ("input_pipeline", comparison),
     "placement": ("placement", comparison),
+    "packing": ("gpu_packing", packing),
     "replay": ("replay", lambda result: tables(result["results"])),
     **{f"gpu-{net}": (f"gpu_training_{net}", comparison) for net in ("resnet9", "32-64-128")},
     **{f"launches-{net}": (f"gpu_launches_{net}", comparison) for net in NETS},

@@ -89,7 +89,7 @@ class Options:
     cpus_per_trial: OptionalInt = None
     """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run."""
     gpus_per_trial: OptionalFloat = None
-    """GPUs for each trial; 0.25 packs four on one. Default: 1 where there is a GPU now, else 0."""
+    """GPUs for each trial; 0.25 packs four on one, which take turns. Default: 1 where there is a GPU now, else 0."""
     max_failures: int = 2
     """Times a trial is given a new worker after its worker was lost; errors in code are not retried."""
     trial_timeout: OptionalFloat = None
