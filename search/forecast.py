@@ -12,7 +12,7 @@ from search.calibration import Speed, calibrate
 from search.cluster import Resources
 from search.ledger import Examination, Ledger
 from search.messages import Leg
-from search.sampling import num_startup_trials
+from search.sampling import NUM_STARTUP_TRIALS
 from search.search import Search
 from search.simulate import Silent, simulate
 from search.study import Run
@@ -79,12 +79,11 @@ def make_forecast(run: Run, space: Space, dataset: Dataset, resources: Resources
 
 
 def count_known(run: Run, slots: int) -> int:
-    """Trials that are drawn while too few have been trained for the sampler to learn from: the seed alone decides, but
-    that `curves` also draws near whichever of them leads, which is taken to be the baseline."""
+    """Trials that are drawn while too few have been trained for the sampler to learn from: the seed alone decides."""
     if run.sampler in _BLIND:
         return min(run.trials, MAX_KNOWN)
     # a model learns from the first epoch of a trial that still runs, the other samplers do not
-    known = num_startup_trials(run) + (0 if run.sampler == "curves" else slots - 1)
+    known = NUM_STARTUP_TRIALS + (0 if run.sampler == "curves" else slots - 1)
     return min(known, run.trials, MAX_KNOWN)
 
 
@@ -158,7 +157,7 @@ class _Curves:
         self._seconds = np.concatenate([first, later])[: run.trials]
         self._sign = 1 if run.direction == "maximize" else -1
         distance = np.abs((np.log(self._seconds) - logs.mean()) / spread - best)
-        learned = np.log2(np.maximum(1, np.arange(run.trials) / num_startup_trials(run))) if even is not None else 0.0
+        learned = np.log2(np.maximum(1, np.arange(run.trials) / NUM_STARTUP_TRIALS)) if even is not None else 0.0
         self._quality = rng.normal(size=run.trials) - distance + LEARNING * rng.uniform(0, 2) * learned
         self._noise = EPOCH_NOISE * rng.normal(size=(run.trials, run.epochs)) / np.sqrt(1 + np.arange(run.epochs))
 

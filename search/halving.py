@@ -9,16 +9,10 @@ Everything here is a pure function of the values in the study: a resumed search 
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Collection, Container, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-MAX_WEIGHED = 256
-"""With more trials at a rung their values there decide: what promises cost grows with their number."""
-STRAIGHT = "straight"
-"""User attribute of a trial that is trained to the end without a pause."""
-STRAIGHT_SHARE = 0.5
-Worth = Callable[[Sequence[int]], dict[int, float] | None]
 Entry = tuple[float, int]
 """Value, the smaller the better, and number of a trial."""
 _UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
@@ -32,18 +26,6 @@ def epochs_reached(trial: FrozenTrial) -> int:
 def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]) -> bool:
     """Whether the trial waits at a rung below the full budget, without a worker."""
     return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]
-
-
-def is_straight_due(trials: Sequence[FrozenTrial], *, epochs: int) -> bool:
-    """Whether a new trial of a model is trained to the end without a pause: until half of all epochs are spent so.
-
-    Among the configurations that a model proposes the values at the rungs say little of which is best.
-
-    Args:
-        epochs: full budget of a trial.
-    """
-    promised = epochs * sum(STRAIGHT in trial.user_attrs for trial in trials)
-    return promised < STRAIGHT_SHARE * sum(len(trial.intermediate_values) for trial in trials)
 
 
 class Ladder:
@@ -89,25 +71,15 @@ class Ladder:
             rung, entry = self._places.pop(number)
             del self._highest[rung][bisect_left(self._highest[rung], entry)]
 
-    def promotion(self, paused: Container[int], *, worth: Worth = lambda _: None) -> int | None:
+    def promotion(self, paused: Container[int]) -> int | None:
         """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
 
         Args:
             paused: numbers of the trials that wait at a rung.
-            worth: says what trials promise at the full budget, the larger the better, by number; where it says None
-                their values at the rung decide.
         """
         for rung in reversed(self._rungs[:-1]):
-            num_places = len(self._orders[rung]) // self._factor
             best = self._best(rung, paused)
-            if best is None or not num_places:
-                continue
-            numbers = self._by_promise(rung, worth)
-            if numbers is not None:
-                best = next((n for n in numbers[:num_places] if self._places[n][0] == rung and n in paused), None)
-                if best is not None:
-                    return best
-            elif bisect_left(self._orders[rung], best) < num_places:
+            if best is not None and bisect_left(self._orders[rung], best) < len(self._orders[rung]) // self._factor:
                 return best[1]
         return None
 
@@ -139,11 +111,3 @@ class Ladder:
     def _best(self, rung: int, paused: Container[int]) -> Entry | None:
         """Of the trials that wait at this rung. Only those that run now are passed over, of which there are few."""
         return next((entry for entry in self._highest[rung] if entry[1] in paused), None)
-
-    def _by_promise(self, rung: int, worth: Worth) -> list[int] | None:
-        """The trials at this rung, the most promising first; None where their values decide."""
-        if len(self._orders[rung]) > MAX_WEIGHED:
-            return None
-        numbers = [number for _, number in self._orders[rung]]
-        promise = worth(numbers)
-        return None if promise is None else sorted(numbers, key=lambda number: -promise[number])

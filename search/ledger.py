@@ -4,10 +4,9 @@ A sampled configuration enters the database whole, in one transaction, before an
 work on a mirror in memory, so that their cost does not grow with the latency of the database.
 """
 
-import hashlib
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -18,14 +17,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from search.collection import collector_paused
 from search.faults import fault_point
 from search.halving import Ladder
+from search.learner import Learner, derive_seed
 from search.parzen import Encodings
-from search.proposal import Chosen, Identity, begin, identity, propose
+from search.proposal import Chosen, identity
 from search.reading import read_trials
-from search.sampling import Known, make_pruner, make_sampler, make_view, num_startup_trials
+from search.sampling import Known, make_pruner, make_sampler, make_view
 from search.study import Run
-
-if TYPE_CHECKING:
-    from search.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +54,8 @@ class Ledger:
         self._study = optuna.create_study(storage=self._mirror, direction=run.direction, pruner=make_pruner(run))
         self._ids: list[int] = []
         self._infeasible: list[int] = []
-        self._tried: set[Identity] = set()
+        self._learner = Learner(self, run)
         self._num_reports = 0
-        self._surrogate: Surrogate | None = None
-        self._is_fitted = False
-        """Whether the surrogate knows all that the study holds."""
         for name, value in storage.get_study_system_attrs(self._study_id).items():
             self._mirror.remember_study_attr(self._study._study_id, name, value)
         with collector_paused():
@@ -93,12 +87,8 @@ class Ledger:
         examine: Callable[[Any], Examination],
         *,
         live: Collection[int],
-        **marks: bool,
     ) -> int | None:
         """Draw the next configuration and store it as a running trial.
-
-        Args:
-            marks: further user attributes.
 
         Returns:
             The trial's number, or None when the draw is infeasible: it is stored PRUNED with its constraint, so that
@@ -111,7 +101,7 @@ class Ledger:
         seed = derive_seed(self._run.seed, number)
         known = Known(ladder=self.ladder, infeasible=self._infeasible)
         self._mirror.show(self._view(self.trials, live, known), in_place_of=number)
-        self._study.sampler = self._sampler(suggest, number, seed)
+        self._study.sampler = self._sampler(suggest, number, seed, live)
         trial = self._study.ask()
         try:
             examination = examine(suggest(trial))
@@ -124,7 +114,7 @@ class Ledger:
             self._mirror.show_all()
         for name, excess in examination.excess.items():
             trial.set_constraint(name, excess)
-        for name, value in {"seed": seed, **examination.attrs, **marks}.items():
+        for name, value in {"seed": seed, **examination.attrs}.items():
             trial.set_user_attr(name, value)
         if examination.infeasible:
             trial.set_user_attr("infeasible", examination.infeasible)
@@ -132,35 +122,18 @@ class Ledger:
         self._store(self._mirror.get_trial(trial._trial_id))
         return None if examination.infeasible else number
 
-    def _sampler(self, suggest: Callable[[Any], Any], number: int, seed: int) -> BaseSampler:
-        if self._run.sampler != "curves":
-            return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
-        surrogate = self._fit()
-        if surrogate is None:
-            ranked = self.ladder.pooled()
-            leader = self.trial(ranked[0]).params if ranked else self._run.baseline
-            params = begin(
-                suggest, leader=leader, tried=self._tried, number=number, seed=self._run.seed, trial_seed=seed
-            )
-        else:
-            params = propose(suggest, surrogate, tried=self._tried, trial_seed=seed)
-        return Chosen(params, seed=seed)
+    def _sampler(self, suggest: Callable[[Any], Any], number: int, seed: int, live: Collection[int]) -> BaseSampler:
+        if self._run.sampler == "curves":
+            return Chosen(self._learner.configuration(suggest, number=number, live=live), seed=seed)
+        return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
 
-    def worth(self, numbers: Sequence[int]) -> dict[int, float] | None:
-        """What these trials promise at the full budget, the larger the better; None while there is no model."""
-        surrogate = self._fit() if self._run.sampler == "curves" else None
-        return None if surrogate is None else surrogate.worth([self.trial(number) for number in numbers])
+    def promotion(self, suggest: Callable[[Any], Any], paused: Collection[int], *, live: Collection[int]) -> int | None:
+        """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
 
-    def _fit(self) -> "Surrogate | None":
-        """The model of all that the study holds; None while too few trials have reached the first rung."""
-        from search.surrogate import Surrogate  # imports SciPy, which other samplers need not wait for
-
-        if not self._is_fitted:
-            rungs, maximize = self._run.rungs, self._run.direction == "maximize"
-            enough = self.ladder.num_ranked >= num_startup_trials(self._run)
-            self._surrogate = Surrogate(self.trials, rungs=rungs, maximize=maximize) if enough else None
-            self._is_fitted = True
-        return self._surrogate
+        Args:
+            live: numbers of the trials that have a worker, but for one of `paused`.
+        """
+        return self._learner.promotion(suggest, paused, number=len(self._ids), live=live)
 
     def add(self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **attrs: Any) -> int:
         """Store a planned configuration as a running trial and return its number."""
@@ -180,9 +153,9 @@ class Ledger:
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
         if "infeasible" in trial.user_attrs:
             self._infeasible.append(len(self._ids))
-            self._is_fitted = False
+            self._learner.forget()
         self._ids.append(stored_id)
-        self._tried.add(identity(trial.params))
+        self._learner.tried.add(identity(trial.params))
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> None:
         """Store one finished epoch; a second report of the same epoch changes nothing.
@@ -201,7 +174,7 @@ class Ledger:
         self._mirror.set_trial_intermediate_value(number, epoch, value)
         if epoch in self._run.rungs:
             self.ladder.add(number, rung=epoch, value=value)
-            self._is_fitted = False
+            self._learner.forget()
 
     def annotate(self, number: int, **attrs: Any) -> None:
         """Store attributes of a trial."""
@@ -222,7 +195,7 @@ class Ledger:
         self._mirror.set_trial_state_values(number, state, final)
         if state == TrialState.FAIL:
             self.ladder.remove(number)
-            self._is_fitted = False
+            self._learner.forget()
 
 
 def _stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:
@@ -268,9 +241,3 @@ class _Mirror(InMemoryStorage):
         """Some samplers keep a position in the study (QMC): it must survive as the trials do."""
         self._durable.set_study_system_attr(self._durable_study_id, key, value)
         super().set_study_system_attr(study_id, key, value)
-
-
-def derive_seed(seed: int, number: int) -> int:
-    """The seed of one trial: 32 bits that depend on the run's seed and the trial's number alone."""
-    digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "little")

@@ -1,9 +1,9 @@
 """Which configuration is tried next, by the surrogate: candidates are drawn from the space itself, and it chooses."""
 
 import random
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from optuna._transform import _SearchSpaceTransform
@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial
 
 if TYPE_CHECKING:
-    from search.surrogate import Surrogate
+    from search.surrogate import Surrogate, Tried
 
 NUM_CANDIDATES = 100
 NUM_PARENTS = 5
@@ -27,15 +27,30 @@ def identity(params: Mapping[str, Any]) -> Identity:
     return frozenset(params.items())
 
 
+class Proposal(NamedTuple):
+    """A configuration that nobody has tried."""
+
+    params: dict[str, Any]
+    """Empty where a space has nothing new, or fails."""
+    improvement: float
+    """Expected of it at the full budget, on the surrogate's scale."""
+
+
 def propose(
-    suggest: Callable[[Any], Any], surrogate: "Surrogate", *, tried: Container[Identity], trial_seed: int
-) -> dict[str, Any]:
-    """The parameters that the surrogate chooses among new ones; none where a space has nothing new, or fails.
+    suggest: Callable[[Any], Any],
+    surrogate: "Surrogate",
+    *,
+    tried: Container[Identity],
+    running: "Sequence[Tried]" = (),
+    trial_seed: int,
+) -> Proposal:
+    """What the surrogate chooses among new configurations.
 
     Args:
         suggest: of the space.
         tried: what is not new.
-        trial_seed: of the trial that takes them.
+        running: parameters and number of each trial that has a worker.
+        trial_seed: of the trial that takes it.
     """
     generator = random.Random(trial_seed)
     worth = surrogate.worth(surrogate.trials)
@@ -46,35 +61,12 @@ def propose(
         drawn = _vary(suggest, near, generator)
         if drawn and identity(drawn) not in tried:
             candidates[identity(drawn)] = drawn
-    new = list(candidates.values())
-    return new[surrogate.choose(new)] if new else {}
-
-
-def begin(
-    suggest: Callable[[Any], Any],
-    *,
-    leader: Mapping[str, Any],
-    tried: Container[Identity],
-    number: int,
-    seed: int,
-    trial_seed: int,
-) -> dict[str, Any]:
-    """The parameters of a trial before there is a surrogate; none where the space fails, or has nothing new.
-
-    Half of these trials lie next to the one that leads, at first the baseline; the others anywhere.
-
-    Args:
-        leader: differs from half of the trials in one or two parameters.
-        tried: what is not new.
-        number: of the trial.
-        seed: of the run.
-        trial_seed: of the trial.
-    """
-    if number % 2 == 0:
-        return spread(suggest, number=number // 2, seed=seed, trial_seed=trial_seed)
-    generator = random.Random(trial_seed)
-    varied = (_vary(suggest, leader, generator) for _ in range(NUM_CANDIDATES))
-    return next((drawn for drawn in varied if drawn and identity(drawn) not in tried), {})
+    if not candidates:
+        return Proposal({}, 0.0)
+    new = [(params, -1 - place) for place, params in enumerate(candidates.values())]
+    improvements = surrogate.improvement(new, running)
+    best = int(improvements.argmax())
+    return Proposal(new[best][0], float(improvements[best]))
 
 
 def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed: int) -> dict[str, Any]:

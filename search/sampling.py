@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 NUM_STARTUP_TRIALS = 10
 """Ranked trials before a sampler learns from them."""
-MAX_STARTUP_TRIALS = 20
-"""The same for `curves` in a long search, which has a quarter of its trials before."""
 MAX_SEEN = 256
 """Finished trials, and infeasible draws, that TPE gets to see: what a suggestion costs grows with their number."""
 
@@ -31,13 +29,6 @@ class Known:
     ladder: Ladder
     infeasible: Sequence[int]
     """Numbers of the draws that exceeded a bound, ascending."""
-
-
-def num_startup_trials(run: "Run") -> int:
-    """Ranked trials before the sampler of this run learns from them."""
-    if run.sampler != "curves":
-        return NUM_STARTUP_TRIALS
-    return min(max(run.trials // 4, NUM_STARTUP_TRIALS), MAX_STARTUP_TRIALS)
 
 
 View = Callable[[Sequence[FrozenTrial], Collection[int], Known], list[FrozenTrial]]

@@ -13,10 +13,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.halving import STRAIGHT, epochs_reached, is_straight_due
+from search.halving import epochs_reached
 from search.ledger import Examination, Ledger
 from search.messages import EpochResult, Events, Leg
-from search.sampling import num_startup_trials
 from search.study import Run
 from spaces.space import Space
 
@@ -112,7 +111,7 @@ class Search:
 
     def _is_compared(self, trial: FrozenTrial) -> bool:
         """Whether the trial pauses at the rungs; what is planned does not, so that there soon is a finished trial."""
-        return self.run.pruner == "asha" and trial.number >= len(self.run.plan) and STRAIGHT not in trial.user_attrs
+        return self.run.pruner == "asha" and trial.number >= len(self.run.plan)
 
     # Which trial gets the next free slot?
 
@@ -146,7 +145,9 @@ class Search:
         """
         if self.run.pruner != "asha":
             return None
-        promoted = self.ledger.ladder.promotion(self._paused, worth=self.ledger.worth)
+        if self.ledger.num_asked < self.run.trials:
+            return self.ledger.promotion(self._space.suggest, self._paused, live=self.live - {pausing})
+        promoted = self.ledger.ladder.promotion(self._paused)
         if promoted is not None or not self._is_over(but=pausing):
             return promoted
         if any(t.state == TrialState.COMPLETE for t in self.trials):
@@ -163,11 +164,8 @@ class Search:
             return None
         if count < len(self.run.plan):
             return self._planned_trial(count)
-        models = (self.run.pruner, self.run.sampler) == ("asha", "curves")
-        models = models and self.ledger.ladder.num_ranked >= num_startup_trials(self.run)
-        marks = {STRAIGHT: True} if models and is_straight_due(self.trials, epochs=self.run.epochs) else {}
         for _ in range(MAX_INFEASIBLE_DRAWS):
-            number = self.ledger.sample(self._space.suggest, self._examine, live=self.live, **marks)
+            number = self.ledger.sample(self._space.suggest, self._examine, live=self.live)
             if number is not None:
                 return number
         broken = f"{MAX_INFEASIBLE_DRAWS} draws in a row exceed --max-weights or --max-macs"

@@ -34,6 +34,12 @@ _LEAST_SPREAD = 0.2
 _VARIANCE = _EPOCH + _CONFIGURATION + _BOTH + _TRIAL
 
 
+_BELIEVED = 0.05
+"""Variance of the noise of what is only expected of the trials that run."""
+Tried = tuple[Mapping[str, Any], int]
+"""Parameters and number of a trial."""
+
+
 class _Observation(NamedTuple):
     trial: FrozenTrial
     epoch: int
@@ -89,22 +95,37 @@ class Surrogate:
     def worth(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """The expected value of each of these trials at the full budget, by number; on a scale of its own, the larger
         the better."""
-        inputs = self._at_full_budget([t.params for t in trials], [t.number for t in trials])
-        mean = self._loadings(inputs).T @ self._values
+        mean = self._loadings(self._at_full_budget([(t.params, t.number) for t in trials])).T @ self._values
         return {trial.number: float(value) for trial, value in zip(trials, mean, strict=True)}
 
-    def choose(self, candidates: Sequence[Mapping[str, Any]]) -> int:
-        """The index of the candidate whose expected improvement on the best value at the full budget is the largest."""
-        loadings = self._loadings(self._at_full_budget(candidates, range(-len(candidates), 0)))
-        spread = np.sqrt(np.maximum(_VARIANCE - (loadings**2).sum(axis=0), 1e-9))
+    def improvement(self, trials: Sequence[Tried], running: Sequence[Tried] = ()) -> np.ndarray:
+        """(N,): by how much each of these is expected to exceed the best value at the full budget, on the scale of
+        `worth`.
+
+        Args:
+            trials: parameters and number of each; a negative number belongs to a configuration that nobody has tried.
+            running: what other workers train now, as if they had ended as expected, so that not all try the same.
+        """
+        inputs = self._at_full_budget(trials)
+        loadings = self._loadings(inputs)
+        variance = _VARIANCE - (loadings**2).sum(axis=0)
+        if running:
+            others = self._at_full_budget(running)
+            told = self._loadings(others)
+            covariance = self._covariance(others, others, length=self._length) - told.T @ told
+            factor = cholesky(covariance + _BELIEVED * np.eye(len(running)), lower=True)
+            shared = self._covariance(others, inputs, length=self._length) - told.T @ loadings
+            variance = variance - (solve_triangular(factor, shared, lower=True) ** 2).sum(axis=0)
+        spread = np.sqrt(np.maximum(variance, 1e-9))
         above = (loadings.T @ self._values - self._best) / spread
-        return int(np.argmax(spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))))
+        return spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))
 
     def _loadings(self, inputs: _Inputs) -> np.ndarray:
         """(observed, N): what the observations, made independent of one another, say of these values."""
         return solve_triangular(self._factor, self._covariance(self._observed, inputs, length=self._length), lower=True)
 
-    def _at_full_budget(self, params: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> _Inputs:
+    def _at_full_budget(self, trials: Sequence[Tried]) -> _Inputs:
+        params, numbers = zip(*trials, strict=True)
         return _Inputs(self._encode(params), np.full(len(params), np.log(self._full_budget)), np.array(numbers))
 
     def _covariance(self, a: _Inputs, b: _Inputs, *, length: float) -> np.ndarray:
