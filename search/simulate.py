@@ -4,7 +4,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -57,6 +57,7 @@ def simulate(
     decision_seconds: Callable[[float], float] = lambda _: 0.0,
     until: float = math.inf,
     sampler: Sampler | None = None,
+    straight: Container[int] = (),
     examine: Callable[[Any], Examination] = lambda _: Examination(),
 ) -> Outcome:
     """Run a search as Ray would, as fast as the decisions can be made.
@@ -72,12 +73,14 @@ def simulate(
             the workers that ask meanwhile wait.
         until: seconds after which nothing more happens.
         sampler: draws the configurations in place of the run's own.
+        straight: numbers of trials that pause at no rung.
         examine: what is known of a configuration before it is trained.
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     ledger = Ledger(storage, replace(run, sampler=sampler or run.sampler))
-    search = Search(run, ledger, space, examine=examine, events=Silent())
+    search = _Search(run, ledger, space, examine=examine, events=Silent())
+    search.straight = straight
     agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
     free, driver, order = [start_seconds] * slots, 0.0, itertools.count()
     busy, moments = 0.0, []
@@ -108,6 +111,13 @@ def simulate(
     search.end()
     last = moments[-1][0] if moments else start_seconds
     return Outcome(seconds=last, busy_seconds=busy, num_epochs=len(moments), trials=search.trials, moments=moments)
+
+
+class _Search(Search):
+    straight: Container[int] = ()
+
+    def _is_compared(self, trial: FrozenTrial) -> bool:
+        return super()._is_compared(trial) and trial.number not in self.straight
 
 
 def _result(run: Run, epoch: int, value: float) -> EpochResult:

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -66,19 +66,6 @@ def test_a_failed_trial_takes_no_place_in_the_ranking():
     trials = [make(0, {1: 0.5}), make(1, {1: 0.7}), make(2, {1: 0.9}, TrialState.FAIL), make(3, {1: 0.1})]
     assert Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True).pooled() == [1, 0, 3]
     assert promote(trials) == 1
-
-
-def test_promises_decide_where_there_are_any():
-    trials = [make(i, {1: v}) for i, v in enumerate([0.5, 0.9, 0.7, 0.8, 0.1, 0.2])]
-    ladder = Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True)
-
-    def worth(numbers: Sequence[int]) -> dict[int, float]:
-        return {number: float(number in {1, 4}) + number / 10 for number in numbers}
-
-    assert ladder.promotion(range(6), worth=worth) == 4
-    assert ladder.promotion({0, 1, 2, 3, 5}, worth=worth) == 1
-    assert ladder.promotion({0, 2, 3, 5}, worth=worth) is None
-    assert ladder.promotion({0, 2, 3, 5}, worth=lambda _: None) == 3
 
 
 def test_equals_are_promoted_in_the_order_of_their_numbers():

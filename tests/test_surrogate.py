@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial, FrozenTrial, TrialState, create_trial
 
-from search.proposal import Chosen, begin, identity, propose, spread
+from search.proposal import Chosen, identity, propose, spread
 from search.surrogate import MAX_POINTS, Surrogate, _observations
 
 RUNGS = (1, 3, 9)
@@ -102,8 +102,8 @@ def test_a_proposal_is_new_lies_where_it_promises_most_and_depends_on_the_seed_a
     def ask(trial: BaseTrial) -> float:
         return trial.suggest_float("x", 0, 1)
 
-    proposals = [propose(ask, model, tried=tried, trial_seed=seed) for seed in range(20)]
-    assert proposals == [propose(ask, fit(trials), tried=tried, trial_seed=seed) for seed in range(20)]
+    proposals = [propose(ask, model, tried=tried, trial_seed=seed).params for seed in range(20)]
+    assert proposals == [propose(ask, fit(trials), tried=tried, trial_seed=seed).params for seed in range(20)]
     assert all(identity(p) not in tried for p in proposals)
     assert sum(abs(p["x"] - 0.3) < 0.2 for p in proposals) >= 15
     assert len({p["x"] for p in proposals}) > 10, "workers that ask at once must get different answers"
@@ -122,8 +122,19 @@ def test_values_are_compared_at_equal_epochs_and_those_that_went_on_stay_better_
 def test_a_space_with_nothing_new_or_a_failing_one_gets_no_proposal():
     trials = [make(i, i / 12, {1: i / 12}) for i in range(12)]
     everything = {identity({"n": n}) for n in range(3)}
-    assert propose(lambda t: t.suggest_int("n", 0, 2), fit(trials), tried=everything, trial_seed=0) == {}
-    assert propose(lambda t: 1 / 0, fit(trials), tried=(), trial_seed=0) == {}
+    assert propose(lambda t: t.suggest_int("n", 0, 2), fit(trials), tried=everything, trial_seed=0) == ({}, 0)
+    assert propose(lambda t: 1 / 0, fit(trials), tried=(), trial_seed=0) == ({}, 0)
+
+
+def test_what_runs_now_is_taken_to_end_as_expected_so_that_less_is_gained_next_to_it():
+    model = fit([make(i, x, {1: -((x - 0.3) ** 2)}) for i, x in enumerate([k / 19 for k in range(20)])])
+    asked = [({"x": 0.31}, -1), ({"x": 0.6}, -2)]
+    alone, beside = model.improvement(asked), model.improvement(asked, [({"x": 0.3}, 30)])
+    assert alone[0] > alone[1]
+    assert beside[0] < 0.9 * alone[0]
+    assert beside[0] / alone[0] < 0.8 * beside[1] / alone[1]
+    among = [({"x": x}, 30 + i) for i, x in enumerate([0.3, 0.3, 0.6])]
+    assert (model.improvement(asked, among) <= beside + 1e-9).all()
 
 
 def test_ten_first_trials_share_out_every_range_also_of_conditional_parameters():
@@ -135,23 +146,6 @@ def test_ten_first_trials_share_out_every_range_also_of_conditional_parameters()
     assert all(1 <= y <= 100 for y in deep)
     assert min(deep) < 10 < max(deep)
     assert drawn != [spread(suggest, number=n, seed=6, trial_seed=100 + n) for n in range(20)]
-
-
-def test_every_other_of_the_first_trials_is_new_and_next_to_the_leader():
-    baseline = {"x": 0.5, "deep": True, "y": 10}
-    tried = {identity(baseline)}
-    for number in range(1, 21):
-        drawn = begin(suggest, leader=baseline, tried=tried, number=number, seed=5, trial_seed=100 + number)
-        assert identity(drawn) not in tried
-        tried.add(identity(drawn))
-        if number % 2:
-            assert sum(drawn.get(name) == value for name, value in baseline.items() if name in drawn) >= len(drawn) - 2
-        else:
-            assert drawn == spread(suggest, number=number // 2, seed=5, trial_seed=100 + number)
-    switch = {"leader": {"s": 1}, "seed": 0, "trial_seed": 0}
-    assert begin(lambda t: t.suggest_int("s", 0, 1), tried=(), number=1, **switch)
-    both = {identity({"s": 0}), identity({"s": 1})}
-    assert begin(lambda t: t.suggest_int("s", 0, 1), tried=both, number=1, **switch) == {}
 
 
 @pytest.mark.parametrize("seed", range(3))
