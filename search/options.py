@@ -51,8 +51,8 @@ class Options:
     """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop them
     for good; none trains all to the end."""
     sampler: Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"] = "curves"
-    """How configurations are chosen: curves learns from the learning curves of all trials, trains half of its epochs
-    straight to the end, and says who goes on from a rung; the others are Optuna's."""
+    """How configurations are chosen: curves learns from the learning curves of all trials, and gives each slot to
+    whatever gains most for its epochs, a paused trial or a new one; the others are Optuna's."""
     seed: int = 0
     """Drives sampler, split, initialisation and batches."""
     data_dir: Path = Path("data")
