@@ -37,7 +37,7 @@ LEARNING = 0.6
 as many; from nothing to twice as much. In two recorded searches of 80 trials it was about 0.3 and 1.0: a half and two
 thirds of their trials went on from the first rung, where chance alone promotes a third."""
 FINISHED = (0.2, 0.4)
-"""The share of the trials that `curves` proposes which it trains to the end: on three tables of recorded curves, searches
+"""The share of the trials of `curves` that are trained to the end: on three tables of recorded curves, searches
 of 30 and 60 trials, this gives about the epochs that they took."""
 _BLIND = ("random", "qmc")
 """Samplers that learn nothing."""

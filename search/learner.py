@@ -5,10 +5,10 @@ Everything depends on the study, the seeds and the trials that have a worker alo
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.halving import epochs_reached
-from search.proposal import Identity, Proposal, propose, spread
+from search.proposal import NUM_PARENTS, Candidates, Identity, spread
 from search.sampling import NUM_STARTUP_TRIALS
 from search.study import Run
 
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 MAX_WEIGHED = 100
 """Paused trials, the best, that are weighed against a new configuration."""
+TRIALS_A_DRAW = 5
+"""For so many trials in a row the candidates are the same, but for what has been tried: drawing them costs most."""
 Suggest = Callable[[Any], Any]
+
+
+class _Decision(NamedTuple):
+    situation: tuple[int, frozenset[int], frozenset[int]]
+    """Number of the next trial, trials with a worker, paused trials."""
+    promoted: int | None
+    configuration: dict[str, Any]
+    """Of the next trial, if it is to begin."""
 
 
 class Learner:
@@ -31,7 +41,9 @@ class Learner:
         """Configurations that are not new."""
         self._surrogate: Surrogate | None = None
         self._is_fitted = False
-        self._proposed: dict[tuple[int, frozenset[int]], Proposal] = {}
+        self._drawn: tuple[int, Candidates] | None = None
+        self._decision: _Decision | None = None
+        """The last one, while nothing more is known."""
 
     def forget(self) -> None:
         """What was learnt is out of date: the ledger holds more, or a trial has failed."""
@@ -46,7 +58,10 @@ class Learner:
         if self._fit() is None:
             trial_seed = derive_seed(self._run.seed, number)
             return spread(suggest, number=number, seed=self._run.seed, trial_seed=trial_seed)
-        return self._propose(suggest, number=number, live=live).params
+        if self._decision is None or self._decision.situation[:2] != (number, frozenset(live)):
+            self._decide(suggest, (), number=number, live=live)
+        assert self._decision is not None
+        return self._decision.configuration
 
     def promotion(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> int | None:
         """The paused trial to continue, or None when a new configuration is the better use of a slot.
@@ -58,31 +73,36 @@ class Learner:
             number: of the next trial.
             live: numbers of the trials that have a worker, but for one of `paused`.
         """
-        surrogate = self._fit()
-        if surrogate is None:
+        if self._fit() is None:
             return self._ledger.ladder.promotion(paused)
-        weighed = [n for n in self._ledger.ladder.pooled() if n in paused][:MAX_WEIGHED]
-        if not weighed:
+        if not paused:
             return None
-        improvements = surrogate.improvement(self._as_tried(weighed), self._as_tried(sorted(live)))
-        gains = improvements / [self._run.epochs - epochs_reached(self._ledger.trial(n)) for n in weighed]
-        best = int(gains.argmax())
-        new = self._propose(suggest, number=number, live=live).improvement / self._run.epochs
-        return weighed[best] if gains[best] >= new else None
+        if self._decision is None or self._decision.situation != (number, frozenset(live), frozenset(paused)):
+            self._decide(suggest, paused, number=number, live=live)
+        assert self._decision is not None
+        return self._decision.promoted
 
-    def _propose(self, suggest: Suggest, *, number: int, live: Collection[int]) -> Proposal:
-        """Asked again about the same study, it computes nothing."""
-        surrogate, asked = self._fit(), (number, frozenset(live))
+    def _decide(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> None:
+        surrogate = self._fit()
         assert surrogate is not None
-        if asked not in self._proposed:
-            self._proposed[asked] = propose(
-                suggest,
-                surrogate,
-                tried=self.tried,
-                running=self._as_tried(sorted(live)),
-                trial_seed=derive_seed(self._run.seed, number),
-            )
-        return self._proposed[asked]
+        weighed = [n for n in self._ledger.ladder.pooled() if n in paused][:MAX_WEIGHED] if paused else []
+        new = self._candidates(suggest, number).new(surrogate.most_promising(NUM_PARENTS), tried=self.tried)
+        asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
+        promoted, configuration = None, {}
+        if asked:
+            epochs = [self._run.epochs - epochs_reached(self._ledger.trial(n)) for n in weighed]
+            gains = surrogate.improvement(asked, self._as_tried(sorted(live)))
+            gains /= [*epochs, *(self._run.epochs for _ in new)]
+            best = int(gains.argmax())
+            promoted = weighed[best] if best < len(weighed) else None
+            configuration = new[int(gains[len(weighed) :].argmax())] if new else {}
+        self._decision = _Decision((number, frozenset(live), frozenset(paused)), promoted, configuration)
+
+    def _candidates(self, suggest: Suggest, number: int) -> Candidates:
+        turn = number // TRIALS_A_DRAW
+        if self._drawn is None or self._drawn[0] != turn:
+            self._drawn = turn, Candidates(suggest, seed=derive_seed(self._run.seed, -1 - turn))
+        return self._drawn[1]
 
     def _as_tried(self, numbers: Sequence[int]) -> "list[Tried]":
         return [(self._ledger.trial(number).params, number) for number in numbers]
@@ -95,7 +115,7 @@ class Learner:
             enough = self._run.sampler == "curves" and self._ledger.ladder.num_ranked >= NUM_STARTUP_TRIALS
             rungs, maximize = self._run.rungs, self._run.direction == "maximize"
             self._surrogate = Surrogate(self._ledger.trials, rungs=rungs, maximize=maximize) if enough else None
-            self._proposed, self._is_fitted = {}, True
+            self._decision, self._is_fitted = None, True
         return self._surrogate
 
 

@@ -1,9 +1,9 @@
-"""Which configuration is tried next, by the surrogate: candidates are drawn from the space itself, and it chooses."""
+"""Configurations that nobody has tried, drawn from the space itself."""
 
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from optuna._transform import _SearchSpaceTransform
@@ -12,12 +12,10 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial
 
-if TYPE_CHECKING:
-    from search.surrogate import Surrogate, Tried
-
-NUM_CANDIDATES = 100
-NUM_PARENTS = 5
-"""Trials that promise most: half of the candidates differ from one of them in one or two parameters."""
+NUM_ANYWHERE = 50
+"""New configurations from the whole space."""
+NUM_PARENTS, NUM_NEAR = 5, 10
+"""Trials that promise most, and new configurations that differ from each of them in one or two parameters."""
 NUM_STRATA = 10
 Identity = frozenset[tuple[str, Any]]
 
@@ -27,46 +25,35 @@ def identity(params: Mapping[str, Any]) -> Identity:
     return frozenset(params.items())
 
 
-class Proposal(NamedTuple):
-    """A configuration that nobody has tried."""
+class Candidates:
+    """New configurations, drawn from the space itself; asked again with the same parents, they are the same."""
 
-    params: dict[str, Any]
-    """Empty where a space has nothing new, or fails."""
-    improvement: float
-    """Expected of it at the full budget, on the surrogate's scale."""
+    def __init__(self, suggest: Callable[[Any], Any], *, seed: int) -> None:
+        """
+        Args:
+            suggest: of the space.
+            seed: drives the draws.
+        """
+        self._suggest, self._seed = suggest, seed
+        self._drawn: dict[int, list[dict[str, Any]]] = {}
 
+    def new(self, parents: Sequence[FrozenTrial], *, tried: Container[Identity]) -> list[dict[str, Any]]:
+        """Parameters from anywhere and near the parents; none where a space has nothing new, or fails.
 
-def propose(
-    suggest: Callable[[Any], Any],
-    surrogate: "Surrogate",
-    *,
-    tried: Container[Identity],
-    running: "Sequence[Tried]" = (),
-    trial_seed: int,
-) -> Proposal:
-    """What the surrogate chooses among new configurations.
+        Args:
+            tried: what is not new.
+        """
+        drawn = [*self._draw(-1, {}, NUM_ANYWHERE)]
+        for parent in parents:
+            drawn += self._draw(parent.number, parent.params, NUM_NEAR)
+        return [params for key, params in {identity(params): params for params in drawn}.items() if key not in tried]
 
-    Args:
-        suggest: of the space.
-        tried: what is not new.
-        running: parameters and number of each trial that has a worker.
-        trial_seed: of the trial that takes it.
-    """
-    generator = random.Random(trial_seed)
-    worth = surrogate.worth(surrogate.trials)
-    parents = sorted(surrogate.trials, key=lambda trial: -worth[trial.number])[:NUM_PARENTS]
-    candidates: dict[Identity, dict[str, Any]] = {}
-    for turn in range(NUM_CANDIDATES):
-        near = generator.choice(parents).params if turn % 2 else {}
-        drawn = _vary(suggest, near, generator)
-        if drawn and identity(drawn) not in tried:
-            candidates[identity(drawn)] = drawn
-    if not candidates:
-        return Proposal({}, 0.0)
-    new = [(params, -1 - place) for place, params in enumerate(candidates.values())]
-    improvements = surrogate.improvement(new, running)
-    best = int(improvements.argmax())
-    return Proposal(new[best][0], float(improvements[best]))
+    def _draw(self, parent: int, near: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+        if parent not in self._drawn:
+            generator = random.Random(f"{self._seed}/{parent}")
+            varied = [_vary(self._suggest, near, generator) for _ in range(count)]
+            self._drawn[parent] = [params for params in varied if params]
+        return self._drawn[parent]
 
 
 def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed: int) -> dict[str, Any]:

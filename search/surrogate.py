@@ -73,7 +73,8 @@ class Surrogate:
         """The trials with values that the model has learnt from."""
         values = np.array([one.score for one in observed])
         length, noise = self._most_evident(values)
-        covariance = self._covariance(self._observed, self._observed, length=length)
+        self._alike = self._likeness(self._observed.codes, self._observed.codes, length=length)
+        covariance = _covariance(self._observed, self._observed, self._alike)
         self._length, self._factor = length, cholesky(covariance + noise * np.eye(len(values)), lower=True)
         self._values = solve_triangular(self._factor, values, lower=True)
         finished = values[[one.epoch == self._full_budget for one in observed]]
@@ -85,22 +86,25 @@ class Surrogate:
         inputs = _Inputs(*(column[judged] for column in self._observed))
         evidence = {}
         for length in _LENGTHS:
-            covariance = self._covariance(inputs, inputs, length=length)
+            covariance = _covariance(inputs, inputs, self._likeness(inputs.codes, inputs.codes, length=length))
             for noise in _NOISES:
                 factor = cholesky(covariance + noise * np.eye(len(covariance)), lower=True)
                 whitened = solve_triangular(factor, values[judged], lower=True)
                 evidence[length, noise] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
         return max(evidence, key=evidence.__getitem__)
 
-    def worth(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
-        """The expected value of each of these trials at the full budget, by number; on a scale of its own, the larger
-        the better."""
-        mean = self._loadings(self._at_full_budget([(t.params, t.number) for t in trials])).T @ self._values
-        return {trial.number: float(value) for trial, value in zip(trials, mean, strict=True)}
+    def most_promising(self, count: int) -> list[FrozenTrial]:
+        """The trials that it has learnt from which are expected to be best at the full budget."""
+        rows = {number: row for row, number in enumerate(self._observed.numbers.tolist())}
+        places = [rows[trial.number] for trial in self.trials]
+        codes, _, numbers = (column[places] for column in self._observed)
+        there = _Inputs(codes, np.full(len(places), np.log(self._full_budget)), numbers)
+        told = solve_triangular(self._factor, _covariance(self._observed, there, self._alike[:, places]), lower=True)
+        return [self.trials[place] for place in np.argsort(-(told.T @ self._values), kind="stable")[:count]]
 
     def improvement(self, trials: Sequence[Tried], running: Sequence[Tried] = ()) -> np.ndarray:
-        """(N,): by how much each of these is expected to exceed the best value at the full budget, on the scale of
-        `worth`.
+        """(N,): by how much each of these is expected to exceed the best value at the full budget, on a scale of its
+        own.
 
         Args:
             trials: parameters and number of each; a negative number belongs to a configuration that nobody has tried.
@@ -112,9 +116,9 @@ class Surrogate:
         if running:
             others = self._at_full_budget(running)
             told = self._loadings(others)
-            covariance = self._covariance(others, others, length=self._length) - told.T @ told
+            covariance = self._covariance(others, others) - told.T @ told
             factor = cholesky(covariance + _BELIEVED * np.eye(len(running)), lower=True)
-            shared = self._covariance(others, inputs, length=self._length) - told.T @ loadings
+            shared = self._covariance(others, inputs) - told.T @ loadings
             variance = variance - (solve_triangular(factor, shared, lower=True) ** 2).sum(axis=0)
         spread = np.sqrt(np.maximum(variance, 1e-9))
         above = (loadings.T @ self._values - self._best) / spread
@@ -122,19 +126,15 @@ class Surrogate:
 
     def _loadings(self, inputs: _Inputs) -> np.ndarray:
         """(observed, N): what the observations, made independent of one another, say of these values."""
-        return solve_triangular(self._factor, self._covariance(self._observed, inputs, length=self._length), lower=True)
+        return solve_triangular(self._factor, self._covariance(self._observed, inputs), lower=True)
 
     def _at_full_budget(self, trials: Sequence[Tried]) -> _Inputs:
         params, numbers = zip(*trials, strict=True)
         return _Inputs(self._encode(params), np.full(len(params), np.log(self._full_budget)), np.array(numbers))
 
-    def _covariance(self, a: _Inputs, b: _Inputs, *, length: float) -> np.ndarray:
+    def _covariance(self, a: _Inputs, b: _Inputs) -> np.ndarray:
         """(N, M), without noise."""
-        apart = np.abs(a.epochs[:, None] - b.epochs)
-        alike = self._likeness(a.codes, b.codes, length=length)
-        same = a.numbers[:, None] == b.numbers
-        near = np.exp(-apart / 1.5)
-        return _EPOCH * np.exp(-apart / 3) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
+        return _covariance(a, b, self._likeness(a.codes, b.codes, length=self._length))
 
     def _likeness(self, a: np.ndarray, b: np.ndarray, *, length: float) -> np.ndarray:
         """(N, M), 1 for equal configurations: half the product, half the mean over parameters (Matern 5/2).
@@ -143,17 +143,22 @@ class Surrogate:
         """
         (a, rows), (b, columns) = _distinct(a), _distinct(b)
         product, total = np.ones((len(a), len(b))), np.zeros((len(a), len(b)))
+        differ = np.zeros((len(a), len(b)))
         for column, categorical in enumerate(self._categorical):
             one, other = a[:, column, None], b[:, column]
-            apart = (one != other).astype(float) if categorical else np.abs(one - other)
+            if categorical:  # a parameter that is not active is another choice
+                differ += np.nan_to_num(one, nan=-1) != np.nan_to_num(other, nan=-1)
+                continue
+            apart = np.abs(one - other)
             inactive = np.isnan(one), np.isnan(other)
             if inactive[0].any() or inactive[1].any():
                 apart = np.where(inactive[0] | inactive[1], inactive[0] != inactive[1], apart)
-            scaled = np.sqrt(5) / length * apart
-            matern = np.exp(-scaled)
-            matern *= 1 + scaled + scaled**2 / 3
+            matern = _matern(apart, length)
             product *= matern
             total += matern
+        one_apart = _matern(np.ones(()), length)
+        product *= one_apart**differ
+        total += sum(self._categorical) - (1 - one_apart) * differ
         return ((product + total / max(len(self._categorical), 1)) / 2)[np.ix_(rows, columns)]
 
     def _encode(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -163,6 +168,21 @@ class Surrogate:
             rows = [row for row, given in enumerate(params) if name in given]
             codes[rows, column] = _codes(distribution, [params[row][name] for row in rows])
         return codes
+
+
+def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
+    """(N, M), without noise, of values whose configurations are so much alike."""
+    apart = np.abs(a.epochs[:, None] - b.epochs)
+    same = a.numbers[:, None] == b.numbers
+    near = np.exp(-apart / 1.5)
+    return _EPOCH * np.exp(-apart / 3) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
+
+
+def _matern(apart: np.ndarray, length: float) -> np.ndarray:
+    scaled = np.sqrt(5) / length * apart
+    found = np.exp(-scaled)
+    found *= 1 + scaled + scaled**2 / 3
+    return found
 
 
 def _observations(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> list[_Observation]:

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial, FrozenTrial, TrialState, create_trial
 
-from search.proposal import Chosen, identity, propose, spread
+from search.proposal import NUM_ANYWHERE, NUM_NEAR, Candidates, Chosen, identity, spread
 from search.surrogate import MAX_POINTS, Surrogate, _observations
 
 RUNGS = (1, 3, 9)
@@ -38,18 +38,27 @@ def fit(trials: list[FrozenTrial], *, maximize: bool = True) -> Surrogate:
     return Surrogate(trials, rungs=RUNGS, maximize=maximize)
 
 
+def worth(model: Surrogate, trials: list[FrozenTrial]) -> dict[int, float]:
+    """The expected value at the full budget, by number."""
+    asked = model._at_full_budget([(trial.params, trial.number) for trial in trials])
+    return dict(zip([trial.number for trial in trials], model._loadings(asked).T @ model._values, strict=True))
+
+
 def test_a_slow_starter_is_known_by_its_kin():
     grown = [make(i, x, {e: curve(x, e) for e in RUNGS}) for i, x in enumerate([0.05, 0.2, 0.4, 0.6, 0.8, 0.95])]
     started = [make(10 + i, x, {1: curve(x, 1)}) for i, x in enumerate([0.1, 0.9])]
     assert started[1].intermediate_values[1] < started[0].intermediate_values[1]
-    worth = fit([*grown, *started]).worth(started)
-    assert worth[11] > worth[10]
+    model = fit([*grown, *started])
+    expected = worth(model, started)
+    assert expected[11] > expected[10]
+    found = worth(model, [*grown, *started])
+    assert [t.number for t in model.most_promising(3)] == sorted(found, key=lambda number: -found[number])[:3]
 
 
 def test_a_small_value_is_the_better_one_when_minimising():
     trials = [make(i, i / 11, {1: i / 11}) for i in range(12)]
-    worth = fit(trials, maximize=False).worth(trials)
-    assert worth[0] > worth[6] > worth[11]
+    expected = worth(fit(trials, maximize=False), trials)
+    assert expected[0] > expected[6] > expected[11]
 
 
 def test_what_diverged_or_exceeds_its_bounds_is_the_worst():
@@ -59,15 +68,15 @@ def test_what_diverged_or_exceeds_its_bounds_is_the_worst():
     model = fit([*good, *diverged, *infeasible])
     assert {t.number for t in model.trials} == set(range(12))
     probes = [make(40, 0.15, {}), make(41, 0.72, {}), make(42, 0.92, {})]
-    worth = model.worth(probes)
-    assert worth[40] > max(worth[41], worth[42]) + 0.4
+    expected = worth(model, probes)
+    assert expected[40] > max(expected[41], expected[42]) + 0.4
 
 
 def test_a_failure_that_no_configuration_brings_about_teaches_nothing():
     good = [make(i, i / 12, {1: i / 12}) for i in range(12)]
     lost = make(12, 0.95, {1: 0.0}, failure_kind="lost worker")
     probe = [make(13, 0.95, {})]
-    assert fit([*good, lost]).worth(probe) == fit(good).worth(probe)
+    assert worth(fit([*good, lost]), probe) == worth(fit(good), probe)
 
 
 def test_of_many_values_the_model_keeps_the_latest_and_best():
@@ -91,22 +100,27 @@ def test_a_trial_without_a_parameter_is_told_from_one_with_it():
         )
         trial.number = number
         trials.append(trial)
-    worth = fit(trials).worth(trials)
-    assert min(worth[n] for n in range(1, 20, 2)) > max(worth[n] for n in range(0, 20, 2))
+    expected = worth(fit(trials), trials)
+    assert min(expected[n] for n in range(1, 20, 2)) > max(expected[n] for n in range(0, 20, 2))
 
 
-def test_a_proposal_is_new_lies_where_it_promises_most_and_depends_on_the_seed_alone():
-    trials = [make(i, x, {1: -((x - 0.3) ** 2)}) for i, x in enumerate([k / 19 for k in range(20)])]
-    model, tried = fit(trials), {identity(t.params) for t in trials}
-
-    def ask(trial: BaseTrial) -> float:
-        return trial.suggest_float("x", 0, 1)
-
-    proposals = [propose(ask, model, tried=tried, trial_seed=seed).params for seed in range(20)]
-    assert proposals == [propose(ask, fit(trials), tried=tried, trial_seed=seed).params for seed in range(20)]
-    assert all(identity(p) not in tried for p in proposals)
-    assert sum(abs(p["x"] - 0.3) < 0.2 for p in proposals) >= 15
-    assert len({p["x"] for p in proposals}) > 10, "workers that ask at once must get different answers"
+def test_candidates_are_new_come_from_anywhere_and_from_near_the_parents_and_depend_on_seed_and_parents_alone():
+    first, second = (make(number, 0.5, {}, **{}) for number in (0, 1))
+    first.params = {"x": 0.1, "deep": True, "y": 5}
+    second.params = {"x": 0.9, "deep": True, "y": 50}
+    tried = {identity(first.params), identity(second.params)}
+    drawn = Candidates(suggest, seed=3).new([first, second], tried=tried)
+    assert drawn == Candidates(suggest, seed=3).new([first, second], tried=tried)
+    assert drawn != Candidates(suggest, seed=4).new([first, second], tried=tried)
+    again = Candidates(suggest, seed=3)
+    again.new([second], tried=())
+    assert again.new([first, second], tried=tried) == drawn, "whoever was a parent before changes nothing"
+    assert not tried & {identity(params) for params in drawn}
+    for parent in (first, second):
+        shared = [sum(params.get(n) == v for n, v in parent.params.items()) for params in drawn]
+        assert sum(count >= 1 for count in shared) >= NUM_NEAR - 2
+    assert len({params["deep"] for params in drawn[:NUM_ANYWHERE]}) == 2
+    assert max(p["x"] for p in drawn[:NUM_ANYWHERE]) - min(p["x"] for p in drawn[:NUM_ANYWHERE]) > 0.8
 
 
 def test_values_are_compared_at_equal_epochs_and_those_that_went_on_stay_better_than_the_others():
@@ -119,11 +133,10 @@ def test_values_are_compared_at_equal_epochs_and_those_that_went_on_stay_better_
     assert np.mean(list(third.values())) == pytest.approx(np.mean([first[n] for n in third]))
 
 
-def test_a_space_with_nothing_new_or_a_failing_one_gets_no_proposal():
-    trials = [make(i, i / 12, {1: i / 12}) for i in range(12)]
+def test_a_space_with_nothing_new_or_a_failing_one_has_no_candidates():
     everything = {identity({"n": n}) for n in range(3)}
-    assert propose(lambda t: t.suggest_int("n", 0, 2), fit(trials), tried=everything, trial_seed=0) == ({}, 0)
-    assert propose(lambda t: 1 / 0, fit(trials), tried=(), trial_seed=0) == ({}, 0)
+    assert Candidates(lambda t: t.suggest_int("n", 0, 2), seed=0).new([], tried=everything) == []
+    assert Candidates(lambda t: 1 / 0, seed=0).new([], tried=()) == []
 
 
 def test_what_runs_now_is_taken_to_end_as_expected_so_that_less_is_gained_next_to_it():
