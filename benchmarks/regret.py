@@ -21,7 +21,8 @@ def summarise(found: Mapping[Cell, Sequence[float]], *, ours: str, seed: int = 0
 
     Returns:
         One dict per grid and number of workers; under `searches`, by name: `rank` (1 the best; at every moment, then
-        averaged, so that neither the first moments nor a bad seed outweigh the others), `quarter` and `regret` (the
+        averaged, so that neither the first moments nor a bad seed outweigh the others), `behind` (by how much that is
+        more than the rank of ours with the same seed), `quarter` and `regret` (the
         regret after a quarter of the compute and at the end), each (mean, low, high); `compute`, how many times more
         compute the tool takes to its own final mean regret than ours takes to the same; `curve`, its mean regret.
     """
@@ -42,7 +43,13 @@ def _compare(regrets: np.ndarray, names: Sequence[str], *, ours: int, rng: np.ra
     summary: dict[str, Any] = {}
     for number, name in enumerate(names):
         mine = regrets[:, number]
-        columns = {"rank": ranks[:, number], "quarter": mine[:, NUM_MOMENTS // 4 - 1], "regret": mine[:, -1]}
+        behind = ranks[:, number] - ranks[:, ours]
+        columns = {
+            "rank": ranks[:, number],
+            "behind": behind,
+            "quarter": mine[:, NUM_MOMENTS // 4 - 1],
+            "regret": mine[:, -1],
+        }
         summary[name] = {key: _with_interval(values, draws) for key, values in columns.items()}
         pair = regrets[:, [ours, number]]
         factors = [compute_factor(pair[drawn].mean(0)) for drawn in draws]
@@ -79,11 +86,12 @@ def _table(result: Mapping[str, Any]) -> str:
     lines = [
         f"**{result['grid']}, {result['workers']} worker{'s' * (result['workers'] > 1)}** ({result['seeds']} seeds)",
         "",
-        "| search | mean rank | regret after a quarter | regret at the end | compute to its final regret, over ours |",
-        "| --- | --- | --- | --- | --- |",
+        "| search | mean rank | ranks behind ours | regret after a quarter | regret at the end "
+        "| compute to its final regret, over ours |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in sorted(result["searches"].items(), key=lambda item: item[1]["rank"][0]):
-        cells = ["{:.1f} ({:.1f} to {:.1f})".format(*row["rank"])]
+        cells = ["{:.1f} ({:.1f} to {:.1f})".format(*row[key]) for key in ("rank", "behind")]
         cells += ["{:.2f} ({:.2f} to {:.2f})".format(*(100 * v for v in row[key])) for key in ("quarter", "regret")]
         cells.append("{:.1f}x ({:.1f} to {:.1f})".format(*row["compute"]))
         lines.append(" | ".join(["| " + name, *cells]) + " |")

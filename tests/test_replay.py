@@ -140,6 +140,7 @@ def test_ranks_count_every_moment_alike_and_the_table_has_the_best_first():
     ranks = {name: row["rank"][0] for name, row in result["searches"].items()}
     assert ranks[MINE] == pytest.approx(1.01)
     assert ranks["a"] == pytest.approx(2.99)
+    assert result["searches"]["a"]["behind"][0] == pytest.approx(2.99 - 1.01)
     rows = [line for line in tables([result]).splitlines() if line.startswith("| ")][2:]
     assert [row.split(" | ")[0] for row in rows] == [f"| {MINE}", "| b", "| a"]
 
