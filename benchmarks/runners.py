@@ -125,13 +125,15 @@ def optuna_threads(work: Work, folder: str) -> None:
 
 
 def optuna_processes(work: Work, folder: str) -> None:
-    """Optuna alone with a process for each slot, on one study in a SQLite file."""
-    url = f"sqlite:///{folder}/study.db"
-    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
-    for params in work["params"]:
-        study.enqueue_trial(params)
-    context, share = mp.get_context("spawn"), len(work["params"]) // work["slots"]
-    processes = [context.Process(target=_optimize, args=(url, work, folder, share)) for _ in range(work["slots"])]
+    """Optuna alone with a process for each slot, on one study in a SQLite file.
+
+    Each has its share of the configurations: two processes that take queued ones from SQLite may take the same.
+    """
+    url, slots = f"sqlite:///{folder}/study.db", work["slots"]
+    optuna.create_study(study_name="s", storage=url, direction="maximize")
+    context = mp.get_context("spawn")
+    shares = [work | {"params": work["params"][slot::slots]} for slot in range(slots)]
+    processes = [context.Process(target=_optimize, args=(url, share, folder)) for share in shares]
     for process in processes:
         process.start()
     for process in processes:
@@ -139,9 +141,11 @@ def optuna_processes(work: Work, folder: str) -> None:
         assert process.exitcode == 0
 
 
-def _optimize(url: str, work: Work, folder: str, num_trials: int) -> None:
-    study = optuna.load_study(study_name="s", storage=url, pruner=_pruner(work))
-    study.optimize(_Objective(work, folder), n_trials=num_trials)
+def _optimize(url: str, work: Work, folder: str) -> None:
+    for params in work["params"]:
+        sampler = optuna.samplers.PartialFixedSampler(params, optuna.samplers.TPESampler())
+        study = optuna.load_study(study_name="s", storage=url, sampler=sampler, pruner=_pruner(work))
+        study.optimize(_Objective(work, folder), n_trials=1)
 
 
 def _pruner(work: Work) -> optuna.pruners.BasePruner:
