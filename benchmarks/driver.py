@@ -20,6 +20,7 @@ import psutil
 import tyro
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 import search.options
 from benchmarks.harness import calibrate, describe_conditions, write_result
@@ -52,7 +53,7 @@ def main() -> None:
     """Measure every sampler, print the table and keep it."""
     options, console = tyro.cli(Options), Console(highlight=False, width=140)
     calibration = calibrate()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):  # as search.run keeps to one
         results = [imagined(options, Path(folder), sampler) for sampler in options.samplers]
         if options.ray_trials:
             results += [through_ray(options, Path(folder), sampler) for sampler in options.samplers]
