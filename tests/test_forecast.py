@@ -121,7 +121,7 @@ def test_a_sampler_that_learns_makes_the_later_trials_alike_and_the_forecast_les
     assert spread("tpe") > 1.5 * spread("random")
 
 
-def test_a_forecast_knows_of_the_trials_that_go_straight_to_the_end(session: Session) -> None:
+def test_a_forecast_knows_that_the_default_trains_more_trials_to_the_end(session: Session) -> None:
     speeds = [Speed(macs=1000, epoch_seconds=1.0)]
     found = {
         sampler: simulate_searches(
@@ -143,8 +143,7 @@ def test_the_first_draws_are_the_trials_that_the_search_begins_with(
     foreseen = [params for params, _ in first_draws(run, SPACE, make_examiner(run, session.dataset), number=known)]
     assert foreseen[0] == SPACE.baseline
     trials = simulate(run, SPACE, Steady(), slots=slots).trials
-    blind = 2 if sampler == "curves" else 1  # every other trial is drawn near the leader, which is not foreseen
-    assert [trial.params for trial in trials[:known:blind]] == foreseen[::blind]
+    assert [trial.params for trial in trials[:known]] == foreseen
 
 
 def test_the_first_draws_keep_to_the_bounds(session: Session) -> None:
