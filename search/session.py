@@ -1,5 +1,6 @@
 """One use of the search command: open or make the run, search, say what came of it."""
 
+import shlex
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ from search.lock import RunLock
 from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
+from search.secrets import redact_command
 from search.slots import plan
 from search.study import Run, resume_study, write_run
 from search.trouble import explain
@@ -178,7 +180,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
         storage=options.storage,
-        command=" ".join(["python -m search.run", *sys.argv[1:]]),
+        command=redact_command(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
