@@ -180,8 +180,8 @@ class Options:
 def _check_url(url: str) -> None:
     if found := find_secret(url):
         raise ValueError(
-            f"--study-url must not hold a password or key, got {found}: it is stored and shown; use PGPASSWORD, ~/.pgpass or a"
-            " service file (postgresql+psycopg://?service=NAME) instead"
+            f"--study-url must not hold a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
+            " ~/.pgpass or a service file (postgresql+psycopg://?service=NAME) instead"
         )
     if url.partition("://")[0].split("+")[0] not in _DATABASES:
         shown = redact_url(url)[:80]

@@ -1,0 +1,146 @@
+"""Checks that a study holds what was written: no trial is missing or twice, and no value has changed since.
+
+Every trial carries a checksum of its configuration and of its epochs, as a system attribute that Optuna ignores.
+SQLite notices a damaged page, but not a damaged number.
+"""
+
+import json
+import math
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from optuna.version import __version__
+
+from search.database import Damage
+
+CHECKSUM = "rungwise:checksum"
+"""System attribute of a trial."""
+CLOSED = "rungwise:trials"
+"""System attribute of a study: how many trials it held when a search last let it go."""
+_COVERED = ("seed", "tag", "infeasible", "weights", "macs")
+"""User attributes that are written with the configuration and never again."""
+
+
+def base_checksum(
+    params: Mapping[str, tuple[BaseDistribution, float]],
+    attrs: Mapping[str, Any],
+) -> int:
+    """Checksum of a configuration, before any epoch.
+
+    Args:
+        params: distribution and Optuna's internal number of each. What is a category counts by its own value, so that
+            damage to the list of choices is found.
+        attrs: user attributes of the trial.
+    """
+    told = {
+        name: distribution.choices[int(number)] if isinstance(distribution, CategoricalDistribution) else float(number)
+        for name, (distribution, number) in params.items()
+    }
+    covered = {name: attrs[name] for name in _COVERED if name in attrs}
+    return zlib.crc32(json.dumps([told, covered], sort_keys=True).encode())
+
+
+def trial_checksum(trial: FrozenTrial) -> int:
+    """`base_checksum` of a trial that is about to be stored."""
+    params = {
+        name: (distribution, distribution.to_internal_repr(trial.params[name]))
+        for name, distribution in trial.distributions.items()
+    }
+    return base_checksum(params, trial.user_attrs)
+
+
+def with_history(base: int, history: str) -> int:
+    """Checksum of a configuration and its epochs, the latter as they are stored."""
+    return zlib.crc32(history.encode(), base)
+
+
+def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 0) -> None:
+    """Raise Damage unless the trials of a study agree with themselves and with each other.
+
+    Args:
+        trials: in the order of their numbers.
+        metric: the objective, which the record of each epoch repeats.
+        at_least: number of trials that there were.
+    """
+    for place, trial in enumerate(trials):
+        if trial.number != place:
+            known = isinstance(trial.number, int) and trial.number < place
+            raise Damage(f"trial {trial.number} is there twice" if known else f"trial {place} is missing")
+    if len(trials) < at_least:
+        raise Damage(f"{at_least - len(trials)} of {at_least} trials are missing")
+    for trial in trials:
+        if "seed" in trial.user_attrs and (wrong := _contradiction(trial, metric)):
+            raise Damage(f"trial {trial.number}: {wrong}")
+
+
+def _contradiction(trial: FrozenTrial, metric: str) -> str | None:
+    """What of this trial of ours cannot be."""
+    values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
+    if sorted(values) != list(range(1, len(values) + 1)):
+        return f"its epochs are {', '.join(map(str, sorted(values)))}"
+    if CHECKSUM in trial.system_attrs and len(history) != len(values):
+        return f"it has {len(values)} values and {len(history)} records of epochs"
+    for epoch, record in enumerate(history[: len(values)], start=1):
+        told = record.get(metric, values[epoch])
+        if record.get("epoch") != epoch or not _same(told, values[epoch]):
+            return f"its value in epoch {epoch} is {values[epoch]!r}, its record says {told!r}"
+    if CHECKSUM not in trial.system_attrs or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return None
+    final = values[len(values)] if values else None
+    if (trial.value is None) != (final is None) or (final is not None and not _same(trial.value, final)):
+        return f"its final value is {trial.value!r}, that of its last epoch {final!r}"
+    return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    return numbers and (one == other or (math.isnan(one) and math.isnan(other)))
+
+
+def check_stored(
+    number: Any,
+    params: Iterable[tuple[str, float, BaseDistribution]],
+    *,
+    attrs: Mapping[str, Any],
+    history: str | None,
+    checksum: Any,
+) -> None:
+    """Raise Damage unless the rows of a trial are those that its checksum was made of.
+
+    Args:
+        number: of the trial, for the message.
+        params: name, internal number and distribution.
+        attrs: user attributes.
+        history: the records of the epochs, as they are stored.
+        checksum: as it is stored.
+    """
+    base = base_checksum({name: (distribution, value) for name, value, distribution in params}, attrs)
+    if (base if history is None else with_history(base, history)) != checksum:
+        raise Damage(f"trial {number}: its configuration or its epochs have changed since they were written")
+
+
+def num_kept(attrs: Mapping[str, Any]) -> int:
+    """How many trials a study must hold, from its system attributes."""
+    kept = attrs.get(CLOSED, 0)
+    if type(kept) is not int:
+        raise Damage(f"the number of trials is {kept!r}")
+    return kept
+
+
+def known_schema(connection: sqlite3.Connection) -> None:
+    """Raise Damage if the tables are those of an Optuna that this one does not know."""
+    scripts = Path(models.__file__).parent / "alembic" / "versions"
+    known = {script.stem.rstrip("_").removeprefix("v") for script in scripts.glob("v*.py")}
+    with suppress(sqlite3.OperationalError):  # without that table: made before there was one
+        for (version,) in connection.execute("SELECT version_num FROM alembic_version"):
+            if known and str(version).removeprefix("v") not in known:
+                raise Damage(
+                    f"its tables are of version {version!r}, which Optuna {__version__} does not know: upgrade it"
+                )
