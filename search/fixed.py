@@ -18,10 +18,11 @@ from search.cluster import Resources, ray_session
 from search.console import SearchConsole
 from search.guard import RayLostError
 from search.launch import launch
+from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.signals import Stopped, signals_restored
-from search.study import Planned, Run, read_run, resume_study, write_run
+from search.study import Planned, Run, read_run, write_run
 from trainables.data import Dataset
 
 
@@ -65,7 +66,7 @@ def train_fixed(
         stack.enter_context(RunLock(folder))
         run = _continued(read_run(folder), run, folder)
         write_run(folder, run)
-        ledger = Ledger(resume_study(folder, run), run)
+        ledger = Ledger(hold_study(stack, folder, run), run)
         follower = SearchConsole(run, console=console)
         stack.enter_context(follower.following(ledger.trials))
         stack.enter_context(signals_restored())

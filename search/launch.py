@@ -84,6 +84,7 @@ def checkpoints_of(run: Run, run_dir: Path) -> str:
 
 
 def _make_trainable(run: Run, arrays: dict[str, Any], checkpoints: str, resources: Resources) -> Any:
+    import ray
     from ray import tune
 
     from search.worker import Job, TrialWorker
@@ -94,6 +95,7 @@ def _make_trainable(run: Run, arrays: dict[str, Any], checkpoints: str, resource
         epochs=run.epochs,
         metric=run.metric,
         checkpoints=checkpoints,
+        home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
         threads=resources.cpus_per_trial,
         cuda=resources.gpus_per_trial > 0,
     )

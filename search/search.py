@@ -70,8 +70,8 @@ class Search:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The trials that count as asked for: all but the infeasible draws."""
-        return [t for t in self.ledger.trials if "infeasible" not in t.user_attrs]
+        """The trials of this search: all but the infeasible draws, and what other programs put into the study."""
+        return [t for t in self.ledger.own_trials if "infeasible" not in t.user_attrs]
 
     @property
     def live(self) -> set[int]:
@@ -90,6 +90,7 @@ class Search:
     @property
     def stopping(self) -> bool:
         """Whether no further epoch is to be begun."""
+        self.fatal = self.fatal or self.ledger.lost
         return self.stop_requested or self.fatal is not None or self.out_of_time
 
     def _settle(self) -> None:
@@ -111,7 +112,7 @@ class Search:
 
     def _is_compared(self, trial: FrozenTrial) -> bool:
         """Whether the trial pauses at the rungs; what is planned does not, so that there soon is a finished trial."""
-        return self.run.pruner == "asha" and trial.number >= len(self.run.plan)
+        return self.run.pruner == "asha" and trial.number not in self.ledger.made[: len(self.run.plan)]
 
     # Which trial gets the next free slot?
 
@@ -134,6 +135,9 @@ class Search:
             return None
         if self._interrupted:
             return min(self._interrupted)
+        self.ledger.catch_up()
+        if (enqueued := self._enqueued_trial()) is not None:
+            return enqueued
         promoted = self._promotion()
         return self._new_trial() if promoted is None else promoted
 
@@ -156,14 +160,24 @@ class Search:
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, apart from the trial `but`, and nothing new will start."""
-        return not self.live - {but} and self.ledger.num_asked >= self.run.trials
+        enough = self.ledger.num_asked >= self.run.trials and not self.ledger.waiting
+        return enough and not self.live - {but}
+
+    def _enqueued_trial(self) -> int | None:
+        """The next trial that another program has enqueued and that can be trained."""
+        while self.ledger.waiting:
+            number, said = self.ledger.take_up(self._space.suggest, self._examine, live=self.live)
+            if said:
+                self._events.notice(said)
+            if self.ledger.trial(number).state == TrialState.RUNNING:
+                return number
+        return None
 
     def _new_trial(self) -> int | None:
-        count = self.ledger.num_asked
-        if count >= self.run.trials:
+        if self.ledger.num_asked >= self.run.trials:
             return None
-        if count < len(self.run.plan):
-            return self._planned_trial(count)
+        if len(self.ledger.made) < len(self.run.plan):
+            return self._planned_trial(len(self.ledger.made))
         for _ in range(MAX_INFEASIBLE_DRAWS):
             number = self.ledger.sample(self._space.suggest, self._examine, live=self.live)
             if number is not None:

@@ -25,14 +25,16 @@ from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.guard import RayLostError
 from search.launch import best_trial, launch, make_examiner
+from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.options import Options, check_min_epochs, parse_count, resume_command
+from search.presence import StudyLostError
 from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
 from search.secrets import redact_command
 from search.slots import plan
-from search.study import Run, resume_study, write_run
+from search.study import Run, write_run
 from search.trouble import explain
 from spaces.space import Space
 from trainables.data import Dataset
@@ -77,19 +79,22 @@ class Session:
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None) -> Callable[[], int]:
+    def search_on(
+        self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None
+    ) -> Callable[[], int]:
         """Search on the Ray that is up.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
+            held: the study of a run that is resumed.
 
         Returns:
             A function for when Ray is gone: it says what came of the search and returns the exit code.
         """
         console = Output()
         try:
-            ledger = Ledger(self._begin(stack), self.run)
+            ledger = Ledger(self._begin(stack, held), self.run)
             follower = SearchConsole(self.run, console=console)
             with follower.following(ledger.trials):
                 search, received = launch(
@@ -117,13 +122,13 @@ class Session:
         Output().show_cursor()
         _report_fatal(error, self)
 
-    def _begin(self, stack: ExitStack) -> BaseStorage:
+    def _begin(self, stack: ExitStack, held: BaseStorage | None) -> BaseStorage:
         console = Output()
-        if self.new:
+        if held is None:
             prepare.new_run(self.run_dir, self.run)
             stack.enter_context(RunLock(self.run_dir, force=self.options.force))
-        storage = resume_study(self.run_dir, self.run)
-        if not self.new:
+            held = hold_study(stack, self.run_dir, self.run)
+        else:
             write_run(self.run_dir, self.run)
         run, slots = self.run, self.resources.slots
         console.print(
@@ -136,7 +141,7 @@ class Session:
             console.print(escape(describe_table(self.dataset)), soft_wrap=True)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
-        return storage
+        return held
 
 
 def _open_new(options: Options, resources: Resources) -> Session:
@@ -247,6 +252,7 @@ def _report_fatal(error: Exception, session: Session) -> int:
         raise error
     resume = resume_command(session.options, session.run.name)
     reason = explain(error, session.run_dir)
+    outcome = "" if isinstance(error, StudyLostError) else f"; what is finished is saved; resume with: {resume}"
     with suppress(OSError):
-        print(f"error: {reason}; what is finished is saved; resume with: {resume}", file=sys.stderr, flush=True)
+        print(f"error: {reason}{outcome}", file=sys.stderr, flush=True)
     return NOTHING_USABLE if isinstance(error, HopelessSearchError) else BROKEN_OFF

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,10 @@ class WholeTrialStorage(RDBStorage):
     """Of the file; checked before each write."""
     owner: str | None = None
     """Who must hold the lease of the study for a write; None for a study without one."""
+    where: str | Path = "the study"
+    """For messages."""
+    lost: Exception | None = None
+    """Why nothing can be written any more, where the keeper of the lease has noticed."""
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
@@ -107,8 +111,11 @@ class WholeTrialStorage(RDBStorage):
             columns = {"intermediate_value": stored, "intermediate_value_type": kind}
             _put(session, models.TrialIntermediateValueModel.__table__, {**trial, "step": epoch}, columns)
 
-    def begin_waiting(self, trial_id: int, trial: FrozenTrial) -> None:
-        """Store the configuration of a trial that was WAITING, and that it now has its state; all or nothing.
+    def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
+        """Store the configuration of a trial that was WAITING, and the state that it now has; all or nothing.
+
+        Args:
+            before: the trial as it waited, which is what the study holds of it.
 
         Raises:
             StudyLostError: another process has begun it.
@@ -124,7 +131,7 @@ class WholeTrialStorage(RDBStorage):
             )
             if begun.rowcount == 0:
                 raise StudyLostError(f"trial {trial.number} was begun by another process; end that process and resume")
-            _insert_details(session, trial_id, trial)
+            _insert_details(session, trial_id, trial, but=before)
 
     def newest_trial(self, study_id: int) -> int | None:
         """Identifier of the trial that was stored last."""
@@ -204,8 +211,9 @@ def _put(session: "Session", table: Any, keys: Mapping[str, Any], values: Mappin
         connection.execute(_insert(table), {**keys, **values})
 
 
-def _insert_details(session: "Session", trial_id: int, trial: FrozenTrial) -> None:
-    """Store the parameters and the attributes of a trial that has none."""
+def _insert_details(session: "Session", trial_id: int, trial: FrozenTrial, *, but: FrozenTrial | None = None) -> None:
+    """Store the parameters and the attributes of a trial, except for those that the study holds already."""
+    known = ((), (), ()) if but is None else (but.params, but.user_attrs, but.system_attrs)
     params = [
         {
             "param_name": name,
@@ -213,15 +221,16 @@ def _insert_details(session: "Session", trial_id: int, trial: FrozenTrial) -> No
             "distribution_json": distribution_to_json(distribution),
         }
         for name, distribution in trial.distributions.items()
+        if name not in known[0]
     ]
     for model, rows in (
         (models.TrialParamModel, params),
-        (models.TrialUserAttributeModel, _attributes(trial.user_attrs)),
-        (models.TrialSystemAttributeModel, _attributes(trial.system_attrs)),
+        (models.TrialUserAttributeModel, _attributes(trial.user_attrs, known[1])),
+        (models.TrialSystemAttributeModel, _attributes(trial.system_attrs, known[2])),
     ):
         if rows:
             session.connection().execute(_insert(model.__table__), [{"trial_id": trial_id, **row} for row in rows])
 
 
-def _attributes(attrs: dict[str, object]) -> list[dict[str, str]]:
-    return [{"key": key, "value_json": json.dumps(value)} for key, value in attrs.items()]
+def _attributes(attrs: Mapping[str, object], known: Container[str]) -> list[dict[str, str]]:
+    return [{"key": key, "value_json": json.dumps(value)} for key, value in attrs.items() if key not in known]

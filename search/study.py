@@ -217,6 +217,7 @@ def resume_study(run_dir: Path, run: Run) -> WholeTrialStorage:
             f"the study's direction must be {run.direction!r}, got {', '.join(directions) or 'none'!r}; it is not the"
             " study of run.json"
         )
+    storage.where = path if url is None else url
     storage.presence = Presence(run_dir, study=path if url is None else None, keep=storage.keep_copy)
     return storage
 
