@@ -4,6 +4,7 @@ A sampled configuration enters the database whole, in one transaction, before an
 work on a mirror in memory, so that their cost does not grow with the latency of the database.
 """
 
+import copy
 import json
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -204,7 +205,7 @@ class Ledger:
             space does not have; or PRUNED, where it exceeds a bound.
         """
         number = self._waiting[0]
-        before = self.trial(number)
+        before = copy.deepcopy(self.trial(number))
         seed = self._prepare(suggest, number, live)
         try:
             said = begin(self._study, number, suggest=suggest, examine=examine, seed=seed)
