@@ -127,9 +127,12 @@ class RayGuard(threading.Thread):
                     self._events.register(self._handles[-1], select.POLLIN)
 
     def _missing(self) -> list[str]:
-        gone = [f"Ray has died: its process {name} is gone (killed, or out of memory)"
-                for process, name in self._watched.items() if not _lives(process)]  # fmt: skip
-        return gone + [reason for reason, is_there in self._signs.items() if not is_there()]
+        gone = [name for process, name in self._watched.items() if not _lives(process)]
+        of_ray = f"its process {gone[0]} is" if len(gone) == 1 else f"its processes {', '.join(gone)} are"
+        return [
+            *([f"Ray has died: {of_ray} gone (killed, or out of memory)"] if gone else []),
+            *(reason for reason, is_there in self._signs.items() if not is_there()),
+        ]
 
     def _end(self, reason: str) -> None:
         if self._over.is_set():
