@@ -16,8 +16,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("RAY_worker_niceness", "0")  # on a busy machine Ray's workers would get next to nothing
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 CPU_SECONDS = 300
-"""A test that computes for longer hangs, however busy the machine is. The limit of pytest-timeout counts the time of the
-clock, which a busy machine may stretch tenfold: it only ends what waits for ever."""
+"""A test that computes for longer hangs, however busy the machine is. The limit of pytest-timeout goes by the clock,
+which a busy machine stretches tenfold: it only ends what waits for ever."""
 
 
 @pytest.fixture(autouse=True)
