@@ -5,17 +5,18 @@ import resource
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
-from search.disk import size
+from search.disk import shared_room, size
 from search.machine import available_cpus, load
-from search.private_ray import is_uncompiled, site_packages
+from search.private_ray import OBJECT_STORE_BYTES, is_uncompiled, site_packages
 
-ADDRESS_SPACE = 32e9
-"""Bytes of addresses, far more than of memory, that a process of Ray asks for."""
-THREADS, THREADS_PER_TRIAL = 200, 60
-"""Of a private Ray, and of each worker."""
+ADDRESSES = 8e9
+"""Bytes of addresses, far more than of memory, that a process of Ray asks for beside the memory that all share."""
+THREADS, THREADS_PER_TRIAL = 150, 40
+"""Of a private Ray with this process, and of each worker."""
 FILES = 1024
 
 
@@ -33,6 +34,13 @@ class Finding:
         return f"{mark}  {self.what:<14} {self.found}" + (f"; {self.do}" if self.do else "")
 
 
+def require_limits() -> None:
+    """Raise ValueError at a limit under which Ray would abort or never come up."""
+    finding = check_limits()
+    if finding.fatal:
+        raise ValueError(f"{finding.found}; first run: {finding.do}")
+
+
 def check_limits(
     limits: Mapping[str, int] | None = None, *, threads: int | None = None, root: bool | None = None
 ) -> Finding:
@@ -44,10 +52,11 @@ def check_limits(
         root: whether the user is root, whose processes are not counted.
     """
     limits = _soft_limits() if limits is None else limits
-    root = os.geteuid() == 0 if root is None else root
+    needed_addresses = ADDRESSES + shared_room(at_least=OBJECT_STORE_BYTES)
+    root = _is_root() if root is None else root
     addresses, processes, files = (limits.get(option, -1) for option in ("-v", "-u", "-n"))
-    if 0 <= addresses < ADDRESS_SPACE:
-        found = f"ulimit -v allows {size(addresses)} of addresses, Ray asks for up to {size(ADDRESS_SPACE)}"
+    if 0 <= addresses < needed_addresses:
+        found = f"ulimit -v allows {size(addresses)} of addresses, Ray asks for up to {size(needed_addresses)}"
         return Finding(what="limits", found=found, do="ulimit -v unlimited", fatal=True)
     if processes >= 0 and not root:
         threads = _count_threads() if threads is None else threads
@@ -59,7 +68,15 @@ def check_limits(
     if 0 <= files < FILES:
         found = f"ulimit -n allows {files} open files, Ray wants {FILES}"
         return Finding(what="limits", found=found, do=f"ulimit -n {FILES}", fatal=files < FILES // 8)
-    return Finding(what="limits", found="ulimit -v, -u and -n leave room")
+    unbound = f"; -u {processes} does not bind root" if root and 0 <= processes < THREADS else ""
+    return Finding(what="limits", found=f"ulimit -v, -u and -n leave room{unbound}")
+
+
+def _is_root() -> bool:
+    """Of the machine: the root of a container without privileges is bound by limits."""
+    with suppress(OSError):
+        return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split()[:3] == ["0", "0", str(2**32 - 1)]
+    return os.geteuid() == 0
 
 
 def _soft_limits() -> dict[str, int]:

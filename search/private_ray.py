@@ -65,25 +65,41 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
 
     _fit_ray(debug=quiet["log_to_driver"])
     before = set(psutil.Process().children())
+
+    def init(attempt: int) -> None:
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            object_store_memory=shared_room(at_least=OBJECT_STORE_BYTES),
+            include_dashboard=False,
+            _temp_dir=str(scratch / f"ray{attempt}"),  # which Ray opens to all: the folder around it is private
+            **quiet,
+        )
+
+    def clear() -> None:
+        ray.shutdown()
+        _end_since(before)
+
     with _progress(say):
-        for last in (False, True):
-            try:
-                ray.init(
-                    address="local",
-                    num_cpus=num_cpus,
-                    object_store_memory=shared_room(at_least=OBJECT_STORE_BYTES),
-                    include_dashboard=False,
-                    _temp_dir=str(scratch / f"ray{int(last)}"),  # which Ray opens to all: the folder around is private
-                    **quiet,
-                )
-                return
-            except Exception as error:  # of every kind: a start that takes too long is a bare Exception
+        try_twice(init, clear=clear, say=say)
+
+
+def try_twice(init: Callable[[int], None], *, clear: Callable[[], None], say: Callable[[str], None]) -> None:
+    """Call `init(0)`; if it takes too long, clear what it left away and call `init(1)`.
+
+    Raises:
+        RayStartError: neither came up, or the first failed for another reason.
+    """
+    for attempt in (0, 1):
+        try:
+            init(attempt)
+            return
+        except Exception as error:  # of every kind: a start that takes too long is a bare Exception
+            if attempt or not _is_late(error):
                 reason = " ".join(str(error).split())[:200]
-                if last or not _is_late(error):
-                    raise RayStartError(f"Ray could not start on this machine ({reason}); {_advice()}") from error
-            ray.shutdown()
-            _end_first_try(before)
-            say("Ray did not start in time; trying once more")
+                raise RayStartError(f"Ray could not start on this machine ({reason}); {_advice()}") from error
+        clear()
+        say("Ray did not start in time; trying once more")
 
 
 def _is_late(error: Exception) -> bool:
@@ -94,8 +110,8 @@ def _advice() -> str:
     return f"this machine is busy ({load()})" if load() else "`python -m search.doctor` looks for the cause"
 
 
-def _end_first_try(before: set[psutil.Process]) -> None:
-    """What the shutdown of a Ray that was never whole has left of it."""
+def _end_since(before: set[psutil.Process]) -> None:
+    """End what the shutdown of a Ray that was never whole has left of it."""
     begun = [p for p in psutil.Process().children(recursive=True) if p not in before]
     for process in begun:
         with suppress(psutil.Error):

@@ -14,6 +14,7 @@ from search.cli import BROKEN_OFF
 from search.cluster import RayStartError, ray_session
 from search.environment import keys_for
 from search.guard import LastWords, RayLostError
+from search.limits import require_limits
 from search.lock import RunLock
 from search.options import Options, resume_command
 from search.place import new_name
@@ -50,6 +51,8 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
     def on_lost(error: RayLostError) -> int:
         return opened[0].on_lost(error) if opened else _report(error, options)
 
+    if options.address is None:
+        require_limits()
     with ExitStack() as stack:
         run = _lock(options, stack, given=given) if options.resume else None
         _check_places(options)

@@ -17,7 +17,7 @@ import pytest
 from search.halving import epochs_reached
 from search.launch import best_trial
 from search.study import open_study
-from tests.searching import CALM, ONE_SLOT, ROOT, Running, assert_sound, command, patience, search, table, trials_of
+from tests.searching import CALM, ROOT, Running, assert_sound, command, patience, search, table, trials_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 Epochs = dict[tuple[int, int], tuple[float, float]]
@@ -166,7 +166,7 @@ def test_a_search_that_is_ended_in_every_way_ends_as_the_undisturbed_one(calm, t
             assert leaders.setdefault(number, tuple(rest)) == tuple(rest)
     moved = tmp_path / "elsewhere"
     runs.rename(moved)
-    done = search(moved, "--name", "x", "--resume", *ONE_SLOT)
+    done = search(moved, "--name", "x", "--resume")  # one slot and its threads are known
     assert done.returncode == 0, done.stdout + done.stderr
     assert_sound(moved / "x")
     assert known.items() <= epochs(moved / "x").items()

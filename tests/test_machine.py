@@ -158,7 +158,9 @@ def test_the_limits_of_a_shell_are_named_with_the_way_out(limits: dict[str, int]
 
 
 def test_root_s_processes_are_not_counted():
-    assert not check_limits({"-u": 60}, threads=40, root=True).do
+    finding = check_limits({"-u": 60}, threads=40, root=True)
+    assert not finding.do
+    assert finding.found.endswith("; -u 60 does not bind root")
 
 
 def test_a_search_at_a_low_priority_or_on_a_busy_machine_is_noted():
