@@ -13,7 +13,7 @@ from search.cli import BROKEN_OFF, DONE, leave, open_streams, parse, report_erro
 from search.options import Options
 from search.output import print_patiently
 from search.signals import Stopped, ignore_signals, raise_stopped
-from search.start import search_on_ray
+from search.start import say_stopped, search_on_ray
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,8 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return report_error(error)
     except Stopped as stop:
-        print(f"{stop}; every finished epoch is saved", file=sys.stderr, flush=True)
-        return stop.code
+        return say_stopped(stop)
 
 
 def _search(options: Options, *, given: set[str]) -> int:

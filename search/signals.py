@@ -138,8 +138,8 @@ def collect_signals(on_first: Callable[[], None]) -> list[int]:
 
 
 def first_signal() -> int | None:
-    """The signal that stops the search that runs now, if one came."""
-    return _collected[0] if _collected else None
+    """The signal that stops the search that runs now, or this command before; None if none came."""
+    return next(iter([*_collected, *_noted]), None)
 
 
 def ignore_signals() -> None:

@@ -18,7 +18,7 @@ from search.limits import require_limits
 from search.lock import RunLock
 from search.options import Options, resume_command
 from search.place import new_name
-from search.signals import raise_noted, signals_restored
+from search.signals import Stopped, first_signal, raise_noted, signals_restored
 from search.slots import plan
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
     options = replace(options, name=options.name or new_name(options.space))
 
     def on_lost(error: RayLostError) -> int:
-        return opened[0].on_lost(error) if opened else _report(error, options)
+        if opened:
+            return opened[0].on_lost(error)
+        received = first_signal()  # sent to every process: Ray died of it as well
+        return _report(error, options) if received is None else say_stopped(Stopped(received))
 
     if options.address is None:
         require_limits()
@@ -77,6 +80,12 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
                 return opened[0].search_on(scratch, stack, deadline=deadline)
         except RayStartError as error:
             return _report(error, options)
+
+
+def say_stopped(stop: Stopped) -> int:
+    """Say which signal ended the command; returns the exit code."""
+    print(f"{stop}; every finished epoch is saved", file=sys.stderr, flush=True)
+    return stop.code
 
 
 def _last_words(options: Options) -> LastWords:
