@@ -17,7 +17,6 @@ from search import private_ray
 from search.environment import only_allowed
 from search.guard import LastWords, Line, RayGuard, RayLostError, Reaper
 from search.machine import allotted_cpus
-from search.private_ray import RayStartError
 from search.scratch import make_scratch, remove_scratch
 from search.signals import others_overruled
 from search.warm import WARM_UP, warming
@@ -25,7 +24,6 @@ from search.warm import WARM_UP, warming
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
 RAYLET_PATIENCE_SECONDS = 2
-__all__ = ["RayStartError"]  # which `ray_session` raises
 _SHIPPED = ("search", "spaces", "trainables")
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -67,7 +65,9 @@ def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_p
     """
     allotted, gpus = allotted_cpus(), count_gpus()
     cpus = allotted.count
-    here = "of this machine" if not allotted.limit else f"that this process may use ({allotted.limit})"
+    here = f"{cpus} CPU{'s' * (cpus > 1)} " + (
+        f"that this process may use ({allotted.limit})" if allotted.limit else "of this machine"
+    )
     gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
     if gpus_per_trial > gpus:
         raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
@@ -75,12 +75,12 @@ def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_p
     if cpus_per_trial is None:
         cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
     if cpus_per_trial > cpus:
-        raise ValueError(f"--cpus-per-trial must be at most the {cpus} CPUs {here}, got {cpus_per_trial}")
+        raise ValueError(f"--cpus-per-trial must be at most the {here}, got {cpus_per_trial}")
     room = min(cpus // cpus_per_trial, by_gpu or cpus)
     if concurrent is not None and concurrent > room:
         raise ValueError(
             f"--concurrent must be at most {room} with {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs for each trial"
-            f" on the {cpus} CPUs {here}, got {concurrent}"
+            f" on the {here}, got {concurrent}"
         )
     return Resources(slots=concurrent or room, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
 

@@ -30,7 +30,8 @@ class PatientStream(io.TextIOBase):
     ) -> None:
         """
         Args:
-            after: a stream whose lines come first where both lead to the same place; it is given a second.
+            after: a stream whose lines keep their order with those of this one, where both lead to the same place. Each
+                write waits for both, but not longer than a second.
         """
         super().__init__()
         self._descriptor, self._encoding, self._errors, self._after = descriptor, encoding, errors, after
@@ -80,6 +81,8 @@ class PatientStream(io.TextIOBase):
             whole, newline, rest = (self._partial + text).rpartition("\n")
             self._partial = rest
             self._leave(whole + newline)
+        if self._after is not None and newline:
+            self.drain(_ORDER_SECONDS)
         return len(text)
 
     def flush(self) -> None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import spaces
 from search.cli import BROKEN_OFF
-from search.cluster import RayStartError, ray_session
+from search.cluster import ray_session
 from search.environment import keys_for
 from search.guard import LastWords, RayLostError
 from search.limits import require_limits
 from search.lock import RunLock
 from search.options import Options, resume_command
 from search.place import new_name
+from search.private_ray import RayStartError
 from search.signals import Stopped, first_signal, raise_noted, signals_restored
 from search.slots import plan
 

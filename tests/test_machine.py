@@ -103,7 +103,7 @@ def test_a_search_plans_with_the_cpus_it_may_use():
     )  # fmt: skip
     planned, refused = done.stdout.splitlines()
     assert planned == f"1 1 1 of {os.cpu_count()} CPUs (CPU affinity)"
-    assert refused.endswith("on the 1 CPUs that this process may use (CPU affinity), got 2")
+    assert refused.endswith("on the 1 CPU that this process may use (CPU affinity), got 2")
 
 
 @pytest.mark.parametrize(

@@ -207,3 +207,20 @@ def test_output_collected_by_somebody_else_is_left_to_him(capsys: pytest.Capture
     stream = sys.stdout
     print_patiently()
     assert sys.stdout is stream
+
+
+def test_lines_to_both_streams_keep_their_order():
+    program = (
+        "import sys; from search.output import print_patiently, drain_all; print_patiently()\n"
+        "for number in range(0, 100, 2): print(number); print(number + 1, file=sys.stderr)\n"
+        "drain_all()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [*map(str, range(100))]
