@@ -25,9 +25,12 @@ OBJECT_STORE_BYTES = 256 * 2**20
 START_SECONDS, SAY_SECONDS = 90, 10
 _PRIVATE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all listen on 127.0.0.1: so Ray spares Windows its firewall's questions
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # a private GCS never comes back: agents need not wait a minute
     "RAY_gcs_server_port_wait_time_s": str(START_SECONDS),
 }
+if sys.platform != "linux":
+    # Without a reaper agents of a killed search would wait a minute for a GCS that never comes back. A busy machine may
+    # let it wait for longer than this, and Ray then ends the search: so not where agents are ended anyway.
+    _PRIVATE["RAY_gcs_rpc_server_reconnect_timeout_s"] = "10"
 
 
 class RayStartError(RuntimeError):
