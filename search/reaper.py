@@ -42,8 +42,8 @@ def main() -> None:
 
 def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
     """One line on the driver's stderr: the words if the file of the run is there, else the others."""
-    reason = "the system killed it for want of memory" if out_of_memory else "by kill -9, or by Ray"
-    line = f"error: the process was ended from outside ({reason}); {words if os.path.exists(run) else otherwise}\n"
+    reason = "the system ran out of memory" if out_of_memory else "by a signal such as kill -9, or by Ray itself"
+    line = f"error: the process was killed ({reason}); {words if os.path.exists(run) else otherwise}\n"
     if os.isatty(2):
         line = "\x1b[?25h" + line  # the cursor, which a live view hides
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # nobody reads it

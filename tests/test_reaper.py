@@ -86,7 +86,7 @@ BEGUN, OTHERWISE = "what is finished is saved; resume with: python -m search.run
 @pytest.mark.parametrize("begun", [True, False])
 def test_who_is_killed_is_spoken_for(begun: bool, tmp_path: Path):
     said = spoken(tmp_path, begun=begun, word=b"")
-    assert said.startswith("error: the process was ended from outside (")
+    assert said.startswith("error: the process was killed (")
     assert said.endswith(f"; {BEGUN if begun else OTHERWISE}\n")
     assert said.count("\n") == 1
 
