@@ -1,7 +1,11 @@
 """How numbers of the final evaluation are written: percent for shares, significant digits for the rest."""
 
 import math
+import re
+import unicodedata
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 NAMES = {
@@ -22,6 +26,10 @@ NAMES = {
 }
 _NO_SHARES = ("log_loss", "rmse", "mae", "r2", "bias")
 _IN_UNITS = ("rmse", "mae", "bias")
+_STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+"""Control characters, overrides of the writing direction, and what UTF-8 or XML cannot hold."""
 SMALLER_IS_BETTER = ("log_loss", "loss", "train_loss", "ece", "rmse", "mae")
 
 
@@ -129,8 +137,42 @@ def plain(value: float) -> str:
 
 
 def shortened(name: str, limit: int) -> str:
-    """A name that fits beside an axis."""
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+    """A name that fits beside an axis: in one line, and at most as wide as `limit` Latin letters."""
+    name = visible(name)
+    if len(name) <= limit and name.isascii():
+        return name
+    ends = list(accumulate(map(_width, name)))
+    if not ends or ends[-1] <= limit:
+        return name
+    return name[: bisect_right(ends, limit - 1)] + "…"
+
+
+def _width(character: str) -> int:
+    """Columns that a character takes: two for Chinese and emoji, none for an accent that follows its letter."""
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def visible(text: str) -> str:
+    """A name or value in one line, in which characters that steer a terminal or the order of a text are written out.
+
+    >>> print(visible("a\\nb"))
+    a\\x0ab
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or _harmless(c) else f"\\x{ord(c):02x}" for c in text)
+
+
+def _harmless(character: str) -> bool:
+    """Blanks of other widths, and the joiners that emoji and some scripts need inside a word."""
+    return character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
+
+
+def printable(document: str) -> str:
+    """A whole document with its lines as they are, in which such characters are written out."""
+    return _STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", document)
 
 
 def feature_names(features: list[str]) -> str:
