@@ -1,6 +1,5 @@
 """The parts of an HTML page: sections of text, tables and figures, rendered by a template that escapes all values."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,17 +9,17 @@ from typing import Any
 import jinja2
 import matplotlib.pyplot as plt
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.parameters import label
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
+from analysis.svg import inline
 from analysis.trials import write_csv
 from analysis.wording import printable, visible
 
-_MARKS = {style.INK: "var(--ink)", style.FAINT: "var(--line)", style.PAPER: "var(--paper)"}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -139,27 +138,14 @@ def cell(value: Any) -> tuple[str, str]:
     if pd.isna(value):
         return "–", ""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return (f"{value:,.0f}" if float(value).is_integer() else label(value)), repr(float(value))
+        return _number(float(value)), repr(float(value))
     return label(value), label(value)
 
 
-def inline(svg: str, name: str, alt: str) -> Markup:
-    """An SVG file's root element, ready to stand in a page: own ids, page colours, a text for screen readers.
-
-    The markup is matplotlib's, which escapes the texts in it.
-    """
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
-    body = re.sub(r'href="#', f'href="#{name}-', body)
-    for color, variable in _MARKS.items():
-        body = re.sub(color, variable, body, flags=re.IGNORECASE)
-    width = re.findall(r'width="([\d.]+)pt"', body)[0]
-    opening = f'<svg role="img" aria-label="{escape(alt)}" style="max-width:{width}pt"'
-    body = body.replace("<svg", opening, 1)
-    body = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", body, count=2)
-    return Markup(body)
+def _number(value: float) -> str:
+    if abs(value) >= 1e15 or (abs(value) < 1e4 and not value.is_integer()):
+        return label(value)
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"  # seconds since 1970 are not 1.7e+09
 
 
 def render(path: Path, *, title: str, summary: Section, sections: Iterable[Section], footer: str) -> Path:

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -132,8 +132,35 @@ def setting(value: Any) -> str:
 
 
 def plain(value: float) -> str:
-    """`35,682`, `141.9`, `0.8462`."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    """`35,682`, `141.9`, `0.8462`, `3.1e+38`."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def together(values: Iterable[float], *, digits: int = 4) -> list[str]:
+    """Numbers of one scale, each with as many digits as tell them apart: `20240101` and `20240128`.
+
+    Args:
+        values: they are written alike.
+        digits: significant ones where so many are enough.
+    """
+    values = [float(value) for value in values]
+    known = [value for value in values if math.isfinite(value)]
+    largest, span = max(map(abs, known), default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    if 0 < largest < 1e15:  # whole numbers are written out: 1700000000 and not 1.7e+09
+        digits = max(digits, _places(largest) + 1)
+    if 0 < span < math.inf:
+        digits = max(digits, min(17, _places(largest) - _places(span) + 3))
+    return [f"{value:.{digits}g}" for value in values]
+
+
+def percent(share: float) -> str:
+    """A share with two digits: `0.12 %`, `3.4 %`, `100 %`."""
+    return f"{100 * share:.2g} %" if share < 0.0995 else f"{100 * share:.0f} %"
+
+
+def _places(value: float) -> int:
+    """The decimal place of the first digit: 3 of 4,200 and -2 of 0.042."""
+    return math.floor(math.log10(value))
 
 
 def shortened(name: str, limit: int) -> str:

@@ -82,9 +82,10 @@ def _render(make: Callable[[], Axes | Figure]) -> tuple[str, bytes]:
             made = make()
             figure = made if isinstance(made, Figure) else made.figure
             assert isinstance(figure, Figure)
+            style.keep_digits(figure)
             figure.draw_without_rendering()  # lays the figure out once; each file would do it again
-            if fonts.complete(figure):
-                figure.draw_without_rendering()
+            if fonts.complete(figure) or any(ax.get_aspect() != "auto" for ax in figure.axes):
+                figure.draw_without_rendering()  # cells as high as they are wide take room from the labels
             figure.set_layout_engine(None)  # "none" would keep a placeholder, for which each file is drawn twice
             svg, png = StringIO(), BytesIO()
             figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
