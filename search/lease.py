@@ -22,7 +22,7 @@ import sqlalchemy
 from optuna.storages._rdb import models
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.database import reading
+from search.database import StudyError, reading
 from search.presence import StudyLostError
 from search.soundness import CLOSED
 from search.storage import LEASE, WholeTrialStorage
@@ -137,7 +137,7 @@ class Lease:
         deadline = 0.0
         while (holder := self._try(first if first and time.monotonic() >= deadline else None)) is not None:
             if holder.is_here or (first is not None and holder != first):
-                raise ValueError(
+                raise StudyError(
                     f"study {self._study!r} is in use by {holder}; wait for it, or give another --name (--force takes"
                     " it over from a search that is dead or hangs)"
                 )
@@ -234,8 +234,7 @@ def hold_study(stack: ExitStack, run_dir: Path, run: Run, *, force: bool = False
     storage = resume_study(run_dir, run)
     shares = run.study_url is not None or run.storage is not None
     with reading(storage.where):
-        lease = Lease(storage, run.name, shares=shares, force=force)
-    stack.enter_context(lease)
+        stack.enter_context(Lease(storage, run.name, shares=shares, force=force))
     return storage
 
 
