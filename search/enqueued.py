@@ -7,10 +7,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from search.soundness import CHECKSUM, trial_checksum
+from search.checksums import CHECKSUM, trial_checksum
 
 if TYPE_CHECKING:
-    from search.ledger import Examination
+    from search.examination import Examination
 
 
 class _Enqueued(Trial):

@@ -5,48 +5,32 @@ work on a mirror in memory, so that their cost does not grow with the latency of
 """
 
 import copy
-import json
 from bisect import insort
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from search.checksums import CHECKSUM, trial_checksum
 from search.collection import collector_paused
 from search.database import reading
 from search.enqueued import begin
+from search.examination import Examination
 from search.faults import fault_point
 from search.halving import Ladder
 from search.learner import Learner, derive_seed
 from search.mirror import Mirror
 from search.presence import StudyLostError
 from search.proposal import Chosen, identity
-from search.reading import read_trials
+from search.reading import stored_trials
 from search.sampling import Known, make_encodings, make_pruner, make_sampler, make_view
-from search.soundness import CHECKSUM, check_trials, num_kept, trial_checksum, with_history
-from search.storage import WholeTrialStorage
+from search.soundness import check_trials, num_kept
+from search.storage import WholeTrialStorage, store_epoch
 from search.study import Run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Examination:
-    """What is known of a configuration before it is trained."""
-
-    attrs: dict[str, Any] = field(default_factory=dict)
-    """User attributes of the trial: number of weights, multiply-adds."""
-    excess: dict[str, float] = field(default_factory=dict)
-    """By how much each bound is exceeded; a value above zero makes the configuration infeasible."""
-
-    @property
-    def infeasible(self) -> str | None:
-        """Which bounds are exceeded, in words; None for a configuration that may be trained."""
-        broken = [f"{name} exceeds its bound by {excess:,.0f}" for name, excess in self.excess.items() if excess > 0]
-        return "; ".join(broken) or None
 
 
 class Ledger:
@@ -66,8 +50,10 @@ class Ledger:
         self._study = optuna.create_study(storage=self._mirror, direction=run.direction, pruner=make_pruner(run))
         self._ids: list[int] = []
         self._infeasible: list[int] = []
-        self._made: list[int] = []
-        self._waiting: list[int] = []
+        self.made: list[int] = []
+        """Numbers of the trials whose configurations this search planned or sampled, in their order."""
+        self.waiting: list[int] = []
+        """Numbers of the trials that were enqueued and not yet taken up."""
         self._bases: dict[int, int] = {}
         """Checksums of configurations."""
         self._learner = Learner(self, run)
@@ -86,7 +72,7 @@ class Ledger:
             attrs = self._storage.get_study_system_attrs(self._study_id)
             for name, value in attrs.items():
                 self._mirror.remember_study_attr(self._study._study_id, name, value)
-            trials = _stored_trials(self._storage, self._study_id)
+            trials = stored_trials(self._storage, self._study_id)
             check_trials(trials, metric=self._run.metric, at_least=num_kept(attrs))
             for stored in trials:
                 self._adopt(stored)
@@ -97,7 +83,7 @@ class Ledger:
         self._mirror.create_new_trial(self._study._study_id, stored)
         self._remember(stored, stored._trial_id)
         if stored.state == TrialState.WAITING:
-            self._waiting.append(number)
+            self.waiting.append(number)
         if stored.state == TrialState.WAITING or "seed" not in stored.user_attrs:
             self._mirror.hidden.add(number)
 
@@ -111,7 +97,7 @@ class Ledger:
             return
         if self._storage.newest_trial(self._study_id) == (self._ids[-1] if self._ids else None):
             return
-        for stored in _stored_trials(self._storage, self._study_id)[len(self._ids) :]:
+        for stored in stored_trials(self._storage, self._study_id)[len(self._ids) :]:
             if stored.state == TrialState.RUNNING:
                 raise StudyLostError(f"another program runs trial {stored.number} of this study; end it and resume")
             self._adopt(stored)
@@ -131,16 +117,6 @@ class Ledger:
         """Those that were sampled, planned or taken up by this search."""
         hidden = self._mirror.hidden
         return [trial for trial in self.trials if trial.number not in hidden] if hidden else self.trials
-
-    @property
-    def waiting(self) -> Sequence[int]:
-        """Numbers of the trials that were enqueued and not yet taken up."""
-        return self._waiting
-
-    @property
-    def made(self) -> Sequence[int]:
-        """Numbers of the trials whose configurations this search planned or sampled, in their order."""
-        return self._made
 
     def trial(self, number: int) -> FrozenTrial:
         """One of them, as it is now; not to be changed."""
@@ -204,7 +180,7 @@ class Ledger:
             The trial's number, and what is to be said of it, if anything. It is RUNNING; or FAIL, with a value that the
             space does not have; or PRUNED, where it exceeds a bound.
         """
-        number = self._waiting[0]
+        number = self.waiting[0]
         before = copy.deepcopy(self.trial(number))
         seed = self._prepare(suggest, number, live)
         try:
@@ -214,7 +190,7 @@ class Ledger:
         trial = self.trial(number)
         if isinstance(self._storage, WholeTrialStorage):
             self._storage.begin_waiting(self._ids[number], trial, before=before)
-        self._waiting.remove(number)
+        self.waiting.remove(number)
         self._mirror.hidden.discard(number)
         self._note(trial)
         fault_point("sampled", len(self._ids))
@@ -264,7 +240,7 @@ class Ledger:
 
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
         if "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs:
-            self._made.append(len(self._ids))
+            self.made.append(len(self._ids))
         self._ids.append(stored_id)
         self._note(trial)
 
@@ -292,14 +268,8 @@ class Ledger:
     def _store_epoch(self, number: int, *, epoch: int, value: float, history: list[dict[str, Any]]) -> None:
         if number not in self._bases:
             self._bases[number] = trial_checksum(self.trial(number))
-        text, trial_id = json.dumps(history), self._ids[number]
-        checksum = with_history(self._bases[number], text)
-        if isinstance(self._storage, WholeTrialStorage):
-            sealed = CHECKSUM, checksum
-            self._storage.record_epoch(trial_id, epoch=epoch, value=value, history=text, checksum=sealed)
-        else:
-            self._storage.set_trial_user_attr(trial_id, "history", history)
-            self._storage.set_trial_intermediate_value(trial_id, epoch, value)
+        base = self._bases[number]
+        checksum = store_epoch(self._storage, self._ids[number], epoch=epoch, value=value, history=history, base=base)
         self._mirror.set_trial_user_attr(number, "history", history)
         self._mirror.set_trial_system_attr(number, CHECKSUM, checksum)
 
@@ -323,9 +293,3 @@ class Ledger:
         if state == TrialState.FAIL:
             self.ladder.remove(number)
             self._learner.forget()
-
-
-def _stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:
-    if isinstance(storage, RDBStorage):
-        return read_trials(storage, study_id)
-    return storage.get_all_trials(study_id, deepcopy=False)

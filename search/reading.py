@@ -11,16 +11,17 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
+from search.checksums import CHECKSUM
 from search.collection import collector_paused
 from search.database import Damage, StudyError, name_metric, server_storage
 from search.secrets import redact_url
-from search.soundness import CHECKSUM, check_stored, check_trials, known_schema, num_kept
+from search.soundness import check_stored, check_trials, known_schema, num_kept
 
 Rows = list[tuple[Any, ...]]
 
@@ -40,6 +41,13 @@ class BulkStorage(RDBStorage):
         with collector_paused():
             trials = read_trials(self, study_id)
         return [trial for trial in trials if states is None or trial.state in states]
+
+
+def stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:
+    """Every trial of a study in any storage; not to be changed."""
+    if isinstance(storage, RDBStorage):
+        return read_trials(storage, study_id)
+    return storage.get_all_trials(study_id, deepcopy=False)
 
 
 def read_trials(storage: RDBStorage, study_id: int) -> list[FrozenTrial]:

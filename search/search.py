@@ -13,6 +13,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.errors import HopelessSearchError, StorageError
 from search.halving import epochs_reached
 from search.ledger import Examination, Ledger
 from search.messages import EpochResult, Events, Leg
@@ -45,14 +46,11 @@ class Search:
             on_end: called with each trial that reached a final state (to clear its checkpoints).
             deadline: `time.monotonic()` after which no epoch is begun.
         """
-        self.run = run
-        self.ledger = ledger
+        self.run, self.ledger = run, ledger
         self.stop_requested = False
         self.fatal: Exception | None = None
-        self._space = space
-        self._examine = examine
-        self._events = events
-        self._on_end = on_end
+        self._space, self._examine = space, examine
+        self._events, self._on_end = events, on_end
         self.deadline = deadline
         self._live: dict[str, int] = {}
         self._alike: Counter[str] = Counter()
@@ -160,8 +158,7 @@ class Search:
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, apart from the trial `but`, and nothing new will start."""
-        enough = self.ledger.num_asked >= self.run.trials and not self.ledger.waiting
-        return enough and not self.live - {but}
+        return not (self.live - {but} or self.ledger.waiting) and self.ledger.num_asked >= self.run.trials
 
     def _enqueued_trial(self) -> int | None:
         """The next trial that another program has enqueued and that can be trained."""
@@ -301,11 +298,3 @@ class Search:
         trial = self.ledger.trial(number)
         self._on_end(trial)
         self._events.ended(trial)
-
-
-class HopelessSearchError(RuntimeError):
-    """Every trial fails for the same reason: going on would only burn the budget."""
-
-
-class StorageError(RuntimeError):
-    """The run folder cannot be written: no trial is to blame, and every one can be resumed."""

@@ -4,61 +4,23 @@ Every trial carries a checksum of its configuration and of its epochs, as a syst
 SQLite notices a damaged page, but not a damaged number.
 """
 
-import json
 import math
 import sqlite3
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from optuna.version import __version__
 
+from search.checksums import CHECKSUM, base_checksum, with_history
 from search.database import Damage
 
-CHECKSUM = "rungwise:checksum"
-"""System attribute of a trial."""
 CLOSED = "rungwise:trials"
 """System attribute of a study: how many trials it held when a search last let it go."""
-_COVERED = ("seed", "tag", "infeasible", "weights", "macs")
-"""User attributes that are written with the configuration and never again."""
-
-
-def base_checksum(
-    params: Mapping[str, tuple[BaseDistribution, float]],
-    attrs: Mapping[str, Any],
-) -> int:
-    """Checksum of a configuration, before any epoch.
-
-    Args:
-        params: distribution and Optuna's internal number of each. What is a category counts by its own value, so that
-            damage to the list of choices is found.
-        attrs: user attributes of the trial.
-    """
-    told = {
-        name: distribution.choices[int(number)] if isinstance(distribution, CategoricalDistribution) else float(number)
-        for name, (distribution, number) in params.items()
-    }
-    covered = {name: attrs[name] for name in _COVERED if name in attrs}
-    return zlib.crc32(json.dumps([told, covered], sort_keys=True).encode())
-
-
-def trial_checksum(trial: FrozenTrial) -> int:
-    """`base_checksum` of a trial that is about to be stored."""
-    params = {
-        name: (distribution, distribution.to_internal_repr(trial.params[name]))
-        for name, distribution in trial.distributions.items()
-    }
-    return base_checksum(params, trial.user_attrs)
-
-
-def with_history(base: int, history: str) -> int:
-    """Checksum of a configuration and its epochs, the latter as they are stored."""
-    return zlib.crc32(history.encode(), base)
 
 
 def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 0) -> None:
@@ -141,6 +103,5 @@ def known_schema(connection: sqlite3.Connection) -> None:
     with suppress(sqlite3.OperationalError):  # without that table: made before there was one
         for (version,) in connection.execute("SELECT version_num FROM alembic_version"):
             if known and str(version).removeprefix("v") not in known:
-                raise Damage(
-                    f"its tables are of version {version!r}, which Optuna {__version__} does not know: upgrade it"
-                )
+                rule = f"Optuna {optuna.__version__} does not know; upgrade it"
+                raise Damage(f"its tables are of version {version!r}, which {rule}")

@@ -6,19 +6,17 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy
 from optuna.distributions import distribution_to_json
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
 
+from search.checksums import CHECKSUM, with_history
 from search.presence import Presence, StudyLostError
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
 
 LEASE = "rungwise:lease"
 """System attribute of a study: which process may write to it."""
@@ -45,7 +43,7 @@ class WholeTrialStorage(RDBStorage):
     """Why nothing can be written any more, where the keeper of the lease has noticed."""
 
     def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: "Session"
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
     ) -> models.TrialModel:
         self._check_present()
         if self.owner is not None:
@@ -72,13 +70,13 @@ class WholeTrialStorage(RDBStorage):
         return models.TrialModel(trial_id=trial_id, number=number, datetime_start=stored.datetime_start)
 
     def _set_trial_attr_without_commit(
-        self, session: "Session", model_cls: Any, trial_id: int, key: str, value: object
+        self, session: Session, model_cls: Any, trial_id: int, key: str, value: object
     ) -> None:
         self._check_running(session, trial_id)
         _put(session, model_cls.__table__, {"trial_id": trial_id, "key": key}, {"value_json": json.dumps(value)})
 
     def _set_trial_intermediate_value_without_commit(
-        self, session: "Session", trial_id: int, step: int, intermediate_value: float
+        self, session: Session, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         self._check_running(session, trial_id)
         model = models.TrialIntermediateValueModel
@@ -89,7 +87,7 @@ class WholeTrialStorage(RDBStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna; not before the lease and the file have been seen again."""
         if self.owner is not None:
-            with _create_scoped_session(self.scoped_session) as session:
+            with Session(self.engine) as session, session.begin():
                 self._check_running(session, trial_id)
         return super().set_trial_state_values(trial_id, state, values)
 
@@ -102,7 +100,7 @@ class WholeTrialStorage(RDBStorage):
         """
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
         key, number = checksum
-        with _create_scoped_session(self.scoped_session, True) as session:
+        with Session(self.engine) as session, session.begin():
             self._check_running(session, trial_id)
             trial = {"trial_id": trial_id}
             users, systems = models.TrialUserAttributeModel.__table__, models.TrialSystemAttributeModel.__table__
@@ -123,7 +121,7 @@ class WholeTrialStorage(RDBStorage):
         columns = {"state": trial.state, "datetime_start": trial.datetime_start}
         if trial.state.is_finished():
             columns["datetime_complete"] = trial.datetime_complete
-        with _create_scoped_session(self.scoped_session) as session:
+        with Session(self.engine) as session, session.begin():
             self._check_running(session, trial_id)
             begun = session.connection().execute(
                 _update(models.TrialModel.__table__, ("trial_id", "state")),
@@ -159,7 +157,7 @@ class WholeTrialStorage(RDBStorage):
                 " resume"
             )
 
-    def _check_running(self, session: "Session", trial_id: int) -> None:
+    def _check_running(self, session: Session, trial_id: int) -> None:
         self._check_present()
         found = session.connection().execute(_STATE if self.owner is None else _STATE_AND_HOLDER, {"wanted": trial_id})
         row = found.first()
@@ -203,7 +201,7 @@ def _insert(table: Any) -> sqlalchemy.Insert:
     return sqlalchemy.insert(table)
 
 
-def _put(session: "Session", table: Any, keys: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def _put(session: Session, table: Any, keys: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Give the row with these keys these values; make it where there is none."""
     connection = session.connection()
     found = connection.execute(_update(table, tuple(keys)), {f"old_{k}": v for k, v in keys.items()} | {**values})
@@ -211,7 +209,26 @@ def _put(session: "Session", table: Any, keys: Mapping[str, Any], values: Mappin
         connection.execute(_insert(table), {**keys, **values})
 
 
-def _insert_details(session: "Session", trial_id: int, trial: FrozenTrial, *, but: FrozenTrial | None = None) -> None:
+def store_epoch(
+    storage: BaseStorage, trial_id: int, *, epoch: int, value: float, history: list[dict[str, Any]], base: int
+) -> int:
+    """Store a finished epoch, and return the checksum that the trial now has.
+
+    Args:
+        history: records of all epochs.
+        base: checksum of the configuration.
+    """
+    text = json.dumps(history)
+    checksum = with_history(base, text)
+    if isinstance(storage, WholeTrialStorage):
+        storage.record_epoch(trial_id, epoch=epoch, value=value, history=text, checksum=(CHECKSUM, checksum))
+    else:
+        storage.set_trial_user_attr(trial_id, "history", history)
+        storage.set_trial_intermediate_value(trial_id, epoch, value)
+    return checksum
+
+
+def _insert_details(session: Session, trial_id: int, trial: FrozenTrial, *, but: FrozenTrial | None = None) -> None:
     """Store the parameters and the attributes of a trial, except for those that the study holds already."""
     known = ((), (), ()) if but is None else (but.params, but.user_attrs, but.system_attrs)
     params = [
