@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables import image_folder
+from trainables import image_file
 from trainables.data import load, load_test
 
 LEVELS = {"cat": 50, "dog": 200}
@@ -124,7 +124,7 @@ def test_images_that_cannot_be_read_are_counted_and_named(tmp_path: Path, monkey
     os.symlink(tmp_path / "nowhere.png", cats / "broken-link.png")
     with pytest.raises(ValueError, match=r"2 of 21 images cannot be read .*cat/0.png, .*cat/broken-link.png; repair"):
         load("image_folder", tmp_path)
-    monkeypatch.setattr(image_folder, "_MAX_PIXELS", 100)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 100)
     with pytest.raises(ValueError, match=r"21 of 21 images cannot be read or have over 100 pixels: .*, \.\.\.; repair"):
         load("image_folder", tmp_path)
 
