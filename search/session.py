@@ -27,7 +27,7 @@ from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.options import Options, check_min_epochs, parse_count, resume_command
-from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
+from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.search import HopelessSearchError, Search
 from search.slots import plan
 from search.study import Run, resume_study, write_run
@@ -130,8 +130,7 @@ class Session:
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        if self.dataset.columns:
-            console.print(escape(describe_table(self.dataset)), soft_wrap=True)
+        show_data(self.dataset, console=console)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return storage
@@ -152,6 +151,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
+    dataset = prepare.check_test(dataset, str(options.data_dir))
     metric, direction = space.objective(dataset.task)
     run = Run(
         name=name,
@@ -202,6 +202,7 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
         table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
+    dataset = prepare.check_test(dataset, data_dir)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     return Session(

@@ -14,6 +14,7 @@ from PIL import Image
 from analysis import predict
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
+from trainables import image_file
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_only_unreadable_files_leave_nothing_to_say(exported, tmp_path, capsys):
 
 
 def test_an_image_of_too_many_pixels_is_not_decoded(exported, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(predict, "MAX_PIXELS", 100)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 100)
     Image.new("L", (11, 10)).save(tmp_path / "large.png")
     assert say(exported, tmp_path / "large.png") == 4
     assert "110 pixels, at most 100 are read" in capsys.readouterr().err

@@ -177,7 +177,7 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
     x, y = found.x, found.y
     kept, held_out = _draw_rows(y, found.classes, **draw)
     mean, std = channel_moments(x, kept)
-    copies = note_copied_rows(x, found.files, validation=held_out, training=kept) if found.files else ()
+    copies = note_copied_rows(x, y, found.files, validation=held_out, training=kept) if found.files else ()
     return Dataset(
         name=name,
         task="classification",

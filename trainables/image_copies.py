@@ -24,19 +24,21 @@ def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path
     if not copies:
         return ()
     first, second = (shown(path.relative_to(data_dir)) for path in copies[0])
+    other = sum(one.parent.name != two.parent.name for one, two in copies)
     return (
-        f"{len(copies):,} of {len(test):,} test images are copies of training images ({first} = {second}): the test"
-        " score will be too good; remove one of each pair",
+        f"{len(copies):,} of {len(test):,} test images are copies of training images ({first} = {second})"
+        f"{_in_other_classes(other)}: the test score will mislead; remove one of each pair",
     )
 
 
 def note_copied_rows(
-    x: np.ndarray, files: Sequence[str], *, validation: np.ndarray, training: np.ndarray
+    x: np.ndarray, y: np.ndarray, files: Sequence[str], *, validation: np.ndarray, training: np.ndarray
 ) -> tuple[str, ...]:
     """Returns a line if validation rows have the pixels of training rows.
 
     Args:
         x: uint8 (N, H, W, C).
+        y: labels (N,).
         files: the names of all rows.
         validation: numbers of rows.
         training: numbers of rows.
@@ -47,10 +49,15 @@ def note_copied_rows(
     if not copies:
         return ()
     first, second = (files[row] for row in copies[0])
+    other = sum(int(y[one] != y[two]) for one, two in copies)
     return (
         f"{len(copies):,} of {len(validation):,} validation images have the pixels of training images ({first} ="
-        f" {second}): validation scores will be too good; remove one of each pair",
+        f" {second}){_in_other_classes(other)}: validation scores will mislead; remove one of each pair",
     )
+
+
+def _in_other_classes(count: int) -> str:
+    return f", {count:,} of them in another class" if count else ""
 
 
 def _file_digest(path: Path) -> bytes:

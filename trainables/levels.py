@@ -4,6 +4,7 @@ A camera of 12 bits leaves its values in files of 16, and a float can mean anyth
 and test images and predictions follow.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,8 +27,8 @@ class Levels:
     high: float
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS or not self.low < self.high:
-            raise ValueError(f"levels must be integer or float with low < high, got {self}")
+        if self.kind not in _KINDS or not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(f"levels must be integer or float with finite low < high, got {self}")
 
 
 def default_levels() -> Levels:
