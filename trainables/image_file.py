@@ -6,6 +6,7 @@ images of a folder fix once.
 
 import functools
 import io
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ _DEEP = {"I": "integer", "I;16": "integer", "I;16B": "integer", "I;16L": "intege
 _TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
 _SEQUENCES = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # of others, such as MPO, only the first is a picture
 _NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}  # start other programs, or hold no pixels
-_SIGNED = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP"}  # sure by their first bytes
+_SIGNED = set("AVIF BMP DDS GIF ICNS JPEG JPEG2000 PNG PPM PSD QOI TIFF WEBP".split())  # sure by their first bytes
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,6 +36,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _PHOTOMETRIC, _WHITE_IS_ZERO, _ORIENTATION = 262, 0, 274
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # of damage it tells by exceptions as well
 
 Source = Path | str | io.BytesIO
 
@@ -59,7 +62,7 @@ class Header:
     @property
     def grey(self) -> bool:
         """Whether it has no colour: with or without transparency."""
-        return self.mode in _GREY or self.rawmode.startswith("LA")  # Pillow opens LA of 16 bits as RGBA
+        return self.mode in _GREY or self.rawmode.split(";")[0] == "LA"  # LA of 16 bits opens as RGBA
 
     @property
     def transparent(self) -> bool:
