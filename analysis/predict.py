@@ -55,16 +55,6 @@ class Options:
             raise ValueError("give at least one file: python -m analysis.predict RUN image.png ..., or RUN rows.csv")
         if self.output is not None and len(self.files) != 1:
             raise ValueError(f"--output takes the rows of one file, got {len(self.files)}")
-        if self.output is not None:
-            _check_output(Path(self.output))
-
-
-def _check_output(path: Path) -> None:
-    if path.is_dir():
-        raise ValueError(f"--output must name a file, got the folder {str(path)!r}; give a name in it")
-    if not path.parent.is_dir():
-        folder = shlex.quote(str(path.parent))
-        raise ValueError(f"--output must lie in a folder that exists, got {str(path)!r}; make it: mkdir -p {folder}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ def load_data(
     )
 
 
-def check_test(dataset: "Dataset", data_dir: str) -> "Dataset":
+def with_test_notes(dataset: "Dataset", data_dir: str) -> "Dataset":
     """The data set with what there is to note of its test files as well; they are not decoded.
 
     Raises:

@@ -151,7 +151,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
-    dataset = prepare.check_test(dataset, str(options.data_dir))
+    dataset = prepare.with_test_notes(dataset, str(options.data_dir))
     metric, direction = space.objective(dataset.task)
     run = Run(
         name=name,
@@ -202,7 +202,7 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
         table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
-    dataset = prepare.check_test(dataset, data_dir)
+    dataset = prepare.with_test_notes(dataset, data_dir)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     return Session(

@@ -92,7 +92,7 @@ def readable_suffixes() -> frozenset[str]:
 def looks_like_image(path: Path) -> bool:
     """Whether the first bytes are those of an image; for files whose suffix does not tell."""
     try:
-        with opened(path, formats=[name for name in _formats() if name in _SIGNED]):
+        with quiet(), opened(path, formats=[name for name in _formats() if name in _SIGNED]):
             return True
     except (OSError, ValueError):
         return False

@@ -227,7 +227,10 @@ def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) 
 def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
     """Returns a message that counts the files, names some with the causes, and says where to find them all."""
     few = list(bad)[:_FEW]
-    causes = "; ".join(f"{shown(path.name)}: {shown(bad[path])}" for path in few)
+    names: dict[str, list[str]] = {}
+    for path in few:
+        names.setdefault(shown(bad[path]), []).append(shown(path.name))
+    causes = "; ".join(f"{', '.join(those)}: {cause}" for cause, those in names.items())
     message = (
         f"{len(bad):,} of {of:,} images cannot be read or have over {image_file.MAX_PIXELS:,} pixels: "
         f"{', '.join(map(shown, few))}{', ...' * (len(bad) > _FEW)}; repair or remove them ({causes})"
@@ -238,4 +241,4 @@ def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
     lines = [b"\t".join((os.fsencode(one.absolute()), cause.encode())) for one, cause in bad.items()]
     path.write_bytes(b"\n".join(lines) + b"\n")
     listed = shlex.quote(shown(path))
-    return f"{message}; all are listed with their causes: cut -f1 {listed} | xargs -d '\\n' rm would remove them"
+    return f"{message}; {listed} lists all with their causes, and removes them by: cut -f1 {listed} | xargs -d '\\n' rm"

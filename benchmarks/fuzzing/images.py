@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.fuzzing import image_files as files
 from benchmarks.fuzzing.image_files import SIDE, Made, Maker
 from trainables.data import load, load_test
+from trainables.image_file import quiet
 from trainables.images import check_test_files
 
 PER_FOLDER = 20
@@ -61,7 +62,7 @@ def run(count: int, seed: int) -> dict[str, Any]:
     ]
     number = 0
     while counts.images < count:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, quiet():  # Pillow warns of some formats that it writes
             try:
                 themes[number % len(themes)](Path(folder), rng, counts)
             except Exception as error:  # what a fuzz looks for: an exception that no caller expects
