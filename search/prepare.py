@@ -72,7 +72,7 @@ def load_data(
 
 
 def with_test_notes(dataset: "Dataset", data_dir: str) -> "Dataset":
-    """The data set with what there is to note of its test files as well; they are not decoded.
+    """The data set with what there is to note of its test files as well; their pixels are not kept.
 
     Raises:
         ValueError: the final evaluation could not read them.

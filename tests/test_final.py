@@ -7,8 +7,10 @@ import pickle
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -360,15 +362,22 @@ def write_images(folder: Path, rows: range) -> None:
         Image.fromarray((images[row].reshape(8, 8) * 15.9).astype(np.uint8)).save(path)
 
 
+def undecodable_png() -> bytes:
+    """A PNG of 8 by 8 whose header is sound, and whose pixels nobody may read yet."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)), (b"IDAT", b"no pixels"), (b"IEND", b""))
+    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_evaluation_continues_and_the_test_images_are_untouched_until_all_training_has_ended(tmp_path):
-    """The test images are broken files: whoever reads one early fails. An audit hook in every process notes it."""
+    """The test images cannot be decoded: whoever reads one early fails. An audit hook in every process notes it."""
     data, hooks, log = tmp_path / "data", tmp_path / "hooks", tmp_path / "opened.log"
     write_images(data / "train", range(120))
     for name in "012":
         (data / "test" / name).mkdir(parents=True)
-        (data / "test" / name / "broken.png").write_text("nobody may read this yet")
+        (data / "test" / name / "broken.png").write_bytes(undecodable_png())
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(AUDIT.format(test=str(data / "test"), log=str(log)))
     watched = {"PYTHONPATH": str(hooks)}

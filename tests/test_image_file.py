@@ -13,6 +13,7 @@ from benchmarks.fuzzing import image_files
 from benchmarks.fuzzing.images import run
 from tests.test_image_folder import make_folder
 from trainables.data import load, load_test
+from trainables.image_damage import seems_cut
 from trainables.image_file import quiet, read_header, read_image, read_values
 from trainables.images import check_test_files
 from trainables.levels import Levels, choose_levels, scale
@@ -256,6 +257,39 @@ def test_values_beyond_the_levels_are_clipped():
     levels = Levels(kind="float", low=-1, high=1)
     assert scale(np.array([-7, -1, 0, 1, 7.0]), levels).tolist() == [0, 0, 128, 255, 255]
     assert scale(np.array([0, 4095, 5000]), Levels(kind="integer", low=0, high=4095)).tolist() == [0, 255, 255]
+
+
+def test_files_that_end_early_are_known_by_their_structure(tmp_path):
+    """Without decoding: a test image is not looked at."""
+    rng = np.random.default_rng(0)
+    sure = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".pfm", ".png", ".ppm", ".tif", ".webp"}
+    makers = image_files.grey_makers() + image_files.colour_makers() + image_files.float_makers(0, 1)
+    known = set()
+    with quiet():
+        for made in (make(rng) for make in makers):
+            path = tmp_path / f"image{made.suffix}"
+            path.write_bytes(made.data)
+            assert not seems_cut(path), made.what
+            path.write_bytes(made.data[: len(made.data) // 2])
+            try:
+                read_header(path)
+            except (OSError, ValueError):
+                continue  # its header is cut
+            if seems_cut(path):
+                known.add(made.suffix)
+    assert known >= sure - {".gif", ".tif", ".pgm"}
+
+
+def test_a_test_image_that_is_cut_is_named_before_the_search(tmp_path):
+    make_folder(tmp_path, size=(200, 240))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (240, 200, 3)).astype(np.uint8))
+    for name in ("cut.png", "cut.jpg", "cut.webp", "cut.tif", "cut.ppm"):
+        path = tmp_path / "test" / "cat" / name
+        noise.save(path)
+        path.write_bytes(path.read_bytes()[:-30000])
+        with pytest.raises(ValueError, match=rf"1 of 21 images cannot be read .*test/cat/{name}; repair"):
+            check_test_files("image_folder", tmp_path)
+        path.unlink()
 
 
 def test_no_file_waits_for_a_writer(tmp_path):

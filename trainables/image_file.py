@@ -152,7 +152,7 @@ def read_image(
             plain = _plain(image)
         upright = _upright(plain, _orientation(image))
         colours = upright.convert("L" if grey else "RGB")
-        return np.asarray(colours.resize(size[::-1], Image.Resampling.BICUBIC)).reshape(*size, -1), header
+        return np.asarray(colours.resize((size[1], size[0]), Image.Resampling.BICUBIC)).reshape(*size, -1), header
 
 
 def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:
@@ -207,7 +207,8 @@ def _formats() -> tuple[str, ...]:
 
 
 def _describe(image: Image.Image) -> Header:
-    args = image.tile[0][3] if image.tile else ""
+    tiles = getattr(image, "tile", None)
+    args = tiles[0][3] if tiles else ""
     rawmode = args[0] if isinstance(args, tuple) and args else args
     turned = _orientation(image) > 4 and image.format != "TIFF"  # on its side; Pillow states a TIFF's upright size
     tags = getattr(image, "tag_v2", {})

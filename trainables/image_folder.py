@@ -20,6 +20,7 @@ import numpy as np
 
 from trainables import image_cache, image_file
 from trainables.image_copies import note_copied_files
+from trainables.image_damage import seems_cut
 from trainables.image_file import Header, decode_only, levels_for, quiet, read_header, read_image, read_values
 from trainables.image_listing import Survey, check_test, list_images, shown, survey
 from trainables.levels import Levels, as_stored, choose_levels, levels_from
@@ -93,7 +94,7 @@ def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageR
 
 
 def check_test_files(data_dir: Path) -> tuple[str, ...]:
-    """Returns what the user should know of the test set, from headers and checksums; no test image is decoded.
+    """Returns what the user should know of the test set, from headers and checksums; no pixel of it is kept.
 
     Raises:
         ValueError: as `read`; or test images whose headers cannot be read or whose modes training images do not cover.
@@ -174,7 +175,10 @@ def _extent(path: Path) -> tuple[float, float]:
 
 
 def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
+    """Returns the header of a test image; one that seems cut is decoded to be sure, and its pixels are dropped."""
     header = read_header(path)
+    if seems_cut(path):
+        decode_only(path)
     if header.kind in ("integer", "float"):
         levels_for(header, levels)
     return header

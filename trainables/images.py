@@ -34,7 +34,7 @@ def read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int 
 
 
 def check_test_files(name: str, data_dir: str | Path) -> tuple[str, ...]:
-    """Returns what the user should know of the test files before a search, a line each; decodes none of them.
+    """Returns what the user should know of the test files before a search, a line each; keeps no pixel.
 
     Raises:
         ValueError: the test set of an image folder has other classes than its training set, or files whose headers
