@@ -262,7 +262,6 @@ def test_values_beyond_the_levels_are_clipped():
 def test_files_that_end_early_are_known_by_their_structure(tmp_path):
     """Without decoding: a test image is not looked at."""
     rng = np.random.default_rng(0)
-    sure = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".pfm", ".png", ".ppm", ".tif", ".webp"}
     makers = image_files.grey_makers() + image_files.colour_makers() + image_files.float_makers(0, 1)
     known = set()
     with quiet():
@@ -270,14 +269,13 @@ def test_files_that_end_early_are_known_by_their_structure(tmp_path):
             path = tmp_path / f"image{made.suffix}"
             path.write_bytes(made.data)
             assert not seems_cut(path), made.what
-            path.write_bytes(made.data[: len(made.data) // 2])
+            path.write_bytes(made.data[:-24])
             try:
-                read_header(path)
+                cut = seems_cut(path)
             except (OSError, ValueError):
-                continue  # its header is cut
-            if seems_cut(path):
-                known.add(made.suffix)
-    assert known >= sure - {".gif", ".tif", ".pgm"}
+                cut = True  # its header needs what is missing
+            known |= {made.suffix} if cut else set()
+    assert known >= {".bmp", ".gif", ".jpeg", ".jpg", ".pfm", ".png", ".ppm", ".tif", ".webp"}
 
 
 def test_a_test_image_that_is_cut_is_named_before_the_search(tmp_path):

@@ -8,6 +8,7 @@ from trainables.image_file import opened
 
 _END = 4096
 """Bytes at the end of a file in which its mark must be."""
+_GIF_END = 16  # its mark is a single byte
 _MARKS = {"PNG": b"IEND", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b"\x3b"}
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)  # of the strips or tiles of a TIFF
 
@@ -27,7 +28,7 @@ def seems_cut(path: Path) -> bool:
         end = file.read()
     with opened(path) as image:
         if image.format in _MARKS:
-            return _MARKS[image.format] not in end
+            return _MARKS[image.format] not in (end[-_GIF_END:] if image.format == "GIF" else end)
         if image.format == "WEBP":
             return 8 + int.from_bytes(start[4:8], "little") > size
         return _stated_end(image) > size
