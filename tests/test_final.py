@@ -7,10 +7,8 @@ import pickle
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +38,7 @@ from analysis.openings import check_opening, read_openings, record_opening
 from search.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
+from tests.test_image_folder import undecodable_png
 from trainables.data import load
 
 SPACE = spaces.space.load("digits_arch")
@@ -360,13 +359,6 @@ def write_images(folder: Path, rows: range) -> None:
         path = folder / str(labels[row]) / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((images[row].reshape(8, 8) * 15.9).astype(np.uint8)).save(path)
-
-
-def undecodable_png() -> bytes:
-    """A PNG of 8 by 8 whose header is sound, and whose pixels nobody may read yet."""
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)), (b"IDAT", b"no pixels"), (b"IEND", b""))
-    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import io
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from PIL import Image
 from analysis import predict
 from benchmarks.fuzzing import image_files
 from benchmarks.fuzzing.images import run
-from tests.test_image_folder import make_folder
+from tests.test_image_folder import make_folder, undecodable_png
 from trainables.data import load, load_test
 from trainables.image_damage import seems_cut
-from trainables.image_file import quiet, read_header, read_image, read_values
+from trainables.image_file import decode_only, quiet, read_header, read_image, read_values
 from trainables.images import check_test_files
 from trainables.levels import Levels, choose_levels, scale
 
@@ -211,6 +212,15 @@ def test_images_are_taken_as_they_are_shown(tmp_path, orientation, suffix):
     assert (header.width, header.height) == ((40, 24) if orientation < 5 else (24, 40))
     corner = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}
     assert pixels[corner[orientation]] > 200
+
+
+def test_a_header_is_read_without_the_pixels():
+    """Their stream is damaged: whoever reads the header does not notice, whoever reads them does."""
+    data = io.BytesIO(undecodable_png())
+    assert read_header(data).mode == "L"
+    for read in (read_values, decode_only, partial(read_image, size=(8, 8), grey=True)):
+        with pytest.raises(ValueError, match="broken data stream"):
+            read(data)
 
 
 def test_a_damaged_orientation_beside_sound_pixels_costs_nothing(tmp_path):

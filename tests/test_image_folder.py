@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,13 @@ def make_folder(root: Path, *, per_class: int = 10, size: tuple[int, int] = (20,
                 colour = level if mode == "L" else (level, number, 0)
                 Image.new(mode, size, colour).save(root / part / name / f"{number}.png")
     return root
+
+
+def undecodable_png() -> bytes:
+    """A PNG of 8 by 8 whose header is sound, and whose pixels nobody may read yet."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)), (b"IDAT", b"no pixels"), (b"IEND", b""))
+    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 def cache_files(root: Path) -> list[Path]:

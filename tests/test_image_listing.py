@@ -127,6 +127,17 @@ def test_test_images_whose_headers_cannot_be_read_are_named_before_the_search(tm
         Session.open(parse(Options, words, prog="search.run"), given=())
 
 
+def test_what_is_left_out_of_the_test_set_is_counted_by_content_as_well(tmp_path):
+    test = make_folder(tmp_path) / "test"
+    (test / "cat" / "words").write_text("without a suffix, and no image")
+    (test / "cat" / "0.png").rename(test / "cat" / "image")
+    (test / "dog" / "0.png").rename(test / "dog" / "0.heic")
+    left_out, copies = check_test_files("image_folder", tmp_path)
+    assert left_out == "left out of test/: 1 without a suffix (cat/words), 1 .heic (dog/0.heic)"
+    assert copies.startswith("19 of 19 test images are copies of training images")
+    assert len(load_test("image_folder", tmp_path)) == 19
+
+
 def test_classes_are_compared_in_one_unicode_form(tmp_path):
     make_folder(tmp_path)
     composed, decomposed = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"

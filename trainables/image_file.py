@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_SIDE = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _PHOTOMETRIC, _WHITE_IS_ZERO, _ORIENTATION = 262, 0, 274
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # of damage it tells by exceptions as well
@@ -47,7 +48,7 @@ class Header:
     """What can be said of an image without decoding it."""
 
     width: int
-    """As the image is shown, after its EXIF orientation."""
+    """As stored; of an image that was decoded, as it is shown, after its EXIF orientation."""
     height: int
     mode: str
     """Of Pillow."""
@@ -150,8 +151,10 @@ def read_image(
             plain = Image.fromarray(scale(_values(image, header), levels_for(header, levels)))
         else:
             plain = _plain(image)
-        upright = _upright(plain, _orientation(image))
-        colours = upright.convert("L" if grey else "RGB")
+        turn = _turn(image)
+        colours = (plain.transpose(turn) if turn is not None else plain).convert("L" if grey else "RGB")
+        if turn in _ON_SIDE:
+            header = replace(header, width=header.height, height=header.width)
         return np.asarray(colours.resize((size[1], size[0]), Image.Resampling.BICUBIC)).reshape(*size, -1), header
 
 
@@ -210,11 +213,10 @@ def _describe(image: Image.Image) -> Header:
     tiles = getattr(image, "tile", None)
     args = tiles[0][3] if tiles else ""
     rawmode = args[0] if isinstance(args, tuple) and args else args
-    turned = _orientation(image) > 4 and image.format != "TIFF"  # on its side; Pillow states a TIFF's upright size
     tags = getattr(image, "tag_v2", {})
     return Header(
-        width=image.height if turned else image.width,
-        height=image.width if turned else image.height,
+        width=image.width,
+        height=image.height,
         mode=image.mode,
         rawmode=rawmode if isinstance(rawmode, str) else "",
         format=image.format or "",
@@ -223,16 +225,12 @@ def _describe(image: Image.Image) -> Header:
     )
 
 
-def _orientation(image: Image.Image) -> int:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Returns what brings a decoded image upright, by its EXIF; asking a PNG for that would decode it."""
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF beside sound pixels: they are taken as they lie
-        return 1
-    return found if found in _TURNS else 1
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+        return None
 
 
 def _values(image: Image.Image, header: Header) -> np.ndarray:

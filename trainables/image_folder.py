@@ -22,7 +22,7 @@ from trainables import image_cache, image_file
 from trainables.image_copies import note_copied_files
 from trainables.image_damage import seems_cut
 from trainables.image_file import Header, decode_only, levels_for, quiet, read_header, read_image, read_values
-from trainables.image_listing import Survey, check_test, list_images, shown, survey
+from trainables.image_listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
 from trainables.levels import Levels, as_stored, choose_levels, levels_from
 
 _DARK = 64
@@ -77,7 +77,7 @@ def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageR
     found = survey(data_dir)
     form = _format(data_dir, found, image_size)
     if test and found.test is not None:
-        files = _test_files(found)
+        files = _list_test(found).files
         y, rows = found.labels(files), np.arange(len(files))
     else:
         files, y, rows = found.train.files, found.y, found.held_out if test else found.training
@@ -105,17 +105,22 @@ def check_test_files(data_dir: Path) -> tuple[str, ...]:
     if found.test is None:
         test = [train[row] for row in found.held_out]
         return note_copied_files(data_dir, test, [train[row] for row in found.training])
-    test = _test_files(found)
+    listing = _list_test(found)
+    test = listing.files
     headers = _each(data_dir, test, partial(_check_header, levels=form.levels))
-    return (*_describe(data_dir, test, headers), *note_copied_files(data_dir, test, train))
+    return (
+        *note_left_out(listing),
+        *_describe(data_dir, test, headers),
+        *note_copied_files(data_dir, test, train),
+    )
 
 
-def _test_files(found: Survey) -> list[Path]:
-    """Returns the images of the folder `test`, now that it may be opened."""
+def _list_test(found: Survey) -> Listing:
+    """Returns what is in the folder `test`, now that it may be opened."""
     assert found.test is not None
     test = list_images(found.test.folder, look=True)
     check_test(test, found.classes)
-    return test.files
+    return test
 
 
 def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:

@@ -67,7 +67,7 @@ class Survey:
     held_out: np.ndarray
     """Rows of `train` that are the test set; empty if there is a folder `test`."""
     notes: tuple[str, ...]
-    """One line for each thing that is not used."""
+    """One line for each thing that is not used; of the test set alone `note_left_out` says what."""
 
     @property
     def training(self) -> np.ndarray:
@@ -100,7 +100,7 @@ def survey(data_dir: Path) -> Survey:
         test=test,
         y=y,
         held_out=stratified_rows(y, size, np.random.default_rng(0)),
-        notes=tuple(_notes(data_dir, [listing for listing in (train, test) if listing is not None])),
+        notes=(*note_left_out(train), *_note_unused(data_dir, apart=test is not None)),
     )
 
 
@@ -151,6 +151,14 @@ def check_test(test: Listing, classes: Sequence[str]) -> None:
             f"{folder} holds no image of {_names(lacking)}, which train/ has; the classes must agree: add some,"
             f" {way_out}"
         )
+
+
+def note_left_out(listing: Listing) -> list[str]:
+    """Returns a line on the files that are not used, and one on folders without a file."""
+    name = listing.folder.name
+    notes = [f"left out of {name}/: {listing.describe()}"] if listing.left_out else []
+    empty = [one for one, paths in listing.images.items() if not paths]
+    return [*notes, f"empty folders in {name}/ are no classes: {_names(empty)}"] if empty else notes
 
 
 def readable_name(name: str) -> str:
@@ -218,21 +226,11 @@ def _check_classes(train: Listing) -> None:
         raise ValueError(f"every class needs at least {MIN_PER_CLASS} images in train/, got {count} in {name!r}")
 
 
-def _notes(data_dir: Path, listings: Sequence[Listing]) -> list[str]:
-    notes = []
-    for listing in listings:
-        name = listing.folder.name
-        if listing.left_out:
-            notes.append(f"left out of {name}/: {listing.describe()}")
-        empty = [one for one, paths in listing.images.items() if not paths]
-        if empty:
-            notes.append(f"empty folders in {name}/ are no classes: {_names(empty)}")
-    known = {"train", "test"} if len(listings) == 2 else {"train"}
+def _note_unused(data_dir: Path, *, apart: bool) -> list[str]:
+    known = {"train", "test"} if apart else {"train"}
     others = sorted(p.name for p in data_dir.iterdir() if p.is_dir() and not p.name.startswith("."))
     unused = [shown(name) for name in others if name not in known]
-    if unused:
-        notes.append(f"not used, for only train/ and test/ are read: {_names(unused, mark='/')}")
-    return notes
+    return [f"not used, for only train/ and test/ are read: {_names(unused, mark='/')}"] if unused else []
 
 
 def _names(names: Sequence[str], *, mark: str = "") -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.fuzzing import image_files as files
 from benchmarks.fuzzing.image_files import SIDE, Made, Maker
@@ -128,7 +129,7 @@ def _damaged(folder: Path, rng: np.random.Generator, counts: Counts) -> None:
 
 
 def _hurt(path: Path, rng: np.random.Generator) -> bool:
-    """Damage a file; returns whether nothing can be read of it."""
+    """Damage a file; returns whether Pillow by itself cannot decode it."""
     data = path.read_bytes()
     way = int(rng.integers(4))
     if way == 0:
@@ -142,7 +143,12 @@ def _hurt(path: Path, rng: np.random.Generator) -> bool:
         for place in rng.integers(0, len(data), 8):
             flipped[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(bytes(flipped))
-    return way < 2
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception:  # whatever it is, the file is damaged
+        return True
+    return False
 
 
 def _write(folder: Path, rng: np.random.Generator, made: Sequence[Made]) -> dict[Path, Made]:
