@@ -59,8 +59,8 @@ def colour_makers() -> list[Maker]:
         _saved("RGB", ".webp", lossless=True),
         _saved("RGB", ".jp2", irreversible=False),
         *(_saved("RGB", s, smooth=True, tolerance=LOSSY, quality=95) for s in (".jpeg", ".webp", ".avif")),
-        *(_saved("RGBA", suffix) for suffix in (".png", ".tif", ".tga", ".im", ".sgi")),
-        _saved("RGBX", ".tif"),
+        *(_saved(mode, ".tif") for mode in ("RGBA", "RGBX")),
+        *(_saved("RGBA", suffix) for suffix in (".png", ".tga", ".im", ".sgi")),
         *(_saved("P", suffix) for suffix in (".bmp", ".gif", ".png", ".tif")),
         _saved("P", ".png", transparency=3),
         _saved("P", ".png", transparency=bytes(range(0, 256, 16))),
@@ -198,8 +198,7 @@ def _turned(suffix: str) -> Maker:
         }[orientation]
         exif = Image.Exif()
         exif[274] = orientation
-        options = {"lossless": True} if suffix == ".webp" else {}
-        data = _bytes(Image.fromarray(np.ascontiguousarray(stored)), suffix, exif=exif, **options)
+        data = _bytes(Image.fromarray(np.ascontiguousarray(stored)), suffix, exif=exif, lossless=True)
         return Made(what=f"orientation {orientation} in {suffix}", suffix=suffix, data=data, pixels=shown)
 
     return make
