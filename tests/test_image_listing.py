@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -229,3 +230,25 @@ def test_a_damaged_record_of_the_format_is_made_again(tmp_path):
     for damage in ("", "[]", record.read_text().replace('"grey": false', '"grey": true')):
         record.write_text(damage)
         assert load("image_folder", tmp_path).checksum == first.checksum
+
+
+def test_a_test_image_that_is_cut_is_named_before_the_search(tmp_path):
+    make_folder(tmp_path, size=(200, 240))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (240, 200, 3)).astype(np.uint8))
+    for name in ("cut.png", "cut.jpg", "cut.webp", "cut.tif", "cut.ppm"):
+        path = tmp_path / "test" / "cat" / name
+        noise.save(path)
+        path.write_bytes(path.read_bytes()[:-30000])
+        with pytest.raises(ValueError, match=rf"1 of 21 images cannot be read .*test/cat/{name}; repair"):
+            check_test_files("image_folder", tmp_path)
+        path.unlink()
+
+
+def test_no_file_waits_for_a_writer(tmp_path):
+    make_folder(tmp_path)
+    os.mkfifo(tmp_path / "train" / "cat" / "pipe.png")
+    os.symlink("pipe.png", tmp_path / "train" / "cat" / "way-to-a-pipe.png")
+    os.symlink("/dev/zero", tmp_path / "train" / "dog" / "zeros.jpg")
+    assert load("image_folder", tmp_path).notes[0] == (
+        "left out of train/: 3 that are no plain files (cat/pipe.png, ...)"
+    )

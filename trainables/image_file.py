@@ -55,6 +55,7 @@ class Header:
     rawmode: str
     """How the file stores its values, in Pillow's words; empty where a format does not tell."""
     format: str
+    transparent: bool
     sequence: bool
     """It holds more than one frame, of which the first is used."""
     inverted: bool
@@ -64,10 +65,6 @@ class Header:
     def grey(self) -> bool:
         """Whether it has no colour: with or without transparency."""
         return self.mode in _GREY or self.rawmode.split(";")[0] == "LA"  # LA of 16 bits opens as RGBA
-
-    @property
-    def transparent(self) -> bool:
-        return self.mode in _TRANSPARENT
 
     @property
     def kind(self) -> str:
@@ -220,6 +217,7 @@ def _describe(image: Image.Image) -> Header:
         mode=image.mode,
         rawmode=rawmode if isinstance(rawmode, str) else "",
         format=image.format or "",
+        transparent=image.mode in _TRANSPARENT or "transparency" in image.info,
         sequence=image.format in _SEQUENCES and bool(getattr(image, "is_animated", False)),
         inverted=image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO,
     )

@@ -125,7 +125,7 @@ def _list_test(found: Survey) -> Listing:
 
 def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:
     """Returns what the training images decide, from the cache if it is of these very files."""
-    key = image_cache.key_of(data_dir, found.train.files, image_size)
+    key = image_cache.key_of(data_dir, found.train.files, image_size, found.test is None)
     facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, image_size))
     return Format(
         size=facts["size"], grey=facts["grey"], levels=levels_from(facts["levels"]), notes=tuple(facts["notes"])
@@ -247,7 +247,7 @@ def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
     if len(bad) <= _FEW:
         return message
     path = image_cache.cache_folder(data_dir).resolve() / "unreadable.txt"
-    lines = [b"\t".join((os.fsencode(one.absolute()), cause.encode())) for one, cause in bad.items()]
+    lines = [b"\t".join((os.fsencode(one.absolute()), shown(cause).encode())) for one, cause in bad.items()]
     path.write_bytes(b"\n".join(lines) + b"\n")
     listed = shlex.quote(shown(path))
     return f"{message}; {listed} lists all with their causes, and removes them by: cut -f1 {listed} | xargs -d '\\n' rm"

@@ -190,7 +190,7 @@ def _images_in(folder: Path, left_out: dict[str, list[str]], *, look: bool) -> l
 
 def _is_image(path: Path, *, look: bool) -> bool:
     """A broken link counts by its suffix: it is named when it is read."""
-    if not path.is_file() and not path.is_symlink() and path.exists():
+    if path.exists() and not path.is_file():
         return False  # a pipe or a device, at which reading would wait
     suffix = path.suffix.lower()
     if suffix in readable_suffixes():
