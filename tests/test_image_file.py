@@ -183,7 +183,6 @@ def test_a_large_jpeg_is_the_same_for_the_reader_and_for_predict(tmp_path):
     assert np.array_equal(pixels, dataset.train.x[0].numpy())
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".tif", ".png", ".webp"])
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
 def test_transparency_is_left_out_and_that_is_said(tmp_path, mode):
     make_folder(tmp_path)
@@ -200,6 +199,7 @@ def test_transparency_is_left_out_and_that_is_said(tmp_path, mode):
     assert dataset.train.x[0].unique().tolist() == [90]
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".png", ".webp"])
 def test_of_several_frames_the_first_is_used_and_that_is_said(tmp_path, suffix):
     make_folder(tmp_path)
     first, second = Image.new("RGB", (20, 24), (255, 0, 0)), Image.new("RGB", (20, 24), (0, 0, 255))
