@@ -66,7 +66,9 @@ def launch(
             events.notice(line)
         from search.watch import ProgressWatch
 
-        watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
+        watch = ProgressWatch(
+            search, resources=resources, timeout=trial_timeout, say=events.notice, on_cluster=on_cluster
+        )
         callbacks = [watch, *make_callbacks(logger, run=run, folder=run_dir)]
         trainable = _make_trainable(run, dataset.arrays(), checkpoints_of(run, run_dir), resources)
         run_legs(
