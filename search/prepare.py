@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,17 @@ def load_data(
         validation_fraction=validation_fraction,
         table=table,
     )
+
+
+def with_test_notes(dataset: "Dataset", data_dir: str) -> "Dataset":
+    """The data set with what there is to note of its test files as well; their pixels are not kept.
+
+    Raises:
+        ValueError: the final evaluation could not read them.
+    """
+    from trainables import images
+
+    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir)))
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:

@@ -20,12 +20,28 @@ from spaces.space import Space
 from trainables.data import Dataset
 
 NUM_SHOWN = 9
+NUM_NAMED = 12
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
 
+def describe(dataset: Dataset) -> str:
+    """What was found rather than stated, in one line: the classes of images, or the columns of a table."""
+    return describe_table(dataset) if dataset.columns else describe_images(dataset)
+
+
+def describe_images(dataset: Dataset) -> str:
+    """How many classes there are, and what the images are like."""
+    channels, height, width = dataset.image_shape
+    names = ", ".join(dataset.classes[:NUM_NAMED]) + ", ..." * (dataset.num_classes > NUM_NAMED)
+    return printable(
+        f"{dataset.num_classes} classes ({names}); {'grey' if channels == 1 else 'colour'} images of {height}x{width}"
+        " pixels"
+    )
+
+
 def describe_table(dataset: Dataset) -> str:
-    """What is predicted from what, in one line: the part of a table that was found rather than stated."""
+    """What is predicted from what."""
     kinds = [column.kind for column in dataset.columns]
     found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
     gaps = sum(column.gaps for column in dataset.columns)
@@ -46,8 +62,7 @@ def show_preview(
     console.print(
         f"{run.space} on {run.dataset}: {len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
     )
-    if dataset.columns:
-        console.print(escape(describe_table(dataset)), soft_wrap=True)
+    show_data(dataset, console=console)
     console.print()
     _show_configurations(run, space, examine, console=console)
     busy = f", longer beside other programs ({load()})" if load() else ""
@@ -69,6 +84,13 @@ def show_preview(
         style="bold",
     )
     return forecast
+
+
+def show_data(dataset: Dataset, *, console: Console) -> None:
+    """Print what the data are, and what there is to note about their files."""
+    console.print(escape(describe(dataset)), soft_wrap=True)
+    for note in dataset.notes:
+        console.print(escape(printable(f"note: {note}")), soft_wrap=True)
 
 
 def in_words(seconds: Percentiles) -> str:

@@ -26,7 +26,7 @@ from search.ledger import Ledger
 from search.lock import RunLock
 from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.place import new_name
-from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
+from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.search import HopelessSearchError, Search
 from search.signals import first_signal
 from search.slots import differences, plan
@@ -149,8 +149,7 @@ class Session:
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        if self.dataset.columns:
-            console.print(escape(describe_table(self.dataset)), soft_wrap=True)
+        show_data(self.dataset, console=console)
         if not self.new and (changed := differences(run, self.resources)):
             console.print(f"note: {changed}", soft_wrap=True)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
@@ -173,6 +172,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
+    dataset = prepare.with_test_notes(dataset, str(options.data_dir))
     metric, direction = space.objective(dataset.task)
     run = Run(
         name=name,
@@ -223,6 +223,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
         table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
+    dataset = prepare.with_test_notes(dataset, data_dir)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     resources = resources or plan(options, run)

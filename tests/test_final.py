@@ -38,6 +38,7 @@ from analysis.openings import check_opening, read_openings, record_opening
 from search.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
+from tests.test_image_folder import undecodable_png
 from trainables.data import load
 
 SPACE = spaces.space.load("digits_arch")
@@ -363,12 +364,12 @@ def write_images(folder: Path, rows: range) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_evaluation_continues_and_the_test_images_are_untouched_until_all_training_has_ended(tmp_path):
-    """The test images are broken files: whoever reads one early fails. An audit hook in every process notes it."""
+    """The test images cannot be decoded: whoever reads one early fails. An audit hook in every process notes it."""
     data, hooks, log = tmp_path / "data", tmp_path / "hooks", tmp_path / "opened.log"
     write_images(data / "train", range(120))
     for name in "012":
         (data / "test" / name).mkdir(parents=True)
-        (data / "test" / name / "broken.png").write_text("nobody may read this yet")
+        (data / "test" / name / "broken.png").write_bytes(undecodable_png())
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(AUDIT.format(test=str(data / "test"), log=str(log)))
     watched = {"PYTHONPATH": str(hooks)}
