@@ -145,7 +145,8 @@ class TensorBoard:
         from tensorboardX import SummaryWriter
 
         if number not in self._writers:
-            self._writers[number] = SummaryWriter(str(self._folder / _name(number)))
+            unique = f".{time.time_ns()}"  # a file of the same second would be overwritten
+            self._writers[number] = SummaryWriter(str(self._folder / _name(number)), filename_suffix=unique)
         return self._writers[number]
 
     def _summaries(self, trial: "FrozenTrial") -> tuple[Any, Any, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from search.output import KEPT_BYTES, shorten
+from search.output import KEPT_BYTES, headline, shorten
 
 MAX_BYTES = 1024 * 1024
 """Of the log of one trial; of a longer one both ends are kept."""
@@ -50,7 +50,7 @@ class TrialLogs:
         text = "" if self.spool is None else _rest(self.spool / f"trial-{number:05d}")
         if text and not text.endswith("\n"):
             text += "\n"
-        self.append(number, f"{text}--- {what} ---\n")
+        self.append(number, text + headline(what))
 
 
 def log_path(folder: Path, number: int) -> Path:

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -58,6 +59,11 @@ class Output:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
 
+    def end(self) -> None:
+        """Collect no more."""
+        self._stream.close()
+        os.close(self._file)
+
     def take(self) -> str:
         """What was printed since the last call, shortened to both ends if it is long."""
         with self._lock:
@@ -73,6 +79,11 @@ class Output:
                     ends = os.pread(self._file, KEPT_BYTES, 0), os.pread(self._file, KEPT_BYTES, size - KEPT_BYTES)
                     os.ftruncate(self._file, 0)
                     os.write(self._file, _joined(*ends, left_out=size - 2 * KEPT_BYTES))
+
+
+def headline(text: str) -> str:
+    """A line of a log that is not the trial's own: `--- 2026-05-01 09:30:00 UTC, TEXT ---`."""
+    return f"--- {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}, {text} ---\n"
 
 
 def shorten(text: bytes, *, each: int) -> bytes:

@@ -18,7 +18,7 @@ import spaces.space
 from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
-from search.output import KEPT_BYTES, Output, shorten
+from search.output import KEPT_BYTES, Output, headline, shorten
 from trainables import checkpoint
 from trainables.data import from_arrays
 from trainables.places import Folder, UnreachableError, open_place
@@ -106,23 +106,23 @@ class TrialWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or say again one that finished before a crash could report it."""
+        epoch = self._reported
         with self._output.captured():
             result = self._next_epoch()
-        result = replace(result, log=self._headed(self._output.take() + result.log))
+        result = replace(result, log=self._headed(self._output.take() + result.log, epoch=epoch))
         self._notices = []
         numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
         said = {"said": json.dumps(asdict(result)), "node_id": self._node_id}
         return {**said, self._job.metric: float("nan"), **numbers}
 
-    def _headed(self, text: str) -> str:
-        """The text, under a line that says when and where the leg went on if nothing was printed in it before."""
+    def _headed(self, text: str, *, epoch: int) -> str:
+        """The text, under a line that says when, where and after which epoch if it is the first of the leg."""
         if self._job.debug and text:
             print(text, end="" if text.endswith("\n") else "\n", flush=True)
         if self._is_headed or not text:
             return text
         self._is_headed = True
-        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        return f"--- {moment}, {self._host['worker']}, after epoch {self._leg['reported']} ---\n{text}"
+        return headline(f"{self._host['worker']}, after epoch {epoch}") + text
 
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
