@@ -47,7 +47,10 @@ class TrialLogs:
 
     def lost(self, number: int, what: str) -> None:
         """Add what the trial has printed since its last report, and then what happened to its worker."""
-        text = "" if self.spool is None else _rest(self.spool / f"trial-{number:05d}")
+        if self.spool is None:
+            text, what = "", f"{what}; what it printed since its last report is lost"
+        else:
+            text = _rest(self.spool / f"trial-{number:05d}")
         if text and not text.endswith("\n"):
             text += "\n"
         self.append(number, text + headline(what))

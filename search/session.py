@@ -191,12 +191,16 @@ def _open_new(options: Options, resources: Resources) -> Session:
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
-    bounds = {"weights": run.max_weights, "macs": run.max_macs}
-    baseline = fit_baseline(space, make_examiner(run, dataset), bounds=bounds)
-    run = replace(run, baseline=baseline, plan=baseline_plan(baseline), forecast=kept_forecast(options.runs_dir, run))
+    run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
     )
+
+
+def _with_baseline(run: Run, space: Space, dataset: Dataset) -> Run:
+    bounds = {"weights": run.max_weights, "macs": run.max_macs}
+    baseline = fit_baseline(space, make_examiner(run, dataset), bounds=bounds)
+    return replace(run, baseline=baseline, plan=baseline_plan(baseline))
 
 
 def _open_old(options: Options, resources: Resources, *, given: Collection[str]) -> Session:

@@ -89,10 +89,11 @@ class TrialWorker(tune.Trainable):
     def _continued(self) -> Training:
         """The training as its newest checkpoint left it, or from its beginning."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
+        new = [self._build()]  # before any state is read: what this raises is no fault of a checkpoint
         restored: list[Training] = []
 
         def use(state: dict[str, Any]) -> None:
-            training = self._build()
+            training = new.pop() if new else self._build()
             training.restore(state)
             _check_records(training, metric=self._job.metric)
             restored.append(training)
@@ -102,7 +103,7 @@ class TrialWorker(tune.Trainable):
             self._notices += loaded.problems
         elif self._reported:
             self._notices.append(f"{self._place.name} has lost its checkpoints: it is trained again from epoch 1")
-        return restored[0] if restored else self._build()
+        return next(iter([*restored, *new]), None) or self._build()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or say again one that finished before a crash could report it."""

@@ -158,6 +158,11 @@ def test_what_a_lost_worker_had_printed_is_taken_over(tmp_path: Path):
     assert third.endswith(" UTC, no progress for 15 s in epoch 2 (--trial-timeout) ---")
 
 
+def test_a_log_says_what_is_lost_with_a_worker_of_another_machine(tmp_path: Path):
+    TrialLogs(tmp_path).lost(7, "lost its worker (its node is gone); another goes on after epoch 1")
+    assert log_path(tmp_path, 7).read_text().endswith("; what it printed since its last report is lost ---\n")
+
+
 def test_a_log_is_bounded_and_keeps_its_beginning_and_its_end(tmp_path: Path):
     logs = TrialLogs(tmp_path)
     for number in range(60):

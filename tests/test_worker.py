@@ -214,6 +214,19 @@ def third_epoch(arrays: dict[str, Any]) -> dict[str, float]:
     return numbers(EpochResult(record=records[-1]))
 
 
+def test_a_network_that_can_no_longer_be_built_is_no_damage_of_its_checkpoints(
+    make_worker, monkeypatch: pytest.MonkeyPatch
+):
+    step(make_worker())
+
+    def broken(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("my bug")
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", broken)
+    result = step(make_worker(reported=1))
+    assert (result.failure, result.notices) == ("RuntimeError: my bug", [])
+
+
 def test_a_failure_keeps_its_traceback_and_what_was_printed_before_it(make_worker, monkeypatch: pytest.MonkeyPatch):
     worker = make_worker()
     assert step(worker).log == ""
