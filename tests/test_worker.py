@@ -32,11 +32,11 @@ def arrays() -> dict[str, Any]:
 @pytest.fixture
 def make_worker(tmp_path: Path, arrays: dict[str, Any]) -> Callable[..., TrialWorker]:
     def make(
-        *, trial: int = 5, reported: int = 0, seed: int = 1, folder: Path = tmp_path, **params: Any
+        *, trial: int = 5, reported: int = 0, folder: Path = tmp_path, debug: bool = False, **params: Any
     ) -> TrialWorker:
         job = Job(
             space="digits_arch", arrays=arrays, epochs=EPOCHS, metric="accuracy", checkpoints=str(folder), threads=1,
-            cuda=False,
+            cuda=False, debug=debug,
         )  # fmt: skip
         leg = {"trial": trial, "params": {**BASELINE, **params}, "seed": 1, "reported": reported}
         worker = TrialWorker.__new__(TrialWorker)
@@ -248,6 +248,15 @@ def test_a_failure_keeps_its_traceback_and_what_was_printed_before_it(make_worke
     assert result.failure == "RuntimeError: my bug"
     worker.reset_config({"trial": 6, "params": BASELINE, "seed": 1, "reported": 0})
     assert "after epoch 0 ---" in step(worker).log
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_with_debug_what_a_trial_prints_is_shown_as_well(
+    make_worker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, *, debug: bool
+):
+    monkeypatch.setenv("RUNGWISE_FAULT", "epoch:1:raise")
+    assert "an injected fault" in step(make_worker(debug=debug)).log
+    assert ("an injected fault" in capfd.readouterr().out) == debug
 
 
 def test_an_exception_that_cannot_be_shown_fails_its_trial_like_any_other(make_worker, monkeypatch: pytest.MonkeyPatch):
