@@ -196,7 +196,8 @@ def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochRes
     message = _said(error)[:2000]
     if not isinstance(error, Diverged | OutOfMemory | _StorageError | UnreachableError):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
-    log = "" if isinstance(error, Diverged) else "".join(traceback.format_exception(error))
+    told = isinstance(error, Diverged | _StorageError | UnreachableError)  # where it was raised explains nothing
+    log = "" if told else "".join(traceback.format_exception(error))
     log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
     return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)
 
