@@ -15,10 +15,10 @@ import torch
 from ray import tune
 
 import spaces.space
+from search.capture import KEPT_BYTES, Capture, headline, shorten
 from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
-from search.output import KEPT_BYTES, Output, headline, shorten
 from trainables import checkpoint
 from trainables.data import from_arrays
 from trainables.places import Folder, UnreachableError, open_place
@@ -57,7 +57,7 @@ class TrialWorker(tune.Trainable):
         self._dataset = from_arrays(job.arrays).to(self._device)
         self._checkpoints = open_place(job.checkpoints)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
-        self._output = Output(Path(job.output) if job.output else None)
+        self._capture = Capture(Path(job.output) if job.output else None)
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         self._begin(config)
 
@@ -73,7 +73,7 @@ class TrialWorker(tune.Trainable):
         self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
         self._notices: list[str] = []
         self._training: Training | None = None
-        self._output.begin(self._place.name)
+        self._capture.begin(self._place.name)
         self._is_headed = False
 
     def _build(self) -> Training:
@@ -108,9 +108,9 @@ class TrialWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch, or say again one that finished before a crash could report it."""
         epoch = self._reported
-        with self._output.captured():
+        with self._capture.captured():
             result = self._next_epoch()
-        result = replace(result, log=self._headed(self._output.take() + result.log, epoch=epoch))
+        result = replace(result, log=self._headed(self._capture.take() + result.log, epoch=epoch))
         self._notices = []
         numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
         said = {"said": json.dumps(asdict(result)), "node_id": self._node_id}

@@ -17,7 +17,7 @@ SPOOL_BYTES = 16 * 1024 * 1024
 _LOOK_SECONDS = 1.0
 
 
-class Output:
+class Capture:
     """Collects what is printed while it captures. A file, not a pipe: C code that prints much can never block on it."""
 
     def __init__(self, folder: Path | None) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from search import output
+from search import capture
+from search.capture import KEPT_BYTES, Capture, shorten
 from search.logs import MAX_BYTES, TrialLogs, log_path
-from search.output import KEPT_BYTES, Output, shorten
 
 
 @pytest.fixture
-def collected(tmp_path: Path) -> Iterator[Output]:
-    collected = Output(tmp_path)
+def collected(tmp_path: Path) -> Iterator[Capture]:
+    collected = Capture(tmp_path)
     collected.begin("trial-00003")
     yield collected
     collected.end()
@@ -65,7 +65,7 @@ def print_in_a_process() -> None:
         print_in_a_process,
     ],
 )
-def test_all_that_is_printed_is_collected_and_nothing_else_is(say, collected: Output, capfd: pytest.CaptureFixture):
+def test_all_that_is_printed_is_collected_and_nothing_else_is(say, collected: Capture, capfd: pytest.CaptureFixture):
     print("before")
     with collected.captured():
         say()
@@ -82,13 +82,13 @@ def print_and_fail() -> None:
     raise RuntimeError("mine")
 
 
-def test_what_is_printed_stays_in_its_order_and_survives_an_exception(collected: Output):
+def test_what_is_printed_stays_in_its_order_and_survives_an_exception(collected: Capture):
     with pytest.raises(RuntimeError, match="mine"), collected.captured():
         print_and_fail()
     assert collected.take() == "one\ntwo\nthree\n"
 
 
-def test_a_stream_that_outlives_its_epoch_goes_on_in_the_next_one(collected: Output):
+def test_a_stream_that_outlives_its_epoch_goes_on_in_the_next_one(collected: Capture):
     with collected.captured():
         stream = sys.stdout
     collected.begin("trial-00004")
@@ -97,14 +97,14 @@ def test_a_stream_that_outlives_its_epoch_goes_on_in_the_next_one(collected: Out
     assert collected.take() == "late\n"
 
 
-def test_bytes_that_are_no_text_and_half_a_character_do_no_harm(collected: Output):
+def test_bytes_that_are_no_text_and_half_a_character_do_no_harm(collected: Capture):
     with collected.captured():
         os.write(1, b"\xff\xfe\x00 \xc3")
         print("\ud800")
     assert collected.take() == "��\x00 �\\ud800\n"
 
 
-def test_a_long_text_keeps_both_ends_and_says_how_much_is_missing(collected: Output):
+def test_a_long_text_keeps_both_ends_and_says_how_much_is_missing(collected: Capture):
     with collected.captured():
         print("first")
         print("x" * 10**6)
@@ -118,10 +118,10 @@ def test_a_long_text_keeps_both_ends_and_says_how_much_is_missing(collected: Out
 
 
 def test_an_epoch_that_prints_without_end_fills_no_disk(
-    collected: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collected: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(output, "SPOOL_BYTES", 10**6)
-    monkeypatch.setattr(output, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(capture, "SPOOL_BYTES", 10**6)
+    monkeypatch.setattr(capture, "_LOOK_SECONDS", 0.01)
     spool = tmp_path / "trial-00003"
     with collected.captured():
         print("first")
