@@ -1,13 +1,12 @@
 """What the user sees of a search: a live view in a terminal, plain lines in a pipe, and the table at the end."""
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group
@@ -36,16 +35,25 @@ _STATES = {
 class Output(Console):
     """What is printed; a closed pipe is an error that stops the search and can be told, where rich would just exit."""
 
-    def __init__(self) -> None:
-        super().__init__(highlight=False)
+    def __init__(self, file: IO[str] | None = None) -> None:
+        super().__init__(highlight=False, file=file)
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, once; nothing that is printed later fails again."""
         self.quiet = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, self.file.fileno())
         os.close(nowhere)
         raise BrokenPipeError("nobody reads the output any more")
+
+
+class CalmLive(Live):
+    """A live view that is not drawn anew before the last picture has been written."""
+
+    def refresh(self) -> None:
+        """Draw, unless the terminal stands still (Ctrl-S)."""
+        if getattr(self.console.file, "idle", True):
+            super().refresh()
 
 
 class SearchConsole:
@@ -75,7 +83,7 @@ class SearchConsole:
         if not self._console.is_terminal:
             yield
             return
-        with Live(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True):
+        with CalmLive(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True):
             yield
 
     # Events
@@ -201,15 +209,16 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
             _STATES[trial.state],
             "-" if weights is None else f"{weights:,}",
         )
-    console.print(table)
+    if ranked:
+        console.print(table)
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
-    full = run.epochs * len(tried)
+    saved = f", {100 * (1 - trained / (run.epochs * len(tried))):.0f} % saved against full training" if trained else ""
     console.print(
         f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
         f" {states[TrialState.FAIL]} failed"
         + (f", {states[TrialState.RUNNING]} to be continued" if states[TrialState.RUNNING] else "")
-        + f"; {trained:,} epochs trained, {100 * (1 - trained / max(full, 1)):.0f} % saved against full training",
+        + f"; {trained:,} epochs trained{saved}",
         soft_wrap=True,
     )
     if len(trials) > len(tried):

@@ -67,7 +67,9 @@ def launch(
             events.notice(line)
         from search.watch import ProgressWatch
 
-        watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
+        watch = ProgressWatch(
+            search, resources=resources, timeout=trial_timeout, say=events.notice, on_cluster=on_cluster
+        )
         if not on_cluster:
             logs.spool = scratch / "output"
             logs.spool.mkdir()

@@ -89,7 +89,8 @@ class Options:
     """Trials that run at once. Default: as many as fit, on a cluster as its nodes come and go. On a cluster that grows
     by itself the number to grow to."""
     cpus_per_trial: OptionalInt = None
-    """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run."""
+    """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run; with
+    --resume as the run began."""
     gpus_per_trial: OptionalFloat = None
     """GPUs for each trial; 0.25 packs four on one, which take turns. Default: 1 where there is a GPU now, else 0."""
     max_failures: int = 2

@@ -15,6 +15,7 @@ from search.calibration import CALIBRATION_SECONDS
 from search.cluster import Resources
 from search.console import duration, printable
 from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.machine import load
 from search.study import Run
 from spaces.space import Space
 from trainables.data import Dataset
@@ -52,7 +53,8 @@ def show_preview(
         console.print(escape(printable(reduction)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
-    console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 2:.0f} seconds ...")
+    busy = f", longer beside other programs ({load()})" if load() else ""
+    console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 2:.0f} seconds{busy} ...")
     forecast = make_forecast(run, space, dataset, resources, examine=examine)
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")

@@ -12,8 +12,10 @@ from search.cluster import Resources
 from search.console import duration
 from search.guard import kill_process
 from search.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
+from search.machine import load
 from search.nodes import is_gone
 from search.search import Search
+from search.slots import count_places, living_nodes
 
 SAY_SECONDS = 60
 PLACE_SECONDS = 1800
@@ -38,6 +40,8 @@ class ProgressWatch(tune.Callback):
         resources: Resources,
         timeout: float | None,
         say: Callable[[str], None],
+        on_cluster: bool = False,
+        busy: Callable[[], str] = load,
         clock: Callable[[], float] = time.monotonic,
         say_seconds: float = SAY_SECONDS,
         place_seconds: float = PLACE_SECONDS,
@@ -47,9 +51,12 @@ class ProgressWatch(tune.Callback):
         Args:
             timeout: seconds without progress after which a trial has failed; None for no limit.
             say: told every `say_seconds` while nothing happens.
+            on_cluster: whether trials have places on several machines, and others may hold them.
+            busy: how much more this machine has to do than it can, in a few words, or nothing.
             place_seconds: without a place for a single trial, after which the search is given up.
         """
         self._say_seconds, self._place_seconds = say_seconds, place_seconds
+        self._on_cluster, self._busy = on_cluster, busy
         self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
         self._since: dict[str, float] = {}
         self._legs: dict[str, Trial] = {}
@@ -125,7 +132,7 @@ class ProgressWatch(tune.Callback):
             self._last_place = now
         elif now - self._last_place >= self._place_seconds:
             waited = duration(self._place_seconds)
-            self._search.fatal = NoPlaceError(f"no trial could start for {waited}: {self._wish()}")
+            self._search.fatal = NoPlaceError(f"no trial could start for {waited}: {self._why_waiting()}")
 
     def _see(self, trial: Trial) -> None:
         self._since[trial.trial_id] = self._last_sign = self._clock()
@@ -164,17 +171,26 @@ class ProgressWatch(tune.Callback):
             return
         self._last_word = now
         running = [self._at_work(leg_id, since, now) for leg_id, since in self._since.items()]
-        waiting = [] if running else [self._wish()]
-        self._say(f"nothing new for {duration(now - self._last_sign)}: {'; '.join([*running[:8], *waiting])}")
+        reasons = [*running[:8], *([] if running else [self._why_waiting()])]
+        if busy := "" if self._on_cluster else self._busy():
+            reasons.append(f"other programs use this machine as well ({busy})")
+        self._say(f"nothing new for {duration(now - self._last_sign)}: {'; '.join(reasons)}")
 
     def _at_work(self, leg_id: str, since: float, now: float) -> str:
         number, epoch = self._search.position(leg_id)
         return f"trial {number} has been training epoch {epoch + 1} for {duration(now - since)}"
 
-    def _wish(self) -> str:
-        """What a trial asks for, and what there is."""
-        wanted = self._resources
-        total, free = ray.cluster_resources(), ray.available_resources()
+    def _why_waiting(self) -> str:
+        """Why no trial trains. On this machine there always is a place; on a cluster there may be none."""
+        count = len(self._search.live)
+        starting = f"{count} worker{'s are' if count > 1 else ' is'} still starting"
+        if not self._on_cluster:
+            return starting
+        wanted, total, free = self._resources, ray.cluster_resources(), ray.available_resources()
+        others = total.get("CPU", 0) - free.get("CPU", 0) - count * wanted.cpus_per_trial
+        has_room = free.get("CPU", 0) >= wanted.cpus_per_trial and free.get("GPU", 0) >= wanted.gpus_per_trial
+        if count_places(living_nodes(), wanted) and (has_room or others <= 0):
+            return starting
 
         def amount(of: Mapping[str, float]) -> str:
             return f"{of.get('CPU', 0):g} CPUs and {of.get('GPU', 0):g} GPUs"

@@ -146,7 +146,8 @@ class TrialWorker(tune.Trainable):
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             record = training.run_epoch()
-            record |= {"started": started, "device": self._device.type, **self._host, **_gpu_memory(self._device)}
+            record |= {"started": started, "device": self._device.type, "threads": torch.get_num_threads()}
+            record |= {**self._host, **_gpu_memory(self._device)}
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
             self._save(training)
             fault_point("saved", training.epoch, trial=self._leg["trial"])

@@ -15,9 +15,9 @@ import pytest
 from analysis import report
 from search.signals import signals_restored
 from search.study import open_study
-from tests.searching import Running, assert_sound, command, search, trials_of
+from tests.searching import Running, assert_sound, command, patience, search, trials_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 CANARY = "canary-5a1f"
 SECRETS = {"AWS_SECRET_ACCESS_KEY": CANARY, "WANDB_API_KEY": CANARY, "RAY_MY_PASSWORD": CANARY, "SOMETHING": CANARY}
@@ -133,7 +133,7 @@ def attach_without_token(addresses: set[str], home: Path) -> subprocess.Complete
         env={**environment, "HOME": str(home), "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patience(120),
         check=False,
     )
 

@@ -17,7 +17,7 @@ from search.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
 from search.scheduler import StudyScheduler
 from search.study import open_study
 from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
-from tests.searching import ROOT
+from tests.searching import ROOT, patience
 from tests.test_search import Bench
 
 RESOURCES = Resources(slots=2, cpus_per_trial=4, gpus_per_trial=1)
@@ -26,18 +26,24 @@ RESOURCES = Resources(slots=2, cpus_per_trial=4, gpus_per_trial=1)
 class Watched(Bench):
     """A search whose watch lives on a clock that the test moves."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, timeout: float | None, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, timeout: float | None, on_cluster: bool = False,
+        nodes: tuple[dict[str, float], ...] = ({"CPU": 2.0},), free: float = 1.0, **changes: Any,
+    ) -> None:  # fmt: skip
         super().__init__(folder, slots=2, **changes)
         self.now = 0.0
         self.memory_kills = 3  # some time before
         self.said: list[str] = []
         self.killed: list[object] = []
-        monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
-        monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 1.0})
+        self.busy = ""
+        total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
+        monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+        monkeypatch.setattr("ray.cluster_resources", lambda: total)
+        monkeypatch.setattr("ray.available_resources", lambda: {"CPU": free, "GPU": total["GPU"]})
         monkeypatch.setattr("ray.kill", self.killed.append)
         self.watch = ProgressWatch(
             self.search, resources=RESOURCES, timeout=timeout, say=self.said.append, clock=lambda: self.now,
-            kills=MemoryKills(lambda: self.memory_kills),
+            on_cluster=on_cluster, busy=lambda: self.busy, kills=MemoryKills(lambda: self.memory_kills),
         )  # fmt: skip
         self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back, on_lost=self.watch.on_lost)
 
@@ -95,7 +101,7 @@ def test_without_a_timeout_nothing_is_ended_and_it_is_said_every_minute(
 def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    bench = Watched(tmp_path, monkeypatch, timeout=30)
+    bench = Watched(tmp_path, monkeypatch, timeout=30, on_cluster=True)
     bench.ask()
     bench.pass_time(61)
     assert bench.said == [
@@ -106,6 +112,49 @@ def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
     bench.pass_time(PLACE_SECONDS)
     assert isinstance(bench.search.fatal, NoPlaceError)
     assert open_study(tmp_path).trials[0].state.name == "RUNNING"  # resumable
+
+
+ROOMY = ({"CPU": 8.0, "GPU": 2.0},)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ({}, "1 worker is still starting"),
+        ({"on_cluster": True, "nodes": ROOMY, "free": 8.0}, "1 worker is still starting"),
+        ({"on_cluster": True, "nodes": ROOMY, "free": 4.0}, "1 worker is still starting"),  # has its place
+        (
+            {"on_cluster": True, "nodes": ROOMY, "free": 2.0},
+            "a trial asks for 4 CPUs and 1 GPUs; the cluster has 8 CPUs",
+        ),
+        ({"on_cluster": True, "nodes": ({"CPU": 2.0},) * 9, "free": 18.0}, "a trial asks for 4 CPUs and 1 GPUs"),
+    ],
+)
+def test_a_search_that_waits_for_its_workers_says_so_and_not_that_room_is_lacking(
+    where: dict[str, Any], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, **where)
+    bench.ask()
+    bench.pass_time(61)
+    assert [line.startswith(f"nothing new for 1m00s: {why}") for line in bench.said] == [True]
+
+
+def test_a_busy_machine_is_named_as_a_reason_and_no_cluster_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None)
+    first, _ = bench.ask()  # type: ignore[misc]
+    bench.ask()
+    bench.busy = "load 30 on 2 CPUs"
+    bench.pass_time(61)
+    bench.watch.on_trial_start(0, [], first)
+    bench.pass_time(61)
+    assert bench.said == [
+        "nothing new for 1m00s: 2 workers are still starting; other programs use this machine as well"
+        " (load 30 on 2 CPUs)",
+        "nothing new for 1m00s: trial 0 has been training epoch 1 for 1m00s; other programs use this machine as well"
+        " (load 30 on 2 CPUs)",
+    ]
 
 
 def test_what_breaks_the_whole_search_is_no_failure_of_its_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -254,7 +303,7 @@ def test_a_stopped_process_is_ended():
     while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
         time.sleep(0.01)
     kill_process(process.pid)
-    assert process.wait(timeout=10) == -9
+    assert process.wait(timeout=patience(10)) == -9
     kill_process(process.pid)  # gone already
 
 
@@ -269,7 +318,7 @@ def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path:
         "server.kill(); time.sleep(60)"
     )
     words = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patience(50), check=False)
     assert done.returncode == 1, done.stderr
     *said, other = done.stdout.split()
     assert " ".join(said) == "Ray has died: its process raylet is gone (killed, or out of memory)"
