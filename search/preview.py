@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.baseline import describe_reduction
 from search.calibration import CALIBRATION_SECONDS
 from search.cluster import Resources
 from search.console import duration, printable
@@ -63,6 +64,8 @@ def show_preview(
         f"{run.space} on {run.dataset}: {len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
     )
     show_data(dataset, console=console)
+    if reduction := describe_reduction(run, space):
+        console.print(escape(printable(reduction)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
     busy = f", longer beside other programs ({load()})" if load() else ""
@@ -72,8 +75,9 @@ def show_preview(
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
     saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
     console.print(f"  about {forecast.epochs[1]:,.0f} epochs, {100 * saved:.0f} % fewer than training all")
+    first = "the baseline" if run.baseline else "the first trial"
     console.print(
-        f"  an epoch takes the baseline {forecast.baseline_epoch_seconds:.2g} s, a random configuration"
+        f"  an epoch takes {first} {forecast.baseline_epoch_seconds:.2g} s, a random configuration"
         f" {forecast.draw_epoch_seconds[1]:.2g} s ({forecast.draw_epoch_seconds[0]:.2g} to"
         f" {forecast.draw_epoch_seconds[2]:.2g}; {forecast.num_measured} were measured)",
         soft_wrap=True,
@@ -126,6 +130,6 @@ def _show_configurations(run: Run, space: Space, examine: Examine, *, console: C
     for number, (params, _) in enumerate(first_draws(run, space, examine, number=NUM_SHOWN)):
         attrs = examine(space.decode(params)).attrs
         shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-        name = f"trial {number}" if number else "trial 0, the baseline"
+        name = f"trial {number}, the baseline" if params == run.baseline else f"trial {number}"
         table.add_row(f"{name}: {shown}", f"{attrs['weights']:,}", f"{attrs['macs']:,}")
     console.print(table)
