@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.download import OfficialFile, fetch, locked, read_verified, write_whole
+from trainables.download import OfficialFile, fetch, locked, read_verified
+from trainables.whole import write_whole
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FOLDER = "cifar-10-batches-py"

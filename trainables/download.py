@@ -67,13 +67,6 @@ def fetch(file: OfficialFile, folder: Path) -> Path:
     return path
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that is either there whole or not at all; its folder must be locked."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds the folder against other processes; the lock of one that dies is released with it."""
