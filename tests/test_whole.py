@@ -114,7 +114,7 @@ def test_parts_are_replaced_together_and_one_that_is_not_written_anew_goes(tmp_p
 @pytest.mark.parametrize("error", [RuntimeError("the network is strange"), KeyboardInterrupt()])
 def test_parts_whose_writing_fails_leave_the_old_ones(tmp_path, error):
     evaluate(tmp_path, "old", extra=True)
-    with pytest.raises(type(error)), replacing(tmp_path, "evaluation", parts=PARTS) as new:
+    with pytest.raises(type(error)), replacing(tmp_path, "evaluation", parts=PARTS) as new:  # noqa: PT012
         fill_parts(new, "new", extra=False)
         raise error
     assert labels(tmp_path) == {"old"}

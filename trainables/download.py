@@ -41,6 +41,13 @@ def read_verified(path: Path, file: OfficialFile) -> bytes:
     return data
 
 
+def check_size(path: Path, file: OfficialFile) -> None:
+    """Raise ValueError unless the file has the size of the official one; it is not opened for that."""
+    size = path.stat().st_size
+    if size != file.size:
+        _check(path, file, size=size, sha256="")
+
+
 def fetch(file: OfficialFile, folder: Path) -> Path:
     """Returns the path of the file in the folder, downloading it if it is not there; it is not verified a second time.
 
