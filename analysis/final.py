@@ -192,7 +192,7 @@ def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int)
     command = job.command + ("" if job.options.again else " --again")
     kept = " (those of the evaluation before are as they were)" if (job.final_dir / "final.json").exists() else ""
     what = (
-        f"the test set was opened and there are no results of it{kept}; this opening counts and the next one is another;"
+        f"the test set was opened and there are no results of it{kept}; this opening counts, the next is another;"
         " the networks are trained and saved, evaluate them with"
     )
     if isinstance(error, Stopped):
