@@ -233,15 +233,15 @@ def test_test_files_that_are_missing_are_noticed_before_they_are_opened(name, fi
 
 
 @pytest.mark.parametrize(
-    ("name", "files", "wrong"),
+    ("name", "folder", "wrong"),
     [
-        ("fashion_mnist", {"FashionMNIST/raw/t10k-images-idx3-ubyte": b"x"}, "t10k-images-idx3-ubyte"),
-        ("fashion_mnist", {"FashionMNIST/raw/t10k-images-idx3-ubyte.gz": b"<html>"}, "t10k-images-idx3-ubyte.gz"),
-        ("cifar10", {"cifar-10-batches-py/test_batch": b"x"}, "test_batch"),
+        ("fashion_mnist", "FashionMNIST/raw", "t10k-images-idx3-ubyte"),
+        ("fashion_mnist", "FashionMNIST/raw", "t10k-images-idx3-ubyte.gz"),
+        ("cifar10", "cifar-10-batches-py", "test_batch"),
     ],
 )
-def test_test_files_of_another_size_are_named_before_they_are_opened(name, files, wrong, tmp_path) -> None:
-    place(tmp_path, files)
+def test_test_files_of_another_size_are_named_before_they_are_opened(name, folder, wrong, tmp_path) -> None:
+    place(tmp_path / folder, {wrong: b"<html>"})
     with pytest.raises(ValueError, match=f"{wrong} is damaged or not the official file: it has"):
         check_test(name, tmp_path)
 
