@@ -11,8 +11,8 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from pandas.api.types import is_object_dtype
 
-from analysis.parameters import Parameter, from_distributions, visible
-from analysis.wording import named
+from analysis.parameters import Parameter, from_distributions
+from analysis.wording import named, visible
 from search.collection import collector_paused
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
