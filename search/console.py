@@ -3,8 +3,9 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -15,11 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from search.halving import epochs_reached
+from search.logs import log_path
 from search.study import Run
 
 HEARTBEAT_SECONDS = 60
 SHOWN_RUNNING = 12
 SHOWN_CAUSE = 200
+_WITH_TRACEBACK = ("error", "invalid")
+"""Kinds of failures that are exceptions."""
 _STATES = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped early",
@@ -55,8 +59,12 @@ class CalmLive(Live):
 class SearchConsole:
     """Follows a search: implements the `Events` that `Search` tells."""
 
-    def __init__(self, run: Run, *, console: Console | None = None) -> None:
-        self._run = run
+    def __init__(self, run: Run, *, console: Console | None = None, logs: Path | None = None) -> None:
+        """
+        Args:
+            logs: folder of the logs of trials, which are named when trials fail.
+        """
+        self._run, self._logs = run, logs
         self._console = console or Output()
         self._trials: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
@@ -123,12 +131,20 @@ class SearchConsole:
         if self._console.is_terminal and trial.state != TrialState.FAIL:
             return
         if trial.state == TrialState.FAIL:
-            self._say(f"trial {trial.number} failed: {printable(str(trial.user_attrs.get('failure')))[:SHOWN_CAUSE]}")
+            cause = printable(str(trial.user_attrs.get("failure")))[:SHOWN_CAUSE]
+            self._say(f"trial {trial.number} failed: {cause}{self._log_of(trial)}")
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
         shown = "" if value is None else f", {self._run.metric} {value:.4f}"
         best = "" if self._best is None else f" (best {self._best.value:.4f}, trial {self._best.number})"
         self._say(f"trial {trial.number} {what} at epoch {epochs_reached(trial)}{shown}{best}")
+
+    def _log_of(self, trial: FrozenTrial) -> str:
+        path = None if self._logs is None else log_path(self._logs, trial.number)
+        if path is None or not path.exists():
+            return ""
+        what = "traceback" if trial.user_attrs.get("failure_kind") in _WITH_TRACEBACK else "log"
+        return f"; {what}: {printable(str(path))}"
 
     def _say(self, text: str) -> None:
         self._last_line = time.monotonic()
@@ -206,10 +222,20 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
         soft_wrap=True,
     )
     if len(trials) > len(tried):
-        console.print(f"{len(trials) - len(tried)} more draws exceeded the bounds and were never trained")
+        console.print(describe_skipped(trials), soft_wrap=True)
     causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
     for cause, count in causes.most_common(5):
         console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
+
+
+def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
+    """How many configurations were too large, and why trials have higher numbers than there are trials."""
+    count = sum("infeasible" in t.user_attrs for t in trials)
+    them = "configuration was too large and was" if count == 1 else "configurations were too large and were"
+    last = max((t.number for t in trials if "infeasible" not in t.user_attrs), default=0)
+    counted = len(trials) - count
+    numbers = f"; each has a number, so the {counted} trials have numbers up to {last}" if last >= counted > 0 else ""
+    return f"{count} sampled {them} skipped{numbers}"
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import tempfile
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.pool import QueuePool
 
+from search.scratch import make_scratch, remove_scratch
 from search.secrets import redact_text, redact_url
 from search.storage import WholeTrialStorage
 
@@ -155,12 +155,15 @@ def snapshot(path: Path) -> sqlite3.Connection:
         return memory
     except sqlite3.OperationalError:
         # a WAL database in a folder that cannot be written: SQLite wants its -shm file, so read a private copy
-        with tempfile.TemporaryDirectory(prefix="rungwise-") as scratch:
+        scratch = make_scratch()
+        try:
             for suffix in ("", "-wal"):
                 with suppress(FileNotFoundError):
-                    shutil.copyfile(f"{path}{suffix}", Path(scratch) / f"study.db{suffix}")
-            with closing(sqlite3.connect(Path(scratch) / "study.db")) as source:
+                    shutil.copyfile(f"{path}{suffix}", scratch / f"study.db{suffix}")
+            with closing(sqlite3.connect(scratch / "study.db")) as source:
                 source.backup(memory)
+        finally:
+            remove_scratch(scratch)
         return memory
 
 

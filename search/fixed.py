@@ -17,7 +17,7 @@ from search import prepare
 from search.cluster import Resources, ray_session
 from search.console import SearchConsole
 from search.guard import LastWords, RayLostError
-from search.launch import launch
+from search.launch import launch, logs_of
 from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
@@ -72,7 +72,7 @@ def train_fixed(
         run = _continued(read_run(folder), run, folder)
         write_run(folder, run)
         ledger = Ledger(hold_study(stack, folder, run), run)
-        follower = SearchConsole(run, console=console)
+        follower = SearchConsole(run, console=console, logs=logs_of(folder))
         stack.enter_context(follower.following(ledger.trials))
         if changed := differences(run, resources):
             follower.notice(changed)
@@ -129,6 +129,7 @@ def _fixed_run(
         max_macs=None,
         study_url=None,
         storage=None,
+        logger="none",
         **prepare.provenance(resources),
     )
 

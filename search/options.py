@@ -13,6 +13,7 @@ import spaces
 from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
 from search.cluster import plan_resources
 from search.lock import RunLock
+from search.loggers import check_logger
 from search.place import check_free, check_name, check_there, check_writable
 from search.secrets import find_secret, redact_url
 from trainables.sizes import SIZES, check_table_options, check_train_size
@@ -70,9 +71,10 @@ class Options:
     train_size: OptionalInt = None
     """Rows to use, training and validation together, a stratified subset. Default: all."""
     max_weights: OptionalStr = None
-    """Bound on a network's weights, such as 2M; draws above are never trained and not counted."""
+    """Bound on a network's weights, such as 2M; larger configurations are skipped and do not count as trials. The
+    baseline is reduced to fit."""
     max_macs: OptionalStr = None
-    """Bound on multiply-adds per image, such as 60M; draws above are never trained and not counted."""
+    """Bound on multiply-adds per image, such as 60M; as above."""
     resume: Flag = False
     """Continue the run NAME: unfinished trials go on from their last epoch."""
     force: Flag = False
@@ -97,7 +99,8 @@ class Options:
     trial_timeout: OptionalFloat = None
     """Seconds without a finished epoch after which a trial has failed and its worker is ended. Default: no limit."""
     logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Feed this logger as well."""
+    """Also log to TensorBoard, MLflow or W&B, into the run folder: one run for each trial. A resumed search goes on
+    with its logger."""
     dry_run: Flag = False
     """Show what would be searched: sampled configurations with their sizes, rungs, and a forecast of the time."""
     debug: Flag = False
@@ -162,6 +165,7 @@ class Options:
             check_writable(self.runs_dir)
         if self.name is not None and not self.resume:
             check_free(run_dir)
+        check_logger(self.logger)
         if self.address is None:
             plan_resources(
                 concurrent=self.concurrent, cpus_per_trial=self.cpus_per_trial, gpus_per_trial=self.gpus_per_trial

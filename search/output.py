@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from typing import TextIO, cast
 
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 5.0
 """How long the end of a command waits for a reader that reads nothing."""
 _MAX_LINES = 1000
 _CHUNK_BYTES = 4096
@@ -40,6 +40,8 @@ class PatientStream(io.TextIOBase):
         self._partial = ""
         self._num_lines = self._num_dropped = 0
         self._writing = self._broken = self._told = False
+        self.given_up = False
+        """Whether the end has waited in vain."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -162,9 +164,12 @@ def print_patiently() -> None:
 
 
 def drain_all() -> None:
-    """Everything printed is written, if somebody reads it."""
+    """Wait until everything printed is written, if somebody reads it; for each stream nobody reads once."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.drain() if isinstance(stream, PatientStream) else stream.flush()
+            if not isinstance(stream, PatientStream):
+                stream.flush()
+            elif not stream.given_up:
+                stream.given_up = not stream.drain()
         except (OSError, ValueError, AttributeError):  # closed, or its reader is gone, or no stream at all
             continue

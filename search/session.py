@@ -18,18 +18,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search import prepare
+from search.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
+from search.feed import logged
 from search.guard import RayLostError
-from search.launch import best_trial, launch, make_examiner
+from search.launch import best_trial, launch, logs_of, make_examiner
 from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
+from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.place import new_name
 from search.presence import StudyLostError
-from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
+from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.search import HopelessSearchError, Search
 from search.secrets import redact_command
 from search.signals import first_signal
@@ -101,22 +104,24 @@ class Session:
             return _report_fatal(error, self, begun=self._is_made())
         try:
             ledger = Ledger(storage, self.run)
-            follower = SearchConsole(self.run, console=console)
-            with follower.following(ledger.trials):
+            follower = SearchConsole(self.run, console=console, logs=logs_of(self.run_dir))
+            with (
+                follower.following(ledger.trials),
+                logged(self.run, self.run_dir, events=follower, trials=ledger.trials) as events,
+            ):
                 search, received = launch(
                     self.run,
                     self.run_dir,
                     ledger=ledger,
                     space=self.space,
                     dataset=self.dataset,
-                    events=follower,
+                    events=events,
                     resources=self.resources,
                     ray=nullcontext(scratch),
                     deadline=deadline,
                     on_cluster=self.options.address is not None,
                     max_failures=self.options.max_failures,
                     trial_timeout=self.options.trial_timeout,
-                    logger=self.options.logger,
                     debug=self.options.debug,
                 )
             return _close(self, search, received, console=console)
@@ -154,11 +159,14 @@ class Session:
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        if self.dataset.columns:
-            console.print(escape(describe_table(self.dataset)), soft_wrap=True)
+        show_data(self.dataset, console=console)
+        if self.new and (reduction := describe_reduction(run, self.space)):
+            console.print(escape(printable(reduction)), soft_wrap=True)
         if not self.new and (changed := differences(run, self.resources)):
             console.print(f"note: {changed}", soft_wrap=True)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
+        if logs := where_to_look(run.logger, self.run_dir):
+            console.print(escape(logs), soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return held
 
@@ -178,6 +186,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
+    dataset = prepare.with_test_notes(dataset, str(options.data_dir))
     metric, direction = space.objective(dataset.task)
     run = Run(
         name=name,
@@ -198,20 +207,26 @@ def _open_new(options: Options, resources: Resources) -> Session:
         direction=direction,
         trials=options.trials,
         baseline=dict(space.baseline),
-        plan=prepare.baseline_plan(space),
         table=options.table,
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
         storage=options.storage,
+        logger=options.logger,
         command=redact_command(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
-    run = replace(run, forecast=kept_forecast(options.runs_dir, run))
+    run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
     )
+
+
+def _with_baseline(run: Run, space: Space, dataset: Dataset) -> Run:
+    bounds = {"weights": run.max_weights, "macs": run.max_macs}
+    baseline = fit_baseline(space, make_examiner(run, dataset), bounds=bounds)
+    return replace(run, baseline=baseline, plan=baseline_plan(baseline))
 
 
 def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:
@@ -228,6 +243,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
         table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
+    dataset = prepare.with_test_notes(dataset, data_dir)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     resources = resources or plan(options, run)
@@ -259,8 +275,7 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     console.print(f"\nnext:\n  python -m analysis.report {run_dir}", soft_wrap=True)
     console.print(f"  python -m analysis.final {run_dir}", soft_wrap=True)
-    failed = any(t.state == TrialState.FAIL for t in trials)
-    return SOME_FAILED if failed else DONE
+    return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
 
 
 def _say_stopped(session: Session, number: int, *, console: Console) -> int:
@@ -276,8 +291,7 @@ def _report_fatal(error: Exception, session: Session, *, begun: bool = True) -> 
         raise error
     resume = resume_command(session.options, session.run.name)
     then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
-    if isinstance(error, StudyLostError):  # says itself what is saved, and what to do
-        then = ""
+    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
     reason = explain(error, session.run_dir)
     with suppress(OSError):
         print(f"error: {reason}{then}", file=sys.stderr, flush=True)

@@ -4,7 +4,6 @@ Imports no Ray, so that analysis can read a run anywhere, also while a search is
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +28,7 @@ from search.reading import study_in, study_on
 from search.secrets import HIDDEN, redact_command, redact_url
 from search.storage import WholeTrialStorage
 from trainables.table import TableOptions
+from trainables.whole import write_whole
 
 FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
@@ -87,6 +87,8 @@ class Run:
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
+    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Where results go as well, also when the run is resumed."""
     command: str = ""
     created: str = ""
     """UTC, ISO 8601."""
@@ -122,9 +124,7 @@ def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, 
 def write_run(run_dir: Path, run: Run) -> None:
     """Write run.json whole or not at all; the URLs of an old run stay as they are, so that it can be continued."""
     kept = {name: url for name, url in _stored_urls(run_dir).items() if redact_url(url) == getattr(run, name)}
-    partial = run_dir / f".run.json.{os.getpid()}"
-    partial.write_text(json.dumps(asdict(run) | kept, indent=2, default=str) + "\n", encoding="utf-8")
-    partial.replace(run_dir / "run.json")
+    write_whole(run_dir / "run.json", json.dumps(asdict(run) | kept, indent=2, default=str) + "\n")
 
 
 def read_run(run_dir: str | Path) -> Run:

@@ -14,9 +14,9 @@ import pytest
 from optuna.trial import TrialState
 
 from search.console import CalmLive, Output, SearchConsole, summarise
-from search.output import PatientStream, print_patiently
+from search.output import DRAIN_SECONDS, PatientStream, print_patiently
 from search.signals import collect_signals, raise_stopped, signals_restored
-from tests.searching import ROOT
+from tests.searching import ROOT, patience
 from tests.test_console import make
 from tests.test_ledger import make_run
 
@@ -224,3 +224,17 @@ def test_lines_to_both_streams_keep_their_order():
         check=True,
     )
     assert done.stdout.splitlines() == [*map(str, range(100))]
+
+
+def test_a_command_ends_with_its_code_soon_though_nobody_reads_what_is_left():
+    program = (
+        "from search.output import print_patiently; from search.cli import leave; print_patiently()\n"
+        "print(2_000_000 * 'x'); leave(7)"
+    )
+    reader, writer = os.pipe()
+    began = time.monotonic()
+    code = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=writer, check=False).returncode
+    assert code == 7
+    assert DRAIN_SECONDS < time.monotonic() - began < DRAIN_SECONDS + patience(4), "it waits once"
+    for end in (reader, writer):
+        os.close(end)

@@ -13,8 +13,10 @@ from ray.tune.experiment import Trial
 
 from search.cluster import Resources
 from search.guard import Line, kill_process
+from search.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
+from search.scheduler import StudyScheduler
 from search.study import open_study
-from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch, loss
+from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
 from tests.searching import ROOT, patience
 from tests.test_search import Bench
 
@@ -30,6 +32,7 @@ class Watched(Bench):
     ) -> None:  # fmt: skip
         super().__init__(folder, slots=2, **changes)
         self.now = 0.0
+        self.memory_kills = 3  # some time before
         self.said: list[str] = []
         self.killed: list[object] = []
         self.busy = ""
@@ -40,8 +43,9 @@ class Watched(Bench):
         monkeypatch.setattr("ray.kill", self.killed.append)
         self.watch = ProgressWatch(
             self.search, resources=RESOURCES, timeout=timeout, say=self.said.append, clock=lambda: self.now,
-            on_cluster=on_cluster, busy=lambda: self.busy,
+            on_cluster=on_cluster, busy=lambda: self.busy, kills=MemoryKills(lambda: self.memory_kills),
         )  # fmt: skip
+        self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back, on_lost=self.watch.on_lost)
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -50,6 +54,8 @@ class Watched(Bench):
 
     def lose(self, trial: Trial) -> None:
         """Ray noticed that the worker is gone, and tries no other."""
+        trial.set_status(Trial.RUNNING)
+        self.scheduler.on_trial_error(None, trial)
         self.searcher.on_trial_complete(trial.trial_id, error=True)
         self.watch.on_trial_error(0, [], trial)
 
@@ -185,13 +191,92 @@ def test_a_lost_worker_is_told_at_once_with_the_epoch_that_another_goes_on_from(
     ("error", "kind", "reason"),
     [
         ("The actor is dead because its node has died. Node Id: 1f", "lost node", "its node is gone"),
-        ("Task was killed due to the node running low on memory.", "lost worker", "the machine ran out of memory"),
+        ("Task was killed due to the node running low on memory.", "out of memory", "the machine ran out of memory"),
         ("Worker unexpectedly exits ... (1) killed by the OOM killer ...", "lost worker", "killed, or it crashed"),
         ("", "lost worker", "killed, or it crashed"),
     ],
 )
 def test_what_ray_says_of_a_lost_worker_is_put_in_a_few_words(error: str, kind: str, reason: str):
     assert loss(error) == (kind, reason)
+
+
+def lose_twice(bench: Watched, trial: Trial, *, killed: bool) -> None:
+    """As Ray does: it tries another worker as long as the trial may fail."""
+    trial.set_status(Trial.RUNNING)
+    trial.max_failures = 2
+    for _ in range(3):
+        bench.memory_kills += killed
+        bench.pass_time(2)
+        trial.run_metadata.num_failures += 1
+        if trial.should_recover():
+            bench.watch.on_trial_recover(0, [], trial)
+    bench.lose(trial)
+
+
+def test_a_worker_that_the_kernel_ended_for_its_memory_is_replaced_once_and_it_is_said_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    lose_twice(bench, trial, killed=True)
+    assert bench.diary.notices == [
+        "trial 0 lost its worker (the machine ran out of memory); another goes on after epoch 0"
+    ]
+    stored = open_study(tmp_path).trials[0].user_attrs
+    assert (stored["failure_kind"], stored["failure"]) == (
+        "out of memory",
+        "the machine ran out of memory, and its worker was killed; run fewer trials at once (--concurrent) or smaller"
+        " networks (--max-weights)",
+    )
+
+
+def test_a_worker_that_is_lost_for_another_reason_is_replaced_as_often_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    lose_twice(bench, trial, killed=False)
+    assert bench.diary.notices == ["trial 0 lost its worker (killed, or it crashed); another goes on after epoch 0"] * 2
+    stored = open_study(tmp_path).trials[0].user_attrs
+    assert stored["failure"] == "its worker was lost too often (killed, or it crashed)"
+
+
+def test_the_reason_of_the_last_loss_is_the_one_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    trial.set_status(Trial.RUNNING)
+    bench.watch.on_trial_recover(0, [], trial)
+    bench.memory_kills += 1
+    bench.lose(trial)
+    assert open_study(tmp_path).trials[0].user_attrs["failure_kind"] == "out of memory"
+
+
+def test_each_kill_for_memory_explains_one_worker_and_only_for_a_while():
+    counted = [7]
+    kills = MemoryKills(lambda: counted[0])
+    assert not kills.claim(0)
+    counted[0] += 2
+    assert [kills.claim(moment) for moment in (1, 1, 1)] == [True, True, False]
+    counted[0] += 1
+    kills.look(10)
+    assert not kills.claim(10 + KILL_SECONDS + 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({"cgroup/memory.events": "low 0\noom 5\noom_kill 3\n", "proc/vmstat": "oom_kill 9\n"}, 3),
+        ({"proc/vmstat": "nr_free_pages 1\noom_kill 9\n"}, 9),
+        ({"cgroup/memory.events": "low 0\n", "proc/vmstat": "oom_kill 2\n"}, 2),
+        ({"proc/vmstat": "nr_free_pages 1\n"}, 0),
+        ({}, 0),
+    ],
+)
+def test_kills_for_memory_are_counted_where_the_kernel_counts_them(files: dict[str, str], count: int, tmp_path: Path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert count_memory_kills(cgroup=tmp_path / "cgroup", proc=tmp_path / "proc") == count
 
 
 def test_a_leg_that_fails_before_it_began_is_handed_out_again(tmp_path: Path):
