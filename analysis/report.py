@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import Flag, OptionalInt, OptionalStr, leave, parse, report_error, report_fault
+from search.cli import BROKEN_OFF, Flag, OptionalInt, OptionalStr, leave, parse, report_error, report_fault
 from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -52,14 +52,16 @@ class Options:
 def main(argv: list[str]) -> int:
     """Builds the report; 0 when it is written, 1 when broken off, 2 for bad input, 128 + n when stopped by signal n."""
     raise_stopped()
+    where = Path()
     try:
         options = parse(Options, argv, prog="python -m analysis.report")
         options.check()
+        where = Path(options.out) if options.out else options.run
         page = build(options)
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise
-        return report_error(error)
+        return _broken_off(error, where)
     except Exception as error:  # damage that no reader foresaw: one line, and never half a page
         return report_fault(error, debug="--debug" in argv)
     except Stopped as stop:
@@ -67,6 +69,19 @@ def main(argv: list[str]) -> int:
         return stop.code
     print(page)
     return 0
+
+
+def _broken_off(error: ValueError | OSError, where: Path) -> int:
+    if isinstance(error, ValueError):
+        return report_error(error)
+
+    from search.trouble import explain, is_machine_fault
+
+    if not is_machine_fault(error):
+        return report_error(error)
+    reason = explain(error, where).replace("the run cannot", "the report cannot", 1)
+    print(f"error: {reason}; what is trained is saved; the same command continues", file=sys.stderr)
+    return BROKEN_OFF
 
 
 def build(options: Options) -> Path:
@@ -154,12 +169,16 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _final(run_dir: Path) -> "list[Section]":
     """What `analysis.final` found on the sealed test set, once it has."""
+    from analysis.card import restate_card
     from analysis.final_section import final_section
     from analysis.page import Fragment, Section, text
     from analysis.plots.drawing import explain
 
     try:
+        restate_card(run_dir / "final")
         found = final_section(run_dir)
+    except OSError:
+        raise
     except Exception as error:  # a record that lacks something costs this part of the page, not the page
         place, reason = run_dir / "final" / "final.json", explain(error)
         print(f"note: the final evaluation cannot be shown: {place} is damaged ({reason})", file=sys.stderr)
@@ -185,6 +204,7 @@ def _folder(out: Path) -> "Folder":
 def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
     from analysis import confirm
+    from trainables.whole import write_whole
 
     stored = options.run / "confirm" / "results.csv"
     if options.confirm:
@@ -198,7 +218,7 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
             epochs=options.confirm_epochs,
             names=options.confirm_only,
         )
-        results.to_csv(stored, index=False)
+        write_whole(stored, results.to_csv(index=False))
         return results
     return _read_confirmed(stored) if stored.exists() else None
 

@@ -6,8 +6,9 @@
 An entry is a set of files that is there whole or not at all.
 """
 
+import errno
 import os
-import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
+
+from trainables.whole import remove, swap
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -117,13 +120,12 @@ class Folder:
         try:
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
-            self.remove(entry)  # left there by a run that went back, or damaged
-            os.replace(temporary, self.path / entry)
+            swap(temporary, self.path / entry)  # one may be there of a run that went back, or a damaged one
         finally:
             remove(temporary)
 
     def read(self, entry: str, file: str) -> bytes:
-        return (self.path / entry / file).read_bytes()
+        return _read_file(self.path / entry / file)
 
     def remove(self, entry: str) -> None:
         remove(self.path / entry)
@@ -177,10 +179,14 @@ def _reaching(where: str) -> Iterator[None]:
         raise UnreachableError(f"the storage {where} cannot be used: {reason}") from error
 
 
-def remove(path: str | Path) -> None:
-    """Removes a file or a whole folder; of a symbolic link only the link, never what it points to."""
-    path = Path(path)
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    elif path.exists():
-        shutil.rmtree(path)  # unlinks the links inside
+def _read_file(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Whoever can write to the folder may have put a pipe or a device there: reading one could wait for ever or never end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # looked at first, since opening a device can have effects
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()
