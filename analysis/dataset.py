@@ -108,7 +108,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
     """The overview of a run's data, or the reason in words why there is none; never downloads anything."""
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if name in _FILES and not list(folder.glob(_FILES[name])):
-        return f"The data set {name} is not in {folder}; give its folder with --data-dir to see the overview."
+        return f"The data set {name} is not in {folder}; give its folder with --data-dir (in a notebook: DATA_DIR)."
     from trainables import data
 
     try:

@@ -174,8 +174,8 @@ def _feature_findings(found: TableOverview) -> list[str]:
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
                 told.append(
-                    f"{visible(column.name)} has a long tail: 99 % lie below {plain(most)}, and the largest is"
-                    f" {plain(high)}."
+                    f"{visible(column.name)} has a long tail: 99 % lie below {plain(most)},"
+                    f" the largest is {plain(high)}."
                 )
     return told
 

@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
+from search.loggers import check_logger
 from search.options import FIXED, Options, parse_count
 from search.place import cannot_make, check_free, check_there
-from search.study import Planned, Run, check_database, create_study, read_run, write_run
+from search.study import Run, check_database, create_study, read_run, write_run
 from search.versions import versions
 from trainables.places import Folder, Place, UnreachableError, join, open_place
 from trainables.table import TableOptions
@@ -67,6 +69,17 @@ def load_data(
         validation_fraction=validation_fraction,
         table=table,
     )
+
+
+def with_test_notes(dataset: "Dataset", data_dir: str) -> "Dataset":
+    """The data set with what there is to note of its test files as well; their pixels are not kept.
+
+    Raises:
+        ValueError: the final evaluation could not read them.
+    """
+    from trainables import images
+
+    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir)))
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
@@ -186,7 +199,10 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     if "drop" in given:
         stated["drop"] = options.dropped
     run_dir = options.runs_dir / str(options.name)
-    return old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    run = replace(run, logger=options.logger) if "logger" in given else run
+    check_logger(run.logger)
+    return run
 
 
 def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:
@@ -229,8 +245,3 @@ def check_same(run: Run, *, space: "Space", dataset: "Dataset") -> None:
             f"data set {dataset.name!r} has changed since run {run.name!r} began (sha256 {dataset.checksum[:12]}, not"
             f" {run.dataset_checksum[:12]}); give the --data-dir of then, or start under another --name"
         )
-
-
-def baseline_plan(space: "Space") -> tuple[Planned, ...]:
-    """Trial 0 of every search: what a good practitioner would write first."""
-    return (Planned(params=dict(space.baseline), tag="baseline"),)

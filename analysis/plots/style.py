@@ -69,6 +69,8 @@ def styled() -> Iterator[None]:
     """The house style for all that is drawn inside."""
     with mpl.rc_context(_SETTINGS):
         yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)  # a notebook's first figure switches it on, and must leave it on for the others
 
 
 def new_axes(ax: Axes | None, *, width: float = 6.4, height: float = 3.6) -> Axes:
