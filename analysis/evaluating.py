@@ -21,7 +21,8 @@ from search.disk import check_room
 from search.fixed import train_fixed
 from search.study import Planned, Run, open_study, read_run
 from spaces.space import Space
-from trainables.data import Dataset, check_test
+from trainables.data import Dataset
+from trainables.images import fetch_test_files
 
 if TYPE_CHECKING:
     from analysis.final import Options
@@ -70,7 +71,7 @@ class Job:
         space, study = spaces.space.load(run.space), open_study(options.run)
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
-        check_test(run.dataset, run.data_dir)
+        fetch_test_files(run.dataset, run.data_dir)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
         contenders, plan, seeds = settle(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
@@ -150,7 +151,7 @@ class Job:
             ValueError: the test files cannot be those of this data set.
             OSError: the results would not fit on the disk.
         """
-        check_test(self.run.dataset, self.run.data_dir)
+        fetch_test_files(self.run.dataset, self.run.data_dir)
         check_room(self.final_dir, self._needed_room(networks))
 
     def _needed_room(self, networks: Sequence[Network]) -> int:

@@ -192,20 +192,6 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
     )
 
 
-def check_test(name: str, data_dir: str | Path) -> None:
-    """Make the test files be there, downloading them if need be, and check their sizes; opens none of them.
-
-    A file that is missing is then noticed before the test set is opened, which counts. Tables and folders of images
-    have nothing to be checked here: the test rows are in the file of the training rows, or named when these are read.
-
-    Raises:
-        ValueError: a file is not the official one.
-        FileNotFoundError: a file is missing and cannot be downloaded.
-    """
-    if name in images.names():
-        images.fetch_test_files(name, data_dir)
-
-
 def _load_table(name: str, found: Table, **draw: Any) -> Dataset:
     kept, held_out = _draw_rows(found.y, found.classes, **draw)
     columns = fit_columns(found.cells, kept)

@@ -23,6 +23,10 @@ _BUNDLED: dict[str, Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]
     "fashion_mnist": fashion_mnist.read,
     "cifar10": cifar10.read,
 }
+_TEST_FILES: dict[str, Callable[[Path], None]] = {
+    "fashion_mnist": fashion_mnist.fetch_test_files,
+    "cifar10": cifar10.fetch_test_files,
+}
 
 
 def names() -> tuple[str, ...]:
