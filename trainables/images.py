@@ -14,8 +14,8 @@ from trainables.image_folder import ImageRows
 
 FOLDER = "image_folder"
 _TEST_FILES: dict[str, Callable[[Path], None]] = {
-    "fashion_mnist": fashion_mnist.check_test,
-    "cifar10": cifar10.check_test,
+    "fashion_mnist": fashion_mnist.fetch_test_files,
+    "cifar10": cifar10.fetch_test_files,
 }
 """Those whose test rows are files of their own, which are downloaded."""
 _BUNDLED: dict[str, Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]]] = {
