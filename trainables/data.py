@@ -2,13 +2,15 @@
 
 A data set of images is one function `read(data_dir, *, test) -> (x, y, classes)` and one line in `_IMAGES`: uint8
 `(N, H, W, C)`, int64 labels and the names of the classes. A table is one function `read(data_dir) -> Table` and one
-line in `_TABLES`; its columns are fitted here, on the training rows.
+line in `_TABLES`; what its columns are is decided here, on all rows but
+the test rows, and their categories are fitted on the training rows.
 """
 
 import difflib
 import hashlib
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +20,12 @@ import torch
 from torch import Tensor
 
 from trainables import bundled, california, cifar10, csv_table, digits, fashion_mnist, image_folder
+from trainables.kinds import decide_kinds, describe_cells
 from trainables.sizes import check_table_options, check_train_size
 from trainables.stratify import stratified_rows
-from trainables.table import Column, Table, TableOptions, encode, fit_columns
+from trainables.table import Column, Kind, Table, TableOptions, encode, fit_columns
 
+_logger = logging.getLogger(__name__)
 Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
 
 _IMAGES: dict[str, Callable[..., Arrays]] = {
@@ -44,9 +48,9 @@ class Split:
 
     x: Tensor
     """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F): NaN where a number is missing,
-    codes for categories, 0 where one is missing or unknown."""
+    codes for categories, 0 where one is missing or unknown. It is float64 if a column is wide."""
     y: Tensor
-    """Labels int64 (N,), or float32 (N,) targets of a regression."""
+    """Labels int64 (N,), or targets of a regression (N,): float32, or float64 where that would lose their digits."""
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -149,7 +153,7 @@ def load(
     _check_options(name, image_size, table)
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if name in _TABLES:
-        return _load_table(name, _read_table(name, data_dir, table).part(test=False), **draw)
+        return _load_table(name, _read_table(name, data_dir, table), types=table.types if table else {}, **draw)
     x, y, classes = _read_images(name, data_dir, test=False, image_size=image_size)
     kept, held_out = _draw_rows(y, classes, **draw)
     mean, std = _moments(x, kept)
@@ -181,13 +185,20 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
-    found = _read_table(name, data_dir, options).part(test=True)
+    kinds = {column.name: column.kind for column in like.columns}
+    found = _read_table(name, data_dir, options).part(test=True).with_kinds(kinds)
     return _split(encode(found.cells, like.columns), found.y)
 
 
-def _load_table(name: str, found: Table, **draw: Any) -> Dataset:
+def _load_table(name: str, source: Table, *, types: Mapping[str, Kind], **draw: Any) -> Dataset:
+    """The rows outside the test rows; says how the file was read."""
+    found = source.part(test=False)
+    kinds = decide_kinds(found, types)
+    for note in (*source.notes, *describe_cells(source, kinds)):
+        _logger.warning("%s", note)
+    found = found.with_kinds(kinds)
     kept, held_out = _draw_rows(found.y, found.classes, **draw)
-    columns = fit_columns(found.cells, kept)
+    columns = fit_columns(found.cells, kept, kinds)
     x = encode(found.cells, columns)
     return Dataset(
         name=name,
