@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-_NO_SPACES = ("space", "parts")
+_NO_SPACES = ("asking", "space", "parts")
 
 
 def available() -> tuple[str, ...]:
