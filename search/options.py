@@ -14,8 +14,8 @@ from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
 from search.cluster import plan_resources
 from search.lock import RunLock
 from search.place import check_free, check_name, check_there, check_writable
-from trainables.sizes import SIZES, check_table_options, check_train_size
 from trainables.names import split_names
+from trainables.sizes import SIZES, check_table_options, check_train_size
 from trainables.table import Kind, TableOptions, Task
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -223,7 +223,7 @@ def parse_count(option: str, text: str | None) -> int | None:
 
 
 def parse_types(text: str | None) -> dict[str, Kind]:
-    """What `age=number,"weight, kg"=number,zip=category` says of each column."""
+    """What `age=number,zip=category,"weight, kg=number"` says of each column."""
     kinds: dict[str, Kind] = {}
     for entry in split_names(text or ""):
         name, _, kind = (part.strip() for part in entry.rpartition("="))

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
-from search.options import FIXED, Options, parse_count
+from search.options import FIXED, Options, parse_count, parse_types
 from search.place import cannot_make, check_free, check_there
 from search.study import Planned, Run, check_database, create_study, read_run, write_run
 from search.versions import versions
@@ -68,6 +69,13 @@ def load_data(
         validation_fraction=validation_fraction,
         table=table,
     )
+
+
+def decide_table(table: TableOptions | None, dataset: "Dataset") -> TableOptions | None:
+    """The options with everything that was found in the table: whoever reads it with them finds the same."""
+    if table is None:
+        return None
+    return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
@@ -190,6 +198,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
             stated[name] = parse_count(f"--{name}", getattr(options, name))
     if "drop" in given:
         stated["drop"] = options.dropped
+    if "types" in given:
+        stated["types"] = parse_types(options.types)
     run_dir = options.runs_dir / str(options.name)
     return old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
 

@@ -19,6 +19,7 @@ from spaces.space import Space
 from trainables.data import Dataset
 
 NUM_SHOWN = 9
+MOST_COLUMNS = 12
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
@@ -34,6 +35,21 @@ def describe_table(dataset: Dataset) -> str:
     )
 
 
+def describe_columns(dataset: Dataset) -> str:
+    """What each column was taken for, in one line: `numbers: size, age; categories: city (4)`."""
+    by_kind = {
+        "numbers": [column.name for column in dataset.columns if column.kind == "number"],
+        "categories": [f"{c.name} ({len(c.categories)})" for c in dataset.columns if c.kind == "category"],
+    }
+    shown = [
+        f"{kind}: {', '.join(names[:MOST_COLUMNS])}"
+        + (f" and {len(names) - MOST_COLUMNS} more" * (len(names) > MOST_COLUMNS))
+        for kind, names in by_kind.items()
+        if names
+    ]
+    return printable("; ".join(shown))
+
+
 def show_preview(
     run: Run, space: Space, dataset: Dataset, resources: Resources, *, examine: Examine, console: Console
 ) -> Forecast:
@@ -47,6 +63,7 @@ def show_preview(
     )
     if dataset.columns:
         console.print(escape(describe_table(dataset)), soft_wrap=True)
+        console.print(escape(describe_columns(dataset)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
     console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 2:.0f} seconds ...")
@@ -92,6 +109,8 @@ def kept_forecast(runs_dir: Path, run: Run) -> dict[str, Any] | None:
 
 def _path(runs_dir: Path, run: Run) -> Path:
     decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
+    if run.decided is not None:
+        decisive["types"] = dict(run.decided.types)
     return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"
 
 

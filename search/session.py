@@ -27,13 +27,14 @@ from search.launch import best_trial, launch, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.options import Options, check_min_epochs, parse_count, resume_command
-from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
+from search.preview import describe_columns, describe_table, keep_forecast, kept_forecast, show_preview
 from search.search import HopelessSearchError, Search
 from search.slots import plan
 from search.study import Run, resume_study, write_run
 from search.trouble import explain
 from spaces.space import Space
 from trainables.data import Dataset
+from trainables.notation import format_value
 from trainables.places import UnreachableError
 
 
@@ -132,6 +133,7 @@ class Session:
         )
         if self.dataset.columns:
             console.print(escape(describe_table(self.dataset)), soft_wrap=True)
+            console.print(escape(describe_columns(self.dataset)), soft_wrap=True)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return storage
@@ -174,6 +176,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         baseline=dict(space.baseline),
         plan=prepare.baseline_plan(space),
         table=options.table,
+        decided=prepare.decide_table(options.table, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
@@ -199,7 +202,7 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
     prepare.check_storage(run, new=False)
@@ -229,7 +232,8 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         print("error: no trial was trained to its full budget; see the failures above", file=sys.stderr)
         return NOTHING_USABLE
     run_dir = escape(str(session.run_dir))
-    console.print(f"\nbest: trial {best.number}, {session.run.metric} {best.value:.4f}", style="bold", soft_wrap=True)
+    found = f"{session.run.metric} {format_value(best.value)}"
+    console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)

@@ -69,6 +69,8 @@ class Run:
     plan: tuple[Planned, ...] = ()
     table: TableOptions | None = None
     """What is predicted in a table of the user's own."""
+    decided: TableOptions | None = None
+    """The same with the task and what every column is, as found when the run began; older runs lack it."""
     max_weights: int | None = None
     max_macs: int | None = None
     study_url: str | None = None
@@ -87,6 +89,11 @@ class Run:
     forecast: dict[str, Any] | None = None
     """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: int = FORMAT
+
+    @property
+    def reading(self) -> TableOptions | None:
+        """How the table is to be read: as it was when the run began."""
+        return self.decided or self.table
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -134,7 +141,7 @@ def read_run(run_dir: str | Path) -> Run:
     known = {f.name for f in fields(Run)}
     try:
         stored["plan"] = tuple(Planned(**planned) for planned in stored.get("plan", ()))
-        stored["table"] = options_from(stored.get("table"))
+        stored |= {name: options_from(stored.get(name)) for name in ("table", "decided")}
         return Run(**{name: value for name, value in stored.items() if name in known})
     except TypeError as error:
         raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None

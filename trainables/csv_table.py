@@ -73,7 +73,8 @@ def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:
     names = list(sheet.cells)
     if len(names) < 2:
         raise ValueError(
-            f"{path} must have 2 columns or more, separated by commas, semicolons or tabs, got {', '.join(names)[:60]!r}"
+            f"{path} must have 2 columns or more, separated by commas, semicolons or tabs, got"
+            f" {', '.join(names)[:60]!r}"
         )
     if options.target not in names:
         raise ValueError(f"the table has no column {options.target!r} to predict{nearest(options.target, names)}")

@@ -185,7 +185,7 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
-    kinds = {column.name: column.kind for column in like.columns}
+    kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
     found = _read_table(name, data_dir, options).part(test=True).with_kinds(kinds)
     return _split(encode(found.cells, like.columns), found.y)
 

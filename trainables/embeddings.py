@@ -219,9 +219,7 @@ def _rank_curve(values: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]
     repeated."""
     levels = (np.arange(NUM_KNOTS) + 0.5) / NUM_KNOTS
     ranks = np.array([NormalDist().inv_cdf(level) for level in levels])
-    knots, place, counts = np.unique(
-        np.quantile(values, levels).astype(dtype), return_inverse=True, return_counts=True
-    )
+    knots, place, counts = np.unique(np.quantile(values, levels).astype(dtype), return_inverse=True, return_counts=True)
     heights = np.bincount(place, weights=ranks) / counts
     fitted = np.interp(values, knots, heights)
     heights = (heights - fitted.mean()) / max(fitted.std(), 1e-12)

@@ -95,24 +95,23 @@ def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
     if values.dtype != object:
         return "number"
     texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
-    filled = [not is_missing(text) for text in texts]
-    written = [text for text, number in zip(texts, numbers, strict=True) if not np.isnan(number)]
-    odd = Counter(t for t, number, full in zip(texts, numbers, filled, strict=True) if full and np.isnan(number))
-    if holds_numbers(sum(filled), written, odd):
+    num_numbers = int((~np.isnan(numbers)).sum())
+    odd = Counter(texts[row] for row in np.flatnonzero(np.isnan(numbers)) if not is_missing(texts[row]))
+    if holds_numbers(num_numbers, odd):
         return "number"
     counts = Counter(text for text in as_texts(values) if text)
     if len(counts) <= max(20, 0.5 * counts.total()):
         return "category"
-    if 2 * len(written) >= sum(filled):
+    if num_numbers >= odd.total():
         raise ValueError(
-            f"column {name!r} holds numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct these"
-            f" cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column out:"
-            f" {option('--drop', name)}"
+            f"column {name!r} holds numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct"
+            f" these cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column"
+            f" out: {option('--drop', name)}"
         )
     what = "dates" if are_dates(texts) else "texts"
     raise ValueError(
-        f"column {name!r} holds {len(counts):,} different {what} in {counts.total():,} training rows, from which nothing"
-        f" can be learnt; leave it out: {option('--drop', name)}"
+        f"column {name!r} holds {len(counts):,} different {what} in {counts.total():,} training rows, from which"
+        f" nothing can be learnt; leave it out: {option('--drop', name)}"
     )
 
 
@@ -149,8 +148,8 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
     if 2 * int(np.isfinite(numbers).sum()) < max(filled, 1) or not len(odd):
         return ""
     return (
-        f"column {name!r} is read as categories, since it holds {name_cells(texts, odd, table.places)}; as numbers, with"
-        f" these cells missing: {option('--types', name, suffix='=number')}"
+        f"column {name!r} is read as categories, since it holds {name_cells(texts, odd, table.places)}; as numbers,"
+        f" with these cells missing: {option('--types', name, suffix='=number')}"
     )
 
 

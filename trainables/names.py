@@ -39,5 +39,5 @@ def option(flag: str, *names: str, suffix: str = "") -> str:
 def nearest(name: str, names: Collection[str]) -> str:
     """Returns what there is instead of this name, and which one was meant: `; it has a, b (did you mean b?)`."""
     near = get_close_matches(name, list(names), n=1, cutoff=0.5)
-    listed = ", ".join(list(names)[:12]) + (", ..." if len(names) > 12 else "")
+    listed = ", ".join(join_names([one]) for one in list(names)[:12]) + (", ..." if len(names) > 12 else "")
     return f"; it has {listed}" + (f" (did you mean {near[0]}?)" if near else "")

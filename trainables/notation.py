@@ -19,12 +19,13 @@ NEARLY_ALL = 0.9
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2012": "-"})
 _DRESSED = re.compile(r"(?P<sign>[+-]?)(?P<before>\D??)\s?(?P<second>[+-]?)(?P<body>[\d.,].*?)\s?(?P<after>[^\d.,\s]?)")
 _GROUPS = {",": r"[.'\u2019\s]", ".": r"[,'\u2019\s]"}
+_MARKS: tuple[Mark, ...] = (".", ",")
 _BODY = {
     mark: re.compile(
         rf"(?P<whole>\d+|[1-9]\d{{0,2}}(?P<gap>{_GROUPS[mark]})\d{{3}}(?:(?P=gap)\d{{3}})*)?"
         rf"(?:{re.escape(mark)}(?P<part>\d*))?(?P<power>[eE][+-]?\d+)?"
     )
-    for mark in (".", ",")
+    for mark in _MARKS
 }
 _WHOLE_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
 
@@ -49,17 +50,16 @@ def is_missing(text: str) -> bool:
     return text.strip().lower() in MISSING
 
 
-def holds_numbers(num_filled: int, numbers: Sequence[str], odd: Counter[str]) -> bool:
-    """Whether a column is one of numbers: nearly all cells are, or more than half and the others are one mark for a gap.
+def holds_numbers(num_numbers: int, odd: Mapping[str, int]) -> bool:
+    """Whether a column is one of numbers: nearly all cells are, or half of them and the others are one mark of a gap.
 
     Args:
-        num_filled: cells that are not missing.
-        numbers: the cells that are numbers.
-        odd: the others, with their counts.
+        num_numbers: cells that hold a number.
+        odd: cells that hold another text, with their counts; neither has those that are missing.
     """
-    if not odd or len(numbers) >= NEARLY_ALL * num_filled:
-        return bool(numbers) or not odd
-    return len(odd) == 1 and 2 * len(numbers) >= num_filled and len(set(numbers)) > 20
+    num_odd = sum(odd.values())
+    nearly_all = num_numbers >= NEARLY_ALL * (num_numbers + num_odd)
+    return nearly_all or (len(odd) == 1 and num_numbers >= num_odd)
 
 
 def plain_columns(
@@ -78,27 +78,33 @@ def plain_columns(
         The changed columns, their numbers such as `1234.5`; and for each a text such as `'price' '1.234,5' as 1234.5`.
     """
     found = {name: [text.strip() for text in texts] for name, texts in columns.items()}
-    strange = {name: texts for name, texts in found.items() if not all(map(_is_plain, texts))}
-    readings = {name: {mark: _read(texts, mark) for mark in (".", ",")} for name, texts in strange.items()}
+    plain_already = {name for name, texts in found.items() if all(map(_is_plain, texts))}
+    strange = {name: texts for name, texts in found.items() if name not in plain_already and _has_digits(texts)}
+    readings: dict[str, dict[Mark, Reading]] = {
+        n: {mark: _read(t, mark) for mark in _MARKS} for n, t in strange.items()
+    }
     marks = {name: _settle(both) for name, both in readings.items()}
-    votes = Counter(marks.values())
+    votes: Counter[Mark | None] = Counter(marks.values())
+    votes["."] += sum(_has_decimals(found[name]) for name in plain_already)
     usual: Mark = "," if separator == ";" else "."
     if votes[","] != votes["."] and (votes[","] or votes["."]):
         usual = "," if votes[","] > votes["."] else "."
     plain = {name: both[marks[name] or usual].plain for name, both in readings.items()}
     if votes[","] > votes["."]:
-        grouped = [name for name, texts in found.items() if name not in strange and _grouped_by_dots(texts)]
+        grouped = [name for name in plain_already if _grouped_by_dots(found[name])]
         plain |= {name: _read(found[name], ",").plain for name in grouped}
     changed = {name: texts for name, texts in plain.items() if list(texts) != found[name]}
     return changed, [_example(name, found[name], texts) for name, texts in changed.items()]
 
 
-def format_value(value: float) -> str:
+def format_value(value: float | None) -> str:
     """Four decimals, as long as these hold at least four significant digits: `0.9722`, `1.318e-14`.
 
     >>> [format_value(value) for value in (0.97222, 12.5, 0.00123456, 1.318e-14, 37837.1234, 0)]
     ['0.9722', '12.5000', '0.001235', '1.318e-14', '37837.123', '0.0000']
     """
+    if value is None:
+        return "-"
     if not value or 0.1 <= abs(value) < 1e4:
         return f"{value:.4f}"
     return f"{value:.4g}" if abs(value) < 1 else f"{value:.8g}"
@@ -135,9 +141,8 @@ def _read(texts: Sequence[str], mark: Mark) -> Reading:
     worn = max(dresses, key=lambda dress: dresses[dress], default="")
     allowed = {worn} if "%" in worn or "\u2030" in worn else {worn, ""}
     read = [one[0] if one and one[1] in allowed else None for one in found]
-    filled = sum(text.lower() not in MISSING for text in texts)
     odd = Counter(t for t, one in zip(texts, read, strict=True) if one is None and t.lower() not in MISSING)
-    if not holds_numbers(filled, [one for one in read if one], odd):
+    if not holds_numbers(sum(one is not None for one in read), odd):
         return Reading(plain=tuple(texts), mark=None)
     return Reading(plain=tuple(one or text for one, text in zip(read, texts, strict=True)), mark=mark)
 
@@ -179,6 +184,16 @@ def _grouped_by_dots(texts: Sequence[str]) -> bool:
     """Whether all dots may stand between thousands, and some do: `1.234`."""
     dotted = [text for text in texts if "." in text]
     return bool(dotted) and all(_WHOLE_GROUPS.fullmatch(text) for text in dotted)
+
+
+def _has_decimals(texts: Sequence[str]) -> bool:
+    """Whether some dot can only be the decimal mark: `12.5`."""
+    return any("." in text and not _WHOLE_GROUPS.fullmatch(text) for text in texts)
+
+
+def _has_digits(texts: Sequence[str]) -> bool:
+    """Whether half of the cells may be numbers; whatever else a column holds needs no closer look."""
+    return 2 * sum(any(map(str.isdigit, text)) for text in texts) >= sum(text.lower() not in MISSING for text in texts)
 
 
 def _example(name: str, before: Sequence[str], after: Sequence[str]) -> str:

@@ -30,28 +30,29 @@ def _repeated(columns: Sequence[np.ndarray]) -> list[str]:
     if not repeated:
         return []
     return [
-        f"{repeated:,} of {total:,} rows repeat an earlier row in all inputs and the target; copies fall on both sides of"
-        " the split, which makes every score too good: if they are no measurements of their own, remove them"
+        f"{repeated:,} of {total:,} rows repeat an earlier row in all inputs and the target; copies fall on both sides"
+        " of the split and make scores look better than they are: remove them, unless each was measured by itself"
     ]
 
 
 def _ordered(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str]) -> list[str]:
-    names = [name for name, values in cells.items() if name != target and (are_dates(values) or _grows(values))]
-    if not names:
+    others = {name: values for name, values in cells.items() if name != target}
+    found = {name: "holds dates" for name, values in others.items() if are_dates(values)}
+    found = {name: "rises or falls from row to row" for name, values in others.items() if _is_sorted(values)} | found
+    if not found:
         return []
-    listed = ", ".join(map(repr, names[:_MOST_NAMED])) + (
-        f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED)
-    )
-    used = [name for name in names if name in inputs]
-    drop = f"; leave such a column out: {option('--drop', *used)}" if used else ""
+    said = [f"{name!r} {what}" for name, what in found.items()]
+    more = f" and {len(said) - _MOST_NAMED} more columns" * (len(said) > _MOST_NAMED)
+    used = [name for name in found if name in inputs]
+    drop = f", and leave out a column that only numbers the rows: {option('--drop', *used)}" if used else ""
     return [
-        f"rows may be ordered in time ({listed} {'holds dates or grows' if len(names) == 1 else 'hold dates or grow'} from"
-        " row to row); test rows are drawn at random, so that scores say little about later rows: for these, keep the last"
-        f" rows in another file and compare with python -m analysis.predict{drop}"
+        f"rows may be ordered in time ({', '.join(said[:_MOST_NAMED])}{more}): test rows are drawn at random among all,"
+        " so that scores say little about later rows; to learn about these, keep the last rows in a file of their own"
+        f" and predict them with analysis.predict{drop}"
     ]
 
 
-def _grows(values: np.ndarray) -> bool:
+def _is_sorted(values: np.ndarray) -> bool:
     """Whether the numbers of a column never fall, or never rise, from row to row, and hardly repeat."""
     numbers = parse_numbers(values)
     numbers = numbers[np.isfinite(numbers)]

@@ -220,14 +220,14 @@ def _check_rows(rows: list[tuple[int, list[str]]], lines: list[str], separator: 
             named = SEPARATORS.get(separator, repr(separator))
             raise ValueError(
                 f"every row of {path} must have the {width} cells of its header, separated by a {named}, got"
-                f" {len(row)} in {separator.join(row)[:_SHOWN]!r}; use one separator, and quotes around a text that holds"
-                f" it (line {line})"
+                f" {len(row)} in {separator.join(row)[:_SHOWN]!r}; use one separator, and quotes around a text that"
+                f" holds it (line {line})"
             )
         if end - line > 1 and width > 1:
             parts = [one for one in lines[line - 1 : end - 1] if one.strip()]
             if len(parts) > 1 and all(one.count(separator) == width - 1 for one in parts):
                 notes.append(
-                    f"the row in line {line} of {path} goes on to line {line + len(parts) - 1} within quotes, and each of"
-                    " these lines looks like a row; is a quote missing?"
+                    f"the row in line {line} of {path} goes on to line {line + len(parts) - 1} within quotes, and each"
+                    " of these lines looks like a row; is a quote missing?"
                 )
     return notes[:3]

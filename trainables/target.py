@@ -37,7 +37,7 @@ class _Cells:
     """The cells of the target; `kept` are the numbers of the rows that have one."""
 
     name: str
-    texts: Sequence[str]
+    texts: list[str]
     numbers: np.ndarray
     kept: np.ndarray
     places: np.ndarray
@@ -104,8 +104,8 @@ def _with_words(cells: _Cells) -> tuple[_Cells, list[str]]:
 def _is_measured(cells: _Cells) -> bool:
     """Whether the target holds numbers that are measured, with few other cells at most."""
     numbers, odd = cells.numbers[cells.kept], Counter(cells.texts[row] for row in cells.odd)
-    written = [cells.texts[row] for row in cells.kept if not np.isnan(cells.numbers[row])]
-    if not written or not holds_numbers(len(cells.kept), written, odd):
+    num_numbers = len(cells.kept) - len(cells.odd)
+    if not num_numbers or not holds_numbers(num_numbers, odd):
         return False
     known = numbers[~np.isnan(numbers)]
     whole = np.isfinite(known) & (np.floor(known) == known)
@@ -168,8 +168,8 @@ def _check_classes(counts: Counter[str], cells: _Cells, *, numeric: bool) -> Non
     if count < MIN_PER_CLASS:
         rows = np.array([row for row in cells.kept if cells.texts[row] == rarest])
         raise ValueError(
-            f"every class of target {cells.name!r} needs at least {MIN_PER_CLASS} rows, got {count} of {rarest[:40]!r}; add"
-            f" rows, or remove or merge the class ({cells.named(rows)})" + (f"; {regression}" if numeric else "")
+            f"every class of target {cells.name!r} needs at least {MIN_PER_CLASS} rows, got {count} of {rarest[:40]!r};"
+            f" add rows, or remove or merge the class ({cells.named(rows)})" + (f"; {regression}" if numeric else "")
         )
 
 
