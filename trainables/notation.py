@@ -83,7 +83,7 @@ def plain_columns(
     readings: dict[str, dict[Mark, Reading]] = {
         n: {mark: _read(t, mark) for mark in _MARKS} for n, t in strange.items()
     }
-    marks = {name: _settle(both) for name, both in readings.items()}
+    marks: dict[str, Mark | None] = {name: _settle(both) for name, both in readings.items()}
     votes: Counter[Mark | None] = Counter(marks.values())
     votes["."] += sum(_has_decimals(found[name]) for name in plain_already)
     usual: Mark = "," if separator == ";" else "."

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.fuzz`: each makes inputs from a seed, gives them to the product and checks what came."""
