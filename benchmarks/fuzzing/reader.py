@@ -10,6 +10,9 @@ MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?")
 
 def read_rows(data: bytes, *, encoding: str, separator: str) -> list[list[str]] | None:
     """The rows that are not empty, the header first, or None if the file is damaged: bytes, quotes or widths."""
+    width = {"utf-16": 2, "utf-32": 4}.get(encoding[:6], 1)
+    if len(data) % width and data[-1:] in (b"\n", b"\0"):
+        data = data[:-1]  # a line end of one byte after wide characters
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError:
@@ -58,12 +61,12 @@ def number(text: str, *, mark: str) -> Decimal | None:
         mark: the decimal mark; the other one, blanks and apostrophes stand between thousands.
     """
     text = text.replace("\u2212", "-")
-    for sign in "$\u20ac%":
-        text = text.replace(sign, "")
-    whole, point, rest = text.strip().partition(mark)
-    for between in (" ", "'", "," if mark == "." else "."):
+    sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
+    whole, point, rest = (sign + text.strip("$\u20ac% ")).partition(mark)
+    for between in (" ", "\xa0", "'", "," if mark == "." else "."):
         first, *groups = whole.split(between)
-        if groups and len(first.lstrip("+-")) in (1, 2, 3) and all(len(group) == 3 for group in groups):
+        digits = first.lstrip("+-")
+        if groups and len(digits) in (1, 2, 3) and digits[0] != "0" and all(len(group) == 3 for group in groups):
             whole = first + "".join(groups)
     text = whole + ("." if point else "") + rest
     try:

@@ -97,7 +97,7 @@ def _compare(case: Case, table: Any, columns: Sequence[Column], num_rows: int, *
     x = encode(table.cells, tuple(columns))
     for index, column in enumerate(columns):
         cells = [texts[column.name][row] for row in kept]
-        mark = case.marks.get(column.name)
+        mark = next((mark for name, mark in case.marks.items() if name in column.name), None)
         lost = lost or _compare_column(cells, x[:, index], column, mark=mark, said=said)
     return lost
 
@@ -139,8 +139,9 @@ def _compare_numbers(name: str, exact: Sequence[Decimal | None], found: np.ndarr
     pairs = [(e, Decimal(float(f))) for e, f, there in zip(exact, found, known, strict=True) if there and e is not None]
     values = sorted(e for e, _ in pairs)
     spread = values[3 * len(values) // 4] - values[len(values) // 4] if values else Decimal(0)
-    worst = max((abs(e - f) for e, f in pairs), default=Decimal(0))
-    return f"{name!r} is off by {worst:.3g} of a spread of {spread:.3g}" if worst > spread / 1000 else ""
+    middle = values[len(values) // 2] if values else Decimal(0)
+    off = [abs(e - f) for e, f in pairs if abs(e - f) > max(spread, abs(e - middle)) / 1000]
+    return f"{name!r} is off by {max(off):.3g} of a spread of {spread:.3g}" if off else ""
 
 
 def ask_command(case: Case, path: Path) -> tuple[int, str]:
