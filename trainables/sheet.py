@@ -143,7 +143,7 @@ def _decode_wide(data: bytes, encoding: str, path: str) -> str:
 
 def _decode_bytes(data: bytes, path: str) -> tuple[str, list[str]]:
     try:
-        return data.decode("utf-8-sig"), []
+        return data.decode("utf-8"), []
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
         if data.startswith(codecs.BOM_UTF8):
