@@ -117,7 +117,7 @@ def test_two_classes_of_which_one_is_a_word_for_nothing(tmp_path: Path, labels: 
 # What cannot be learnt is refused with the row, the value and the way out
 
 REFUSED = {
-    "infinity": (with_cells(A, r6="Infinity"), {}, r"finite numbers .* 'Infinity' in row 6 \(line 7\); correct .* empty"),
+    "infinity": (with_cells(A, r6="Infinity"), {}, r"finite .* 'Infinity' in row 6 \(line 7\); correct .* empty"),
     "+inf": (with_cells(A, r300="+inf"), {}, r"'\+inf' in row 300"),
     "1e400": (with_cells(A, r2="1e400"), {}, "'1e400' in row 2"),
     "1e39": (with_cells(A, r2="-1e39"), {}, "'-1e39' in row 2"),
