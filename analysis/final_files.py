@@ -1,20 +1,24 @@
 """Writes what a final evaluation leaves beside final.json: figures as PNG and SVG, tables as CSV."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import final_plots
-from analysis.plots import style, table
+from analysis.plots import table
+from analysis.plots.drawing import draw
 from analysis.trials import write_csv
 from trainables import places
+
+Named = tuple[str, Callable[[], Axes | Figure]]
+"""Name of a figure, and what draws it."""
 
 
 def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> None:
@@ -26,59 +30,46 @@ def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np
         exported: what the exported network says: probabilities (N, K) or predictions (N,).
     """
     places.remove(folder)  # of an earlier opening, which may have drawn others
-    with plt.rc_context({"svg.hashsalt": "rungwise", "font.size": 10}):
-        for name, drawn in _figures(results, x):
-            final_plots.save(_figure(drawn), folder, name)
-    with style.styled():
-        for name, drawn in (*_table_figures(results), *_row_figures(results, x, y, exported)):
-            final_plots.save(_figure(drawn), folder, name)
+    for name, make in (*_figures(results, x), *_table_figures(results), *_row_figures(results, x, y, exported)):
+        draw(name, make, folder)
 
 
 def redraw_figures(results: dict[str, Any], folder: Path) -> None:
     """Draw those figures of a table once more that need no test rows, from final.json alone."""
-    with style.styled():
-        for name, drawn in (*_figures(results, np.zeros(0)), *_table_figures(results)):
-            final_plots.save(_figure(drawn), folder, name)
+    for name, make in (*_figures(results, np.zeros(0)), *_table_figures(results)):
+        draw(name, make, folder)
 
 
-def _figure(drawn: Axes | Figure) -> Figure:
-    figure = drawn if isinstance(drawn, Figure) else drawn.figure
-    assert isinstance(figure, Figure)
-    return figure
-
-
-def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[tuple[str, Axes | Figure]]:
-    yield "contenders", final_plots.plot_entrants(results)
+def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Named]:
+    yield "contenders", partial(final_plots.plot_entrants, results)
     if "confused" in results:
-        yield "classes", final_plots.plot_classes(results)
-        yield "confusion", final_plots.plot_confusion(results)
-        yield "calibration", final_plots.plot_calibration(results)
+        yield "classes", partial(final_plots.plot_classes, results)
+        yield "confusion", partial(final_plots.plot_confusion, results)
+        yield "calibration", partial(final_plots.plot_calibration, results)
     if results["references"]:
-        yield "references", final_plots.plot_references(results)
+        yield "references", partial(final_plots.plot_references, results)
     if results.get("mistakes") and x.ndim == 4:
-        yield "mistakes", final_plots.plot_mistakes(results, x)
+        yield "mistakes", partial(final_plots.plot_mistakes, results, x)
 
 
-def _table_figures(results: dict[str, Any]) -> Iterator[tuple[str, Axes | Figure]]:
+def _table_figures(results: dict[str, Any]) -> Iterator[Named]:
     if results.get("baselines"):
-        yield "baselines", table.plot_baselines(results)
+        yield "baselines", partial(table.plot_baselines, results)
     if len(results.get("bands", [])) > 1:
-        yield "bands", table.plot_bands(results)
+        yield "bands", partial(table.plot_bands, results)
     if results.get("importance"):
-        yield "importance", table.plot_feature_importance(results)
-        yield "dependence", table.plot_dependence(results)
+        yield "importance", partial(table.plot_feature_importance, results)
+        yield "dependence", partial(table.plot_dependence, results)
 
 
-def _row_figures(
-    results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray
-) -> Iterator[tuple[str, Axes | Figure]]:
+def _row_figures(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Iterator[Named]:
     if "residuals" not in results:
         return
-    yield "residuals", table.plot_residuals(results, y, exported)
+    yield "residuals", partial(table.plot_residuals, results, y, exported)
     if results.get("places"):
         names = [column["name"] for column in results["columns"]]
         places = x[:, [names.index(name) for name in results["places"]]]
-        yield "residual_map", table.plot_residual_map(results, places, y, exported)
+        yield "residual_map", partial(table.plot_residual_map, results, places, y, exported)
 
 
 def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:

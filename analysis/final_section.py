@@ -14,6 +14,8 @@ from markupsafe import Markup
 from analysis import wording
 from analysis.contenders import BASELINE
 from analysis.openings import read_openings
+from analysis.plots import drawing, style
+from analysis.svg import checked, inline
 
 FORMAT = 1
 _TOPICS = {
@@ -97,11 +99,17 @@ def _times(count: int) -> str:
 
 
 def _figure(final_dir: Path, name: str, caption: str) -> Markup | None:
-    path = final_dir / "figures" / f"{name}.svg"
-    if not path.exists():
+    found = drawing.read(name, final_dir / "figures")
+    if found is None:
         return None
-    data = base64.b64encode(path.read_bytes()).decode()
-    image = Markup(
-        '<img style="max-width: 100%; background: #fff" src="data:image/svg+xml;base64,{}" alt="{}">'
-    ).format(data, caption)
+    if found.reason:
+        return Markup('<p class="warning">{}{}. {}</p>').format(drawing.UNDRAWN, found.reason, caption)
+    svg = checked(found.svg) if style.INK.lower() in found.svg else None
+    if svg is None:  # of an earlier release, black on white; or not of our making
+        data = base64.b64encode(found.svg.encode()).decode()
+        image = Markup(
+            '<img style="max-width: 100%; background: #fff" src="data:image/svg+xml;base64,{}" alt="{}">'
+        ).format(data, caption)
+    else:
+        image = inline(svg, f"final-{name}", caption)
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, caption)

@@ -16,13 +16,17 @@ import spaces.space
 from search import prepare
 from search.cluster import Resources, ray_session
 from search.console import SearchConsole
-from search.guard import RayLostError
-from search.launch import launch
+from search.guard import LastWords, RayLostError
+from search.launch import launch, logs_of
 from search.ledger import Ledger
 from search.lock import RunLock
-from search.signals import Stopped, signals_restored
+from search.output import print_patiently
+from search.signals import Stopped, first_signal, signals_restored
+from search.slots import differences
 from search.study import Planned, Run, read_run, resume_study, write_run
 from trainables.data import Dataset
+
+_CONTINUE = "what is finished is saved; the same command continues"
 
 
 def train_fixed(
@@ -59,6 +63,7 @@ def train_fixed(
     """
     run = _fixed_run(folder, like=like, plan=plan, dataset=dataset, resources=resources, epochs=epochs)
     run = replace(run, keep_checkpoints="all" if keep_checkpoints else "best")
+    print_patiently()
     if not (folder / "run.json").exists():
         prepare.new_run(folder, run)
     with ExitStack() as stack:
@@ -66,8 +71,10 @@ def train_fixed(
         run = _continued(read_run(folder), run, folder)
         write_run(folder, run)
         ledger = Ledger(resume_study(folder, run), run)
-        follower = SearchConsole(run, console=console)
+        follower = SearchConsole(run, console=console, logs=logs_of(folder))
         stack.enter_context(follower.following(ledger.trials))
+        if changed := differences(run, resources):
+            follower.notice(changed)
         stack.enter_context(signals_restored())
         search, received = launch(
             run,
@@ -77,7 +84,14 @@ def train_fixed(
             dataset=dataset,
             events=follower,
             resources=resources,
-            ray=ray_session(resources, address=None, debug=debug, on_lost=_say_on_stderr),
+            ray=ray_session(
+                resources,
+                address=None,
+                debug=debug,
+                on_lost=_say_on_stderr,
+                last_words=LastWords(begun=folder / "run.json", words=_CONTINUE, otherwise=_CONTINUE),
+                say=follower.notice,
+            ),
             debug=debug,
         )
     if received is not None:
@@ -87,8 +101,11 @@ def train_fixed(
     return search.ledger.trials
 
 
-def _say_on_stderr(error: RayLostError) -> None:
-    print(f"error: {error}; what is finished is saved; the same command continues", file=sys.stderr)
+def _say_on_stderr(error: RayLostError) -> int | None:
+    received = first_signal()
+    reason = error if received is None else Stopped(received)
+    print(f"{'' if received else 'error: '}{reason}; {_CONTINUE}", file=sys.stderr, flush=True)
+    return None if received is None else Stopped(received).code
 
 
 def _fixed_run(
@@ -111,6 +128,7 @@ def _fixed_run(
         max_macs=None,
         study_url=None,
         storage=None,
+        logger="none",
         **prepare.provenance(resources),
     )
 

@@ -17,9 +17,10 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
+from search.loggers import check_logger
 from search.options import FIXED, Options, parse_count, parse_types
 from search.place import cannot_make, check_free, check_there
-from search.study import Planned, Run, check_database, create_study, read_run, write_run
+from search.study import Run, check_database, create_study, read_run, write_run
 from search.versions import versions
 from trainables.places import Folder, Place, UnreachableError, join, open_place
 from trainables.table import TableOptions
@@ -76,6 +77,17 @@ def decide_table(table: TableOptions | None, dataset: "Dataset") -> TableOptions
     if table is None:
         return None
     return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
+
+
+def with_test_notes(dataset: "Dataset", data_dir: str) -> "Dataset":
+    """The data set with what there is to note of its test files as well; their pixels are not kept.
+
+    Raises:
+        ValueError: the final evaluation could not read them.
+    """
+    from trainables import images
+
+    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir)))
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
@@ -201,7 +213,10 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     if "types" in given:
         stated["types"] = parse_types(options.types)
     run_dir = options.runs_dir / str(options.name)
-    return old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    run = replace(run, logger=options.logger) if "logger" in given else run
+    check_logger(run.logger)
+    return run
 
 
 def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:
@@ -244,8 +259,3 @@ def check_same(run: Run, *, space: "Space", dataset: "Dataset") -> None:
             f"data set {dataset.name!r} has changed since run {run.name!r} began (sha256 {dataset.checksum[:12]}, not"
             f" {run.dataset_checksum[:12]}); give the --data-dir of then, or start under another --name"
         )
-
-
-def baseline_plan(space: "Space") -> tuple[Planned, ...]:
-    """Trial 0 of every search: what a good practitioner would write first."""
-    return (Planned(params=dict(space.baseline), tag="baseline"),)

@@ -80,6 +80,8 @@ class Run:
     slots: int = 1
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0
+    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Where results go as well, also when the run is resumed."""
     command: str = ""
     created: str = ""
     """UTC, ISO 8601."""
@@ -92,23 +94,18 @@ class Run:
 
     @property
     def reading(self) -> TableOptions | None:
-        """How the table is to be read: as it was when the run began."""
+        """How the table is to be read: as when the run began."""
         return self.decided or self.table
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs at which trials are compared, the full budget last: (1, 3, 9, 27)."""
+        """Epochs at which trials are compared, the full budget last."""
         return rungs(self.min_epochs, self.reduction_factor, epochs=self.epochs)
 
 
 def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, ...]:
-    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself.
-
-    >>> rungs(1, 3, epochs=20)
-    (1, 3, 9, 20)
-    """
-    levels = []
-    rung = min_epochs
+    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself: (1, 3, 9, 20)."""
+    levels, rung = [], min_epochs
     while rung < epochs:
         levels.append(rung)
         rung *= reduction_factor

@@ -1,10 +1,13 @@
 """The Ray Trainable: a warm process that trains many trials one after another, one epoch a step."""
 
 import json
+import math
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+import traceback
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,6 +15,7 @@ import torch
 from ray import tune
 
 import spaces.space
+from search.capture import KEPT_BYTES, Capture, headline, shorten
 from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
@@ -34,6 +38,10 @@ class Job:
     """Folder or URI of the checkpoints, the same on every node."""
     threads: int
     cuda: bool
+    output: str | None = None
+    """Folder where the driver looks for what a trial has printed since its last report; None on a cluster."""
+    debug: bool = False
+    """Show what trials print as well."""
 
 
 class TrialWorker(tune.Trainable):
@@ -49,6 +57,7 @@ class TrialWorker(tune.Trainable):
         self._dataset = from_arrays(job.arrays).to(self._device)
         self._checkpoints = open_place(job.checkpoints)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        self._capture = Capture(Path(job.output) if job.output else None)
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         self._begin(config)
 
@@ -64,6 +73,8 @@ class TrialWorker(tune.Trainable):
         self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
         self._notices: list[str] = []
         self._training: Training | None = None
+        self._capture.begin(self._place.name)
+        self._is_headed = False
 
     def _build(self) -> Training:
         leg = self._leg
@@ -78,11 +89,13 @@ class TrialWorker(tune.Trainable):
     def _continued(self) -> Training:
         """The training as its newest checkpoint left it, or from its beginning."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
+        new = [self._build()]  # before any state is read: what this raises is no fault of a checkpoint
         restored: list[Training] = []
 
         def use(state: dict[str, Any]) -> None:
-            training = self._build()
+            training = new.pop() if new else self._build()
             training.restore(state)
+            _check_records(training, metric=self._job.metric)
             restored.append(training)
 
         loaded = checkpoint.load_newest(self._place, use=use)
@@ -90,15 +103,27 @@ class TrialWorker(tune.Trainable):
             self._notices += loaded.problems
         elif self._reported:
             self._notices.append(f"{self._place.name} has lost its checkpoints: it is trained again from epoch 1")
-        return restored[0] if restored else self._build()
+        return next(iter([*restored, *new]), None) or self._build()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or say again one that finished before a crash could report it."""
-        result = self._next_epoch()
+        epoch = self._reported
+        with self._capture.captured():
+            result = self._next_epoch()
+        result = replace(result, log=self._headed(self._capture.take() + result.log, epoch=epoch))
         self._notices = []
         numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
         said = {"said": json.dumps(asdict(result)), "node_id": self._node_id}
         return {**said, self._job.metric: float("nan"), **numbers}
+
+    def _headed(self, text: str, *, epoch: int) -> str:
+        """The text, under a line that says when, where and after which epoch if it is the first of the leg."""
+        if self._job.debug and text:
+            print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        if self._is_headed or not text:
+            return text
+        self._is_headed = True
+        return headline(f"{self._host['worker']}, after epoch {epoch}") + text
 
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
@@ -121,7 +146,8 @@ class TrialWorker(tune.Trainable):
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             record = training.run_epoch()
-            record |= {"started": started, "device": self._device.type, **self._host, **_gpu_memory(self._device)}
+            record |= {"started": started, "device": self._device.type, "threads": torch.get_num_threads()}
+            record |= {**self._host, **_gpu_memory(self._device)}
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
             self._save(training)
             fault_point("saved", training.epoch, trial=self._leg["trial"])
@@ -141,6 +167,17 @@ def _gpu_memory(device: torch.device) -> dict[str, int]:
     return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
 
 
+def _check_records(training: Training, *, metric: str) -> None:
+    """Raise ValueError unless a restored training has a record for each of its epochs, as it would report them."""
+    if not 0 < training.epoch <= training.epochs or len(training.history) != training.epoch:
+        raise ValueError(f"{len(training.history)} records of {training.epoch} epochs, of {training.epochs} at most")
+    for epoch, record in enumerate(training.history, start=1):
+        plain = all(value is None or isinstance(value, str | int | float) for value in record.values())
+        value = record.get(metric)
+        if not plain or record["epoch"] != epoch or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"the record of epoch {epoch} cannot be used")
+
+
 class _StorageError(Exception):
     """The folder of the checkpoints cannot be written: no fault of the trial."""
 
@@ -157,7 +194,17 @@ _KINDS: dict[type[BaseException], str] = {
 
 def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
     kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
-    message = str(error)[:2000]
+    message = _said(error)[:2000]
     if not isinstance(error, Diverged | OutOfMemory | _StorageError | UnreachableError):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
-    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices))
+    told = isinstance(error, Diverged | _StorageError | UnreachableError)  # where it was raised explains nothing
+    log = "" if told else "".join(traceback.format_exception(error))
+    log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
+    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be shown"

@@ -19,6 +19,7 @@ from analysis.evaluation import evaluate, probabilities
 from analysis.final_files import write_figures, write_tables
 from analysis.final_section import final_section
 from analysis.networks import Network
+from analysis.plots import style
 from search.study import Run
 from tests.test_final import make_run, make_study
 
@@ -176,8 +177,8 @@ def test_figures_show_the_numbers_of_the_record(described):
 
 
 def test_colours_are_told_apart_by_all_kinds_of_colour_vision():
-    okabe_ito = {"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#777777"}
-    assert {to_hex(colour) for colour in final_plots._COLOURS.values()} <= okabe_ito
+    okabe_ito = {"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", style.GREY.lower()}
+    assert {to_hex(colour) for colour in final_plots._COLORS.values()} <= okabe_ito
 
 
 def test_files_and_section_survive_class_names_that_are_not_ours(described, rows, y, tmp_path):

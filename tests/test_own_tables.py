@@ -1,7 +1,6 @@
 """Tables of the user's own: texts, numbers and classes arrive as the file has them, or the difference is said."""
 
 import json
-import logging
 import random
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,6 +35,10 @@ def write(path: Path, header: str, *columns: list) -> Path:
 
 def read(path: Path, target: str = "y", *, fraction: float = 0.2, **options) -> Dataset:
     return load("csv", path, validation_fraction=fraction, table=TableOptions(target=target, **options))
+
+
+def told(dataset: Dataset) -> str:
+    return "\n".join(dataset.notes)
 
 
 def load_seed(path: Path) -> Dataset:
@@ -77,33 +80,30 @@ def test_labels_stay_the_texts_of_the_file(tmp_path: Path, classes: tuple[str, .
     ("texts", "pair"), [(("007", "7", "8"), "'007' and '7'"), (("Yes", "yes", "no"), "'Yes' and 'yes'"),
                         (("1", "1.0", "2"), "'1' and '1.0'"), (("café", "cafe\u0301", "x"), "are two classes")]
 )  # fmt: skip
-def test_labels_that_look_alike_stay_apart_and_are_said(
-    tmp_path: Path, texts: tuple, pair: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_labels_that_look_alike_stay_apart_and_are_said(tmp_path: Path, texts: tuple, pair: str) -> None:
     dataset = read(write(tmp_path / "t.csv", "a,y", A, [texts[int(3 * a)] for a in A]))
     assert set(dataset.classes) == set(texts)
-    assert pair in caplog.text
+    assert pair in told(dataset)
 
 
-def test_truth_values_are_two_classes_in_every_spelling(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_truth_values_are_two_classes_in_every_spelling(tmp_path: Path) -> None:
     spelt = ["True", "true", "TRUE", "False", "FALSE"]
     path = write(tmp_path / "t.csv", "a,b,y", A, [spelt[int(5 * b)] for b in B], [spelt[int(5 * a)] for a in A])
     dataset = read(path)
     assert [text.lower() for text in dataset.classes] == ["false", "true"]
-    assert "counts as" in caplog.text
+    assert "counts as" in told(dataset)
     assert len(dataset.columns[1].categories) == 2
     assert dataset.train.x[:, 1].min() == 1  # none is unknown
 
 
 @pytest.mark.parametrize("word", ["none", "NA", "null", "-", "?", "None", "n/a"])
-def test_a_frequent_word_is_a_class_and_a_rare_one_a_missing_target(
-    tmp_path: Path, word: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_frequent_word_is_a_class_and_a_rare_one_a_missing_target(tmp_path: Path, word: str) -> None:
     labels = [[word, "mild", "severe"][int(3 * a)] for a in A]
     assert set(read(write(tmp_path / "t.csv", "a,y", A, labels)).classes) == {word, "mild", "severe"}
     rare = [word if i < 9 else ["mild", "severe"][int(2 * a)] for i, a in enumerate(A)]
-    assert read(write(tmp_path / "rare.csv", "a,y", A, rare)).classes == ("mild", "severe")
-    assert f"9 of 300 rows have no y and are left out ({word!r} counts as missing)" in caplog.text
+    dataset = read(write(tmp_path / "rare.csv", "a,y", A, rare))
+    assert dataset.classes == ("mild", "severe")
+    assert f"9 of 300 rows have no y and are left out ({word!r} counts as missing)" in told(dataset)
     numbers = [word if i < 60 else f"{a:.3f}" for i, a in enumerate(A)]
     assert read(write(tmp_path / "numbers.csv", "b,y", B, numbers)).task == "regression"
 
@@ -210,13 +210,11 @@ def test_a_target_of_tiny_numbers_is_learnt_and_ordinary_columns_stay_float32(tm
 # What a column is
 
 
-def test_odd_cells_among_numbers_are_missing_and_named_with_their_rows(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_odd_cells_among_numbers_are_missing_and_named_with_their_rows(tmp_path: Path) -> None:
     cells = with_cells([f"{a:.3f}" for a in A], r19="n.a.", r20="#DIV/0!", r21="1e400", r22=".", r23="-1e39")
     dataset = read(write(tmp_path / "t.csv", "size,y", cells, A), fraction=0.0)
     assert (dataset.columns[0].kind, dataset.columns[0].gaps) == ("number", True)
-    said = caplog.text
+    said = told(dataset)
     assert "'n.a.' in row 19 (line 20), '#DIV/0!' in row 20 (line 21)" in said
     assert "and 2 more cells: no numbers, taken as missing (as categories: --types size=category)" in said
 
@@ -240,11 +238,12 @@ def test_a_mixed_column_names_its_odd_cells_and_the_way_out(tmp_path: Path) -> N
     assert read(path, types={"my size": "number"}).columns[0].kind == "number"
 
 
-def test_types_override_what_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_types_override_what_is_found(tmp_path: Path) -> None:
     zips = [f"{1000 + int(40 * a):05d}" for a in A]
     path = write(tmp_path / "t.csv", "zip,y", zips, [f"{a:.4f}" for a in A])
-    assert read(path).columns[0].kind == "number"
-    assert "read without leading zeros (as categories: --types zip=category)" in caplog.text
+    found = read(path)
+    assert found.columns[0].kind == "number"
+    assert "read without leading zeros (as categories: --types zip=category)" in told(found)
     dataset = read(path, types={"zip": "category"})
     assert set(dataset.columns[0].categories) <= set(zips)
     assert describe_columns(dataset) == f"categories: zip ({len(dataset.columns[0].categories)})"
@@ -309,26 +308,21 @@ def test_kinds_are_decided_on_texts_alone() -> None:
 # Rows
 
 
-def test_repeated_rows_and_rows_in_time_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_rows_and_rows_in_time_are_said(tmp_path: Path) -> None:
     days = [f"2024-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(NUM_ROWS)]
     path = write(tmp_path / "t.csv", "day,n,a,y", days, range(NUM_ROWS), A, [f"{a:.4f}" for a in A])
-    read(path, drop=("day",))
-    assert "'n' rises or falls from row to row, 'day' holds dates" in caplog.text
-    assert "--drop n" in caplog.text
-    caplog.clear()
+    said = told(read(path, drop=("day",)))
+    assert "'n' rises or falls from row to row, 'day' holds dates" in said
+    assert "--drop n" in said
     twice = write(tmp_path / "twice.csv", "a,b,y", A[:150] * 2, B[:150] * 2, A[:150] * 2)
-    read(twice)
-    assert "150 of 300 rows repeat an earlier row in all inputs and the target" in caplog.text
-    caplog.clear()
-    read(write(tmp_path / "plain.csv", "a,b,y", A, B, A))
-    assert not caplog.records
+    assert "150 of 300 rows repeat an earlier row in all inputs and the target" in told(read(twice))
+    assert not told(read(write(tmp_path / "plain.csv", "a,b,y", A, B, A)))
 
 
 # Fuzz
 
 
 def test_sixty_damaged_and_unusual_tables_are_read_or_refused_and_nothing_is_lost() -> None:
-    logging.getLogger("trainables").setLevel(logging.NOTSET)
     found = fuzz.run(num=60, seed=100_000)
     assert found["faults"] == []
     assert found["outcomes"]["read"] > 20

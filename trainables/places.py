@@ -6,8 +6,10 @@
 An entry is a set of files that is there whole or not at all.
 """
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -123,7 +125,7 @@ class Folder:
             remove(temporary)
 
     def read(self, entry: str, file: str) -> bytes:
-        return (self.path / entry / file).read_bytes()
+        return _read_file(self.path / entry / file)
 
     def remove(self, entry: str) -> None:
         remove(self.path / entry)
@@ -177,10 +179,23 @@ def _reaching(where: str) -> Iterator[None]:
         raise UnreachableError(f"the storage {where} cannot be used: {reason}") from error
 
 
+def _read_file(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Whoever can write to the folder may have put a pipe or a device there: reading one could wait for ever or never end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # looked at first, since opening a device can have effects
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()
+
+
 def remove(path: str | Path) -> None:
     """Removes a file or a whole folder; of a symbolic link only the link, never what it points to."""
     path = Path(path)
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    elif path.exists():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)  # unlinks the links inside
+    elif os.path.lexists(path):
+        path.unlink(missing_ok=True)  # a pipe or a socket as well

@@ -1,1 +1,1 @@
-"""The parts of `benchmarks.fuzz`: each makes inputs from a seed, gives them to the product and checks what came."""
+"""Inputs made at random, with the right answer known by construction: what goes in, what must come out."""

@@ -1,12 +1,10 @@
 """Tables of the user's own: no traceback, and nothing lost without a word."""
 
-import logging
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -54,31 +52,17 @@ def run(*, num: int, seed: int, num_commands: int = 0) -> dict[str, Any]:
 def check(case: Case, path: Path) -> tuple[str, str]:
     """The outcome of one file, and what was said of it."""
     path.write_bytes(case.data)
-    said: list[str] = []
     try:
         table = read(path, TableOptions(target="y"))
-        with _listening(said):
-            dataset = load("csv", path, validation_fraction=0.2, table=TableOptions(target="y"))
-            num_rows = len(dataset.train) + len(dataset.validation) + len(load_test("csv", path, like=dataset))
+        dataset = load("csv", path, validation_fraction=0.2, table=TableOptions(target="y"))
+        num_rows = len(dataset.train) + len(dataset.validation) + len(load_test("csv", path, like=dataset))
     except (ValueError, OSError) as error:
         intact = not case.damage and not case.wrong_target
         return (NEEDLESS if intact or "\n" in str(error) else REFUSED), str(error)
     except Exception as error:
         return TRACEBACK, repr(error)
-    found = _compare(case, table, dataset.columns, num_rows, said=" ".join(said))
+    found = _compare(case, table, dataset.columns, num_rows, said=" ".join(dataset.notes))
     return (LOST, found) if found else (READ, "")
-
-
-@contextmanager
-def _listening(said: list[str]) -> Iterator[None]:
-    """Collects what the product says of a table."""
-    logger, handler = logging.getLogger("trainables"), logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
-    before, logger.handlers, logger.propagate = logger.propagate, [handler], False
-    try:
-        yield
-    finally:
-        logger.handlers, logger.propagate = [], before
 
 
 def _compare(case: Case, table: Any, columns: Sequence[Column], num_rows: int, *, said: str) -> str:
