@@ -169,7 +169,7 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> D
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
     if tta and len(dataset.image_shape) != 3:

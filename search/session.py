@@ -37,6 +37,7 @@ from search.study import Run, resume_study, write_run
 from search.trouble import explain
 from spaces.space import Space
 from trainables.data import Dataset
+from trainables.notation import format_value
 from trainables.places import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
@@ -203,6 +204,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         trials=options.trials,
         baseline=dict(space.baseline),
         table=options.table,
+        decided=prepare.decide_table(options.table, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
@@ -235,7 +237,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
     dataset = prepare.with_test_notes(dataset, data_dir)
@@ -264,7 +266,8 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
     run_dir = escape(str(session.run_dir))
-    console.print(f"\nbest: trial {best.number}, {session.run.metric} {best.value:.4f}", style="bold", soft_wrap=True)
+    found = f"{session.run.metric} {format_value(best.value)}"
+    console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)

@@ -69,6 +69,8 @@ class Run:
     plan: tuple[Planned, ...] = ()
     table: TableOptions | None = None
     """What is predicted in a table of the user's own."""
+    decided: TableOptions | None = None
+    """The same with the task and what every column is, as found when the run began; older runs lack it."""
     max_weights: int | None = None
     max_macs: int | None = None
     study_url: str | None = None
@@ -91,19 +93,19 @@ class Run:
     format: int = FORMAT
 
     @property
+    def reading(self) -> TableOptions | None:
+        """How the table is to be read: as when the run began."""
+        return self.decided or self.table
+
+    @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs at which trials are compared, the full budget last: (1, 3, 9, 27)."""
+        """Epochs at which trials are compared, the full budget last."""
         return rungs(self.min_epochs, self.reduction_factor, epochs=self.epochs)
 
 
 def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, ...]:
-    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself.
-
-    >>> rungs(1, 3, epochs=20)
-    (1, 3, 9, 20)
-    """
-    levels = []
-    rung = min_epochs
+    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself: (1, 3, 9, 20)."""
+    levels, rung = [], min_epochs
     while rung < epochs:
         levels.append(rung)
         rung *= reduction_factor
@@ -134,7 +136,7 @@ def read_run(run_dir: str | Path) -> Run:
     known = {f.name for f in fields(Run)}
     try:
         stored["plan"] = tuple(Planned(**planned) for planned in stored.get("plan", ()))
-        stored["table"] = options_from(stored.get("table"))
+        stored |= {name: options_from(stored.get(name)) for name in ("table", "decided")}
         return Run(**{name: value for name, value in stored.items() if name in known})
     except TypeError as error:
         raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None
