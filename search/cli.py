@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, TypeVar
 import tyro
 
 from search.output import drain_all
+from search.secrets import redact_text
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
 """Exit codes of every command."""
@@ -89,7 +90,7 @@ def _one_line(framed: str) -> str:
 
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)
     return BAD_INPUT
 
 

@@ -15,6 +15,7 @@ from search.cluster import plan_resources
 from search.lock import RunLock
 from search.loggers import check_logger
 from search.place import check_free, check_name, check_there, check_writable
+from search.secrets import find_secret, redact_url
 from trainables.names import split_names
 from trainables.sizes import SIZES, check_table_options, check_train_size
 from trainables.table import Kind, TableOptions, Task
@@ -190,19 +191,26 @@ class Options:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme.split("+")[0] not in _DATABASES:
-        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {url[:80]!r}")
-    if parts.password:
-        raise ValueError("--study-url must not hold a password: it is stored; use PGPASSWORD or ~/.pgpass instead")
+    if found := find_secret(url):
+        raise ValueError(
+            f"--study-url must not hold a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
+            " ~/.pgpass or a service file (postgresql+psycopg://?service=NAME) instead"
+        )
+    if url.partition("://")[0].split("+")[0] not in _DATABASES:
+        shown = redact_url(url)[:80]
+        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {shown!r}")
 
 
 def _check_storage(uri: str) -> None:
     parts = urlsplit(uri)
+    found = "one before the @" if "@" in parts.netloc else find_secret(uri)
+    if found:
+        raise ValueError(
+            f"--storage must not hold credentials, got {found}: it is stored and shown; give the nodes a role, or use"
+            " ~/.aws instead"
+        )
     if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
         raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
-    if "@" in parts.netloc or re.search(r"key|token|secret|password", parts.query, re.IGNORECASE):
-        raise ValueError("--storage must not hold credentials: it is stored; give the nodes a role, or use ~/.aws")
 
 
 def _check_range(option: str, value: int | None, low: int, high: int) -> None:

@@ -1,5 +1,6 @@
 """One use of the search command: open or make the run, search, say what came of it."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Collection
@@ -24,16 +25,19 @@ from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
 from search.guard import RayLostError
 from search.launch import best_trial, launch, logs_of, make_examiner
+from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.place import new_name
+from search.presence import StudyLostError
 from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.search import HopelessSearchError, Search
+from search.secrets import redact_command
 from search.signals import first_signal
 from search.slots import differences, plan
-from search.study import Run, resume_study, write_run
+from search.study import Run, write_run
 from search.trouble import explain
 from spaces.space import Space
 from trainables.data import Dataset
@@ -83,19 +87,20 @@ class Session:
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None) -> int:
+    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
         """Search on the Ray that is up, and say what came of it while Ray is there: its end may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
+            held: the study of a run that is resumed.
 
         Returns:
             The exit code.
         """
         console = Output()
         try:
-            storage = self._begin(stack)
+            storage = self._begin(stack, held)
         except _UNREACHABLE as error:
             return _report_fatal(error, self, begun=self._is_made())
         try:
@@ -140,13 +145,13 @@ class Session:
         """Whether there is a run that can be resumed."""
         return not self.new or (self.run_dir / "run.json").exists()
 
-    def _begin(self, stack: ExitStack) -> BaseStorage:
+    def _begin(self, stack: ExitStack, held: BaseStorage | None) -> BaseStorage:
         console = Output()
-        if self.new:
+        if held is None:
             prepare.new_run(self.run_dir, self.run)
             stack.enter_context(RunLock(self.run_dir, force=self.options.force))
-        storage = resume_study(self.run_dir, self.run)
-        if not self.new:
+            held = hold_study(stack, self.run_dir, self.run)
+        else:
             write_run(self.run_dir, self.run)
         run, slots = self.run, self.resources.slots
         console.print(
@@ -164,7 +169,7 @@ class Session:
         if logs := where_to_look(run.logger, self.run_dir):
             console.print(escape(logs), soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
-        return storage
+        return held
 
 
 def _open_new(options: Options, resources: Resources) -> Session:
@@ -210,7 +215,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         study_url=options.study_url,
         storage=options.storage,
         logger=options.logger,
-        command=" ".join(["python -m search.run", *sys.argv[1:]]),
+        command=redact_command(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
@@ -273,8 +278,7 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     console.print(f"\nnext:\n  python -m analysis.report {run_dir}", soft_wrap=True)
     console.print(f"  python -m analysis.final {run_dir}", soft_wrap=True)
-    failed = any(t.state == TrialState.FAIL for t in trials)
-    return SOME_FAILED if failed else DONE
+    return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
 
 
 def _say_stopped(session: Session, number: int, *, console: Console) -> int:
@@ -288,10 +292,12 @@ def _report_fatal(error: Exception, session: Session, *, begun: bool = True) -> 
     """Say in one line on stderr what broke the search off, and how to go on if there is a run."""
     if session.options.debug and not isinstance(error, RayLostError):
         raise error
-    then = f"what is finished is saved; resume with: {resume_command(session.options, session.run.name)}"
+    resume = resume_command(session.options, session.run.name)
+    then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
+    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
     reason = explain(error, session.run_dir)
     with suppress(OSError):
-        print(f"error: {reason}; {then if begun else 'nothing was started'}", file=sys.stderr, flush=True)
+        print(f"error: {reason}{then}", file=sys.stderr, flush=True)
     if isinstance(error, HopelessSearchError):
         return NOTHING_USABLE
     return BROKEN_OFF if begun or isinstance(error, RayLostError) else BAD_INPUT

@@ -36,6 +36,8 @@ class Job:
     metric: str
     checkpoints: str
     """Folder or URI of the checkpoints, the same on every node."""
+    home: str = ""
+    """Ray's name for the node of the search, where the run folder must be."""
     threads: int
     cuda: bool
     output: str | None = None
@@ -55,10 +57,14 @@ class TrialWorker(tune.Trainable):
         self._device = torch.device("cuda" if job.cuda else "cpu")
         self._space = spaces.space.load(job.space)
         self._dataset = from_arrays(job.arrays).to(self._device)
-        self._checkpoints = open_place(job.checkpoints)
+        self._checkpoints = open_place(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        if (
+            isinstance(self._checkpoints, Folder) and self._node_id != job.home
+        ):  # it may share no folder with the search
+            self._checkpoints.path.mkdir(parents=True, exist_ok=True)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

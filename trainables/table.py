@@ -196,13 +196,6 @@ def as_texts(values: np.ndarray) -> list[str]:
     return ["" if text in ("nan", "NaN") else text for text in texts]
 
 
-def options_from(stored: Mapping[str, Any] | None) -> TableOptions | None:
-    """Returns the options that JSON holds."""
-    if stored is None:
-        return None
-    return TableOptions(**{**stored, "drop": tuple(stored.get("drop", ())), "types": dict(stored.get("types", {}))})
-
-
 def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
     """Returns the columns that JSON holds."""
     return tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in stored)
