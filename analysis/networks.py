@@ -119,7 +119,7 @@ def restore(network: Network, space: Space, dataset: Dataset, *, device: str) ->
     assert loaded.state is not None
     config = space.decode(network.contender.params)
     training = Training(config, dataset, epochs=network.epochs, seed=network.seed, device=device)
-    training.restore(loaded.state)
+    training.restore(checkpoint.parted(loaded.state)[0])
     return training
 
 

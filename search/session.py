@@ -8,6 +8,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -18,7 +19,7 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
-from search import prepare
+from search import own_code, prepare
 from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
@@ -32,8 +33,8 @@ from search.search import HopelessSearchError, Search
 from search.slots import plan
 from search.study import Run, resume_study, write_run
 from search.trouble import explain
+from spaces.origin import short_name
 from spaces.space import Space
-from trainables.data import Dataset
 from trainables.places import UnreachableError
 
 
@@ -45,7 +46,8 @@ class Session:
     run: Run
     run_dir: Path
     space: Space
-    dataset: Dataset
+    dataset: Any
+    """What the space's task has loaded: a `Dataset`, or `OwnData`."""
     resources: Resources
     new: bool
 
@@ -70,7 +72,7 @@ class Session:
             self.space,
             self.dataset,
             self.resources,
-            examine=make_examiner(self.run, self.dataset),
+            examine=make_examiner(self.run, self.dataset, space=self.space),
             console=Output(),
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
@@ -123,23 +125,32 @@ class Session:
         storage = resume_study(self.run_dir, self.run)
         if not self.new:
             write_run(self.run_dir, self.run)
+        for line in self._keep_code():
+            console.print(f"note: {escape(line)}", soft_wrap=True)
         run, slots = self.run, self.resources.slots
         console.print(
-            f"{'searching' if self.new else 'resuming'} {run.space} ({run.dataset}): {run.trials} trials of up to"
+            f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {run.trials} trials of up to"
             f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        if self.dataset.columns:
+        if not self.space.own and self.dataset.columns:
             console.print(escape(describe_table(self.dataset)), soft_wrap=True)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return storage
 
+    def _keep_code(self) -> list[str]:
+        """Keep the user's own code in the run folder; the lines to say about it."""
+        lines = [own_code.told_change(self.run_dir, self.run.space), own_code.keep_source(self.run_dir, self.run.space)]
+        if self.space.own and not self.new and self.dataset.checksum != self.run.dataset_checksum:
+            lines.append("what data() returns is not what it was when this run began; going on with it")
+        return [line for line in lines if line]
+
 
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
-    name = options.name or f"{options.space}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = options.name or f"{short_name(options.space)}-{time.strftime('%Y%m%d-%H%M%S')}"
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
     min_epochs = options.min_epochs or min(space.min_epochs, epochs)
@@ -152,10 +163,10 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
-    metric, direction = space.objective(dataset.task)
+    metric, direction = space.objective("" if space.own else dataset.task)
     run = Run(
         name=name,
-        space=options.space,
+        space=own_code.canonical(options.space),
         fingerprint=prepare.fingerprint(space),
         dataset=space.dataset,
         dataset_checksum=dataset.checksum,
@@ -178,6 +189,9 @@ def _open_new(options: Options, resources: Resources) -> Session:
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
         storage=options.storage,
+        title=space.title,
+        unit=space.unit,
+        source=own_code.describe_source(options.space),
         command=" ".join(["python -m search.run", *sys.argv[1:]]),
         **prepare.provenance(resources),
     )
@@ -191,6 +205,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
 def _open_old(options: Options, resources: Resources, *, given: Collection[str]) -> Session:
     run, run_dir = prepare.resumed_run(options, given=given), options.runs_dir / str(options.name)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
+    own_code.there(run_dir, run.space)
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)
     dataset = prepare.load_data(
@@ -204,6 +219,7 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
     prepare.check_same(run, space=space, dataset=dataset)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
+    run = replace(run, source=own_code.describe_source(run.space))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
     )

@@ -23,6 +23,7 @@ from sqlalchemy.pool import StaticPool
 from search.place import check_run
 from search.reading import BulkStorage, read_trials
 from search.storage import WholeTrialStorage
+from spaces.origin import short_name
 from trainables.table import TableOptions, options_from
 
 FORMAT = 1
@@ -84,9 +85,26 @@ class Run:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    """What is searched, in words; of code of the user's own."""
+    unit: str = ""
+    """Of the metric, where code of the user's own states it."""
+    source: dict[str, Any] | None = None
+    """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
+    files are in the folder `source` of the run."""
     forecast: dict[str, Any] | None = None
     """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: int = FORMAT
+
+    @property
+    def space_name(self) -> str:
+        """The name of the space, or that of the user's own file without its folder."""
+        return short_name(self.space)
+
+    @property
+    def subject(self) -> str:
+        """What is searched, for a line of text: the space and its data."""
+        return f"{self.space_name} ({self.dataset or self.title or 'own code'})"
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,10 +17,25 @@ import spaces.space
 from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
+from search.scratch import make_scratch
 from trainables import checkpoint
-from trainables.data import from_arrays
 from trainables.places import Folder, UnreachableError, open_place
-from trainables.training import Diverged, OutOfMemory, Training
+from trainables.trainable import (
+    Diverged,
+    MisuseError,
+    OutOfMemory,
+    Setting,
+    StateError,
+    StuckError,
+    Trainable,
+    close,
+)
+
+_RAYS_OWN = frozenset(
+    "done config date pid hostname node_ip timestamp training_iteration trial_id experiment_id experiment_tag"
+    " should_checkpoint checkpoint_dir_name time_this_iter_s time_total_s time_since_restore said node_id".split()
+)
+"""Names that mean something to Ray in what a step returns: metrics so called are in the study alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +43,16 @@ class Job:
     """What is the same for every trial of a search; shipped to each node once."""
 
     space: str
-    arrays: dict[str, Any]
-    """The data set in the form of `Dataset.arrays`, held in the node's shared memory."""
+    arrays: Any
+    """The data as the space's task packs them, held in the node's shared memory; or Ray's reference to that."""
     epochs: int
     metric: str
     checkpoints: str
     """Folder or URI of the checkpoints, the same on every node."""
     threads: int
     cuda: bool
+    final: bool = False
+    """Whether these are the trainings of the final evaluation."""
 
 
 class TrialWorker(tune.Trainable):
@@ -46,7 +65,8 @@ class TrialWorker(tune.Trainable):
         self._job = job
         self._device = torch.device("cuda" if job.cuda else "cpu")
         self._space = spaces.space.load(job.space)
-        self._dataset = from_arrays(job.arrays).to(self._device)
+        arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
+        self._data = self._space.work.unpack(arrays, device=self._device.type)
         self._checkpoints = open_place(job.checkpoints)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
@@ -54,8 +74,22 @@ class TrialWorker(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin the next leg in this warm process."""
+        self._end()
         self._begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """Let the last training give up what it holds."""
+        self._end()
+
+    def _end(self) -> None:
+        """Unwind the training of the last leg."""
+        try:
+            close(self._training)
+        except StuckError as error:  # it would go on beside the next trial
+            print(f"error: {error}", flush=True)
+            os._exit(1)
+        self._training = None
 
     def _begin(self, leg: dict[str, Any]) -> None:
         """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
@@ -63,27 +97,41 @@ class TrialWorker(tune.Trainable):
         self._reported = leg["reported"]
         self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
         self._notices: list[str] = []
-        self._training: Training | None = None
+        self._training: Trainable | None = None
+        self._records: list[dict[str, Any]] = []
 
-    def _build(self) -> Training:
-        leg = self._leg
-        return Training(
-            self._space.decode(leg["params"]),
-            self._dataset,
-            epochs=self._job.epochs,
+    def _build(self) -> Trainable:
+        leg, job = self._leg, self._job
+        setting = Setting(
+            epochs=job.epochs,
             seed=leg["seed"],
-            device=self._device,
+            trial=leg["trial"],
+            device=self._device.type,
+            threads=job.threads,
+            final=job.final,
+            scratch=lambda: self._scratch,
         )
+        return self._space.work.build(self._space.decode(leg["params"]), self._data, setting)
 
-    def _continued(self) -> Training:
+    @cached_property
+    def _scratch(self) -> Path:
+        """Of this process; what a killed one left is swept away by the next search."""
+        return make_scratch()
+
+    def _continued(self) -> Trainable:
         """The training as its newest checkpoint left it, or from its beginning."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
-        restored: list[Training] = []
+        restored: list[Trainable] = []
 
         def use(state: dict[str, Any]) -> None:
-            training = self._build()
-            training.restore(state)
+            training, (stored, records) = self._build(), checkpoint.parted(state)
+            try:
+                training.restore(stored)
+            except Exception:
+                close(training)
+                raise
             restored.append(training)
+            self._records = records
 
         loaded = checkpoint.load_newest(self._place, use=use)
         if loaded is not None:
@@ -96,9 +144,9 @@ class TrialWorker(tune.Trainable):
         """Train one epoch, or say again one that finished before a crash could report it."""
         result = self._next_epoch()
         self._notices = []
-        numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
-        said = {"said": json.dumps(asdict(result)), "node_id": self._node_id}
-        return {**said, self._job.metric: float("nan"), **numbers}
+        numbers = {self._job.metric: float("nan"), **(result.record or {})}
+        numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and k not in _RAYS_OWN}
+        return {**numbers, "said": json.dumps(asdict(result)), "node_id": self._node_id}
 
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
@@ -108,27 +156,30 @@ class TrialWorker(tune.Trainable):
             kind = "error"
             if self._reported >= self._training.epoch:
                 self._train(self._training)
-            record = self._training.history[self._reported]
+            record = self._records[self._reported]
         except (Exception, SystemExit) as error:
             return _failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
 
-    def _train(self, training: Training) -> None:
+    def _train(self, training: Trainable) -> None:
         while training.epoch <= self._reported:  # behind after a damaged checkpoint: the lost epochs are trained again
-            started = time.time()
+            started, clock = time.time(), time.perf_counter()
             fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            record = training.run_epoch()
+            record = dict(training.run_epoch())
+            record.setdefault("seconds", time.perf_counter() - clock)
             record |= {"started": started, "device": self._device.type, **self._host, **_gpu_memory(self._device)}
+            self._records.append(record)
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
             self._save(training)
             fault_point("saved", training.epoch, trial=self._leg["trial"])
 
-    def _save(self, training: Training) -> None:
+    def _save(self, training: Trainable) -> None:
+        state = checkpoint.with_records(training.state(), self._records)
         try:
-            checkpoint.save(self._place, training.state(), epoch=training.epoch)
+            checkpoint.save(self._place, state, epoch=training.epoch)
         except OSError as error:
             reason = f"a checkpoint could not be written: {error.strerror or error}"
             if isinstance(self._place, Folder):
@@ -155,9 +206,13 @@ _KINDS: dict[type[BaseException], str] = {
 }
 
 
+_PLAIN = (Diverged, OutOfMemory, _StorageError, UnreachableError, MisuseError, StateError)
+"""Errors whose message says it all."""
+
+
 def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
     kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
     message = str(error)[:2000]
-    if not isinstance(error, Diverged | OutOfMemory | _StorageError | UnreachableError):
+    if not isinstance(error, _PLAIN):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
     return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices))
