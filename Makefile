@@ -1,6 +1,7 @@
 # make search   search the built-in digits: nothing to download, minutes on two cores
 # make demo     search, report and final evaluation, one after the other
 # make test     all tests            make check       lint, format, types, import arrows
+# make upgrade-check   the tests against the newest releases of all packages, in an environment of their own
 # make docs     docs/report.md and the README's results, and with DATA=FOLDER the case study, from results/
 # make bench    the quick benchmarks, with nothing else running; the slow ones are in docs/performance.md
 # make notebook Jupyter              make dashboard   optuna-dashboard on the newest run, or RUN=runs/NAME
@@ -12,7 +13,7 @@ INSTALLED := .venv/.installed
 # a container's image may forbid Python to keep compiled modules: every process would then start three times as slowly
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: search demo test check format lock docs bench notebook dashboard clean
+.PHONY: search demo test check upgrade-check format lock docs bench notebook dashboard clean
 
 search: $(INSTALLED)
 	$(BIN)/python -m search.run
@@ -54,6 +55,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+upgrade-check: $(INSTALLED)
+	$(BIN)/python -m tests.newest
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

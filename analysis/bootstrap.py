@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 NUM_REPLICATES = 2000
 CHUNK = 250
@@ -35,11 +36,6 @@ class Interval:
     def as_dict(self) -> dict[str, float]:
         """Plain values, for JSON."""
         return asdict(self)
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether both bounds lie on the same side of zero."""
-        return self.low > 0 or self.high < 0
 
 
 def image_draws(num_rows: int, num_replicates: int, random: np.random.Generator) -> Iterator[np.ndarray]:
@@ -83,12 +79,10 @@ def combine(scores: np.ndarray, drawn: np.ndarray, steps: np.ndarray) -> np.ndar
     return mean + np.sqrt(np.maximum(share, 0)) * np.einsum("bs,s...->b...", steps, scores)
 
 
-def wilson(hits: float, total: float, *, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % score interval for a share of `total` rows."""
-    share, factor = hits / total, 1 / (1 + z**2 / total)
-    centre = factor * (share + z**2 / (2 * total))
-    half = factor * z * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return float(centre - half), float(centre + half)
+def wilson(hits: float, total: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval for the share of rows that are hits, rounded to whole rows."""
+    found = binomtest(round(hits), total).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def interval(

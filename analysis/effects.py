@@ -1,10 +1,13 @@
 """What each hyperparameter does at equal budget: an adjusted contrast, a curve with its band, and a plain sentence.
 
-The estimate is residual on residual (Robinson 1988; Chernozhukov et al. 2018): what the other hyperparameters explain
-is taken out of the objective and out of the hyperparameter itself, both cross-fitted, and the rest of the one is
-regressed on the rest of the other. It is right when either adjustment is right, which a plain partial dependence of a
-forest is not: that shrinks effects and its band misses them. Stopped trials count with their projected value (see
-analysis.projection), and the bootstrap over trials repeats that projection, so its error is in the interval.
+The estimate is a ridge regression in which the columns of the hyperparameter itself are not shrunk. With own columns
+X, the columns Z of all other hyperparameters, and the objective y, all centred,
+
+    theta, gamma = argmin |y - X theta - Z gamma|^2 + penalty * |gamma|^2
+
+so that theta is adjusted for the others without their noise. A partial dependence of a forest would shrink effects, and
+its band would miss them. Trials that were stopped count with their projected value (see analysis.projection). The
+Bayesian bootstrap over trials repeats that projection, so the interval includes its error.
 """
 
 import os

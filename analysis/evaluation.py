@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import softmax
 from sklearn import metrics
 
 from analysis.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
@@ -57,8 +58,7 @@ class Evaluation:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
+    return softmax(logits.astype(np.float64), axis=-1)
 
 
 def evaluate(

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from analysis.ablation import Ablation, ablation
+from analysis.bootstrap import wilson
 from analysis.effects import Effect, effects
 from analysis.importance import Importance, fanova, ped_anova
 from analysis.interactions import interactions
@@ -123,8 +123,7 @@ def confidence(trials: Trials, *, num_validation: int | None) -> Confidence | No
     value = float(best["value"])
     low = high = np.nan
     if trials.metric == "accuracy" and num_validation and 0 <= value <= 1:
-        answer = stats.binomtest(round(value * num_validation), num_validation).proportion_ci(0.95, "wilson")
-        low, high = float(answer.low), float(answer.high)
+        low, high = wilson(value * num_validation, num_validation)
     inside = (values[1:] >= low) & (values[1:] <= high)
     return Confidence(
         value=value,

@@ -73,10 +73,9 @@ def _correlations(trials: Trials, rows: pd.DataFrame, *, bootstraps: int, seed: 
 
 
 def _spearman(pairs: np.ndarray) -> float:
-    a, b = stats.rankdata(pairs[:, 0]), stats.rankdata(pairs[:, 1])
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
+    if np.ptp(pairs, axis=0).min() == 0:
         return np.nan
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(stats.spearmanr(pairs).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _survival(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:

@@ -188,7 +188,7 @@ def _cross_validate(x: np.ndarray, y: np.ndarray, owner: np.ndarray, measured: n
         error += float(((y[at] - predicted[at]) ** 2).sum())
         total += float(((y[at] - y[at].mean()) ** 2).sum())
         if at.sum() >= 3 and np.ptp(y[at]) > 0 and np.ptp(predicted[at]) > 0:
-            ranks.append(np.corrcoef(stats.rankdata(y[at]), stats.rankdata(predicted[at]))[0, 1])
+            ranks.append(stats.spearmanr(y[at], predicted[at]).statistic)  # pyright: ignore[reportAttributeAccessIssue]
             counts.append(int(at.sum()))
     rank = float(np.average(ranks, weights=counts)) if ranks else 0.0
     r2 = 1 - error / total if total > 0 else 0.0

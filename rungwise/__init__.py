@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.predictions import Predictions
+
     from rungwise.run import FinishedRun, open_run
     from rungwise.searching import search
     from spaces.space import Reference, Space

@@ -1,4 +1,4 @@
-"""For moments when very many objects are made at once."""
+"""Pauses the garbage collector while a study is read."""
 
 import gc
 from collections.abc import Iterator

@@ -18,10 +18,9 @@ from search.collection import collector_paused
 from search.faults import fault_point
 from search.halving import Ladder
 from search.learner import Learner, derive_seed
-from search.parzen import Encodings
 from search.proposal import Chosen, identity
 from search.reading import read_trials
-from search.sampling import Known, make_pruner, make_sampler, make_view
+from search.sampling import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.study import Run
 
 
@@ -50,7 +49,7 @@ class Ledger:
         self._study_id = storage.get_study_id_from_name(run.name)
         self._mirror = _Mirror(storage, self._study_id)
         self._view = make_view(run)
-        self._encodings = Encodings()
+        self._encodings = make_encodings()
         self._study = optuna.create_study(storage=self._mirror, direction=run.direction, pruner=make_pruner(run))
         self._ids: list[int] = []
         self._infeasible: list[int] = []

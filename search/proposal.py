@@ -1,16 +1,16 @@
 """Configurations that nobody has tried, drawn from the space itself."""
 
+import math
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from optuna._transform import _SearchSpaceTransform
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 from optuna.study import Study
-from optuna.trial import FixedTrial, FrozenTrial
+from optuna.trial import FrozenTrial
+
+from spaces.asking import AskedTrial, contains
 
 NUM_ANYWHERE = 50
 """New configurations from the whole space."""
@@ -87,17 +87,18 @@ class Chosen(RandomSampler):
         return super().sample_independent(study, trial, param_name, param_distribution)
 
 
-class _Draw(FixedTrial):
+class _Draw(AskedTrial):
     """Answers with the parameters that it was given; draws those it lacks, or that do not fit."""
 
     def __init__(self, params: Mapping[str, Any], fraction: Callable[[str], float]) -> None:
-        super().__init__(dict(params))
+        super().__init__()
+        self._known = dict(params)
         self._fraction = fraction
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name not in self._params or not _fits(distribution, self._params[name]):
-            self._params[name] = _value_at(distribution, self._fraction(name))
-        return super()._suggest(name, distribution)
+    def answer(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._known or not contains(distribution, self._known[name]):
+            self._known[name] = _value_at(distribution, self._fraction(name))
+        return self._known[name]
 
 
 def _draw(suggest: Callable[[Any], Any], params: Mapping[str, Any], fraction: Callable[[str], float]) -> dict[str, Any]:
@@ -116,20 +117,32 @@ def _vary(suggest: Callable[[Any], Any], near: Mapping[str, Any], generator: ran
     return _draw(suggest, kept, lambda _: generator.random())
 
 
-def _fits(distribution: BaseDistribution, value: Any) -> bool:
-    try:
-        return distribution._contains(distribution.to_internal_repr(value))
-    except ValueError:
-        return False
-
-
 def _value_at(distribution: BaseDistribution, fraction: float) -> Any:
-    """The value at this fraction, in [0, 1), of the range; on the logarithmic scale where the range has one."""
+    """The value at this fraction, in [0, 1), of the range; on the logarithmic scale where the range has one.
+
+    A step, and a whole number, owns the half step on either side of it, so that all are equally likely.
+    """
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(fraction * len(distribution.choices))]
-    return _transform(distribution).untransform(np.array([fraction]))[""]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return distribution.low
+    low, high, step = float(distribution.low), float(distribution.high), distribution.step
+    margin = 0.5 * step if step is not None else 0.0
+    low, high = low - margin, high + margin
+    if distribution.log:
+        low, high = math.log(low), math.log(high)
+    place = low + fraction * (high - low)
+    value = math.exp(place) if distribution.log else place
+    if isinstance(distribution, IntDistribution):
+        nearest = round(value) if distribution.log else _on_grid(value, distribution)
+        return min(max(int(nearest), distribution.low), distribution.high)
+    if step is not None:
+        value = round((value - distribution.low) / step) * step + distribution.low
+        return min(max(value, distribution.low), distribution.high)
+    below_high = math.nextafter(distribution.high, -math.inf)  # the upper end is exclusive, as in Optuna's samplers
+    return min(max(value, distribution.low), below_high)
 
 
-@lru_cache(maxsize=1024)
-def _transform(distribution: BaseDistribution) -> _SearchSpaceTransform:
-    return _SearchSpaceTransform({"": distribution}, transform_0_1=True)
+def _on_grid(value: float, distribution: IntDistribution) -> int:
+    return math.floor((value - distribution.low) / distribution.step + 0.5) * distribution.step + distribution.low

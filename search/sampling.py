@@ -11,9 +11,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.halving import Ladder, is_paused
-from search.parzen import Encodings, QuickTPESampler
+from search.plain import is_plain
 
 if TYPE_CHECKING:
+    from search.parzen import Encodings
     from search.study import Run
 
 NUM_STARTUP_TRIALS = 10
@@ -34,7 +35,7 @@ class Known:
 View = Callable[[Sequence[FrozenTrial], Collection[int], Known], list[FrozenTrial]]
 
 
-def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: Encodings) -> BaseSampler:
+def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: "Encodings | None") -> BaseSampler:
     """A fresh sampler for one trial, so that a suggestion depends on the study and the seeds alone: a resumed search
     suggests what the undisturbed one would have.
 
@@ -42,14 +43,14 @@ def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: Encodings)
         name: tpe, random, gp, cmaes or qmc.
         seed: of the run; a quasi-random sequence must be one sequence over all trials.
         trial_seed: of the trial that is about to be sampled.
-        encodings: of this study, for TPE.
+        encodings: of this study, for TPE; None for Optuna's own.
     """
     startup = NUM_STARTUP_TRIALS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match name:
             case "tpe":
-                return QuickTPESampler(encodings, num_startup_trials=startup, seed=trial_seed)
+                return _tpe(encodings, num_startup_trials=startup, seed=trial_seed)
             case "gp":
                 return optuna.samplers.GPSampler(n_startup_trials=startup, seed=trial_seed)
             case "cmaes":
@@ -59,6 +60,30 @@ def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: Encodings)
             case "random":
                 return optuna.samplers.RandomSampler(seed=trial_seed)
     raise ValueError(f"unknown sampler {name!r}; available: tpe, random, gp, cmaes, qmc")
+
+
+def make_encodings() -> "Encodings | None":
+    """What our TPE keeps from one suggestion to the next.
+
+    None in plain mode, and with an Optuna whose inner names are others: its own TPE then suggests.
+    """
+    if is_plain():
+        return None
+    try:
+        from search.parzen import Encodings
+    except ImportError:
+        return None
+    return Encodings()
+
+
+def _tpe(encodings: "Encodings | None", *, num_startup_trials: int, seed: int) -> BaseSampler:
+    if encodings is None:
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=num_startup_trials, seed=seed
+        )
+    from search.parzen import QuickTPESampler
+
+    return QuickTPESampler(encodings, num_startup_trials=num_startup_trials, seed=seed)
 
 
 def make_pruner(run: "Run") -> BasePruner:

@@ -8,7 +8,7 @@ from typing import Any
 
 from spaces.origin import check, is_own, locate, parsed
 
-_NO_SPACES = ("space", "parts", "origin", "imported")
+_NO_SPACES = ("asking", "imported", "origin", "parts", "space")
 
 
 def available() -> tuple[str, ...]:

@@ -1,17 +1,16 @@
 """A search space: a pure function of an Optuna trial, its baseline, and the one reader of stored parameters."""
 
 import importlib
-import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import BaseTrial, FixedTrial
+from optuna.trial import BaseTrial
 
 import spaces
+from spaces.asking import AskedTrial, contains
 from spaces.imported import import_module
 from spaces.origin import is_own, locate
 
@@ -131,7 +130,7 @@ class Space:
         Raises:
             ValueError: a parameter is missing, unknown or out of its range; the line names it.
         """
-        trial = _StrictTrial(dict(params))
+        trial = _StrictTrial(params)
         config = self.suggest(trial)
         unknown = sorted(set(params) - set(trial.distributions))
         if unknown:
@@ -140,36 +139,24 @@ class Space:
 
     def distributions(self, params: Mapping[str, Choice]) -> dict[str, BaseDistribution]:
         """The range of every parameter that is active in this configuration, in the order `suggest` asks."""
-        trial = _StrictTrial(dict(params))
+        trial = _StrictTrial(params)
         self.suggest(trial)
         return dict(trial.distributions)
 
 
-class _StrictTrial(FixedTrial):
-    """A FixedTrial that refuses what a plain one only warns about, and keeps integers and floats apart."""
+class _StrictTrial(AskedTrial):
+    """Answers with given parameters; refuses those that are missing or out of their range."""
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Choice:
-        if name not in self._params:
+    def __init__(self, params: Mapping[str, Choice]) -> None:
+        super().__init__()
+        self._given = params
+
+    def answer(self, name: str, distribution: BaseDistribution) -> Choice:
+        if name not in self._given:
             raise ValueError(f"parameter {name!r} is missing; give a value in {describe(distribution)}")
-        value = self._params[name]
-        if not _inside(value, distribution):
-            raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {value!r}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return super()._suggest(name, distribution)
-
-
-def _inside(value: object, distribution: BaseDistribution) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return any(
-            value is choice or (type(value) is type(choice) and value == choice) for choice in distribution.choices
-        )
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    try:
-        return distribution._contains(distribution.to_internal_repr(value))
-    except ValueError:  # zero and below have no logarithm
-        return False
+        if not contains(distribution, self._given[name]):
+            raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {self._given[name]!r}")
+        return self._given[name]
 
 
 def describe(distribution: BaseDistribution) -> str:

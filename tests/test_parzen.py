@@ -11,6 +11,7 @@ from optuna.trial import Trial, TrialState
 
 import spaces.space
 from search.parzen import Encodings, QuickTPESampler
+from search.sampling import make_encodings, make_sampler
 
 
 def optunas(seed: int) -> TPESampler:
@@ -79,3 +80,10 @@ def test_a_parameter_that_no_finished_trial_has_is_suggested_as_optuna_does():
                 study.tell(trial, trial.params["x"])
     first, second = ([t.params for t in study.trials] for study in studies)
     assert second == first
+
+
+def test_in_plain_mode_the_suggestions_are_optunas_own(monkeypatch: pytest.MonkeyPatch):
+    assert isinstance(make_encodings(), Encodings)
+    monkeypatch.setenv("RUNGWISE_PLAIN", "1")
+    assert make_encodings() is None
+    assert type(make_sampler("tpe", seed=0, trial_seed=1, encodings=make_encodings())) is TPESampler

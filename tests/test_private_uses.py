@@ -1,0 +1,145 @@
+"""Every private part of another package that we use: it is there, takes what we give it, and no other is used.
+
+When a test fails after an upgrade, its row says who needs the part and what to do. `make upgrade-check` runs this file,
+and then the whole suite, against the newest releases.
+"""
+
+import ast
+import importlib
+import inspect
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.searching import ROOT
+
+SOURCES = sorted(
+    p for package in ("search", "spaces", "trainables", "analysis") for p in (ROOT / package).rglob("*.py")
+)
+PRIVATE_MODULE = re.compile(r"(optuna|ray|torch|sqlalchemy|tyro|matplotlib|sklearn|scipy|pandas)\b.*\._\w+")
+
+
+@dataclass(frozen=True)
+class Use:
+    """One private part."""
+
+    module: str
+    name: str
+    """Dotted inside the module."""
+    takes: tuple[str, ...] | None
+    """Names of its parameters, `self` left out; None for what is not called."""
+    otherwise: str
+    """What happens without it, and what to do."""
+
+
+TPE = "`--sampler tpe` is then Optuna's own, four times slower: adapt the quick TPE, or delete it if Optuna is as fast"
+TABLES = "studies are written and read by Optuna's own storage, slower: adapt the quick storage to the new tables"
+SERVERS = "Ray starts three more processes for each search: find their new names in ray._private.node.Node"
+USES = (
+    Use("optuna.samplers._tpe.parzen_estimator", "_ParzenEstimator", None, TPE),
+    Use("optuna.samplers._tpe.probability_distributions", "_BatchedCategoricalDistributions", None, TPE),
+    Use("optuna.samplers._tpe.probability_distributions", "_BatchedDistributions", None, TPE),
+    Use("optuna.samplers._tpe.probability_distributions", "_MixtureOfProductDistribution", None, TPE),
+    Use("optuna.samplers._tpe.sampler", "_split_trials", ("study", "trials", "n_below"), TPE),
+    Use("optuna.samplers._tpe.sampler", "default_gamma", ("x",), TPE),
+    Use("optuna.search_space.group_decomposed", "_SearchSpaceGroup", None, TPE),
+    Use("optuna.samplers", "TPESampler._sample", ("study", "trial", "search_space"), TPE),
+    Use("optuna.samplers", "TPESampler._get_params", ("trial", "study"), TPE),
+    Use("optuna.samplers", "TPESampler._compute_acquisition_func", ("samples", "mpe_below", "mpe_above"), TPE),
+    Use("optuna.samplers", "TPESampler._compare", ("samples", "acquisition_func_vals"), TPE),
+    Use("optuna.study", "Study._get_trials", ("deepcopy", "states", "use_cache"), TPE),
+    Use("optuna.storages._rdb", "models", None, TABLES),
+    Use("optuna.storages", "RDBStorage._get_prepared_new_trial", ("study_id", "template_trial", "session"), TABLES),
+    Use(
+        "optuna.storages",
+        "RDBStorage._set_trial_attr_without_commit",
+        ("session", "model_cls", "trial_id", "key", "value"),
+        TABLES,
+    ),
+    Use(
+        "optuna.storages",
+        "RDBStorage._set_trial_intermediate_value_without_commit",
+        ("session", "trial_id", "step", "intermediate_value"),
+        TABLES,
+    ),
+    Use(
+        "optuna.storages",
+        "RDBStorage._get_trials",
+        ("study_id", "states", "included_trial_ids", "trial_id_greater_than"),
+        TABLES,
+    ),
+    Use("optuna.study", "Study._is_multi_objective", (), "importances fail: give them a real study"),
+    Use(
+        "ray._private.worker", "_worker_logs_enabled", None, "Ray prints pages about each lost worker: find the switch"
+    ),
+    Use("ray._private.worker", "_global_node", None, "a lost raylet of a cluster goes unnoticed: watch the head alone"),
+    Use("ray._private.node", "Node.start_monitor", None, SERVERS),
+    Use("ray._private.node", "Node.start_api_server", None, SERVERS),
+    Use("ray._private.node", "Node.start_log_monitor", None, SERVERS),
+    Use("ray._private.services", "canonicalize_bootstrap_address", None, "`--address auto` fails: read RAY_ADDRESS"),
+    Use("ray.tune.execution.class_cache", "ENV_VARS_TO_PROPAGATE", None, "AWS keys reach Ray's logs: do not release"),
+    Use("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", None, "AWS keys reach Ray's logs: do not release"),
+    Use("ray.tune.trainable.trainable", "disable_ipython", (), "workers start more slowly: drop the replacement"),
+    Use("torch", "_foreach_lerp_", None, "no moving average of the weights: use torch.optim.swa_utils"),
+    Use("torch.ops.mkldnn", "_is_mkldnn_bf16_supported", (), "images train in float32 on CPUs: ask another way"),
+    Use("torch", "_dynamo", None, "workers import torch's compiler, a second each: drop the stand-in"),
+)
+
+
+def found(use: Use) -> Any:
+    """The part itself."""
+    part: Any = (
+        importlib.import_module(use.module) if not use.module.startswith("torch.ops") else _torch_ops(use.module)
+    )
+    for name in use.name.split("."):
+        part = getattr(part, name)
+    return part
+
+
+def _torch_ops(module: str) -> Any:
+    import torch
+
+    return getattr(torch.ops, module.rpartition(".")[2])
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.module}.{use.name}")
+def test_a_private_part_that_we_use_is_there_and_takes_what_we_give_it(use: Use):
+    try:
+        part = found(use)
+    except (ImportError, AttributeError) as error:
+        pytest.fail(f"{use.module}.{use.name} is gone ({error}): {use.otherwise}")
+    if use.takes and not use.module.startswith("torch.ops"):
+        takes = tuple(name for name in inspect.signature(part).parameters if name != "self")
+        assert takes[: len(use.takes)] == use.takes, use.otherwise
+
+
+def private_imports(path: Path) -> set[tuple[str, str]]:
+    """(module, name) of all that a file imports from private modules of other packages, or by a private name."""
+    known = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and re.match(r"(optuna|ray|torch|sqlalchemy)\b", node.module)
+        ):
+            for alias in node.names:
+                if PRIVATE_MODULE.match(f"{node.module}.{alias.name}"):
+                    known.add((node.module, alias.name))
+    return known
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_other_private_part_is_imported(path: Path):
+    named = {(use.module, use.name.split(".")[0]) for use in USES} | {
+        tuple(use.module.rsplit(".", 1)) for use in USES if "." in use.module
+    }
+    assert private_imports(path) <= named, "name it in USES, with what happens without it"
+
+
+def test_every_package_with_private_parts_in_use_has_an_upper_end():
+    project = (ROOT / "pyproject.toml").read_text()
+    for package in ("optuna", r"ray\[tune\]", "torch", "torchvision", "sqlalchemy", "tyro"):
+        assert re.search(rf'"{package}>=[\d.]+,<[\d.]+"', project), f"{package} has no upper end"
