@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from search.cli import OptionalStr, leave, parse, report_error
+from trainables.whole import write_whole
 
 DATASET = "california_housing"
 REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
@@ -65,7 +66,7 @@ def write(options: Options) -> Path:
     )  # Markdown of our own numbers: nothing in it is HTML
     commands = [portable(command, found["run"].name) for command in _commands(found, same)]
     text = environment.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
-    options.out.write_text(text, encoding="utf-8")
+    write_whole(options.out, text)
     return options.out
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from search.cli import Flag, parse, report_error
+from trainables.whole import write_whole
 
 if TYPE_CHECKING:
     from analysis.trials import Trials
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> int:
         options = parse(Options, argv, prog="python -m analysis.docs")
         for path, text in pages(options).items():
             if not options.check:
-                path.write_text(text, encoding="utf-8")
+                write_whole(path, text)
                 print(path)
             elif path.read_text(encoding="utf-8") != text:
                 raise ValueError(f"{path} is not what {options.results} gives; make it with: make docs")

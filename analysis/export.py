@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model import FORMAT, load_model, stand_in
-from trainables.download import write_whole
 from trainables.training import Training
+from trainables.whole import write_whole
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 18

@@ -1,7 +1,7 @@
 """Writes what a final evaluation leaves beside final.json: figures as PNG and SVG, tables as CSV."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,78 +12,115 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import final_plots
+from analysis.conclusion import say
 from analysis.plots import style, table
+from analysis.progress import Advance, no_progress
 from analysis.trials import write_csv
-from trainables import places
+
+Drawing = tuple[str, Callable[[], Axes | Figure]]
+"""Name of a figure, and what draws it."""
 
 
-def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> None:
+def write_figures(
+    results: dict[str, Any],
+    folder: Path,
+    *,
+    x: np.ndarray,
+    y: np.ndarray,
+    exported: np.ndarray,
+    advance: Advance = no_progress,
+) -> None:
     """Draw every figure that these results have.
 
     Args:
+        folder: new and empty, or not there yet.
         x: the test rows: images uint8 (N, C, H, W), or a table (N, F).
         y: labels or targets (N,).
         exported: what the exported network says: probabilities (N, K) or predictions (N,).
+        advance: called after each figure.
     """
-    places.remove(folder)  # of an earlier opening, which may have drawn others
     with plt.rc_context({"svg.hashsalt": "rungwise", "font.size": 10}):
-        for name, drawn in _figures(results, x):
-            final_plots.save(_figure(drawn), folder, name)
+        _draw(_figures(results, x), folder, advance=advance)
     with style.styled():
-        for name, drawn in (*_table_figures(results), *_row_figures(results, x, y, exported)):
-            final_plots.save(_figure(drawn), folder, name)
+        _draw([*_table_figures(results), *_row_figures(results, x, y, exported)], folder, advance=advance)
+
+
+def num_figures(results: dict[str, Any]) -> int:
+    """How many figures `write_figures` draws."""
+    nothing = np.zeros(0)
+    return len(
+        [*_figures(results, nothing), *_table_figures(results), *_row_figures(results, nothing, nothing, nothing)]
+    )
 
 
 def redraw_figures(results: dict[str, Any], folder: Path) -> None:
     """Draw those figures of a table once more that need no test rows, from final.json alone."""
     with style.styled():
-        for name, drawn in (*_figures(results, np.zeros(0)), *_table_figures(results)):
-            final_plots.save(_figure(drawn), folder, name)
+        _draw([*_figures(results, np.zeros(0)), *_table_figures(results)], folder, advance=no_progress)
 
 
-def _figure(drawn: Axes | Figure) -> Figure:
-    figure = drawn if isinstance(drawn, Figure) else drawn.figure
-    assert isinstance(figure, Figure)
-    return figure
+def _draw(figures: Iterable[Drawing], folder: Path, *, advance: Advance) -> None:
+    """Draw figures into files; of one that cannot be drawn the reason is kept as NAME.txt.
+
+    Raises:
+        OSError, MemoryError: the machine is at fault, not what is drawn.
+    """
+    for name, draw in figures:
+        try:
+            drawn = draw()
+            figure = drawn if isinstance(drawn, Figure) else drawn.figure
+            assert isinstance(figure, Figure)
+            final_plots.save(figure, folder, name)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # a library and odd values: that costs this figure, not the evaluation
+            plt.close("all")
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            say(f"note: the figure {name} could not be drawn: {reason}")
+            folder.mkdir(parents=True, exist_ok=True)
+            for suffix in ("png", "svg"):
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+            (folder / f"{name}.txt").write_text(reason + "\n", encoding="utf-8")
+        advance()
 
 
-def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[tuple[str, Axes | Figure]]:
-    yield "contenders", final_plots.plot_entrants(results)
+def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Drawing]:
+    yield "contenders", partial(final_plots.plot_entrants, results)
     if "confused" in results:
-        yield "classes", final_plots.plot_classes(results)
-        yield "confusion", final_plots.plot_confusion(results)
-        yield "calibration", final_plots.plot_calibration(results)
+        yield "classes", partial(final_plots.plot_classes, results)
+        yield "confusion", partial(final_plots.plot_confusion, results)
+        yield "calibration", partial(final_plots.plot_calibration, results)
     if results["references"]:
-        yield "references", final_plots.plot_references(results)
-    if results.get("mistakes") and x.ndim == 4:
-        yield "mistakes", final_plots.plot_mistakes(results, x)
+        yield "references", partial(final_plots.plot_references, results)
+    if results.get("mistakes") and len(results["image_shape"]) == 3:
+        yield "mistakes", partial(final_plots.plot_mistakes, results, x)
 
 
-def _table_figures(results: dict[str, Any]) -> Iterator[tuple[str, Axes | Figure]]:
+def _table_figures(results: dict[str, Any]) -> Iterator[Drawing]:
     if results.get("baselines"):
-        yield "baselines", table.plot_baselines(results)
+        yield "baselines", partial(table.plot_baselines, results)
     if len(results.get("bands", [])) > 1:
-        yield "bands", table.plot_bands(results)
+        yield "bands", partial(table.plot_bands, results)
     if results.get("importance"):
-        yield "importance", table.plot_feature_importance(results)
-        yield "dependence", table.plot_dependence(results)
+        yield "importance", partial(table.plot_feature_importance, results)
+        yield "dependence", partial(table.plot_dependence, results)
 
 
-def _row_figures(
-    results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray
-) -> Iterator[tuple[str, Axes | Figure]]:
+def _row_figures(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Iterator[Drawing]:
     if "residuals" not in results:
         return
-    yield "residuals", table.plot_residuals(results, y, exported)
+    yield "residuals", partial(table.plot_residuals, results, y, exported)
     if results.get("places"):
-        names = [column["name"] for column in results["columns"]]
-        places = x[:, [names.index(name) for name in results["places"]]]
-        yield "residual_map", table.plot_residual_map(results, places, y, exported)
+        yield "residual_map", partial(_residual_map, results, x, y, exported)
+
+
+def _residual_map(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Axes:
+    names = [column["name"] for column in results["columns"]]
+    return table.plot_residual_map(results, x[:, [names.index(name) for name in results["places"]]], y, exported)
 
 
 def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
-    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each."""
-    places.remove(folder)
+    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder."""
     folder.mkdir(parents=True)
     rows = [
         {"contender": e["name"], "metric": metric, **found, "seeds": len(e["seeds"])}
@@ -135,10 +172,3 @@ def _write_table_parts(results: dict[str, Any], folder: Path) -> None:
     for name, found in rows.items():
         if found:
             write_csv(pd.DataFrame(found), folder / f"{name}.csv")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    os.replace(partial, path)

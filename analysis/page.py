@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from analysis.parameters import label, visible
 from analysis.plots import style
 from analysis.trials import write_csv
+from trainables.whole import write_whole
 
 _MARKS = {style.INK: "var(--ink)", style.FAINT: "var(--line)", style.PAPER: "var(--paper)"}
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -174,7 +175,5 @@ def render(path: Path, *, title: str, summary: Section, sections: Iterable[Secti
     page = environment.get_template("report.html").render(
         title=visible(title), summary=summary, sections=list(sections), footer=footer
     )
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, page)
     return path

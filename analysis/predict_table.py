@@ -14,6 +14,7 @@ import numpy as np
 
 from trainables import csv_table
 from trainables.table import Column, as_texts, encode, parse_numbers
+from trainables.whole import write_whole
 
 if TYPE_CHECKING:
     from analysis.model import Model
@@ -69,7 +70,10 @@ class TableAnswers:
         writer = csv.writer(content)
         writer.writerow([*self.cells, *added])
         writer.writerows(zip(*self.cells.values(), *added.values(), strict=True))
-        path.write_text(content.getvalue(), encoding="utf-8")
+        if path.exists() and not path.is_file():  # a pipe, or the terminal
+            path.write_text(content.getvalue(), encoding="utf-8")
+        else:
+            write_whole(path.resolve(), content.getvalue())
 
 
 def answer_table(model: "Model", file: str) -> TableAnswers:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import OptionalInt, OptionalStr, leave, parse, report_error
+from search.cli import BROKEN_OFF, OptionalInt, OptionalStr, leave, parse, report_error
 from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -48,19 +48,34 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Builds the report; 0 when it is written, 2 for bad input, 128 + n when stopped by signal n."""
+    """Builds the report; 0 when it is written, 1 when broken off, 2 for bad input, 128 + n when stopped by signal n."""
     raise_stopped()
+    where = Path()
     try:
         options = parse(Options, argv, prog="python -m analysis.report")
         options.check()
+        where = Path(options.out) if options.out else options.run
         page = build(options)
     except (ValueError, OSError) as error:
-        return report_error(error)
+        return _broken_off(error, where)
     except Stopped as stop:
         print(f"{stop}; what is trained is saved; the same command continues", file=sys.stderr)
         return stop.code
     print(page)
     return 0
+
+
+def _broken_off(error: ValueError | OSError, where: Path) -> int:
+    if isinstance(error, ValueError):
+        return report_error(error)
+
+    from search.trouble import explain, is_machine_fault
+
+    if not is_machine_fault(error):
+        return report_error(error)
+    reason = explain(error, where).replace("the run cannot", "the report cannot", 1)
+    print(f"error: {reason}; what is trained is saved; the same command continues", file=sys.stderr)
+    return BROKEN_OFF
 
 
 def build(options: Options) -> Path:
@@ -148,9 +163,11 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _final(run_dir: Path) -> "list[Section]":
     """What `analysis.final` found on the sealed test set, once it has."""
+    from analysis.card import restate_card
     from analysis.final_section import final_section
     from analysis.page import Fragment, Section
 
+    restate_card(run_dir / "final")
     found = final_section(run_dir)
     return [] if found is None else [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
 
@@ -174,6 +191,7 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
     import pandas as pd
 
     from analysis import confirm
+    from trainables.whole import write_whole
 
     stored = options.run / "confirm" / "results.csv"
     if options.confirm:
@@ -187,7 +205,7 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
             epochs=options.confirm_epochs,
             names=options.confirm_only,
         )
-        results.to_csv(stored, index=False)
+        write_whole(stored, results.to_csv(index=False))
         return results
     return pd.read_csv(stored) if stored.exists() else None
 

@@ -2,7 +2,10 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from trainables.whole import finish
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -15,7 +18,13 @@ def check_name(name: str) -> None:
 
 
 def check_run(run_dir: Path) -> None:
-    """Raise ValueError unless this is the folder of a run."""
+    """Raise ValueError unless this is the folder of a run.
+
+    A publication that was killed between the two renames at its end is put in its place first.
+    """
+    if not (run_dir / "run.json").is_file():
+        with suppress(OSError):
+            finish(run_dir.parent, run_dir.name)
     if not (run_dir / "run.json").is_file():
         raise ValueError(f"{str(run_dir)!r} is not a run: it has no run.json; give a folder that search.run made")
 

@@ -30,6 +30,10 @@ _IMAGES: dict[str, Callable[..., Arrays]] = {
     "cifar10": cifar10.read,
     "image_folder": image_folder.read,
 }
+_TEST_FILES: dict[str, Callable[[Path], None]] = {
+    "cifar10": cifar10.check_test,
+    "fashion_mnist": fashion_mnist.check_test,
+}
 _TABLES: dict[str, Callable[..., Table]] = {
     "california_housing": california.read,
     "diabetes": bundled.read_diabetes,
@@ -183,6 +187,20 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
     options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
     found = _read_table(name, data_dir, options).part(test=True)
     return _split(encode(found.cells, like.columns), found.y)
+
+
+def check_test(name: str, data_dir: str | Path) -> None:
+    """Make the test files be there, downloading them if need be, and check their sizes; opens none of them.
+
+    A file that is missing is then noticed before the test set is opened, which counts. Tables and folders of images
+    have nothing to be checked here: the test rows are in the file of the training rows, or named when these are read.
+
+    Raises:
+        ValueError: a file is not the official one.
+        FileNotFoundError: a file is missing and cannot be downloaded.
+    """
+    if name in _TEST_FILES:
+        _TEST_FILES[name](Path(data_dir))
 
 
 def _load_table(name: str, found: Table, **draw: Any) -> Dataset:

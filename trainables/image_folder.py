@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainables.download import locked, write_whole
+from trainables.download import locked
 from trainables.stratify import stratified_rows
+from trainables.whole import write_whole
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MAX_PIXELS = 64_000_000  # of one image before decoding: a small file can unpack to any number

@@ -6,8 +6,6 @@
 An entry is a set of files that is there whole or not at all.
 """
 
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
+
+from trainables.whole import remove, swap
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -117,8 +117,7 @@ class Folder:
         try:
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
-            self.remove(entry)  # left there by a run that went back, or damaged
-            os.replace(temporary, self.path / entry)
+            swap(temporary, self.path / entry)  # one may be there of a run that went back, or a damaged one
         finally:
             remove(temporary)
 
@@ -175,12 +174,3 @@ def _reaching(where: str) -> Iterator[None]:
     except OSError as error:
         reason = " ".join(str(error).split())[:300]
         raise UnreachableError(f"the storage {where} cannot be used: {reason}") from error
-
-
-def remove(path: str | Path) -> None:
-    """Removes a file or a whole folder; of a symbolic link only the link, never what it points to."""
-    path = Path(path)
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    elif path.exists():
-        shutil.rmtree(path)  # unlinks the links inside
