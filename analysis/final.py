@@ -174,9 +174,14 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
         record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
         fault_point("final", 1)
         opened.restate(job.run_dir)
-        test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
-        code = BROKEN_OFF
-        results = opened.evaluate(job, test, networks, failures, baselines)
+        if job.space.own:
+            from analysis import own_opened
+
+            results = own_opened.evaluate(job, networks, failures)
+        else:
+            test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
+            code = BROKEN_OFF
+            results = opened.evaluate(job, test, networks, failures, baselines)
     except (Exception, Stopped) as error:
         if len(read_openings(job.final_dir)) == before:  # it could not be recorded, and so was not opened
             raise

@@ -5,7 +5,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from spaces.origin import is_own, locate, read_sources
+from search.study import Run
+from spaces.origin import is_own, locate, read_sources, short_name
 
 FOLDER = "source"
 
@@ -13,6 +14,11 @@ FOLDER = "source"
 def canonical(reference: str) -> str:
     """How a space is called in run.json: as it is, or by the whole path of the user's own file."""
     return locate(reference).text if is_own(reference) else reference
+
+
+def subject(run: Run) -> str:
+    """What is searched, for a line of text: the space and its data."""
+    return f"{short_name(run.space)} ({run.dataset or run.title or 'own code'})"
 
 
 def describe_source(reference: str) -> dict[str, Any] | None:

@@ -206,7 +206,7 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
     if moved is None:
         return run
-    if short_name(moved) != run.space_name:
+    if short_name(moved) != short_name(run.space):
         raise ValueError(f"run {run.name!r} searches {run.space!r}, not {moved!r}; leave --space out")
     return replace(run, space=moved)
 

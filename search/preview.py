@@ -14,6 +14,7 @@ from search.calibration import CALIBRATION_SECONDS
 from search.cluster import Resources
 from search.console import duration, printable
 from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.own_code import subject
 from search.study import Run
 from spaces.space import Space
 from trainables.data import Dataset
@@ -45,7 +46,7 @@ def show_preview(
         The forecast, to be kept for the run that follows.
     """
     if space.own:
-        console.print(f"{escape(run.subject)}: {run.metric}, to {run.direction}", soft_wrap=True)
+        console.print(f"{escape(subject(run))}: {run.metric}, to {run.direction}", soft_wrap=True)
     else:
         rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)

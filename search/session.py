@@ -1,5 +1,6 @@
 """One use of the search command: open or make the run, search, say what came of it."""
 
+import os
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search import own_code, prepare
-from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
+from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.guard import RayLostError
@@ -129,7 +130,7 @@ class Session:
             console.print(f"note: {escape(line)}", soft_wrap=True)
         run, slots = self.run, self.resources.slots
         console.print(
-            f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {run.trials} trials of up to"
+            f"{'searching' if self.new else 'resuming'} {escape(own_code.subject(run))}: {run.trials} trials of up to"
             f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
@@ -192,7 +193,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         title=space.title,
         unit=space.unit,
         source=own_code.describe_source(options.space),
-        command=" ".join(["python -m search.run", *sys.argv[1:]]),
+        command=" ".join([*words_of("search.run"), *sys.argv[1 + bool(os.environ.get("RUNGWISE_PROGRAM")) :]]),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
@@ -249,8 +250,8 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
-    console.print(f"\nnext:\n  python -m analysis.report {run_dir}", soft_wrap=True)
-    console.print(f"  python -m analysis.final {run_dir}", soft_wrap=True)
+    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {run_dir}", soft_wrap=True)
+    console.print(f"  {' '.join(words_of('analysis.final'))} {run_dir}", soft_wrap=True)
     failed = any(t.state == TrialState.FAIL for t in trials)
     return SOME_FAILED if failed else DONE
 

@@ -22,7 +22,6 @@ from search.place import check_run
 from search.reading import BulkStorage, read_trials
 from search.scratch import make_scratch, remove_scratch
 from search.storage import WholeTrialStorage
-from spaces.origin import short_name
 from trainables.table import TableOptions, options_from
 from trainables.whole import write_whole
 
@@ -95,16 +94,6 @@ class Run:
     forecast: dict[str, Any] | None = None
     """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: int = FORMAT
-
-    @property
-    def space_name(self) -> str:
-        """The name of the space, or that of the user's own file without its folder."""
-        return short_name(self.space)
-
-    @property
-    def subject(self) -> str:
-        """What is searched, for a line of text: the space and its data."""
-        return f"{self.space_name} ({self.dataset or self.title or 'own code'})"
 
     @property
     def rungs(self) -> tuple[int, ...]:
