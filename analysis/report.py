@@ -119,7 +119,7 @@ def write(
     found = "A study without run.json: the data are not known."
     if run is not None:
         found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
-    trials = replace(trials, target_unit=getattr(found, "unit", ""))
+    trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
     impact = study_impact(trials, seed=options.seed)
     parts = [
         sections.data(found, folder, prepared=_prepared(found, trials, run)),
@@ -132,7 +132,7 @@ def write(
         impact_section.impact(trials, impact, folder, confirmed=confirmed),
         sections.early_stopping(trials, impact, folder),
         sections.failures(trials, folder),
-        *_final(options.run),
+        *_final(options.run, run),
         _reproducibility(run, options, folder),
     ]
     name = run.name if run is not None else options.run.resolve().name
@@ -161,15 +161,23 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
         return []
 
 
-def _final(run_dir: Path) -> "list[Section]":
-    """What `analysis.final` found on the sealed test set, once it has."""
+def _final(run_dir: Path, run: Any) -> "list[Section]":
+    """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
     from analysis.card import restate_card
     from analysis.final_section import final_section
-    from analysis.page import Fragment, Section
+    from analysis.page import Fragment, Section, text
 
     restate_card(run_dir / "final")
     found = final_section(run_dir)
-    return [] if found is None else [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
+    if found is not None:
+        return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
+    if run is None or run.dataset or (run.source or {}).get("test"):
+        return []
+    missing = text(
+        "There is no final evaluation, and none can be made yet: the space has no test function. Write test(model, run)"
+        " that returns rw.Predictions(...) or numbers by name, and give it as Space(test=test)."
+    )
+    return [Section(id="final", title="Final evaluation", blocks=(missing,))]
 
 
 def _folder(out: Path) -> "Folder":

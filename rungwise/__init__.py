@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.predictions import Predictions
-
     from rungwise.run import FinishedRun, open_run
     from rungwise.searching import search
     from spaces.space import Reference, Space
@@ -82,6 +81,8 @@ def check_packages() -> None:
     sys.path.insert(0, str(ROOT))
     try:
         for name in _PACKAGES:
+            if not (ROOT / name).is_dir():
+                continue  # on a node of a cluster, which gets only what trains
             found = Path(getattr(importlib.import_module(name), "__file__", None) or "nowhere").resolve()
             if not found.is_relative_to(ROOT):
                 raise ImportError(

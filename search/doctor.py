@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 import spaces
 from search.cli import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
 from search.disk import free_space, size
+from search.finding import Finding
 from search.signals import Stopped, raise_stopped
+from spaces.origin import is_own
 
 if TYPE_CHECKING:
     from search.nodes import Node
@@ -36,27 +38,13 @@ class Options:
     """Check devices, memory, folders, data, versions and clocks."""
 
     space: str = "digits_arch"
-    """What is to be searched: its data must be at hand."""
+    """What is to be searched: its data must be at hand, and code of your own must do the same after a pause."""
     data_dir: Path = Path("data")
     """Folder of the data sets."""
     runs_dir: Path = Path("runs")
     """Folder of all runs; with --address it must be the same on every node."""
     address: OptionalStr = None
     """Ray cluster to look at as well: auto, or HOST:PORT."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line: what was looked at, what was found, and what to do when it is not as it should be."""
-
-    what: str
-    found: str
-    do: str = ""
-    fatal: bool = False
-
-    def __str__(self) -> str:
-        mark = "ok  " if not self.do else "FAIL" if self.fatal else "note"
-        return f"{mark}  {self.what:<14} {self.found}" + (f"; {self.do}" if self.do else "")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,9 +77,23 @@ def examine(options: Options) -> Iterator[Finding]:
         yield check_shared_memory(Path("/dev/shm"))
     yield check_versions()
     yield check_clock()
-    yield check_data(options.space, options.data_dir)
+    if spaces.stated(options.space).get("own") or _is_own(options.space):
+        from search.own_doctor import examine_own
+
+        yield from examine_own(options.space)
+    else:
+        yield check_data(options.space, options.data_dir)
     if options.address is not None:
         yield from check_cluster(options.address, runs_dir=options.runs_dir)
+
+
+def _is_own(space: str) -> bool:
+    """Whether code of the user's own trains; the file alone does not always tell."""
+    if not is_own(space):
+        return False
+    import spaces.space
+
+    return spaces.space.load(space).own
 
 
 def check_devices() -> Finding:

@@ -131,7 +131,7 @@ def _fixed_run(
         max_macs=None,
         study_url=None,
         storage=None,
-        source=describe_source(like.space),
+        source=describe_source(like.space, test=True),
         **prepare.provenance(resources),
         **objective,
     )

@@ -21,12 +21,21 @@ def subject(run: Run) -> str:
     return f"{short_name(run.space)} ({run.dataset or run.title or 'own code'})"
 
 
-def describe_source(reference: str) -> dict[str, Any] | None:
-    """The `source` of a `Run`; None for a space of ours."""
+def describe_source(reference: str, *, test: bool) -> dict[str, Any] | None:
+    """The `source` of a `Run`; None for a space of ours.
+
+    Args:
+        test: whether the space has a test function.
+    """
     if not is_own(reference):
         return None
     sources = read_sources(locate(reference))
-    return {"sha256": sources.sha256, "files": sorted(sources.files), "left_out": list(sources.left_out)}
+    return {
+        "sha256": sources.sha256,
+        "files": sorted(sources.files),
+        "left_out": list(sources.left_out),
+        "test": test,
+    }
 
 
 def keep_source(run_dir: Path, reference: str) -> str | None:

@@ -192,7 +192,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         storage=options.storage,
         title=space.title,
         unit=space.unit,
-        source=own_code.describe_source(options.space),
+        source=own_code.describe_source(options.space, test=space.test is not None),
         command=" ".join([*words_of("search.run"), *sys.argv[1 + bool(os.environ.get("RUNGWISE_PROGRAM")) :]]),
         **prepare.provenance(resources),
     )
@@ -220,7 +220,7 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
     prepare.check_same(run, space=space, dataset=dataset)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
-    run = replace(run, source=own_code.describe_source(run.space))
+    run = replace(run, source=own_code.describe_source(run.space, test=space.test is not None))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
     )

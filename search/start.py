@@ -58,6 +58,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
             on_lost=on_lost,
             variables=keys_for(run.storage if run else options.storage, os.environ),
             meanwhile=_import,
+            space=run.space if run else options.space,
         )
         if not _at_hand(options, run, given=given):
             opened.append(_session().open(options, given=given, resources=resources))

@@ -53,6 +53,11 @@ class Loop:
         self._began = 0.0
         self._seconds = 0.0
 
+    @property
+    def thread_id(self) -> int | None:
+        """Of the thread that runs the function; None before the first epoch."""
+        return None if self._thread is None else self._thread.ident
+
     def run_epoch(self) -> dict[str, Any]:
         """Trains one more epoch; returns what was reported, its number and the seconds that it took.
 

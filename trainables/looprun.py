@@ -44,6 +44,11 @@ class LoopRun(Conditions):
         """The epoch in training; the last finished one outside of the loop."""
         return self._done if self._current is None else self._current
 
+    @property
+    def tracked(self) -> Mapping[str, Any]:
+        """What is tracked, by name."""
+        return self._objects
+
     def track(self, **objects: Any) -> None:
         """Save these after every epoch; where a trial goes on they are restored here and now.
 

@@ -194,6 +194,32 @@ def _map(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value)
 
 
+def arrays_in(value: Any) -> list[tuple[str, Any]]:
+    """The arrays and tensors of at least two rows in a value, with a name for each."""
+    found: list[tuple[str, Any]] = []
+
+    def look(part: Any, name: str) -> None:
+        if isinstance(part, dict):
+            for key, inner in part.items():
+                look(inner, f"{name}[{key!r}]")
+        elif isinstance(part, list | tuple):
+            for index, inner in enumerate(part):
+                look(inner, f"{name}[{index}]")
+        elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+            for inner in dataclasses.fields(part):
+                look(getattr(part, inner.name), f"{name}.{inner.name}")
+        elif isinstance(part, Tensor | np.ndarray) and part.ndim and len(part) > 1:
+            found.append((name, part))
+
+    look(value, "run.data")
+    return found
+
+
+def with_array(value: Any, old: Any, new: Any) -> Any:
+    """The value with another array in the place of one."""
+    return _map(value, lambda part: new if part is old else part)
+
+
 def checksum(value: Any) -> str:
     """sha256 over the arrays, tensors and plain values in a value, in their order."""
     digest = hashlib.sha256()
