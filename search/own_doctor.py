@@ -19,17 +19,22 @@ from search.own_probe import Probe, Straight
 from spaces.space import Space
 from trainables.trainable import Setting, Source
 
+Apart = Callable[..., Any]
 SLOW_EPOCH_SECONDS = 60
 _LESS = ("loss", "error", "rmse", "mae", "mse", "perplexity", "nll", "wer", "seconds", "latency")
 _MORE = ("acc", "accuracy", "auc", "f1", "precision", "recall", "r2", "score", "bleu")
 
 
-def examine_own(reference: str) -> Iterator[Finding]:
+def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Finding]:
     """The findings about a space whose configurations are trained by the user's own code.
+
+    Args:
+        apart: calls a function with its arguments in a process of its own.
 
     Raises:
         ValueError: the space cannot be loaded, or its data not be read; the line says why.
     """
+    apart = apart or _in_process
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = spaces.space.load(reference)
     other = _drawn(space)
@@ -44,14 +49,14 @@ def examine_own(reference: str) -> Iterator[Finding]:
         setting = Setting(epochs=max(2, space.epochs), seed=1)
         probe = Probe(space=canonical(reference), packed=packed, setting=setting, folder=Path(folder))
         try:
-            straight = _in_process(own_probe.train_straight, probe, dict(space.baseline), other)
+            straight = apart(own_probe.train_straight, probe, dict(space.baseline), other)
         except Exception as error:
             found = f"the baseline fails: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
             yield Finding(what="training", found=found, do="mend it: every trial would fail", fatal=True)
             return
         yield from _check_costs(straight, space)
-        yield from _check_bits(probe, dict(space.baseline), straight)
-        yield from _check_metric(probe, dict(space.baseline), straight, space)
+        yield from _check_bits(probe, dict(space.baseline), straight, apart=apart)
+        yield from _check_metric(probe, dict(space.baseline), straight, space, apart=apart)
 
 
 def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -89,8 +94,8 @@ def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
         yield Finding(what="run.data", found="train changes it in place", do=do, fatal=True)
 
 
-def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight) -> Iterator[Finding]:
-    again = _in_process(own_probe.train_again, probe, params, straight.records)
+def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apart: Apart) -> Iterator[Finding]:
+    again = apart(own_probe.train_again, probe, params, straight.records)
     if again:
         yield Finding(
             what="repeatable",
@@ -111,7 +116,7 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight) -> Ite
     elif not again:
         yield Finding(what="leaks", found="a trial is the same after another one in the same process")
     try:
-        paused = _in_process(own_probe.train_on, probe, params, straight.records)
+        paused = apart(own_probe.train_on, probe, params, straight.records)
     except ValueError as error:
         yield Finding(what="pause", found=f"the state cannot be restored: {error}", do="see above", fatal=True)
         return
@@ -137,7 +142,9 @@ def _way_out(straight: Straight, otherwise: str) -> str:
     return f"not tracked: {names}; add to run.track(...), before the loop"
 
 
-def _check_metric(probe: Probe, params: dict[str, Any], straight: Straight, space: Space) -> Iterator[Finding]:
+def _check_metric(
+    probe: Probe, params: dict[str, Any], straight: Straight, space: Space, *, apart: Apart
+) -> Iterator[Finding]:
     values = [record[space.metric] for record in (*straight.records, straight.other) if space.metric in record]
     if len(values) > 1 and len(set(values)) == 1:
         found = f"{space.metric} is {values[0]:.6g} after every epoch, and for another configuration as well"
@@ -155,7 +162,7 @@ def _check_metric(probe: Probe, params: dict[str, Any], straight: Straight, spac
     if straight.seconds[-1] > SLOW_EPOCH_SECONDS:
         yield Finding(what="metric", found="an epoch is too long to find out which rows it is measured on")
         return
-    yield from _check_rows(_in_process(own_probe.train_on_other_rows, probe, params, space.metric), space)
+    yield from _check_rows(apart(own_probe.train_on_other_rows, probe, params, space.metric), space)
 
 
 def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[Finding]:
