@@ -5,6 +5,9 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
+import rungwise as rw
+from rungwise.huggingface import SearchCallback
+
 VOCABULARY, LENGTH = 60, 16
 
 
@@ -41,20 +44,24 @@ def compute_metrics(predictions):
     return {"accuracy": float((logits.argmax(-1) == labels).mean())}
 
 
-def main(config, epochs=6, folder="checkpoints"):
+def main(config, run):
+    search = SearchCallback(run)
     model = make_model(config["rank"], config["alpha"], config["dropout"])
     args = TrainingArguments(
-        output_dir=str(folder), num_train_epochs=epochs, learning_rate=config["lr"], use_cpu=True,
-        per_device_train_batch_size=32, per_device_eval_batch_size=64, eval_strategy="epoch", save_strategy="no",
+        num_train_epochs=run.num_epochs, **search.saving, learning_rate=config["lr"], use_cpu=True,
+        per_device_train_batch_size=32, per_device_eval_batch_size=64, eval_strategy="epoch",
         report_to=[], disable_tqdm=True, logging_strategy="no",
     )  # fmt: skip
     trainer = Trainer(
         model=model, args=args, train_dataset=Sentences(192, seed=0), eval_dataset=Sentences(128, seed=1),
-        compute_metrics=compute_metrics,
+        compute_metrics=compute_metrics, callbacks=[search],
     )  # fmt: skip
-    trainer.train()
+    trainer.train(resume_from_checkpoint=search.checkpoint)
     return model
 
 
-if __name__ == "__main__":
-    main({"rank": 4, "alpha": 8, "dropout": 0.0, "lr": 1e-2})
+def suggest(trial):
+    return {"rank": 4, "alpha": 8, "dropout": 0.0, "lr": trial.suggest_float("lr", 1e-4, 0.1, log=True)}
+
+
+SPACE = rw.Space(suggest=suggest, train=main, baseline={"lr": 1e-2}, metric="eval_accuracy", epochs=6)

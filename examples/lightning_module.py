@@ -5,6 +5,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import rungwise as rw
+from rungwise.lightning import SearchCallback
+
 
 class Surface(L.LightningDataModule):
     """Points in a square, and the height of a wavy surface over them."""
@@ -50,15 +53,20 @@ class Regressor(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
-def fit(config, epochs=9):
+def fit(config, run):
+    search = SearchCallback(run)
     model = Regressor(width=config["width"], lr=config["lr"], dropout=config["dropout"])
     trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_epochs=run.num_epochs, callbacks=[search], accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
-    trainer.fit(model, datamodule=Surface(config["batch_size"]))
+    trainer.fit(model, datamodule=Surface(config["batch_size"]), ckpt_path=search.ckpt_path)
     return model
 
 
-if __name__ == "__main__":
-    fit({"width": 32, "lr": 0.003, "dropout": 0.0, "batch_size": 32})
+def suggest(trial):
+    return BASELINE | {"lr": trial.suggest_float("lr", 1e-4, 0.1, log=True)}
+
+
+BASELINE = {"width": 32, "lr": 0.003, "dropout": 0.0, "batch_size": 32}
+SPACE = rw.Space(suggest=suggest, train=fit, baseline={"lr": 0.003}, metric="val_loss", direction="minimize", epochs=9)

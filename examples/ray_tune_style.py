@@ -1,11 +1,11 @@
 """A small convolutional network on synthetic pictures, in the shape of the usual hyperparameter tuning tutorial."""
 
-import argparse
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
+
+import rungwise as rw
 
 
 class Net(nn.Module):
@@ -39,7 +39,7 @@ def load_data(count=600, seed=0):
     return TensorDataset(images, labels)
 
 
-def train_net(config, epochs=9):
+def train_net(config, run):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trainset, valset = random_split(load_data(), [480, 120], torch.Generator().manual_seed(1))
     trainloader = DataLoader(trainset, batch_size=config["batch_size"], shuffle=True)
@@ -49,7 +49,8 @@ def train_net(config, epochs=9):
     optimizer = torch.optim.SGD(net.parameters(), lr=config["lr"], momentum=0.9)
     criterion = nn.CrossEntropyLoss()
 
-    for epoch in range(epochs):
+    run.track(net=net, optimizer=optimizer)
+    for epoch in run.epochs:
         net.train()
         running_loss = 0.0
         for inputs, labels in trainloader:
@@ -67,15 +68,18 @@ def train_net(config, epochs=9):
                 outputs = net(inputs.to(device))
                 correct += (outputs.argmax(1) == labels.to(device)).sum().item()
         accuracy = correct / len(valset)
+        run.report(accuracy=accuracy, loss=running_loss / len(trainset))
         print(f"epoch {epoch}: loss {running_loss / len(trainset):.3f}, accuracy {accuracy:.3f}")
     return net
 
 
+def suggest(trial):
+    sizes = {name: trial.suggest_int(name, low, 4 * low) for name, low in (("channels", 4), ("hidden", 16))}
+    return {"lr": trial.suggest_float("lr", 1e-4, 0.1, log=True), "batch_size": 16, **sizes}
+
+
+BASELINE = {"lr": 0.01, "channels": 8, "hidden": 32}
+SPACE = rw.Space(suggest=suggest, train=train_net, baseline=BASELINE, metric="accuracy", epochs=9)
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lr", type=float, default=0.01)
-    parser.add_argument("--channels", type=int, default=8)
-    parser.add_argument("--hidden", type=int, default=32)
-    parser.add_argument("--batch-size", type=int, default=16)
-    args = parser.parse_args()
-    train_net(vars(args))
+    rw.search(SPACE, trials=20)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import rungwise as rw
+
 hyp = {
     "opt": {"epochs": 9, "batch_size": 50, "lr": 0.1, "momentum": 0.85, "weight_decay": 0.005, "label_smoothing": 0.1},
     "net": {"width": 8},
@@ -95,7 +97,7 @@ def evaluate(net, loader):
     return (sum(right) / len(loader.images)).item()
 
 
-def main(hyp, device="cuda" if torch.cuda.is_available() else "cpu"):
+def main(hyp, run, device="cuda" if torch.cuda.is_available() else "cpu"):
     opt = hyp["opt"]
     train_loader = Loader(600, opt["batch_size"], train=True, seed=0, device=device)
     valid_loader = Loader(200, 200, train=False, seed=1, device=device)
@@ -110,7 +112,9 @@ def main(hyp, device="cuda" if torch.cuda.is_available() else "cpu"):
     loss_fn = nn.CrossEntropyLoss(label_smoothing=opt["label_smoothing"])
 
     began = time.perf_counter()
-    for epoch in range(opt["epochs"]):
+    run.track(net=net, average=average, optimizer=optimizer, scheduler=scheduler)
+    for epoch in run.epochs:
+        train_loader.epoch = epoch - 1
         net.train()
         for x, y in train_loader:
             loss = loss_fn(net(x), y)
@@ -120,11 +124,18 @@ def main(hyp, device="cuda" if torch.cuda.is_available() else "cpu"):
             scheduler.step()
             average.update(net, decay=0.8)
         accuracy = evaluate(net, valid_loader)
+        run.report(accuracy=accuracy)
         print(f"{epoch:3d}  loss {loss.item():.3f}  accuracy {accuracy:.3f}  {time.perf_counter() - began:.1f} s")
     net.load_state_dict(average.state_dict())
     print(f"averaged weights: {evaluate(net, valid_loader):.3f}")
     return net
 
 
+def suggest(trial):
+    return {**hyp, "opt": {**hyp["opt"], "lr": trial.suggest_float("lr", 0.01, 1.0, log=True)}}
+
+
+SPACE = rw.Space(suggest=suggest, train=main, baseline={"lr": 0.1}, metric="accuracy", epochs=hyp["opt"]["epochs"])
+
 if __name__ == "__main__":
-    main(hyp)
+    rw.search(SPACE, trials=20)
