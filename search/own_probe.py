@@ -24,7 +24,7 @@ from trainables.plain import copied, count_bytes, difference
 from trainables.suspects import changed_globals, describe_globals, find_untracked
 from trainables.trainable import Setting, close
 
-_PARTS = {"own": "state()", "state": "run.state", "files": "files in run.folder"}
+_PARTS = {"own": "state()", "state": "run.state"}
 HIDDEN = ("seconds", "weights", "epoch")
 
 
@@ -148,24 +148,32 @@ def train_on_other_rows(probe: Probe, params: Mapping[str, Any], metric: str) ->
 
 
 def differences(first: Any, second: Any, record: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What differs between two states and two records, in words."""
-    found = []
-    for part, words in (
-        ("objects", "{}"),
-        ("own", "state()"),
-        ("state", "run.state"),
-        ("files", "files in run.folder"),
-    ):
-        one, two = first.get(part, {}), second.get(part, {})
-        if "{}" in words:
-            found += [name for name in one if difference(one[name], two.get(name)) is not None]
-        elif difference(one, two) is not None:
+    """What differs between two states and two records, in words.
+
+    Bytes are not compared: what code of the user's own packed itself may differ and yet mean the same.
+    """
+    tracked = first.get("objects", {})
+    found = [name for name in tracked if difference(tracked[name], second["objects"].get(name)) is not None]
+    for part, words in _PARTS.items():
+        if difference(_without_bytes(first.get(part)), _without_bytes(second.get(part))) is not None:
             found.append(words)
     for name, value in first.get("random", {}).items():
         if difference(value, second["random"].get(name)) is not None:
             found.append(f"the random numbers of {name}")
-    found += [f"reported {k}" for k in record if k not in HIDDEN and record[k] != other.get(k)]
+    found += [f"reported {k}" for k in record if not _is_a_time(k) and record[k] != other.get(k)]
     return found
+
+
+def _without_bytes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_bytes(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_bytes(part) for part in value]
+    return b"" if isinstance(value, bytes) else value
+
+
+def _is_a_time(name: str) -> bool:
+    return name in HIDDEN or any(word in name for word in ("second", "runtime", "time"))
 
 
 def _saved(training: Any, folder: Path, found: Straight) -> dict[str, Any]:
