@@ -7,7 +7,8 @@
         trainer.train(resume_from_checkpoint=search.checkpoint)
         return trainer.model
 
-`search.saving` lets the Trainer save into `run.folder` after every epoch, whose files are part of the trial's checkpoint.
+`search.saving` lets the Trainer save into `run.folder` after every epoch; the files there are part of the trial's
+checkpoint.
 """
 
 from typing import Any

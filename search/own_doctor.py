@@ -129,6 +129,15 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
         )
     elif not paused:
         yield Finding(what="pause", found="two epochs with a pause in between equal two without, to the bit")
+        yield from _check_tracked(straight)
+
+
+def _check_tracked(straight: Straight) -> Iterator[Finding]:
+    """What two epochs need not show: a schedule that acts later, an optimizer whose state is small."""
+    names = [name for name, changes in straight.untracked.items() if changes]
+    if names:
+        do = "two epochs do not need it, later ones may: add it to run.track(...)"
+        yield Finding(what="tracked", found=f"not tracked: {', '.join(names)}", do=do)
 
 
 def _shown(differing: list[str]) -> str:

@@ -54,8 +54,8 @@ class Straight:
     save_seconds: float = 0.0
     checkpoint_bytes: int = 0
     memory_bytes: int = 0
-    untracked: list[str] = field(default_factory=list)
-    """What the code uses and does not track, in words."""
+    untracked: dict[str, bool] = field(default_factory=dict)
+    """What the code uses and does not track, in words, and whether it changes by itself in training."""
     leaked: list[str] = field(default_factory=list)
     """Where a second training in the same process differs from the first."""
     changed_globals: list[str] = field(default_factory=list)
@@ -192,9 +192,9 @@ def _loaded(folder: Path) -> dict[str, Any]:
     return loaded.state
 
 
-def _untracked(training: Any, root: Path) -> list[str]:
+def _untracked(training: Any, root: Path) -> dict[str, bool]:
     if not isinstance(training, Loop) or training.thread_id is None:
-        return []
+        return {}
     frame = sys._current_frames().get(training.thread_id)
     return find_untracked(_frames(frame), training.run.tracked, root=root)
 

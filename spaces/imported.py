@@ -90,8 +90,10 @@ def _imported(origin: Origin, name: str) -> ModuleType:
 
 
 def _put_on_path(root: Path) -> None:
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    if str(root) in sys.path:
+        return
+    hides = any(path.stem in sys.stdlib_module_names for path in root.glob("*.py"))
+    sys.path.insert(len(sys.path) if hides else 0, str(root))  # a random.py would hide Python's own from all libraries
 
 
 def _forget(name: str) -> None:

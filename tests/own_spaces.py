@@ -27,7 +27,7 @@ def train(config, run):
     (x, y), (vx, vy) = run.data["train"], run.data["valid"]
     model = build(config).to(run.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"], momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
     run.track(model=model, optimizer=optimizer, scheduler=scheduler)
     for epoch in run.epochs:
         model.train()

@@ -18,8 +18,9 @@ _STATEFUL = (Optimizer, LRScheduler, torch.amp.GradScaler, *_GENERATORS)
 _MAX_DEPTH = 3
 
 
-def find_untracked(frames: Iterable[FrameType], tracked: Mapping[str, Any], *, root: Path) -> list[str]:
-    """Optimizers, schedulers, scalers, models and generators that the user's code holds and does not track, in words.
+def find_untracked(frames: Iterable[FrameType], tracked: Mapping[str, Any], *, root: Path) -> dict[str, bool]:
+    """Optimizers, schedulers, scalers, models and generators that the user's code holds and does not track, in words;
+    and whether each changes by itself in training, which a model need not.
 
     Args:
         frames: of the thread that runs it, the innermost first.
@@ -28,15 +29,15 @@ def find_untracked(frames: Iterable[FrameType], tracked: Mapping[str, Any], *, r
     """
     known = {id(thing) for thing in tracked.values()}
     known |= {id(part) for thing in tracked.values() if isinstance(thing, nn.Module) for part in thing.modules()}
-    found: dict[int, str] = {}
+    found: dict[int, tuple[str, bool]] = {}
     for frame in frames:
         if not Path(frame.f_code.co_filename).is_relative_to(root):
             continue
         for name, value in {**_own(frame.f_globals), **frame.f_locals}.items():
             for path, thing in _things(name, value, _MAX_DEPTH):
                 if id(thing) not in known | set(found):
-                    found[id(thing)] = f"{path} ({type(thing).__name__})"
-    return list(found.values())
+                    found[id(thing)] = f"{path} ({type(thing).__name__})", not isinstance(thing, nn.Module)
+    return dict(found.values())
 
 
 def _own(names: Mapping[str, Any]) -> dict[str, Any]:
