@@ -171,7 +171,7 @@ def _use(facts: dict[str, Any], results: dict[str, Any]) -> str:
 
 def _against(results: dict[str, Any], winner: dict[str, Any]) -> str:
     metric = results["metric"]
-    text = "It is the baseline of its search space."
+    text = "It is the baseline of its search space." if winner["role"] == "baseline" else "Its search had no baseline."
     if "difference" in winner:
         text = f"Against the baseline of its search space: {gap(metric, winner['difference'])}."
     if results.get("baselines"):

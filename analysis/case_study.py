@@ -55,10 +55,16 @@ def write(options: Options) -> Path:
     """
     import jinja2
 
+    from search.study import read_run
+
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
         raise ValueError(f"{options.same_rows} must have been evaluated with --without-validation; evaluate it so")
+    if (dataset := read_run(options.run).dataset) != DATASET:
+        raise ValueError(f"the case study is about {DATASET}, got a run on {dataset}; its report tells the same")
     found = gather(options.run, data_dir=options.data_dir)
+    if found["overview"] is None:
+        raise ValueError(found["missing"])
     figures = options.out.with_suffix("")
     _copy_figures(options.run, figures, found["results"])
     environment = jinja2.Environment(
@@ -95,35 +101,37 @@ def portable(command: str, name: str) -> str:
 
 
 def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any]:
-    """All that the case study tells, as plain values.
+    """All that the case study of a table tells, as plain values.
 
     Args:
-        run_dir: of the run.
+        run_dir: of a run on a table, with its final evaluation.
         data_dir: where the data are; that of the search if None.
 
     Returns:
-        `run`, `results` (final.json), `trials`, `impact`, `overview`, `findings`, `prepared` and the words for them.
+        `run`, `results` (final.json), `winner`, `topics`, `trials`, `states`, `impact`, `overview` with its `findings`,
+        `prepared` and the `words` for them. Without the data `overview` is None, and `missing` says why.
+
+    Raises:
+        ValueError: the run is of images, or has no final evaluation.
     """
     import optuna
 
     from analysis import wording
     from analysis.dataset import load_overview
     from analysis.impact import study_impact
-    from analysis.table_overview import TableOverview, findings, preprocessing
+    from analysis.table_overview import TableOverview, findings
     from analysis.trials import read_trials
     from search.study import open_study, read_run
-    from spaces.space import load
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run_dir = Path(run_dir)
     run = read_run(run_dir)
-    if run.dataset != DATASET:
-        raise ValueError(f"the case study is about {DATASET}, got a run on {run.dataset}; its report tells the same")
     results = read_final(run_dir)
-    overview = load_overview(run, Path(data_dir) if data_dir else None)
-    if not isinstance(overview, TableOverview):
-        raise ValueError(overview if isinstance(overview, str) else f"{DATASET} is no table here")
+    if len(results["image_shape"]) == 3:
+        raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study is made of a run on a table")
     trials = read_trials(open_study(run_dir), run)
+    found = load_overview(run, _data_place(run.data_dir, run_dir) if data_dir is None else Path(data_dir))
+    overview = found if isinstance(found, TableOverview) else None
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
     topics: dict[str, list[str]] = {}
     for sentence in results["discussion"]:
@@ -137,10 +145,30 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
         "states": trials.trials["state"].value_counts().to_dict(),
         "impact": study_impact(trials),
         "overview": overview,
-        "findings": findings(overview),
-        "prepared": preprocessing(load(run.space).decode(winner["params"]), overview),
+        "missing": found if isinstance(found, str) else "",
+        "findings": findings(overview) if overview else [],
+        "prepared": _preprocessing(run.space, winner["params"], overview),
         "words": wording,
     }
+
+
+def _data_place(data_dir: str, run_dir: Path) -> Path:
+    """Where the data of a search are, seen from here: a relative path counts from two folders above the run as well."""
+    place = Path(data_dir)
+    other = run_dir.resolve().parent.parent / place
+    return other if not place.exists() and other.exists() else place
+
+
+def _preprocessing(space: str, params: dict[str, Any], overview: Any) -> list[str]:
+    from analysis.table_overview import preprocessing
+    from spaces.space import load
+
+    if overview is None:
+        return []
+    try:
+        return preprocessing(load(space).decode(params), overview)
+    except ValueError:  # the space has changed since
+        return []
 
 
 def read_final(run_dir: Path) -> dict[str, Any]:

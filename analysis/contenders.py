@@ -77,7 +77,7 @@ def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
     if not values or trial.value is None:
         return None
     last = values[-window(run.epochs) :]
-    name = BASELINE if trial.params == run.baseline else f"trial-{trial.number}"
+    name = BASELINE if run.baseline and trial.params == run.baseline else f"trial-{trial.number}"
     return Contender(
         name=name,
         params=trial.params,
@@ -90,7 +90,7 @@ def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
 def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: int) -> list[Contender]:
     """The `top` best configurations, the best first, then the baseline and a random one.
 
-    The baseline counts among the best if it is one of them; it is trained in any case.
+    The baseline counts among the best if it is one of them; it is trained in any case, unless the run has none.
 
     Raises:
         ValueError: no trial was trained to the full budget.
@@ -100,7 +100,7 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
         raise ValueError(f"run {run.name!r} has no trial that was trained to its full {run.epochs} epochs; resume it")
     chosen = ranked[:top]
     baseline = next((c for c in ranked if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline)))
-    if baseline not in chosen:
+    if run.baseline and baseline not in chosen:
         chosen.append(baseline)
     return [*chosen, Contender(name=RANDOM, params=draw_random(space, run, dataset))]
 

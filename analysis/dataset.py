@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots import style
+from analysis.plots.fonts import names_on_axis
 from analysis.table_overview import TableOverview, table_overview
+from analysis.wording import visible
 from spaces.origin import short_name
 
 _FILES = {
@@ -81,7 +83,7 @@ def overview(dataset: Any) -> Overview:
     train_x, train_y = dataset.train.x.numpy(), dataset.train.y.numpy()
     check_x, check_y = dataset.validation.x.numpy(), dataset.validation.y.numpy()
     names = dataset.classes
-    counts = pd.DataFrame({"class": names})
+    counts = pd.DataFrame({"class": [visible(name) for name in names]})
     counts["training"] = np.bincount(train_y, minlength=len(names))
     counts["validation"] = np.bincount(check_y, minlength=len(names))
     counts["share"] = counts["training"] / max(1, len(train_y))
@@ -112,7 +114,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
         )
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if name in _FILES and not list(folder.glob(_FILES[name])):
-        return f"The data set {name} is not in {folder}; give its folder with --data-dir to see the overview."
+        return f"The data set {name} is not in {folder}; give its folder with --data-dir (in a notebook: DATA_DIR)."
     from trainables import data
 
     try:
@@ -167,7 +169,7 @@ def plot_examples(found: Overview, ax: Axes | None = None) -> Axes:
         picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", aspect="equal", interpolation="nearest"
     )
     height = picture.shape[0] / len(grid)
-    ax.set_yticks([(i + 0.5) * height - 0.5 for i in range(len(grid))], list(found.counts["class"][: len(grid)]))
+    ax.set_yticks([(i + 0.5) * height - 0.5 for i in range(len(grid))], _names(found)[: len(grid)])
     ax.set_xticks([])
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -182,8 +184,12 @@ def plot_classes(found: Overview, ax: Axes | None = None) -> Axes:
     at = np.arange(len(counts))
     ax.barh(at, counts["training"], height=0.7, color=style.BLUE, label="training")
     ax.barh(at, counts["validation"], left=counts["training"], height=0.7, color=style.ORANGE, label="validation")
-    ax.set_yticks(at, list(counts["class"]))
+    ax.set_yticks(at, _names(found)[::-1])
     ax.set_xlabel("rows")
     ax.grid(visible=False, axis="y")
     style.legend(ax, ncols=2)
     return ax
+
+
+def _names(found: Overview) -> list[str]:
+    return names_on_axis(found.counts["class"], 24)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model import FORMAT, load_model, stand_in
+from trainables.levels import as_stored
 from trainables.training import Training
 from trainables.whole import write_whole
 
@@ -46,6 +47,8 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     dataset = training.dataset
     named = {"classes": list(dataset.classes), "columns": [asdict(column) for column in dataset.columns]}
+    if dataset.levels:
+        named["levels"] = as_stored(dataset.levels)
     named = json.loads(json.dumps(named))  # as a reader will find it
     metadata = {name: json.dumps(value) for name, value in named.items()}
     data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata})

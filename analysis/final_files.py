@@ -1,23 +1,22 @@
 """Writes what a final evaluation leaves beside final.json: figures as PNG and SVG, tables as CSV."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import final_plots
-from analysis.conclusion import say
-from analysis.plots import style, table
+from analysis.plots import table
+from analysis.plots.drawing import draw
 from analysis.progress import Advance, no_progress
 from analysis.trials import write_csv
 
-Drawing = tuple[str, Callable[[], Axes | Figure]]
+Named = tuple[str, Callable[[], Axes | Figure]]
 """Name of a figure, and what draws it."""
 
 
@@ -39,52 +38,24 @@ def write_figures(
         exported: what the exported network says: probabilities (N, K) or predictions (N,).
         advance: called after each figure.
     """
-    with plt.rc_context({"svg.hashsalt": "rungwise", "font.size": 10}):
-        _draw(_figures(results, x), folder, advance=advance)
-    with style.styled():
-        _draw([*_table_figures(results), *_row_figures(results, x, y, exported)], folder, advance=advance)
+    for name, make in (*_figures(results, x), *_table_figures(results), *_row_figures(results, x, y, exported)):
+        draw(name, make, folder)
+        advance()
 
 
 def num_figures(results: dict[str, Any]) -> int:
     """How many figures `write_figures` draws."""
-    nothing = np.zeros(0)
-    return len(
-        [*_figures(results, nothing), *_table_figures(results), *_row_figures(results, nothing, nothing, nothing)]
-    )
+    none = np.zeros(0)
+    return len([*_figures(results, none), *_table_figures(results), *_row_figures(results, none, none, none)])
 
 
 def redraw_figures(results: dict[str, Any], folder: Path) -> None:
     """Draw those figures of a table once more that need no test rows, from final.json alone."""
-    with style.styled():
-        _draw([*_figures(results, np.zeros(0)), *_table_figures(results)], folder, advance=no_progress)
+    for name, make in (*_figures(results, np.zeros(0)), *_table_figures(results)):
+        draw(name, make, folder)
 
 
-def _draw(figures: Iterable[Drawing], folder: Path, *, advance: Advance) -> None:
-    """Draw figures into files; of one that cannot be drawn the reason is kept as NAME.txt.
-
-    Raises:
-        OSError, MemoryError: the machine is at fault, not what is drawn.
-    """
-    for name, draw in figures:
-        try:
-            drawn = draw()
-            figure = drawn if isinstance(drawn, Figure) else drawn.figure
-            assert isinstance(figure, Figure)
-            final_plots.save(figure, folder, name)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # a library and odd values: that costs this figure, not the evaluation
-            plt.close("all")
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            say(f"note: the figure {name} could not be drawn: {reason}")
-            folder.mkdir(parents=True, exist_ok=True)
-            for suffix in ("png", "svg"):
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
-            (folder / f"{name}.txt").write_text(reason + "\n", encoding="utf-8")
-        advance()
-
-
-def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Drawing]:
+def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Named]:
     yield "contenders", partial(final_plots.plot_entrants, results)
     if "confused" in results:
         yield "classes", partial(final_plots.plot_classes, results)
@@ -97,7 +68,7 @@ def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Drawing]:
         yield "mistakes", partial(final_plots.plot_mistakes, results, x)
 
 
-def _table_figures(results: dict[str, Any]) -> Iterator[Drawing]:
+def _table_figures(results: dict[str, Any]) -> Iterator[Named]:
     if results.get("baselines"):
         yield "baselines", partial(table.plot_baselines, results)
     if len(results.get("bands", [])) > 1:
@@ -107,7 +78,7 @@ def _table_figures(results: dict[str, Any]) -> Iterator[Drawing]:
         yield "dependence", partial(table.plot_dependence, results)
 
 
-def _row_figures(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Iterator[Drawing]:
+def _row_figures(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Iterator[Named]:
     if "residuals" not in results:
         return
     yield "residuals", partial(table.plot_residuals, results, y, exported)

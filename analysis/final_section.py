@@ -14,6 +14,8 @@ from markupsafe import Markup
 from analysis import wording
 from analysis.contenders import BASELINE
 from analysis.openings import EVALUATION, read_openings, times, times_opened
+from analysis.plots import drawing, style
+from analysis.svg import checked, inline
 from trainables.whole import finish
 
 FORMAT = 1
@@ -122,14 +124,17 @@ def _context(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _figure(final_dir: Path, name: str, caption: str) -> Markup | None:
-    path = final_dir / "figures" / f"{name}.svg"
-    if not path.exists():
-        reason = path.with_suffix(".txt")
-        said = reason.read_text(errors="replace").strip() if reason.exists() else ""
-        undrawn = Markup("<p><strong>This figure could not be drawn: {}.</strong> {}</p>")
-        return undrawn.format(said, caption) if said else None
-    data = base64.b64encode(path.read_bytes()).decode()
-    image = Markup(
-        '<img style="max-width: 100%; background: #fff" src="data:image/svg+xml;base64,{}" alt="{}">'
-    ).format(data, caption)
+    found = drawing.read(name, final_dir / "figures")
+    if found is None:
+        return None
+    if found.reason:
+        return Markup('<p class="warning">{}{}. {}</p>').format(drawing.UNDRAWN, found.reason, caption)
+    svg = checked(found.svg) if style.INK.lower() in found.svg else None
+    if svg is None:  # of an earlier release, black on white; or not of our making
+        data = base64.b64encode(found.svg.encode()).decode()
+        image = Markup(
+            '<img style="max-width: 100%; background: #fff" src="data:image/svg+xml;base64,{}" alt="{}">'
+        ).format(data, caption)
+    else:
+        image = inline(svg, f"final-{name}", caption)
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, caption)

@@ -23,6 +23,7 @@ from analysis.evaluation import probabilities
 from analysis.exported import exported_folder
 from trainables.data import Dataset, Split
 from trainables.device import choose_numerics
+from trainables.levels import Levels, levels_from
 from trainables.normalize import Normalize
 from trainables.table import Column, columns_from
 
@@ -54,6 +55,11 @@ class Model:
     def columns(self) -> tuple[Column, ...]:
         """Of the table that the model reads; empty for images. `trainables.table.encode` makes rows of it."""
         return columns_from(self.facts.get("columns", []))
+
+    @property
+    def levels(self) -> tuple[Levels, ...]:
+        """Which values of deep images are black and white, as in training; empty where there were none."""
+        return levels_from(self.facts.get("levels", []))
 
     @torch.no_grad()
     def predict(self, x: Tensor, *, device: str = "cpu") -> np.ndarray:
@@ -136,8 +142,9 @@ def _read_facts(folder: Path) -> dict[str, Any]:
             raise ValueError(f"{path} must hold {name!r} as a {kind.__name__}, got {facts.get(name)!r}; export again")
     try:
         columns_from(facts.get("columns", []))
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{path} must describe its columns ({error}); export again") from None
+        levels_from(facts.get("levels", []))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} must describe its columns and levels ({error}); export again") from None
     if facts["task"] == "classification" and not all(isinstance(name, str) for name in facts["classes"]):
         raise ValueError(f"{path} must name every class in words, got {facts['classes']!r}; export again")
     return facts
@@ -163,11 +170,11 @@ def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dic
 
 
 def _check_names(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
-    """Classes and columns are stored with the weights too, under their checksum: answers are given by their names."""
-    for name in ("classes", "columns"):
+    """What decides how inputs are read and answers named is stored with the weights too, under their checksum."""
+    for name in ("classes", "columns", "levels"):
         found = facts.get(name, [])
         if stated.get(name, "[]") != json.dumps(found):
-            shown = ", ".join(str(one["name"] if isinstance(one, dict) else one) for one in found)
+            shown = ", ".join(str(one.get("name", one) if isinstance(one, dict) else one) for one in found)
             raise ValueError(
                 f"{path} names the {name} {shown[:80]!r}, which are not those that its weights were trained on;"
                 " restore it or export again"

@@ -1,26 +1,26 @@
 """The parts of an HTML page: sections of text, tables and figures, rendered by a template that escapes all values."""
 
-import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import matplotlib.pyplot as plt
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.parameters import label, visible
+from analysis.parameters import label
 from analysis.plots import style
+from analysis.plots.drawing import UNDRAWN, draw, explain
+from analysis.svg import inline
 from analysis.trials import write_csv
+from analysis.wording import printable, visible
 from trainables.whole import write_whole
 
-_MARKS = {style.INK: "var(--ink)", style.FAINT: "var(--line)", style.PAPER: "var(--paper)"}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -95,39 +95,20 @@ class Folder:
         self.figures.mkdir(parents=True, exist_ok=True)
         self.tables.mkdir(parents=True, exist_ok=True)
 
-    def picture(self, name: str, draw: Callable[[], Axes], *, alt: str, caption: str, wide: bool = False) -> Picture:
-        """Draws a figure, writes SVG and PNG, and returns it for the page."""
-        with style.styled():
-            figure = draw().figure
-            assert isinstance(figure, Figure)
-            return self.keep(name, figure, alt=alt, caption=caption, wide=wide)
+    def picture(
+        self, name: str, make: Callable[[], Axes | Figure], *, alt: str, caption: str, wide: bool = False
+    ) -> Picture | Text:
+        """Draws a figure, writes SVG and PNG, and returns it for the page; a line instead if it cannot be drawn."""
+        drawing = draw(name, make, self.figures)
+        if drawing.reason:
+            return text(f"{UNDRAWN}{drawing.reason}.", caption, kind="warning")
+        return Picture(name=name, svg=inline(drawing.svg, name, alt), alt=alt, caption=caption, wide=wide)
 
     def grid(
         self, name: str, draws: Sequence[Callable[[Axes], Any]], *, alt: str, caption: str, columns: int = 3
-    ) -> Picture:
-        """Draws several small axes as one figure."""
-        with style.styled():
-            rows = -(-len(draws) // columns)
-            figure, axes = plt.subplots(
-                rows, columns, figsize=(3.5 * columns, 2.6 * rows), squeeze=False, layout="constrained"
-            )
-            for ax, draw in zip(axes.flat, draws, strict=False):
-                draw(ax)
-            for ax in axes.flat[len(draws) :]:
-                ax.set_axis_off()
-            return self.keep(name, figure, alt=alt, caption=caption, wide=True)
-
-    def keep(self, name: str, figure: Figure, *, alt: str, caption: str, wide: bool = False) -> Picture:
-        """Writes a figure as SVG and PNG, closes it, and returns it for the page."""
-        written = StringIO()
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's own fonts have it
-        figure.draw_without_rendering()  # lays the figure out once; each file would do it again
-        figure.set_layout_engine(None)  # "none" would keep a placeholder, for which each file is drawn twice
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(self.figures / f"{name}.png", facecolor=style.PAPER)
-        plt.close(figure)
-        (self.figures / f"{name}.svg").write_text(written.getvalue(), encoding="utf-8")
-        return Picture(name=name, svg=inline(written.getvalue(), name, alt), alt=alt, caption=caption, wide=wide)
+    ) -> Picture | Text:
+        """Draws several small axes as one figure; a panel that cannot be drawn says so."""
+        return self.picture(name, partial(_panels, draws, columns=columns), alt=alt, caption=caption, wide=True)
 
     def table(self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100) -> Table:
         """Writes a table as CSV and returns its first rows for the page."""
@@ -139,32 +120,33 @@ class Folder:
         return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
 
 
+def _panels(draws: Sequence[Callable[[Axes], Any]], *, columns: int) -> Figure:
+    rows = max(1, -(-len(draws) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(3.5 * columns, 2.6 * rows), squeeze=False, layout="constrained")
+    for ax, panel in zip(axes.flat, draws, strict=False):
+        try:
+            panel(ax)
+        except Exception as error:  # as for a whole figure, but the other panels can still be drawn
+            ax.clear()
+            style.nothing(ax, f"could not be drawn:\n{explain(error)}")
+    for ax in axes.flat[len(draws) :]:
+        ax.set_axis_off()
+    return figure
+
+
 def cell(value: Any) -> tuple[str, str]:
     """A value's text and its sort key."""
     if pd.isna(value):
         return "–", ""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return (f"{value:,.0f}" if float(value).is_integer() else label(value)), repr(float(value))
+        return _number(float(value)), repr(float(value))
     return label(value), label(value)
 
 
-def inline(svg: str, name: str, alt: str) -> Markup:
-    """An SVG file's root element, ready to stand in a page: own ids, page colours, a text for screen readers.
-
-    The markup is matplotlib's, which escapes the texts in it.
-    """
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
-    body = re.sub(r'href="#', f'href="#{name}-', body)
-    for color, variable in _MARKS.items():
-        body = re.sub(color, variable, body, flags=re.IGNORECASE)
-    width = re.findall(r'width="([\d.]+)pt"', body)[0]
-    opening = f'<svg role="img" aria-label="{escape(alt)}" style="max-width:{width}pt"'
-    body = body.replace("<svg", opening, 1)
-    body = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", body, count=2)
-    return Markup(body)
+def _number(value: float) -> str:
+    if abs(value) >= 1e15 or (abs(value) < 1e4 and not value.is_integer()):
+        return label(value)
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"  # seconds since 1970 are not 1.7e+09
 
 
 def render(path: Path, *, title: str, summary: Section, sections: Iterable[Section], footer: str) -> Path:
@@ -175,5 +157,5 @@ def render(path: Path, *, title: str, summary: Section, sections: Iterable[Secti
     page = environment.get_template("report.html").render(
         title=visible(title), summary=summary, sections=list(sections), footer=footer
     )
-    write_whole(path, page)
+    write_whole(path, printable(page))
     return path

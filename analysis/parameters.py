@@ -10,6 +10,8 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
+from analysis.wording import visible
+
 MAX_LEVELS = 5
 """An integer with at most this many values is treated level by level, not as a scale."""
 
@@ -58,13 +60,6 @@ def label(value: Hashable) -> str:
     if isinstance(value, (float, np.floating)):
         return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else f"{value:.4g}"
     return visible(str(value))
-
-
-def visible(text: str) -> str:
-    """The text with control characters written out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:

@@ -8,8 +8,8 @@ python -m analysis.predict runs/NAME rows.csv --output predicted.csv
 import io
 import json
 import os
+import shlex
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,9 @@ from search.cli import Flag, OptionalStr, leave, parse, report_error
 if TYPE_CHECKING:
     from analysis.model import Model
     from analysis.predict_table import TableAnswers
+    from trainables.levels import Levels
 
 DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
-MAX_PIXELS = 64_000_000
-"""Of one image before decoding: a small file can unpack to any number."""
 STDIN = "-"
 
 
@@ -163,9 +162,9 @@ def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[s
     failed: list[str] = []
     for file in files:
         try:
-            image, notes = read_image(file, shape=model.image_shape)
+            image, notes = read_image(file, shape=model.image_shape, levels=model.levels)
             read.append((file, image, notes))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError) as error:
             failed.append(_reason(file, error))
     if not read:
         return [], failed
@@ -183,52 +182,46 @@ def _ordered(classes: Sequence[str], row: np.ndarray) -> dict[str, float]:
 def _reason(file: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{file}: there is no such file"
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, IsADirectoryError):
+        return f"{file}: {error.strerror}; give the images in it: {shlex.quote(file)}/*"
+    if isinstance(error, OSError):
         return f"{file}: {error.strerror}"
-    if isinstance(error, ValueError) and "pixels" in str(error):
-        return f"{file}: {error}"
-    return f"{file} is not an image that can be read; give a PNG, JPEG or another common format"
+    return f"{file} is not an image that can be read ({error}); give a PNG, JPEG or another common format"
 
 
-def read_image(file: str, *, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_image(
+    file: str, *, shape: tuple[int, ...], levels: "Sequence[Levels]" = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """The image as the model takes it, and what was done to it.
 
     Args:
         file: its path, or - for the standard input.
         shape: (C, H, W) of the model.
+        levels: which values of deep images were black and white in training.
 
     Returns:
         uint8 (C, H, W), and a line for each change of size or colours.
 
     Raises:
-        OSError, ValueError, SyntaxError: it cannot be read.
+        OSError, ValueError: it cannot be read.
     """
-    from PIL import Image, ImageOps
+    from trainables import image_file
 
     channels, height, width = shape
+    source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file
+    with image_file.quiet():
+        pixels, header = image_file.read_image(source, size=(height, width), grey=channels == 1, levels=levels)
     notes = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PIL's own, milder, limit
-        source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file
-        with Image.open(source) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise ValueError(f"it has {opened.width * opened.height:,} pixels, at most {MAX_PIXELS:,} are read")
-            image = ImageOps.exif_transpose(opened)
-            image.load()
-    if image.mode == "I;16":
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    wanted = "L" if channels == 1 else "RGB"
-    if _is_grey(image.mode) != (wanted == "L"):
-        notes.append("a colour image made grey" if wanted == "L" else "a grey image given to a model for colour")
-    image = image.convert(wanted)
-    if image.size != (width, height):
-        notes.append(f"resized from {image.width}x{image.height} to {width}x{height}")
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1).copy(), tuple(notes)
-
-
-def _is_grey(mode: str) -> bool:
-    return mode in ("1", "L", "LA", "La", "I", "I;16", "F")
+    if header.sequence:
+        notes.append("it holds several frames, of which the first is used")
+    if header.grey != (channels == 1):
+        notes.append("a colour image made grey" if channels == 1 else "a grey image given to a model for colour")
+    if header.kind in ("integer", "float"):
+        used = image_file.levels_for(header, levels)
+        notes.append(f"values from {used.low:,.6g} (black) to {used.high:,.6g} (white) became 0 to 255")
+    if (header.width, header.height) != (width, height):
+        notes.append(f"resized from {header.width}x{header.height} to {width}x{height}")
+    return pixels.transpose(2, 0, 1).copy(), tuple(notes)
 
 
 def table(answers: Sequence[Answer], *, top: int) -> str:

@@ -207,10 +207,17 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
     import optuna
 
     from search.study import open_study
+    from search.trouble import is_machine_fault
 
     if run.study_url is None:
-        with closing(sqlite3.connect(f"{(run_dir / 'study.db').resolve().as_uri()}?mode=ro", uri=True)) as source:
-            source.execute("VACUUM INTO ?", (str(path),))
+        stored = run_dir / "study.db"
+        try:
+            with closing(sqlite3.connect(f"{stored.resolve().as_uri()}?mode=ro", uri=True)) as source:
+                source.execute("VACUUM INTO ?", (str(path),))
+        except sqlite3.Error as error:
+            if is_machine_fault(error):
+                raise
+            raise ValueError(f"{stored} cannot be read or is damaged ({error}); restore it from a copy") from None
         return
     study = open_study(run_dir)
     optuna.create_study(study_name=run.name, storage=f"sqlite:///{path}", direction=run.direction).add_trials(

@@ -34,7 +34,7 @@ def summary(trials: Trials, run: Any, impact: Impact, found: Overview | TableOve
     blocks.append(Facts(facts=tuple(_facts(trials, impact, sure, found))))
     blocks += _mattered(impact)
     if sure is not None:
-        caption = "The best complete configuration beside the baseline."
+        caption = "The best complete configuration" + (" beside the baseline." if trials.baseline else ".")
         blocks.append(folder.table("best", best_table(trials), caption=caption))
         blocks.append(text(_luck(sure), kind="note"))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
@@ -119,13 +119,10 @@ def best_table(trials: Trials) -> pd.DataFrame:
             return "not active"
         return label(int(values[name]) if kinds[name] == "integer" else values[name])
 
-    return pd.DataFrame(
-        {
-            "hyperparameter": names,
-            "best": [shown(config, name) for name in names],
-            "baseline": [shown(trials.baseline, name) for name in names],
-        }
-    )
+    columns = {"hyperparameter": names, "best": [shown(config, name) for name in names]}
+    if trials.baseline:  # a search whose bounds no version of it keeps to has none
+        columns["baseline"] = [shown(trials.baseline, name) for name in names]
+    return pd.DataFrame(columns)
 
 
 def value(trials: Trials, number: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.wording import SMALLER_IS_BETTER, between, feature_names, gap, in_unit, number, verdict
+from analysis.wording import SMALLER_IS_BETTER, between, feature_names, gap, in_unit, number, percent, together, verdict
 
 CONSTANT = ("mean", "majority")
 """Baselines that look at no feature."""
@@ -90,7 +90,7 @@ def _bands(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
 
 
 def _range(band: dict[str, Any]) -> str:
-    return f"{band['low']:.4g} and {band['high']:.4g}"
+    return " and ".join(together([band["low"], band["high"]]))
 
 
 def _ends(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _outside(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         f" {results['conditions']['test_rows']:,} test rows; farther out nothing was measured at all."
     )
     if results.get("places"):
-        spans = [f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in found["places"].items()]
+        spans = [f"{name} {' to '.join(together(ends))}" for name, ends in found["places"].items()]
         text += f" The training rows lie within {' and '.join(spans)}: of other places it knows nothing."
     yield text
 
@@ -156,7 +156,7 @@ def _gaps(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         name = max(gaps, key=lambda name: gaps[name])
         yield (
             f"Values are missing in {len(gaps)} of {len(results['columns'])} columns, most in {name}"
-            f" ({100 * gaps[name]:.2g} % of the training rows); a guess and a mark stand in for them."
+            f" ({percent(gaps[name])} of the training rows); a guess and a mark stand in for them."
         )
 
 

@@ -11,7 +11,7 @@ from analysis.features import Rows, rank_correlation
 from analysis.geography import place_columns
 from analysis.residuals import find_piles
 from analysis.table_results import as_rows, missing_shares
-from analysis.wording import plain
+from analysis.wording import percent, plain, together, visible
 from trainables.data import Dataset
 
 _WHY = {
@@ -73,7 +73,7 @@ class TableOverview:
 def table_overview(dataset: Dataset) -> TableOverview:
     """The overview of a table; its validation rows are counted and searched for twins, but not described."""
     train = as_rows(dataset.train, dataset)
-    names = [column.name for column in train.columns]
+    names = [visible(column.name) for column in train.columns]
     twins, repeats = _twins(train.x, dataset.validation.x.numpy())
     return TableOverview(
         name=dataset.name,
@@ -95,7 +95,7 @@ def table_overview(dataset: Dataset) -> TableOverview:
 def _features(train: Rows, num_classes: int) -> pd.DataFrame:
     missing = missing_shares(train)
     rows = [
-        {"feature": column.name, "kind": column.kind, "missing": missing[index]}
+        {"feature": visible(column.name), "kind": column.kind, "missing": missing[index]}
         | _values(train.x[:, index], column)
         | {"rank_correlation": _with_target(train.x[:, index], train.y, column, num_classes)}
         for index, column in enumerate(train.columns)
@@ -104,10 +104,10 @@ def _features(train: Rows, num_classes: int) -> pd.DataFrame:
 
 
 def _values(x: np.ndarray, column: Any) -> dict[str, Any]:
-    known = x[np.isfinite(x)] if column.kind == "number" else x[x > 0]
+    known = x[np.isfinite(x)].astype(float) if column.kind == "number" else x[x > 0]
     found: dict[str, Any] = {"distinct": len(np.unique(known)), "low": np.nan, "median": np.nan, "high": np.nan}
     if column.kind == "category":
-        return found | {"most_frequent": column.categories[0] if column.categories else ""}
+        return found | {"most_frequent": visible(column.categories[0]) if column.categories else ""}
     if len(known):
         found |= {"low": float(known.min()), "median": float(np.median(known)), "high": float(known.max())}
     return found | {"most_frequent": ""}
@@ -115,10 +115,10 @@ def _values(x: np.ndarray, column: Any) -> dict[str, Any]:
 
 def _with_target(x: np.ndarray, y: np.ndarray, column: Any, num_classes: int) -> float:
     """Spearman's correlation with the target, where both have an order."""
-    known = np.isfinite(x) if column.kind == "number" else x > 0
+    known = (np.isfinite(x) if column.kind == "number" else x > 0) & np.isfinite(y)
     if num_classes > 2 or (column.kind == "category" and len(column.categories) != 2):
         return float("nan")
-    if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
+    if known.sum() < 3 or x[known].min() == x[known].max() or y[known].min() == y[known].max():
         return float("nan")
     return float(stats.spearmanr(x[known], y[known]).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -146,12 +146,15 @@ def _target_findings(found: TableOverview) -> list[str]:
             f" ({100 * counts[often] / len(y):.1f} % of the rows), {found.classes[rare]!r} the rarest"
             f" ({100 * counts[rare] / len(y):.1f} %)."
         ]
-    low, middle, high = np.quantile(y, (0.05, 0.5, 0.95))
-    told = [f"The {found.target_label} has a median of {middle:.4g}; nine in ten rows lie in {low:.4g} to {high:.4g}."]
+    y = y[np.isfinite(y)].astype(float)
+    if not len(y):
+        return [f"The {found.target_label} is finite in no row."]
+    low, middle, high = together(np.quantile(y, (0.05, 0.5, 0.95)))
+    told = [f"The {found.target_label} has a median of {middle}; nine in ten rows lie in {low} to {high}."]
     for side, (value, share) in found.piles.items():
-        what = "largest" if side == "cap" else "smallest"
+        what, shown = "largest" if side == "cap" else "smallest", together([value, y.min(), y.max()], digits=6)[0]
         told.append(
-            f"{100 * share:.1f} % of the rows have the {what} target, {value:.6g}: most likely cut there by the source."
+            f"{100 * share:.1f} % of the rows have the {what} target, {shown}: most likely cut there by the source."
         )
     return told
 
@@ -161,17 +164,18 @@ def _feature_findings(found: TableOverview) -> list[str]:
     gaps = found.features[found.features["missing"] > 0]
     if len(gaps):
         pairs = zip(gaps["feature"].head(5), gaps["missing"].head(5).to_numpy(float), strict=True)
-        shown = ", ".join(f"{name} {100 * share:.2g} %" for name, share in pairs)
+        shown = ", ".join(f"{name} {percent(share)}" for name, share in pairs)
         told.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
     else:
         told.append(f"No value is missing in the {len(found.features)} columns.")
     for index, column in enumerate(found.train.columns):
-        values = found.train.x[np.isfinite(found.train.x[:, index]), index]
+        values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
         if column.kind == "number" and len(values):
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
                 told.append(
-                    f"{column.name} has a long tail: 99 % lie below {plain(most)}, the largest is {plain(high)}."
+                    f"{visible(column.name)} has a long tail: 99 % lie below {plain(most)},"
+                    f" the largest is {plain(high)}."
                 )
     return told
 

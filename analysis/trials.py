@@ -1,7 +1,7 @@
 """Turns a study into tidy tables: one row per trial, and one row per trial and epoch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from pandas.api.types import is_object_dtype
 
-from analysis.parameters import Parameter, from_distributions, visible
-from analysis.wording import is_share, named
+from analysis.parameters import Parameter, from_distributions
+from analysis.wording import is_share, named, visible
 from search.collection import collector_paused
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
@@ -132,8 +132,16 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
         direction=study.direction.name.lower(),
         full_epochs=full,
         rungs=rungs,
-        baseline=dict(getattr(run, "baseline", None) or (stored[0].params if stored else {})),
+        baseline=_baseline(run, stored),
     )
+
+
+def _baseline(run: Any, stored: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """That of the run, which may have none; of a study without a run its first trial."""
+    known = getattr(run, "baseline", None)
+    if known is None:
+        known = stored[0].params if stored else {}
+    return dict(known)
 
 
 def export(trials: Trials, folder: Path) -> list[Path]:

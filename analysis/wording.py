@@ -1,7 +1,11 @@
 """How numbers of the final evaluation are written: percent for shares, significant digits for the rest."""
 
 import math
-from collections.abc import Mapping
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 NAMES = {
@@ -27,6 +31,10 @@ _SHARES = {
     *("micro_precision", "micro_recall", "micro_f1"),
 }
 _IN_UNITS = ("rmse", "mae", "bias")
+_STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+"""Control characters, overrides of the writing direction, and what UTF-8 or XML cannot hold."""
 SMALLER_IS_BETTER = ("log_loss", "loss", "train_loss", "ece", "rmse", "mae")
 
 
@@ -135,13 +143,74 @@ def setting(value: Any) -> str:
 
 
 def plain(value: float) -> str:
-    """`35,682`, `141.9`, `0.8462`."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    """`35,682`, `141.9`, `0.8462`, `3.1e+38`."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def together(values: Iterable[float], *, digits: int = 4) -> list[str]:
+    """Numbers of one scale, each with as many digits as tell them apart: `20240101` and `20240128`.
+
+    Args:
+        values: they are written alike.
+        digits: significant ones where so many are enough.
+    """
+    values = [float(value) for value in values]
+    known = [value for value in values if math.isfinite(value)]
+    largest, span = max(map(abs, known), default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    if 0 < largest < 1e15:  # whole numbers are written out: 1700000000 and not 1.7e+09
+        digits = max(digits, _places(largest) + 1)
+    if 0 < span < math.inf:
+        digits = max(digits, min(17, _places(largest) - _places(span) + 3))
+    return [f"{value:.{digits}g}" for value in values]
+
+
+def percent(share: float) -> str:
+    """A share with two digits: `0.12 %`, `3.4 %`, `100 %`."""
+    return f"{100 * share:.2g} %" if share < 0.0995 else f"{100 * share:.0f} %"
+
+
+def _places(value: float) -> int:
+    """The decimal place of the first digit: 3 of 4,200 and -2 of 0.042."""
+    return math.floor(math.log10(value))
 
 
 def shortened(name: str, limit: int) -> str:
-    """A name that fits beside an axis."""
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+    """A name that fits beside an axis: in one line, and at most as wide as `limit` Latin letters."""
+    name = visible(name)
+    if len(name) <= limit and name.isascii():
+        return name
+    ends = list(accumulate(map(_width, name)))
+    if not ends or ends[-1] <= limit:
+        return name
+    return name[: bisect_right(ends, limit - 1)] + "…"
+
+
+def _width(character: str) -> int:
+    """Columns that a character takes: two for Chinese and emoji, none for an accent that follows its letter."""
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def visible(text: str) -> str:
+    """A name or value in one line, in which characters that steer a terminal or the order of a text are written out.
+
+    >>> print(visible("a\\nb"))
+    a\\x0ab
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or _harmless(c) else f"\\x{ord(c):02x}" for c in text)
+
+
+def _harmless(character: str) -> bool:
+    """Blanks of other widths, and the joiners that emoji and some scripts need inside a word."""
+    return character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
+
+
+def printable(document: str) -> str:
+    """A whole document with its lines as they are, in which such characters are written out."""
+    return _STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", document)
 
 
 def feature_names(features: list[str]) -> str:

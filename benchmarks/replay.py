@@ -32,10 +32,10 @@ from benchmarks.curves import DATA, EPOCHS, GRIDS, Params
 from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_result
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
+from search.baseline import baseline_plan
 from search.cli import parse
 from search.ledger import Examination
 from search.messages import Leg
-from search.prepare import baseline_plan
 from search.simulate import simulate
 from search.study import Run
 from trainables.training import TrainConfig
@@ -214,7 +214,7 @@ def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
         direction="maximize",
         trials=100_000,
         baseline=dict(space.baseline),
-        plan=baseline_plan(space),
+        plan=baseline_plan(space.baseline),
         **wanted,
     )
 

@@ -70,8 +70,8 @@ def main(words: list[str]) -> int:
                 _list(options)
             case Show(trial=None):
                 _show(_folder(options.run, options.runs_dir))
-            case Show():
-                _show_trial(_folder(options.run, options.runs_dir), options.trial)
+            case Show(trial=int(number)):
+                _show_trial(_folder(options.run, options.runs_dir), number)
             case Logs():
                 _print_log(_folder(options.run, options.runs_dir), options.trial)
             case Compare():

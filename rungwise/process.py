@@ -26,7 +26,7 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
     """
     command = [sys.executable, "-P", "-m", module, *words, *_flags(options)]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RUNGWISE_PROGRAM": "rungwise"}
     terminal = _is_terminal()
     sys.stdout.flush()
     process = subprocess.Popen(

@@ -1,7 +1,6 @@
 """How fast this machine trains configurations of a space: each for about a second, as many at once as in a search."""
 
 import multiprocessing as mp
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import torch
 
 import spaces.space
 from search.cluster import Resources, count_gpus
+from search.machine import available_cpus
 from search.study import Run
 from spaces.space import Space
 from trainables import checkpoint
@@ -74,7 +74,7 @@ def calibrate(
         bench, least = _bench(run, dataset, resources), MIN_MEASURED
     running: dict[Future[Speed], int] = {}
     found: dict[int, Speed] = {}
-    at_once = min(resources.slots, max(1, (os.cpu_count() or 1) // resources.cpus_per_trial))
+    at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
     with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
         deadline = time.monotonic() + seconds
         while True:

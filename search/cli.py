@@ -11,6 +11,8 @@ from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
+from search.output import drain_all
+
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
 """Exit codes of every command."""
 SIGNALLED = 128
@@ -35,12 +37,13 @@ Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint=""), tyro.conf.FlagCreat
 
 
 def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
-    """The options that these words state.
+    """The options that these words state. Every command begins with it: closed streams are opened here.
 
     Raises:
         ValueError: an unknown option or a value of the wrong type, in one line.
         SystemExit: help was asked for and has been printed.
     """
+    open_streams()
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -49,6 +52,24 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
         if stop.code in (0, None):
             raise
         raise ValueError(f"{_one_line(said.getvalue())}; see {prog} --help") from None
+
+
+def open_streams() -> None:
+    """Lead the standard streams that the caller has closed to /dev/null.
+
+    Else the next file that is opened, a lock or a database, gets their descriptor and what is printed by libraries, and
+    Python has None for a stream.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # gets this number: those below are open by now
+            os.set_inheritable(nowhere, True)
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _one_line(framed: str) -> str:
@@ -85,7 +106,5 @@ def leave(code: int) -> NoReturn:
     Python itself would go on to take torch and Ray apart, object by object, which takes a second or two for nothing.
     """
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    drain_all()
     os._exit(code)

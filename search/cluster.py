@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import sys
 import threading
 import warnings
@@ -13,16 +12,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from search.disk import shared_room
+from search import private_ray
 from search.environment import only_allowed
-from search.guard import Line, RayGuard, RayLostError, Reaper
+from search.guard import LastWords, Line, RayGuard, RayLostError, Reaper
+from search.machine import allotted_cpus
 from search.parcel import pack_code
 from search.scratch import make_scratch, remove_scratch
 from search.signals import others_overruled
 from search.warm import WARM_UP, warming
-
-OBJECT_STORE_BYTES = 256 * 2**20
-"""The least room for the data set, and Ray itself, in the memory that the processes of a private Ray share."""
 
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
@@ -33,6 +30,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_worker_niceness": "0",  # Ray's 15 would leave a search next to nothing beside other work; `nice` is handed on
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study keeps the results
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours stops the search and prints how to resume it
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -40,17 +38,8 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
-"""Everything of a private Ray listens on 127.0.0.1: the switch by which Ray spares Windows its firewall's questions.
-A private GCS that is gone never comes back: agents that wait a minute for it would outlive a killed search."""
-
-
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
 """Files by which Linux knows GPUs of NVIDIA, also on Tegra boards, of AMD, and those of Windows."""
-
-
-class RayStartError(RuntimeError):
-    """The private Ray did not come up; nothing was trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +56,17 @@ class Resources:
 def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None) -> Resources:
     """Fill in what was not given from what this machine has.
 
-    With a GPU a trial gets a whole one and its share of the CPUs; without, one CPU.
+    CPUs are those that this process may use. With a GPU a trial gets a whole one and its share of the CPUs; without,
+    one CPU.
 
     Raises:
         ValueError: more was asked for than the machine has.
     """
-    cpus, gpus = os.cpu_count() or 1, count_gpus()
+    allotted, gpus = allotted_cpus(), count_gpus()
+    cpus = allotted.count
+    here = f"{cpus} CPU{'s' * (cpus > 1)} " + (
+        f"that this process may use ({allotted.limit})" if allotted.limit else "of this machine"
+    )
     gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
     if gpus_per_trial > gpus:
         raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
@@ -80,12 +74,12 @@ def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_p
     if cpus_per_trial is None:
         cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
     if cpus_per_trial > cpus:
-        raise ValueError(f"--cpus-per-trial must be at most the {cpus} CPUs of this machine, got {cpus_per_trial}")
+        raise ValueError(f"--cpus-per-trial must be at most the {here}, got {cpus_per_trial}")
     room = min(cpus // cpus_per_trial, by_gpu or cpus)
     if concurrent is not None and concurrent > room:
         raise ValueError(
             f"--concurrent must be at most {room} with {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs for each trial"
-            f" on this machine, got {concurrent}"
+            f" on the {here}, got {concurrent}"
         )
     return Resources(slots=concurrent or room, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
 
@@ -106,7 +100,9 @@ def ray_session(
     *,
     address: str | None,
     debug: bool,
-    on_lost: Callable[[RayLostError], None],
+    on_lost: Callable[[RayLostError], int | None],
+    last_words: LastWords | None = None,
+    say: Callable[[str], None] = lambda line: None,
     variables: Mapping[str, str] = MappingProxyType({}),
     warm_up: str = WARM_UP,
     meanwhile: Callable[[], object] | None = None,
@@ -119,7 +115,9 @@ def ray_session(
 
     Args:
         debug: let Ray talk.
-        on_lost: told when Ray is lost for good, before this process ends.
+        on_lost: told when Ray is lost for good, before this process ends; it may return the exit code.
+        last_words: what another process says when this one is ended without a word.
+        say: told how a slow start goes on.
         variables: of the environment, which the processes of a private Ray get beside those that all get.
         warm_up: function that each process of a private Ray calls before it is needed, as "module.function".
         meanwhile: called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the
@@ -137,7 +135,7 @@ def ray_session(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1000 if resources.elastic else resources.slots)  # together
     warnings.filterwarnings("ignore", module=r"ray\.")
     if address is None:
-        _protect()
+        private_ray.protect()
     import ray
 
     scratch = make_scratch(short=True)
@@ -147,19 +145,17 @@ def ray_session(
         "logging_level": logging.INFO if debug else logging.ERROR,
     }
     guard: RayGuard | None = None
-    reaper = Reaper(scratch) if address is None else None
+    reaper = Reaper(scratch, last_words=last_words)
     try:
         if meanwhile is not None:
             threading.Thread(target=meanwhile, daemon=True).start()
-        if reaper is not None:
+        if address is None:
             warm = warming(warm_up, cpus_per_trial=resources.cpus_per_trial)
             with only_allowed({**variables, **warm, **reaper.variables}), others_overruled():
-                _start(resources, scratch, **quiet)
-            guard = RayGuard(on_lost)
+                private_ray.start(resources.slots * resources.cpus_per_trial, scratch, say=say, **quiet)
         else:
-            assert address is not None
             _attach(address, space=space, **quiet)
-            guard = RayGuard(on_lost, signs=_signs_of_life())
+        guard = RayGuard(on_lost, signs=None if address is None else _signs_of_life(), reaper=reaper)
         guard.start()
         if not debug:
             logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -172,57 +168,10 @@ def ray_session(
         if guard is not None:
             guard.stop()
         ray.shutdown()
-        if reaper is not None:
-            reaper.stop()
+        reaper.stop()
         if guard is not None:
             guard.kill_stragglers()
         remove_scratch(scratch)
-
-
-def _protect() -> None:
-    """Nobody else may reach the private Ray: loopback only, and a token that lives as long as this process.
-
-    Ray reads these variables when it is imported.
-    """
-    if "ray" in sys.modules:
-        return
-    os.environ.update(_LOOPBACK)
-    if "RAY_AUTH_MODE" in os.environ:
-        return
-    path = make_scratch() / "token"
-    path.touch(mode=0o600)
-    path.write_text(secrets.token_hex(32))
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
-
-
-def _start(resources: Resources, scratch: Path, **quiet: Any) -> None:
-    import ray
-
-    _spare_servers(debug=quiet["log_to_driver"])
-    try:
-        ray.init(
-            address="local",
-            num_cpus=resources.slots * resources.cpus_per_trial,
-            object_store_memory=shared_room(at_least=OBJECT_STORE_BYTES),
-            include_dashboard=False,
-            _temp_dir=str(scratch / "ray"),  # which Ray opens to all: the folder around it is private
-            **quiet,
-        )
-    except Exception as error:  # of every kind: a start that takes too long is a bare Exception
-        reason = " ".join(str(error).split())[:200]
-        raise RayStartError(f"Ray could not start on this machine ({reason}); is it short of memory or CPU?") from error
-
-
-def _spare_servers(*, debug: bool) -> None:
-    """A private Ray scales nothing, shows no dashboard and, unless asked, passes no log lines on. The three Python
-    processes that would do so cost two cores several seconds at every start, and `ray.init` has no words for it."""
-    from ray._private.node import Node
-
-    def start_nothing(node: Any, **_: Any) -> None:
-        node._webui_url = None
-
-    for name in ("start_monitor", "start_api_server", *([] if debug else ["start_log_monitor"])):
-        setattr(Node, name, start_nothing)
 
 
 @contextmanager

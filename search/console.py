@@ -1,12 +1,12 @@
 """What the user sees of a search: a live view in a terminal, plain lines in a pipe, and the table at the end."""
 
 import os
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group
@@ -16,11 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from search.halving import epochs_reached
+from search.logs import log_path
 from search.study import Run
 
 HEARTBEAT_SECONDS = 60
 SHOWN_RUNNING = 12
 SHOWN_CAUSE = 200
+_WITH_TRACEBACK = ("error", "invalid")
+"""Kinds of failures that are exceptions."""
 _STATES = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped early",
@@ -32,23 +35,36 @@ _STATES = {
 class Output(Console):
     """What is printed; a closed pipe is an error that stops the search and can be told, where rich would just exit."""
 
-    def __init__(self) -> None:
-        super().__init__(highlight=False)
+    def __init__(self, file: IO[str] | None = None) -> None:
+        super().__init__(highlight=False, file=file)
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, once; nothing that is printed later fails again."""
         self.quiet = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, self.file.fileno())
         os.close(nowhere)
         raise BrokenPipeError("nobody reads the output any more")
+
+
+class CalmLive(Live):
+    """A live view that is not drawn anew before the last picture has been written."""
+
+    def refresh(self) -> None:
+        """Draw, unless the terminal stands still (Ctrl-S)."""
+        if getattr(self.console.file, "idle", True):
+            super().refresh()
 
 
 class SearchConsole:
     """Follows a search: implements the `Events` that `Search` tells."""
 
-    def __init__(self, run: Run, *, console: Console | None = None) -> None:
-        self._run = run
+    def __init__(self, run: Run, *, console: Console | None = None, logs: Path | None = None) -> None:
+        """
+        Args:
+            logs: folder of the logs of trials, which are named when trials fail.
+        """
+        self._run, self._logs = run, logs
         self._console = console or Output()
         self._trials: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
@@ -67,7 +83,7 @@ class SearchConsole:
         if not self._console.is_terminal:
             yield
             return
-        with Live(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True):
+        with CalmLive(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True):
             yield
 
     # Events
@@ -115,12 +131,20 @@ class SearchConsole:
         if self._console.is_terminal and trial.state != TrialState.FAIL:
             return
         if trial.state == TrialState.FAIL:
-            self._say(f"trial {trial.number} failed: {printable(str(trial.user_attrs.get('failure')))[:SHOWN_CAUSE]}")
+            cause = printable(str(trial.user_attrs.get("failure")))[:SHOWN_CAUSE]
+            self._say(f"trial {trial.number} failed: {cause}{self._log_of(trial)}")
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
         shown = "" if value is None else f", {self._run.metric} {value:.4f}"
         best = "" if self._best is None else f" (best {self._best.value:.4f}, trial {self._best.number})"
         self._say(f"trial {trial.number} {what} at epoch {epochs_reached(trial)}{shown}{best}")
+
+    def _log_of(self, trial: FrozenTrial) -> str:
+        path = None if self._logs is None else log_path(self._logs, trial.number)
+        if path is None or not path.exists():
+            return ""
+        what = "traceback" if trial.user_attrs.get("failure_kind") in _WITH_TRACEBACK else "log"
+        return f"; {what}: {printable(str(path))}"
 
     def _say(self, text: str) -> None:
         self._last_line = time.monotonic()
@@ -185,22 +209,33 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
             _STATES[trial.state],
             "-" if weights is None else f"{weights:,}",
         )
-    console.print(table)
+    if ranked:
+        console.print(table)
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
-    full = run.epochs * len(tried)
+    saved = f", {100 * (1 - trained / (run.epochs * len(tried))):.0f} % saved against full training" if trained else ""
     console.print(
         f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
         f" {states[TrialState.FAIL]} failed"
         + (f", {states[TrialState.RUNNING]} to be continued" if states[TrialState.RUNNING] else "")
-        + f"; {trained:,} epochs trained, {100 * (1 - trained / max(full, 1)):.0f} % saved against full training",
+        + f"; {trained:,} epochs trained{saved}",
         soft_wrap=True,
     )
     if len(trials) > len(tried):
-        console.print(f"{len(trials) - len(tried)} more draws exceeded the bounds and were never trained")
+        console.print(describe_skipped(trials), soft_wrap=True)
     causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
     for cause, count in causes.most_common(5):
         console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
+
+
+def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
+    """How many configurations were too large, and why trials have higher numbers than there are trials."""
+    count = sum("infeasible" in t.user_attrs for t in trials)
+    them = "configuration was too large and was" if count == 1 else "configurations were too large and were"
+    last = max((t.number for t in trials if "infeasible" not in t.user_attrs), default=0)
+    counted = len(trials) - count
+    numbers = f"; each has a number, so the {counted} trials have numbers up to {last}" if last >= counted > 0 else ""
+    return f"{count} sampled {them} skipped{numbers}"
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from search.machine import available_memory
+
 
 def free_space(path: str | Path) -> str:
     """`/scratch (tmpfs) has 0.1 MB of 24.0 MB free`: the file system of a path that need not exist yet."""
@@ -49,4 +51,4 @@ def shared_room(*, at_least: int) -> int:
     the memory, 30 %. It is a bound: what is not used is not taken."""
     shared = Path("/dev/shm")
     free = shutil.disk_usage(shared).free if shared.is_dir() else 0
-    return max(at_least, int(min(0.9 * free, 0.3 * psutil.virtual_memory().available)))
+    return max(at_least, int(min(0.9 * free, 0.3 * available_memory())))

@@ -1,4 +1,4 @@
-"""Looks whether a search can run here, before it is tried: each line says `ok`, or what to do.
+"""Checks whether a search can run here, before it is tried: each line says `ok`, or what to do.
 
 python -m search.doctor                                           # this machine
 python -m search.doctor --space cifar_arch --data-dir data
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import spaces
 from search.cli import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
 from search.disk import free_space, size
-from search.finding import Finding
+from search.limits import Finding, check_limits, check_priority, check_start
+from search.machine import allotted_cpus, available_cpus, available_memory
 from search.signals import Stopped, raise_stopped
 from spaces.origin import is_own
 
@@ -70,6 +71,9 @@ def examine(options: Options) -> Iterator[Finding]:
     """All findings, the quick ones first."""
     yield check_devices()
     yield check_memory()
+    yield check_limits()
+    yield check_priority()
+    yield check_start()
     yield check_folder(options.runs_dir)
     yield check_disk(options.runs_dir)
     yield check_scratch(Path("/tmp"), needed=DISK_NEEDED)
@@ -100,22 +104,20 @@ def check_devices() -> Finding:
     """CPUs and GPUs; a GPU that torch cannot use is worth a note."""
     import torch
 
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = allotted_cpus()
     if torch.cuda.is_available():
         names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-        return Finding(what="devices", found=f"{cpus} CPUs, {torch.cuda.device_count()} GPUs ({', '.join(names)})")
+        return Finding(what="devices", found=f"{cpus}, {torch.cuda.device_count()} GPUs ({', '.join(names)})")
     unusable = shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()
     do = "torch sees no GPU though there is a driver: install a CUDA build of torch" if unusable else ""
-    return Finding(what="devices", found=f"{cpus} CPUs, no GPU", do=do)
+    return Finding(what="devices", found=f"{cpus}, no GPU", do=do)
 
 
 def check_memory() -> Finding:
-    """Room for at least one worker."""
-    import psutil
-
-    free = psutil.virtual_memory().available
+    """Room for at least one worker, on the machine and in the container around this process."""
+    free = available_memory()
     trials = int(free / MEMORY_PER_TRIAL)
-    do = "" if trials >= (os.cpu_count() or 1) else f"run at most {max(trials, 1)} trials at once (--concurrent)"
+    do = "" if trials >= available_cpus() else f"run at most {max(trials, 1)} trials at once (--concurrent)"
     if trials < 1:
         do = f"a worker takes about {size(MEMORY_PER_TRIAL)}: free some memory"
     return Finding(what="memory", found=f"{size(free)} free", do=do, fatal=trials < 1)

@@ -17,14 +17,18 @@ import spaces.space
 from search import prepare
 from search.cluster import Resources, ray_session
 from search.console import SearchConsole
-from search.guard import RayLostError
-from search.launch import launch
+from search.guard import LastWords, RayLostError
+from search.launch import launch, logs_of
 from search.ledger import Ledger
 from search.lock import RunLock
+from search.output import print_patiently
 from search.own_code import describe_source
-from search.signals import Stopped, signals_restored
+from search.signals import Stopped, first_signal, signals_restored
+from search.slots import differences
 from search.study import Planned, Run, read_run, resume_study, write_run
 from spaces.space import Space
+
+_CONTINUE = "what is finished is saved; the same command continues"
 
 
 def train_fixed(
@@ -66,6 +70,7 @@ def train_fixed(
     objective = _objective(like, space, dataset, final=final)
     run = _fixed_run(folder, like=like, plan=plan, dataset=dataset, resources=resources, epochs=epochs, **objective)
     run = replace(run, keep_checkpoints="all" if keep_checkpoints else "best")
+    print_patiently()
     if not (folder / "run.json").exists():
         prepare.new_run(folder, run)
     with ExitStack() as stack:
@@ -73,8 +78,10 @@ def train_fixed(
         run = _continued(read_run(folder), run, folder)
         write_run(folder, run)
         ledger = Ledger(resume_study(folder, run), run)
-        follower = SearchConsole(run, console=console)
+        follower = SearchConsole(run, console=console, logs=logs_of(folder))
         stack.enter_context(follower.following(ledger.trials))
+        if changed := differences(run, resources):
+            follower.notice(changed)
         stack.enter_context(signals_restored())
         search, received = launch(
             run,
@@ -85,7 +92,14 @@ def train_fixed(
             final=final,
             events=follower,
             resources=resources,
-            ray=ray_session(resources, address=None, debug=debug, on_lost=_say_on_stderr),
+            ray=ray_session(
+                resources,
+                address=None,
+                debug=debug,
+                on_lost=_say_on_stderr,
+                last_words=LastWords(begun=folder / "run.json", words=_CONTINUE, otherwise=_CONTINUE),
+                say=follower.notice,
+            ),
             debug=debug,
         )
     if received is not None:
@@ -95,8 +109,11 @@ def train_fixed(
     return search.ledger.trials
 
 
-def _say_on_stderr(error: RayLostError) -> None:
-    print(f"error: {error}; what is finished is saved; the same command continues", file=sys.stderr)
+def _say_on_stderr(error: RayLostError) -> int | None:
+    received = first_signal()
+    reason = error if received is None else Stopped(received)
+    print(f"{'' if received else 'error: '}{reason}; {_CONTINUE}", file=sys.stderr, flush=True)
+    return None if received is None else Stopped(received).code
 
 
 def _objective(like: Run, space: Space, dataset: Any, *, final: bool) -> dict[str, Any]:
@@ -132,6 +149,7 @@ def _fixed_run(
         study_url=None,
         storage=None,
         source=describe_source(like.space, test=True),
+        logger="none",
         **prepare.provenance(resources),
         **objective,
     )

@@ -59,6 +59,7 @@ class Forecast:
     reaching: tuple[float, ...]
     """Trials that are trained to each rung, on average."""
     baseline_epoch_seconds: float
+    """Of the first trial, which is the baseline where there is one."""
     draw_epoch_seconds: Percentiles
     """Of a random configuration."""
     num_measured: int

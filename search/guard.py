@@ -1,6 +1,8 @@
-"""Watches the processes of the private Ray: without its raylet or its GCS nothing can go on, and Ray would abort."""
+"""Watches the processes of Ray: without its servers and their agents nothing can go on, and Ray would abort."""
 
 import os
+import re
+import select
 import socket
 import subprocess
 import sys
@@ -8,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -16,10 +18,13 @@ import psutil
 from search import reaper
 from search.cli import BROKEN_OFF
 from search.environment import allowed
+from search.output import drain_all
 from search.scratch import remove_all
 
 _CONNECT_SECONDS = 5
 _SERVERS = ("gcs_server", "raylet")
+_AGENT = re.compile(r"(RuntimeEnv|Dashboard)Agent|(runtime_env|dashboard)/agent")
+"""Children of the raylet with which it ends: by the name that they give themselves, and by their program before."""
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 5
 
@@ -28,39 +33,67 @@ class RayLostError(RuntimeError):
     """A server process of Ray has died, or the head of a cluster."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LastWords:
+    """What is said on stderr when this process is ended without a word."""
+
+    begun: Path
+    """A file that is there once there is something to resume."""
+    words: str
+    """How to go on then."""
+    otherwise: str
+    """And how before."""
+
+
 class RayGuard(threading.Thread):
     """Ends this process when Ray is lost for good, after it has told the user how to go on.
 
-    Ray itself would abort the process 10 to 60 seconds later without a word, and report healthy trials as failed until
+    Ray itself would abort the process at once, or 10 to 60 seconds later and report healthy trials as failed until
     then. The study is durable: ending at once loses nothing but the running epochs.
     """
 
     def __init__(
-        self, on_lost: Callable[[RayLostError], None], *, signs: Mapping[str, Callable[[], bool]] | None = None
+        self,
+        on_lost: Callable[[RayLostError], int | None],
+        *,
+        signs: Mapping[str, Callable[[], bool]] | None = None,
+        reaper: "Reaper | None" = None,
     ) -> None:
         """
         Args:
+            on_lost: says what has happened, and may return the exit code of this process.
             signs: what to say when a sign of life is missing -> whether it is there. By default those of a private Ray:
-                its servers are among the children of this process.
+                its servers are among the children of this process, and their agents among theirs.
+            reaper: ends what starts while this process ends.
         """
         super().__init__(name="ray-guard", daemon=True)
-        self._on_lost = on_lost
+        self._on_lost, self._signs, self._reaper = on_lost, signs or {}, reaper
         self._over = threading.Event()
-        self._family = set(psutil.Process().children(recursive=True))
-        self._signs = signs if signs is not None else _servers_live(self._family)
+        self._family: set[psutil.Process] = set()
+        self._watched: dict[psutil.Process, str] = {}
+        """Process without which Ray is lost -> its name."""
+        self._handles: list[int] = []
+        self._wake, self._waker = os.pipe()
+        self._events = select.poll()
+        self._events.register(self._wake, select.POLLIN)
+        self._private = signs is None
+        self._look_around()
 
     def run(self) -> None:
-        """Look twice a second."""
-        while not self._over.wait(_POLL_SECONDS):
-            self._family |= set(psutil.Process().children(recursive=True))
-            for reason, is_there in self._signs.items():
-                if not is_there() and not self._over.is_set():
-                    self._end(reason)
+        """Look twice a second, and at once when one of the processes ends: Ray then ends this one within moments."""
+        while not self._over.is_set():
+            for reason in self._missing():
+                self._end(reason)
+            self._events.poll(1000 * _POLL_SECONDS)
+            self._look_around()
+        for handle in (self._wake, self._waker, *self._handles):
+            os.close(handle)
 
     def stop(self) -> None:
         """Ray is about to be shut down in good order."""
         self._over.set()
         if self.is_alive():
+            os.write(self._waker, b".")
             self.join()
 
     def kill_stragglers(self) -> None:
@@ -68,37 +101,88 @@ class RayGuard(threading.Thread):
         _, left = psutil.wait_procs(self._family, timeout=_PATIENCE_SECONDS)
         _kill(left)
 
+    def _look_around(self) -> None:
+        """Processes that have started since."""
+        with suppress(psutil.Error):
+            own = psutil.Process().children(recursive=True)
+            self._family |= {p for p in own if self._reaper is None or p.pid != self._reaper.pid}
+            if self._private:
+                self._watch(own)
+
+    def _watch(self, processes: Iterable[psutil.Process]) -> None:
+        raylets = {p.pid for p, name in self._watched.items() if name == "raylet"}
+        for process in processes:
+            if process in self._watched:
+                continue
+            with suppress(psutil.Error, OSError):
+                name = process.name()
+                if name not in _SERVERS:
+                    agent = _AGENT.search(" ".join(process.cmdline())) if process.ppid() in raylets else None
+                    if agent is None:
+                        continue
+                    name = f"{agent[1] or agent[2]} agent"
+                self._watched[process] = name
+                if hasattr(os, "pidfd_open"):
+                    self._handles.append(os.pidfd_open(process.pid))
+                    self._events.register(self._handles[-1], select.POLLIN)
+
+    def _missing(self) -> list[str]:
+        gone = [name for process, name in self._watched.items() if not _lives(process)]
+        of_ray = f"its process {gone[0]} is" if len(gone) == 1 else f"its processes {', '.join(gone)} are"
+        return [
+            *([f"Ray has died: {of_ray} gone (killed, or out of memory)"] if gone else []),
+            *(reason for reason, is_there in self._signs.items() if not is_there()),
+        ]
+
     def _end(self, reason: str) -> None:
+        if self._over.is_set():
+            return
+        code = None
         with suppress(Exception):
-            self._on_lost(RayLostError(reason))
+            code = self._on_lost(RayLostError(reason))
+        if self._reaper is not None:
+            self._reaper.all_said()
         _kill(self._family)
         remove_all()
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(BROKEN_OFF)
+        drain_all()
+        os._exit(BROKEN_OFF if code is None else code)
 
 
 class Reaper:
-    """Ends a private Ray with this process, also when this process is killed; Linux only."""
+    """Ends a private Ray with this process, also when this process is killed, and speaks for it then; Linux only."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, last_words: LastWords | None = None) -> None:
         """
         Args:
             folder: of this Ray alone.
+            last_words: what it says if this process ends without a word; by default nothing.
         """
-        self.variables = {"RUNGWISE_RAY": str(folder)}
-        """What Ray's processes, and no others, must have in their environment."""
+        self.variables = {"RUNGWISE_RAY": str(folder), "SPT_NOENV": "1"}
+        """What Ray's processes, and no others, must have in their environment. By the second they write their name over
+        their command line alone, and stay recognisable."""
         self._process = None
         if sys.platform == "linux":
             own = allowed(os.environ)
-            command = [sys.executable, "-I", "-S", reaper.__file__, str(folder)]
+            said = [str(last_words.begun), last_words.words, last_words.otherwise] if last_words else []
+            command = [sys.executable, "-I", "-S", reaper.__file__, str(folder), *said]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=own)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that does it."""
+        return None if self._process is None else self._process.pid
+
+    def all_said(self) -> None:
+        """This process has said how to go on, and is about to end without shutting Ray down."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.write(reaper.SAID)
+                self._process.stdin.flush()
 
     def stop(self) -> None:
         """Ray has been shut down; whatever is left of it is ended."""
         if self._process is not None:
-            self._process.communicate(b"shut down")
+            self._process.communicate(reaper.SHUT_DOWN)
 
 
 class Line:
@@ -132,14 +216,6 @@ class Line:
 
 def _tcp(address: tuple[str, int]) -> socket.socket:
     return socket.create_connection(address, timeout=_CONNECT_SECONDS)
-
-
-def _servers_live(family: Iterable[psutil.Process]) -> dict[str, Callable[[], bool]]:
-    servers = {process.name(): process for process in family if process.name() in _SERVERS}
-    return {
-        f"Ray has died: its process {name} is gone (killed, or out of memory)": partial(_lives, server)
-        for name, server in servers.items()
-    }
 
 
 def kill_process(pid: int) -> None:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 import spaces.space
 from search.cluster import Resources
 from search.ledger import Examination, Ledger
+from search.logs import TrialLogs
 from search.messages import Events
 from search.nodes import look_at_nodes
 from search.search import Search
@@ -36,7 +37,6 @@ def launch(
     final: bool = False,
     max_failures: int = 2,
     trial_timeout: float | None = None,
-    logger: str = "none",
     debug: bool = False,
 ) -> tuple[Search, int | None]:
     """Run or continue a search until its trials are done, its time is up, or a signal stops it.
@@ -48,21 +48,16 @@ def launch(
         final: whether these are the trainings of a final evaluation.
         max_failures: times a trial is given a new worker after its worker was lost.
         trial_timeout: seconds without progress after which a trial has failed; None for no limit.
-        logger: Ray's logger to feed as well: tensorboard, mlflow or wandb.
 
     Returns:
         The search, with its study, and the signal that stopped it, if any.
     """
     keeper = CheckpointKeeper(checkpoints_of(run, run_dir), ledger, run)
+    logs = TrialLogs(logs_of(run_dir), say=events.notice)
     search = Search(
-        run,
-        ledger,
-        space,
-        examine=make_examiner(run, dataset, space=space),
-        events=events,
-        on_end=keeper.clean,
-        deadline=deadline,
-    )
+        run, ledger, space, examine=make_examiner(run, dataset, space=space), events=events, on_end=keeper.clean,
+        deadline=deadline, logs=logs,
+    )  # fmt: skip
     if search.finished:
         search.end()
         return search, None
@@ -72,12 +67,19 @@ def launch(
             events.notice(line)
         from search.watch import ProgressWatch
 
-        watch = ProgressWatch(search, resources=resources, timeout=trial_timeout, say=events.notice)
-        callbacks = [watch, *make_callbacks(logger, run=run, folder=run_dir)]
-        trainable = _make_trainable(run, _shared(space, dataset), checkpoints_of(run, run_dir), resources, final=final)
+        watch = ProgressWatch(
+            search, resources=resources, timeout=trial_timeout, say=events.notice, on_cluster=on_cluster
+        )
+        if not on_cluster:
+            logs.spool = scratch / "output"
+            logs.spool.mkdir()
+        trainable = _make_trainable(
+            run, _shared(space, dataset), checkpoints_of(run, run_dir), resources, spool=logs.spool, debug=debug,
+            final=final,
+        )  # fmt: skip
         run_legs(
-            search, trainable, slots=Slots(resources), scratch=scratch, callbacks=callbacks, max_failures=max_failures,
-            debug=debug,
+            search, trainable, slots=Slots(resources), scratch=scratch, callbacks=[watch], max_failures=max_failures,
+            debug=debug, on_lost=watch.on_lost,
         )  # fmt: skip
     if search.fatal is None and not received:
         search.end()
@@ -105,7 +107,14 @@ def _shared(space: Space, dataset: Any) -> Any:
         ) from error
 
 
-def _make_trainable(run: Run, arrays: Any, checkpoints: str, resources: Resources, *, final: bool) -> Any:
+def logs_of(run_dir: Path) -> Path:
+    """Folder of the logs of its trials."""
+    return run_dir / "logs"
+
+
+def _make_trainable(
+    run: Run, arrays: Any, checkpoints: str, resources: Resources, *, spool: Path | None, debug: bool, final: bool
+) -> Any:
     from ray import tune
 
     from search.worker import Job, TrialWorker
@@ -119,6 +128,8 @@ def _make_trainable(run: Run, arrays: Any, checkpoints: str, resources: Resource
         threads=resources.cpus_per_trial,
         cuda=resources.gpus_per_trial > 0,
         final=final,
+        output=None if spool is None else str(spool),
+        debug=debug,
     )
     wanted = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     return tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
@@ -133,6 +144,7 @@ def run_legs(
     callbacks: list[Any],
     max_failures: int,
     debug: bool,
+    on_lost: Callable[[Any], None] = lambda trial: None,
 ) -> None:
     """Let Ray Tune train legs of the search until nothing is left to do.
 
@@ -143,6 +155,7 @@ def run_legs(
         callbacks: of Tune.
         max_failures: times a leg is given a new worker after its worker was lost.
         debug: let Ray talk.
+        on_lost: called with a leg of Tune's that has lost its last worker, before its trial fails.
     """
     from ray import tune
 
@@ -154,7 +167,7 @@ def run_legs(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=StudyScheduler(search, put_back=searcher.put_back),
+            scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=on_lost),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -191,32 +204,6 @@ def _make_stopper(search: Search) -> Any:
             return search.stopping
 
     return StopWithSearch()
-
-
-def make_callbacks(logger: str, *, run: Run, folder: Path) -> list[Any]:
-    """Ray's own logger callbacks, by name.
-
-    Raises:
-        ValueError: the package behind the logger is not installed.
-    """
-    try:
-        match logger:
-            case "tensorboard":
-                import tensorboardX  # noqa: F401
-                from ray.tune.logger import TBXLoggerCallback
-
-                return [TBXLoggerCallback()]
-            case "mlflow":
-                from ray.air.integrations.mlflow import MLflowLoggerCallback
-
-                return [MLflowLoggerCallback(tracking_uri=f"file:{folder.resolve()}/mlflow", experiment_name=run.name)]
-            case "wandb":
-                from ray.air.integrations.wandb import WandbLoggerCallback
-
-                return [WandbLoggerCallback(project="rungwise", group=run.name)]
-    except ImportError as error:
-        raise ValueError(f"--logger {logger} needs a package that is missing ({error.name}); pip install it") from None
-    return []
 
 
 def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Callable[[Any], Examination]:

@@ -25,6 +25,8 @@ class EpochResult:
     failure: str | None = None
     failure_kind: str | None = None
     notices: tuple[str, ...] = ()
+    log: str = ""
+    """What the trial printed in this step, and the traceback of its failure."""
 
 
 class Events(Protocol):

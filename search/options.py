@@ -13,6 +13,7 @@ import spaces
 from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.cluster import plan_resources
 from search.lock import RunLock
+from search.loggers import check_logger
 from search.place import check_free, check_name, check_there, check_writable
 from trainables.sizes import SIZES, check_table_options, check_train_size
 from trainables.table import TableOptions, Task
@@ -69,9 +70,10 @@ class Options:
     train_size: OptionalInt = None
     """Rows to use, training and validation together, a stratified subset. Default: all."""
     max_weights: OptionalStr = None
-    """Bound on a network's weights, such as 2M; draws above are never trained and not counted."""
+    """Bound on a network's weights, such as 2M; larger configurations are skipped and do not count as trials. The
+    baseline is reduced to fit."""
     max_macs: OptionalStr = None
-    """Bound on multiply-adds per image, such as 60M; draws above are never trained and not counted."""
+    """Bound on multiply-adds per image, such as 60M; as above."""
     resume: Flag = False
     """Continue the run NAME: unfinished trials go on from their last epoch."""
     force: Flag = False
@@ -87,7 +89,8 @@ class Options:
     """Trials that run at once. Default: as many as fit, on a cluster as its nodes come and go. On a cluster that grows
     by itself the number to grow to."""
     cpus_per_trial: OptionalInt = None
-    """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run."""
+    """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run; with
+    --resume as the run began."""
     gpus_per_trial: OptionalFloat = None
     """GPUs for each trial; 0.25 packs four on one, which take turns. Default: 1 where there is a GPU now, else 0."""
     max_failures: int = 2
@@ -95,7 +98,8 @@ class Options:
     trial_timeout: OptionalFloat = None
     """Seconds without a finished epoch after which a trial has failed and its worker is ended. Default: no limit."""
     logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Feed this logger as well."""
+    """Also log to TensorBoard, MLflow or W&B, into the run folder: one run for each trial. A resumed search goes on
+    with its logger."""
     dry_run: Flag = False
     """Show what would be searched: sampled configurations with their sizes, rungs, and a forecast of the time."""
     debug: Flag = False
@@ -160,6 +164,7 @@ class Options:
             check_writable(self.runs_dir)
         if self.name is not None and not self.resume:
             check_free(run_dir)
+        check_logger(self.logger)
         if self.address is None:
             plan_resources(
                 concurrent=self.concurrent, cpus_per_trial=self.cpus_per_trial, gpus_per_trial=self.gpus_per_trial

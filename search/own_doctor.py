@@ -13,7 +13,7 @@ import optuna
 import spaces.space
 from search import own_probe
 from search.disk import size
-from search.finding import Finding
+from search.limits import Finding
 from search.own_code import canonical, told
 from search.own_probe import Probe, Straight
 from spaces.space import Space

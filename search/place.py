@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,11 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
         raise ValueError(f"--name must be {rule}, got {name[:80]!r}")
+
+
+def new_name(space: str) -> str:
+    """Name of a run that was given none: the space and the time."""
+    return f"{space}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def check_run(run_dir: Path) -> None:

@@ -15,10 +15,11 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
+from search.loggers import check_logger
 from search.options import FIXED, Options, parse_count
 from search.own_code import canonical, told
 from search.place import cannot_make, check_free, check_there
-from search.study import Planned, Run, check_database, create_study, read_run, write_run
+from search.study import Run, check_database, create_study, read_run, write_run
 from search.versions import versions
 from spaces.origin import is_own, short_name
 from trainables.places import Folder, Place, UnreachableError, join, open_place
@@ -81,6 +82,17 @@ def load_data(
         return space.work.load(source)
     except Exception as error:
         raise ValueError(f"data() fails: {told(error)}") from error
+
+
+def with_test_notes(dataset: Any, data_dir: str) -> Any:
+    """The data set with what there is to note of its test files as well; their pixels are not kept.
+
+    Raises:
+        ValueError: the final evaluation could not read them.
+    """
+    from trainables import images
+
+    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir)))
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
@@ -204,6 +216,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     run_dir = options.runs_dir / str(options.name)
     moved = stated.pop("space", None) if is_own(options.space) else None
     run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    run = replace(run, logger=options.logger) if "logger" in given else run
+    check_logger(run.logger)
     if moved is None:
         return run
     if short_name(moved) != short_name(run.space):
@@ -251,8 +265,3 @@ def check_same(run: Run, *, space: "Space", dataset: Any) -> None:
             f"data set {dataset.name!r} has changed since run {run.name!r} began (sha256 {dataset.checksum[:12]}, not"
             f" {run.dataset_checksum[:12]}); give the --data-dir of then, or start under another --name"
         )
-
-
-def baseline_plan(space: "Space") -> tuple[Planned, ...]:
-    """Trial 0 of every search: what a good practitioner would write first."""
-    return (Planned(params=dict(space.baseline), tag="baseline"),)

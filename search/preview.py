@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.baseline import describe_reduction
 from search.calibration import CALIBRATION_SECONDS
 from search.cluster import Resources
 from search.console import duration, printable
 from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.machine import load
 from search.own_code import subject
 from search.study import Run
 from spaces.space import Space
@@ -22,12 +24,28 @@ from trainables.whole import write_whole
 
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}
+NUM_NAMED = 12
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
 
+def describe(dataset: Dataset) -> str:
+    """What was found rather than stated, in one line: the classes of images, or the columns of a table."""
+    return describe_table(dataset) if dataset.columns else describe_images(dataset)
+
+
+def describe_images(dataset: Dataset) -> str:
+    """How many classes there are, and what the images are like."""
+    channels, height, width = dataset.image_shape
+    names = ", ".join(dataset.classes[:NUM_NAMED]) + ", ..." * (dataset.num_classes > NUM_NAMED)
+    return printable(
+        f"{dataset.num_classes} classes ({names}); {'grey' if channels == 1 else 'colour'} images of {height}x{width}"
+        " pixels"
+    )
+
+
 def describe_table(dataset: Dataset) -> str:
-    """What is predicted from what, in one line: the part of a table that was found rather than stated."""
+    """What is predicted from what."""
     kinds = [column.kind for column in dataset.columns]
     found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
     gaps = sum(column.gaps for column in dataset.columns)
@@ -50,19 +68,22 @@ def show_preview(
     else:
         rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
-        if dataset.columns:
-            console.print(escape(describe_table(dataset)), soft_wrap=True)
+        show_data(dataset, console=console)
+    if reduction := describe_reduction(run, space):
+        console.print(escape(printable(reduction)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
+    busy = f", longer beside other programs ({load()})" if load() else ""
     measured = "an epoch each of as many trials as fit in" if space.own else "the speed of this machine, about"
-    console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds ...")
+    console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{busy} ...")
     forecast = make_forecast(run, space, dataset, resources, examine=examine)
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
     saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
     console.print(f"  about {forecast.epochs[1]:,.0f} epochs, {100 * saved:.0f} % fewer than training all")
+    first = "the baseline" if run.baseline else "the first trial"
     console.print(
-        f"  an epoch takes the baseline {forecast.baseline_epoch_seconds:.2g} s, a random configuration"
+        f"  an epoch takes {first} {forecast.baseline_epoch_seconds:.2g} s, a random configuration"
         f" {forecast.draw_epoch_seconds[1]:.2g} s ({forecast.draw_epoch_seconds[0]:.2g} to"
         f" {forecast.draw_epoch_seconds[2]:.2g}; {forecast.num_measured} were measured)",
         soft_wrap=True,
@@ -73,6 +94,13 @@ def show_preview(
         style="bold",
     )
     return forecast
+
+
+def show_data(dataset: Dataset, *, console: Console) -> None:
+    """Print what the data are, and what there is to note about their files."""
+    console.print(escape(describe(dataset)), soft_wrap=True)
+    for note in dataset.notes:
+        console.print(escape(printable(f"note: {note}")), soft_wrap=True)
 
 
 def in_words(seconds: Percentiles) -> str:
@@ -110,6 +138,6 @@ def _show_configurations(run: Run, space: Space, examine: Examine, *, console: C
         table.add_column(escape(name), justify="left" if name == "configuration" else "right")
     for number, (params, attrs) in enumerate(zip(draws, costs, strict=True)):
         shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-        name = f"trial {number}" if number else "trial 0, the baseline"
-        table.add_row(escape(f"{name}: {shown}"), *(f"{attrs[name]:,}" if name in attrs else "-" for name in names))
+        name = f"trial {number}, the baseline" if params == run.baseline else f"trial {number}"
+        table.add_row(escape(f"{name}: {shown}"), *(f"{attrs[cost]:,}" if cost in attrs else "-" for cost in names))
     console.print(table)

@@ -62,7 +62,6 @@ def _rerun(options: Options) -> bool:
         validation_fraction=run.validation_fraction,
         table=run.table,
     )
-    torch.set_num_threads(run.cpus_per_trial)
     print(f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} stored and again")
     device = "cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu"
     setting = Setting(
@@ -74,7 +73,9 @@ def _rerun(options: Options) -> bool:
     )
     training = space.work.build(space.decode(trial.params), dataset, setting)
     gaps = []
+    threads = _threads(trial, run)
     for epoch in list(stored)[:epochs]:
+        torch.set_num_threads(threads.get(epoch, run.cpus_per_trial))
         again = training.run_epoch()[run.metric]
         gaps.append(abs(again - stored[epoch]))
         print(
@@ -103,6 +104,12 @@ def _choose(study: Any, options: Options) -> Any:
     if not found.intermediate_values:
         raise ValueError(f"trial {options.trial} has not finished an epoch; give another --trial")
     return found
+
+
+def _threads(trial: Any, run: Any) -> dict[int, int]:
+    """Epoch -> threads it was trained with: a resumed run may have changed them; older runs name them for all."""
+    history = trial.user_attrs.get("history", [])
+    return {record["epoch"]: record.get("threads", run.cpus_per_trial) for record in history}
 
 
 def _verdict(run: Any, gap: float, *, device: str) -> str:

@@ -9,10 +9,11 @@ import os
 import sys
 import time
 
-from search.cli import BROKEN_OFF, DONE, leave, parse, report_error
+from search.cli import BROKEN_OFF, DONE, leave, open_streams, parse, report_error
 from search.options import Options
+from search.output import print_patiently
 from search.signals import Stopped, ignore_signals, raise_stopped
-from search.start import search_on_ray
+from search.start import say_stopped, search_on_ray
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,6 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     raise_stopped()
+    open_streams()
+    print_patiently()
     try:
         options = parse(Options, argv, prog="python -m search.run")
         options.check()
@@ -37,8 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return report_error(error)
     except Stopped as stop:
-        print(f"{stop}; every finished epoch is saved", file=sys.stderr)
-        return stop.code
+        return say_stopped(stop)
 
 
 def _search(options: Options, *, given: set[str]) -> int:

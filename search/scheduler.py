@@ -14,13 +14,20 @@ from search.search import Search
 class StudyScheduler(FIFOScheduler):
     """Continues or stops a leg as the search decides."""
 
-    def __init__(self, search: Search, *, put_back: Callable[[str], None] = lambda leg_id: None) -> None:
+    def __init__(
+        self,
+        search: Search,
+        *,
+        put_back: Callable[[str], None] = lambda leg_id: None,
+        on_lost: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
         """
         Args:
             put_back: told of a leg that fails before it has begun.
+            on_lost: called with a leg that has lost its last worker, before its trial fails.
         """
         super().__init__()
-        self._search, self._put_back = search, put_back
+        self._search, self._put_back, self._on_lost = search, put_back, on_lost
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Nothing: Ray starts what is pending by itself, in order.
@@ -34,6 +41,8 @@ class StudyScheduler(FIFOScheduler):
         """Ray retries a lost worker, but not a leg whose warm worker went away while it took the leg up."""
         if trial.status == Trial.PENDING:
             self._put_back(trial.trial_id)
+        else:
+            self._on_lost(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP ends the leg: the trial is over, or pauses at a rung and keeps its checkpoint."""

@@ -15,6 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.halving import epochs_reached
 from search.ledger import Examination, Ledger
+from search.logs import TrialLogs
+from search.losses import TIMEOUT, Losses
 from search.messages import EpochResult, Events, Leg
 from search.study import Run
 from spaces.space import Space
@@ -38,26 +40,24 @@ class Search:
         events: Events,
         on_end: Callable[[FrozenTrial], None] = lambda trial: None,
         deadline: float | None = None,
+        logs: TrialLogs | None = None,
     ) -> None:
         """
         Args:
             examine: weights, multiply-adds and exceeded bounds of a configuration, before it is trained.
             on_end: called with each trial that reached a final state (to clear its checkpoints).
             deadline: `time.monotonic()` after which no epoch is begun.
+            logs: gets what trials print, and their tracebacks.
         """
-        self.run = run
-        self.ledger = ledger
+        self.run, self.ledger = run, ledger
         self.stop_requested = False
         self.fatal: Exception | None = None
-        self._space = space
-        self._examine = examine
-        self._events = events
-        self._on_end = on_end
+        self._space, self._examine = space, examine
+        self._events, self._on_end, self._logs = events, on_end, logs or TrialLogs(None)
         self.deadline = deadline
         self._live: dict[str, int] = {}
         self._alike: Counter[str] = Counter()
-        self._losses: dict[str, tuple[str, str]] = {}
-        """Leg -> (kind, cause) of the failure that its trial has if the leg ends without a worker."""
+        self.losses = Losses()
         self._paused: set[int] = set()
         """Trials that wait at a rung."""
         self._interrupted: set[int] = set()
@@ -173,7 +173,7 @@ class Search:
 
     def _planned_trial(self, index: int) -> int:
         planned = self.run.plan[index]
-        attrs: dict[str, Any] = dict(self._examine(self._space.decode(planned.params)).attrs)
+        attrs = dict(self._examine(self._space.decode(planned.params)).attrs)
         if planned.seed is not None:
             attrs["seed"] = planned.seed
         if planned.tag:
@@ -194,6 +194,7 @@ class Search:
         number = self._live[leg_id]
         for notice in result.notices:
             self._events.notice(notice)
+        self._logs.append(number, result.log)
         if result.failure_kind == "storage":
             self.fatal = StorageError(result.failure)
             return False
@@ -242,27 +243,28 @@ class Search:
         """The worker is free. A lost one has been retried as often as allowed, so its trial has failed."""
         number = self._live.pop(leg_id)
         trial = self.ledger.trial(number)
-        kind, cause = self._losses.pop(leg_id, ("lost worker", "killed, out of memory or a crash"))
+        kind, cause = self.losses.take(leg_id)
         if trial.state != TrialState.RUNNING:
             return
         if not lost:
             self._rest(trial)
             self._events.paused(trial)
         elif self.fatal is None:  # what breaks the search as a whole is no failure of the trial
-            cause = cause if kind == "timeout" else f"its worker was lost too often ({cause})"
+            self._logs.lost(number, cause)
             self._fail(number, cause, kind=kind)
 
     def lost_worker(self, leg_id: str, *, kind: str, reason: str) -> None:
         """The leg's worker is gone; another will go on where this one's last checkpoint is."""
-        number = self._live[leg_id]
-        self._losses[leg_id] = (kind, reason)
-        epoch = epochs_reached(self.ledger.trial(number))
-        self._events.notice(f"trial {number} lost its worker ({reason}); another goes on after epoch {epoch}")
+        self.losses.note(leg_id, kind=kind, reason=reason)
+        number, epoch = self.position(leg_id)
+        said = f"lost its worker ({reason}); another goes on after epoch {epoch}"
+        self._logs.lost(number, said)
+        self._events.notice(f"trial {number} {said}")
 
     def timed_out(self, leg_id: str, *, seconds: float) -> None:
         """The leg's worker is about to be ended: its trial would hang again, and has failed."""
-        epoch = epochs_reached(self.ledger.trial(self._live[leg_id])) + 1
-        self._losses[leg_id] = ("timeout", f"no progress for {seconds:g} s in epoch {epoch} (--trial-timeout)")
+        reason = f"no progress for {seconds:g} s in epoch {self.position(leg_id)[1] + 1} (--trial-timeout)"
+        self.losses.note(leg_id, kind=TIMEOUT, reason=reason)
 
     def position(self, leg_id: str) -> tuple[int, int]:
         """Number of the leg's trial, and the last epoch of it that is in the study."""
@@ -282,7 +284,8 @@ class Search:
         self._finish(number, TrialState.FAIL, failure=cause, failure_kind=kind)
         self._alike[cause] += 1
         if self._alike[cause] >= MAX_ALIKE_FAILURES and not any(t.intermediate_values for t in self.trials):
-            self.fatal = HopelessSearchError(f"the first {MAX_ALIKE_FAILURES} trials all failed alike: {cause}")
+            seen = f"; see {log}" if (log := self._logs.find(number)) else ""
+            self.fatal = HopelessSearchError(f"the first {MAX_ALIKE_FAILURES} trials all failed alike: {cause}{seen}")
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         self.ledger.finish(number, state, **attrs)

@@ -1,13 +1,10 @@
 """One use of the search command: open or make the run, search, say what came of it."""
 
-import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +18,30 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search import own_code, prepare
-from search.cli import BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.baseline import baseline_plan, describe_reduction, fit_baseline
+from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
+from search.feed import logged
 from search.guard import RayLostError
-from search.launch import best_trial, launch, make_examiner
+from search.launch import best_trial, launch, logs_of, make_examiner
 from search.ledger import Ledger
 from search.lock import RunLock
+from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
-from search.preview import describe_table, keep_forecast, kept_forecast, show_preview
+from search.place import new_name
+from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.search import HopelessSearchError, Search
-from search.slots import plan
+from search.signals import first_signal
+from search.slots import differences, plan
 from search.study import Run, resume_study, write_run
 from search.trouble import explain
 from spaces.origin import short_name
 from spaces.space import Space
 from trainables.places import UnreachableError
+
+_UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
+"""What breaks a search off when its folder, its database or its checkpoints cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +68,9 @@ class Session:
             ValueError, OSError: what is wrong, in one line.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        resources = resources or plan(options)
-        return _open_old(options, resources, given=given) if options.resume else _open_new(options, resources)
+        if options.resume:
+            return _open_old(options, resources, given=given)
+        return _open_new(options, resources or plan(options))
 
     def preview(self) -> None:
         """Show what would be searched and how long it would take; the run that follows remembers the forecast."""
@@ -78,45 +84,62 @@ class Session:
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None) -> Callable[[], int]:
-        """Search on the Ray that is up.
+    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None) -> int:
+        """Search on the Ray that is up, and say what came of it while Ray is there: its end may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
 
         Returns:
-            A function for when Ray is gone: it says what came of the search and returns the exit code.
+            The exit code.
         """
         console = Output()
         try:
-            ledger = Ledger(self._begin(stack), self.run)
-            follower = SearchConsole(self.run, console=console)
-            with follower.following(ledger.trials):
+            storage = self._begin(stack)
+        except _UNREACHABLE as error:
+            return _report_fatal(error, self, begun=self._is_made())
+        try:
+            ledger = Ledger(storage, self.run)
+            follower = SearchConsole(self.run, console=console, logs=logs_of(self.run_dir))
+            with (
+                follower.following(ledger.trials),
+                logged(self.run, self.run_dir, events=follower, trials=ledger.trials) as events,
+            ):
                 search, received = launch(
                     self.run,
                     self.run_dir,
                     ledger=ledger,
                     space=self.space,
                     dataset=self.dataset,
-                    events=follower,
+                    events=events,
                     resources=self.resources,
                     ray=nullcontext(scratch),
                     deadline=deadline,
                     on_cluster=self.options.address is not None,
                     max_failures=self.options.max_failures,
                     trial_timeout=self.options.trial_timeout,
-                    logger=self.options.logger,
                     debug=self.options.debug,
                 )
-        except (OSError, SQLAlchemyError, StorageInternalError, UnreachableError) as error:
-            return partial(_report_fatal, error, self)
-        return partial(_close, self, search, received, console=console)
+            return _close(self, search, received, console=console)
+        except _UNREACHABLE as error:
+            return _report_fatal(error, self)
 
-    def on_lost(self, error: RayLostError) -> None:
-        """Say that Ray has died, before the process ends."""
-        Output().show_cursor()
-        _report_fatal(error, self)
+    def on_lost(self, error: RayLostError) -> int:
+        """Say that Ray has died, before the process ends; returns the exit code.
+
+        A signal may be the reason, where it is sent to every process: then it is what stopped the search.
+        """
+        console = Output()
+        console.show_cursor()
+        received = first_signal()
+        if received is not None:
+            return _say_stopped(self, received, console=console)
+        return _report_fatal(error, self, begun=self._is_made())
+
+    def _is_made(self) -> bool:
+        """Whether there is a run that can be resumed."""
+        return not self.new or (self.run_dir / "run.json").exists()
 
     def _begin(self, stack: ExitStack) -> BaseStorage:
         console = Output()
@@ -135,9 +158,15 @@ class Session:
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        if not self.space.own and self.dataset.columns:
-            console.print(escape(describe_table(self.dataset)), soft_wrap=True)
+        if not self.space.own:
+            show_data(self.dataset, console=console)
+        if self.new and (reduction := describe_reduction(run, self.space)):
+            console.print(escape(printable(reduction)), soft_wrap=True)
+        if not self.new and (changed := differences(run, self.resources)):
+            console.print(f"note: {changed}", soft_wrap=True)
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
+        if logs := where_to_look(run.logger, self.run_dir):
+            console.print(escape(logs), soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return storage
 
@@ -151,7 +180,7 @@ class Session:
 
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
-    name = options.name or f"{short_name(options.space)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = options.name or new_name(short_name(options.space))
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
     min_epochs = options.min_epochs or min(space.min_epochs, epochs)
@@ -164,6 +193,8 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, str(options.data_dir))
     metric, direction = space.objective("" if space.own else dataset.task)
     run = Run(
         name=name,
@@ -184,7 +215,6 @@ def _open_new(options: Options, resources: Resources) -> Session:
         direction=direction,
         trials=options.trials,
         baseline=dict(space.baseline),
-        plan=prepare.baseline_plan(space),
         table=options.table,
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
@@ -193,17 +223,24 @@ def _open_new(options: Options, resources: Resources) -> Session:
         title=space.title,
         unit=space.unit,
         source=own_code.describe_source(options.space, test=space.test is not None),
-        command=" ".join([*words_of("search.run"), *sys.argv[1 + bool(os.environ.get("RUNGWISE_PROGRAM")) :]]),
+        logger=options.logger,
+        command=" ".join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]]),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
-    run = replace(run, forecast=kept_forecast(options.runs_dir, run))
+    run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
     )
 
 
-def _open_old(options: Options, resources: Resources, *, given: Collection[str]) -> Session:
+def _with_baseline(run: Run, space: Space, dataset: Any) -> Run:
+    bounds = {"weights": run.max_weights, "macs": run.max_macs}
+    baseline = fit_baseline(space, make_examiner(run, dataset, space=space), bounds=bounds)
+    return replace(run, baseline=baseline, plan=baseline_plan(baseline))
+
+
+def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:
     run, run_dir = prepare.resumed_run(options, given=given), options.runs_dir / str(options.name)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
     own_code.there(run_dir, run.space)
@@ -218,9 +255,12 @@ def _open_old(options: Options, resources: Resources, *, given: Collection[str])
         table=run.table,
     )
     prepare.check_same(run, space=space, dataset=dataset)
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, data_dir)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     run = replace(run, source=own_code.describe_source(run.space, test=space.test is not None))
+    resources = resources or plan(options, run)
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
     )
@@ -231,19 +271,16 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
     summarise(session.run, trials, console=console)
     resume = resume_command(session.options, session.run.name)
     if received is not None:
-        console.print(f"stopped by {signal.Signals(received).name}; all finished epochs are saved; resume with:")
-        console.print(f"  {escape(resume)}", soft_wrap=True)
-        return SIGNALLED + received
+        return _say_stopped(session, received, console=console)
     if search.fatal is not None:
         return _report_fatal(search.fatal, session)
-    if search.out_of_time:
-        console.print("the time budget is used up; continue with:")
-        console.print(f"  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
     best = best_trial(trials, maximize=session.run.direction == "maximize")
+    if search.out_of_time:
+        ended = "the time budget is used up" + (" before any trial was finished" if best is None else "")
+        console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
     if best is None:
-        if search.out_of_time:
-            return DONE
-        print("error: no trial was trained to its full budget; see the failures above", file=sys.stderr)
+        why = "nothing can be used yet" if search.out_of_time else "see the failures above"
+        print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
     run_dir = escape(str(session.run_dir))
     console.print(f"\nbest: trial {best.number}, {session.run.metric} {best.value:.4f}", style="bold", soft_wrap=True)
@@ -256,12 +293,21 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
     return SOME_FAILED if failed else DONE
 
 
-def _report_fatal(error: Exception, session: Session) -> int:
-    """Say in one line on stderr what broke the search off, and how to go on."""
+def _say_stopped(session: Session, number: int, *, console: Console) -> int:
+    resume = resume_command(session.options, session.run.name)
+    console.print(f"stopped by {signal.Signals(number).name}; all finished epochs are saved; resume with:")
+    console.print(f"  {escape(resume)}", soft_wrap=True)
+    return SIGNALLED + number
+
+
+def _report_fatal(error: Exception, session: Session, *, begun: bool = True) -> int:
+    """Say in one line on stderr what broke the search off, and how to go on if there is a run."""
     if session.options.debug and not isinstance(error, RayLostError):
         raise error
-    resume = resume_command(session.options, session.run.name)
+    then = f"what is finished is saved; resume with: {resume_command(session.options, session.run.name)}"
     reason = explain(error, session.run_dir)
     with suppress(OSError):
-        print(f"error: {reason}; what is finished is saved; resume with: {resume}", file=sys.stderr, flush=True)
-    return NOTHING_USABLE if isinstance(error, HopelessSearchError) else BROKEN_OFF
+        print(f"error: {reason}; {then if begun else 'nothing was started'}", file=sys.stderr, flush=True)
+    if isinstance(error, HopelessSearchError):
+        return NOTHING_USABLE
+    return BROKEN_OFF if begun or isinstance(error, RayLostError) else BAD_INPUT

@@ -1,11 +1,15 @@
-"""How many trials run at once on a cluster: as many as its nodes have room for, now."""
+"""How many trials run at once, and what each gets: as the run began, here or on the nodes that a cluster has now."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from search.cluster import Resources, attached, plan_resources
 from search.options import Options
+
+if TYPE_CHECKING:  # imports Optuna
+    from search.study import Run
 
 LOOK_SECONDS = 1
 Nodes = Sequence[Mapping[str, float]]
@@ -19,16 +23,56 @@ def living_nodes() -> Nodes:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def plan(options: Options) -> Resources:
+def plan(options: Options, run: "Run | None" = None) -> Resources:
     """What these options give each trial, here or on the cluster they name.
+
+    Args:
+        run: one that is resumed: what the options do not state is as it began, where that fits.
 
     Raises:
         ValueError: this machine has less, or there is no cluster.
     """
-    wishes: dict[str, Any] = {
+    stated: dict[str, Any] = {
         name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial")
     }
-    return plan_resources(**wishes) if options.address is None else plan_on_cluster(options.address, **wishes)
+    if run is not None:
+        with suppress(ValueError):
+            return _plan(options.address, **as_begun(run, stated, on_cluster=options.address is not None))
+    return _plan(options.address, **stated)
+
+
+def _plan(address: str | None, **wishes: Any) -> Resources:
+    return plan_resources(**wishes) if address is None else plan_on_cluster(address, **wishes)
+
+
+def as_begun(run: "Run", stated: Mapping[str, Any], *, on_cluster: bool = False) -> dict[str, Any]:
+    """The stated wishes, and for the others what decides the values of this run: threads, device, and a single slot.
+
+    With several slots the order of the trials is chance, and there may be as many as fit.
+    """
+    begun: dict[str, Any] = {"cpus_per_trial": run.cpus_per_trial, "gpus_per_trial": run.gpus_per_trial}
+    if run.slots == 1 and not on_cluster:
+        begun["concurrent"] = 1
+    return {name: begun.get(name) if value is None else value for name, value in stated.items()}
+
+
+def differences(run: "Run", resources: Resources) -> str | None:
+    """One line on what makes the values of a resumed run differ from those of an undisturbed one; None if nothing."""
+    now, then = resources.cpus_per_trial, run.cpus_per_trial
+    found = []
+    if now != then:
+        found.append(
+            f"{now} thread{'s' * (now > 1)} per trial, this run used {then}: values will differ in the last digits"
+        )
+    if bool(resources.gpus_per_trial) != bool(run.gpus_per_trial):
+        device = ["the CPU", "a GPU"]
+        here, there = device[bool(resources.gpus_per_trial)], device[bool(run.gpus_per_trial)]
+        found.append(f"trials train on {here}, this run used {there}: values will differ")
+    if run.slots == 1 < resources.slots:
+        found.append(
+            f"{resources.slots} trials at once, this run trained one: their order, and so the study, is chance"
+        )
+    return "; ".join(found) or None
 
 
 def plan_on_cluster(

@@ -5,17 +5,21 @@ import os
 import sys
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
 from search.cli import BROKEN_OFF
-from search.cluster import RayStartError, ray_session
+from search.cluster import ray_session
 from search.environment import keys_for
-from search.guard import RayLostError
+from search.guard import LastWords, RayLostError
+from search.limits import require_limits
 from search.lock import RunLock
 from search.options import Options, resume_command
-from search.signals import signals_restored
+from search.place import new_name
+from search.private_ray import RayStartError
+from search.signals import Stopped, first_signal, raise_noted, signals_restored
 from search.slots import plan
 
 if TYPE_CHECKING:
@@ -43,19 +47,27 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
         ValueError, OSError: what is wrong with the options, the data or the study, in one line; Ray is gone by then.
     """
     opened: list[Session] = []
+    options = replace(options, name=options.name or new_name(options.space))
 
-    def on_lost(error: RayLostError) -> None:
-        opened[0].on_lost(error) if opened else _report(error, options)
+    def on_lost(error: RayLostError) -> int:
+        if opened:
+            return opened[0].on_lost(error)
+        received = first_signal()  # sent to every process: Ray died of it as well
+        return _report(error, options) if received is None else say_stopped(Stopped(received))
 
+    if options.address is None:
+        require_limits()
     with ExitStack() as stack:
         run = _lock(options, stack, given=given) if options.resume else None
         _check_places(options)
-        resources = plan(options)
+        resources = plan(options, run)
         ray = ray_session(
             resources,
             address=options.address,
             debug=options.debug,
             on_lost=on_lost,
+            last_words=_last_words(options),
+            say=_say,
             variables=keys_for(run.storage if run else options.storage, os.environ),
             meanwhile=_import,
             space=run.space if run else options.space,
@@ -66,10 +78,30 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
             with signals_restored(), ray as scratch:
                 if not opened:
                     opened.append(_session().open(options, given=given, resources=resources))
-                conclude = opened[0].search_on(scratch, stack, deadline=deadline)
+                raise_noted()
+                return opened[0].search_on(scratch, stack, deadline=deadline)
         except RayStartError as error:
             return _report(error, options)
-    return conclude()
+
+
+def say_stopped(stop: Stopped) -> int:
+    """Say which signal ended the command; returns the exit code."""
+    print(f"{stop}; every finished epoch is saved", file=sys.stderr, flush=True)
+    return stop.code
+
+
+def _last_words(options: Options) -> LastWords:
+    """What is said when this process is killed."""
+    resume = resume_command(options, str(options.name))
+    return LastWords(
+        begun=options.runs_dir / str(options.name) / "run.json",
+        words=f"what is finished is saved; resume with: {resume}",
+        otherwise="nothing was begun; try again",
+    )
+
+
+def _say(line: str) -> None:
+    print(f"note: {line}", flush=True)
 
 
 def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "Run":

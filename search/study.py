@@ -78,6 +78,8 @@ class Run:
     slots: int = 1
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0
+    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Where results go as well, also when the run is resumed."""
     command: str = ""
     created: str = ""
     """UTC, ISO 8601."""

@@ -1,6 +1,7 @@
 """Says in one line what broke a search, an evaluation, a report or a publication off."""
 
 import errno
+import re
 import sqlite3
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def explain(error: BaseException, run_dir: Path) -> str:
     for cause in causes:
         if isinstance(cause, OSError | sqlite3.Error):
             reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+            if re.search("read-?only", reason, re.IGNORECASE) and not isinstance(cause, OSError):
+                return f"the database of the study cannot be written ({first_line(reason)})"
             return f"the run cannot be written ({reason}); {free_space(run_dir)}"
     for cause in causes:
         if isinstance(cause, SQLAlchemyError):

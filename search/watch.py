@@ -1,6 +1,5 @@
 """Notices what makes no progress: ends trials that hang, and says every minute why nothing happens."""
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,13 +11,15 @@ from ray.tune.experiment import Trial
 from search.cluster import Resources
 from search.console import duration
 from search.guard import kill_process
+from search.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
+from search.machine import load
 from search.nodes import is_gone
 from search.search import Search
+from search.slots import count_places, living_nodes
 
 SAY_SECONDS = 60
 PLACE_SECONDS = 1800
 """A search for which no node has room is given up after this: a node of a growing cluster may take minutes."""
-NODE_LOST = "lost node"
 _LOOK_SECONDS = 1
 
 
@@ -39,17 +40,23 @@ class ProgressWatch(tune.Callback):
         resources: Resources,
         timeout: float | None,
         say: Callable[[str], None],
+        on_cluster: bool = False,
+        busy: Callable[[], str] = load,
         clock: Callable[[], float] = time.monotonic,
         say_seconds: float = SAY_SECONDS,
         place_seconds: float = PLACE_SECONDS,
+        kills: MemoryKills | None = None,
     ) -> None:
         """
         Args:
             timeout: seconds without progress after which a trial has failed; None for no limit.
             say: told every `say_seconds` while nothing happens.
+            on_cluster: whether trials have places on several machines, and others may hold them.
+            busy: how much more this machine has to do than it can, in a few words, or nothing.
             place_seconds: without a place for a single trial, after which the search is given up.
         """
         self._say_seconds, self._place_seconds = say_seconds, place_seconds
+        self._on_cluster, self._busy = on_cluster, busy
         self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
         self._since: dict[str, float] = {}
         self._legs: dict[str, Trial] = {}
@@ -57,6 +64,7 @@ class ProgressWatch(tune.Callback):
         """Leg -> node that its last epoch was trained on."""
         self._places: dict[str, Any] = {}
         """Leg -> where its worker is: address and process, as a future that is answered before the training begins."""
+        self._kills = kills or MemoryKills()
         self._last_sign = self._last_word = self._last_look = self._last_place = clock()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -90,10 +98,25 @@ class ProgressWatch(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The leg has lost its worker and waits for another."""
         self._forget(trial)
-        kind, reason = loss(str(trial.get_error()), node_is_gone=is_gone(self._nodes.pop(trial.trial_id, "")))
+        kind, reason = self._why_lost(trial)
         if kind == NODE_LOST:
             trial.run_metadata.num_failures -= 1  # spot machines go many times; the trial is not to blame
+        if kind == OUT_OF_MEMORY:
+            trial.max_failures = min(trial.max_failures, 1)  # a larger trial beside it may have filled the memory, once
         self._search.lost_worker(trial.trial_id, kind=kind, reason=reason)
+
+    def on_lost(self, trial: Trial) -> None:
+        """The leg has lost its last worker, and is about to end."""
+        kind, reason = self._why_lost(trial)
+        self._search.losses.note(trial.trial_id, kind=kind, reason=reason)
+
+    def _why_lost(self, trial: Trial) -> tuple[str, str]:
+        node = self._nodes.pop(trial.trial_id, "")
+        return loss(
+            str(trial.get_error()),
+            node_is_gone=bool(node) and is_gone(node),
+            killed_for_memory=self._kills.claim(self._clock()),
+        )
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look around, once a second."""
@@ -101,6 +124,7 @@ class ProgressWatch(tune.Callback):
         if now - self._last_look < _LOOK_SECONDS:
             return
         self._last_look = now
+        self._kills.look(now)
         self._end_hanging(now)
         self._say_why(now)
         waits = self._search.live and not self._since
@@ -108,7 +132,7 @@ class ProgressWatch(tune.Callback):
             self._last_place = now
         elif now - self._last_place >= self._place_seconds:
             waited = duration(self._place_seconds)
-            self._search.fatal = NoPlaceError(f"no trial could start for {waited}: {self._wish()}")
+            self._search.fatal = NoPlaceError(f"no trial could start for {waited}: {self._why_waiting()}")
 
     def _see(self, trial: Trial) -> None:
         self._since[trial.trial_id] = self._last_sign = self._clock()
@@ -147,17 +171,26 @@ class ProgressWatch(tune.Callback):
             return
         self._last_word = now
         running = [self._at_work(leg_id, since, now) for leg_id, since in self._since.items()]
-        waiting = [] if running else [self._wish()]
-        self._say(f"nothing new for {duration(now - self._last_sign)}: {'; '.join([*running[:8], *waiting])}")
+        reasons = [*running[:8], *([] if running else [self._why_waiting()])]
+        if busy := "" if self._on_cluster else self._busy():
+            reasons.append(f"other programs use this machine as well ({busy})")
+        self._say(f"nothing new for {duration(now - self._last_sign)}: {'; '.join(reasons)}")
 
     def _at_work(self, leg_id: str, since: float, now: float) -> str:
         number, epoch = self._search.position(leg_id)
         return f"trial {number} has been training epoch {epoch + 1} for {duration(now - since)}"
 
-    def _wish(self) -> str:
-        """What a trial asks for, and what there is."""
-        wanted = self._resources
-        total, free = ray.cluster_resources(), ray.available_resources()
+    def _why_waiting(self) -> str:
+        """Why no trial trains. On this machine there always is a place; on a cluster there may be none."""
+        count = len(self._search.live)
+        starting = f"{count} worker{'s are' if count > 1 else ' is'} still starting"
+        if not self._on_cluster:
+            return starting
+        wanted, total, free = self._resources, ray.cluster_resources(), ray.available_resources()
+        others = total.get("CPU", 0) - free.get("CPU", 0) - count * wanted.cpus_per_trial
+        has_room = free.get("CPU", 0) >= wanted.cpus_per_trial and free.get("GPU", 0) >= wanted.gpus_per_trial
+        if count_places(living_nodes(), wanted) and (has_room or others <= 0):
+            return starting
 
         def amount(of: Mapping[str, float]) -> str:
             return f"{of.get('CPU', 0):g} CPUs and {of.get('GPU', 0):g} GPUs"
@@ -166,16 +199,3 @@ class ProgressWatch(tune.Callback):
             f"a trial asks for {wanted.cpus_per_trial} CPUs and {wanted.gpus_per_trial:g} GPUs; the cluster has"
             f" {amount(total)}, free are {amount(free)}"
         )
-
-
-def loss(error: str, *, node_is_gone: bool = False) -> tuple[str, str]:
-    """Kind of a failure and why, in a few words, from what Ray says when a worker is lost.
-
-    Args:
-        node_is_gone: Ray may say only that an actor is unavailable, until it notices what became of the node.
-    """
-    if re.search(r"running low on memory|OutOfMemoryError", error):
-        return "lost worker", "the machine ran out of memory"
-    if node_is_gone or re.search(r"node (has died|died|was (terminated|preempted)|is dead)|node's death", error, re.I):
-        return NODE_LOST, "its node is gone"
-    return "lost worker", "killed, or it crashed"

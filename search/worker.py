@@ -1,10 +1,12 @@
 """The Ray Trainable: a warm process that trains many trials one after another, one epoch a step."""
 
 import json
+import math
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+import traceback
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 from ray import tune
 
 import spaces.space
+from search.capture import KEPT_BYTES, Capture, headline, shorten
 from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
@@ -53,6 +56,10 @@ class Job:
     cuda: bool
     final: bool = False
     """Whether these are the trainings of the final evaluation."""
+    output: str | None = None
+    """Folder where the driver looks for what a trial has printed since its last report; None on a cluster."""
+    debug: bool = False
+    """Show what trials print as well."""
 
 
 class TrialWorker(tune.Trainable):
@@ -69,6 +76,7 @@ class TrialWorker(tune.Trainable):
         self._data = self._space.work.unpack(arrays, device=self._device.type)
         self._checkpoints = open_place(job.checkpoints)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        self._capture = Capture(Path(job.output) if job.output else None)
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         self._begin(config)
 
@@ -99,6 +107,8 @@ class TrialWorker(tune.Trainable):
         self._notices: list[str] = []
         self._training: Trainable | None = None
         self._records: list[dict[str, Any]] = []
+        self._capture.begin(self._place.name)
+        self._is_headed = False
 
     def _build(self) -> Trainable:
         leg, job = self._leg, self._job
@@ -121,12 +131,14 @@ class TrialWorker(tune.Trainable):
     def _continued(self) -> Trainable:
         """The training as its newest checkpoint left it, or from its beginning."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
+        new = [self._build()]  # before any state is read: what this raises is no fault of a checkpoint
         restored: list[Trainable] = []
 
         def use(state: dict[str, Any]) -> None:
-            training, (stored, records) = self._build(), checkpoint.parted(state)
+            training, (stored, records) = new.pop() if new else self._build(), checkpoint.parted(state)
             try:
                 training.restore(stored)
+                _check_records(records, training.epoch, of=self._job)
             except Exception:
                 close(training)
                 raise
@@ -138,15 +150,27 @@ class TrialWorker(tune.Trainable):
             self._notices += loaded.problems
         elif self._reported:
             self._notices.append(f"{self._place.name} has lost its checkpoints: it is trained again from epoch 1")
-        return restored[0] if restored else self._build()
+        return next(iter([*restored, *new]), None) or self._build()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or say again one that finished before a crash could report it."""
-        result = self._next_epoch()
+        epoch = self._reported
+        with self._capture.captured():
+            result = self._next_epoch()
+        result = replace(result, log=self._headed(self._capture.take() + result.log, epoch=epoch))
         self._notices = []
         numbers = {self._job.metric: float("nan"), **(result.record or {})}
         numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and k not in _RAYS_OWN}
         return {**numbers, "said": json.dumps(asdict(result)), "node_id": self._node_id}
+
+    def _headed(self, text: str, *, epoch: int) -> str:
+        """The text, under a line that says when, where and after which epoch if it is the first of the leg."""
+        if self._job.debug and text:
+            print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        if self._is_headed or not text:
+            return text
+        self._is_headed = True
+        return headline(f"{self._host['worker']}, after epoch {epoch}") + text
 
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
@@ -170,7 +194,8 @@ class TrialWorker(tune.Trainable):
                 torch.cuda.reset_peak_memory_stats()
             record = dict(training.run_epoch())
             record.setdefault("seconds", time.perf_counter() - clock)
-            record |= {"started": started, "device": self._device.type, **self._host, **_gpu_memory(self._device)}
+            record |= {"started": started, "device": self._device.type, "threads": torch.get_num_threads()}
+            record |= {**self._host, **_gpu_memory(self._device)}
             self._records.append(record)
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
             self._save(training)
@@ -190,6 +215,17 @@ class TrialWorker(tune.Trainable):
 def _gpu_memory(device: torch.device) -> dict[str, int]:
     """The most that this process took of its GPU in the epoch: what --gpus-per-trial must leave room for."""
     return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
+
+
+def _check_records(records: list[dict[str, Any]], epoch: int, *, of: Job) -> None:
+    """Raise ValueError unless a restored training has a record for each of its epochs, as it would report them."""
+    if not 0 < epoch <= of.epochs or len(records) != epoch:
+        raise ValueError(f"{len(records)} records of {epoch} epochs, of {of.epochs} at most")
+    for number, record in enumerate(records, start=1):
+        plain = all(value is None or isinstance(value, str | int | float) for value in record.values())
+        value = record.get(of.metric)
+        if not plain or record["epoch"] != number or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"the record of epoch {number} cannot be used")
 
 
 class _StorageError(Exception):
@@ -212,7 +248,17 @@ _PLAIN = (Diverged, OutOfMemory, _StorageError, UnreachableError, MisuseError, S
 
 def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
     kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
-    message = str(error)[:2000]
+    message = _said(error)[:2000]
     if not isinstance(error, _PLAIN):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
-    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices))
+    told = isinstance(error, Diverged | _StorageError | UnreachableError)  # where it was raised explains nothing
+    log = "" if told else "".join(traceback.format_exception(error))
+    log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
+    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be shown"

@@ -1,8 +1,11 @@
-"""What every test shares: the folder of the real data sets, and quiet libraries."""
+"""What every test shares: the folder of the real data sets, quiet libraries, and a limit of computing time."""
 
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import optuna
 import pytest
@@ -12,6 +15,25 @@ from tests.searching import CALM, assert_sound, search
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("RAY_worker_niceness", "0")  # on a busy machine Ray's workers would get next to nothing
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+CPU_SECONDS = 300
+"""A test that computes for longer hangs, however busy the machine is. The limit of pytest-timeout goes by the clock,
+which a busy machine stretches tenfold: it only ends what waits for ever."""
+
+
+@pytest.fixture(autouse=True)
+def limited_computing() -> Iterator[None]:
+    """Fail the test once this process has computed for too long in it."""
+
+    def fail(_number: int, _frame: FrameType | None) -> None:
+        pytest.fail(f"the test has computed for more than {CPU_SECONDS} s")
+
+    before = signal.signal(signal.SIGPROF, fail)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,9 @@ def main(address: str, folder: Path) -> dict[str, Any]:
             parts, resources, scratch=scratch, watch=ProgressWatch(parts, resources=resources, timeout=None, say=print)
         )
         parts.end()
-        watch = ProgressWatch(waits, resources=huge, timeout=None, say=said.append, say_seconds=2, place_seconds=5)
+        watch = ProgressWatch(
+            waits, resources=huge, timeout=None, say=said.append, on_cluster=True, say_seconds=2, place_seconds=5
+        )
         place(waits, huge, scratch=scratch, watch=watch)
     return {
         "slots": resources.slots,

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -15,13 +16,19 @@ from optuna.trial import FrozenTrial
 from search.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_SECONDS = 600
-"""A hang, not a speed: a search of the tests takes half a minute."""
+TIMEOUT_SECONDS = 1800
+"""A hang, not a speed: a search of the tests takes half a minute where nothing else runs."""
 GONE_SECONDS = 60
 """15 s where nothing else runs."""
+LOOK_SECONDS = 0.3
 ONE_SLOT = ("--concurrent", "1", "--cpus-per-trial", "1")
 CALM = ("--trials", "12", "--max-epochs", "3", "--train-size", "300", "--seed", "7", *ONE_SLOT)
 """The search of the fixture `calm`, whose study must be the same every time."""
+
+
+def patience(seconds: float) -> float:
+    """Seconds of a quiet machine, on one that has more to do."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def command(runs_dir: Path, *words: str) -> list[str]:
@@ -41,21 +48,72 @@ def search(runs_dir: Path, *words: str, **environment: str) -> subprocess.Comple
     )
 
 
+class Family(threading.Thread):
+    """Every process that descends from one: noted while it runs, so that it is known by whatever name it gives itself,
+    and wherever it goes when those between have ended."""
+
+    def __init__(self, head: psutil.Process, mark: str) -> None:
+        """
+        Args:
+            mark: in the environment of the family, as a second way to find it.
+        """
+        super().__init__(daemon=True)
+        self._head, self._mark = head, mark
+        self._members: set[psutil.Process] = {head}
+        self._looking = threading.Lock()
+        self.start()
+
+    def run(self) -> None:
+        while self.living():
+            time.sleep(LOOK_SECONDS)
+
+    def living(self) -> list[psutil.Process]:
+        """Those that live now."""
+        with self._looking:
+            self._members |= _offspring(self._members)
+            found = {p for p in self._members if _is_alive(p)}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process not in found and self._mark in process.environ().values() and _is_alive(process):
+                    found.add(process)
+        return sorted(found, key=lambda process: process.pid)
+
+
+def _offspring(members: set[psutil.Process]) -> set[psutil.Process]:
+    """All members' children and children's children: one look at all processes."""
+    parents = {p.pid: p.info["ppid"] for p in psutil.process_iter(["ppid"])}
+    known, new = {p.pid for p in members if p.is_running()}, set[int]()
+    while more := {pid for pid, parent in parents.items() if parent in known | new} - known - new:
+        new |= more
+    found = set()
+    for pid in new:
+        with suppress(psutil.Error):
+            found.add(psutil.Process(pid))
+    return found
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 class Running:
     """A search in the background, with all that it said so far and every process that it started."""
 
     def __init__(self, words: list[str], **environment: str) -> None:
-        self._family = uuid.uuid4().hex
+        mark = uuid.uuid4().hex
         self.said = ""
         self.process = subprocess.Popen(
             words,
             cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "RUNGWISE_FAMILY": self._family, **environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "RUNGWISE_FAMILY": mark, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+        self._family = Family(psutil.Process(self.process.pid), mark)
 
     def until(self, pattern: str) -> None:
         """Read what is said until a line matches."""
@@ -68,12 +126,7 @@ class Running:
 
     def family(self) -> list[psutil.Process]:
         """Every process of this search, also those that Ray has set apart."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.environ().get("RUNGWISE_FAMILY") == self._family and process.status() != "zombie":
-                    found.append(process)
-        return found
+        return self._family.living()
 
     def end(self) -> int:
         """Read to the end and return the exit code."""
@@ -84,7 +137,7 @@ class Running:
 
     def assert_gone(self) -> None:
         """I9: nothing is left of the search after a while."""
-        deadline = time.monotonic() + GONE_SECONDS
+        deadline = time.monotonic() + patience(GONE_SECONDS)
         while (left := self.family()) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert [f"{p.pid} {p.name()} {p.status()} {p.cmdline()[:3]}" for p in left if p.is_running()] == []

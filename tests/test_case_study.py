@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from analysis.evaluation import evaluate
 from analysis.final_files import write_figures
 from analysis.table_results import BaselineAnswers, describe_baselines, describe_table
 from search.study import Run, open_study, read_run, write_run
+from spaces.space import Space
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
 from tests.test_final_results import measured, record
@@ -52,27 +54,30 @@ def write_districts(path: Path) -> None:
         writer.writerows(zip(*(columns[name] for name in RAW), strict=True))
 
 
-def final_results(dataset: Dataset, test: Split) -> tuple[dict[str, Any], np.ndarray]:
+def final_results(dataset: Dataset, test: Split, *, space: Space = SPACE) -> tuple[dict[str, Any], np.ndarray]:
     """A record of made-up networks and baselines, and what the first network says."""
     random, y = np.random.default_rng(1), test.y.numpy()
     outputs = {name: y + random.normal(0, noise, (3, len(y))) for name, noise in (("trial-3", 0.3), ("baseline", 0.5))}
     rows = [measured(name, found) for name, found in outputs.items()]
-    results = record(y, rows, classes=(), metric="rmse") | {"image_shape": [8], "direction": "minimize"}
+    results = record(y, rows, classes=(), metric="rmse") | {
+        "image_shape": list(dataset.image_shape),
+        "direction": "minimize",
+    }
     results |= {
         "command": "python -m analysis.final /big/runs/synthetic",
         "created": "2026-01-05",
         "versions": {"a": "1"},
     }
     for entrant in results["entrants"]:
-        entrant["params"] = dict(SPACE.baseline)
+        entrant["params"] = dict(space.baseline)
     method = Method(name="gradient_boosting", title="gradient boosting", settings="", random=False)
     boosted = y + random.normal(0, 0.28, len(y))
     answers = [BaselineAnswers(baseline=fitted(method), outputs=boosted[None], rows_per_second=10.0)]
     found = evaluate(y, outputs | {"gradient_boosting": boosted[None]}, task="regression", num_replicates=300)
     results["baselines"] = describe_baselines(answers, found, winner="trial-3", metric="rmse")
-    trained = [Training(SPACE.decode(SPACE.baseline), dataset, epochs=1, seed=seed) for seed in (0, 1)]
+    trained = [Training(space.decode(space.baseline), dataset, epochs=1, seed=seed) for seed in (0, 1)]
     results |= describe_table(dataset, test, trained, outputs["trial-3"], metric="rmse", seed=0)
-    results["references"] = [vars(reference) for reference in SPACE.references]
+    results["references"] = [vars(reference) for reference in space.references]
     return results, outputs["trial-3"][0]
 
 
@@ -188,14 +193,61 @@ def test_a_run_without_a_report_is_not_published(tmp_path, capsys):
     assert not (tmp_path / "results").exists()
 
 
+def cells(run: Path | None = None, *, data_dir: str | None = None) -> list[nbformat.NotebookNode]:
+    """The notebook's cells of code, on this run."""
+    found = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    assert found[0].source.startswith("RUN = ")
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in found)
+    if run is not None:
+        found[0].source = f"RUN = {str(run)!r}\nDATA_DIR = {data_dir!r}"
+    return found
+
+
+def in_process(run: Path, **settings: Any) -> dict[str, Any]:
+    """The names that the notebook leaves."""
+    names: dict[str, Any] = {}
+    for cell in cells(run, **settings):
+        exec(compile(cell.source, str(NOTEBOOK), "exec"), names)
+    plt.close("all")
+    return names
+
+
+def test_the_notebook_runs_where_the_data_are_and_says_so_where_they_are_not(run, capsys):
+    assert in_process(run)["data"].places == ["Longitude", "Latitude"]
+    assert "No value is missing" in capsys.readouterr().out
+    assert in_process(run, data_dir="nowhere")["data"] is None
+    assert "The data set california_housing is not in nowhere" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def diabetes(tmp_path_factory) -> Path:
+    """A run on a table that comes with scikit-learn, so that it is there on every machine."""
+    run_dir = store(make_study(6, seed=2), tmp_path_factory.mktemp("diabetes") / "synthetic")
+    write_run(run_dir, replace(read_run(run_dir), dataset="diabetes", space="diabetes_mlp", train_size=200))
+    dataset = load("diabetes", "nowhere", train_size=200, validation_fraction=0.3)
+    results, exported = final_results(dataset, dataset.validation, space=spaces.space.load("diabetes_mlp"))
+    results["discussion"] = discuss(results, open_study(run_dir), read_run(run_dir))
+    x, y = dataset.validation.x.numpy(), dataset.validation.y.numpy()
+    write_figures(results, run_dir / "final" / "figures", x=x, y=y, exported=exported)
+    (run_dir / "final" / "final.json").write_text(json.dumps(results))
+    return run_dir
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own packages
-def test_the_notebook_runs_top_to_bottom_and_is_kept_without_outputs(run, monkeypatch):
+def test_the_notebook_shows_a_table_that_needs_no_download_without_a_warning(diabetes, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel then shows figures in the notebook
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
-    for cell in notebook.cells:
-        if cell.source.startswith("RUN = "):
-            cell.source = f"RUN = {str(run)!r}\nDATA_DIR = None"
+    notebook = nbformat.v4.new_notebook(cells=cells(diabetes))
     done = NotebookClient(notebook, timeout=290, resources={"metadata": {"path": str(ROOT)}}).execute()
-    assert any("image/png" in out.get("data", {}) for cell in done.cells for out in cell.get("outputs", []))
+    outputs = [out for cell in done.cells for out in cell.get("outputs", [])]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) >= 6
+    assert [out["text"] for out in outputs if out.get("name") == "stderr"] == []
+
+
+def test_the_notebook_refuses_a_run_on_images_in_one_line(run, tmp_path):
+    other = store(make_study(3), tmp_path / "digits")
+    (other / "final").mkdir()
+    results = json.loads((run / "final" / "final.json").read_text())
+    (other / "final" / "final.json").write_text(json.dumps(results | {"image_shape": [1, 8, 8]}))
+    with pytest.raises(ValueError, match=r"is a run on images \(digits\); a case study is made of a run on a table"):
+        case_study.gather(other)

@@ -1,9 +1,11 @@
 """Checkpoints under damage, attack and interruption."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,121 @@ def test_a_malicious_pickle_with_a_correct_checksum_is_refused_and_not_run(tmp_p
     assert loaded.epoch == 2
     assert "is damaged (refused" in loaded.problems[0]
     assert not (tmp_path / "touched").exists()
+
+
+def forge(folder: Path, epoch: int, state: Any) -> None:
+    """Put another state in the place of a checkpoint, with a manifest that is right."""
+    entry = folder / f"epoch-{epoch:04d}"
+    torch.save(state, entry / "state.pt")
+    data = (entry / "state.pt").read_bytes()
+    manifest = {"epoch": epoch, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (entry / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("state", [torch.zeros(3), None, [1, 2], "state", 7])
+def test_what_is_no_state_is_passed_over(tmp_path: Path, state: Any) -> None:
+    folder = save_epochs(tmp_path / "trial-00005", 2, 3)
+    forge(folder, 3, state)
+    loaded = load_newest(folder)
+    assert loaded is not None
+    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (refused: not a state); using epoch 2"]
+
+
+def pipe_in_place_of(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def endless_device_in_place_of(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def folder_in_place_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def socket_in_place_of(path: Path) -> None:
+    path.unlink()
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)  # the whole path would be too long
+
+
+def link_that_leads_nowhere_in_place_of(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["state.pt", "manifest.json"])
+@pytest.mark.parametrize(
+    "replace",
+    [
+        pipe_in_place_of,
+        endless_device_in_place_of,
+        folder_in_place_of,
+        socket_in_place_of,
+        link_that_leads_nowhere_in_place_of,
+    ],
+)
+def test_nothing_waits_for_what_is_no_file_and_the_checkpoint_before_is_used(
+    tmp_path: Path, replace: Any, name: str
+) -> None:
+    folder = save_epochs(tmp_path / "trial-00005", 2, 3)
+    replace(folder / "epoch-0003" / name)
+    loaded = load_newest(folder)
+    assert loaded is not None
+    assert loaded.epoch == 2
+    assert loaded.problems[0].startswith("checkpoint 3 of trial-00005 is damaged (")
+    save_epochs(folder, 3)
+    assert [load_newest(folder).epoch, names(folder)] == [3, ["epoch-0002", "epoch-0003"]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.touch])
+def test_what_is_no_folder_in_place_of_a_checkpoint_is_passed_over_and_replaced(tmp_path: Path, make: Any) -> None:
+    folder = save_epochs(tmp_path / "trial-00005", 2)
+    make(folder / "epoch-0003")
+    loaded = load_newest(folder)
+    assert loaded is not None
+    assert (loaded.epoch, len(loaded.problems)) == (2, 1)
+    save_epochs(folder, 3, keep=1)
+    assert names(folder) == ["epoch-0003"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "{}", "3", "null", '{"epoch": 3}', "\0"])
+def test_a_manifest_of_any_form_is_passed_over(tmp_path: Path, text: str) -> None:
+    folder = save_epochs(tmp_path / "trial-00005", 2, 3)
+    (folder / "epoch-0003" / "manifest.json").write_text(text)
+    loaded = load_newest(folder)
+    assert loaded is not None
+    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (manifest); using epoch 2"]
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError, AttributeError, RecursionError, KeyError, TypeError, RuntimeError, AssertionError, OSError]
+)
+def test_whatever_is_raised_while_a_state_is_used_the_one_before_is_tried(tmp_path: Path, error: Any) -> None:
+    folder = save_epochs(tmp_path / "trial-00005", 2, 3)
+
+    def use(state: dict[str, Any]) -> None:
+        if state["history"][0]["epoch"] == 3:
+            raise error("forged")
+
+    loaded = load_newest(folder, use=use)
+    assert loaded is not None
+    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (of another training); using epoch 2"]
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_a_lack_of_memory_is_no_damage(tmp_path: Path, error: Any) -> None:
+    folder = save_epochs(tmp_path / "trial-00005", 2, 3)
+
+    def use(state: dict[str, Any]) -> None:
+        raise error("no room")
+
+    with pytest.raises(error, match="no room"):
+        load_newest(folder, use=use)
 
 
 def test_an_interrupted_write_is_no_checkpoint_and_is_cleaned_up_by_the_next_save(tmp_path: Path) -> None:

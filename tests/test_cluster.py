@@ -18,7 +18,7 @@ from search.study import open_study
 from tests.clusters import Nodes
 from tests.searching import ROOT, Running, assert_sound, command, trials_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 EPOCHS = 50
 TRIALS = 5

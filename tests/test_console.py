@@ -1,12 +1,13 @@
 """What a user sees: plain lines in a pipe, a live view in a terminal, a table at the end, no surprises in names."""
 
 import io
+from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from search.console import SearchConsole, duration, printable, summarise
+from search.console import SearchConsole, describe_skipped, duration, printable, summarise
 from tests.test_ledger import make_run
 
 
@@ -50,6 +51,37 @@ def test_a_failure_is_told_at_once_with_its_cause_and_without_control_characters
     assert said.getvalue().strip().endswith("trial 3 failed: bad  [31m[red]  thing")
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("error", "; traceback: "), ("invalid", "; traceback: "), ("diverged", "; log: "), ("timeout", "; log: ")],
+)
+def test_a_failure_names_the_log_of_its_trial_if_there_is_one(kind: str, said: str, tmp_path: Path):
+    out = io.StringIO()
+    follower = SearchConsole(make_run(), console=Console(file=out, width=80), logs=tmp_path)
+    (tmp_path / "trial-00012.log").write_text("Traceback")
+    with follower.following([]):
+        for number in (12, 13):
+            follower.started(make(number, TrialState.RUNNING, []))
+            follower.ended(make(number, TrialState.FAIL, [], failure="RuntimeError: my bug", failure_kind=kind))
+    first, second = out.getvalue().splitlines()
+    assert first.endswith(f"trial 12 failed: RuntimeError: my bug{said}{tmp_path}/trial-00012.log")
+    assert second.endswith("trial 13 failed: RuntimeError: my bug")
+
+
+@pytest.mark.parametrize(
+    ("infeasible", "tried", "said"),
+    [
+        ([1, 3], [0, 2, 4], "2 sampled configurations were too large and were skipped; each has a number, so the 3"),
+        ([2, 3], [0, 1], "2 sampled configurations were too large and were skipped"),
+    ],
+)
+def test_the_summary_explains_numbers_above_the_number_of_trials(infeasible: list[int], tried: list[int], said: str):
+    trials = [make(n, TrialState.PRUNED, [], infeasible="weights exceeds its bound by 5") for n in infeasible]
+    trials += [make(n, TrialState.PRUNED, [0.5]) for n in tried]
+    told = describe_skipped(trials)
+    assert told == said or (told.startswith(said) and told.endswith("trials have numbers up to 4"))
+
+
 def test_only_a_finished_trial_is_the_best():
     follower, said, _ = follow()
     with follower.following([make(0, TrialState.PRUNED, [0.99]), make(1, TrialState.COMPLETE, [0.6] * 9)]):
@@ -88,7 +120,10 @@ def test_the_table_at_the_end_ranks_by_epochs_before_values():
     assert rows[1] == ["1", "0.6000", "9/9", "finished", "2,000,000"]
     assert rows[2] == ["0", "0.9000", "1/9", "stopped", "early", "1,000"]
     assert "4 trials: 1 finished, 1 stopped early, 1 failed, 1 to be continued; 11 epochs trained" in text
-    assert "1 more draws exceeded the bounds" in text
+    assert (
+        "1 sampled configuration was too large and was skipped; each has a number, so the 4 trials have numbers up to 4"
+        in text
+    )
     assert "failed 1x: RuntimeError: x" in text
 
 

@@ -22,7 +22,7 @@ from search.doctor import (
 )
 from search.nodes import Node
 from tests.disks import fill, read_only, small_disk
-from tests.searching import ROOT
+from tests.searching import ROOT, patience
 
 __all__ = ["small_disk"]  # a fixture
 HERE = {"python": "3.11.7", "ray": "2.60.0"}
@@ -32,15 +32,16 @@ def test_a_machine_on_which_a_search_can_run_is_told_so_in_seconds_and_left_as_i
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "search.doctor", "--runs-dir", str(tmp_path / "runs")],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=patience(120), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - began < 60, "10 s on a machine with nothing else to do"
+    assert time.monotonic() - began < patience(60), "10 s on a machine with nothing else to do"
     *lines, verdict = done.stdout.splitlines()
     assert verdict == "a search can run"
     assert all(line.startswith(("ok", "note")) for line in lines)
     names = [line[6:20].strip() for line in lines]
-    assert names[:5] == ["devices", "memory", "run folder", "free disk", "temporary"]
+    assert names[:5] == ["devices", "memory", "limits", "priority", "start"]
+    assert names[5:8] == ["run folder", "free disk", "temporary"]
     assert names[-3:] == ["versions", "clock", "data"]
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,7 @@ import pytest
 
 from search import rerun
 from search.study import read_run
-from tests.searching import CALM, ONE_SLOT, assert_sound, search, table, trials_of
+from tests.searching import CALM, assert_sound, search, table, trials_of
 
 pytestmark = pytest.mark.slow
 
@@ -25,11 +25,13 @@ def test_a_search_ends_with_finished_and_stopped_trials_and_names_the_best(calm)
 def test_a_larger_number_of_trials_extends_a_finished_search(calm, tmp_path: Path):
     run_dir, _ = calm
     shutil.copytree(run_dir, tmp_path / "x")
-    done = search(tmp_path, "--name", "x", "--resume", "--trials", "14", *ONE_SLOT)
+    done = search(tmp_path, "--name", "x", "--resume", "--trials", "14")
     assert done.returncode == 0, done.stderr
     assert_sound(tmp_path / "x")
     assert table(tmp_path / "x")[:12] == table(run_dir)
     assert len(trials_of(tmp_path / "x")) == 14
+    assert "1 at once with 1 thread each" in done.stdout
+    assert [record["threads"] for record in trials_of(tmp_path / "x")[13].user_attrs["history"]][:1] == [1]
 
 
 def test_a_trial_trained_again_from_its_run_is_equal_to_the_bit(calm, capsys):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,12 @@ from analysis.discussion import discuss
 from analysis.final_section import final_section
 from analysis.model import load_model
 from analysis.openings import check_opening, read_openings, record_opening
+from analysis.summary import best_table
+from analysis.trials import read_trials
 from search.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
+from tests.test_image_folder import undecodable_png
 from trainables.data import load
 
 SPACE = spaces.space.load("digits_arch")
@@ -107,6 +111,16 @@ def test_baseline_and_random_are_always_contenders_and_the_random_one_is_always_
     assert [c.role for c in chosen] == ["top", "top", "baseline", "random"]
     assert chosen[-1].params == choose(study, run, SPACE, dataset, top=1)[-1].params
     SPACE.decode(chosen[-1].params)
+
+
+def test_a_run_without_a_baseline_is_evaluated_without_one():
+    run = make_run()
+    study = make_study([0.5] * 9, [0.6] * 9, run=run)
+    run = replace(run, baseline={})
+    chosen = choose(study, run, SPACE, load("digits", "data", train_size=200), top=1)
+    assert [c.name for c in chosen] == ["trial-1", "random"]
+    assert read_trials(study, run).baseline == {}
+    assert list(best_table(read_trials(study, run)).columns) == ["hyperparameter", "best"]
 
 
 def test_a_run_without_a_finished_trial_cannot_be_evaluated():
@@ -363,12 +377,12 @@ def write_images(folder: Path, rows: range) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_evaluation_continues_and_the_test_images_are_untouched_until_all_training_has_ended(tmp_path):
-    """The test images are broken files: whoever reads one early fails. An audit hook in every process notes it."""
+    """The test images cannot be decoded: whoever reads one early fails. An audit hook in every process notes it."""
     data, hooks, log = tmp_path / "data", tmp_path / "hooks", tmp_path / "opened.log"
     write_images(data / "train", range(120))
     for name in "012":
         (data / "test" / name).mkdir(parents=True)
-        (data / "test" / name / "broken.png").write_text("nobody may read this yet")
+        (data / "test" / name / "broken.png").write_bytes(undecodable_png())
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(AUDIT.format(test=str(data / "test"), log=str(log)))
     watched = {"PYTHONPATH": str(hooks)}
@@ -448,8 +462,8 @@ def test_fashion_mnists_test_files_are_untouched_before_all_training_has_ended(t
     raw.mkdir(parents=True)
     for path in (data_dir / "FashionMNIST" / "raw").glob("train-*"):
         (raw / path.name).symlink_to(path)
-    for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
-        (raw / name).write_bytes(b"nobody may read this yet")
+    for name, size in (("t10k-images-idx3-ubyte", 7_840_016), ("t10k-labels-idx1-ubyte", 10_008)):
+        (raw / name).write_bytes(bytes(size))  # the right size, which is looked at before
     words = ("--space", "fashion_arch", "--data-dir", str(tmp_path / "data"), "--train-size", "300", "--name", "f")
     stored_search(tmp_path, *words, "--max-epochs", "1", "--pruner", "none", "--trials", "1")
     done = evaluate(tmp_path / "f", "--top", "1", "--seeds", "1")

@@ -16,9 +16,10 @@ from analysis import final_plots, results, wording
 from analysis.contenders import Contender
 from analysis.discussion import discuss
 from analysis.evaluation import evaluate, probabilities
-from analysis.final_files import write_figures, write_tables
+from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import final_section
 from analysis.networks import Network
+from analysis.plots import style
 from search.study import Run
 from tests.test_final import make_run, make_study
 
@@ -176,8 +177,8 @@ def test_figures_show_the_numbers_of_the_record(described):
 
 
 def test_colours_are_told_apart_by_all_kinds_of_colour_vision():
-    okabe_ito = {"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#777777"}
-    assert {to_hex(colour) for colour in final_plots._COLOURS.values()} <= okabe_ito
+    okabe_ito = {"#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", style.GREY.lower()}
+    assert {to_hex(colour) for colour in final_plots._COLORS.values()} <= okabe_ito
 
 
 def test_files_and_section_survive_class_names_that_are_not_ours(described, rows, y, tmp_path):
@@ -197,6 +198,23 @@ def test_files_and_section_survive_class_names_that_are_not_ours(described, rows
         assert not any(str(cell).startswith("=") for cell in cells), path
     assert pd.read_csv(final_dir / "tables" / "confusion.csv").iloc[:, 1:].to_numpy().sum() == 2 * len(y)
     assert len(pd.read_csv(final_dir / "tables" / "predictions.csv")) == len(y)
+
+
+def test_a_figure_that_cannot_be_drawn_costs_that_figure_alone(described, rows, y, tmp_path, capsys):
+    described["discussion"] = []
+    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
+    described["calibration"] = [{"odd": "<b>"}]
+    advanced: list[int] = []
+    images, figures = np.zeros((300, 1, 8, 8), np.uint8), tmp_path / "final" / "figures"
+    drawn = {"x": images, "y": y, "exported": rows[0].outputs[0]}
+    write_figures(described, figures, **drawn, advance=lambda: advanced.append(1))
+    assert len(advanced) == num_figures(described)
+    assert "note: the figure calibration could not be drawn" in capsys.readouterr().err
+    assert {path.name for path in figures.iterdir() if path.stem == "calibration"} == {"calibration.txt"}
+    assert len(list(figures.glob("*.png"))) == len(list(figures.glob("*.svg"))) == num_figures(described) - 1
+    (tmp_path / "final" / "final.json").write_text(json.dumps(described))
+    assert ">This figure could not be drawn: " in str(final_section(tmp_path))
+    assert "<b>" not in str(final_section(tmp_path))
 
 
 def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables import image_folder
+from trainables import image_file
 from trainables.data import load, load_test
 
 LEVELS = {"cat": 50, "dog": 200}
@@ -24,6 +26,13 @@ def make_folder(root: Path, *, per_class: int = 10, size: tuple[int, int] = (20,
                 colour = level if mode == "L" else (level, number, 0)
                 Image.new(mode, size, colour).save(root / part / name / f"{number}.png")
     return root
+
+
+def undecodable_png() -> bytes:
+    """A PNG of 8 by 8 whose header is sound, and whose pixels nobody may read yet."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)), (b"IDAT", b"no pixels"), (b"IEND", b""))
+    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 def cache_files(root: Path) -> list[Path]:
@@ -64,6 +73,7 @@ def test_the_size_can_be_chosen(tmp_path: Path) -> None:
 
 
 def test_loading_never_opens_the_test_images(tmp_path: Path) -> None:
+    """Their names are compared; a search looks at their headers as well, see below."""
     make_folder(tmp_path)
     (tmp_path / "test" / "cat" / "0.png").write_bytes(b"not an image")
     assert len(load("image_folder", tmp_path).train) == 18
@@ -124,7 +134,7 @@ def test_images_that_cannot_be_read_are_counted_and_named(tmp_path: Path, monkey
     os.symlink(tmp_path / "nowhere.png", cats / "broken-link.png")
     with pytest.raises(ValueError, match=r"2 of 21 images cannot be read .*cat/0.png, .*cat/broken-link.png; repair"):
         load("image_folder", tmp_path)
-    monkeypatch.setattr(image_folder, "_MAX_PIXELS", 100)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 100)
     with pytest.raises(ValueError, match=r"21 of 21 images cannot be read or have over 100 pixels: .*, \.\.\.; repair"):
         load("image_folder", tmp_path)
 

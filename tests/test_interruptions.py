@@ -17,9 +17,9 @@ import pytest
 from search.halving import epochs_reached
 from search.launch import best_trial
 from search.study import open_study
-from tests.searching import CALM, ONE_SLOT, ROOT, Running, assert_sound, command, search, table, trials_of
+from tests.searching import CALM, ROOT, Running, assert_sound, command, patience, search, table, trials_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 Epochs = dict[tuple[int, int], tuple[float, float]]
 """(trial, epoch) -> value, and when its training began: trained once more, it would be another time."""
 
@@ -47,7 +47,7 @@ def signalled(*numbers: int) -> Callable[[list[str]], tuple[int, str]]:
             running.process.send_signal(number)
             time.sleep(0.3)
         code = running.end()
-        assert time.monotonic() - began < 60, "15 s on a machine with nothing else to do"
+        assert time.monotonic() - began < patience(60), "15 s on a machine with nothing else to do"
         running.assert_gone()
         return code, running.said
 
@@ -65,16 +65,16 @@ def stopped_early(words: list[str]) -> tuple[int, str]:
 
 
 def bereft_of(server: str) -> Callable[[list[str]], tuple[int, str]]:
-    """kill -9 of a server process of Ray."""
+    """kill -9 of a server process of Ray, or of one of its agents."""
 
     def die(words: list[str]) -> tuple[int, str]:
         running = Running(words)
         running.until("trial .* at epoch")
-        (victim,) = [p for p in running.family() if p.name() == server]
+        (victim,) = [p for p in running.family() if server in (p.name(), *p.cmdline()[:1])]
         began = time.monotonic()
         victim.send_signal(signal.SIGKILL)
         code = running.end()
-        assert time.monotonic() - began < 120, "60 s on a machine with nothing else to do"
+        assert time.monotonic() - began < patience(60), "5 s on a machine with nothing else to do"
         running.assert_gone()
         return code, running.said
 
@@ -96,15 +96,30 @@ def unread(words: list[str]) -> tuple[int, str]:
     return process.wait(timeout=600), said
 
 
+def all_signalled(words: list[str]) -> tuple[int, str]:
+    """SIGTERM to every process at once, as a batch system sends it, and `timeout` to a process group."""
+    running = Running(words)
+    running.until("trial .* at epoch")
+    for process in running.family():
+        process.send_signal(signal.SIGTERM)
+    code = running.end()
+    running.assert_gone()
+    return code, running.said
+
+
+KILLED = "error: the process was killed .* what is finished is saved; resume with: python"
+STOPPED = "all finished epochs are saved; resume with:"
 TOUR = [
-    (killed_at("recorded:2"), -signal.SIGKILL, ""),
+    (killed_at("recorded:2"), -signal.SIGKILL, KILLED),
     (stopped_early, 143, "stopped by SIGTERM; every finished epoch is saved"),
-    (signalled(signal.SIGINT), 130, "stopped by SIGINT; all finished epochs are saved; resume with:"),
-    (signalled(signal.SIGHUP), 129, "stopped by SIGHUP; all finished epochs are saved; resume with:"),
-    (signalled(signal.SIGINT, signal.SIGINT), -signal.SIGINT, ""),
+    (signalled(signal.SIGINT), 130, f"stopped by SIGINT; {STOPPED}"),
+    (signalled(signal.SIGHUP), 129, f"stopped by SIGHUP; {STOPPED}"),
+    (signalled(signal.SIGINT, signal.SIGINT), -signal.SIGINT, KILLED),
     (unread, 1, "error: nobody reads the output any more; what is finished is saved; resume with: python"),
-    (bereft_of("raylet"), 1, "error: Ray has died: its process raylet is gone .* resume with: python"),
-    (bereft_of("gcs_server"), 1, "error: Ray has died: its process gcs_server is gone .* resume with: python"),
+    (bereft_of("raylet"), 1, "error: Ray has died: its process.* raylet.* gone .* resume with: python"),
+    (bereft_of("gcs_server"), 1, "error: Ray has died: its process.* gcs_server.* gone .* resume with: python"),
+    (bereft_of("ray::RuntimeEnvAgent"), 1, "error: Ray has died: its process.* resume with: python"),
+    (all_signalled, 143, f"stopped by SIGTERM; {STOPPED}"),
 ]
 
 
@@ -151,7 +166,7 @@ def test_a_search_that_is_ended_in_every_way_ends_as_the_undisturbed_one(calm, t
             assert leaders.setdefault(number, tuple(rest)) == tuple(rest)
     moved = tmp_path / "elsewhere"
     runs.rename(moved)
-    done = search(moved, "--name", "x", "--resume", *ONE_SLOT)
+    done = search(moved, "--name", "x", "--resume")  # one slot and its threads are known
     assert done.returncode == 0, done.stdout + done.stderr
     assert_sound(moved / "x")
     assert known.items() <= epochs(moved / "x").items()

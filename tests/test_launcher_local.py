@@ -61,7 +61,6 @@ def test_ray_accepts_the_file_and_wants_every_worker():
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.timeout(480)
 def test_the_commands_of_the_file_launch_search_across_the_hosts_and_leave_nothing(hosts: list[Host], tmp_path: Path):
     operator, head, *workers = hosts
     (operator.home / "on-premise.yaml").write_text(FILLED_IN)

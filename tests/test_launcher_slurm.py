@@ -62,7 +62,6 @@ def hosts(tmp_path: Path) -> Iterator[list[Host]]:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.timeout(480)
 def test_a_job_saves_before_its_time_limit_is_queued_again_and_finishes(hosts: list[Host], tmp_path: Path):
     head, worker = hosts
     _furnish(head, tmp_path / "shared" / "job")

@@ -32,4 +32,6 @@ def test_a_notebook_runs_top_to_bottom(path: Path, tmp_path: Path, monkeypatch):
         if cell.source.startswith("RUN = "):
             cell.source = f"RUN = {str(run)!r}"
     done = NotebookClient(notebook, timeout=290, resources={"metadata": {"path": str(ROOT)}}).execute()
-    assert any("image/png" in out.get("data", {}) for cell in done.cells for out in cell.get("outputs", []))
+    outputs = [out for cell in done.cells for out in cell.get("outputs", [])]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) >= 4, "every cell shows its figure"
+    assert [out["text"] for out in outputs if out.get("name") == "stderr"] == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search.finding import Finding
+from search.limits import Finding
 from search.own_doctor import examine_own
 from tests.own_spaces import WHOLE, write_own
 

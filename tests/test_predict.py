@@ -9,11 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import spaces.space
 from analysis import predict
+from analysis.export import export_model
+from analysis.model import load_model
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
+from trainables import image_file
+from trainables.data import load
+from trainables.levels import Levels
+from trainables.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +115,7 @@ def test_only_unreadable_files_leave_nothing_to_say(exported, tmp_path, capsys):
 
 
 def test_an_image_of_too_many_pixels_is_not_decoded(exported, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(predict, "MAX_PIXELS", 100)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 100)
     Image.new("L", (11, 10)).save(tmp_path / "large.png")
     assert say(exported, tmp_path / "large.png") == 4
     assert "110 pixels, at most 100 are read" in capsys.readouterr().err
@@ -133,6 +141,88 @@ def test_control_characters_of_a_file_name_do_not_reach_the_terminal(exported, i
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert len(out.splitlines()) == 1
+
+
+@pytest.fixture
+def twelve_bits(tmp_path: Path) -> tuple[Path, Path]:
+    """A run whose network was trained on PNG of a camera of 12 bits, and one of its training images."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        path = tmp_path / "images" / "train" / ("dark", "light")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, (1000, 4096)[number % 2], (16, 16)).astype(np.uint16)).save(path)
+    space = spaces.space.load("image_folder_arch")
+    dataset = load("image_folder", tmp_path / "images", validation_fraction=0)
+    training = Training(space.decode(space.baseline), dataset, epochs=1, seed=0)
+    (tmp_path / "run" / "final").mkdir(parents=True)
+    facts = {"space": "image_folder_arch", "params": dict(space.baseline), "seed": 0}
+    export_model(tmp_path / "run" / "final", training, facts=facts)
+    return tmp_path / "run", tmp_path / "images" / "train" / "light" / "1.png"
+
+
+def test_deep_images_are_scaled_as_the_training_images_were(twelve_bits, tmp_path, capsys):
+    run_dir, image = twelve_bits
+    model = load_model(run_dir)
+    assert model.levels == (Levels(kind="integer", low=0, high=4095),)
+    pixels, notes = predict.read_image(str(image), shape=model.image_shape, levels=model.levels)
+    dataset = load("image_folder", tmp_path / "images", validation_fraction=0)
+    assert any(np.array_equal(pixels, row.numpy()) for row in dataset.train.x)
+    assert notes == ("values from 0 (black) to 4,095 (white) became 0 to 255",)
+    assert predict.main([str(run_dir), str(image), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    expected = dict(zip(model.classes, model.predict(torch.from_numpy(pixels[None]))[0].tolist(), strict=True))
+    assert answer["probabilities"] == pytest.approx(expected)
+
+
+def test_levels_that_were_changed_after_the_export_are_refused(twelve_bits, capsys):
+    run_dir, image = twelve_bits
+    path = run_dir / "final" / "model.json"
+    facts = json.loads(path.read_text())
+    for levels, message in (
+        ([{"kind": "integer", "low": 0, "high": 65535}], "names the levels"),
+        ([], "names the levels"),
+        ([{"kind": "integer", "low": "a", "high": "b"}], "must describe its columns and levels"),
+        ([{"kind": "x"}], "must describe its columns and levels"),
+        (7, "must describe its columns and levels"),
+    ):
+        path.write_text(json.dumps({**facts, "levels": levels}))
+        assert predict.main([str(run_dir), str(image)]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "cause"),
+    [
+        ("F", ".tif", "it holds floating-point numbers (mode F), and no training image says which of them are black"),
+        ("I", ".tif", "it holds 32-bit integers (mode I), and no training image says which of them are black"),
+    ],
+)
+def test_deep_images_that_training_images_were_not_like_are_refused(exported, tmp_path, capsys, mode, suffix, cause):
+    Image.new(mode, (8, 8), 1).save(tmp_path / f"deep{suffix}")
+    assert say(exported, tmp_path / f"deep{suffix}") == 4
+    assert cause in capsys.readouterr().err
+
+
+def test_sixteen_bits_are_taken_as_their_format_states_and_that_is_said(exported, image, tmp_path, capsys):
+    values = np.asarray(Image.open(image)).astype(np.uint16)
+    answers = []
+    for factor, dtype, name in ((257, "<u2", "a.png"), (257, ">u2", "b.tif"), (257, "<u2", "c.pgm")):
+        found = (values * factor).astype(dtype)
+        made = Image.frombytes("I;16B", (8, 8), found.tobytes()) if dtype == ">u2" else Image.fromarray(found)
+        made.save(tmp_path / name)
+        assert say(exported, tmp_path / name, "--json") == 0
+        out = capsys.readouterr()
+        assert "values from 0 (black) to 65,535 (white) became 0 to 255" in out.err
+        answers.append(json.loads(out.out)["probabilities"])
+    assert say(exported, image, "--json") == 0
+    assert answers == [json.loads(capsys.readouterr().out)["probabilities"]] * 3
+
+
+def test_a_folder_is_answered_with_what_to_type(exported, tmp_path, capsys):
+    folder = tmp_path / "my images"
+    folder.mkdir()
+    assert say(exported, folder) == 4
+    assert f"Is a directory; give the images in it: '{folder}'/*" in capsys.readouterr().err
 
 
 def run_command(*words: str, **pipes: object) -> subprocess.Popen:

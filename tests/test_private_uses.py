@@ -79,6 +79,18 @@ USES = (
     Use("ray._private.node", "Node.start_monitor", None, SERVERS),
     Use("ray._private.node", "Node.start_api_server", None, SERVERS),
     Use("ray._private.node", "Node.start_log_monitor", None, SERVERS),
+    Use(
+        "ray._private.services",
+        "ConsolePopen",
+        None,
+        "`timeout` and a closed terminal end Ray's servers before the search has saved: find how Ray starts them",
+    ),
+    Use(
+        "ray._private.services",
+        "get_node",
+        ("gcs_address", "node_id"),
+        "Ray gives its start 30 seconds: drop the wrapper, the second try remains",
+    ),
     Use("ray._private.services", "canonicalize_bootstrap_address", None, "`--address auto` fails: read RAY_ADDRESS"),
     Use("ray.tune.execution.class_cache", "ENV_VARS_TO_PROPAGATE", None, "AWS keys reach Ray's logs: do not release"),
     Use("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", None, "AWS keys reach Ray's logs: do not release"),

@@ -1,15 +1,27 @@
 """Signals that end a command, sent to this process."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from search.signals import Stopped, collect_signals, others_overruled, raise_stopped, signals_restored
+from search.signals import (
+    STOP_SIGNALS,
+    Stopped,
+    collect_signals,
+    first_signal,
+    others_overruled,
+    raise_noted,
+    raise_stopped,
+    signals_restored,
+)
 from tests.searching import ROOT
 
 
@@ -53,6 +65,98 @@ def test_a_first_signal_is_collected_once():
     signal.raise_signal(signal.SIGTERM)
     assert received == [signal.SIGTERM]
     assert len(told) == 1
+
+
+class Thing:
+    """Something that can be taken apart."""
+
+
+class Deleted:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+
+
+def in_weakref_callback(number: int) -> None:
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: signal.raise_signal(number))
+    del thing
+    assert kept() is None
+
+
+def in_deletion(number: int) -> None:
+    Deleted(number)
+
+
+def in_weakref_callback_under_ray(number: int) -> None:
+    """While Ray starts its own handler exits, which is dropped as well."""
+    signal.signal(number, lambda number, _: sys.exit(number))
+    in_weakref_callback(number)
+    raise_stopped_again()
+
+
+def raise_stopped_again() -> None:
+    """As at the end of `others_overruled`: our handler is back, and what was noted stays noted."""
+    with others_overruled():
+        pass
+
+
+def in_a_bare_except(number: int) -> None:
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("lose", [in_weakref_callback, in_deletion])
+def test_a_signal_whose_exception_python_drops_comes_again(
+    lose: Callable[[int], None], number: signal.Signals, capsys: pytest.CaptureFixture[str]
+):
+    lose(number)  # nothing is raised: Python has dropped it
+    with pytest.raises(Stopped, match=f"stopped by {number.name}"):
+        time.sleep(60)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("lose", [in_weakref_callback, in_deletion, in_a_bare_except])
+def test_a_signal_that_was_dropped_while_the_program_started_stops_the_search(lose: Callable[[int], None]):
+    told: list[None] = []
+    lose(signal.SIGTERM)
+    received = collect_signals(lambda: told.append(None))
+    time.sleep(0.2)  # it is not sent again: that would be a second signal, which ends the process
+    assert received == [signal.SIGTERM]
+    assert first_signal() == signal.SIGTERM
+    assert len(told) == 1
+
+
+def test_a_signal_that_a_library_swallows_is_raised_where_control_returns():
+    in_a_bare_except(signal.SIGINT)
+    with pytest.raises(Stopped, match="SIGINT"):
+        raise_noted()
+
+
+def test_the_exit_of_ray_s_handler_that_is_dropped_is_raised_when_ray_is_up():
+    with pytest.raises(Stopped, match="SIGTERM"):
+        in_weakref_callback_under_ray(signal.SIGTERM)
+
+
+def test_a_new_command_knows_nothing_of_the_signals_of_another():
+    in_a_bare_except(signal.SIGTERM)
+    raise_stopped()
+    raise_noted()
+    assert collect_signals(lambda: None) == []
+
+
+def test_other_exceptions_that_python_drops_are_told_as_ever(monkeypatch: pytest.MonkeyPatch):
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(dropped.exc_value))
+    raise_stopped()
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: 1 / 0)
+    del thing
+    assert kept() is None
+    assert [type(error) for error in told] == [ZeroDivisionError]
 
 
 def test_a_command_leaves_with_its_code_once_all_is_said_and_cleared_away(tmp_path: Path):

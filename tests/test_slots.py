@@ -3,7 +3,9 @@
 import pytest
 
 from search.cluster import Resources
-from search.slots import Slots, count_places, share_nodes
+from search.options import Options
+from search.slots import Slots, as_begun, count_places, differences, plan, share_nodes
+from tests.test_ledger import make_run
 
 GPU_NODE = {"CPU": 16.0, "GPU": 4.0, "memory": 1e9}
 CPU_NODE = {"CPU": 4.0}
@@ -55,3 +57,67 @@ def test_slots_that_were_asked_for_stay():
 def test_places_of_different_nodes_do_not_add_up_to_one():
     resources = Resources(slots=1, cpus_per_trial=3, gpus_per_trial=0.0)
     assert count_places([{"CPU": 2.0}, {"CPU": 2.0}], resources) == 0
+
+
+SINGLE = make_run(slots=1, cpus_per_trial=2, gpus_per_trial=0.0)
+SEVERAL = make_run(slots=4, cpus_per_trial=2, gpus_per_trial=0.0)
+
+
+@pytest.mark.parametrize(
+    ("run", "stated", "wishes"),
+    [
+        (SINGLE, {}, (1, 2, 0.0)),  # one slot: the order of the trials is part of the study
+        (SEVERAL, {}, (None, 2, 0.0)),  # as many as fit
+        (SINGLE, {"concurrent": 3}, (3, 2, 0.0)),
+        (SINGLE, {"cpus_per_trial": 1}, (1, 1, 0.0)),
+        (SINGLE, {"gpus_per_trial": 0.5}, (1, 2, 0.5)),
+        (SEVERAL, {"concurrent": 1, "cpus_per_trial": 1, "gpus_per_trial": 1.0}, (1, 1, 1.0)),
+    ],
+)
+def test_a_resume_gives_each_trial_what_the_run_gave_it_unless_told_otherwise(run, stated, wishes):
+    found = as_begun(run, {**NO_WISH, **stated})
+    assert tuple(found[name] for name in NO_WISH) == wishes
+
+
+def test_on_a_cluster_the_slots_of_a_resumed_run_follow_the_nodes():
+    assert as_begun(SINGLE, NO_WISH, on_cluster=True)["concurrent"] is None
+
+
+def test_a_resume_on_this_machine_repeats_one_slot_and_its_threads():
+    run = make_run(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
+    planned = plan(Options(resume=True, name="x"), run)
+    assert (planned.slots, planned.cpus_per_trial) == (1, 1)
+    assert differences(run, planned) is None
+
+
+def test_what_the_user_states_is_done_though_the_run_had_something_else_that_no_longer_fits():
+    wide = make_run(slots=1, cpus_per_trial=1000, gpus_per_trial=0.0)
+    planned = plan(Options(resume=True, name="x", cpus_per_trial=1), wide)
+    assert planned.cpus_per_trial == 1
+    assert plan(Options(resume=True, name="x"), wide).cpus_per_trial < 1000
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.0), None),
+        (
+            Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0),
+            "1 thread per trial, this run used 2: values will differ in the last digits",
+        ),
+        (
+            Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.5),
+            "trials train on a GPU, this run used the CPU: values will differ",
+        ),
+        (
+            Resources(slots=2, cpus_per_trial=2, gpus_per_trial=0.0),
+            "2 trials at once, this run trained one: their order, and so the study, is chance",
+        ),
+    ],
+)
+def test_one_line_says_what_makes_the_values_of_a_resume_differ(now: Resources, said: str | None):
+    assert differences(SINGLE, now) == said
+
+
+def test_more_or_fewer_slots_than_several_are_no_difference():
+    assert differences(SEVERAL, Resources(slots=2, cpus_per_trial=2, gpus_per_trial=0.0)) is None

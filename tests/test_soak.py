@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.soak import soak
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_search_that_is_broken_at_random_loses_and_repeats_nothing(tmp_path: Path):

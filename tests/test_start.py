@@ -1,11 +1,15 @@
 """What happens between the command and the first epoch: Ray starts while this process imports, workers stand ready."""
 
+import re
+import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from search.private_ray import RayStartError, _patient, try_twice
 from tests.searching import ROOT, Running, command
 
 READY = """
@@ -82,3 +86,68 @@ def test_a_mistake_in_a_file_of_ones_own_is_told_before_ray_is_imported(words: l
     table.write_text("a,c\n" + "1,2\n3,4\n" * 20)
     given = ["--space", "tabular_mlp", "--data-dir", str(table), "--runs-dir", str(tmp_path / "runs"), *words]
     assert _python(NO_RAY, *given) == "2 False"
+
+
+LATE = Exception("The current node timed out during startup. This could happen because some of the raylet failed")
+
+
+@pytest.mark.parametrize(
+    ("failures", "attempts", "error"),
+    [
+        ([], [0], None),
+        ([LATE], [0, 1], None),
+        ([TimeoutError("no port")], [0, 1], None),
+        ([LATE, LATE], [0, 1], "Ray could not start on this machine (The current node timed out"),
+        ([ValueError("no such option")], [0], "Ray could not start on this machine (no such option)"),
+        ([LATE, ValueError("other")], [0, 1], "Ray could not start on this machine (other)"),
+    ],
+)
+def test_a_start_that_takes_too_long_is_tried_once_more_when_the_first_is_cleared_away(
+    failures: list[Exception], attempts: list[int], error: str | None
+):
+    done: list[object] = []
+    said: list[str] = []
+    left = list(failures)
+
+    def init(attempt: int) -> None:
+        done.append(attempt)
+        if left:
+            raise left.pop(0)
+
+    expected = nullcontext() if error is None else pytest.raises(RayStartError, match=re.escape(error))
+    with expected:
+        try_twice(init, clear=lambda: done.append("cleared"), say=said.append)
+    assert [step for step in done if step != "cleared"] == attempts
+    assert done == [0, "cleared", 1][: 2 * len(attempts) - 1]
+    assert len(said) == len(attempts) - 1
+
+
+def test_a_raylet_that_is_slow_is_waited_for_and_a_dead_one_is_not(tmp_path: Path):
+    asked: list[None] = []
+
+    def get_node() -> str:
+        asked.append(None)
+        if len(asked) < 4:
+            raise RuntimeError("not registered yet")
+        return "node"
+
+    with pytest.raises(RuntimeError, match="not registered yet"):
+        _patient(get_node)()
+    assert len(asked) == 1
+    raylet = str(tmp_path / "raylet")
+    shutil.copy(shutil.which("sleep") or "", raylet)
+    process = subprocess.Popen([raylet, "600"])
+    try:
+        assert _patient(get_node)() == "node"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_limit_under_which_ray_would_abort_is_bad_input():
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (4_096_000_000, resource.RLIM_INFINITY))"
+    program = f"{limited}\nimport sys\nfrom search.run import main\nsys.exit(main(['--name', 'none']))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ulimit -v allows 4.1 GB of addresses, Ray asks for up to ")
+    assert done.stderr.endswith("; first run: ulimit -v unlimited\n")

@@ -13,9 +13,11 @@ from ray.tune.experiment import Trial
 
 from search.cluster import Resources
 from search.guard import Line, kill_process
+from search.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
+from search.scheduler import StudyScheduler
 from search.study import open_study
-from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch, loss
-from tests.searching import ROOT
+from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
+from tests.searching import ROOT, patience
 from tests.test_search import Bench
 
 RESOURCES = Resources(slots=2, cpus_per_trial=4, gpus_per_trial=1)
@@ -24,17 +26,26 @@ RESOURCES = Resources(slots=2, cpus_per_trial=4, gpus_per_trial=1)
 class Watched(Bench):
     """A search whose watch lives on a clock that the test moves."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, timeout: float | None, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, timeout: float | None, on_cluster: bool = False,
+        nodes: tuple[dict[str, float], ...] = ({"CPU": 2.0},), free: float = 1.0, **changes: Any,
+    ) -> None:  # fmt: skip
         super().__init__(folder, slots=2, **changes)
         self.now = 0.0
+        self.memory_kills = 3  # some time before
         self.said: list[str] = []
         self.killed: list[object] = []
-        monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
-        monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 1.0})
+        self.busy = ""
+        total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
+        monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+        monkeypatch.setattr("ray.cluster_resources", lambda: total)
+        monkeypatch.setattr("ray.available_resources", lambda: {"CPU": free, "GPU": total["GPU"]})
         monkeypatch.setattr("ray.kill", self.killed.append)
         self.watch = ProgressWatch(
-            self.search, resources=RESOURCES, timeout=timeout, say=self.said.append, clock=lambda: self.now
-        )
+            self.search, resources=RESOURCES, timeout=timeout, say=self.said.append, clock=lambda: self.now,
+            on_cluster=on_cluster, busy=lambda: self.busy, kills=MemoryKills(lambda: self.memory_kills),
+        )  # fmt: skip
+        self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back, on_lost=self.watch.on_lost)
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -43,6 +54,8 @@ class Watched(Bench):
 
     def lose(self, trial: Trial) -> None:
         """Ray noticed that the worker is gone, and tries no other."""
+        trial.set_status(Trial.RUNNING)
+        self.scheduler.on_trial_error(None, trial)
         self.searcher.on_trial_complete(trial.trial_id, error=True)
         self.watch.on_trial_error(0, [], trial)
 
@@ -88,7 +101,7 @@ def test_without_a_timeout_nothing_is_ended_and_it_is_said_every_minute(
 def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    bench = Watched(tmp_path, monkeypatch, timeout=30)
+    bench = Watched(tmp_path, monkeypatch, timeout=30, on_cluster=True)
     bench.ask()
     bench.pass_time(61)
     assert bench.said == [
@@ -99,6 +112,49 @@ def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
     bench.pass_time(PLACE_SECONDS)
     assert isinstance(bench.search.fatal, NoPlaceError)
     assert open_study(tmp_path).trials[0].state.name == "RUNNING"  # resumable
+
+
+ROOMY = ({"CPU": 8.0, "GPU": 2.0},)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ({}, "1 worker is still starting"),
+        ({"on_cluster": True, "nodes": ROOMY, "free": 8.0}, "1 worker is still starting"),
+        ({"on_cluster": True, "nodes": ROOMY, "free": 4.0}, "1 worker is still starting"),  # has its place
+        (
+            {"on_cluster": True, "nodes": ROOMY, "free": 2.0},
+            "a trial asks for 4 CPUs and 1 GPUs; the cluster has 8 CPUs",
+        ),
+        ({"on_cluster": True, "nodes": ({"CPU": 2.0},) * 9, "free": 18.0}, "a trial asks for 4 CPUs and 1 GPUs"),
+    ],
+)
+def test_a_search_that_waits_for_its_workers_says_so_and_not_that_room_is_lacking(
+    where: dict[str, Any], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, **where)
+    bench.ask()
+    bench.pass_time(61)
+    assert [line.startswith(f"nothing new for 1m00s: {why}") for line in bench.said] == [True]
+
+
+def test_a_busy_machine_is_named_as_a_reason_and_no_cluster_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None)
+    first, _ = bench.ask()  # type: ignore[misc]
+    bench.ask()
+    bench.busy = "load 30 on 2 CPUs"
+    bench.pass_time(61)
+    bench.watch.on_trial_start(0, [], first)
+    bench.pass_time(61)
+    assert bench.said == [
+        "nothing new for 1m00s: 2 workers are still starting; other programs use this machine as well"
+        " (load 30 on 2 CPUs)",
+        "nothing new for 1m00s: trial 0 has been training epoch 1 for 1m00s; other programs use this machine as well"
+        " (load 30 on 2 CPUs)",
+    ]
 
 
 def test_what_breaks_the_whole_search_is_no_failure_of_its_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -135,13 +191,92 @@ def test_a_lost_worker_is_told_at_once_with_the_epoch_that_another_goes_on_from(
     ("error", "kind", "reason"),
     [
         ("The actor is dead because its node has died. Node Id: 1f", "lost node", "its node is gone"),
-        ("Task was killed due to the node running low on memory.", "lost worker", "the machine ran out of memory"),
+        ("Task was killed due to the node running low on memory.", "out of memory", "the machine ran out of memory"),
         ("Worker unexpectedly exits ... (1) killed by the OOM killer ...", "lost worker", "killed, or it crashed"),
         ("", "lost worker", "killed, or it crashed"),
     ],
 )
 def test_what_ray_says_of_a_lost_worker_is_put_in_a_few_words(error: str, kind: str, reason: str):
     assert loss(error) == (kind, reason)
+
+
+def lose_twice(bench: Watched, trial: Trial, *, killed: bool) -> None:
+    """As Ray does: it tries another worker as long as the trial may fail."""
+    trial.set_status(Trial.RUNNING)
+    trial.max_failures = 2
+    for _ in range(3):
+        bench.memory_kills += killed
+        bench.pass_time(2)
+        trial.run_metadata.num_failures += 1
+        if trial.should_recover():
+            bench.watch.on_trial_recover(0, [], trial)
+    bench.lose(trial)
+
+
+def test_a_worker_that_the_kernel_ended_for_its_memory_is_replaced_once_and_it_is_said_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    lose_twice(bench, trial, killed=True)
+    assert bench.diary.notices == [
+        "trial 0 lost its worker (the machine ran out of memory); another goes on after epoch 0"
+    ]
+    stored = open_study(tmp_path).trials[0].user_attrs
+    assert (stored["failure_kind"], stored["failure"]) == (
+        "out of memory",
+        "the machine ran out of memory, and its worker was killed; run fewer trials at once (--concurrent) or smaller"
+        " networks (--max-weights)",
+    )
+
+
+def test_a_worker_that_is_lost_for_another_reason_is_replaced_as_often_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    lose_twice(bench, trial, killed=False)
+    assert bench.diary.notices == ["trial 0 lost its worker (killed, or it crashed); another goes on after epoch 0"] * 2
+    stored = open_study(tmp_path).trials[0].user_attrs
+    assert stored["failure"] == "its worker was lost too often (killed, or it crashed)"
+
+
+def test_the_reason_of_the_last_loss_is_the_one_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    trial.set_status(Trial.RUNNING)
+    bench.watch.on_trial_recover(0, [], trial)
+    bench.memory_kills += 1
+    bench.lose(trial)
+    assert open_study(tmp_path).trials[0].user_attrs["failure_kind"] == "out of memory"
+
+
+def test_each_kill_for_memory_explains_one_worker_and_only_for_a_while():
+    counted = [7]
+    kills = MemoryKills(lambda: counted[0])
+    assert not kills.claim(0)
+    counted[0] += 2
+    assert [kills.claim(moment) for moment in (1, 1, 1)] == [True, True, False]
+    counted[0] += 1
+    kills.look(10)
+    assert not kills.claim(10 + KILL_SECONDS + 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({"cgroup/memory.events": "low 0\noom 5\noom_kill 3\n", "proc/vmstat": "oom_kill 9\n"}, 3),
+        ({"proc/vmstat": "nr_free_pages 1\noom_kill 9\n"}, 9),
+        ({"cgroup/memory.events": "low 0\n", "proc/vmstat": "oom_kill 2\n"}, 2),
+        ({"proc/vmstat": "nr_free_pages 1\n"}, 0),
+        ({}, 0),
+    ],
+)
+def test_kills_for_memory_are_counted_where_the_kernel_counts_them(files: dict[str, str], count: int, tmp_path: Path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert count_memory_kills(cgroup=tmp_path / "cgroup", proc=tmp_path / "proc") == count
 
 
 def test_a_leg_that_fails_before_it_began_is_handed_out_again(tmp_path: Path):
@@ -168,7 +303,7 @@ def test_a_stopped_process_is_ended():
     while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
         time.sleep(0.01)
     kill_process(process.pid)
-    assert process.wait(timeout=10) == -9
+    assert process.wait(timeout=patience(10)) == -9
     kill_process(process.pid)  # gone already
 
 
@@ -183,7 +318,7 @@ def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path:
         "server.kill(); time.sleep(60)"
     )
     words = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patience(50), check=False)
     assert done.returncode == 1, done.stderr
     *said, other = done.stdout.split()
     assert " ".join(said) == "Ray has died: its process raylet is gone (killed, or out of memory)"

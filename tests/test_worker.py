@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from search.worker import Job, TrialWorker
 from spaces.space import load
 from tests.disks import fill, small_disk
 from trainables import checkpoint, data
+from trainables.training import Training
 
 __all__ = ["small_disk"]  # a fixture
 
@@ -30,11 +32,11 @@ def arrays() -> dict[str, Any]:
 @pytest.fixture
 def make_worker(tmp_path: Path, arrays: dict[str, Any]) -> Callable[..., TrialWorker]:
     def make(
-        *, trial: int = 5, reported: int = 0, seed: int = 1, folder: Path = tmp_path, **params: Any
+        *, trial: int = 5, reported: int = 0, folder: Path = tmp_path, debug: bool = False, **params: Any
     ) -> TrialWorker:
         job = Job(
             space="digits_arch", arrays=arrays, epochs=EPOCHS, metric="accuracy", checkpoints=str(folder), threads=1,
-            cuda=False,
+            cuda=False, debug=debug,
         )  # fmt: skip
         leg = {"trial": trial, "params": {**BASELINE, **params}, "seed": 1, "reported": reported}
         worker = TrialWorker.__new__(TrialWorker)
@@ -77,6 +79,8 @@ def test_a_failure_is_told_with_its_kind_and_the_worker_lives(
     worker = make_worker()
     result = step(worker)
     assert result.failure is not None
+    assert "Traceback (most recent call last):" in result.log
+    assert len(result.log) < 300_000
     assert result.failure_kind == kind
     assert result.failure.startswith(cause)
     assert len(result.failure) < 2100
@@ -155,6 +159,119 @@ def test_a_malicious_checkpoint_is_refused_on_resume_and_nothing_is_run(make_wor
     assert result.record is not None  # trained again from the start
     assert len(result.notices) == 2
     assert "refused: more than tensors and plain values" in result.notices[0]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(depth):
+        inner = {"in": inner}
+    return inner
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda state: {},
+        lambda state: {**state, "optimizer": None},
+        lambda state: {**state, "optimizer": {"state": {}, "param_groups": []}},
+        lambda state: {**state, "model": None},
+        lambda state: {**state, "model": torch.zeros(3)},
+        lambda state: {**state, "epoch": 100},
+        lambda state: {**state, "epoch": "2"},
+        lambda state: {**state, "epoch": -1},
+        lambda state: {**state, "epoch": torch.tensor(2)},
+        lambda state: {**state, "history": state["history"][:1]},
+        lambda state: {**state, "history": None},
+        lambda state: {**state, "history": [None, None]},
+        lambda state: {**state, "history": state["history"][::-1]},
+        lambda state: {**state, "history": [nested(3), nested(3)]},
+        lambda state: {**state, "history": [{**r, "accuracy": torch.tensor(0.9)} for r in state["history"]]},
+        lambda state: {**state, "history": [{**r, "accuracy": float("nan")} for r in state["history"]]},
+        lambda state: {**state, "history": [{**r, "more": nested(50)} for r in state["history"]]},
+        lambda state: {**state, "num_parts": None},
+        lambda state: {**state, "num_parts": 0},
+        lambda state: {**state, "seed": [1]},
+    ],
+)
+def test_a_forged_state_is_passed_over_with_its_name_and_the_one_before_is_used(
+    forge, make_worker, third_epoch: dict[str, float], tmp_path: Path
+):
+    worker = make_worker()
+    for _ in range(2):
+        step(worker)
+    folder = tmp_path / "trial-00005"
+    state = torch.load(folder / "epoch-0002" / "state.pt", weights_only=True)
+    checkpoint.save(folder, forge(state), epoch=2)
+    result = step(make_worker(reported=2))
+    assert result.notices == ["checkpoint 2 of trial-00005 is damaged (of another training); using epoch 1"]
+    assert numbers(result) == third_epoch
+
+
+@pytest.fixture(scope="module")
+def third_epoch(arrays: dict[str, Any]) -> dict[str, float]:
+    training = Training(load("digits_arch").decode(BASELINE), data.from_arrays(arrays), epochs=EPOCHS, seed=1)
+    records = [training.run_epoch() for _ in range(EPOCHS)]
+    return numbers(EpochResult(record=records[-1]))
+
+
+def test_a_network_that_can_no_longer_be_built_is_no_damage_of_its_checkpoints(
+    make_worker, monkeypatch: pytest.MonkeyPatch
+):
+    step(make_worker())
+
+    def broken(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("my bug")
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", broken)
+    result = step(make_worker(reported=1))
+    assert (result.failure, result.notices) == ("RuntimeError: my bug", [])
+
+
+def test_a_failure_keeps_its_traceback_and_what_was_printed_before_it(make_worker, monkeypatch: pytest.MonkeyPatch):
+    worker = make_worker()
+    assert step(worker).log == ""
+    forward = torch.nn.Conv2d.forward
+
+    def broken(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        print("rows", len(x))
+        if layer.in_channels > 1:
+            raise RuntimeError("my bug")
+        return forward(layer, x)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", broken)
+    result = step(worker)
+    header, *lines = result.log.splitlines()
+    assert re.fullmatch(r"--- \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, \S+:\d+, after epoch 1 ---", header)
+    assert lines[:3] == ["rows 64", "rows 64", "Traceback (most recent call last):"]
+    assert lines[-1] == "RuntimeError: my bug"
+    assert "in broken" in result.log
+    assert result.failure == "RuntimeError: my bug"
+    worker.reset_config({"trial": 6, "params": BASELINE, "seed": 1, "reported": 0})
+    assert "after epoch 0 ---" in step(worker).log
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_with_debug_what_a_trial_prints_is_shown_as_well(
+    make_worker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, *, debug: bool
+):
+    monkeypatch.setenv("RUNGWISE_FAULT", "epoch:1:raise")
+    assert "an injected fault" in step(make_worker(debug=debug)).log
+    assert ("an injected fault" in capfd.readouterr().out) == debug
+
+
+def test_an_exception_that_cannot_be_shown_fails_its_trial_like_any_other(make_worker, monkeypatch: pytest.MonkeyPatch):
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    def broken(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        raise Mute
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", broken)
+    result = step(make_worker())
+    assert result.failure_kind == "invalid"
+    assert "Mute" in str(result.failure)
+    assert "Traceback" in result.log
 
 
 def test_a_full_disk_is_no_fault_of_the_trial_and_leaves_older_checkpoints_whole(make_worker, small_disk: Path):

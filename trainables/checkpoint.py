@@ -7,7 +7,6 @@ PLACE/epoch-0009/manifest.json    epoch, size and sha256 of state.pt; written la
 import hashlib
 import io
 import json
-import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trainables.places import MANIFEST, Place, open_place
+from trainables.places import MANIFEST, Place, UnreachableError, open_place
 from trainables.trainable import StateError
 
 _STATE = "state.pt"
@@ -108,34 +107,46 @@ class _DamagedError(Exception):
 
 
 def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
+    """A state that was damaged on purpose may raise anything; what fails for want of memory says nothing of it."""
     try:
         use(state)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except StateError as error:
         raise _DamagedError(f"of another training: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         raise _DamagedError("of another training") from error
 
 
 def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
+    """The state of an entry that is whole; the files may have been damaged on purpose, so that any exception counts."""
     try:
         manifest = json.loads(place.read(entry, MANIFEST))
         size, sha256 = manifest["size"], manifest["sha256"]
-        if manifest["epoch"] != epoch:
-            raise _DamagedError("manifest")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        sound = manifest["epoch"] == epoch
+    except UnreachableError:
+        raise
+    except Exception as error:
         raise _DamagedError("manifest") from error
+    if not sound:
+        raise _DamagedError("manifest")
     try:
         data = place.read(entry, _STATE)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise _DamagedError("missing file") from error
+    except OSError as error:
+        raise _DamagedError(error.strerror or "cannot be read") from error
     if len(data) != size:
         raise _DamagedError("size")
     if hashlib.sha256(data).hexdigest() != sha256:
         raise _DamagedError("sha256")
     try:
-        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:
         raise _DamagedError("refused: more than tensors and plain values") from error
+    if not isinstance(state, dict):
+        raise _DamagedError("refused: not a state")
+    return state
 
 
 def _opened(where: str | Path | Place) -> Place:

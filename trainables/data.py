@@ -1,8 +1,7 @@
 """Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
 
-A data set of images is one function `read(data_dir, *, test) -> (x, y, classes)` and one line in `_IMAGES`: uint8
-`(N, H, W, C)`, int64 labels and the names of the classes. A table is one function `read(data_dir) -> Table` and one
-line in `_TABLES`; its columns are fitted here, on the training rows.
+Data sets of images are in `images.py`. A table is one function `read(data_dir) -> Table` and one line in `_TABLES`; its
+columns are fitted here, on the training rows.
 """
 
 import difflib
@@ -17,23 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import bundled, california, cifar10, csv_table, digits, fashion_mnist, image_folder
+from trainables import bundled, california, csv_table, images
+from trainables.image_copies import note_copied_rows
+from trainables.images import ImageRows, channel_moments, read_images
+from trainables.levels import Levels
 from trainables.sizes import check_table_options, check_train_size
 from trainables.stratify import stratified_rows
 from trainables.table import Column, Table, TableOptions, encode, fit_columns
 
-Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
-
-_IMAGES: dict[str, Callable[..., Arrays]] = {
-    "digits": digits.read,
-    "fashion_mnist": fashion_mnist.read,
-    "cifar10": cifar10.read,
-    "image_folder": image_folder.read,
-}
-_TEST_FILES: dict[str, Callable[[Path], None]] = {
-    "cifar10": cifar10.check_test,
-    "fashion_mnist": fashion_mnist.check_test,
-}
 _TABLES: dict[str, Callable[..., Table]] = {
     "california_housing": california.read,
     "diabetes": bundled.read_diabetes,
@@ -81,6 +71,10 @@ class Dataset:
     target: str = ""
     """What is predicted, in words; of a table only."""
     target_unit: str = ""
+    levels: tuple[Levels, ...] = ()
+    """Which values of images of more than 8 bits became 0 and 255."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the files, a line each."""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -120,7 +114,7 @@ def from_arrays(arrays: dict[str, Any]) -> Dataset:
 
 def available() -> tuple[str, ...]:
     """Returns the names that `load` knows."""
-    return (*_IMAGES, *_TABLES)
+    return (*images.names(), *_TABLES)
 
 
 def load(
@@ -134,6 +128,8 @@ def load(
     table: TableOptions | None = None,
 ) -> Dataset:
     """Returns training and validation rows, split stratified by class; never opens the test files.
+
+    Of an image folder with a folder `test`, the names in it are compared with those in `train`.
 
     Args:
         name: one of `available()`.
@@ -154,19 +150,7 @@ def load(
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if name in _TABLES:
         return _load_table(name, _read_table(name, data_dir, table).part(test=False), **draw)
-    x, y, classes = _read_images(name, data_dir, test=False, image_size=image_size)
-    kept, held_out = _draw_rows(y, classes, **draw)
-    mean, std = _moments(x, kept)
-    return Dataset(
-        name=name,
-        task="classification",
-        train=_split(x[kept], y[kept]),
-        validation=_split(x[held_out], y[held_out]),
-        classes=classes,
-        mean=mean,
-        std=std,
-        checksum=_sha256(x, y),
-    )
+    return _load_images(name, read_images(name, data_dir, test=False, image_size=image_size), **draw)
 
 
 def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None, like: Dataset | None = None) -> Split:
@@ -180,13 +164,32 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
     """
     if name not in _TABLES:
         _check_options(name, image_size, None)
-        x, y, _ = _read_images(name, data_dir, test=True, image_size=image_size)
-        return _split(x, y)
+        found = read_images(name, data_dir, test=True, image_size=image_size)
+        return _split(found.x, found.y)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
     found = _read_table(name, data_dir, options).part(test=True)
     return _split(encode(found.cells, like.columns), found.y)
+
+
+def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
+    x, y = found.x, found.y
+    kept, held_out = _draw_rows(y, found.classes, **draw)
+    mean, std = channel_moments(x, kept)
+    copies = note_copied_rows(x, y, found.files, validation=held_out, training=kept) if found.files else ()
+    return Dataset(
+        name=name,
+        task="classification",
+        train=_split(x[kept], y[kept]),
+        validation=_split(x[held_out], y[held_out]),
+        classes=found.classes,
+        mean=mean,
+        std=std,
+        checksum=_sha256(x, y),
+        levels=found.levels,
+        notes=(*found.notes, *copies),
+    )
 
 
 def check_test(name: str, data_dir: str | Path) -> None:
@@ -199,8 +202,8 @@ def check_test(name: str, data_dir: str | Path) -> None:
         ValueError: a file is not the official one.
         FileNotFoundError: a file is missing and cannot be downloaded.
     """
-    if name in _TEST_FILES:
-        _TEST_FILES[name](Path(data_dir))
+    if name in images.names():
+        images.fetch_test_files(name, data_dir)
 
 
 def _load_table(name: str, found: Table, **draw: Any) -> Dataset:
@@ -242,33 +245,13 @@ def _check_options(name: str, image_size: int | None, table: TableOptions | None
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
-    if image_size is not None and name != "image_folder":
+    if image_size is not None and name != images.FOLDER:
         raise ValueError(f"image_size is for image_folder alone, {name} has a size of its own; leave it out")
     check_table_options(name, table)
 
 
 def _read_table(name: str, data_dir: str | Path, options: TableOptions | None) -> Table:
     return _TABLES[name](Path(data_dir), *([options] if options else []))
-
-
-def _read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int | None) -> Arrays:
-    if name == "image_folder":
-        return image_folder.read(Path(data_dir), test=test, image_size=image_size)
-    return _IMAGES[name](Path(data_dir), test=test)
-
-
-def _moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and standard deviation of the channels of uint8 images, in units where 255 is 1."""
-    exact, unit = np.int32, 255
-    total, squares = np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
-    for part in np.array_split(rows, -(-len(rows) // 4096)):  # bounds the copy, and the squares to 32 bits
-        values = x[part].astype(exact)
-        total += values.sum(0, dtype=exact)
-        squares += (values * values).sum(0, dtype=exact)
-    count = len(rows) * total.size / x.shape[-1]
-    mean = total.reshape(-1, x.shape[-1]).sum(0) / count / unit
-    std = np.sqrt(np.maximum(squares.reshape(-1, x.shape[-1]).sum(0) / count / unit**2 - mean**2, 1e-12))
-    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def _sha256(*arrays: np.ndarray) -> str:

@@ -6,6 +6,9 @@
 An entry is a set of files that is there whole or not at all.
 """
 
+import errno
+import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -122,7 +125,7 @@ class Folder:
             remove(temporary)
 
     def read(self, entry: str, file: str) -> bytes:
-        return (self.path / entry / file).read_bytes()
+        return _read_file(self.path / entry / file)
 
     def remove(self, entry: str) -> None:
         remove(self.path / entry)
@@ -174,3 +177,16 @@ def _reaching(where: str) -> Iterator[None]:
     except OSError as error:
         reason = " ".join(str(error).split())[:300]
         raise UnreachableError(f"the storage {where} cannot be used: {reason}") from error
+
+
+def _read_file(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Whoever can write to the folder may have put a pipe or a device there: reading one could wait for ever or never end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # looked at first, since opening a device can have effects
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()

@@ -191,6 +191,9 @@ class Training:
                 raise ValueError(
                     f"the checkpoint is of a training with {name}={state[name]}, not {getattr(self, name)}"
                 )
+        for name, low in (("epoch", 0), ("num_parts", 1)):
+            if type(state[name]) is not int or state[name] < low:
+                raise ValueError(f"{name} of a checkpoint must be a whole number from {low}, got {state[name]!r}")
         state = copy.deepcopy(dict(state))
         self.epoch, self.num_parts = state["epoch"], state["num_parts"]
         try:

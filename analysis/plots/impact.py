@@ -74,7 +74,7 @@ def plot_importance_by_rung(importances: list[Importance], ax: Axes | None = Non
 def _numbers(ax: Axes, values: np.ndarray, form: str, *, dark: float) -> None:
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            color = "white" if abs(value) > dark else "#222222"
+            color = style.LIGHT if abs(value) > dark else "#222222"
             ax.text(j, i, format(value, form), ha="center", va="center", fontsize=8, color=color)
 
 

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.plots import style
+from analysis.plots.fonts import names_on_axis
 from analysis.plots.table import geographic_axes
 from analysis.table_overview import TableOverview
-from analysis.wording import plain, shortened
+from analysis.wording import plain, shortened, together
 
 MOST_FEATURES = 18
 _MAP_ROWS = 6_000
@@ -20,19 +21,23 @@ def plot_target(found: TableOverview, ax: Axes | None = None) -> Axes:
     if found.classes:
         counts = np.bincount(found.train.y, minlength=len(found.classes))
         order = np.argsort(counts)[-20:]
+        names = names_on_axis(found.classes, 24)
         ax.barh(range(len(order)), counts[order], height=0.7, color=style.BLUE)
-        ax.set_yticks(range(len(order)), [shortened(found.classes[i], 24) for i in order])
+        ax.set_yticks(range(len(order)), [names[i] for i in order])
         ax.set(xlabel="training rows", title=shortened(found.target, 50))
         ax.grid(visible=False, axis="y")
         return ax
-    ax.hist(found.train.y, bins=min(60, max(10, len(found.train.y) // 20)), color=style.SKY)
-    for side, (value, share) in found.piles.items():
-        ax.axvline(
-            value, color=style.VERMILION, lw=1.2, label=f"{side}: {100 * share:.1f} % of the rows at {value:.4g}"
-        )
-    if found.piles:
+    known, remarks = style.finite(found.train.y)
+    if not len(known):
+        return style.nothing(ax, "no value of the target is known")
+    style.histogram(ax, known, most=min(60, max(10, len(known) // 20)))
+    for side, (value, share) in found.piles.items() if len(np.unique(known)) > 1 else ():
+        text = f"{side}: {100 * share:.1f} % of the rows at {together([value, *known])[0]}"
+        ax.axvline(value, color=style.VERMILION, lw=1.2, label=text)
+    if ax.get_legend_handles_labels()[0]:
         style.legend(ax)
-    ax.set(xlabel=found.target_label, ylabel="training rows")
+    style.remark(ax, *remarks)
+    ax.set(xlabel=shortened(found.target_label, 50), ylabel="training rows")
     return ax
 
 
@@ -43,24 +48,30 @@ def feature_panels(found: TableOverview) -> list:
 
 def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
     column, x = found.train.columns[index], found.train.x[:, index]
+    ax.set_xlabel(shortened(column.name, 34))
     if column.kind == "category":
         counts = np.bincount(x.astype(int), minlength=len(column.categories) + 1)
-        names, sizes = ["missing", *column.categories], counts
-        order = np.argsort(-sizes, kind="stable")[:8]
-        order = order[sizes[order] > 0]
-        ax.bar(range(len(order)), sizes[order], color=style.SKY)
-        labels = [shortened(names[i], 12) for i in order]
+        order = np.argsort(-counts, kind="stable")[:8]
+        order = order[counts[order] > 0]
+        names = names_on_axis(["missing", *column.categories], 12)
+        ax.bar(range(len(order)), counts[order], color=style.SKY)
+        labels = [names[i] for i in order]
         ax.set_xticks(range(len(order)), labels, **style.slanted(labels))
         ax.grid(visible=False, axis="x")
-    else:
-        known = x[np.isfinite(x)]
-        low, high = np.quantile(known, (0.005, 0.995)) if len(known) else (0.0, 1.0)
-        inside = known[(known >= low) & (known <= high)]
-        ax.hist(inside, bins=int(np.clip(len(inside) / 12, 8, 40)), color=style.SKY)
-        beyond = len(known) - len(inside)
-        if beyond and len(known) and np.ptp(known) > 1.5 * (high - low):
-            ax.set_title(f"{beyond:,} rows beyond, up to {plain(float(known.max()))}", fontsize=8, fontweight="normal")
-    ax.set_xlabel(shortened(column.name, 34))
+        return
+    known, remarks = style.finite(x)
+    if not len(known):
+        style.nothing(ax, f"{shortened(column.name, 34)}: no value is known")
+        return
+    low, high = np.quantile(known, (0.005, 0.995))
+    inside = known[(known >= low) & (known <= high)]
+    style.histogram(ax, inside, most=int(np.clip(len(inside) / 12, 8, 40)))
+    beyond = len(known) - len(inside)
+    if beyond and np.ptp(known) > 1.5 * (high - low):
+        up, down = float(known.max()), float(known.min())
+        end = f"up to {plain(up)}" if up - high >= low - down else f"down to {plain(down)}"
+        remarks.append(f"{beyond:,} rows beyond, {end}")
+    style.remark(ax, *remarks)
 
 
 def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:
@@ -96,7 +107,7 @@ def plot_map(found: TableOverview, ax: Axes | None = None) -> Axes:
     places = found.train.x[:, [names.index(name) for name in found.places]]
     rows = np.random.default_rng(0).permutation(len(places))[:_MAP_ROWS]
     rows = rows[np.isfinite(places[rows]).all(1)]
-    y = found.train.y[rows]
+    y = found.train.y[rows].astype(float)
     drawn = ax.scatter(places[rows, 0], places[rows, 1], c=y, s=4, lw=0, alpha=0.7, cmap="viridis", rasterized=True)
     geographic_axes(ax, found.places, places[rows])
     bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.04, pad=0.02)

@@ -10,16 +10,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from analysis.parameters import Parameter, label
 from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.wording import named
+from analysis.wording import named, together
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8A9099"
 INK, PAPER, FAINT = "#1B1F24", "#FFFFFF", "#D5D9DE"
 """Text, background and grid: the page replaces these three in dark mode."""
+LIGHT = "#FDFDFD"
+"""Text on dark cells: pure white is the paper to the page, and dark in dark mode."""
 COLORS = {COMPLETE: BLUE, STOPPED: ORANGE, UNFINISHED: GREEN, FAILED: VERMILION, INFEASIBLE: PINK}
 MARKERS = {COMPLETE: "o", STOPPED: "v", UNFINISHED: "s", FAILED: "X", INFEASIBLE: "P"}
 WORDS = {
@@ -67,6 +69,8 @@ def styled() -> Iterator[None]:
     """The house style for all that is drawn inside."""
     with mpl.rc_context(_SETTINGS):
         yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)  # a notebook's first figure switches it on, and must leave it on for the others
 
 
 def new_axes(ax: Axes | None, *, width: float = 6.4, height: float = 3.6) -> Axes:
@@ -119,6 +123,64 @@ def robust_limits(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> N
         color=GREY,
         fontsize=8,
     )
+
+
+def histogram(ax: Axes, values: np.ndarray, *, most: int) -> None:
+    """Draws how finite values spread over at most `most` bins, whatever their size.
+
+    Drawn in double precision: in single precision the edges of bins around 20240131 are all the same number.
+    """
+    values = np.asarray(values, dtype=float)
+    low, high = float(values.min()), float(values.max())
+    steps = (high - low) / float(np.spacing(max(abs(low), abs(high))))
+    if steps > 2 * most:
+        ax.hist(values, bins=most, color=SKY)
+        return  # else it is but one value, up to the last bits
+    wide = 0.01 * abs(low) or 1.0
+    ax.bar([low], [len(values)], width=wide, color=SKY)
+    ax.set_xlim(low - 2 * wide, low + 2 * wide)
+    ax.set_xticks([low], [" to ".join(dict.fromkeys(together([low, high])))])
+
+
+def finite(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The finite ones of some values in double precision, and a remark on how many are infinite."""
+    values = np.asarray(values, dtype=float)
+    infinite = int(np.isinf(values).sum())
+    return values[np.isfinite(values)], [f"{infinite:,} rows are infinite"] if infinite else []
+
+
+def remark(ax: Axes, *lines: str) -> None:
+    """A small line above the axes, where there is something to say."""
+    if lines:
+        ax.set_title("; ".join(lines), fontsize=8, fontweight="normal")
+
+
+def keep_digits(figure: Figure) -> None:
+    """Writes the ticks out where matplotlib would put 2.024e7 into a corner and leave the last digits at the ticks."""
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = axis.get_view_interval()
+            largest = max(abs(low), abs(high))
+            if type(axis.get_major_formatter()) is not ScalarFormatter or not np.isfinite(largest):
+                continue
+            if largest < 1e6 and abs(high - low) > 1e-3 * largest:
+                continue
+            axis.set_major_formatter(_Digits())
+            locator = axis.get_major_locator()
+            if axis is ax.xaxis and isinstance(locator, MaxNLocator):
+                room = 72 * ax.get_position().width * figure.get_figwidth()
+                widest = max(map(len, together([low, high, (low + high) / 2])))
+                locator.set_params(nbins=int(np.clip(room / (7 * widest + 10), 1, 9)))
+
+
+class _Digits(Formatter):
+    """Ticks with as many digits as tell them apart."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self.format_ticks([x])[0]
+
+    def format_ticks(self, values: Any) -> list[str]:
+        return [text.replace("-", "\N{MINUS SIGN}") for text in together(values)]
 
 
 def parameter_axis(ax: Axes, parameter: Parameter, *, axis: str = "x") -> None:

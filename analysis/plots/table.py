@@ -49,7 +49,11 @@ def plot_bands(results: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax.vlines(at + offset, [f["low"] for f in found], [f["high"] for f in found], color=color, lw=2)
         ax.plot(at + offset, [f["value"] for f in found], mark, color=color, ms=6, label=wording.NAMES[metric])
     ax.axhline(0, color=style.INK, lw=0.8)
-    names = [f"{band['low']:.3g} to {band['high']:.3g}\n{band['rows']:,} rows" for band in bands]
+    ends = wording.together([end for band in bands for end in (band["low"], band["high"])], digits=3)
+    names = [
+        f"{low} to{chr(10) if len(low) > 8 else ' '}{high}\n{band['rows']:,} rows"
+        for low, high, band in zip(ends[::2], ends[1::2], bands, strict=True)
+    ]
     ax.set_xticks(at, names, fontsize=8)
     ax.set_xlabel(_target(results))
     ax.set_ylabel(f"error{_unit(results)}, 95 % interval")

@@ -1,0 +1,117 @@
+"""Captures what a trial prints, also from C code: both descriptors of the process go to a file while it trains."""
+
+import ctypes
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+
+KEPT_BYTES = 128 * 1024
+"""Kept of each end of what is printed in one epoch."""
+SPOOL_BYTES = 16 * 1024 * 1024
+"""An epoch that prints more is shortened while it goes on, looked at every second."""
+_LOOK_SECONDS = 1.0
+
+
+class Capture:
+    """Collects what is printed while it captures. A file, not a pipe: C code that prints much can never block on it."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """
+        Args:
+            folder: where the driver looks for what a trial printed that lost its worker; None for a file without name.
+        """
+        self._folder = folder
+        self._file = _nameless()
+        self._stream = os.fdopen(
+            self._file, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        self._lock = threading.Lock()
+
+    def begin(self, name: str) -> None:
+        """Start with an empty file for this trial."""
+        with suppress(OSError):  # no room: the file of the trial before does as well
+            new = _nameless() if self._folder is None else _opened(self._folder / name)
+            os.dup2(new, self._file, inheritable=False)  # whoever holds the stream goes on with the new file
+            os.close(new)
+
+    @contextmanager
+    def captured(self) -> Iterator[None]:
+        """Inside, all that the process prints goes to the file."""
+        _flush()
+        shown = [os.dup(1), os.dup(2)]
+        for number in (1, 2):
+            os.dup2(self._file, number)
+        over = threading.Event()
+        threading.Thread(target=self._bound, args=(over,), daemon=True).start()
+        try:
+            with redirect_stdout(self._stream), redirect_stderr(self._stream):
+                yield
+        finally:
+            over.set()
+            self._stream.flush()
+            _flush()
+            for number, descriptor in zip((1, 2), shown, strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+    def end(self) -> None:
+        """Collect no more."""
+        self._stream.close()
+        os.close(self._file)
+
+    def take(self) -> str:
+        """What was printed since the last call, shortened to both ends if it is long."""
+        with self._lock:
+            text = shorten(os.pread(self._file, os.fstat(self._file).st_size, 0), each=KEPT_BYTES)
+            os.ftruncate(self._file, 0)
+        return text.decode("utf-8", errors="replace")
+
+    def _bound(self, over: threading.Event) -> None:
+        while not over.wait(_LOOK_SECONDS):
+            with self._lock:
+                size = os.fstat(self._file).st_size
+                if size > SPOOL_BYTES:
+                    ends = os.pread(self._file, KEPT_BYTES, 0), os.pread(self._file, KEPT_BYTES, size - KEPT_BYTES)
+                    os.ftruncate(self._file, 0)
+                    os.write(self._file, _joined(*ends, left_out=size - 2 * KEPT_BYTES))
+
+
+def headline(text: str) -> str:
+    """A line of a log that is not the trial's own: `--- 2026-05-01 09:30:00 UTC, TEXT ---`."""
+    return f"--- {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}, {text} ---\n"
+
+
+def shorten(text: bytes, *, each: int) -> bytes:
+    """Both ends of a text, `each` bytes long at most, with a line in between that says how much is missing.
+
+    >>> shorten(b"abcdefgh", each=3)
+    b'abc\\n[... 2 bytes left out ...]\\nfgh'
+    """
+    missing = len(text) - 2 * each
+    return text if missing <= 0 else _joined(text[:each], text[-each:], left_out=missing)
+
+
+def _joined(head: bytes, tail: bytes, *, left_out: int) -> bytes:
+    return head + f"\n[... {left_out:,} bytes left out ...]\n".encode() + tail
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+
+def _nameless() -> int:
+    with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
+        return _opened(Path(folder) / "output")
+
+
+def _flush() -> None:
+    """Write out what Python and C hold back, so that it goes where the descriptors point now."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
+            stream.flush()
+    ctypes.CDLL(None).fflush(None)

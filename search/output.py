@@ -1,0 +1,175 @@
+"""Printing that never waits for its reader: a thread writes, and what nobody reads is dropped and counted.
+
+A pipe whose reader sleeps, `less`, Ctrl-S: a print would stand still, and with it the search and all its timeouts.
+"""
+
+import atexit
+import io
+import os
+import select
+import sys
+import threading
+from collections import deque
+from typing import TextIO, cast
+
+DRAIN_SECONDS = 5.0
+"""How long the end of a command waits for a reader that reads nothing."""
+_MAX_LINES = 1000
+_CHUNK_BYTES = 4096
+_ORDER_SECONDS = 1.0
+
+
+class PatientStream(io.TextIOBase):
+    """A text stream over a descriptor whose `write` returns at once.
+
+    Beyond a thousand lines that nobody has read, the oldest are dropped; a line says how many.
+    """
+
+    def __init__(
+        self, descriptor: int, *, encoding: str = "utf-8", errors: str = "replace", after: "PatientStream | None" = None
+    ) -> None:
+        """
+        Args:
+            after: a stream whose lines keep their order with those of this one, where both lead to the same place. Each
+                write waits for both, but not longer than a second.
+        """
+        super().__init__()
+        self._descriptor, self._encoding, self._errors, self._after = descriptor, encoding, errors, after
+        self._changed = threading.Condition()
+        self._chunks: deque[str] = deque()
+        self._partial = ""
+        self._num_lines = self._num_dropped = 0
+        self._writing = self._broken = self._told = False
+        self.given_up = False
+        """Whether the end has waited in vain."""
+        self._thread: threading.Thread | None = None
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the bytes that are written."""
+        return self._encoding
+
+    @property
+    def errors(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What becomes of characters that the encoding lacks."""
+        return self._errors
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything has been written."""
+        return not (self._chunks or self._writing)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Leave the text to the thread.
+
+        Raises:
+            BrokenPipeError: nobody will ever read it, which is told once.
+        """
+        if self._after is not None:
+            self._after.drain(_ORDER_SECONDS)
+        elif self._broken and not self._told:
+            self._told = True
+            raise BrokenPipeError("nobody reads the output any more")
+        with self._changed:
+            whole, newline, rest = (self._partial + text).rpartition("\n")
+            self._partial = rest
+            self._leave(whole + newline)
+        if self._after is not None and newline:
+            self.drain(_ORDER_SECONDS)
+        return len(text)
+
+    def flush(self) -> None:
+        """Leave a line that is not finished to the thread as well; waits for nothing."""
+        with self._changed:
+            partial, self._partial = self._partial, ""
+            self._leave(partial)
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Wait until everything is written, as long as something is read every `seconds`; returns whether it is."""
+        self.flush()
+        with self._changed:
+            while not self.idle:
+                if not self._changed.wait(seconds):
+                    return False
+        return True
+
+    def _leave(self, text: str) -> None:
+        if not text or self._broken:
+            return
+        self._chunks.append(text)
+        self._num_lines += text.count("\n")
+        while self._num_lines > _MAX_LINES and len(self._chunks) > 1:
+            self._drop(self._chunks.popleft())
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="output", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _drop(self, text: str) -> None:
+        self._num_lines -= text.count("\n")
+        self._num_dropped += max(1, text.count("\n"))
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._chunks)
+                self._writing = True
+                text = self._chunks.popleft()
+                self._num_lines -= text.count("\n")
+                if self._num_dropped:
+                    text = f"({self._num_dropped} lines dropped: nobody was reading)\n{text}"
+                    self._num_dropped = 0
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        left = text.encode(self._encoding, self._errors)
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left[:_CHUNK_BYTES]) :]
+            except BlockingIOError:  # somebody else has set the descriptor so
+                select.select([], [self._descriptor], [])
+            except BrokenPipeError:
+                with self._changed:
+                    self._broken = True
+                    self._chunks.clear()
+                return
+            except OSError:  # a full disk, a terminal that is gone: no reason to stop training
+                with self._changed:
+                    self._num_dropped += max(1, text.count("\n"))
+                return
+            with self._changed:
+                self._changed.notify_all()
+
+
+def print_patiently() -> None:
+    """From now on no print of this process waits for its reader."""
+    if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        return  # somebody collects what is printed, or it has been done
+    sys.stdout.flush()
+    out = PatientStream(sys.stdout.fileno(), encoding=sys.stdout.encoding)
+    sys.stdout = cast(TextIO, out)
+    sys.stderr = cast(TextIO, PatientStream(sys.stderr.fileno(), encoding=sys.stderr.encoding, after=out))
+    atexit.register(drain_all)
+
+
+def drain_all() -> None:
+    """Wait until everything printed is written, if somebody reads it; for each stream nobody reads once."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if not isinstance(stream, PatientStream):
+                stream.flush()
+            elif not stream.given_up:
+                stream.given_up = not stream.drain()
+        except (OSError, ValueError, AttributeError):  # closed, or its reader is gone, or no stream at all
+            continue

@@ -1,0 +1,127 @@
+"""What a search says at its beginning and its end, without Ray: nothing is trained here."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from search.cluster import Resources
+from search.guard import RayLostError
+from search.ledger import Ledger
+from search.options import Options
+from search.session import Session
+from search.signals import collect_signals, signals_restored
+from search.study import resume_study
+from tests.disks import read_only
+
+ONE = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
+
+
+def opened(runs: Path, *, resources: Resources | None = ONE, **changes: Any) -> Session:
+    options = Options(**{"name": "x", "runs_dir": runs, "trials": 4, "max_epochs": 3, "train_size": 60, **changes})
+    return Session.open(options, given=set(), resources=resources)
+
+
+def searched(session: Session, scratch: Path, *, deadline: float | None) -> int:
+    with ExitStack() as stack, signals_restored():
+        return session.search_on(scratch, stack, deadline=deadline)
+
+
+def test_a_time_budget_that_ends_before_the_first_trial_leaves_nothing_usable_and_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert searched(opened(tmp_path), tmp_path, deadline=time.monotonic()) == 4
+    said = capsys.readouterr()
+    assert "0 trials: 0 finished, 0 stopped early, 0 failed; 0 epochs trained\n" in said.out
+    assert "% saved" not in said.out
+    assert "the time budget is used up before any trial was finished; continue with:\n" in said.out
+    assert f"python -m search.run --resume --name x --runs-dir {tmp_path} --time-budget MINUTES" in said.out
+    assert said.err == "error: no trial was trained to its full budget; nothing can be used yet\n"
+
+
+@pytest.mark.parametrize(("epochs", "code"), [(0, 4), (1, 4), (3, 0)])
+def test_a_time_budget_that_ends_later_is_a_success_once_a_trial_is_finished(
+    epochs: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    session = opened(tmp_path)
+    searched(session, tmp_path, deadline=time.monotonic())
+    ledger = Ledger(resume_study(session.run_dir, session.run), session.run)
+    ledger.add(session.run.baseline, session.space.distributions(session.run.baseline))
+    for epoch in range(1, epochs + 1):
+        ledger.report(0, epoch=epoch, value=0.5, record={"epoch": epoch})
+    assert searched(opened(tmp_path, resume=True), tmp_path, deadline=time.monotonic()) == code
+    assert ("best: trial 0, accuracy 0.5000" in capsys.readouterr().out) == (code == 0)
+
+
+def test_a_database_that_is_read_only_is_bad_input_and_nothing_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "db").mkdir()
+    optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/db/all.db").engine.dispose()
+    with read_only(tmp_path / "db") as view:
+        session = opened(tmp_path / "runs", study_url=f"sqlite:///{view}/all.db")
+        assert searched(session, tmp_path, deadline=None) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the database of the study cannot be written (")
+    assert said.endswith("; nothing was started\n")
+    assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_what_breaks_a_begun_search_off_is_told_with_the_command_that_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    session = opened(tmp_path)
+    searched(session, tmp_path, deadline=time.monotonic())
+    capsys.readouterr()
+    assert session.on_lost(RayLostError("Ray has died")) == 1
+    assert capsys.readouterr().err.startswith("error: Ray has died; what is finished is saved; resume with: python -m")
+
+
+def test_a_ray_that_dies_of_the_signal_that_stops_the_search_changes_neither_words_nor_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    session = opened(tmp_path)
+    searched(session, tmp_path, deadline=time.monotonic())
+    capsys.readouterr()
+    with signals_restored():
+        collect_signals(lambda: None).append(15)
+        assert session.on_lost(RayLostError("Ray has died")) == 143
+        collect_signals(lambda: None)
+    said = capsys.readouterr()
+    assert said.out.startswith(
+        "stopped by SIGTERM; all finished epochs are saved; resume with:\n  python -m search.run"
+    )
+    assert said.err == ""
+
+
+def test_before_the_run_is_made_a_dead_ray_has_started_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert opened(tmp_path).on_lost(RayLostError("Ray has died")) == 1
+    assert capsys.readouterr().err == "error: Ray has died; nothing was started\n"
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (None, None),
+        (
+            Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.0),
+            "note: 2 threads per trial, this run used 1: values",
+        ),
+        (Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0), "note: 2 trials at once, this run trained one:"),
+    ],
+)
+def test_a_resume_trains_as_the_run_did_or_says_in_a_line_that_it_does_not(
+    now: Resources | None, said: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    searched(opened(tmp_path), tmp_path, deadline=time.monotonic())
+    capsys.readouterr()
+    again = opened(tmp_path, resume=True, resources=now)
+    if now is None:
+        assert again.resources == ONE
+    searched(again, tmp_path, deadline=time.monotonic())
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert [note.startswith(said or "") for note in notes] == ([True] if said else [])
+    assert (again.run.slots, again.run.cpus_per_trial) == (1, 1)  # what the run began with stays known
