@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import tyro
 
 import spaces
-from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
+from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.cluster import plan_resources
 from search.lock import RunLock
 from search.loggers import check_logger
@@ -250,7 +250,7 @@ def parse_types(text: str | None) -> dict[str, Kind]:
 
 def resume_command(options: Options, name: str) -> str:
     """The command that continues this run, to be pasted."""
-    words = ["python", "-m", "search.run", "--resume", "--name", name]
+    words = [*words_of("search.run"), "--resume", "--name", name]
     defaults = {f.name: f.default for f in fields(Options)}
     for flag in _NOT_STORED:
         value: Any = getattr(options, flag)
