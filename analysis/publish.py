@@ -5,8 +5,11 @@ python -m analysis.publish runs/NAME                  # into results/NAME
 What is written is itself the folder of a run: report, notebooks, `search.rerun` and `analysis.final` read it.
 """
 
+import html
+import json
 import os
 import re
+import shlex
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -194,6 +197,7 @@ def _target(source: Path, run_dir: Path, folder: Path) -> Path:
 
 def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
     """The text without the folders of a machine: the run's becomes that of what is kept, the data's plain `data`."""
+    text = _without_secrets(text, run)
     places = {run_dir, run_dir.resolve()}
     if told := re.search(r"--runs-dir (\S+)", run.command):  # where it was searched; it may have been moved since
         places.add(Path(told[1]) / run.name)
@@ -202,6 +206,14 @@ def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
         text = text.replace(f" --runs-dir {place.parent}", "")
     text = redact_text(text)
     return text.replace(run.data_dir, DATA_DIR) if os.sep in run.data_dir else text
+
+
+def _without_secrets(text: str, run: "Run") -> str:
+    """The text without the URLs of database and checkpoints, in which a password may stand, however they are quoted."""
+    for url in filter(None, (run.study_url, run.storage)):
+        for form in (url, shlex.quote(url), html.escape(url), json.dumps(url)[1:-1]):
+            text = text.replace(form, "***")
+    return text
 
 
 def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:

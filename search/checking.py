@@ -96,7 +96,7 @@ def _collection(hint: Any, origin: Any, value: Any, name: str) -> Any:
         if not isinstance(value, list):
             raise _wrong(name, "a list", value)
         return origin(_value(get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
+    if origin in (dict, Mapping):
         if not isinstance(value, dict):
             raise _wrong(name, "an object", value)
         return {key: _value(get_args(hint)[1], item, f"{name}.{key}"[:80]) for key, item in value.items()}

@@ -88,10 +88,30 @@ def _one_line(framed: str) -> str:
     return text + (f" (did you mean {hint}?)" if hint else "")
 
 
+def words_of(module: str) -> list[str]:
+    """How the user calls a command of ours: as they called this one."""
+    if os.environ.get("RUNGWISE_PROGRAM"):
+        return ["rungwise", {"search.run": "search"}.get(module, module.rpartition(".")[2])]
+    return ["python", "-m", module]
+
+
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
     print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)
     return BAD_INPUT
+
+
+def report_fault(error: Exception, *, debug: bool) -> int:
+    """Print an error that no rule foresaw, in one line, and return the exit code of a command that was broken off.
+
+    Raises:
+        Exception: the error itself, where its traceback is asked for.
+    """
+    if debug:
+        raise error
+    reason = " ".join(str(error).split())[:300] or "no reason given"
+    print(f"error: {type(error).__name__}: {reason}; add --debug to see where", file=sys.stderr)
+    return BROKEN_OFF
 
 
 def leave(code: int) -> NoReturn:

@@ -78,6 +78,8 @@ class Run:
     plan: tuple[Planned, ...] = ()
     table: TableOptions | None = None
     """What is predicted in a table of the user's own."""
+    decided: TableOptions | None = None
+    """The same with the task and what every column is, as found when the run began; older runs lack it."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: str | None = None
@@ -95,26 +97,33 @@ class Run:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    """What is searched, in words; of code of the user's own."""
+    unit: str = ""
+    """Of the metric, where code of the user's own states it."""
+    source: dict[str, Any] | None = None
+    """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
+    files are in the folder `source` of the run."""
     forecast: dict[str, Any] | None = None
     """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
 
     @property
+    def reading(self) -> TableOptions | None:
+        """How the table is to be read: as when the run began."""
+        return self.decided or self.table
+
+    @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs at which trials are compared, the full budget last: (1, 3, 9, 27)."""
+        """Epochs at which trials are compared, the full budget last."""
         return rungs(self.min_epochs, self.reduction_factor, epochs=self.epochs)
 
 
 def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, ...]:
-    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself.
-
-    >>> rungs(1, 3, epochs=20)
-    (1, 3, 9, 20)
-    """
+    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself: (1, 3, 9, 20)."""
     if min_epochs < 1 or reduction_factor < 2:
         raise ValueError(f"rungs need min_epochs >= 1 and reduction_factor >= 2, got {min_epochs}, {reduction_factor}")
-    levels = []
-    rung = min_epochs
+    levels, rung = [], min_epochs
     while rung < epochs:
         levels.append(rung)
         rung *= reduction_factor
