@@ -28,6 +28,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from analysis.progress import Advance, no_progress
 from trainables.data import Dataset
 
 FOREST_ROWS = 100_000
@@ -99,23 +100,36 @@ def methods(dataset: Dataset) -> tuple[Method, ...]:
     )
 
 
-def fit_baselines(dataset: Dataset, *, seeds: Sequence[int]) -> list[Baseline]:
+def fit_baselines(dataset: Dataset, *, seeds: Sequence[int], advance: Advance = no_progress) -> list[Baseline]:
     """Fit every method on the training rows.
 
     Args:
         dataset: a table; of other data sets there are no baselines.
         seeds: for each random method, one model per seed; the others are fitted on the first.
+        advance: called after each model.
     """
     if not dataset.columns:
         return []
-    return [_fit(method, dataset, seeds=seeds if method.random else seeds[:1]) for method in methods(dataset)]
+    return [_fit(method, dataset, seeds=_seeds(method, seeds), advance=advance) for method in methods(dataset)]
 
 
-def _fit(method: Method, dataset: Dataset, *, seeds: Sequence[int]) -> Baseline:
+def num_models(dataset: Dataset, *, seeds: Sequence[int]) -> int:
+    """How many models `fit_baselines` fits."""
+    return sum(len(_seeds(method, seeds)) for method in methods(dataset)) if dataset.columns else 0
+
+
+def _seeds(method: Method, seeds: Sequence[int]) -> Sequence[int]:
+    return seeds if method.random else seeds[:1]
+
+
+def _fit(method: Method, dataset: Dataset, *, seeds: Sequence[int], advance: Advance) -> Baseline:
     x, y = dataset.train.x.numpy().astype(np.float64), dataset.train.y.numpy()
     began = time.perf_counter()
+    models = []
     with few_threads(dataset):
-        models = [_pipeline(method.name, dataset, seed=seed).fit(x, y) for seed in seeds]
+        for seed in seeds:
+            models.append(_pipeline(method.name, dataset, seed=seed).fit(x, y))
+            advance()
     return Baseline(
         method=method,
         models=models,

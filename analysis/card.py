@@ -1,9 +1,14 @@
 """The model card: final/README.md, in the headings that model hubs use."""
 
 import json
+import re
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from analysis.openings import times, times_opened
 from analysis.wording import between, count, gap, hardware, in_unit, title, trained_on
+from trainables.whole import write_whole
 
 _CARD = """\
 ---
@@ -73,16 +78,32 @@ Made by `{command}` on {created} with {versions}.
 """
 
 
-def model_card(results: dict[str, Any], facts: dict[str, Any]) -> str:
+def model_card(results: dict[str, Any], facts: dict[str, Any], *, opened: str = "") -> str:
     """The card as Markdown.
 
     Args:
         results: final.json.
         facts: model.json.
+        opened: how often the test set was, by the log; as final.json has it when empty.
     """
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
-    fields = _model_fields(results, facts, winner) | _result_fields(results, winner)
+    fields = _model_fields(results, facts, winner) | _result_fields(results, winner, opened=opened)
     return _CARD.format(dataset=_plain(facts["dataset"]), num_seeds=len(winner["seeds"]), **fields)
+
+
+def restate_openings(card: str, final_dir: Path) -> str:
+    """The card with the number of openings as it is now: an evaluation that was killed leaves the card before it."""
+    opened = times_opened(final_dir)
+    return re.sub(r"(test rows, opened )[^\n]+(, mean over)", lambda found: found[1] + opened + found[2], card, count=1)
+
+
+def restate_card(final_dir: Path) -> None:
+    """Write final/README.md anew if it counts other openings than the log; nothing where it cannot be written."""
+    path = final_dir / "README.md"
+    with suppress(OSError, ValueError):
+        card = path.read_text(encoding="utf-8")
+        if (now := restate_openings(card, final_dir)) != card:
+            write_whole(path, now)
 
 
 def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[str, Any]) -> dict[str, Any]:
@@ -109,8 +130,8 @@ def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[s
     }
 
 
-def _result_fields(results: dict[str, Any], winner: dict[str, Any]) -> dict[str, Any]:
-    conditions, times = results["conditions"], results["openings"]
+def _result_fields(results: dict[str, Any], winner: dict[str, Any], *, opened: str) -> dict[str, Any]:
+    conditions = results["conditions"]
     limits = [_plain(s["text"]) for s in results["discussion"] if s["topic"] in ("weakness", "limit")]
     return {
         "metrics": ", ".join(winner["scores"]),
@@ -121,7 +142,7 @@ def _result_fields(results: dict[str, Any], winner: dict[str, Any]) -> dict[str,
         "test_rows": conditions["test_rows"],
         "hardware": hardware(results),
         "run": results["run_dir"],
-        "openings": "once" if times == 1 else f"{times} times",
+        "openings": opened or times(results["openings"]),
         "scores": "\n".join(
             f"| {in_unit(m, results)} | {between(m, found)} |" for m, found in winner["scores"].items()
         ),

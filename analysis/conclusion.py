@@ -1,36 +1,34 @@
 """What a final evaluation prints at its end: contenders, baselines, the verdict and where to look."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from analysis import wording
+from analysis.openings import read_openings, times_opened
+from search.console import Output
 
 
-def conclude(results: dict[str, Any], *, run_dir: Path, page: Path) -> None:
-    """Print the contenders, the verdict and where to look.
+def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
+    """Print the contenders, the verdict and how to use the model.
 
     Args:
         results: final.json.
         run_dir: of the run.
-        page: the report that shows all of it.
     """
-    console = Console(highlight=False)
-    console.width = max(console.width, 120)  # a piped table is not folded
-    console.print(_contenders(results))
+    _show(_contenders(results))
     if results.get("baselines"):
-        console.print()
-        console.print(_baselines(results))
+        say("")
+        _show(_baselines(results))
     for sentence in results["discussion"]:
         if sentence["topic"] == "verdict":
             say(sentence["text"])
-    if results["openings"] > 1:
-        say(f"the test set has been opened {results['openings']} times")
+    if len(read_openings(run_dir / "final")) > 1:
+        say(f"the test set has been opened {times_opened(run_dir / 'final')}")
     say(f"\nmodel: {run_dir / 'final' / 'model.safetensors'}; use it: python -m analysis.predict {run_dir} FILE")
-    say(f"open this page: {page}")
 
 
 def _contenders(results: dict[str, Any]) -> Table:
@@ -73,6 +71,17 @@ def _table(*names: str) -> Table:
 
 
 def say(text: str) -> None:
-    """Print a line without anything in it acting as markup or control character."""
+    """Print a line without anything in it acting as markup or control character.
+
+    That nobody reads it, or that the file it goes to is full, costs the line and nothing else.
+    """
     plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    Console(highlight=False).print(escape(plain), soft_wrap=True)
+    with suppress(OSError):
+        Output().print(escape(plain), soft_wrap=True)
+
+
+def _show(table: Table) -> None:
+    console = Output()
+    console.width = max(console.width, 120)  # a piped table is not folded
+    with suppress(OSError):
+        console.print(table)

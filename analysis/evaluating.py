@@ -1,48 +1,35 @@
-"""One final evaluation of one run: what is trained, what is measured, what is written. `final.py` decides when.
+"""One final evaluation of one run, up to the moment when its networks are trained. `opened.py` does what follows."""
 
-A `Job` never reads the test set; it is handed the rows.
-"""
-
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
 
 import spaces.space
-from analysis import results as record
 from analysis import wording
-from analysis.baselines import Baseline, fit_baselines, methods
-from analysis.card import model_card
-from analysis.conclusion import conclude, say
+from analysis.baselines import Baseline, fit_baselines, methods, num_models
+from analysis.conclusion import say
 from analysis.contenders import Contender, explain_criterion, settle
-from analysis.discussion import discuss
-from analysis.evaluation import Evaluation, evaluate
-from analysis.export import export_model, export_onnx, verify_export
-from analysis.final_files import write_figures, write_tables, write_text
-from analysis.networks import Failure, Network, answer, choose_device, collect, restore
-from analysis.openings import check_opening, read_openings
-from analysis.table_results import (
-    BaselineAnswers,
-    answer_baselines,
-    describe_baselines,
-    describe_table,
-)
+from analysis.networks import Failure, Network, choose_device, collect
+from analysis.openings import check_opening
+from analysis.progress import step
 from search import prepare
 from search.cluster import Resources, plan_resources
+from search.disk import check_room
 from search.fixed import train_fixed
 from search.study import Planned, Run, open_study, read_run
 from spaces.space import Space
-from trainables import places
-from trainables.data import Dataset, Split
-from trainables.training import Training
+from trainables.data import Dataset
+from trainables.images import fetch_test_files
 
 if TYPE_CHECKING:
     from analysis.final import Options
+
+
+_FILES, _ROW, _WEIGHT = 1_500_000, 60, 4
+"""Bytes: of figures, tables and records; of a row in predictions.csv; of a weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +71,7 @@ class Job:
         space, study = spaces.space.load(run.space), open_study(options.run)
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
+        fetch_test_files(run.dataset, run.data_dir)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
         contenders, plan, seeds = settle(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
@@ -151,131 +139,26 @@ class Job:
         """Classical methods, fitted on the rows that the networks trained on; none for images."""
         if not self.dataset.columns:
             return []
-        say(f"without a network, on the same rows: {', '.join(m.title for m in methods(self.dataset))}")
-        return fit_baselines(self.dataset, seeds=list(dict.fromkeys(planned.seed or 0 for planned in self.plan)))
+        seeds = list(dict.fromkeys(planned.seed or 0 for planned in self.plan))
+        what = f"without a network, on the same rows: {', '.join(m.title for m in methods(self.dataset))}"
+        with step(what, total=num_models(self.dataset, seeds=seeds)) as advance:
+            return fit_baselines(self.dataset, seeds=seeds, advance=advance)
 
-    def evaluate(
-        self, test: Split, networks: Sequence[Network], failures: Sequence[Failure], baselines: Sequence[Baseline]
-    ) -> dict[str, Any]:
-        """Measure, compare, draw, export; final.json is written last.
+    def check_before_opening(self, networks: Sequence[Network]) -> None:
+        """Check what can be checked without a look at the test rows: their files, and the room for the results.
 
-        Args:
-            test: the sealed rows.
-            networks: to be evaluated.
-            failures: to be told.
-            baselines: fitted before.
+        Raises:
+            ValueError: the test files cannot be those of this data set.
+            OSError: the results would not fit on the disk.
         """
-        say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
-        measured, answers = self._measure(test, networks), answer_baselines(baselines, test)
-        found = self._evaluations(test, measured, answers)
-        y, metric, winner = test.y.numpy(), record.main_metric(self.run.metric, found[measured[0].name]), measured[0]
-        results = self._head(test, winner, metric=metric)
-        classes, seed = self.dataset.classes, self.run.seed
-        results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
-        results["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
-        results |= record.describe_winner(y, winner, classes=classes, train_y=self.dataset.train.y.numpy(), seed=seed)
-        trained = [self._restore(network) for network in winner.networks if self.dataset.columns]
-        results |= describe_table(self.dataset, test, trained, winner.outputs, metric=metric, seed=seed)
-        results["failures"] = record.describe_failures(failures)
-        results["discussion"] = discuss(results, self.study, self.run)
-        results["export"] = self._export(test, winner, results)
-        exported = winner.outputs[0]
-        write_figures(results, self.final_dir / "figures", x=test.x.numpy(), y=y, exported=exported)
-        write_tables(results, self.final_dir / "tables", y=y, exported=exported)
-        write_text(self.final_dir / "final.json", json.dumps(results, indent=1) + "\n")
-        return results
+        fetch_test_files(self.run.dataset, self.run.data_dir)
+        check_room(self.final_dir, self._needed_room(networks))
 
-    def _evaluations(
-        self, test: Split, measured: Sequence[record.Measured], answers: Sequence[BaselineAnswers]
-    ) -> dict[str, Evaluation]:
-        """Networks and baselines on the same draws of rows."""
-        return evaluate(
-            test.y.numpy(),
-            {m.name: m.outputs for m in measured} | {a.name: a.outputs for a in answers},
-            task=self.dataset.task,
-            seed=self.run.seed,
-            same_networks={m.name: m.contender.name for m in measured if m.augmented},
-        )
-
-    def _head(self, test: Split, winner: record.Measured, *, metric: str) -> dict[str, Any]:
-        openings = read_openings(self.final_dir)
-        return {
-            "format": 1,
-            "run": self.run.name,
-            "run_dir": str(self.run_dir),
-            "command": self.command,
-            "task": self.dataset.task,
-            "image_shape": list(self.dataset.image_shape),
-            "metric": metric,
-            "winner": winner.name,
-            **record.describe_search(self.run, self.space),
-            **prepare.provenance(self.resources),
-            "conditions": record.describe_conditions(test, winner, self.dataset),
-            "openings": len(openings),
-            "opened": openings,
-        }
-
-    def _measure(self, test: Split, networks: Sequence[Network]) -> list[record.Measured]:
-        """The answers of all networks, contender by contender; the winner first, its augmented row last."""
-        order = [contender.name for contender in self.contenders]
-        ordered = sorted(networks, key=lambda n: (order.index(n.contender.name), n.index))
-        measured = [self._answers(test, list(group)) for _, group in groupby(ordered, key=lambda n: n.contender.name)]
-        if self.options.tta:
-            measured.append(self._answers(test, measured[0].networks, flip=True))
-        return measured
-
-    def _answers(self, test: Split, networks: Sequence[Network], *, flip: bool = False) -> record.Measured:
-        answers = [answer(self._restore(network), test.x, flip=flip) for network in networks]
-        return record.Measured(
-            contender=networks[0].contender,
-            networks=networks,
-            outputs=np.stack([found.outputs for found in answers]),
-            images_per_second=float(np.median([found.images_per_second for found in answers])),
-            augmented="flip" if flip else "",
-        )
-
-    def _restore(self, network: Network) -> Training:
-        return restore(network, self.space, self.dataset, device=self.device)
-
-    def _export(self, test: Split, winner: record.Measured, results: dict[str, Any]) -> dict[str, Any]:
-        """The network of the winner's first seed, verified on every test row."""
-        network, entrant = winner.networks[0], results["entrants"][0]
-        places.remove(self.final_dir / "model.onnx")  # of an earlier export, perhaps of another network
-        facts = export_model(
-            self.final_dir,
-            self._restore(network),
-            facts={
-                "run": self.run.name,
-                "space": self.run.space,
-                "params": network.contender.params,
-                "contender": network.contender.name,
-                "seed": network.seed,
-                "epochs": self.epochs,
-                "versions": results["versions"],
-                "commit": results["commit"],
-                "created": results["created"],
-                "metrics": {name: values[0] for name, values in entrant["by_seed"].items()},
-            },
-        )
-        write_text(self.final_dir / "README.md", model_card(results, facts))
-        exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
-        exported["verified"] = verify_export(self.final_dir, test.x, winner.outputs[0], device=self.device)
-        if "accuracy" in entrant["by_seed"]:
-            exported["accuracy"] = entrant["by_seed"]["accuracy"][0]
-        if self.options.onnx:
-            exported["onnx"] = export_onnx(self.final_dir, test.x)
-        return exported
-
-    def conclude(self, results: dict[str, Any]) -> None:
-        """Write the page, and print what was found and where to look."""
-        conclude(results, run_dir=self.run_dir, page=write_page(self.run_dir, data_dir=self.run.data_dir))
-
-
-def write_page(run_dir: Path, *, data_dir: str) -> Path:
-    """Write the run's report, which shows the final evaluation as well, and return its path."""
-    from analysis import report
-
-    return report.build(report.Options(run=run_dir, data_dir=data_dir))
+    def _needed_room(self, networks: Sequence[Network]) -> int:
+        """Bytes that figures, tables and the exported networks take, rather too many than too few."""
+        weights = max(int(network.trial.user_attrs.get("weights") or 0) for network in networks)
+        rows = len(self.dataset.train) // 2  # of the test set, whose number is not known yet
+        return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1)
 
 
 def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Dataset:

@@ -17,6 +17,7 @@ from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
 from analysis.bootstrap import NUM_REPLICATES, combine, image_draws, interval, seed_steps
+from analysis.progress import Advance, no_progress
 from trainables.table import Column
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -45,7 +46,12 @@ class Rows:
 
 
 def permutation_importance(
-    networks: Sequence[Predict], test: Rows, *, groups: Sequence[Sequence[int]] = (), seed: int = 0
+    networks: Sequence[Predict],
+    test: Rows,
+    *,
+    groups: Sequence[Sequence[int]] = (),
+    seed: int = 0,
+    advance: Advance = no_progress,
 ) -> list[dict[str, Any]]:
     """How much worse the networks answer without each feature, the most important first.
 
@@ -54,6 +60,7 @@ def permutation_importance(
         test: rows that no network was trained on.
         groups: columns to be permuted together, in addition to each alone.
         seed: of the permutations and the bootstrap.
+        advance: called after each feature or group of each network.
 
     Returns:
         For each feature or group `features` (names), and the rise of the RMSE, or of the log loss of a classification,
@@ -64,7 +71,14 @@ def permutation_importance(
     x, y = test.x[rows], test.y[rows]
     before = np.stack([_losses(network(x), y, test.task) for network in networks])
     sets = [(index,) for index in range(len(test.columns))] + [tuple(group) for group in groups]
-    after = [_permuted_losses(networks, x, y, columns, task=test.task, random=random) for columns in sets]
+    after = []
+    for columns in sets:
+        permuted = Permuted.draw(x, columns, random)
+        losses = []
+        for network, known in zip(networks, before, strict=True):
+            losses.append(permuted.losses(network, x, y, known, task=test.task))
+            advance()
+        after.append(np.stack(losses))
     gains = _gains(before, after, task=test.task, random=random)
     described = [
         {"features": [test.columns[index].name for index in columns], **gain}
@@ -88,22 +102,52 @@ def _losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
     return -np.log(np.clip(outputs[np.arange(len(y)), y], _TINY, 1.0))
 
 
-def _permuted_losses(
-    networks: Sequence[Predict],
-    x: np.ndarray,
-    y: np.ndarray,
-    columns: Sequence[int],
-    *,
-    task: str,
-    random: np.random.Generator,
-) -> np.ndarray:
-    """(S, N): mean over permutations, which are the same for every network."""
-    total = np.zeros((len(networks), len(y)))
-    for _ in range(REPEATS):
-        changed = x.copy()
-        changed[:, columns] = x[random.permutation(len(x))][:, columns]
-        total += np.stack([_losses(network(changed), y, task) for network in networks])
-    return total / REPEATS
+@dataclass(frozen=True, kw_only=True)
+class Permuted:
+    """Rows in which some columns were dealt out to other rows several times, each different row once.
+
+    A column with few values deals many rows what they have, or the same twice: these are answered once.
+    """
+
+    columns: Sequence[int]
+    rows: np.ndarray
+    """(P,): the row of each pair of a row and what was dealt to it."""
+    values: np.ndarray
+    """(P, C)"""
+    changed: np.ndarray
+    """(P,): whether the row had something else."""
+    where: np.ndarray
+    """(REPEATS, N): the pair of each row in each permutation."""
+
+    @classmethod
+    def draw(cls, x: np.ndarray, columns: Sequence[int], random: np.random.Generator) -> "Permuted":
+        """Deal the columns out anew, the same for every network."""
+        columns, count = list(columns), len(x)
+        dealt = np.stack([x[:, columns], *(x[random.permutation(count)][:, columns] for _ in range(REPEATS))])
+        bits = dealt.reshape(-1, len(columns)).view(np.int32)  # a gap is equal to a gap
+        codes = np.unique(bits, axis=0, return_inverse=True)[1].reshape(-1, count)
+        pairs = codes.astype(np.int64) * count + np.arange(count)
+        found, first, where = np.unique(pairs, return_index=True, return_inverse=True)
+        return cls(
+            columns=columns,
+            rows=found % count,
+            values=dealt.reshape(-1, len(columns))[first],
+            changed=~np.isin(found, pairs[0]),
+            where=where.reshape(pairs.shape)[1:],
+        )
+
+    def losses(self, network: Predict, x: np.ndarray, y: np.ndarray, known: np.ndarray, *, task: str) -> np.ndarray:
+        """The mean loss of each row over the permutations (N,).
+
+        Args:
+            known: losses of the rows as they are (N,).
+        """
+        found, rows = known[self.rows], self.rows[self.changed]
+        if len(rows):
+            changed = x[rows]
+            changed[:, self.columns] = self.values[self.changed]
+            found[self.changed] = _losses(network(changed), y[rows], task)
+        return found[self.where].sum(0) / REPEATS
 
 
 def _gains(
@@ -161,7 +205,13 @@ def tied_features(train: Rows) -> list[tuple[int, ...]]:
 
 
 def partial_dependence(
-    networks: Sequence[Predict], train: Rows, features: Sequence[str], *, classes: Sequence[str] = (), seed: int = 0
+    networks: Sequence[Predict],
+    train: Rows,
+    features: Sequence[str],
+    *,
+    classes: Sequence[str] = (),
+    seed: int = 0,
+    advance: Advance = no_progress,
 ) -> list[dict[str, Any]]:
     """The mean answer along each of these features.
 
@@ -172,6 +222,7 @@ def partial_dependence(
         classes: of a classification; with two the probability of the second is followed, else of the four most
             frequent ones.
         seed: of the choice of rows.
+        advance: called after each feature.
 
     Returns:
         For each feature `feature`, `kind`, `x` (values or names of categories), `rug` (deciles of a number), and
@@ -180,7 +231,11 @@ def partial_dependence(
     rows = _sample(len(train.y), AVERAGED_ROWS, np.random.default_rng((seed, 0xDE9)))
     names = [column.name for column in train.columns]
     followed = _followed(train.y, classes)
-    return [_dependence(networks, train, names.index(feature), train.x[rows], followed) for feature in features]
+    found = []
+    for feature in features:
+        found.append(_dependence(networks, train, names.index(feature), train.x[rows], followed))
+        advance()
+    return found
 
 
 def _followed(y: np.ndarray, classes: Sequence[str]) -> dict[str, int]:

@@ -13,15 +13,18 @@ read, after a line in RUN/final/openings.jsonl that says so. Everything then goe
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from analysis.openings import check_opening
+from analysis.openings import check_opening, read_openings, record_opening
 from search.cli import (
+    BAD_INPUT,
+    BROKEN_OFF,
     DONE,
     NOTHING_USABLE,
     SOME_FAILED,
@@ -34,6 +37,7 @@ from search.cli import (
     report_error,
 )
 from search.cluster import plan_resources
+from search.faults import fault_point
 from search.place import check_run
 from search.signals import Stopped, raise_stopped
 
@@ -92,33 +96,48 @@ def main(argv: list[str] | None = None) -> int:
     """The command.
 
     Returns:
-        0 done; 2 bad input; 3 done, some trainings failed; 4 nothing usable; 128 + n stopped by signal n, resumable.
+        0 done; 1 broken off, which the same command continues; 2 bad input; 3 done, some trainings failed; 4 nothing
+        usable; 128 + n stopped by signal n, which the same command continues.
     """
     argv = sys.argv[1:] if argv is None else argv
     os.environ.setdefault("MPLBACKEND", "Agg")
     command = shlex.join(["python", "-m", "analysis.final", *argv])
     raise_stopped()
+    where = Path()
     try:
         options = parse(Options, argv, prog="python -m analysis.final")
         options.check()
+        where = options.run
         return _final(options, command=command)
-    except (ValueError, OSError) as error:
-        if "--debug" in argv:
-            raise
-        return report_error(error)
-    except Exception as error:  # what broke the training as a whole: a full disk, every network failing alike
-        if "--debug" in argv:
-            raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {reason}; what is trained is saved; continue with: {command}", file=sys.stderr)
-        return NOTHING_USABLE
     except Stopped as stop:
         return _stopped(stop, command)
+    except Exception as error:
+        if "--debug" in argv:
+            raise
+        return _broken_off(error, where, command)
 
 
 def _stopped(stop: Stopped, command: str) -> int:
     print(f"{stop}; what is trained is saved; continue with:\n  {command}")
     return stop.code
+
+
+def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
+    """Say what ended the command while the test set was closed, and return the exit code."""
+    if isinstance(error, ValueError):
+        return report_error(error)
+
+    from search.search import HopelessSearchError
+    from search.trouble import explain, is_machine_fault
+
+    if isinstance(error, OSError) and not is_machine_fault(error):
+        return report_error(error)
+    reason = explain(error, run_dir)
+    print(
+        f"error: {reason}; the test set stays closed, what is trained is saved; continue with: {command}",
+        file=sys.stderr,
+    )
+    return NOTHING_USABLE if isinstance(error, HopelessSearchError) else BROKEN_OFF
 
 
 def _final(options: Options, *, command: str) -> int:
@@ -139,24 +158,74 @@ def _final(options: Options, *, command: str) -> int:
     if not any(network.contender.role != "random" for network in networks):
         print("error: no network can be evaluated; the test set stays closed", file=sys.stderr)
         return NOTHING_USABLE
-    return _evaluate(job, networks, failures, job.fit_baselines(), command=command)
+    baselines = job.fit_baselines()
+    job.check_before_opening(networks)
+    return _evaluate(job, networks, failures, baselines, command=command)
 
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
+    """Open the test set. From here on whatever ends the evaluation says that this opening counts."""
+    from analysis import opened
     from analysis.networks import checksum
-    from analysis.openings import record_opening
     from trainables import data
 
-    record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
+    code, before = BAD_INPUT, len(read_openings(job.final_dir))
     try:
-        test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
-        results = job.evaluate(test, networks, failures, baselines)
+        test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)  # what cannot be read is not opened
+        record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
+        fault_point("final", 1)
+        opened.restate(job.run_dir)
+        code = BROKEN_OFF
+        results = opened.evaluate(job, test, networks, failures, baselines)
+    except (Exception, Stopped) as error:
+        if len(read_openings(job.final_dir)) == before:  # it could not be recorded, and so was not opened
+            raise
+        if job.options.debug and isinstance(error, Exception):
+            traceback.print_exc()
+        return _ended_without_results(error, job, code=code)
+    return _show(job, results) or (SOME_FAILED if failures else DONE)
+
+
+def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int) -> int:
+    from search.trouble import explain, is_machine_fault
+
+    command = job.command + ("" if job.options.again else " --again")
+    kept = " (those of the evaluation before are as they were)" if (job.final_dir / "final.json").exists() else ""
+    what = (
+        f"the test set was opened and there are no results of it{kept}; this opening counts, the next is another;"
+        " the networks are trained and saved, evaluate them with"
+    )
+    if isinstance(error, Stopped):
+        print(f"{error}; {what}:\n  {command}", flush=True)
+        return error.code
+    bad_input = code == BAD_INPUT and isinstance(error, ValueError | OSError) and not is_machine_fault(error)
+    reason = " ".join(str(error).split()) if bad_input else explain(error, job.final_dir)
+    print(f"error: {reason}; {what}: {command}", file=sys.stderr)
+    return code if bad_input else BROKEN_OFF
+
+
+def _show(job: "Job", results: dict[str, Any]) -> int:
+    """Print what was found and write the page; 0, or the exit code of what went wrong once the results were saved."""
+    from analysis import report
+    from analysis.conclusion import conclude, say
+    from analysis.progress import step
+    from search.trouble import explain
+
+    conclude(results, run_dir=job.run_dir)
+    again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
+    try:
+        with step("the page"):
+            page = report.build(report.Options(run=job.run_dir, data_dir=job.run.data_dir))
     except Stopped as stop:
-        again = "" if "--again" in shlex.split(command) else " --again"
-        print("the test set was opened and there are no results: the next opening is counted as another one")
-        return _stopped(stop, command + again)
-    job.conclude(results)
-    return SOME_FAILED if failures else DONE
+        print(f"{stop}; {again}", flush=True)
+        return stop.code
+    except Exception as error:  # whatever it is, the evaluation is whole
+        if job.options.debug:
+            traceback.print_exc()
+        print(f"error: {explain(error, job.run_dir)}; {again}", file=sys.stderr)
+        return BROKEN_OFF
+    say(f"open this page: {page}")
+    return DONE
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Writes what a final evaluation leaves beside final.json: figures as PNG and SVG, tables as CSV."""
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,24 +13,40 @@ from matplotlib.figure import Figure
 from analysis import final_plots
 from analysis.plots import table
 from analysis.plots.drawing import draw
+from analysis.progress import Advance, no_progress
 from analysis.trials import write_csv
-from trainables import places
 
 Named = tuple[str, Callable[[], Axes | Figure]]
 """Name of a figure, and what draws it."""
 
 
-def write_figures(results: dict[str, Any], folder: Path, *, x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> None:
+def write_figures(
+    results: dict[str, Any],
+    folder: Path,
+    *,
+    x: np.ndarray,
+    y: np.ndarray,
+    exported: np.ndarray,
+    advance: Advance = no_progress,
+) -> None:
     """Draw every figure that these results have.
 
     Args:
+        folder: new and empty, or not there yet.
         x: the test rows: images uint8 (N, C, H, W), or a table (N, F).
         y: labels or targets (N,).
         exported: what the exported network says: probabilities (N, K) or predictions (N,).
+        advance: called after each figure.
     """
-    places.remove(folder)  # of an earlier opening, which may have drawn others
     for name, make in (*_figures(results, x), *_table_figures(results), *_row_figures(results, x, y, exported)):
         draw(name, make, folder)
+        advance()
+
+
+def num_figures(results: dict[str, Any]) -> int:
+    """How many figures `write_figures` draws."""
+    none = np.zeros(0)
+    return len([*_figures(results, none), *_table_figures(results), *_row_figures(results, none, none, none)])
 
 
 def redraw_figures(results: dict[str, Any], folder: Path) -> None:
@@ -48,7 +63,7 @@ def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Named]:
         yield "calibration", partial(final_plots.plot_calibration, results)
     if results["references"]:
         yield "references", partial(final_plots.plot_references, results)
-    if results.get("mistakes") and x.ndim == 4:
+    if results.get("mistakes") and len(results["image_shape"]) == 3:
         yield "mistakes", partial(final_plots.plot_mistakes, results, x)
 
 
@@ -67,14 +82,16 @@ def _row_figures(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported
         return
     yield "residuals", partial(table.plot_residuals, results, y, exported)
     if results.get("places"):
-        names = [column["name"] for column in results["columns"]]
-        places = x[:, [names.index(name) for name in results["places"]]]
-        yield "residual_map", partial(table.plot_residual_map, results, places, y, exported)
+        yield "residual_map", partial(_residual_map, results, x, y, exported)
+
+
+def _residual_map(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Axes:
+    names = [column["name"] for column in results["columns"]]
+    return table.plot_residual_map(results, x[:, [names.index(name) for name in results["places"]]], y, exported)
 
 
 def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
-    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each."""
-    places.remove(folder)
+    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder."""
     folder.mkdir(parents=True)
     rows = [
         {"contender": e["name"], "metric": metric, **found, "seeds": len(e["seeds"])}
@@ -126,10 +143,3 @@ def _write_table_parts(results: dict[str, Any], folder: Path) -> None:
     for name, found in rows.items():
         if found:
             write_csv(pd.DataFrame(found), folder / f"{name}.csv")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -13,11 +13,14 @@ from markupsafe import Markup
 
 from analysis import wording
 from analysis.contenders import BASELINE
-from analysis.openings import read_openings
+from analysis.openings import EVALUATION, read_openings, times, times_opened
 from analysis.plots import drawing, style
 from analysis.svg import checked, inline
+from trainables.whole import finish
 
 FORMAT = 1
+_BEGIN, _END = "<!-- final evaluation -->", "<!-- end of the final evaluation -->"
+"""Around the fragment in a page, so that `refresh_page` finds it."""
 _TOPICS = {
     "verdict": "How good is it?",
     "weakness": "Where it fails",
@@ -47,31 +50,57 @@ def final_section(run_dir: str | Path) -> Markup | None:
 
     An evaluation that opened the test set and ended without results is told in one paragraph.
     """
-    final_dir = Path(run_dir) / "final"
+    found = _fragment(Path(run_dir), Path(run_dir) / "final")
+    return None if found is None else Markup(_BEGIN) + found + Markup(_END)
+
+
+def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
     results = read_results(final_dir)
     if results is None:
-        openings = len(read_openings(final_dir))
-        text = f"The test set was opened {_times(openings)} by an evaluation that ended without results."
-        return Markup("<p>") + text + Markup("</p>") if openings else None
+        count = len(read_openings(final_dir))
+        text = f"The test set was opened {times(count)} by an evaluation that ended without results."
+        return Markup("<p>") + text + Markup("</p>") if count else None
     if isinstance(results, str):
         return Markup("<p>") + results + Markup("</p>")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(words=wording, times=_times, baseline_name=BASELINE)
+    environment.globals.update(words=wording, baseline_name=BASELINE)
+    environment.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
     figures = {name: _figure(final_dir, name, caption) for name, caption in _CAPTIONS.items()}
     template = environment.get_template("final.html")
     return Markup(template.render(results=results, run_dir=str(run_dir), figures=figures, **_context(results)))
 
 
+def refresh_page(page: str, run_dir: Path) -> str:
+    """A run's page with this part as it is now: the test set may have been opened since the page was made.
+
+    Raises:
+        ValueError: the page was made before this part, or by an earlier release, and counts other openings.
+    """
+    found = final_section(run_dir)
+    begin, end = page.find(_BEGIN), page.find(_END)
+    if 0 <= begin < end and found is not None:
+        return page[:begin] + str(found) + page[end + len(_END) :]
+    if (opened := read_openings(run_dir / "final")) and f"opened {times(len(opened))}" not in page:
+        raise ValueError(
+            f"the page of {run_dir} does not show that the test set was opened {times_opened(run_dir / 'final')};"
+            f" make it anew: python -m analysis.report {run_dir}"
+        )
+    return page
+
+
 def read_results(final_dir: Path) -> dict[str, Any] | str | None:
     """final.json; None if there is none, or a sentence that says why it cannot be read."""
     try:
+        finish(final_dir, EVALUATION)
         results = json.loads((final_dir / "final.json").read_text())
     except FileNotFoundError:
         return None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         return f"final.json is damaged ({error}); evaluate once more with --again."
+    except OSError as error:
+        return f"final.json cannot be read ({error})."
     if not isinstance(results, dict) or results.get("format") != FORMAT:
         return "final.json was written by another release; read it with that one."
     return results
@@ -92,10 +121,6 @@ def _context(results: dict[str, Any]) -> dict[str, Any]:
         "hardware": wording.hardware(results),
         "topics": {k: v for k, v in topics.items() if v},
     }
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _figure(final_dir: Path, name: str, caption: str) -> Markup | None:

@@ -19,6 +19,7 @@ from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.svg import inline
 from analysis.trials import write_csv
 from analysis.wording import printable, visible
+from trainables.whole import write_whole
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -156,7 +157,5 @@ def render(path: Path, *, title: str, summary: Section, sections: Iterable[Secti
     page = environment.get_template("report.html").render(
         title=visible(title), summary=summary, sections=list(sections), footer=footer
     )
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(printable(page), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, printable(page))
     return path

@@ -5,19 +5,27 @@ python -m analysis.publish runs/NAME                  # into results/NAME
 What is written is itself the folder of a run: report, notebooks, `search.rerun` and `analysis.final` read it.
 """
 
+import html
+import json
 import os
 import re
+import shlex
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from search.cli import OptionalStr, parse, report_error
+from analysis.openings import EVALUATION
+from search.cli import BROKEN_OFF, OptionalStr, leave, parse, report_error
+from search.faults import fault_point
+from search.signals import Stopped, raise_stopped
+from trainables.whole import finish, replacing, write_whole
 
 if TYPE_CHECKING:
     from search.study import Run
@@ -34,6 +42,8 @@ TEXTS = (
 FIGURES = ("report/figures/*.png", "final/figures/*.png")
 LEFT_OUT = ("trials.csv", "epochs.csv", "predictions.csv")
 """Tables that repeat the study, and one with a line for every test row."""
+_PUBLISHED = frozenset(("run.json", "study.db", "report", "confirm", "final"))
+_NOT_PUBLISHED = ("confirm/study.db", "final/training", "final/model.safetensors")
 DATA_DIR = "data"
 """Stands for the folder of the data sets in what is kept."""
 
@@ -51,25 +61,37 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Publishes a run; 0 when it is written, 2 for bad input."""
+    """Publishes a run; 0 when it is written, 1 when it was broken off, 2 for bad input, 128 + n when stopped."""
+    raise_stopped()
     try:
-        folder = publish(parse(Options, argv, prog="python -m analysis.publish"))
-    except (ValueError, OSError) as error:
-        return report_error(error)
+        options = parse(Options, argv, prog="python -m analysis.publish")
+        folder = publish(options)
+    except (ValueError, OSError, sqlite3.Error) as error:
+        from search.trouble import explain, is_machine_fault
+
+        if not is_machine_fault(error):
+            return report_error(error)
+        reason = explain(error, options.to).replace("the run cannot", f"{options.to} cannot", 1)
+        print(f"error: {reason}; what was published before is as it was", file=sys.stderr)
+        return BROKEN_OFF
+    except Stopped as stop:
+        print(f"{stop}; what was published before is as it was", file=sys.stderr)
+        return stop.code
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 1e6:.1f} MB")
     return 0
 
 
 def publish(options: Options) -> Path:
-    """Write the folder and return its path.
+    """Write the folder and return its path; it is made aside, and what an earlier call wrote is removed at the end.
 
     Raises:
-        ValueError: the run is none, or has no report; or its place holds another run by the same name.
+        ValueError: the run is none, or has no report that shows every opening of the test set; its place is inside the
+            run, or holds something else by that name.
+        OSError, sqlite3.Error: it cannot be written; what was there stays.
     """
     from search.place import check_name
-    from search.study import read_run, write_run
-    from trainables import places
+    from search.study import read_run
 
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
@@ -77,20 +99,88 @@ def publish(options: Options) -> Path:
     name = options.name or run.name
     check_name(name)
     folder = options.to / name
-    if folder.exists() and (not (folder / "run.json").exists() or read_run(folder).created != run.created):
-        raise ValueError(f"{folder} holds something else by that name; move it away or give another folder with --to")
-    places.remove(folder)
-    folder.mkdir(parents=True)
-    command = _portable(run.command, options.run, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")
-    kept = {"name": folder.name, "data_dir": DATA_DIR, "study_url": None, "storage": None, "command": command}
-    write_run(folder, replace(run, **kept))
-    _copy_study(options.run, folder / "study.db", run)
-    for source in _matching(options.run, TEXTS):
-        text = _portable(source.read_text(encoding="utf-8"), options.run, folder, run)
-        _target(source, options.run, folder).write_text(text, encoding="utf-8")
-    for source in _matching(options.run, FIGURES):
-        shrink(source, _target(source, options.run, folder))
+    _check_apart(options.run, folder)
+    options.to.mkdir(parents=True, exist_ok=True)
+    finish(options.to, name)
+    _check_replaceable(folder, run)
+    finish(options.run / "final", EVALUATION)
+    with replacing(options.to, name, parts=[name]) as aside:
+        _write(options.run, aside / name, run, folder=folder)
     return folder
+
+
+def _check_apart(run_dir: Path, folder: Path) -> None:
+    """Raise ValueError if run and publication are one folder, or one is inside the other, by whatever path."""
+    for inner, outer in ((folder, run_dir), (run_dir, folder)):
+        inside = inner.resolve()
+        if any(_is_same(place, outer) for place in (inside, *inside.parents)):
+            where = "the run itself" if _is_same(folder, run_dir) else f"inside {outer}"
+            raise ValueError(f"{inner} is {where}; publish to another folder with --to, or under another --name")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist
+        return one == other.resolve()
+
+
+def _check_replaceable(folder: Path, run: "Run") -> None:
+    """Raise ValueError if the folder holds anything but an earlier publication of this run, or what is left of one."""
+    from search.study import read_run
+
+    if not os.path.lexists(folder):
+        return
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if all(name.startswith(".run.json.") for name in found):  # nothing else was written by then
+        return
+    if "run.json" not in found or read_run(folder).created != run.created:
+        raise ValueError(f"{folder} holds something else by that name; move it away or give another folder with --to")
+    own = [name for name in _NOT_PUBLISHED if os.path.lexists(folder / name)]
+    own += sorted(name for name in found - _PUBLISHED if not name.startswith("."))
+    if own:
+        raise ValueError(
+            f"{folder} holds {own[0]}, which no publication has and which would be lost; move it away or give another"
+            " folder with --to"
+        )
+
+
+def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
+    """Write what is published into a new folder.
+
+    Args:
+        new: where to write.
+        folder: what it will be called in the end.
+    """
+    from search.study import write_run
+
+    new.mkdir()
+    command = _portable(run.command, run_dir, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")
+    kept = {"name": folder.name, "data_dir": DATA_DIR, "study_url": None, "storage": None, "command": command}
+    write_run(new, replace(run, **kept))
+    fault_point("publish", 1)
+    _copy_study(run_dir, new / "study.db", run)
+    for source in _matching(run_dir, TEXTS):
+        text = _portable(_text(source, run_dir), run_dir, folder, run)
+        _target(source, run_dir, new).write_text(text, encoding="utf-8")
+    fault_point("publish", 2)
+    for source in _matching(run_dir, FIGURES):
+        shrink(source, _target(source, run_dir, new))
+    fault_point("publish", 3)
+
+
+def _text(source: Path, run_dir: Path) -> str:
+    """What a file of the run says; page and model card count the openings of the test set as their log does."""
+    from analysis.card import restate_openings
+    from analysis.final_section import refresh_page
+
+    try:
+        text = source.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source} is damaged ({error}); make it anew") from None
+    if source.name == "index.html":
+        return refresh_page(text, run_dir)
+    return restate_openings(text, run_dir / "final") if source.name == "README.md" else text
 
 
 def _matching(run_dir: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
@@ -106,6 +196,7 @@ def _target(source: Path, run_dir: Path, folder: Path) -> Path:
 
 def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
     """The text without the folders of a machine: the run's becomes that of what is kept, the data's plain `data`."""
+    text = _without_secrets(text, run)
     places = {run_dir, run_dir.resolve()}
     if told := re.search(r"--runs-dir (\S+)", run.command):  # where it was searched; it may have been moved since
         places.add(Path(told[1]) / run.name)
@@ -115,15 +206,30 @@ def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
     return text.replace(run.data_dir, DATA_DIR) if os.sep in run.data_dir else text
 
 
+def _without_secrets(text: str, run: "Run") -> str:
+    """The text without the URLs of database and checkpoints, in which a password may stand, however they are quoted."""
+    for url in filter(None, (run.study_url, run.storage)):
+        for form in (url, shlex.quote(url), html.escape(url), json.dumps(url)[1:-1]):
+            text = text.replace(form, "***")
+    return text
+
+
 def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
     """The study as one SQLite file without its free pages and side files; from a server, copied trial by trial."""
     import optuna
 
     from search.study import open_study
+    from search.trouble import is_machine_fault
 
     if run.study_url is None:
-        with closing(sqlite3.connect(f"{(run_dir / 'study.db').resolve().as_uri()}?mode=ro", uri=True)) as source:
-            source.execute("VACUUM INTO ?", (str(path),))
+        stored = run_dir / "study.db"
+        try:
+            with closing(sqlite3.connect(f"{stored.resolve().as_uri()}?mode=ro", uri=True)) as source:
+                source.execute("VACUUM INTO ?", (str(path),))
+        except sqlite3.Error as error:
+            if is_machine_fault(error):
+                raise
+            raise ValueError(f"{stored} cannot be read or is damaged ({error}); restore it from a copy") from None
         return
     study = open_study(run_dir)
     optuna.create_study(study_name=run.name, storage=f"sqlite:///{path}", direction=run.direction).add_trials(
@@ -139,15 +245,22 @@ def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:
         path: the file to write.
         widest: pixels.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    with Image.open(source) as image:
-        small = image.convert("RGB")
+    try:
+        with Image.open(BytesIO(source.read_bytes())) as image:
+            small = image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise ValueError(f"{source} is damaged ({error}); make it anew: python -m analysis.report RUN") from None
     if small.width > widest:
         height = round(small.height * widest / small.width)
         small = small.resize((widest, height), Image.Resampling.LANCZOS)
-    small.quantize(256).save(path, optimize=True)
+    shrunk = BytesIO()
+    small.quantize(256).save(shrunk, format="png", optimize=True)
+    write_whole(path, shrunk.getvalue())
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

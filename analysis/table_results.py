@@ -24,6 +24,7 @@ from analysis.evaluation import Evaluation, Task, evaluate
 from analysis.features import CURVES, Predict, Rows, partial_dependence, permutation_importance, tied_features
 from analysis.geography import describe_geography, place_columns
 from analysis.networks import outputs_of
+from analysis.progress import Advance, no_progress, step
 from trainables.data import Dataset, Split
 from trainables.training import Training
 
@@ -43,14 +44,17 @@ class BaselineAnswers:
         return self.baseline.method.name
 
 
-def answer_baselines(baselines: Sequence[Baseline], test: Split) -> list[BaselineAnswers]:
-    """The predictions of every baseline, and how fast one model gives them."""
+def answer_baselines(
+    baselines: Sequence[Baseline], test: Split, *, advance: Advance = no_progress
+) -> list[BaselineAnswers]:
+    """The predictions of every baseline, and how fast one model gives them; `advance` is called after each."""
     answers = []
     for baseline in baselines:
         began = time.perf_counter()
         outputs = baseline.predict(test.x)
         seconds = (time.perf_counter() - began) / len(outputs)
         answers.append(BaselineAnswers(baseline=baseline, outputs=outputs, rows_per_second=len(test) / seconds))
+        advance()
     return answers
 
 
@@ -88,7 +92,9 @@ def describe_table(
     if not dataset.columns:
         return {}
     described = _columns(dataset, test) | _features(dataset, test, trained, seed=seed)
-    described |= describe_geography(dataset, test, outputs[0], seed=seed)
+    if place_columns(dataset.columns) and dataset.task == "regression":
+        with step("errors on the map, and boosting with whole regions held out"):
+            described |= describe_geography(dataset, test, outputs[0], seed=seed)
     return described | _ensemble(test.y.numpy(), outputs, task=dataset.task, metric=metric, seed=seed)
 
 
@@ -127,12 +133,17 @@ def _range(train: Rows, test: Rows) -> dict[str, Any]:
 def _features(dataset: Dataset, test: Split, trained: Sequence[Training], *, seed: int) -> dict[str, Any]:
     train, held_out = (as_rows(split, dataset) for split in (dataset.train, test))
     networks = [_predictor(training) for training in trained]
-    importance = permutation_importance(networks, held_out, groups=tied_features(train), seed=seed)
-    alone = [found["features"][0] for found in importance if len(found["features"]) == 1]
+    groups = tied_features(train)
+    sets = len(dataset.columns) + len(groups)
+    with step("importance of each column", total=sets * len(networks)) as advance:
+        importance = permutation_importance(networks, held_out, groups=groups, seed=seed, advance=advance)
+    alone = [found["features"][0] for found in importance if len(found["features"]) == 1][:CURVES]
+    with step("curves along the columns", total=len(alone)) as advance:
+        dependence = partial_dependence(networks, train, alone, classes=dataset.classes, seed=seed, advance=advance)
     return {
         "importance_metric": "rmse" if dataset.task == "regression" else "log_loss",
         "importance": importance,
-        "dependence": partial_dependence(networks, train, alone[:CURVES], classes=dataset.classes, seed=seed),
+        "dependence": dependence,
     }
 
 

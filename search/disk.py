@@ -1,7 +1,9 @@
 """Names the file system that a path is on, and its room."""
 
+import errno
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,18 @@ def free_space(path: str | Path) -> str:
     kinds = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
     usage = shutil.disk_usage(path)
     return f"{mount} ({kinds.get(str(mount), 'file system')}) has {size(usage.free)} of {size(usage.total)} free"
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise OSError unless so many bytes can be written into the folder now, by its disk and by the user's quota.
+
+    Nothing is left in the folder, also by a process that is killed.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, needed)
+        elif shutil.disk_usage(folder).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def size(count: float) -> str:

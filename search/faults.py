@@ -14,7 +14,7 @@ def fault_point(point: str, count: int, *, trial: int | None = None) -> None:
     """Act on the faults that the environment asks for at this point, if any.
 
     The variable's form is `point:count` or `point:count:action`, the action one of kill (default), raise, exit, quit,
-    crash, shout, memory, loop, stop. `point@3` is the point in trial 3 alone. Several are separated by commas.
+    crash, shout, memory, loop, stop, term. `point@3` is the point in trial 3 alone. Several are separated by commas.
     """
     for fault in filter(None, os.environ.get("RUNGWISE_FAULT", "").split(",")):
         name, number, *action = fault.split(":")
@@ -56,3 +56,5 @@ def _act(action: str) -> None:
                 pass
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
+        case "term":
+            os.kill(os.getpid(), signal.SIGTERM)

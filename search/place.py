@@ -3,7 +3,10 @@
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
+
+from trainables.whole import finish
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -21,7 +24,13 @@ def new_name(space: str) -> str:
 
 
 def check_run(run_dir: Path) -> None:
-    """Raise ValueError unless this is the folder of a run."""
+    """Raise ValueError unless this is the folder of a run.
+
+    A publication that was killed between the two renames at its end is put in its place first.
+    """
+    if not (run_dir / "run.json").is_file():
+        with suppress(OSError):
+            finish(run_dir.parent, run_dir.name)
     if not (run_dir / "run.json").is_file():
         raise ValueError(f"{str(run_dir)!r} is not a run: it has no run.json; give a folder that search.run made")
 

@@ -3,11 +3,9 @@
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +22,7 @@ from search.study import Run, check_database, create_study, read_run, write_run
 from search.versions import versions
 from trainables.places import Folder, Place, UnreachableError, join, open_place
 from trainables.table import TableOptions
+from trainables.whole import new_folder
 
 if TYPE_CHECKING:  # both import torch, and an old run is looked at before
     from spaces.space import Space
@@ -182,18 +181,14 @@ def new_run(run_dir: Path, run: Run) -> None:
         ValueError: there is something by that name already, which stays as it is, or the folder cannot be written.
     """
     check_free(run_dir)
-    try:
-        run_dir.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}-", dir=run_dir.parent))
-    except OSError as error:
-        raise cannot_make(run_dir.parent, error.strerror) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            run_dir.parent.mkdir(parents=True, exist_ok=True)
+            partial = stack.enter_context(new_folder(run_dir))
+        except OSError as error:
+            raise cannot_make(run_dir.parent, error.strerror) from None
         create_study(partial, run)
         write_run(partial, run)
-        partial.chmod(0o755)
-        partial.rename(run_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def resumed_run(options: Options, *, given: Collection[str]) -> Run:

@@ -19,6 +19,7 @@ from search.machine import load
 from search.study import Run
 from spaces.space import Space
 from trainables.data import Dataset
+from trainables.whole import write_whole
 
 NUM_SHOWN = 9
 NUM_NAMED = 12
@@ -123,7 +124,7 @@ def keep_forecast(runs_dir: Path, run: Run, forecast: Forecast) -> None:
     """Leave the forecast for the run that will search the same in the same way."""
     path = _path(runs_dir, run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(forecast), indent=1) + "\n")
+    write_whole(path, json.dumps(asdict(forecast), indent=1) + "\n")
 
 
 def kept_forecast(runs_dir: Path, run: Run) -> dict[str, Any] | None:

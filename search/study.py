@@ -4,10 +4,8 @@ Imports no Ray, so that analysis can read a run anywhere, also while a search is
 """
 
 import json
-import os
 import shutil
 import sqlite3
-import tempfile
 import weakref
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -22,8 +20,10 @@ from sqlalchemy.pool import StaticPool
 
 from search.place import check_run
 from search.reading import BulkStorage, read_trials
+from search.scratch import make_scratch, remove_scratch
 from search.storage import WholeTrialStorage
 from trainables.table import TableOptions, options_from
+from trainables.whole import write_whole
 
 FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
@@ -114,9 +114,7 @@ def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, 
 
 def write_run(run_dir: Path, run: Run) -> None:
     """Write run.json whole or not at all."""
-    partial = run_dir / f".run.json.{os.getpid()}"
-    partial.write_text(json.dumps(asdict(run), indent=2, default=str) + "\n")
-    partial.replace(run_dir / "run.json")
+    write_whole(run_dir / "run.json", json.dumps(asdict(run), indent=2, default=str) + "\n")
 
 
 def read_run(run_dir: str | Path) -> Run:
@@ -290,10 +288,13 @@ def _snapshot(path: Path) -> sqlite3.Connection:
         return memory
     except sqlite3.OperationalError:
         # a WAL database in a folder that cannot be written: SQLite wants its -shm file, so read a private copy
-        with tempfile.TemporaryDirectory(prefix="rungwise-") as scratch:
+        scratch = make_scratch()
+        try:
             for suffix in ("", "-wal"):
                 with suppress(FileNotFoundError):
-                    shutil.copyfile(f"{path}{suffix}", Path(scratch) / f"study.db{suffix}")
-            with closing(sqlite3.connect(Path(scratch) / "study.db")) as source:
+                    shutil.copyfile(f"{path}{suffix}", scratch / f"study.db{suffix}")
+            with closing(sqlite3.connect(scratch / "study.db")) as source:
                 source.backup(memory)
+        finally:
+            remove_scratch(scratch)
         return memory

@@ -1,5 +1,6 @@
-"""Says in one line what broke a search off."""
+"""Says in one line what broke a search, an evaluation, a report or a publication off."""
 
+import errno
 import re
 import sqlite3
 from pathlib import Path
@@ -8,6 +9,20 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from search.console import printable
 from search.disk import free_space
+
+_MACHINE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+)
+"""Errors that better input would not have spared."""
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether the machine broke something off (a full disk, a quota, a device that fails), and not bad input."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    if isinstance(error, sqlite3.Error):
+        return str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM"))
+    return isinstance(error, OSError) and error.errno in _MACHINE
 
 
 def explain(error: BaseException, run_dir: Path) -> str:

@@ -25,6 +25,7 @@ from tests.searching import ROOT
 from trainables import cifar10, download
 from trainables.data import Dataset, available, from_arrays, load, load_test
 from trainables.download import OfficialFile, fetch
+from trainables.images import fetch_test_files
 from trainables.sizes import SIZES
 from trainables.stratify import stratified_rows
 
@@ -218,6 +219,37 @@ def test_unpacking_takes_the_files_asked_for_and_no_other_member(
         "test_batch",
         ".rungwise.lock",
     }
+
+
+# Test files, looked at by name and size before they are opened
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("fashion_mnist", "t10k-images-idx3-ubyte"), ("cifar10", "cifar-10-python")]
+)
+def test_test_files_that_are_missing_are_noticed_before_they_are_opened(name, file, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(FileNotFoundError, match=f"{file}.*is missing and could not be downloaded"):
+        fetch_test_files(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "wrong"),
+    [
+        ("fashion_mnist", "FashionMNIST/raw", "t10k-images-idx3-ubyte"),
+        ("fashion_mnist", "FashionMNIST/raw", "t10k-images-idx3-ubyte.gz"),
+        ("cifar10", "cifar-10-batches-py", "test_batch"),
+    ],
+)
+def test_test_files_of_another_size_are_named_before_they_are_opened(name, folder, wrong, tmp_path) -> None:
+    place(tmp_path / folder, {wrong: b"<html>"})
+    with pytest.raises(ValueError, match=f"{wrong} is damaged or not the official file: it has"):
+        fetch_test_files(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["digits", "csv", "image_folder", "california_housing"])
+def test_other_data_sets_have_no_test_files_of_their_own(name, tmp_path) -> None:
+    fetch_test_files(name, tmp_path)
 
 
 # Bombs: small files that would unpack to hundreds of megabytes

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.features import Rows, partial_dependence, permutation_importance, rank_correlation, tied_features
+from analysis.features import (
+    REPEATS,
+    Permuted,
+    Rows,
+    partial_dependence,
+    permutation_importance,
+    rank_correlation,
+    tied_features,
+)
 from trainables.table import Column
 
 
@@ -29,6 +37,33 @@ def test_importance_is_what_permuting_costs_by_the_formula(linear):
     assert used["value"] == pytest.approx(np.sqrt(8.25) - 0.5, rel=0.04)
     assert used["low"] < used["value"] < used["high"]
     assert (idle["value"], idle["low"], idle["high"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("columns", [[0], [1], [2], [0, 2], [1, 3]])
+def test_each_different_row_is_answered_once_and_the_losses_are_those_of_every_permutation(columns):
+    random = np.random.default_rng(5)
+    x = random.normal(size=(400, 4)).astype(np.float32)
+    x[:, 0] = random.integers(0, 2, 400)
+    x[random.random(400) < 0.3, 1] = np.nan
+    x[:, 2] = random.random(400) < 0.01
+    y = random.normal(size=400)
+    answered: list[int] = []
+
+    def network(rows: np.ndarray) -> np.ndarray:
+        answered.append(len(rows))
+        return np.nan_to_num(rows, nan=7.0) @ np.array([1.0, 2.0, -3.0, 0.5], dtype=np.float32)
+
+    expected, draw = np.zeros(400), np.random.default_rng(9)
+    for _ in range(REPEATS):
+        changed = x.copy()
+        changed[:, columns] = x[draw.permutation(400)][:, columns]
+        expected += (network(changed) - y) ** 2 / REPEATS
+    known = (network(x) - y) ** 2
+    answered.clear()
+    found = Permuted.draw(x, columns, np.random.default_rng(9)).losses(network, x, y, known, task="regression")
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    most = {(0,): 400, (2,): 400}.get(tuple(columns), REPEATS * 400)
+    assert sum(answered) <= most
 
 
 def test_features_that_stand_in_for_each_other_matter_together():

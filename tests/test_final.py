@@ -462,8 +462,8 @@ def test_fashion_mnists_test_files_are_untouched_before_all_training_has_ended(t
     raw.mkdir(parents=True)
     for path in (data_dir / "FashionMNIST" / "raw").glob("train-*"):
         (raw / path.name).symlink_to(path)
-    for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
-        (raw / name).write_bytes(b"nobody may read this yet")
+    for name, size in (("t10k-images-idx3-ubyte", 7_840_016), ("t10k-labels-idx1-ubyte", 10_008)):
+        (raw / name).write_bytes(bytes(size))  # the right size, which is looked at before
     words = ("--space", "fashion_arch", "--data-dir", str(tmp_path / "data"), "--train-size", "300", "--name", "f")
     stored_search(tmp_path, *words, "--max-epochs", "1", "--pruner", "none", "--trials", "1")
     done = evaluate(tmp_path / "f", "--top", "1", "--seeds", "1")

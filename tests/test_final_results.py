@@ -16,7 +16,7 @@ from analysis import final_plots, results, wording
 from analysis.contenders import Contender
 from analysis.discussion import discuss
 from analysis.evaluation import evaluate, probabilities
-from analysis.final_files import write_figures, write_tables
+from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import final_section
 from analysis.networks import Network
 from analysis.plots import style
@@ -198,6 +198,23 @@ def test_files_and_section_survive_class_names_that_are_not_ours(described, rows
         assert not any(str(cell).startswith("=") for cell in cells), path
     assert pd.read_csv(final_dir / "tables" / "confusion.csv").iloc[:, 1:].to_numpy().sum() == 2 * len(y)
     assert len(pd.read_csv(final_dir / "tables" / "predictions.csv")) == len(y)
+
+
+def test_a_figure_that_cannot_be_drawn_costs_that_figure_alone(described, rows, y, tmp_path, capsys):
+    described["discussion"] = []
+    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
+    described["calibration"] = [{"odd": "<b>"}]
+    advanced: list[int] = []
+    images, figures = np.zeros((300, 1, 8, 8), np.uint8), tmp_path / "final" / "figures"
+    drawn = {"x": images, "y": y, "exported": rows[0].outputs[0]}
+    write_figures(described, figures, **drawn, advance=lambda: advanced.append(1))
+    assert len(advanced) == num_figures(described)
+    assert "note: the figure calibration could not be drawn" in capsys.readouterr().err
+    assert {path.name for path in figures.iterdir() if path.stem == "calibration"} == {"calibration.txt"}
+    assert len(list(figures.glob("*.png"))) == len(list(figures.glob("*.svg"))) == num_figures(described) - 1
+    (tmp_path / "final" / "final.json").write_text(json.dumps(described))
+    assert ">This figure could not be drawn: " in str(final_section(tmp_path))
+    assert "<b>" not in str(final_section(tmp_path))
 
 
 def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):

@@ -188,7 +188,7 @@ def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_table
 
 def test_the_console_shows_baselines_with_the_difference_to_the_winner(described, tmp_path, capsys):
     described["discussion"] = []
-    conclude(described, run_dir=tmp_path, page=tmp_path / "index.html")
+    conclude(described, run_dir=tmp_path)
     said = capsys.readouterr().out
     assert re.search(r"without a network\s+test RMSE \(\$100k\)\s+winner minus it \(less is better\)", said)
     assert re.search(r"gradient boosting\s+0\.[12]\d+ \[.*\]\s+\+0\.\d+ \[\+", said)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.download import OfficialFile, fetch, locked, read_verified, write_whole
+from trainables.download import OfficialFile, check_size, fetch, locked, read_verified
+from trainables.whole import write_whole
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FOLDER = "cifar-10-batches-py"
@@ -33,6 +34,14 @@ _TEST = (
         sha256="f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
     ),
 )
+
+
+def fetch_test_files(data_dir: Path) -> None:
+    """Makes the test file be there and checks its size; does not open it."""
+    for file in _TEST:
+        if not (data_dir / _FOLDER / file.name).exists():
+            _unpack(_TEST, data_dir)
+        check_size(data_dir / _FOLDER / file.name, file)
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

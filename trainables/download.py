@@ -41,6 +41,13 @@ def read_verified(path: Path, file: OfficialFile) -> bytes:
     return data
 
 
+def check_size(path: Path, file: OfficialFile) -> None:
+    """Raise ValueError unless the file has the size of the official one; it is not opened for that."""
+    size = path.stat().st_size
+    if size != file.size:
+        _check(path, file, size=size, sha256="")
+
+
 def fetch(file: OfficialFile, folder: Path) -> Path:
     """Returns the path of the file in the folder, downloading it if it is not there; it is not verified a second time.
 
@@ -65,13 +72,6 @@ def fetch(file: OfficialFile, folder: Path) -> Path:
             f"put it into {folder} by hand, from {file.url}"
         ) from error
     return path
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that is either there whole or not at all; its folder must be locked."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 @contextmanager

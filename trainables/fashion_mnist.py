@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.download import OfficialFile, fetch, read_verified
+from trainables.download import OfficialFile, check_size, fetch, read_verified
 
 _CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -64,6 +64,17 @@ def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[s
     images = np.frombuffer(_content(folder, f"{part}-images"), np.uint8, offset=16)  # after the idx header
     labels = np.frombuffer(_content(folder, f"{part}-labels"), np.uint8, offset=8)
     return images.reshape(-1, 28, 28, 1), labels.astype(np.int64), _CLASSES
+
+
+def fetch_test_files(data_dir: Path) -> None:
+    """Makes the test files be there and checks their sizes; opens none of them."""
+    folder = data_dir / "FashionMNIST" / "raw"
+    for key in ("t10k-images", "t10k-labels"):
+        unpacked = _UNPACKED[key]
+        if (folder / unpacked.name).exists():
+            check_size(folder / unpacked.name, unpacked)
+        else:
+            check_size(fetch(_PACKED[key], folder), _PACKED[key])
 
 
 def _content(folder: Path, key: str) -> bytes:

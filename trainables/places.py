@@ -8,7 +8,6 @@ An entry is a set of files that is there whole or not at all.
 
 import errno
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
+
+from trainables.whole import remove, swap
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -119,8 +120,7 @@ class Folder:
         try:
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
-            self.remove(entry)  # left there by a run that went back, or damaged
-            os.replace(temporary, self.path / entry)
+            swap(temporary, self.path / entry)  # one may be there of a run that went back, or a damaged one
         finally:
             remove(temporary)
 
@@ -190,12 +190,3 @@ def _read_file(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return file.read()
-
-
-def remove(path: str | Path) -> None:
-    """Removes a file or a whole folder; of a symbolic link only the link, never what it points to."""
-    path = Path(path)
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)  # unlinks the links inside
-    elif os.path.lexists(path):
-        path.unlink(missing_ok=True)  # a pipe or a socket as well

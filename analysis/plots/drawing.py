@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import fonts, style
 from analysis.wording import printable, visible
+from trainables.whole import write_whole
 
 UNDRAWN = "This figure could not be drawn: "
 
@@ -51,7 +52,7 @@ def draw(name: str, make: Callable[[], Axes | Figure], folder: Path) -> Drawing:
         print(f"note: the figure {name} could not be drawn: {drawing.reason}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, content in files.items():
-        (folder / f"{name}.{suffix}").write_bytes(content)
+        write_whole(folder / f"{name}.{suffix}", content)
     for suffix in {"svg", "png", "txt"} - set(files):  # of an earlier report
         (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     return drawing

@@ -1,0 +1,59 @@
+"""A run whose final evaluation has trained its networks and has not opened the test set, made without Ray."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from analysis.evaluating import Job
+from analysis.final import Options
+from search.prepare import new_run
+from search.study import Planned
+from tests.stored import stored_search
+from trainables import checkpoint
+from trainables.training import Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The folder of the run, and the words that evaluate it."""
+
+    run_dir: Path
+
+    @property
+    def final_dir(self) -> Path:
+        return self.run_dir / "final"
+
+    def job(self, *, again: bool = False) -> Job:
+        command = f"python -m analysis.final {self.run_dir}{' --again' * again}"
+        return Job.open(Options(run=self.run_dir, again=again), command=command)
+
+
+def trained_run(runs_dir: Path, *words: str) -> Trained:
+    """A search on digits, and the networks of its final evaluation after an epoch on one seed."""
+    run_dir = stored_search(runs_dir, "--name", "x", "--max-epochs", "1", "--trials", "1", *words)
+    options = Options(run=run_dir, top=1, seeds=1, epochs=1)
+    job = Job.open(options, command="")
+    folder = job.final_dir / "training"
+    run = replace(job.run, name="x-training", trials=len(job.plan), plan=job.plan, validation_fraction=0.0)
+    new_run(folder, run)
+    study = optuna.load_study(study_name=run.name, storage=f"sqlite:///{folder}/study.db")
+    for number, planned in enumerate(job.plan):
+        study.add_trial(_train(job, planned, folder / "checkpoints" / f"trial-{number:05d}"))
+    return Trained(run_dir=run_dir)
+
+
+def _train(job: Job, planned: Planned, folder: Path) -> optuna.trial.FrozenTrial:
+    assert planned.seed is not None
+    training = Training(job.space.decode(planned.params), job.dataset, epochs=1, seed=planned.seed)
+    training.run_epoch()
+    checkpoint.save(folder, training.state(), epoch=1)
+    attrs = {"seed": planned.seed, "tag": planned.tag, "weights": training.num_weights, "macs": training.macs}
+    return create_trial(
+        state=TrialState.COMPLETE,
+        value=0.5,
+        params=planned.params,
+        distributions=job.space.distributions(planned.params),
+        user_attrs=attrs | {"history": [{**record, "device": "cpu"} for record in training.history]},
+    )
