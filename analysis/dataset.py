@@ -124,7 +124,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
             seed=run.seed,
             train_size=run.train_size,
             validation_fraction=run.validation_fraction,
-            table=run.table,
+            table=run.reading,
         )
     except (ValueError, OSError) as error:
         return f"The data set {name} could not be read: {error}"

@@ -21,7 +21,7 @@ from search.disk import check_room
 from search.fixed import train_fixed
 from search.study import Planned, Run, open_study, read_run
 from spaces.space import Space
-from trainables.data import check_test
+from trainables.images import fetch_test_files
 
 if TYPE_CHECKING:
     from analysis.final import Options
@@ -71,7 +71,7 @@ class Job:
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         if not space.own:
-            check_test(run.dataset, run.data_dir)
+            fetch_test_files(run.dataset, run.data_dir)
         elif space.test is None:
             raise ValueError(
                 f"the space of run {run.name!r} has no test function; write test(model, run) that returns"
@@ -162,7 +162,7 @@ class Job:
             OSError: the results would not fit on the disk.
         """
         if not self.space.own:
-            check_test(self.run.dataset, self.run.data_dir)
+            fetch_test_files(self.run.dataset, self.run.data_dir)
         check_room(self.final_dir, self._needed_room(networks))
 
     def _needed_room(self, networks: Sequence[Network]) -> int:
@@ -180,7 +180,7 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> A
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
     if space.own and tta:

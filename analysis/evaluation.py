@@ -242,14 +242,16 @@ def regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndar
 
 def _regression_features(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     error, centred = predicted.astype(np.float64) - y, y - y.mean(dtype=np.float64)
-    return np.stack([error**2, np.abs(error), error, centred, centred**2], axis=1).astype(np.float32)
+    features = np.stack([error**2, np.abs(error), error, centred, centred**2], axis=1)
+    squares_fit = 1e-15 < np.abs(centred).max(initial=1e-300) < 1e15 and np.abs(error).max() < 1e15
+    return features.astype(np.float32) if squares_fit else features
 
 
 def _regression_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
     squares, absolute, signed, first, second = sums.T
     total = second - first**2 / num_rows
     scores = {"rmse": np.sqrt(squares / num_rows), "mae": absolute / num_rows, "bias": signed / num_rows}
-    return scores | {"r2": 1 - np.divide(squares, total, out=np.ones_like(squares), where=total > 1e-9 * num_rows)}
+    return scores | {"r2": 1 - np.divide(squares, total, out=np.ones_like(squares), where=total > 1e-6 * second)}
 
 
 _TASKS = {

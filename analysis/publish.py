@@ -5,8 +5,11 @@ python -m analysis.publish runs/NAME                  # into results/NAME
 What is written is itself the folder of a run: report, notebooks, `search.rerun` and `analysis.final` read it.
 """
 
+import html
+import json
 import os
 import re
+import shlex
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ import tyro
 from analysis.openings import EVALUATION
 from search.cli import BROKEN_OFF, OptionalStr, leave, parse, report_error
 from search.faults import fault_point
+from search.secrets import redact_text
 from search.signals import Stopped, raise_stopped
 from trainables.whole import finish, replacing, write_whole
 
@@ -193,22 +197,34 @@ def _target(source: Path, run_dir: Path, folder: Path) -> Path:
 
 def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
     """The text without the folders of a machine: the run's becomes that of what is kept, the data's plain `data`."""
+    text = _without_secrets(text, run)
     places = {run_dir, run_dir.resolve()}
     if told := re.search(r"--runs-dir (\S+)", run.command):  # where it was searched; it may have been moved since
         places.add(Path(told[1]) / run.name)
     for place in sorted(places):
         text = text.replace(str(place), f"{folder.parent.name}/{folder.name}")
         text = text.replace(f" --runs-dir {place.parent}", "")
+    text = redact_text(text)
     return text.replace(run.data_dir, DATA_DIR) if os.sep in run.data_dir else text
+
+
+def _without_secrets(text: str, run: "Run") -> str:
+    """The text without the URLs of database and checkpoints, in which a password may stand, however they are quoted."""
+    for url in filter(None, (run.study_url, run.storage)):
+        for form in (url, shlex.quote(url), html.escape(url), json.dumps(url)[1:-1]):
+            text = text.replace(form, "***")
+    return text
 
 
 def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
     """The study as one SQLite file without its free pages and side files; from a server, copied trial by trial."""
     import optuna
 
+    from search.database import connect, file_storage
     from search.study import open_study
     from search.trouble import is_machine_fault
 
+    study = open_study(run_dir)  # a damaged one is refused
     if run.study_url is None:
         stored = run_dir / "study.db"
         try:
@@ -219,10 +235,13 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
                 raise
             raise ValueError(f"{stored} cannot be read or is damaged ({error}); restore it from a copy") from None
         return
-    study = open_study(run_dir)
-    optuna.create_study(study_name=run.name, storage=f"sqlite:///{path}", direction=run.direction).add_trials(
+    storage = file_storage(path, new=True)  # a path in a URL would be decoded
+    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction).add_trials(
         study.get_trials(deepcopy=False)
     )
+    storage.engine.dispose()
+    with closing(connect(path)) as written:
+        written.execute("PRAGMA journal_mode=DELETE")  # one file, which a read-only folder can hold
 
 
 def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:

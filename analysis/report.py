@@ -1,19 +1,22 @@
 """Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import BROKEN_OFF, OptionalInt, OptionalStr, leave, parse, report_error
+from search.cli import BROKEN_OFF, Flag, OptionalInt, OptionalStr, leave, parse, report_error, report_fault
 from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.page import Folder, Section
+    from analysis.progress import Advance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class Options:
     """With --confirm: hyperparameters whose changes to train, separated by commas. Default: all that have levels."""
     seed: int = 0
     """Seed of the bootstrap and the surrogate."""
+    debug: Flag = False
+    """Show the traceback of an error."""
 
     def check(self) -> None:
         """Raise ValueError at the first option that makes no sense."""
@@ -57,7 +62,11 @@ def main(argv: list[str]) -> int:
         where = Path(options.out) if options.out else options.run
         page = build(options)
     except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
         return _broken_off(error, where)
+    except Exception as error:  # damage that no reader foresaw: one line, and never half a page
+        return report_fault(error, debug="--debug" in argv)
     except Stopped as stop:
         print(f"{stop}; what is trained is saved; the same command continues", file=sys.stderr)
         return stop.code
@@ -98,7 +107,8 @@ def build(options: Options) -> Path:
     from search.study import open_study, read_run
 
     run = read_run(options.run) if (options.run / "run.json").exists() else None
-    trials = read_trials(open_study(options.run), run)
+    with _step("reading the study"):
+        trials = read_trials(open_study(options.run), run)
     out = Path(options.out) if options.out else options.run / "report"
     folder = _folder(out)
     confirmed = _confirmed(options, trials, run)
@@ -118,23 +128,25 @@ def write(
 
     found = "A study without run.json: the data are not known."
     if run is not None:
-        found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
+        with _step("reading the data"):
+            found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
     trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
-    impact = study_impact(trials, seed=options.seed)
-    parts = [
-        sections.data(found, folder, prepared=_prepared(found, trials, run)),
-        sections.search(
-            trials,
-            folder,
-            names=[effect.parameter for effect in impact.effects],
-            forecast=getattr(run, "forecast", None),
-        ),
-        impact_section.impact(trials, impact, folder, confirmed=confirmed),
-        sections.early_stopping(trials, impact, folder),
-        sections.failures(trials, folder),
-        *_final(options.run, run),
-        _reproducibility(run, options, folder),
+    with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
+        impact = study_impact(trials, seed=options.seed)
+    names = [effect.parameter for effect in impact.effects]
+    makers: list[Callable[[], Section]] = [
+        lambda: sections.data(found, folder, prepared=_prepared(found, trials, run)),
+        lambda: sections.search(trials, folder, names=names, forecast=getattr(run, "forecast", None)),
+        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed),
+        lambda: sections.early_stopping(trials, impact, folder),
+        lambda: sections.failures(trials, folder),
     ]
+    parts = []
+    with _step("figures and tables, section by section", total=len(makers)) as advance:
+        for make in makers:
+            parts.append(make())
+            advance()
+    parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
     name = run.name if run is not None else options.run.resolve().name
     return render(
         out / "index.html",
@@ -143,6 +155,13 @@ def write(
         sections=parts,
         footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
     )
+
+
+def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
+    """Says what the report is doing where that takes over ten seconds."""
+    from analysis.progress import step
+
+    return step(f"report: {what}", total=total, seconds=10.0, begin=False)
 
 
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
@@ -166,9 +185,18 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
     from analysis.card import restate_card
     from analysis.final_section import final_section
     from analysis.page import Fragment, Section, text
+    from analysis.plots.drawing import explain
 
-    restate_card(run_dir / "final")
-    found = final_section(run_dir)
+    try:
+        restate_card(run_dir / "final")
+        found = final_section(run_dir)
+    except OSError:
+        raise
+    except Exception as error:  # a record that lacks something costs this part of the page, not the page
+        place, reason = run_dir / "final" / "final.json", explain(error)
+        print(f"note: the final evaluation cannot be shown: {place} is damaged ({reason})", file=sys.stderr)
+        line = f"The final evaluation cannot be shown: final.json is damaged ({reason}); restore it from a copy."
+        return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
     if found is not None:
         return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
     if run is None or run.dataset or (run.source or {}).get("test"):
@@ -196,8 +224,6 @@ def _folder(out: Path) -> "Folder":
 
 def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
-    import pandas as pd
-
     from analysis import confirm
     from trainables.whole import write_whole
 
@@ -215,7 +241,26 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
         )
         write_whole(stored, results.to_csv(index=False))
         return results
-    return pd.read_csv(stored) if stored.exists() else None
+    return _read_confirmed(stored) if stored.exists() else None
+
+
+def _read_confirmed(path: Path) -> "pd.DataFrame":
+    """The stored results of paired flips.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    import pandas as pd
+
+    from analysis import confirm
+
+    try:
+        table = pd.read_csv(path)
+        confirm.paired(table, sign=1.0)
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged ({reason}); remove it, or train anew with --confirm") from None
+    return table
 
 
 def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":

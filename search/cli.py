@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, TypeVar
 import tyro
 
 from search.output import drain_all
+from search.secrets import redact_text
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
 """Exit codes of every command."""
@@ -96,8 +97,21 @@ def words_of(module: str) -> list[str]:
 
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)
     return BAD_INPUT
+
+
+def report_fault(error: Exception, *, debug: bool) -> int:
+    """Print an error that no rule foresaw, in one line, and return the exit code of a command that was broken off.
+
+    Raises:
+        Exception: the error itself, where its traceback is asked for.
+    """
+    if debug:
+        raise error
+    reason = " ".join(str(error).split())[:300] or "no reason given"
+    print(f"error: {type(error).__name__}: {reason}; add --debug to see where", file=sys.stderr)
+    return BROKEN_OFF
 
 
 def leave(code: int) -> NoReturn:

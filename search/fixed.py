@@ -19,13 +19,14 @@ from search.cluster import Resources, ray_session
 from search.console import SearchConsole
 from search.guard import LastWords, RayLostError
 from search.launch import launch, logs_of
+from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.output import print_patiently
 from search.own_code import describe_source
 from search.signals import Stopped, first_signal, signals_restored
 from search.slots import differences
-from search.study import Planned, Run, read_run, resume_study, write_run
+from search.study import Planned, Run, read_run, write_run
 from spaces.space import Space
 
 _CONTINUE = "what is finished is saved; the same command continues"
@@ -77,7 +78,7 @@ def train_fixed(
         stack.enter_context(RunLock(folder))
         run = _continued(read_run(folder), run, folder)
         write_run(folder, run)
-        ledger = Ledger(resume_study(folder, run), run)
+        ledger = Ledger(hold_study(stack, folder, run), run)
         follower = SearchConsole(run, console=console, logs=logs_of(folder))
         stack.enter_context(follower.following(ledger.trials))
         if changed := differences(run, resources):

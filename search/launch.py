@@ -115,6 +115,7 @@ def logs_of(run_dir: Path) -> Path:
 def _make_trainable(
     run: Run, arrays: Any, checkpoints: str, resources: Resources, *, spool: Path | None, debug: bool, final: bool
 ) -> Any:
+    import ray
     from ray import tune
 
     from search.worker import Job, TrialWorker
@@ -125,6 +126,7 @@ def _make_trainable(
         epochs=run.epochs,
         metric=run.metric,
         checkpoints=checkpoints,
+        home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
         threads=resources.cpus_per_trial,
         cuda=resources.gpus_per_trial > 0,
         final=final,

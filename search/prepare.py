@@ -16,7 +16,7 @@ from optuna.distributions import distribution_to_json
 
 from search.cluster import Resources, count_gpus
 from search.loggers import check_logger
-from search.options import FIXED, Options, parse_count
+from search.options import FIXED, Options, parse_count, parse_types
 from search.own_code import canonical, told
 from search.place import cannot_make, check_free, check_there
 from search.study import Run, check_database, create_study, read_run, write_run
@@ -82,6 +82,13 @@ def load_data(
         return space.work.load(source)
     except Exception as error:
         raise ValueError(f"data() fails: {told(error)}") from error
+
+
+def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | None:
+    """The options with everything that was found in the table: whoever reads it with them finds the same."""
+    if table is None:
+        return None
+    return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
 
 
 def with_test_notes(dataset: Any, data_dir: str) -> Any:
@@ -213,6 +220,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
             stated[name] = parse_count(f"--{name}", getattr(options, name))
     if "drop" in given:
         stated["drop"] = options.dropped
+    if "types" in given:
+        stated["types"] = parse_types(options.types)
     run_dir = options.runs_dir / str(options.name)
     moved = stated.pop("space", None) if is_own(options.space) else None
     run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)

@@ -55,6 +55,20 @@ def describe_table(dataset: Dataset) -> str:
     )
 
 
+def describe_columns(dataset: Dataset) -> str:
+    """What each column was taken for, in one line: `numbers: size, age; categories: city (4)`."""
+    by_kind = {
+        "numbers": [column.name for column in dataset.columns if column.kind == "number"],
+        "categories": [f"{c.name} ({len(c.categories)})" for c in dataset.columns if c.kind == "category"],
+    }
+    shown = [
+        f"{kind}: {', '.join(names[:NUM_NAMED])}" + (f" and {len(names) - NUM_NAMED} more" * (len(names) > NUM_NAMED))
+        for kind, names in by_kind.items()
+        if names
+    ]
+    return printable("; ".join(shown))
+
+
 def show_preview(
     run: Run, space: Space, dataset: Any, resources: Resources, *, examine: Examine, console: Console
 ) -> Forecast:
@@ -99,6 +113,8 @@ def show_preview(
 def show_data(dataset: Dataset, *, console: Console) -> None:
     """Print what the data are, and what there is to note about their files."""
     console.print(escape(describe(dataset)), soft_wrap=True)
+    if dataset.columns:
+        console.print(escape(describe_columns(dataset)), soft_wrap=True)
     for note in dataset.notes:
         console.print(escape(printable(f"note: {note}")), soft_wrap=True)
 
@@ -126,6 +142,8 @@ def kept_forecast(runs_dir: Path, run: Run) -> dict[str, Any] | None:
 
 def _path(runs_dir: Path, run: Run) -> Path:
     decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
+    if run.decided is not None:
+        decisive["types"] = dict(run.decided.types)
     return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"
 
 

@@ -60,7 +60,7 @@ def _rerun(options: Options) -> bool:
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     print(f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} stored and again")
     device = "cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu"
@@ -79,7 +79,7 @@ def _rerun(options: Options) -> bool:
         again = training.run_epoch()[run.metric]
         gaps.append(abs(again - stored[epoch]))
         print(
-            f"  epoch {epoch:3d}  {stored[epoch]:.6f}  {again:.6f}" + ("" if not gaps[-1] else "  differs"), flush=True
+            f"  epoch {epoch:3d}  {stored[epoch]:.7g}  {again:.7g}" + ("" if not gaps[-1] else "  differs"), flush=True
         )
     close(training)
     print(_verdict(run, max(gaps), device=device))

@@ -1,5 +1,6 @@
 """One use of the search command: open or make the run, search, say what came of it."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Collection
@@ -25,19 +26,23 @@ from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
 from search.guard import RayLostError
 from search.launch import best_trial, launch, logs_of, make_examiner
+from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.place import new_name
+from search.presence import StudyLostError
 from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.search import HopelessSearchError, Search
+from search.secrets import redact_command
 from search.signals import first_signal
 from search.slots import differences, plan
-from search.study import Run, resume_study, write_run
+from search.study import Run, write_run
 from search.trouble import explain
 from spaces.origin import short_name
 from spaces.space import Space
+from trainables.notation import format_value
 from trainables.places import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
@@ -84,19 +89,20 @@ class Session:
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None) -> int:
+    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
         """Search on the Ray that is up, and say what came of it while Ray is there: its end may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
+            held: the study of a run that is resumed.
 
         Returns:
             The exit code.
         """
         console = Output()
         try:
-            storage = self._begin(stack)
+            storage = self._begin(stack, held)
         except _UNREACHABLE as error:
             return _report_fatal(error, self, begun=self._is_made())
         try:
@@ -141,13 +147,13 @@ class Session:
         """Whether there is a run that can be resumed."""
         return not self.new or (self.run_dir / "run.json").exists()
 
-    def _begin(self, stack: ExitStack) -> BaseStorage:
+    def _begin(self, stack: ExitStack, held: BaseStorage | None) -> BaseStorage:
         console = Output()
-        if self.new:
+        if held is None:
             prepare.new_run(self.run_dir, self.run)
             stack.enter_context(RunLock(self.run_dir, force=self.options.force))
-        storage = resume_study(self.run_dir, self.run)
-        if not self.new:
+            held = hold_study(stack, self.run_dir, self.run)
+        else:
             write_run(self.run_dir, self.run)
         for line in self._keep_code():
             console.print(f"note: {escape(line)}", soft_wrap=True)
@@ -168,7 +174,7 @@ class Session:
         if logs := where_to_look(run.logger, self.run_dir):
             console.print(escape(logs), soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
-        return storage
+        return held
 
     def _keep_code(self) -> list[str]:
         """Keep the user's own code in the run folder; the lines to say about it."""
@@ -216,6 +222,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         trials=options.trials,
         baseline=dict(space.baseline),
         table=options.table,
+        decided=prepare.decide_table(options.table, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
@@ -224,7 +231,9 @@ def _open_new(options: Options, resources: Resources) -> Session:
         unit=space.unit,
         source=own_code.describe_source(options.space, test=space.test is not None),
         logger=options.logger,
-        command=" ".join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]]),
+        command=redact_command(
+            shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
+        ),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
@@ -252,7 +261,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
     if not space.own:
@@ -283,14 +292,14 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
     run_dir = escape(str(session.run_dir))
-    console.print(f"\nbest: trial {best.number}, {session.run.metric} {best.value:.4f}", style="bold", soft_wrap=True)
+    found = f"{session.run.metric} {format_value(best.value)}"
+    console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {run_dir}", soft_wrap=True)
     console.print(f"  {' '.join(words_of('analysis.final'))} {run_dir}", soft_wrap=True)
-    failed = any(t.state == TrialState.FAIL for t in trials)
-    return SOME_FAILED if failed else DONE
+    return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
 
 
 def _say_stopped(session: Session, number: int, *, console: Console) -> int:
@@ -304,10 +313,12 @@ def _report_fatal(error: Exception, session: Session, *, begun: bool = True) -> 
     """Say in one line on stderr what broke the search off, and how to go on if there is a run."""
     if session.options.debug and not isinstance(error, RayLostError):
         raise error
-    then = f"what is finished is saved; resume with: {resume_command(session.options, session.run.name)}"
+    resume = resume_command(session.options, session.run.name)
+    then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
+    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
     reason = explain(error, session.run_dir)
     with suppress(OSError):
-        print(f"error: {reason}; {then if begun else 'nothing was started'}", file=sys.stderr, flush=True)
+        print(f"error: {reason}{then}", file=sys.stderr, flush=True)
     if isinstance(error, HopelessSearchError):
         return NOTHING_USABLE
     return BROKEN_OFF if begun or isinstance(error, RayLostError) else BAD_INPUT

@@ -52,6 +52,8 @@ class Job:
     metric: str
     checkpoints: str
     """Folder or URI of the checkpoints, the same on every node."""
+    home: str = ""
+    """Ray's name for the node of the search, where the run folder must be."""
     threads: int
     cuda: bool
     final: bool = False
@@ -74,10 +76,14 @@ class TrialWorker(tune.Trainable):
         self._space = spaces.space.load(job.space)
         arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
         self._data = self._space.work.unpack(arrays, device=self._device.type)
-        self._checkpoints = open_place(job.checkpoints)
+        self._checkpoints = open_place(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        if (
+            isinstance(self._checkpoints, Folder) and self._node_id != job.home
+        ):  # it may share no folder with the search
+            self._checkpoints.path.mkdir(parents=True, exist_ok=True)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -23,8 +23,9 @@ import torch
 
 from tests.searching import ROOT
 from trainables import cifar10, download
-from trainables.data import Dataset, available, check_test, from_arrays, load, load_test
+from trainables.data import Dataset, available, from_arrays, load, load_test
 from trainables.download import OfficialFile, fetch
+from trainables.images import fetch_test_files
 from trainables.sizes import SIZES
 from trainables.stratify import stratified_rows
 
@@ -229,7 +230,7 @@ def test_unpacking_takes_the_files_asked_for_and_no_other_member(
 def test_test_files_that_are_missing_are_noticed_before_they_are_opened(name, file, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(FileNotFoundError, match=f"{file}.*is missing and could not be downloaded"):
-        check_test(name, tmp_path)
+        fetch_test_files(name, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -243,12 +244,12 @@ def test_test_files_that_are_missing_are_noticed_before_they_are_opened(name, fi
 def test_test_files_of_another_size_are_named_before_they_are_opened(name, folder, wrong, tmp_path) -> None:
     place(tmp_path / folder, {wrong: b"<html>"})
     with pytest.raises(ValueError, match=f"{wrong} is damaged or not the official file: it has"):
-        check_test(name, tmp_path)
+        fetch_test_files(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["digits", "csv", "image_folder", "california_housing"])
 def test_other_data_sets_have_no_test_files_of_their_own(name, tmp_path) -> None:
-    check_test(name, tmp_path)
+    fetch_test_files(name, tmp_path)
 
 
 # Bombs: small files that would unpack to hundreds of megabytes

@@ -1,6 +1,7 @@
 """Publishing is whole or not at all: whatever ends it, the run and the earlier publication are as they were."""
 
 import hashlib
+import html
 import json
 import os
 import shutil
@@ -309,6 +310,19 @@ def test_openings_since_the_page_was_made_are_counted_on_what_is_published(run, 
     assert text.endswith("<p>The rest</p>")
     card = (tmp_path / "results" / NAME / "final" / "README.md").read_text()
     assert "opened 2 times, 2 of them without results, mean over" in card
+
+
+def test_the_urls_of_database_and_checkpoints_are_in_nothing_that_is_published(run, tmp_path):
+    url = "s3://key:s3cr3t@bucket/x?a=1&secret_key=s3cr3t"
+    command = f"python -m search.run --storage {url} --trials 3"
+    write_run(run, replace(read_run(run), storage=url, command=command))
+    (run / "report" / "index.html").write_text(f"Search: {html.escape(command)}; opened once")
+    (run / "report" / "tables" / "run.csv").write_text(f'command,"{command}"\nstorage,{url}\n')
+    assert published(run, tmp_path / "results") == 0
+    texts = [path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert len(texts) > 5
+    assert not [text for text in texts if b"s3cr3t" in text]
+    assert "--trials 3" in read_run(tmp_path / "results" / NAME).command
 
 
 def test_a_published_run_can_be_published_again_under_another_name(run, tmp_path):

@@ -36,7 +36,7 @@ _TEST = (
 )
 
 
-def check_test(data_dir: Path) -> None:
+def fetch_test_files(data_dir: Path) -> None:
     """Makes the test file be there and checks its size; does not open it."""
     for file in _TEST:
         if not (data_dir / _FOLDER / file.name).exists():

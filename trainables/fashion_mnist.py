@@ -66,7 +66,7 @@ def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[s
     return images.reshape(-1, 28, 28, 1), labels.astype(np.int64), _CLASSES
 
 
-def check_test(data_dir: Path) -> None:
+def fetch_test_files(data_dir: Path) -> None:
     """Makes the test files be there and checks their sizes; opens none of them."""
     folder = data_dir / "FashionMNIST" / "raw"
     for key in ("t10k-images", "t10k-labels"):
