@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import OptionalStr, leave, parse, report_error
+from search.cli import Flag, OptionalStr, leave, parse, report_error, report_fault
 from trainables.whole import write_whole
 
 DATASET = "california_housing"
@@ -36,14 +36,20 @@ class Options:
     """A copy of the run that was evaluated with --without-validation, for the comparison with published results."""
     data_dir: OptionalStr = None
     """Folder of the data sets. Default: the one the search used."""
+    debug: Flag = False
+    """Show the traceback of an error."""
 
 
 def main(argv: list[str]) -> int:
-    """Writes the case study; 0 when it is written, 2 for bad input."""
+    """Writes the case study; 0 when it is written, 1 when broken off, 2 for bad input."""
     try:
         print(write(parse(Options, argv, prog="python -m analysis.case_study")))
     except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
         return report_error(error)
+    except Exception as error:  # records of another form than ours
+        return report_fault(error, debug="--debug" in argv)
     return 0
 
 

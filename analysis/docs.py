@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from search.cli import Flag, parse, report_error
+from search.cli import Flag, parse, report_error, report_fault
 from trainables.whole import write_whole
 
 if TYPE_CHECKING:
@@ -48,10 +48,12 @@ class Options:
     """The table stands in it between `<!-- results -->` and `<!-- end -->`."""
     check: Flag = False
     """Write nothing; say whether both files are what results/ gives."""
+    debug: Flag = False
+    """Show the traceback of an error."""
 
 
 def main(argv: list[str]) -> int:
-    """Writes; 0 when done (with --check: when nothing would change), 2 otherwise."""
+    """Writes; 0 when done (with --check: when nothing would change), 1 when broken off, 2 for bad input."""
     try:
         options = parse(Options, argv, prog="python -m analysis.docs")
         for path, text in pages(options).items():
@@ -61,7 +63,11 @@ def main(argv: list[str]) -> int:
             elif path.read_text(encoding="utf-8") != text:
                 raise ValueError(f"{path} is not what {options.results} gives; make it with: make docs")
     except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
         return report_error(error)
+    except Exception as error:  # results of another form than ours
+        return report_fault(error, debug="--debug" in argv)
     return 0
 
 

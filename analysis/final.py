@@ -171,10 +171,10 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
     code, before = BAD_INPUT, len(read_openings(job.final_dir))
     try:
+        test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)  # what cannot be read is not opened
         record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
         fault_point("final", 1)
         opened.restate(job.run_dir)
-        test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
         code = BROKEN_OFF
         results = opened.evaluate(job, test, networks, failures, baselines)
     except (Exception, Stopped) as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import BROKEN_OFF, OptionalInt, OptionalStr, leave, parse, report_error
+from search.cli import BROKEN_OFF, Flag, OptionalInt, OptionalStr, leave, parse, report_error, report_fault
 from search.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Options:
     """With --confirm: hyperparameters whose changes to train, separated by commas. Default: all that have levels."""
     seed: int = 0
     """Seed of the bootstrap and the surrogate."""
+    debug: Flag = False
+    """Show the traceback of an error."""
 
     def check(self) -> None:
         """Raise ValueError at the first option that makes no sense."""
@@ -57,7 +59,11 @@ def main(argv: list[str]) -> int:
         where = Path(options.out) if options.out else options.run
         page = build(options)
     except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
         return _broken_off(error, where)
+    except Exception as error:  # damage that no reader foresaw: one line, and never half a page
+        return report_fault(error, debug="--debug" in argv)
     except Stopped as stop:
         print(f"{stop}; what is trained is saved; the same command continues", file=sys.stderr)
         return stop.code
@@ -165,10 +171,19 @@ def _final(run_dir: Path) -> "list[Section]":
     """What `analysis.final` found on the sealed test set, once it has."""
     from analysis.card import restate_card
     from analysis.final_section import final_section
-    from analysis.page import Fragment, Section
+    from analysis.page import Fragment, Section, text
+    from analysis.plots.drawing import explain
 
-    restate_card(run_dir / "final")
-    found = final_section(run_dir)
+    try:
+        restate_card(run_dir / "final")
+        found = final_section(run_dir)
+    except OSError:
+        raise
+    except Exception as error:  # a record that lacks something costs this part of the page, not the page
+        place, reason = run_dir / "final" / "final.json", explain(error)
+        print(f"note: the final evaluation cannot be shown: {place} is damaged ({reason})", file=sys.stderr)
+        line = f"The final evaluation cannot be shown: final.json is damaged ({reason}); restore it from a copy."
+        return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
     return [] if found is None else [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
 
 
@@ -188,8 +203,6 @@ def _folder(out: Path) -> "Folder":
 
 def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
-    import pandas as pd
-
     from analysis import confirm
     from trainables.whole import write_whole
 
@@ -207,7 +220,26 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
         )
         write_whole(stored, results.to_csv(index=False))
         return results
-    return pd.read_csv(stored) if stored.exists() else None
+    return _read_confirmed(stored) if stored.exists() else None
+
+
+def _read_confirmed(path: Path) -> "pd.DataFrame":
+    """The stored results of paired flips.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    import pandas as pd
+
+    from analysis import confirm
+
+    try:
+        table = pd.read_csv(path)
+        confirm.paired(table, sign=1.0)
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged ({reason}); remove it, or train anew with --confirm") from None
+    return table
 
 
 def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":

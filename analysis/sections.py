@@ -25,7 +25,7 @@ from analysis.plots import (
 )
 from analysis.table_overview import TableOverview
 from analysis.table_section import table_data
-from analysis.trials import FAILED, INFEASIBLE, UNFINISHED, Trials
+from analysis.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named
 
 MOST_SMALL = 18
@@ -162,7 +162,10 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
         return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
     saved = audit.seconds_full - audit.seconds_trained
     told = f"{audit.epochs_trained:,} epochs were trained; training all trials to the end takes {audit.epochs_full:,}. "
-    told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {saved / 3600:.1f} hours." if saved > 0 else ".")
+    if (trials.trials["state"] == STOPPED).any():
+        told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {saved / 3600:.1f} hours." if saved > 0 else ".")
+    else:
+        told += "No trial was stopped early."
     blocks = [
         text(told),
         folder.picture(

@@ -32,7 +32,8 @@ def summary(trials: Trials, run: Any, impact: Impact, found: Overview | TableOve
     if sure is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks.append(Facts(facts=tuple(_facts(trials, impact, sure, found))))
-    blocks += _mattered(impact)
+    if len(trials.measured):
+        blocks += _mattered(impact)
     if sure is not None:
         caption = "The best complete configuration" + (" beside the baseline." if trials.baseline else ".")
         blocks.append(folder.table("best", best_table(trials), caption=caption))
@@ -54,7 +55,10 @@ def states(trials: Trials) -> str:
 
 def _missing(trials: Trials) -> str:
     if trials.trials.empty:
-        return "Nothing to analyse: the study is empty. Run the report again when the search has finished a trial."
+        return (
+            "Nothing to analyse: the study is empty. The search was ended, or its time budget was over, before the"
+            " first trial began. Continue it with --resume and make the report again."
+        )
     failed = int((trials.trials["state"] == FAILED).sum())
     why = f" {failed} trials failed; the causes are below." if failed else ""
     return f"No trial has been trained to the full budget of {trials.full_epochs} epochs yet, so none is best.{why}"
@@ -68,13 +72,16 @@ def _facts(
         where = f"trial {trials.best['number']}, {trials.full_epochs} epochs"
         facts.append((f"Best {named(trials.metric, trials.target_unit)}", value(trials, sure.value), where))
         facts.append(("How sure", *_sureness(trials, sure, _num_validation(found))))
+    audit = impact.audit
+    if not audit.epochs_trained:
+        return facts
     clear = [effect for effect in impact.effects if effect.found]
     names = ", ".join(effect.parameter for effect in clear[:3]) or "nothing clear yet"
     facts.append(("What mattered most", names, f"{len(clear)} of {len(impact.effects)} hyperparameters have an effect"))
-    audit = impact.audit
-    if audit.epochs_trained:
-        saved = f"{audit.epochs_trained:,} epochs; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,}"
-        facts.append(("What it cost", duration(audit.seconds_trained), saved))
+    cost = f"{audit.epochs_trained:,} epochs"
+    if (trials.trials["state"] == STOPPED).any():  # what is merely unfinished was not saved
+        cost += f"; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,}"
+    facts.append(("What it cost", duration(audit.seconds_trained), cost))
     return facts
 
 

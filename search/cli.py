@@ -93,6 +93,19 @@ def report_error(error: Exception) -> int:
     return BAD_INPUT
 
 
+def report_fault(error: Exception, *, debug: bool) -> int:
+    """Print an error that no rule foresaw, in one line, and return the exit code of a command that was broken off.
+
+    Raises:
+        Exception: the error itself, where its traceback is asked for.
+    """
+    if debug:
+        raise error
+    reason = " ".join(str(error).split())[:300] or "no reason given"
+    print(f"error: {type(error).__name__}: {reason}; add --debug to see where", file=sys.stderr)
+    return BROKEN_OFF
+
+
 def leave(code: int) -> NoReturn:
     """End the process with this exit code, once what is registered for the end has been done.
 

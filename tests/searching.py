@@ -31,6 +31,13 @@ def patience(seconds: float) -> float:
     return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
+def plain(said: str) -> str:
+    """What was said, without the lines on a start of Ray that takes long on a busy machine."""
+    return "".join(
+        line for line in said.splitlines(keepends=True) if not re.match("note: (starting Ray|Ray did)", line)
+    )
+
+
 def command(runs_dir: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "search.run", "--runs-dir", str(runs_dir), *words]
 

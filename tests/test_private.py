@@ -92,7 +92,7 @@ def test_every_package_is_locked_by_hash_and_ray_is_not_one_with_known_holes():
     assert "index-url" not in text
     (ray,) = (line for line in packages if line.startswith("ray"))
     assert tuple(int(part) for part in re.findall(r"==(\d+)\.(\d+)", ray)[0]) >= (2, 54)
-    assert '"ray[tune]>=2.54"' in (ROOT / "pyproject.toml").read_text()
+    assert '"ray[tune]>=2.54,' in (ROOT / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize("part", ["head_start_ray_commands", "worker_start_ray_commands"])

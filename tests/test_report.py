@@ -2,9 +2,12 @@
 
 import re
 import shutil
+import sqlite3
 import subprocess
 import threading
+from contextlib import closing
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import optuna
@@ -12,6 +15,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from analysis import report
+from analysis.svg import checked
+from search.cli import report_fault
 from search.study import Run, write_run
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
@@ -194,3 +199,105 @@ def test_a_real_browser_shows_all_figures_sorts_tables_and_logs_no_error(page, t
     assert int(answer[1]) >= 15
     assert answer[1] == answer[2], "every figure shows"
     assert answer.groups()[2:] == ("true", "true", "descending")
+
+
+def test_a_search_that_ended_before_its_first_trial_is_told_in_plain_words(tmp_path):
+    folder = store(make_study(0), tmp_path / "empty")
+    assert report.main([str(folder)]) == 0
+    text = (folder / "report" / "index.html").read_text()
+    assert "its time budget was over, before the first trial began. Continue it with --resume" in text
+    assert "saved" not in re.sub(r"<(script|style).*?</\1>", "", text, flags=re.S)
+    assert "What mattered most" not in text
+
+
+def test_epochs_that_are_merely_unfinished_do_not_count_as_saved(tmp_path):
+    folder = store(make_study(3, running=3), tmp_path / "running")
+    assert report.main([str(folder)]) == 0
+    text = (folder / "report" / "index.html").read_text()
+    assert "early stopping saved" not in text
+    assert "No trial was stopped early." in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "message"),
+    [
+        ("confirm/results.csv", "", 2, r"results.csv is damaged \(.*\); remove it, or train anew with --confirm"),
+        ("confirm/results.csv", "flip,seed\nbest,1\n", 2, r"results.csv is damaged \('value'\); remove it"),
+        ("confirm/results.csv", "\x00\x01", 2, r"results.csv is damaged"),
+        (
+            "final/final.json",
+            '{"format": 1}',
+            0,
+            r"note: the final evaluation cannot be shown: .*final.json is damaged",
+        ),
+        ("final/final.json", '{"format": 1, "entrants": [], "winner": 3}', 0, r"final.json is damaged"),
+        ("study.db", "no database at all", 2, r"study.db is damaged"),
+        ("run.json", "[", 2, r"run.json is damaged"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named_in_one_line(name, content, code, message, tmp_path, capsys):
+    folder = store(make_study(3), tmp_path / "run")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(content)
+    assert report.main([str(folder)]) == code
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trials SET state = 'BOGUS' WHERE number = 1",
+        "UPDATE trials SET number = NULL WHERE number = 1",
+        "UPDATE trial_params SET distribution_json = '{}'",
+        "UPDATE trial_user_attributes SET value_json = '{'",
+        "DELETE FROM study_directions",
+    ],
+)
+def test_damage_inside_a_study_is_one_line_unless_the_traceback_is_asked_for(damage, tmp_path, capsys):
+    folder = store(make_study(3), tmp_path / "run")
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
+        connection.execute(damage)
+        connection.commit()
+    assert report.main([str(folder)]) in (1, 2)
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    with pytest.raises(Exception, match=r"."):
+        report.main([str(folder), "--debug"])
+
+
+@pytest.mark.parametrize("name", ["report", "docs", "case_study"])
+def test_an_error_that_no_rule_foresaw_is_one_line_and_code_1(name, capsys, monkeypatch):
+    assert report_fault(KeyError("a\nb" + "x" * 9_000), debug=False) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: KeyError: 'a\\nbxxx")
+    assert said.endswith("; add --debug to see where\n")
+    assert len(said) < 400
+    with pytest.raises(KeyError, match="asked"):
+        report_fault(KeyError("asked"), debug=True)
+    with pytest.raises(SystemExit) as stop:
+        import_module(f"analysis.{name}").main(["--help"])
+    assert stop.value.code in (0, None)
+    assert "--debug" in capsys.readouterr().out
+
+
+def test_an_image_in_the_final_figures_of_somebody_else_cannot_act_on_the_page():
+    plain = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt">{}</svg>'
+    assert checked(plain.format('<g id="a"><text style="fill: #1b1f24">bag &lt;b&gt;</text></g>'))
+    for evil in (
+        "<script>alert(1)</script>",
+        '<g onload="alert(1)"/>',
+        '<a href="javascript:alert(1)"/>',
+        '<use xlink:href="https://example.org/x.svg#a"/>',
+        '<image href="https://example.org/x.png"/>',
+        "<style>* { display: none }</style>",
+        '<path style="fill: url(https://example.org/x)"/>',
+        "<foreignObject/>",
+        "<unclosed>",
+    ):
+        assert checked(plain.format(evil)) is None, evil
+    hidden = checked(plain.format("<text>a</text><?x <script>alert(1)</script>?><!-- <script> -->"))
+    assert hidden is not None
+    assert "script" not in hidden
