@@ -198,7 +198,7 @@ def train(
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     share = run.machine.get("gpus_per_trial") if count_gpus() else None
     resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=share)

@@ -67,8 +67,9 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     if dataset.task == "regression":
-        targets = dataset.train.y.float()
+        targets = dataset.train.y
         stored |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
+        stored |= {"target_wide": targets.dtype == torch.float64}  # float32 would lose digits of the target
     if dataset.columns:
         stored |= {"target": dataset.target, "target_unit": dataset.target_unit}
     write_whole(final_dir / "model.safetensors", data)
@@ -87,11 +88,13 @@ def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: s
     Raises:
         RuntimeError: a row is answered differently.
     """
-    found = load_model(final_dir).predict(x, device=device)
+    model = load_model(final_dir)
+    found = model.predict(x, device=device)
     if expected.ndim == 2:
         agreeing = int((found.argmax(1) == expected.argmax(1)).sum())
     else:
-        agreeing = int(np.isclose(found, expected, rtol=1e-5, atol=1e-6).sum())
+        middle, spread = model.facts["target_mean"], model.facts["target_std"]
+        agreeing = int((np.abs(found - expected) <= 1e-4 * (spread + np.abs(expected - middle))).sum())
     if agreeing != len(x):
         raise RuntimeError(
             f"the exported model answers {len(x) - agreeing} of {len(x)} rows differently; do not use it"
@@ -112,17 +115,19 @@ class _Standalone(nn.Module):
         self.network = network
         self.mean, self.std = nn.Buffer(mean if images else torch.zeros(1)), nn.Buffer(std if images else torch.ones(1))
         self.factor, self.shift = facts.get("target_std", 1.0), facts.get("target_mean", 0.0)
+        self.outputs = torch.float64 if facts.get("target_wide") else torch.float32
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std
-        return self.network(x) * self.factor + self.shift  # (N, K)
+        return self.network(x).to(self.outputs) * self.factor + self.shift  # (N, K)
 
 
 def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     """Write final/model.onnx and compare its answers with the exported model's on these rows.
 
     Its input `x` is float32: (N, C, H, W) in 0..255, normalised inside, or the rows (N, F) of a table as
-    `trainables.table.encode` makes them. Its output are logits (N, K), or predictions (N, 1) in the target's unit.
+    `trainables.table.encode` makes them, float64 where a column needs it. Its output are logits (N, K), or predictions
+    (N, 1) in the target's unit.
 
     Returns:
         Path, rows compared, and rows with the same largest logit or, within float32, the same prediction.
@@ -132,7 +137,8 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
 
     model = load_model(final_dir)
     module = _Standalone(model.network, model.facts).eval()
-    example = torch.zeros(2, *stand_in(model.facts).image_shape)
+    numbers = torch.float64 if stand_in(model.facts).train.x.dtype == torch.float64 else torch.float32
+    example = torch.zeros(2, *model.image_shape, dtype=numbers)
     buffer = io.BytesIO()
     program = torch.onnx.export(
         module,
@@ -148,12 +154,11 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     onnx.save_model(program.model_proto, buffer)
     write_whole(final_dir / "model.onnx", buffer.getvalue())
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    found = np.asarray(session.run(None, {"x": x.float().numpy()})[0])
+    found = np.asarray(session.run(None, {"x": x.to(numbers).numpy()})[0])
     with torch.no_grad():
-        expected = module(x.float()).numpy()  # float32, as ONNX computes
-    same = (
-        found.argmax(1) == expected.argmax(1) if model.classes else np.isclose(found[:, 0], expected[:, 0], rtol=1e-4)
-    )
+        expected = module(x.to(numbers)).numpy()  # as ONNX computes
+    near = 1e-4 * np.maximum(np.abs(expected[:, 0]), module.factor)
+    same = found.argmax(1) == expected.argmax(1) if model.classes else np.abs(found - expected)[:, 0] <= near
     return {
         "path": "model.onnx",
         "rows": len(x),

@@ -266,7 +266,7 @@ def _dependence(
 def _grid(column: Column, values: np.ndarray) -> tuple[np.ndarray, list[Any]]:
     """Where the curve is computed: quantiles from the 1st to the 99th percent, or the categories of training rows."""
     if column.kind == "number":
-        grid = np.unique(np.nanquantile(values, np.linspace(0.01, 0.99, POINTS)).astype(np.float32))
+        grid = np.unique(np.nanquantile(values, np.linspace(0.01, 0.99, POINTS)).astype(values.dtype))
         return grid, grid.tolist()
     codes, counts = np.unique(values, return_counts=True)
     codes = np.sort(codes[np.argsort(-counts, kind="stable")][:POINTS])

@@ -25,7 +25,7 @@ from trainables.data import Dataset, Split
 from trainables.device import choose_numerics
 from trainables.levels import Levels, levels_from
 from trainables.normalize import Normalize
-from trainables.table import Column, columns_from
+from trainables.table import Column, columns_from, table_dtype
 
 FORMAT = 1
 ROWS = 256
@@ -66,7 +66,7 @@ class Model:
         """Probabilities (N, K), or predictions (N,) in the unit of the target.
 
         Args:
-            x: images uint8 (N, C, H, W), or rows of a table float32 (N, F) as `encode` makes them.
+            x: images uint8 (N, C, H, W), or rows of a table (N, F) as `encode` makes them.
             device: where to compute; another one may round differently.
         """
         torch.set_flush_denormal(True)
@@ -79,15 +79,19 @@ class Model:
             outputs = torch.cat([network(normalize(rows.to(place))).float().cpu() for rows in x.split(ROWS)])
         if self.facts["task"] == "classification":
             return probabilities(outputs.numpy())
+        outputs = outputs.to(dataset.train.y.dtype)
         return (outputs * self.facts["target_std"] + self.facts["target_mean"])[:, 0].numpy()
 
 
 def stand_in(facts: dict[str, Any]) -> Dataset:
     """A data set without rows, of the shape, classes and normalisation that the network was built for."""
     shape = tuple(facts["image_shape"])
+    columns = columns_from(facts.get("columns", []))
+    numbers = torch.float64 if table_dtype(columns) == np.float64 else torch.float32
+    targets = torch.float64 if facts.get("target_wide") else torch.float32
     empty = Split(
-        x=torch.zeros(0, *shape, dtype=torch.uint8 if len(shape) == 3 else torch.float32),
-        y=torch.zeros(0, dtype=torch.int64 if facts["task"] == "classification" else torch.float32),
+        x=torch.zeros(0, *shape, dtype=torch.uint8 if len(shape) == 3 else numbers),
+        y=torch.zeros(0, dtype=torch.int64 if facts["task"] == "classification" else targets),
     )
     return Dataset(
         name=str(facts.get("dataset")),
@@ -98,7 +102,7 @@ def stand_in(facts: dict[str, Any]) -> Dataset:
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
         checksum=str(facts.get("dataset_checksum")),
-        columns=columns_from(facts.get("columns", [])),
+        columns=columns,
     )
 
 

@@ -103,8 +103,10 @@ def _predict(options: Options) -> int:
     from analysis.model import load_model
 
     model = load_model(options.run)
-    if options.output is not None and not model.columns:
-        raise ValueError("--output is for the rows of a CSV file, this model reads images; leave it out")
+    if options.output is not None:
+        if not model.columns:
+            raise ValueError("--output is for the rows of a CSV file, this model reads images; leave it out")
+        _check_output(options.files[0], Path(options.output))
     answers, failed = _answer_tables(model, options.files) if model.columns else classify(model, options.files)
     for cause in failed:
         print(f"error: {_printable(cause)}", file=sys.stderr)
@@ -115,6 +117,16 @@ def _predict(options: Options) -> int:
         return NOTHING_USABLE
     _show(answers, options)
     return SOME_FAILED if failed else DONE
+
+
+def _check_output(source: str, output: Path) -> None:
+    """Raise ValueError unless the predictions can be written, and beside the file that they are of."""
+    if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
+        raise ValueError(f"--output must be another file than the one whose rows are predicted, got {str(output)!r}")
+    if output.is_dir():
+        raise ValueError(f"--output must be a file, {str(output)!r} is a folder")
+    if not output.parent.is_dir():
+        raise ValueError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
 
 
 def _answer_tables(model: "Model", files: Sequence[str]) -> "tuple[list[TableAnswers], list[str]]":

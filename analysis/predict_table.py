@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainables import csv_table
-from trainables.table import Column, as_texts, encode, parse_numbers
+from trainables.kinds import name_row, odd_rows
+from trainables.notation import format_within, is_missing, parse_numbers
+from trainables.sheet import parse_sheet, read_sheet
+from trainables.table import Column, codes_of, encode
 from trainables.whole import write_whole
 
 if TYPE_CHECKING:
@@ -29,11 +31,13 @@ class TableAnswers:
     file: str
     notes: tuple[str, ...]
     """What in the file the model does not know."""
-    cells: dict[str, np.ndarray]
+    cells: Mapping[str, np.ndarray]
     """Texts (N,) by column, as the file has them."""
     target: str
     unit: str
     classes: tuple[str, ...]
+    spread: float
+    """Standard deviation of the target; 0 for classes."""
     outputs: np.ndarray
     """Probabilities (N, K), or predictions (N,)."""
 
@@ -56,24 +60,36 @@ class TableAnswers:
         unit = f" {self.unit}" if self.unit else ""
         lines = []
         for row in self.rows():
-            said = [f"{row['prediction']:.6g}{unit}"] if "prediction" in row else _classes(row, top)
+            said = (
+                [format_within(row["prediction"], self.spread, digits=6) + unit]
+                if "prediction" in row
+                else _classes(row, top)
+            )
             lines.append(("row", str(row["row"]), *said))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
     def write(self, path: Path) -> None:
-        """Write the file again as CSV with the predictions as further columns."""
+        """Write the file again as CSV with the predictions as further columns, in place of those of an earlier call.
+
+        Raises:
+            ValueError: it cannot be written.
+        """
         added = {f"predicted {self.target}": [row.get("class", row.get("prediction")) for row in self.rows()]}
         for index, name in enumerate(self.classes):
             added[f"probability of {name}"] = self.outputs[:, index].tolist()
+        columns = {name: texts for name, texts in self.cells.items() if name not in added} | added
         content = io.StringIO(newline="")
         writer = csv.writer(content)
-        writer.writerow([*self.cells, *added])
-        writer.writerows(zip(*self.cells.values(), *added.values(), strict=True))
-        if path.exists() and not path.is_file():  # a pipe, or the terminal
-            path.write_text(content.getvalue(), encoding="utf-8")
-        else:
-            write_whole(path.resolve(), content.getvalue())
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        try:
+            if path.is_symlink() or (path.exists() and not path.is_file()):  # such as /dev/stdout
+                path.write_bytes(content.getvalue().encode())
+            else:
+                write_whole(path, content.getvalue().encode())
+        except OSError as error:
+            raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from None
 
 
 def answer_table(model: "Model", file: str) -> TableAnswers:
@@ -88,25 +104,29 @@ def answer_table(model: "Model", file: str) -> TableAnswers:
     """
     import torch
 
-    cells = csv_table.parse_cells(sys.stdin.buffer.read(), "-") if file == STDIN else csv_table.read_cells(Path(file))
-    _check_columns(model.columns, cells, file)
+    sheet = parse_sheet(sys.stdin.buffer.read(), "-") if file == STDIN else read_sheet(Path(file))
+    _check_columns(model.columns, sheet.texts, file)
+    numbers = {column.name for column in model.columns if column.kind == "number"}
+    cells = {name: (sheet.cells if name in numbers else sheet.texts)[name] for name in sheet.texts}
     target = str(model.facts.get("target") or "target")
     known = {column.name for column in model.columns} | {target}
     ignored = [name for name in cells if name not in known]
     notes = [f"columns that the model does not use: {', '.join(ignored)}"] if ignored else []
-    notes += [note for column in model.columns if (note := _note(column, cells[column.name]))]
+    notes = [*sheet.notes, *notes]
+    notes += [note for column in model.columns if (note := _note(column, cells[column.name], sheet.places))]
     return TableAnswers(
         file=file,
         notes=tuple(notes),
-        cells=cells,
+        cells=sheet.texts,
         target=target,
         unit=str(model.facts.get("target_unit") or ""),
         classes=model.classes,
+        spread=float(model.facts.get("target_std") or 0.0),
         outputs=model.predict(torch.from_numpy(encode(cells, model.columns))),
     )
 
 
-def _check_columns(columns: tuple[Column, ...], cells: dict[str, np.ndarray], file: str) -> None:
+def _check_columns(columns: tuple[Column, ...], cells: Mapping[str, np.ndarray], file: str) -> None:
     missing = [column.name for column in columns if column.name not in cells]
     if missing:
         near = get_close_matches(missing[0], list(cells), n=1)
@@ -118,18 +138,22 @@ def _check_columns(columns: tuple[Column, ...], cells: dict[str, np.ndarray], fi
         raise ValueError(f"{file} has no rows")
 
 
-def _note(column: Column, values: np.ndarray) -> str:
+def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
     """What of a column the model takes as missing although something is there."""
-    texts = np.array(as_texts(values), dtype=object)
+    texts = [str(text).strip() for text in values]
     if column.kind == "number":
-        strange = texts[(texts != "") & np.isnan(parse_numbers(values))]
-        what = "is no number"
+        strange = odd_rows(values).tolist()
+        beyond = bool(strange) and not np.isnan(parse_numbers(values[strange[:1]]))[0]
+        what = "is beyond the numbers of float32" if beyond else "is no number"
     else:
-        strange = texts[(texts != "") & ~np.isin(texts, column.categories)]
+        codes = codes_of(column)
+        strange = [row for row, text in enumerate(texts) if text not in codes and not is_missing(text)]
         what = "was not among the categories of training"
-    if not len(strange):
+    if not strange:
         return ""
-    return f"column {column.name!r}: {strange[0]!r} {what}; {len(strange)} such cells are taken as missing"
+    found = f"{texts[strange[0]][:40]!r} {what}"
+    where = name_row(strange[0], places)
+    return f"column {column.name!r}: {found}; {len(strange)} such cells are taken as missing, the first in {where}"
 
 
 def _classes(row: dict[str, Any], top: int) -> list[str]:

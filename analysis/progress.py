@@ -19,15 +19,17 @@ def no_progress() -> None:
 
 
 @contextmanager
-def step(what: str, *, total: int = 0, seconds: float = SECONDS) -> Iterator[Advance]:
+def step(what: str, *, total: int = 0, seconds: float = SECONDS, begin: bool = True) -> Iterator[Advance]:
     """Say that a step begins, and until it ends how far it is.
 
     Args:
         what: a noun phrase.
         total: parts that it has; 0 if nobody counts them.
         seconds: between two lines.
+        begin: False says nothing of a step that ends before `seconds` are over.
     """
-    say(f"{what} ...")
+    if begin:
+        say(f"{what} ...")
     began, done, ended = time.monotonic(), [0], threading.Event()
 
     def advance() -> None:

@@ -24,6 +24,7 @@ import tyro
 from analysis.openings import EVALUATION
 from search.cli import BROKEN_OFF, OptionalStr, leave, parse, report_error
 from search.faults import fault_point
+from search.secrets import redact_text
 from search.signals import Stopped, raise_stopped
 from trainables.whole import finish, replacing, write_whole
 
@@ -203,6 +204,7 @@ def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
     for place in sorted(places):
         text = text.replace(str(place), f"{folder.parent.name}/{folder.name}")
         text = text.replace(f" --runs-dir {place.parent}", "")
+    text = redact_text(text)
     return text.replace(run.data_dir, DATA_DIR) if os.sep in run.data_dir else text
 
 
@@ -218,9 +220,11 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
     """The study as one SQLite file without its free pages and side files; from a server, copied trial by trial."""
     import optuna
 
+    from search.database import connect, file_storage
     from search.study import open_study
     from search.trouble import is_machine_fault
 
+    study = open_study(run_dir)  # a damaged one is refused
     if run.study_url is None:
         stored = run_dir / "study.db"
         try:
@@ -231,10 +235,13 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
                 raise
             raise ValueError(f"{stored} cannot be read or is damaged ({error}); restore it from a copy") from None
         return
-    study = open_study(run_dir)
-    optuna.create_study(study_name=run.name, storage=f"sqlite:///{path}", direction=run.direction).add_trials(
+    storage = file_storage(path, new=True)  # a path in a URL would be decoded
+    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction).add_trials(
         study.get_trials(deepcopy=False)
     )
+    storage.engine.dispose()
+    with closing(connect(path)) as written:
+        written.execute("PRAGMA journal_mode=DELETE")  # one file, which a read-only folder can hold
 
 
 def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:

@@ -1,6 +1,8 @@
 """Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.page import Folder, Section
+    from analysis.progress import Advance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,8 @@ def build(options: Options) -> Path:
     from search.study import open_study, read_run
 
     run = read_run(options.run) if (options.run / "run.json").exists() else None
-    trials = read_trials(open_study(options.run), run)
+    with _step("reading the study"):
+        trials = read_trials(open_study(options.run), run)
     out = Path(options.out) if options.out else options.run / "report"
     folder = _folder(out)
     confirmed = _confirmed(options, trials, run)
@@ -124,23 +128,25 @@ def write(
 
     found = "A study without run.json: the data are not known."
     if run is not None:
-        found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
-    trials = replace(trials, target_unit=getattr(found, "unit", ""))
-    impact = study_impact(trials, seed=options.seed)
-    parts = [
-        sections.data(found, folder, prepared=_prepared(found, trials, run)),
-        sections.search(
-            trials,
-            folder,
-            names=[effect.parameter for effect in impact.effects],
-            forecast=getattr(run, "forecast", None),
-        ),
-        impact_section.impact(trials, impact, folder, confirmed=confirmed),
-        sections.early_stopping(trials, impact, folder),
-        sections.failures(trials, folder),
-        *_final(options.run),
-        _reproducibility(run, options, folder),
+        with _step("reading the data"):
+            found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
+    trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
+    with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
+        impact = study_impact(trials, seed=options.seed)
+    names = [effect.parameter for effect in impact.effects]
+    makers: list[Callable[[], Section]] = [
+        lambda: sections.data(found, folder, prepared=_prepared(found, trials, run)),
+        lambda: sections.search(trials, folder, names=names, forecast=getattr(run, "forecast", None)),
+        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed),
+        lambda: sections.early_stopping(trials, impact, folder),
+        lambda: sections.failures(trials, folder),
     ]
+    parts = []
+    with _step("figures and tables, section by section", total=len(makers)) as advance:
+        for make in makers:
+            parts.append(make())
+            advance()
+    parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
     name = run.name if run is not None else options.run.resolve().name
     return render(
         out / "index.html",
@@ -149,6 +155,13 @@ def write(
         sections=parts,
         footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
     )
+
+
+def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
+    """Says what the report is doing where that takes over ten seconds."""
+    from analysis.progress import step
+
+    return step(f"report: {what}", total=total, seconds=10.0, begin=False)
 
 
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
@@ -167,8 +180,8 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
         return []
 
 
-def _final(run_dir: Path) -> "list[Section]":
-    """What `analysis.final` found on the sealed test set, once it has."""
+def _final(run_dir: Path, run: Any) -> "list[Section]":
+    """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
     from analysis.card import restate_card
     from analysis.final_section import final_section
     from analysis.page import Fragment, Section, text
@@ -184,7 +197,15 @@ def _final(run_dir: Path) -> "list[Section]":
         print(f"note: the final evaluation cannot be shown: {place} is damaged ({reason})", file=sys.stderr)
         line = f"The final evaluation cannot be shown: final.json is damaged ({reason}); restore it from a copy."
         return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
-    return [] if found is None else [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
+    if found is not None:
+        return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
+    if run is None or run.dataset or (run.source or {}).get("test"):
+        return []
+    missing = text(
+        "There is no final evaluation, and none can be made yet: the space has no test function. Write test(model, run)"
+        " that returns rw.Predictions(...) or numbers by name, and give it as Space(test=test)."
+    )
+    return [Section(id="final", title="Final evaluation", blocks=(missing,))]
 
 
 def _folder(out: Path) -> "Folder":

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, TypeVar
 import tyro
 
 from search.output import drain_all
+from search.secrets import redact_text
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
 """Exit codes of every command."""
@@ -87,9 +88,16 @@ def _one_line(framed: str) -> str:
     return text + (f" (did you mean {hint}?)" if hint else "")
 
 
+def words_of(module: str) -> list[str]:
+    """How the user calls a command of ours: as they called this one."""
+    if os.environ.get("RUNGWISE_PROGRAM"):
+        return ["rungwise", {"search.run": "search"}.get(module, module.rpartition(".")[2])]
+    return ["python", "-m", module]
+
+
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)
     return BAD_INPUT
 
 

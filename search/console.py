@@ -18,6 +18,7 @@ from rich.text import Text
 from search.halving import epochs_reached
 from search.logs import log_path
 from search.study import Run
+from trainables.notation import format_value
 
 HEARTBEAT_SECONDS = 60
 SHOWN_RUNNING = 12
@@ -135,8 +136,8 @@ class SearchConsole:
             self._say(f"trial {trial.number} failed: {cause}{self._log_of(trial)}")
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
-        shown = "" if value is None else f", {self._run.metric} {value:.4f}"
-        best = "" if self._best is None else f" (best {self._best.value:.4f}, trial {self._best.number})"
+        shown = "" if value is None else f", {self._run.metric} {format_value(value)}"
+        best = "" if self._best is None else f" (best {format_value(self._best.value)}, trial {self._best.number})"
         self._say(f"trial {trial.number} {what} at epoch {epochs_reached(trial)}{shown}{best}")
 
     def _log_of(self, trial: FrozenTrial) -> str:
@@ -176,7 +177,8 @@ class SearchConsole:
         best = Text("best so far: none yet")
         if self._best is not None:
             best = Text(
-                f"best so far: {self._run.metric} {self._best.value:.4f} (trial {self._best.number})", "bold green"
+                f"best so far: {self._run.metric} {format_value(self._best.value)} (trial {self._best.number})",
+                "bold green",
             )
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("trial", "epoch", self._run.metric):
@@ -184,7 +186,7 @@ class SearchConsole:
         for number, trial in sorted(self._running.items())[:SHOWN_RUNNING]:
             epoch = epochs_reached(trial)
             value = trial.intermediate_values.get(epoch)
-            table.add_row(str(number), f"{epoch}/{self._run.epochs}", "-" if value is None else f"{value:.4f}")
+            table.add_row(str(number), f"{epoch}/{self._run.epochs}", format_value(value))
         hidden = len(self._running) - SHOWN_RUNNING
         more = [Text(f"and {hidden} more", "dim")] if hidden > 0 else []
         return Group(Text(""), best, Text(self._counts()), Text(self._pace(), "dim"), table, *more)
@@ -204,7 +206,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
         weights = trial.user_attrs.get("weights")
         table.add_row(
             f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
-            f"{last[trial.number]:.4f}",
+            format_value(last[trial.number]),
             f"{epochs_reached(trial)}/{run.epochs}",
             _STATES[trial.state],
             "-" if weights is None else f"{weights:,}",

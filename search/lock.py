@@ -14,7 +14,7 @@ class RunLock:
     """Holds `run.lock` for the life of the process; the kernel releases it on any kind of death.
 
     The file names its owner, host and start. A lock of another host cannot be probed through most network file
-    systems, so it is refused unless forced.
+    systems, so it is refused unless forced; where its owner had a lease of the study, that decides (`search.lease`).
     """
 
     def __init__(self, run_dir: Path, *, force: bool = False) -> None:
@@ -29,10 +29,11 @@ class RunLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._refuse(owner)
-        foreign = owner.get("host") not in (None, socket.gethostname())
+        foreign = owner.get("host") not in (None, socket.gethostname()) and "leased" not in owner
         if foreign and not self._force:
             self._refuse(owner)
         stamp = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+        stamp["leased"] = True
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(stamp).encode(), 0)
         return self

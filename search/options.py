@@ -4,19 +4,21 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import tyro
 
 import spaces
-from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
+from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.cluster import plan_resources
 from search.lock import RunLock
 from search.loggers import check_logger
 from search.place import check_free, check_name, check_there, check_writable
+from search.secrets import find_secret, redact_url
+from trainables.names import split_names
 from trainables.sizes import SIZES, check_table_options, check_train_size
-from trainables.table import TableOptions, Task
+from trainables.table import Kind, TableOptions, Task
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
@@ -64,7 +66,9 @@ class Options:
     task: Annotated[Task | None, tyro.conf.arg(metavar="{classification,regression}", help_behavior_hint="")] = None
     """What the target is. Default: found from its values."""
     drop: OptionalStr = None
-    """Columns of your own CSV file that are no inputs, separated by commas: id,date."""
+    """Columns of your own CSV file that are no inputs, separated by commas: id,date; a name with a comma in quotes."""
+    types: OptionalStr = None
+    """What columns of your own CSV file are: age=number,zip=category. Default: found from their cells."""
     runs_dir: Path = Path("runs")
     """Folder of all runs."""
     train_size: OptionalInt = None
@@ -138,8 +142,11 @@ class Options:
             raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
         if self.storage is not None:
             _check_storage(self.storage)
-        if self.target is None and not self.resume and (self.task or self.drop):
-            raise ValueError("--task and --drop are for a table of your own and need --target, the column to predict")
+        if self.target is None and not self.resume and (self.task or self.drop or self.types):
+            named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
+            raise ValueError(f"{named} is for a table of your own and needs --target, the column to predict")
+        parse_types(self.types)
+        split_names(self.drop or "")
         spaces.check_name(self.space)
         if not self.resume:
             self._check_against_space()
@@ -173,28 +180,37 @@ class Options:
     @property
     def dropped(self) -> tuple[str, ...]:
         """The names in --drop."""
-        return tuple(name.strip() for name in (self.drop or "").split(",") if name.strip())
+        return split_names(self.drop or "")
 
     @property
     def table(self) -> TableOptions | None:
         """What is said of a table of the user's own."""
-        return None if self.target is None else TableOptions(target=self.target, task=self.task, drop=self.dropped)
+        if self.target is None:
+            return None
+        return TableOptions(target=self.target, task=self.task, drop=self.dropped, types=parse_types(self.types))
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme.split("+")[0] not in _DATABASES:
-        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {url[:80]!r}")
-    if parts.password:
-        raise ValueError("--study-url must not hold a password: it is stored; use PGPASSWORD or ~/.pgpass instead")
+    if found := find_secret(url):
+        raise ValueError(
+            f"--study-url must not hold a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
+            " ~/.pgpass or a service file (postgresql+psycopg://?service=NAME) instead"
+        )
+    if url.partition("://")[0].split("+")[0] not in _DATABASES:
+        shown = redact_url(url)[:80]
+        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {shown!r}")
 
 
 def _check_storage(uri: str) -> None:
     parts = urlsplit(uri)
+    found = "one before the @" if "@" in parts.netloc else find_secret(uri)
+    if found:
+        raise ValueError(
+            f"--storage must not hold credentials, got {found}: it is stored and shown; give the nodes a role, or use"
+            " ~/.aws instead"
+        )
     if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
         raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
-    if "@" in parts.netloc or re.search(r"key|token|secret|password", parts.query, re.IGNORECASE):
-        raise ValueError("--storage must not hold credentials: it is stored; give the nodes a role, or use ~/.aws")
 
 
 def _check_range(option: str, value: int | None, low: int, high: int) -> None:
@@ -219,9 +235,22 @@ def parse_count(option: str, text: str | None) -> int | None:
     return count
 
 
+def parse_types(text: str | None) -> dict[str, Kind]:
+    """What `age=number,zip=category,"weight, kg=number"` says of each column."""
+    kinds: dict[str, Kind] = {}
+    for entry in split_names(text or ""):
+        name, _, kind = (part.strip() for part in entry.rpartition("="))
+        if kind not in get_args(Kind) or not name:
+            raise ValueError(f"--types must be a list such as age=number,zip=category, got {entry[:80]!r}")
+        if name in kinds:
+            raise ValueError(f"--types must say of each column what it is once, got {name[:80]!r} twice")
+        kinds[name] = kind  # pyright: ignore[reportArgumentType]
+    return kinds
+
+
 def resume_command(options: Options, name: str) -> str:
     """The command that continues this run, to be pasted."""
-    words = ["python", "-m", "search.run", "--resume", "--name", name]
+    words = [*words_of("search.run"), "--resume", "--name", name]
     defaults = {f.name: f.default for f in fields(Options)}
     for flag in _NOT_STORED:
         value: Any = getattr(options, flag)

@@ -13,6 +13,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.errors import HopelessSearchError, StorageError
 from search.halving import epochs_reached
 from search.ledger import Examination, Ledger
 from search.logs import TrialLogs
@@ -50,11 +51,10 @@ class Search:
             logs: gets what trials print, and their tracebacks.
         """
         self.run, self.ledger = run, ledger
-        self.stop_requested = False
+        self.stop_requested, self.deadline = False, deadline
         self.fatal: Exception | None = None
         self._space, self._examine = space, examine
         self._events, self._on_end, self._logs = events, on_end, logs or TrialLogs(None)
-        self.deadline = deadline
         self._live: dict[str, int] = {}
         self._alike: Counter[str] = Counter()
         self.losses = Losses()
@@ -70,8 +70,8 @@ class Search:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The trials that count as asked for: all but the infeasible draws."""
-        return [t for t in self.ledger.trials if "infeasible" not in t.user_attrs]
+        """The trials of this search: all but the infeasible draws, and what other programs put into the study."""
+        return [t for t in self.ledger.own_trials if "infeasible" not in t.user_attrs]
 
     @property
     def live(self) -> set[int]:
@@ -90,13 +90,12 @@ class Search:
     @property
     def stopping(self) -> bool:
         """Whether no further epoch is to be begun."""
+        self.fatal = self.fatal or self.ledger.lost
         return self.stop_requested or self.fatal is not None or self.out_of_time
 
     def _settle(self) -> None:
         """Decide what a crash left undecided: an epoch was stored, but not yet what follows from it."""
-        for trial in self.trials:
-            if trial.state != TrialState.RUNNING:
-                continue
+        for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:
             if epochs_reached(trial) >= self.run.epochs:
                 self._finish(trial.number, TrialState.COMPLETE)
             elif trial.intermediate_values and self._is_stopped(trial.number):
@@ -111,7 +110,7 @@ class Search:
 
     def _is_compared(self, trial: FrozenTrial) -> bool:
         """Whether the trial pauses at the rungs; what is planned does not, so that there soon is a finished trial."""
-        return self.run.pruner == "asha" and trial.number >= len(self.run.plan)
+        return self.run.pruner == "asha" and trial.number not in self.ledger.made[: len(self.run.plan)]
 
     # Which trial gets the next free slot?
 
@@ -134,6 +133,9 @@ class Search:
             return None
         if self._interrupted:
             return min(self._interrupted)
+        self.ledger.catch_up()
+        if (enqueued := self._enqueued_trial()) is not None:
+            return enqueued
         promoted = self._promotion()
         return self._new_trial() if promoted is None else promoted
 
@@ -156,14 +158,23 @@ class Search:
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, apart from the trial `but`, and nothing new will start."""
-        return not self.live - {but} and self.ledger.num_asked >= self.run.trials
+        return not (self.live - {but} or self.ledger.waiting) and self.ledger.num_asked >= self.run.trials
+
+    def _enqueued_trial(self) -> int | None:
+        """The next trial that another program has enqueued and that can be trained."""
+        while self.ledger.waiting:
+            number, said = self.ledger.take_up(self._space.suggest, self._examine, live=self.live)
+            if said:
+                self._events.notice(said)
+            if self.ledger.trial(number).state == TrialState.RUNNING:
+                return number
+        return None
 
     def _new_trial(self) -> int | None:
-        count = self.ledger.num_asked
-        if count >= self.run.trials:
+        if self.ledger.num_asked >= self.run.trials:
             return None
-        if count < len(self.run.plan):
-            return self._planned_trial(count)
+        if len(self.ledger.made) < len(self.run.plan):
+            return self._planned_trial(len(self.ledger.made))
         for _ in range(MAX_INFEASIBLE_DRAWS):
             number = self.ledger.sample(self._space.suggest, self._examine, live=self.live)
             if number is not None:
@@ -183,9 +194,7 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to start, now or after the live legs have ended."""
-        if self.stopping:
-            return True
-        return self._is_over() and self._next_trial() is None
+        return self.stopping or (self._is_over() and self._next_trial() is None)
 
     # What follows from a finished epoch?
 
@@ -209,6 +218,8 @@ class Search:
             self._fail(number, f"metric {self.run.metric!r} must be a number, got {value!r}", kind="error")
             return False
         known = epochs_reached(self.ledger.trial(number)) >= epoch
+        if "weights" in record and "weights" not in self.ledger.trial(number).user_attrs:
+            self.ledger.annotate(number, weights=record["weights"])  # counted in what the user's own code tracks
         self.ledger.report(number, epoch=epoch, value=float(value), record=record)
         self._events.epoch(self.ledger.trial(number), record)
         if epoch >= self.run.epochs:
@@ -273,9 +284,8 @@ class Search:
         """Close a search that has run its course: the trials that still wait for a promotion are told PRUNED."""
         if self.stopping:
             return
-        for trial in self.trials:
-            if trial.state == TrialState.RUNNING:
-                self._finish(trial.number, TrialState.PRUNED)
+        for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:
+            self._finish(trial.number, TrialState.PRUNED)
 
     def _fail(self, number: int, cause: str, *, kind: str) -> None:
         cause = cause.strip().splitlines()[0][:500] if cause.strip() else "no message"
@@ -287,14 +297,5 @@ class Search:
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         self.ledger.finish(number, state, **attrs)
-        trial = self.ledger.trial(number)
-        self._on_end(trial)
+        self._on_end(trial := self.ledger.trial(number))
         self._events.ended(trial)
-
-
-class HopelessSearchError(RuntimeError):
-    """Every trial fails for the same reason: going on would only burn the budget."""
-
-
-class StorageError(RuntimeError):
-    """The run folder cannot be written: no trial is to blame, and every one can be resumed."""

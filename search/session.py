@@ -1,11 +1,13 @@
 """One use of the search command: open or make the run, search, say what came of it."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Collection
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -16,27 +18,31 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
-from search import prepare
+from search import own_code, prepare
 from search.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
+from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
 from search.guard import RayLostError
 from search.launch import best_trial, launch, logs_of, make_examiner
+from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.place import new_name
+from search.presence import StudyLostError
 from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.search import HopelessSearchError, Search
+from search.secrets import redact_command
 from search.signals import first_signal
 from search.slots import differences, plan
-from search.study import Run, resume_study, write_run
+from search.study import Run, write_run
 from search.trouble import explain
+from spaces.origin import short_name
 from spaces.space import Space
-from trainables.data import Dataset
+from trainables.notation import format_value
 from trainables.places import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
@@ -51,7 +57,8 @@ class Session:
     run: Run
     run_dir: Path
     space: Space
-    dataset: Dataset
+    dataset: Any
+    """What the space's task has loaded: a `Dataset`, or `OwnData`."""
     resources: Resources
     new: bool
 
@@ -77,24 +84,25 @@ class Session:
             self.space,
             self.dataset,
             self.resources,
-            examine=make_examiner(self.run, self.dataset),
+            examine=make_examiner(self.run, self.dataset, space=self.space),
             console=Output(),
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None) -> int:
+    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
         """Search on the Ray that is up, and say what came of it while Ray is there: its end may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
+            held: the study of a run that is resumed.
 
         Returns:
             The exit code.
         """
         console = Output()
         try:
-            storage = self._begin(stack)
+            storage = self._begin(stack, held)
         except _UNREACHABLE as error:
             return _report_fatal(error, self, begun=self._is_made())
         try:
@@ -139,22 +147,25 @@ class Session:
         """Whether there is a run that can be resumed."""
         return not self.new or (self.run_dir / "run.json").exists()
 
-    def _begin(self, stack: ExitStack) -> BaseStorage:
+    def _begin(self, stack: ExitStack, held: BaseStorage | None) -> BaseStorage:
         console = Output()
-        if self.new:
+        if held is None:
             prepare.new_run(self.run_dir, self.run)
             stack.enter_context(RunLock(self.run_dir, force=self.options.force))
-        storage = resume_study(self.run_dir, self.run)
-        if not self.new:
+            held = hold_study(stack, self.run_dir, self.run)
+        else:
             write_run(self.run_dir, self.run)
+        for line in self._keep_code():
+            console.print(f"note: {escape(line)}", soft_wrap=True)
         run, slots = self.run, self.resources.slots
         console.print(
-            f"{'searching' if self.new else 'resuming'} {run.space} ({run.dataset}): {run.trials} trials of up to"
+            f"{'searching' if self.new else 'resuming'} {escape(own_code.subject(run))}: {run.trials} trials of up to"
             f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        show_data(self.dataset, console=console)
+        if not self.space.own:
+            show_data(self.dataset, console=console)
         if self.new and (reduction := describe_reduction(run, self.space)):
             console.print(escape(printable(reduction)), soft_wrap=True)
         if not self.new and (changed := differences(run, self.resources)):
@@ -163,12 +174,19 @@ class Session:
         if logs := where_to_look(run.logger, self.run_dir):
             console.print(escape(logs), soft_wrap=True)
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
-        return storage
+        return held
+
+    def _keep_code(self) -> list[str]:
+        """Keep the user's own code in the run folder; the lines to say about it."""
+        lines = [own_code.told_change(self.run_dir, self.run.space), own_code.keep_source(self.run_dir, self.run.space)]
+        if self.space.own and not self.new and self.dataset.checksum != self.run.dataset_checksum:
+            lines.append("what data() returns is not what it was when this run began; going on with it")
+        return [line for line in lines if line]
 
 
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
-    name = options.name or new_name(options.space)
+    name = options.name or new_name(short_name(options.space))
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
     min_epochs = options.min_epochs or min(space.min_epochs, epochs)
@@ -181,11 +199,12 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
-    dataset = prepare.with_test_notes(dataset, str(options.data_dir))
-    metric, direction = space.objective(dataset.task)
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, str(options.data_dir))
+    metric, direction = space.objective("" if space.own else dataset.task)
     run = Run(
         name=name,
-        space=options.space,
+        space=own_code.canonical(options.space),
         fingerprint=prepare.fingerprint(space),
         dataset=space.dataset,
         dataset_checksum=dataset.checksum,
@@ -203,12 +222,18 @@ def _open_new(options: Options, resources: Resources) -> Session:
         trials=options.trials,
         baseline=dict(space.baseline),
         table=options.table,
+        decided=prepare.decide_table(options.table, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
         storage=options.storage,
+        title=space.title,
+        unit=space.unit,
+        source=own_code.describe_source(options.space, test=space.test is not None),
         logger=options.logger,
-        command=" ".join(["python -m search.run", *sys.argv[1:]]),
+        command=redact_command(
+            shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
+        ),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
@@ -218,15 +243,16 @@ def _open_new(options: Options, resources: Resources) -> Session:
     )
 
 
-def _with_baseline(run: Run, space: Space, dataset: Dataset) -> Run:
+def _with_baseline(run: Run, space: Space, dataset: Any) -> Run:
     bounds = {"weights": run.max_weights, "macs": run.max_macs}
-    baseline = fit_baseline(space, make_examiner(run, dataset), bounds=bounds)
+    baseline = fit_baseline(space, make_examiner(run, dataset, space=space), bounds=bounds)
     return replace(run, baseline=baseline, plan=baseline_plan(baseline))
 
 
 def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:
     run, run_dir = prepare.resumed_run(options, given=given), options.runs_dir / str(options.name)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
+    own_code.there(run_dir, run.space)
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)
     dataset = prepare.load_data(
@@ -235,12 +261,14 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
         seed=run.seed,
         train_size=run.train_size,
         validation_fraction=run.validation_fraction,
-        table=run.table,
+        table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
-    dataset = prepare.with_test_notes(dataset, data_dir)
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, data_dir)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
+    run = replace(run, source=own_code.describe_source(run.space, test=space.test is not None))
     resources = resources or plan(options, run)
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
@@ -264,14 +292,14 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
     run_dir = escape(str(session.run_dir))
-    console.print(f"\nbest: trial {best.number}, {session.run.metric} {best.value:.4f}", style="bold", soft_wrap=True)
+    found = f"{session.run.metric} {format_value(best.value)}"
+    console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
-    console.print(f"\nnext:\n  python -m analysis.report {run_dir}", soft_wrap=True)
-    console.print(f"  python -m analysis.final {run_dir}", soft_wrap=True)
-    failed = any(t.state == TrialState.FAIL for t in trials)
-    return SOME_FAILED if failed else DONE
+    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {run_dir}", soft_wrap=True)
+    console.print(f"  {' '.join(words_of('analysis.final'))} {run_dir}", soft_wrap=True)
+    return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
 
 
 def _say_stopped(session: Session, number: int, *, console: Console) -> int:
@@ -285,10 +313,12 @@ def _report_fatal(error: Exception, session: Session, *, begun: bool = True) -> 
     """Say in one line on stderr what broke the search off, and how to go on if there is a run."""
     if session.options.debug and not isinstance(error, RayLostError):
         raise error
-    then = f"what is finished is saved; resume with: {resume_command(session.options, session.run.name)}"
+    resume = resume_command(session.options, session.run.name)
+    then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
+    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
     reason = explain(error, session.run_dir)
     with suppress(OSError):
-        print(f"error: {reason}; {then if begun else 'nothing was started'}", file=sys.stderr, flush=True)
+        print(f"error: {reason}{then}", file=sys.stderr, flush=True)
     if isinstance(error, HopelessSearchError):
         return NOTHING_USABLE
     return BROKEN_OFF if begun or isinstance(error, RayLostError) else BAD_INPUT

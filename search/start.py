@@ -19,11 +19,13 @@ from search.lock import RunLock
 from search.options import Options, resume_command
 from search.place import new_name
 from search.private_ray import RayStartError
+from search.secrets import redact_text, redact_url
 from search.signals import Stopped, first_signal, raise_noted, signals_restored
 from search.slots import plan
 
 if TYPE_CHECKING:
     from search.session import Session
+    from search.storage import WholeTrialStorage
     from search.study import Run
 
 _BUNDLED = ("digits", "diabetes", "breast_cancer")
@@ -58,7 +60,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
     if options.address is None:
         require_limits()
     with ExitStack() as stack:
-        run = _lock(options, stack, given=given) if options.resume else None
+        run, held = _lock(options, stack, given=given) if options.resume else (None, None)
         _check_places(options)
         resources = plan(options, run)
         ray = ray_session(
@@ -70,6 +72,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
             say=_say,
             variables=keys_for(run.storage if run else options.storage, os.environ),
             meanwhile=_import,
+            space=run.space if run else options.space,
         )
         if not _at_hand(options, run, given=given):
             opened.append(_session().open(options, given=given, resources=resources))
@@ -78,7 +81,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
                 if not opened:
                     opened.append(_session().open(options, given=given, resources=resources))
                 raise_noted()
-                return opened[0].search_on(scratch, stack, deadline=deadline)
+                return opened[0].search_on(scratch, stack, deadline=deadline, held=held)
         except RayStartError as error:
             return _report(error, options)
 
@@ -103,13 +106,14 @@ def _say(line: str) -> None:
     print(f"note: {line}", flush=True)
 
 
-def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "Run":
-    """The run that is resumed, locked once it is known that it can be."""
-    from search.prepare import resumed_run  # imports Optuna
+def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, WholeTrialStorage]":
+    """The run that is resumed and its study, locked once it is known that it can be."""
+    from search.lease import hold_study  # both import Optuna
+    from search.prepare import resumed_run
 
-    run = resumed_run(options, given=given)
-    stack.enter_context(RunLock(options.runs_dir / run.name, force=options.force))
-    return run
+    run, run_dir = resumed_run(options, given=given), options.runs_dir / str(options.name)
+    stack.enter_context(RunLock(run_dir, force=options.force))
+    return run, hold_study(stack, run_dir, run, force=options.force)
 
 
 def _check_places(options: Options) -> None:
@@ -121,9 +125,10 @@ def _check_places(options: Options) -> None:
             engine = sqlalchemy.create_engine(options.study_url)
             engine.connect().close()
             engine.dispose()
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"the study cannot be made in {options.study_url}: {reason}") from None
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
+            shown = redact_url(options.study_url)
+            reason = redact_text(str(error).splitlines()[0]).replace(options.study_url, shown)
+            raise ValueError(f"the study cannot be made in {shown}: {reason}") from None
     if options.storage is not None:
         from search.prepare import open_storage  # imports Optuna
 
@@ -133,6 +138,8 @@ def _check_places(options: Options) -> None:
 def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
     """Whether the data need neither a download nor a look at files of the user's own, whose mistakes are told before
     anything starts."""
+    if run is not None and run.source is not None:
+        return False  # the user's own code, which may fail
     dataset = run.dataset if run else spaces.stated(options.space).get("dataset")
     data_dir = run.data_dir if run and "data_dir" not in given else options.data_dir
     return dataset in _BUNDLED or (dataset in _OFFICIAL and (Path(data_dir) / _OFFICIAL[dataset]).exists())

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from search.console import printable
 from search.disk import free_space
+from search.secrets import redact_text
 
 _MACHINE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -47,4 +48,4 @@ def explain(error: BaseException, run_dir: Path) -> str:
 
 def first_line(text: str) -> str:
     """The first line that says anything, printable."""
-    return next((printable(line.strip()) for line in text.splitlines() if line.strip()), "")
+    return redact_text(next((printable(line.strip()) for line in text.splitlines() if line.strip()), ""))

@@ -1,5 +1,6 @@
 """What the default sampler says of a free slot: a paused trial, or which configuration."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ def test_configurations_lie_where_the_model_expects_most_and_are_new(tmp_path: P
 def test_a_resumed_study_says_the_same_of_a_free_slot_while_the_same_trials_have_a_worker(tmp_path: Path):
     ledger = make_ledger(tmp_path)
     live = [add(ledger, 0.8, {}), add(ledger, 0.85, {1: 0.85})]
-    again = open_ledger(tmp_path, make_run(sampler="curves"))
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path, copy)
+    again = open_ledger(copy, make_run(sampler="curves"))
     paused = {5, 6, 11}
     assert again.promotion(suggest, paused, live=live) == ledger.promotion(suggest, paused, live=live)
     for one in (ledger, again):

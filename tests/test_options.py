@@ -21,8 +21,8 @@ from tests.test_ledger import make_run
 
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler seed data_dir target task"
-    " drop runs_dir train_size max_weights max_macs resume force study_url storage address concurrent cpus_per_trial"
-    " gpus_per_trial max_failures trial_timeout logger dry_run debug"
+    " drop types runs_dir train_size max_weights max_macs resume force study_url storage address concurrent"
+    " cpus_per_trial gpus_per_trial max_failures trial_timeout logger dry_run debug"
 ).split()
 
 

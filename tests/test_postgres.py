@@ -1,13 +1,21 @@
 """The study on a PostgreSQL server: the same search, the same table; crashes, outages and readers included."""
 
+import os
+import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
 from analysis import report
+from search.lease import Lease, hold_study
+from search.ledger import Ledger
 from search.prepare import new_run
+from search.presence import StudyLostError
 from search.run import main
 from search.study import open_study, resume_study
 from search.trouble import explain
@@ -136,6 +144,54 @@ def test_planned_and_infeasible_trials_are_kept(server: PostgresServer, tmp_path
     (stored,) = open_study(tmp_path).trials
     assert stored.user_attrs["failure"] == "x" * 500
     assert stored.state == TrialState.FAIL
+
+
+def test_one_search_at_a_time_writes_to_a_study_whatever_folder_it_is_started_from(
+    server: PostgresServer, tmp_path: Path
+):
+    run = make_run(name="shared", study_url=server.url)
+    new_run(tmp_path / "here" / "shared", run)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    here, there = (tmp_path / place / "shared" for place in ("here", "there"))
+    with ExitStack() as stack:
+        fill(Ledger(hold_study(stack, here, run), run), 2)
+        with pytest.raises(ValueError, match=rf"study 'shared' is in use by pid {os.getpid()} on .* \(--force"):
+            hold_study(stack, there, run)
+        forced = Ledger(hold_study(stack, there, run, force=True), run)
+        fill(forced, 1)
+    with ExitStack() as stack:
+        assert len(Ledger(hold_study(stack, there, run), run).trials) == 3
+
+
+def test_of_many_searches_that_start_at_the_same_moment_one_gets_the_study(server: PostgresServer, tmp_path: Path):
+    run = make_run(name="race", study_url=server.url)
+    new_run(tmp_path / "race", run)
+    with ExitStack() as stack, ThreadPoolExecutor(5) as pool:
+        attempts = [pool.submit(hold_study, stack, tmp_path / "race", run) for _ in range(5)]
+        outcomes = [attempt.exception() for attempt in attempts]
+    assert outcomes.count(None) == 1
+    assert all("in use by" in str(outcome) for outcome in outcomes if outcome is not None)
+
+
+def test_the_holder_of_a_study_outlives_a_restart_of_the_server(server: PostgresServer, tmp_path: Path):
+    run = make_run(name="restarted", study_url=server.url)
+    new_run(tmp_path / "r", run)
+    storage = resume_study(tmp_path / "r", run)
+    with Lease(storage, run.name, shares=True, renew_seconds=0.1):
+        server.stop()
+        time.sleep(0.5)
+        server.start()
+        time.sleep(0.5)
+        assert storage.lost is None
+        assert Ledger(storage, run).sample(suggest, examine, live=()) == 0
+
+
+def test_a_removed_run_folder_is_noticed_though_the_study_is_elsewhere(server: PostgresServer, tmp_path: Path):
+    ledger = open_ledger(tmp_path, make_run(name="homeless", study_url=server.url))
+    fill(ledger, 1)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(StudyLostError, match="was removed or moved while the search ran"):
+        ledger.sample(suggest, examine, live=())
 
 
 @pytest.mark.slow

@@ -208,3 +208,48 @@ def test_the_onnx_file_of_a_table_takes_gaps_and_answers_in_the_unit_of_the_targ
     session = onnxruntime.InferenceSession(str(exported.run_dir / "final" / "model.onnx"))
     outputs = np.asarray(session.run(None, {"x": exported.dataset.train.x.numpy()})[0])[:, 0]
     np.testing.assert_allclose(outputs, exported.expected, rtol=1e-4)
+
+
+def test_predictions_can_be_predicted_again_and_replace_the_earlier_ones(
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    assert predict.main([str(exported.run_dir), str(exported.csv), "--output", str(first)]) == 0
+    assert predict.main([str(exported.run_dir), str(first), "--output", str(second)]) == 0
+    assert first.read_text() == second.read_text()
+    assert predict.main([str(exported.run_dir), str(first), "--output", str(first)]) == 2
+    assert "--output must be another file than the one whose rows are predicted" in capsys.readouterr().err
+    assert predict.main([str(exported.run_dir), str(first), "--output", str(tmp_path / "no" / "x.csv")]) == 2
+    assert "cannot be written: there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e39", "Infinity", "+inf", "1e1000"])
+def test_numbers_beyond_float32_are_missing_and_said(
+    all_exported: dict[str, Exported], tmp_path: Path, text: str, capsys: pytest.CaptureFixture
+) -> None:
+    exported = all_exported["numeric"]
+    path = write_csv(tmp_path / "rows.csv", change_column(exported.table, "size", lambda _: text, rows=[7]))
+    assert predict.main([str(exported.run_dir), str(path), "--json"]) == 0
+    said = capsys.readouterr().err
+    assert f"column 'size': {text!r} is beyond the numbers of float32; 1 such cells" in said
+    assert "the first in row 8 (line 9)" in said
+
+
+def test_numbers_in_another_notation_are_predicted_alike(
+    all_exported: dict[str, Exported], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    exported = all_exported["numeric"]
+    german = change_column(exported.table, "size", lambda cell: cell.replace(".", ","))
+    found = answers(exported, write_csv(tmp_path / "german.csv", german, separator="\t"), capsys)
+    assert [row["prediction"] for row in found] == [
+        row["prediction"] for row in answers(exported, exported.csv, capsys)
+    ]
+
+
+@pytest.mark.parametrize("content", [b'id,size,age\n1,"2,3\n4,5,6\n', b"id,size,age\n1,2\r,3\n", b"\xff\xfei\0d"])
+def test_a_damaged_file_predicts_nothing_in_one_line(
+    all_exported: dict[str, Exported], tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    assert predict.main([str(all_exported["numeric"].run_dir), str(tmp_path / "rows.csv")]) == predict.NOTHING_USABLE
+    assert capsys.readouterr().err.count("\n") == 1

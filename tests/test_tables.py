@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from search.checking import build
 from search.preview import describe_table
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables import california, csv_table
 from trainables.data import Dataset, from_arrays, load, load_test
-from trainables.table import Column, TableOptions, columns_from, encode, fit_columns, options_from
+from trainables.table import Column, TableOptions, columns_from, encode, fit_columns
 
 FEATURES = ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude"]
 
@@ -164,17 +165,15 @@ def test_only_the_most_frequent_categories_have_codes() -> None:
     assert codes[2:].tolist() == [0, 0]
 
 
-def test_rows_without_a_target_and_columns_without_a_name_are_left_out_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rows_without_a_target_and_columns_without_a_name_are_left_out_and_said(tmp_path: Path) -> None:
     table = change_column(numeric_with_gaps(), "price", lambda _: "", rows=range(10))
     header, rows = table
     path = write_csv(tmp_path / "some.csv", (["", *header[1:]], rows))
     dataset = load_csv(path, "price", fraction=0.0)
     assert [column.name for column in dataset.columns] == ["size", "age"]
     assert len(dataset.train) == 230 - 46
-    assert "10 of 240 rows have no price and are left out" in caplog.text
-    assert "1 column without a name left out" in caplog.text
+    assert "10 of 240 rows have no price and are left out" in " ".join(dataset.notes)
+    assert "1 column without a name left out" in " ".join(dataset.notes)
 
 
 def test_columns_can_be_left_out(tmp_path: Path) -> None:
@@ -193,11 +192,11 @@ def test_the_seed_moves_the_validation_rows_and_never_the_test_rows(tmp_path: Pa
 
 
 def test_columns_and_options_survive_json_and_the_object_store(tmp_path: Path) -> None:
-    options = TableOptions(target="rent", drop=("rooms",))
+    options = TableOptions(target="rent", drop=("rooms",), types={"age": "number"})
     dataset = load("csv", write_csv(tmp_path / "rent.csv", mixed_categories()), table=options)
     stored = json.loads(json.dumps([asdict(column) for column in dataset.columns]))
     assert columns_from(stored) == dataset.columns
-    assert options_from(json.loads(json.dumps(asdict(options)))) == options
+    assert build(TableOptions, json.loads(json.dumps(asdict(options)))) == options
     assert from_arrays(dataset.arrays()).columns == dataset.columns
 
 

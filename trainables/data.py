@@ -1,13 +1,13 @@
 """Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
 
-Data sets of images are in `images.py`. A table is one function `read(data_dir) -> Table` and one line in `_TABLES`; its
-columns are fitted here, on the training rows.
+Data sets of images are in `images.py`. A table is one function `read(data_dir) -> Table` and one line in `_TABLES`;
+what its columns are is decided here on all rows but the test rows, their categories are fitted on the training rows.
 """
 
 import difflib
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,11 @@ from torch import Tensor
 from trainables import bundled, california, csv_table, images
 from trainables.image_copies import note_copied_rows
 from trainables.images import ImageRows, channel_moments, read_images
+from trainables.kinds import decide_kinds, describe_cells
 from trainables.levels import Levels
 from trainables.sizes import check_table_options, check_train_size
 from trainables.stratify import stratified_rows
-from trainables.table import Column, Table, TableOptions, encode, fit_columns
+from trainables.table import Column, Kind, Table, TableOptions, encode, fit_columns
 
 _TABLES: dict[str, Callable[..., Table]] = {
     "california_housing": california.read,
@@ -38,9 +39,9 @@ class Split:
 
     x: Tensor
     """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F): NaN where a number is missing,
-    codes for categories, 0 where one is missing or unknown."""
+    codes for categories, 0 where one is missing or unknown. It is float64 if a column is wide."""
     y: Tensor
-    """Labels int64 (N,), or float32 (N,) targets of a regression."""
+    """Labels int64 (N,), or targets of a regression (N,): float32, or float64 where that would lose their digits."""
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -149,7 +150,7 @@ def load(
     _check_options(name, image_size, table)
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if name in _TABLES:
-        return _load_table(name, _read_table(name, data_dir, table).part(test=False), **draw)
+        return _load_table(name, _read_table(name, data_dir, table), types=table.types if table else {}, **draw)
     return _load_images(name, read_images(name, data_dir, test=False, image_size=image_size), **draw)
 
 
@@ -169,7 +170,8 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
-    found = _read_table(name, data_dir, options).part(test=True)
+    kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
+    found = _read_table(name, data_dir, options).part(test=True).with_kinds(kinds)
     return _split(encode(found.cells, like.columns), found.y)
 
 
@@ -192,9 +194,13 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
     )
 
 
-def _load_table(name: str, found: Table, **draw: Any) -> Dataset:
+def _load_table(name: str, source: Table, *, types: Mapping[str, Kind], **draw: Any) -> Dataset:
+    found = source.part(test=False)
+    kinds = decide_kinds(found, types)
+    notes = (*source.notes, *describe_cells(source, kinds))
+    found = found.with_kinds(kinds)
     kept, held_out = _draw_rows(found.y, found.classes, **draw)
-    columns = fit_columns(found.cells, kept)
+    columns = fit_columns(found.cells, kept, kinds)
     x = encode(found.cells, columns)
     return Dataset(
         name=name,
@@ -208,6 +214,7 @@ def _load_table(name: str, found: Table, **draw: Any) -> Dataset:
         columns=columns,
         target=found.target,
         target_unit=found.target_unit,
+        notes=notes,
     )
 
 

@@ -7,7 +7,7 @@ kept as buffers: it is saved, averaged and exported with the weights, and no oth
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ Scaling = Literal["standard", "quantile"]
 Embedding = Literal["none", "piecewise_linear", "periodic"]
 NUM_KNOTS = 256
 """Of the curve that a column is scaled by, at most."""
+_TINY = float(np.finfo(np.float32).tiny)
 _MAX_FITTED_ROWS = 50_000  # evenly spread over the training rows: more would not move a quantile
 
 
@@ -59,7 +60,9 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Rows of a table, float32 (N, F) with NaN for gaps, to (N, `num_outputs`)."""
+    """Rows of a table, (N, F) with NaN for gaps, to float32 (N, `num_outputs`).
+
+    What is fitted has the type of the rows, so that those in float64 are centred in float64."""
 
     num_outputs: int
     """Of each row."""
@@ -91,7 +94,7 @@ class Encoder(nn.Module):
         numbers = x.index_select(1, self.numbers)  # (N, M)
         missing = numbers.isnan()
         scaled = self.scale(numbers).masked_fill(missing, 0.0)
-        parts = [self.embed(scaled), missing.index_select(1, self.gaps).to(x.dtype)]
+        parts = [self.embed(scaled), missing.index_select(1, self.gaps).float()]
         if self.embed_categories is not None:
             codes = x.index_select(1, self.categories).long() + self.offsets  # (N, C)
             parts.append(self.embed_categories(codes).flatten(1))
@@ -105,12 +108,11 @@ class StandardScale(nn.Module):
         """Fits to numbers (N, M) with NaN where one is missing."""
         super().__init__()
         columns = [_present(x[:, i]).astype(np.float64) for i in range(x.shape[1])]
-        stds = [values.std() for values in columns]
-        self.mean = nn.Buffer(_float32([values.mean() for values in columns]))
-        self.factor = nn.Buffer(_float32([1 / std if std > 1e-12 else 0.0 for std in stds]))
+        self.mean = nn.Buffer(_tensor([values.mean() for values in columns], x.dtype))
+        self.factor = nn.Buffer(_tensor([1 / v.std() if np.ptp(v) else 0.0 for v in columns], x.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) * self.factor  # (N, M)
+        return ((x - self.mean) * self.factor).float()  # (N, M)
 
 
 class QuantileScale(nn.Module):
@@ -122,9 +124,9 @@ class QuantileScale(nn.Module):
     def __init__(self, x: np.ndarray) -> None:
         """Fits to numbers (N, M) with NaN where one is missing."""
         super().__init__()
-        curves = [_rank_curve(_present(x[:, i]).astype(np.float64)) for i in range(x.shape[1])]
-        self.knots = nn.Buffer(_float32([knots for knots, _ in curves]).reshape(-1, NUM_KNOTS))
-        self.heights = nn.Buffer(_float32([heights for _, heights in curves]).reshape(-1, NUM_KNOTS))
+        curves = [_rank_curve(_present(x[:, i]).astype(np.float64), x.dtype) for i in range(x.shape[1])]
+        self.knots = nn.Buffer(_tensor([knots for knots, _ in curves], x.dtype).reshape(-1, NUM_KNOTS))
+        self.heights = nn.Buffer(_tensor([heights for _, heights in curves], np.float32).reshape(-1, NUM_KNOTS))
 
     def forward(self, x: Tensor) -> Tensor:
         columns = x.T.contiguous()  # (M, N)
@@ -134,7 +136,7 @@ class QuantileScale(nn.Module):
             above = torch.searchsorted(self.knots, columns, right=True)
         above = above.clamp(1, NUM_KNOTS - 1)
         low, high = self.knots.gather(1, above - 1), self.knots.gather(1, above)
-        share = ((columns - low) / (high - low).clamp_min(1e-30)).clamp(0.0, 1.0)
+        share = ((columns - low) / (high - low).clamp_min(_TINY)).clamp(0.0, 1.0).float()
         return torch.lerp(self.heights.gather(1, above - 1), self.heights.gather(1, above), share).T
 
 
@@ -156,7 +158,7 @@ class PiecewiseLinear(nn.Module):
     def __init__(self, config: EncoderConfig, scaled: Tensor) -> None:
         super().__init__()
         levels = np.linspace(0, 1, config.num_bins + 1)
-        edges = _float32([np.quantile(_present(column), levels) for column in scaled.T.numpy()])
+        edges = _tensor([np.quantile(_present(column), levels) for column in scaled.T.numpy()], np.float32)
         edges = edges.reshape(-1, config.num_bins + 1)
         self.low = nn.Buffer(edges[:, :-1].contiguous())
         self.factor = nn.Buffer(1 / edges.diff(dim=1).clamp_min(1e-6))
@@ -212,13 +214,12 @@ def _present(values: np.ndarray) -> np.ndarray:
     return kept if len(kept) else np.zeros(1, values.dtype)
 
 
-def _rank_curve(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns knots, ascending, and the heights of the curve there; both (NUM_KNOTS,), the last one repeated."""
+def _rank_curve(values: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns knots of this type, ascending, and the heights of the curve there; both (NUM_KNOTS,), the last one
+    repeated."""
     levels = (np.arange(NUM_KNOTS) + 0.5) / NUM_KNOTS
     ranks = np.array([NormalDist().inv_cdf(level) for level in levels])
-    knots, place, counts = np.unique(
-        np.quantile(values, levels).astype(np.float32), return_inverse=True, return_counts=True
-    )
+    knots, place, counts = np.unique(np.quantile(values, levels).astype(dtype), return_inverse=True, return_counts=True)
     heights = np.bincount(place, weights=ranks) / counts
     fitted = np.interp(values, knots, heights)
     heights = (heights - fitted.mean()) / max(fitted.std(), 1e-12)
@@ -226,5 +227,5 @@ def _rank_curve(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.pad(knots, (0, missing), mode="edge"), np.pad(heights, (0, missing), mode="edge")
 
 
-def _float32(values: list) -> Tensor:
-    return torch.from_numpy(np.array(values, np.float32))
+def _tensor(values: list, dtype: Any) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype))

@@ -12,7 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -70,20 +70,26 @@ class Place(Protocol):
         ...
 
 
-def open_place(where: str | Path) -> Place:
+def open_place(where: str | Path, *, anchored: bool = False) -> Place:
     """The place that a path or a URI names.
+
+    Args:
+        anchored: of a folder, whether the one around it must be there whenever something is written: a run folder that
+            was removed is not made again.
 
     Raises:
         ValueError: pyarrow knows no file system of that name, or not in this form.
         UnreachableError: a store had to be asked (for the region of a bucket) and did not answer.
     """
     if "://" not in str(where):
-        return Folder(Path(where))
+        return Folder(Path(where), root=Path(where).parent if anchored else None)
     from pyarrow.fs import FileSystem, LocalFileSystem
 
     with _reaching(str(where)):
         files, path = FileSystem.from_uri(str(where))
-    return Folder(Path(path)) if isinstance(files, LocalFileSystem) else Store(files, path)
+    if not isinstance(files, LocalFileSystem):
+        return Store(files, path)
+    return Folder(Path(path), root=Path(path).parent if anchored else None)
 
 
 def join(uri: str, name: str) -> str:
@@ -101,19 +107,21 @@ class Folder:
     """A folder of a file system: entries are folders in it, renamed into place."""
 
     path: Path
+    root: Path | None = field(default=None, compare=False)
+    """The folder that must be there for anything to be written: the run's, or that of --storage."""
 
     @property
     def name(self) -> str:
         return self.path.name
 
     def child(self, name: str) -> "Folder":
-        return Folder(self.path / name)
+        return Folder(self.path / name, root=self.root)
 
     def entries(self) -> list[str]:
         return [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
 
     def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         for unfinished in self.path.glob(f"{_TEMPORARY}*"):
             remove(unfinished)
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
@@ -123,6 +131,12 @@ class Folder:
             swap(temporary, self.path / entry)  # one may be there of a run that went back, or a damaged one
         finally:
             remove(temporary)
+
+    def _make(self) -> None:
+        """Make the folder; not the run's, which somebody has removed or moved."""
+        if self.root is not None and not self.root.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"{self.root} is gone", str(self.root))
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def read(self, entry: str, file: str) -> bytes:
         return _read_file(self.path / entry / file)

@@ -1,0 +1,100 @@
+"""Takes up trials that were enqueued with Optuna or its dashboard: what they fix is checked, the rest is sampled."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from search.checksums import CHECKSUM, trial_checksum
+
+if TYPE_CHECKING:
+    from search.examination import Examination
+
+
+class _Enqueued(Trial):
+    """Refuses a fixed value that its parameter cannot have, where Optuna would warn and go on."""
+
+    def __init__(self, study: Study, trial_id: int) -> None:
+        super().__init__(study, trial_id)
+        stored = self._cached_frozen_trial
+        self.fixed: Mapping[str, Any] = {**stored.params, **stored.system_attrs.get("fixed_params", {})}
+        self.asked: set[str] = set()
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        self.asked.add(name)
+        if name in self.fixed:
+            self._fixed_params[name] = _fitting(name, self.fixed[name], distribution)
+        return super()._suggest(name, distribution)
+
+
+def _fitting(name: str, value: Any, distribution: BaseDistribution) -> Any:
+    """The value as the parameter states it: an integer that came as 3.0 is 3."""
+    try:
+        number = distribution.to_internal_repr(value)
+        if distribution._contains(number):
+            return distribution.to_external_repr(number)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise ValueError(f"{name} must be {_range(distribution)}, got {value!r}"[:300])
+
+
+def _range(distribution: Any) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return f"one of {', '.join(map(str, distribution.choices))}"
+    step = getattr(distribution, "step", None)
+    return f"in [{distribution.low:g}, {distribution.high:g}]" + (f" in steps of {step:g}" if step else "")
+
+
+def begin(
+    study: Study,
+    number: int,
+    *,
+    suggest: Callable[[Trial], Any],
+    examine: "Callable[[Any], Examination]",
+    seed: int,
+) -> str:
+    """Turn a waiting trial of a study in memory into a running one, or one that has failed.
+
+    Args:
+        study: with the sampler for what the trial leaves open.
+        number: of the trial, which is its identifier as well.
+        suggest: of the space.
+        examine: what is known of the configuration before it is trained.
+        seed: of the trial.
+
+    Returns:
+        What is to be said, in one line; empty if all is as it was enqueued.
+    """
+    storage = study._storage
+    storage.set_trial_state_values(number, TrialState.RUNNING)
+    trial = _Enqueued(study, number)
+    storage.set_trial_user_attr(number, "seed", seed)
+    try:
+        examination = examine(suggest(trial))
+    except Exception as error:  # a value that the space does not have, or a network that cannot be built of it
+        return _refuse(study, number, " ".join(f"{error}".split())[:500] or type(error).__name__)
+    for name, excess in examination.excess.items():
+        trial.set_constraint(name, excess)
+    for name, value in examination.attrs.items():
+        storage.set_trial_user_attr(number, name, value)
+    if examination.infeasible:
+        storage.set_trial_user_attr(number, "infeasible", examination.infeasible)
+    storage.set_trial_system_attr(number, CHECKSUM, trial_checksum(storage.get_trial(number)))
+    if examination.infeasible:
+        storage.set_trial_state_values(number, TrialState.PRUNED)
+        return f"trial {number}, enqueued, is not trained: {examination.infeasible}"
+    left_out = [name for name in trial.fixed if name not in trial.asked]
+    reason = (
+        "the space does not ask for it with these values" if len(left_out) == 1 else "the space does not ask for them"
+    )
+    return f"trial {number}, enqueued, is trained without {', '.join(left_out)}: {reason}" if left_out else ""
+
+
+def _refuse(study: Study, number: int, reason: str) -> str:
+    storage = study._storage
+    storage.set_trial_user_attr(number, "failure", f"enqueued, but {reason}")
+    storage.set_trial_user_attr(number, "failure_kind", "invalid")
+    storage.set_trial_state_values(number, TrialState.FAIL)
+    return f"trial {number}, enqueued, is not trained: {reason}"

@@ -1,0 +1,153 @@
+"""Trials that Optuna or its dashboard put into the study of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from search.ledger import Examination, derive_seed
+from search.presence import StudyLostError
+from search.study import open_study
+from tests.test_ledger import examine, fill, make_run, open_ledger, suggest
+from tests.test_search import Bench
+
+
+def by_optuna(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name=None, storage=f"sqlite:///{folder}/study.db")
+
+
+def enqueue(folder: Path, *params: dict[str, Any]) -> None:
+    study = by_optuna(folder)
+    for fixed in params:
+        study.enqueue_trial(fixed)
+
+
+@pytest.mark.parametrize("sampler", ["random", "curves", "tpe", "qmc"])
+def test_an_enqueued_configuration_is_the_next_that_a_resumed_search_trains(sampler: str, tmp_path: Path):
+    Bench(tmp_path, sampler=sampler, trials=2).train()
+    enqueue(tmp_path, {"lr": 0.3333})
+    Bench(tmp_path, sampler=sampler, trials=4).train()
+    trials = open_study(tmp_path).trials
+    assert [t.number for t in trials] == [0, 1, 2, 3], "it counts towards --trials"
+    assert trials[2].params == {"lr": 0.3333}
+    assert trials[2].user_attrs["seed"] == derive_seed(3, 2)
+    assert len(trials[2].intermediate_values) > 0
+    assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def test_a_finished_search_that_is_resumed_trains_what_was_enqueued_since(tmp_path: Path):
+    Bench(tmp_path, trials=2).train()
+    enqueue(tmp_path, {"lr": 0.2}, {"lr": 0.4})
+    Bench(tmp_path, trials=2).train()
+    assert [t.params["lr"] for t in open_study(tmp_path).trials[2:]] == [0.2, 0.4]
+    assert all(t.state.is_finished() for t in open_study(tmp_path).trials)
+
+
+def test_what_is_enqueued_while_the_search_runs_is_taken_up_before_a_new_configuration(tmp_path: Path):
+    bench = Bench(tmp_path, slots=9, plan=())
+    bench.ask()
+    enqueue(tmp_path, {"lr": 0.25})
+    _, leg = bench.ask()  # type: ignore[misc]
+    assert (leg["trial"], leg["params"]) == (1, {"lr": 0.25})
+    _, leg = bench.ask()  # type: ignore[misc]
+    assert leg["trial"] == 2
+    assert len(open_study(tmp_path).trials) == 3
+
+
+def test_what_an_enqueued_trial_leaves_open_is_sampled_and_a_retry_samples_the_same(tmp_path: Path):
+    run = make_run()
+    fill(open_ledger(tmp_path, run), 2)
+    enqueue(tmp_path, {"x": 0.125})
+    ledger = open_ledger(tmp_path, run)
+    assert ledger.take_up(suggest, examine, live=()) == (2, "")
+    (trial,) = (t for t in open_study(tmp_path).trials if t.number == 2)
+    assert trial.params["x"] == 0.125
+    assert set(trial.params) in ({"x", "deep"}, {"x", "deep", "y"})
+    assert (trial.params, trial.user_attrs) == (ledger.trials[2].params, ledger.trials[2].user_attrs)
+    ledger.report(2, epoch=1, value=0.5, record={"epoch": 1})
+    assert open_ledger(tmp_path, run).trials[2].intermediate_values == {1: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [
+        ({"x": 1.5}, r"x must be in \[0, 1\], got 1.5"),
+        ({"x": "wide"}, r"x must be in \[0, 1\], got 'wide'"),
+        ({"x": None}, r"x must be in \[0, 1\], got None"),
+        ({"deep": "yes"}, "deep must be one of True, False, got 'yes'"),
+        ({"deep": True, "y": 1e-9}, r"y must be in \[0.1, 1\], got 1e-09"),
+    ],
+)
+def test_a_value_that_the_space_does_not_have_fails_the_trial_alone_and_is_named(
+    fixed: dict[str, Any], message: str, tmp_path: Path
+):
+    run = make_run()
+    fill(open_ledger(tmp_path, run), 1)
+    enqueue(tmp_path, fixed)
+    ledger = open_ledger(tmp_path, run)
+    number, said = ledger.take_up(suggest, examine, live=())
+    with pytest.raises(ValueError, match=f"trial 1, enqueued, is not trained: {message}"):
+        raise ValueError(said)
+    stored = open_study(tmp_path).trials[number]
+    assert stored.state == TrialState.FAIL
+    assert stored.user_attrs["failure"] in f"enqueued, but {said}".replace("trial 1, enqueued, is not trained: ", "")
+    assert open_ledger(tmp_path, run).sample(suggest, examine, live=()) == 2
+
+
+def test_a_name_that_the_space_does_not_ask_for_is_named(tmp_path: Path):
+    fill(open_ledger(tmp_path, make_run()), 1)
+    enqueue(tmp_path, {"x": 0.5, "learning_rate": 1})
+    _, said = open_ledger(tmp_path, make_run()).take_up(suggest, examine, live=())
+    assert said.startswith("trial 1, enqueued, is trained without learning_rate: the space does not ask for it")
+
+
+def test_an_enqueued_configuration_above_a_bound_is_stored_and_never_trained(tmp_path: Path):
+    run = make_run()
+    fill(open_ledger(tmp_path, run), 1)
+    enqueue(tmp_path, {"x": 0.5})
+    ledger = open_ledger(tmp_path, run)
+    _, said = ledger.take_up(suggest, lambda _: Examination(excess={"weights": 7.0}), live=())
+    assert said == "trial 1, enqueued, is not trained: weights exceeds its bound by 7"
+    assert (ledger.num_asked, open_study(tmp_path).trials[1].state) == (1, TrialState.PRUNED)
+
+
+def test_a_waiting_trial_with_parameters_of_its_own_is_taken_up(tmp_path: Path):
+    fill(open_ledger(tmp_path, make_run()), 1)
+    space = {"x": FloatDistribution(0, 1)}
+    by_optuna(tmp_path).add_trial(create_trial(state=TrialState.WAITING, params={"x": 0.75}, distributions=space))
+    open_ledger(tmp_path, make_run()).take_up(suggest, examine, live=())
+    assert open_study(tmp_path).trials[1].params["x"] == 0.75
+
+
+@pytest.mark.parametrize("sampler", ["random", "curves", "tpe", "qmc"])
+def test_trials_that_others_finished_count_and_disturb_nothing(sampler: str, tmp_path: Path):
+    Bench(tmp_path, sampler=sampler, trials=3).train()
+    study = by_optuna(tmp_path)
+    other = {"width": FloatDistribution(0, 1)}
+    study.add_trial(create_trial(value=0.99, params={"width": 0.5}, distributions=other))
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    study.add_trial(create_trial(value=0.4, params={}, distributions={}, intermediate_values={9: 0.4}))
+    running = study.ask()
+    Bench(tmp_path, sampler=sampler, trials=20).train()
+    trials = open_study(tmp_path).trials
+    assert len(trials) == 20
+    assert [t.state.name for t in trials[3:7]] == ["COMPLETE", "FAIL", "COMPLETE", "RUNNING"]
+    assert trials[running.number].user_attrs == {}, "what another program runs is left alone"
+    assert all("seed" in t.user_attrs and t.state.is_finished() for t in trials[7:])
+
+
+def test_another_program_that_runs_trials_beside_a_search_breaks_it_off(tmp_path: Path):
+    bench = Bench(tmp_path, slots=9)
+    bench.ask()
+    by_optuna(tmp_path).ask()
+    assert bench.ask() == "FINISHED"
+    assert isinstance(bench.search.fatal, StudyLostError)
+    assert "another program runs trial 1 of this study" in str(bench.search.fatal)
+
+
+def test_the_objective_of_a_new_study_has_the_name_of_the_metric(tmp_path: Path):
+    Bench(tmp_path, trials=1).train()
+    assert by_optuna(tmp_path).metric_names == open_study(tmp_path).metric_names == ["accuracy"]

@@ -1,0 +1,43 @@
+"""Names of columns in options and messages: lists that a comma in a name cannot break, and commands to be pasted."""
+
+import csv
+import io
+import shlex
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Returns the names in a list as CSV writes it: `id,"weight, kg"`."""
+    rows = csv.reader([text], skipinitialspace=True, strict=True)
+    try:
+        return tuple(name.strip() for row in rows for name in row if name.strip())
+    except csv.Error:
+        raise ValueError(
+            f"a name with a comma goes into double quotes, got {text[:80]!r}; write 'id,\"weight, kg\"'"
+        ) from None
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Returns the list that `split_names` reads."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
+
+
+def option(flag: str, *names: str, suffix: str = "") -> str:
+    """Returns an option that can be pasted into a shell: `--drop 'Customer Name'`.
+
+    Args:
+        flag: such as `--drop`.
+        names: its value.
+        suffix: follows each name, such as `=number`.
+    """
+    return f"{flag} {shlex.quote(join_names([name + suffix for name in names]))}"
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Returns what there is instead of this name, and which one was meant: `; it has a, b (did you mean b?)`."""
+    near = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    listed = ", ".join(join_names([one]) for one in list(names)[:12]) + (", ..." if len(names) > 12 else "")
+    return f"; it has {listed}" + (f" (did you mean {near[0]}?)" if near else "")

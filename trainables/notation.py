@@ -1,0 +1,201 @@
+"""Numbers as texts: the ways in which files write them, and how many digits of one are worth showing."""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+Mark = Literal[".", ","]
+MISSING = frozenset({"", "-", "?", "na", "n/a", "#n/a", "nan", "null", "none"})
+"""What a file writes where a number is missing, in small letters."""
+NEARLY_ALL = 0.9
+"""Share of the filled cells from which a column holds numbers and the others are odd."""
+_MINUS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2012": "-"})
+_DRESSED = re.compile(r"(?P<sign>[+-]?)(?P<before>\D??)\s?(?P<second>[+-]?)(?P<body>[\d.,].*?)\s?(?P<after>[^\d.,\s]?)")
+_GROUPS = {",": r"[.'\u2019\s]", ".": r"[,'\u2019\s]"}
+_MARKS: tuple[Mark, ...] = (".", ",")
+_BODY = {
+    mark: re.compile(
+        rf"(?P<whole>\d+|[1-9]\d{{0,2}}(?P<gap>{_GROUPS[mark]})\d{{3}}(?:(?P=gap)\d{{3}})*)?"
+        rf"(?:{re.escape(mark)}(?P<part>\d*))?(?P<power>[eE][+-]?\d+)?"
+    )
+    for mark in _MARKS
+}
+_WHOLE_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the numbers of one column are written."""
+
+    plain: tuple[str, ...]
+    """The cells as Python reads them; one that is no number stays as it is."""
+    mark: Mark | None
+    """The decimal mark, as far as this column alone shows it."""
+
+
+def parse_numbers(values: np.ndarray) -> np.ndarray:
+    """Returns float64 (N,), NaN for whatever is no number; what is too large for a double is infinite."""
+    return np.array([_number(text) for text in values], np.float64) if values.dtype == object else values
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell of numbers has no value."""
+    return text.strip().lower() in MISSING
+
+
+def holds_numbers(num_numbers: int, odd: Mapping[str, int]) -> bool:
+    """Whether a column is one of numbers: nearly all cells are, or half of them and the others are one mark of a gap.
+
+    Args:
+        num_numbers: cells that hold a number.
+        odd: cells that hold another text, with their counts; neither has those that are missing.
+    """
+    num_odd = sum(odd.values())
+    nearly_all = num_numbers >= NEARLY_ALL * (num_numbers + num_odd)
+    return nearly_all or (len(odd) == 1 and num_numbers >= num_odd)
+
+
+def plain_columns(
+    columns: Mapping[str, Sequence[str]], *, separator: str
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Returns the columns whose numbers are written in another way than Python's, and how each was read.
+
+    Whether a comma is the decimal point follows from the column (`0,5`, `1.234,5`, `1,234.5`). Where it does not
+    (`1,234`), it follows from the other columns, and then from the separator: a semicolon goes with decimal commas.
+
+    Args:
+        columns: texts by name.
+        separator: of the file.
+
+    Returns:
+        The changed columns, their numbers such as `1234.5`; and for each a text such as `'price' '1.234,5' as 1234.5`.
+    """
+    found = {name: [text.strip() for text in texts] for name, texts in columns.items()}
+    plain_already = {name for name, texts in found.items() if all(map(_is_plain, texts))}
+    strange = {name: texts for name, texts in found.items() if name not in plain_already and _has_digits(texts)}
+    readings: dict[str, dict[Mark, Reading]] = {
+        n: {mark: _read(t, mark) for mark in _MARKS} for n, t in strange.items()
+    }
+    marks: dict[str, Mark | None] = {name: _settle(both) for name, both in readings.items()}
+    votes: Counter[Mark | None] = Counter(marks.values())
+    votes["."] += sum(_has_decimals(found[name]) for name in plain_already)
+    usual: Mark = "," if separator == ";" else "."
+    if votes[","] != votes["."] and (votes[","] or votes["."]):
+        usual = "," if votes[","] > votes["."] else "."
+    plain = {name: both[marks[name] or usual].plain for name, both in readings.items()}
+    if votes[","] > votes["."]:
+        grouped = [name for name in plain_already if _grouped_by_dots(found[name])]
+        plain |= {name: _read(found[name], ",").plain for name in grouped}
+    changed = {name: texts for name, texts in plain.items() if list(texts) != found[name]}
+    return changed, [_example(name, found[name], texts) for name, texts in changed.items()]
+
+
+def format_value(value: float | None) -> str:
+    """Four decimals, as long as these hold at least four significant digits: `0.9722`, `1.318e-14`.
+
+    >>> [format_value(value) for value in (0.97222, 12.5, 0.00123456, 1.318e-14, 37837.1234, 0)]
+    ['0.9722', '12.5000', '0.001235', '1.318e-14', '37837.123', '0.0000']
+    """
+    if value is None:
+        return "-"
+    if not value or 0.1 <= abs(value) < 1e4:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if abs(value) < 1 else f"{value:.8g}"
+
+
+def format_within(value: float, spread: float, *, digits: int = 4) -> str:
+    """As many digits as tell values apart that spread this far: `1000000012034` where they spread over 30,000.
+
+    Args:
+        value: to be written.
+        spread: such as the standard deviation of all values; 0 is as good as none.
+        digits: significant digits of a value no larger than the spread.
+    """
+    larger = math.log10(abs(value) / spread) if value and spread > 0 and math.isfinite(spread) else 0.0
+    text = f"{value:.{min(17, digits + max(0, math.ceil(larger)))}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e16 else text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text) if "_" not in text else np.nan  # Python reads 1_000 as a number
+    except ValueError:
+        return np.nan
+
+
+def _is_plain(text: str) -> bool:
+    return text.lower() in MISSING or not math.isnan(_number(text))
+
+
+def _read(texts: Sequence[str], mark: Mark) -> Reading:
+    """The column with this decimal mark; all its numbers must carry the same sign of a currency or a percent."""
+    found = [None if text.lower() in MISSING else _undress(text, mark) for text in texts]
+    dresses = Counter(dress for _, dress in filter(None, found))
+    worn = max(dresses, key=lambda dress: dresses[dress], default="")
+    allowed = {worn} if "%" in worn or "\u2030" in worn else {worn, ""}
+    read = [one[0] if one and one[1] in allowed else None for one in found]
+    odd = Counter(t for t, one in zip(texts, read, strict=True) if one is None and t.lower() not in MISSING)
+    if not holds_numbers(sum(one is not None for one in read), odd):
+        return Reading(plain=tuple(texts), mark=None)
+    return Reading(plain=tuple(one or text for one, text in zip(read, texts, strict=True)), mark=mark)
+
+
+def _settle(both: Mapping[Mark, Reading]) -> Mark | None:
+    """The mark by which more cells are numbers; None where both read the column alike, or as differently as well."""
+    counts = {mark: sum(map(_is_plain, reading.plain)) for mark, reading in both.items()}
+    if both["."].mark is None and both[","].mark is None:
+        return None
+    if counts["."] == counts[","]:
+        return None
+    return "." if counts["."] > counts[","] else ","
+
+
+@lru_cache(maxsize=65536)
+def _undress(text: str, mark: Mark) -> tuple[str, str] | None:
+    """The number as Python writes it and the sign beside it (`$`, `%`); None for what is no number."""
+    if math.isfinite(_number(text)) and (mark == "." or "." not in text):
+        return text, ""
+    match = _DRESSED.fullmatch(text.translate(_MINUS))
+    if match is None:
+        return None
+    before, after = match["before"].strip(), match["after"]
+    if (before and not _is_currency(before)) or (after and after not in "%\u2030" and not _is_currency(after)):
+        return None
+    body = _BODY[mark].fullmatch(match["body"])
+    if body is None or not (body["whole"] or body["part"]) or (match["sign"] and match["second"]):
+        return None
+    whole = re.sub(r"\D", "", body["whole"] or "0")
+    part = f".{body['part']}" if body["part"] else ""
+    return f"{match['sign'] or match['second']}{whole}{part}{body['power'] or ''}", before + after
+
+
+def _is_currency(sign: str) -> bool:
+    return unicodedata.category(sign) == "Sc"
+
+
+def _grouped_by_dots(texts: Sequence[str]) -> bool:
+    """Whether all dots may stand between thousands, and some do: `1.234`."""
+    dotted = [text for text in texts if "." in text]
+    return bool(dotted) and all(_WHOLE_GROUPS.fullmatch(text) for text in dotted)
+
+
+def _has_decimals(texts: Sequence[str]) -> bool:
+    """Whether some dot can only be the decimal mark: `12.5`."""
+    return any("." in text and not _WHOLE_GROUPS.fullmatch(text) for text in texts)
+
+
+def _has_digits(texts: Sequence[str]) -> bool:
+    """Whether half of the cells may be numbers; whatever else a column holds needs no closer look."""
+    return 2 * sum(any(map(str.isdigit, text)) for text in texts) >= sum(text.lower() not in MISSING for text in texts)
+
+
+def _example(name: str, before: Sequence[str], after: Sequence[str]) -> str:
+    first, plain = next((b, a) for b, a in zip(before, after, strict=True) if a != b)
+    return f"{name!r} {first[:40]!r} as {plain[:40]}"
