@@ -22,19 +22,19 @@ def difference(first: Evaluation, second: Evaluation, *, metric: str) -> Interva
     return interval(value, first.replicates[metric] - second.replicates[metric])
 
 
-def optimism(search_value: float, fresh: Evaluation, *, metric: str) -> Interval:
+def optimism(search_value: float, fresh: Evaluation, *, metric: str, better: int | None = None) -> Interval:
     """By how much the search's own value was better than that of fresh networks on fresh rows.
 
     The interval is that of the fresh value: the value that the search chose by is a fixed number.
     """
-    found, better = fresh.interval(metric), sign(metric)
+    found, better = fresh.interval(metric), better or sign(metric)
     bounds = sorted((better * (search_value - found.low), better * (search_value - found.high)))
     return Interval(value=better * (search_value - found.value), low=bounds[0], high=bounds[1])
 
 
-def probability_best(found: Mapping[str, Evaluation], *, metric: str) -> dict[str, float]:
+def probability_best(found: Mapping[str, Evaluation], *, metric: str, better: int | None = None) -> dict[str, float]:
     """The share of replicates in which each configuration has the best value; ties are shared."""
-    values = sign(metric) * np.stack([evaluation.replicates[metric] for evaluation in found.values()])
+    values = (better or sign(metric)) * np.stack([evaluation.replicates[metric] for evaluation in found.values()])
     best = values == values.max(0)
     return dict(zip(found, (best / best.sum(0)).mean(1).tolist(), strict=True))
 

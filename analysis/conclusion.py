@@ -28,7 +28,8 @@ def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
             say(sentence["text"])
     if len(read_openings(run_dir / "final")) > 1:
         say(f"the test set has been opened {times_opened(run_dir / 'final')}")
-    say(f"\nmodel: {run_dir / 'final' / 'model.safetensors'}; use it: python -m analysis.predict {run_dir} FILE")
+    if not results.get("own"):
+        say(f"\nmodel: {run_dir / 'final' / 'model.safetensors'}; use it: python -m analysis.predict {run_dir} FILE")
 
 
 def _contenders(results: dict[str, Any]) -> Table:

@@ -13,10 +13,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.wording import named
+from search.launch import make_examiner
 from search.study import Planned, Run
 from spaces.space import Space
-from trainables.cost import measure_cost
-from trainables.data import Dataset
 
 TOP, SEEDS = 3, 5
 WINDOW_SHARE = 0.2
@@ -88,7 +87,7 @@ def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
     )
 
 
-def choose(study: optuna.Study, run: Run, space: Space, dataset: Dataset, *, top: int) -> list[Contender]:
+def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: int) -> list[Contender]:
     """The `top` best configurations, the best first, then the baseline and a random one.
 
     The baseline counts among the best if it is one of them; it is trained in any case, unless the run has none.
@@ -106,13 +105,13 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Dataset, *, top
     return [*chosen, Contender(name=RANDOM, params=draw_random(space, run, dataset))]
 
 
-def draw_random(space: Space, run: Run, dataset: Dataset) -> dict[str, Any]:
+def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
     """One configuration drawn from the space without looking, within the run's bounds; the same for the same run."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=fresh_seed(run, -1)))
+    examine = make_examiner(run, dataset, space=space)
     for _ in range(MAX_DRAWS):
         trial = study.ask()
-        cost = measure_cost(space.suggest(trial).model, dataset)
-        if cost.num_weights <= (run.max_weights or cost.num_weights) and cost.macs <= (run.max_macs or cost.macs):
+        if not examine(space.suggest(trial)).infeasible:
             return trial.params
     raise ValueError(f"{MAX_DRAWS} random draws exceed the bounds of run {run.name!r}; its space is too wide for them")
 
@@ -132,7 +131,7 @@ def settle(
     study: optuna.Study,
     run: Run,
     space: Space,
-    dataset: Dataset,
+    dataset: Any,
     *,
     top: int | None,
     seeds: int | None,

@@ -13,6 +13,7 @@ from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
 from analysis.table_overview import TableOverview, table_overview
 from analysis.wording import visible
+from spaces.origin import short_name
 
 _FILES = {
     "fashion_mnist": "FashionMNIST/raw/train-images-*",
@@ -106,6 +107,11 @@ def overview(dataset: Any) -> Overview:
 
 def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOverview | str:
     """The overview of a run's data, or the reason in words why there is none; never downloads anything."""
+    if not run.dataset:
+        return (
+            f"The data are read by code of your own ({short_name(run.space)}), which a report does not run; the code is"
+            " kept in the folder source of the run."
+        )
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if name in _FILES and not list(folder.glob(_FILES[name])):
         return f"The data set {name} is not in {folder}; give its folder with --data-dir (in a notebook: DATA_DIR)."

@@ -12,11 +12,11 @@ from scipy.stats import spearmanr
 from analysis.contenders import window
 from analysis.table_discussion import discuss_table
 from analysis.wording import (
-    SMALLER_IS_BETTER,
     between,
     count,
     gap,
     in_unit,
+    is_less_better,
     is_share,
     named,
     number,
@@ -56,8 +56,9 @@ def discuss(results: dict[str, Any], study: optuna.Study, run: Run) -> list[dict
 def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     metric, name = results["metric"], title(winner["name"])
     score = between(metric, winner["scores"][metric])
-    rows = f"{results['conditions']['test_rows']:,} sealed test rows"
-    text = [f"The winner, {name}, reaches a test {in_unit(metric, results)} of {score} on {rows}."]
+    rows = results["conditions"]["test_rows"]
+    on = f" on {rows:,} sealed test rows" if rows else ""
+    text = [f"The winner, {name}, reaches a test {in_unit(metric, results)} of {score}{on}."]
     baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
     if baseline is winner:
         text.append(f"It is the baseline itself ({score}): no other trial trained to the full budget did better.")
@@ -69,7 +70,7 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
             else "the interval includes zero, so the two cannot be told apart"
         )
         test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if "mcnemar" in winner else ""
-        better = " (less is better)" if metric in SMALLER_IS_BETTER else ""
+        better = " (less is better)" if is_less_better(results) else ""
         text.append(f"Against the baseline that is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}.")
     if winner["probability_best"] is not None:
         contenders = sum(e["role"] != "augmented" for e in results["entrants"])
@@ -93,7 +94,8 @@ def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
         "promised too much" if found["low"] > 0 else "promised too little" if found["high"] < 0 else "kept its word"
     )
     fresh = number(metric, winner["scores"][metric]["value"])
-    more = "" if results["conditions"].get("held_out_rows") else " (those train on the validation rows too)"
+    own = results.get("own", False)
+    more = "" if own or results["conditions"].get("held_out_rows") else " (those train on the validation rows too)"
     return (
         f"The search {verdict}: its value was {number(metric, winner['search_value'])}, that of fresh networks on fresh"
         f" rows is {fresh}, so it was too hopeful by {gap(metric, found)}{more}."
@@ -102,7 +104,7 @@ def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
 
 def _weakness(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     if "confused" not in results:
-        return _residuals(results)
+        return _residuals(results) if "residuals" in results else []
     text = []
     ranked = sorted(winner["classes"].items(), key=lambda item: item[1]["recall"]["value"])
     if len(ranked) > 1 and ranked[0][1]["recall"]["value"] < ranked[-1][1]["recall"]["value"]:
@@ -116,6 +118,8 @@ def _weakness(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
             f"{pair['label']!r} is taken for {pair['predicted']!r} in {100 * pair['share_of_class']:.1f} % of its rows;"
             f" that alone is {100 * pair['share_of_mistakes']:.0f} % of all mistakes."
         )
+    if "calibration" not in results:
+        return text
     ece, chance = winner["scores"]["ece"], results["calibration"]["chance"]
     known = "more than" if ece["low"] > chance else "no more than"
     text.append(
@@ -143,7 +147,7 @@ def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
     better = 1 if run.direction == "maximize" else -1
     last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span
     gain = better * (last - before)
-    if is_share(run.metric):
+    if is_share(run.metric) and "train_rows" in results["conditions"] and 0 <= last <= 1:
         rows = max(1, round(results["conditions"]["train_rows"] * run.validation_fraction))
         noise = math.sqrt(last * (1 - last) / rows)
         shown, against = f"{100 * gain:+.2f} points", f"the standard error of {rows:,} rows, {100 * noise:.2f} points"

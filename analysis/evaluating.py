@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
@@ -21,7 +21,6 @@ from search.disk import check_room
 from search.fixed import train_fixed
 from search.study import Planned, Run, open_study, read_run
 from spaces.space import Space
-from trainables.data import Dataset
 from trainables.images import fetch_test_files
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Job:
     run_dir: Path
     space: Space
     study: optuna.Study
-    dataset: Dataset
+    dataset: Any
     """Training and validation rows, all in `train` unless the validation rows are held out once more."""
     contenders: list[Contender]
     plan: tuple[Planned, ...]
@@ -71,7 +70,13 @@ class Job:
         space, study = spaces.space.load(run.space), open_study(options.run)
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
-        fetch_test_files(run.dataset, run.data_dir)
+        if not space.own:
+            fetch_test_files(run.dataset, run.data_dir)
+        elif space.test is None:
+            raise ValueError(
+                f"the space of run {run.name!r} has no test function; write test(model, run) that returns"
+                " rw.Predictions(...) or numbers by name, and give it as Space(test=test)"
+            )
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
         contenders, plan, seeds = settle(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
@@ -107,14 +112,18 @@ class Job:
         names = ", ".join(wording.title(c.name) for c in self.contenders)
         say(
             f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) on {self.seeds}"
-            f" fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs, {len(self.dataset.train):,} rows"
-            f" ({wording.trained_on(len(self.dataset.validation))})"
+            f" fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs{self._rows()}"
         )
         say(f"chosen by {explain_criterion(self.run)}")
         ranked = sum(c.search_value is not None for c in self.contenders)
         if ranked < (self.options.top or 0):
             say(f"note: only {ranked} of the {self.options.top} best exist: few trials were trained to the full budget")
         say("the test set stays closed until all training has ended")
+
+    def _rows(self) -> str:
+        if self.space.own:
+            return ", with run.final set"
+        return f", {len(self.dataset.train):,} rows ({wording.trained_on(len(self.dataset.validation))})"
 
     def train(self) -> None:
         """Train what the plan has and no earlier call has trained."""
@@ -126,6 +135,7 @@ class Job:
             resources=self.resources,
             epochs=self.epochs,
             keep_checkpoints=True,
+            final=True,
             debug=self.options.debug,
         )
 
@@ -137,7 +147,7 @@ class Job:
 
     def fit_baselines(self) -> list[Baseline]:
         """Classical methods, fitted on the rows that the networks trained on; none for images."""
-        if not self.dataset.columns:
+        if self.space.own or not self.dataset.columns:
             return []
         seeds = list(dict.fromkeys(planned.seed or 0 for planned in self.plan))
         what = f"without a network, on the same rows: {', '.join(m.title for m in methods(self.dataset))}"
@@ -151,17 +161,18 @@ class Job:
             ValueError: the test files cannot be those of this data set.
             OSError: the results would not fit on the disk.
         """
-        fetch_test_files(self.run.dataset, self.run.data_dir)
+        if not self.space.own:
+            fetch_test_files(self.run.dataset, self.run.data_dir)
         check_room(self.final_dir, self._needed_room(networks))
 
     def _needed_room(self, networks: Sequence[Network]) -> int:
         """Bytes that figures, tables and the exported networks take, rather too many than too few."""
         weights = max(int(network.trial.user_attrs.get("weights") or 0) for network in networks)
-        rows = len(self.dataset.train) // 2  # of the test set, whose number is not known yet
+        rows = 0 if self.space.own else len(self.dataset.train) // 2  # of the test set, whose number is not known yet
         return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1)
 
 
-def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Dataset:
+def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Any:
     """The rows that the search had: training and validation rows in one, or split as they were."""
     dataset = prepare.load_data(
         space,
@@ -172,6 +183,8 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> D
         table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
+    if space.own and tta:
+        raise ValueError("--tta is for images of ours; average the answers in your test function instead")
     if tta and len(dataset.image_shape) != 3:
         raise ValueError(f"--tta needs images, data set {dataset.name!r} has rows of numbers; leave it out")
     return dataset

@@ -5,8 +5,8 @@ metrics a hundred thousand times, so there they are computed from weighted sums 
 matrix product; with all weights 1 both ways agree, which the tests hold.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +14,9 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from analysis.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
+from analysis.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "multilabel"]
 _Scores = dict[str, np.ndarray]
 NUM_BINS = 15
 """Bins of the calibration error, each with the same number of images."""
@@ -40,10 +41,14 @@ class Evaluation:
     """(B, K)."""
     support: np.ndarray
     """Rows of each class (K,), or of all (1,)."""
+    free: bool = False
+    """Whether the scores are numbers of any size, of which only their names are known."""
 
     def interval(self, metric: str) -> Interval:
         """The mean over seeds, with its interval."""
         value, replicates = float(self.scores[metric].mean()), self.replicates[metric]
+        if self.free:
+            return interval(value, replicates)
         if metric in _UNBOUNDED:
             return interval(value, replicates, bounds=_UNBOUNDED[metric])
         if metric == "ece":
@@ -54,6 +59,31 @@ class Evaluation:
         """The same for one class."""
         value, replicates = float(self.class_scores[metric][:, index].mean()), self.class_replicates[metric][:, index]
         return interval(value, replicates, bounds=(0.0, 1.0), num_rows=int(self.support[index]))
+
+    def without(self, names: Collection[str]) -> "Evaluation":
+        """The same without these scores."""
+        scores, replicates = (
+            {name: values for name, values in found.items() if name not in names}
+            for found in (self.scores, self.replicates)
+        )
+        return replace(self, scores=scores, replicates=replicates)
+
+
+def by_seeds(
+    numbers: Mapping[str, Mapping[str, np.ndarray]], *, num_replicates: int = NUM_REPLICATES, seed: int = 0
+) -> dict[str, Evaluation]:
+    """Evaluations of configurations of which only numbers are known, one for each seed: chance is that of the seeds.
+
+    Args:
+        numbers: (S,) by metric, by configuration.
+    """
+    random = np.random.default_rng((seed, 0xB007))
+    found = {}
+    for name, scores in numbers.items():
+        steps = seed_steps(len(next(iter(scores.values()))), num_replicates, random)
+        replicates = {metric: values.mean() + steps @ values for metric, values in scores.items()}
+        found[name] = Evaluation(scores=dict(scores), replicates=replicates, support=np.zeros(1), free=True)
+    return found
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -227,4 +257,5 @@ def _regression_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarr
 _TASKS = {
     "classification": (classification_scores, _classification_features, _classification_from_sums),
     "regression": (regression_scores, _regression_features, _regression_from_sums),
+    "multilabel": (multilabel_scores, multilabel_features, multilabel_from_sums),
 }

@@ -165,18 +165,23 @@ def _final(options: Options, *, command: str) -> int:
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
     """Open the test set. From here on whatever ends the evaluation says that this opening counts."""
-    from analysis import opened
+    from analysis import opened, own_opened
     from analysis.networks import checksum
     from trainables import data
 
     code, before = BAD_INPUT, len(read_openings(job.final_dir))
     try:
-        test = data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)  # what cannot be read is not opened
+        own = job.space.own  # such code opens its test rows in its own `test`
+        # what cannot be read is not opened
+        test = None if own else data.load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
         record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
         fault_point("final", 1)
         opened.restate(job.run_dir)
         code = BROKEN_OFF
-        results = opened.evaluate(job, test, networks, failures, baselines)
+        if test is None:
+            results = own_opened.evaluate(job, networks, failures)
+        else:
+            results = opened.evaluate(job, test, networks, failures, baselines)
     except (Exception, Stopped) as error:
         if len(read_openings(job.final_dir)) == before:  # it could not be recorded, and so was not opened
             raise

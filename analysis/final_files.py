@@ -60,7 +60,8 @@ def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Named]:
     if "confused" in results:
         yield "classes", partial(final_plots.plot_classes, results)
         yield "confusion", partial(final_plots.plot_confusion, results)
-        yield "calibration", partial(final_plots.plot_calibration, results)
+        if "calibration" in results:
+            yield "calibration", partial(final_plots.plot_calibration, results)
     if results["references"]:
         yield "references", partial(final_plots.plot_references, results)
     if results.get("mistakes") and len(results["image_shape"]) == 3:
@@ -102,7 +103,8 @@ def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, export
     _write_table_parts(results, folder)
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
     if "classes" not in winner:
-        write_csv(pd.DataFrame({"target": y, "predicted": exported}), folder / "predictions.csv")
+        if y.ndim == exported.ndim == 1 and len(y):
+            write_csv(pd.DataFrame({"target": y, "predicted": exported}), folder / "predictions.csv")
         return
     names = list(winner["classes"])
     by_class = [

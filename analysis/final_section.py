@@ -116,7 +116,7 @@ def _context(results: dict[str, Any]) -> dict[str, Any]:
         "metric": results["metric"],
         "unit": results.get("target_unit", ""),
         "compared": [m for m in ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss") if m in winner["scores"]],
-        "smaller": results["metric"] in wording.SMALLER_IS_BETTER,
+        "smaller": wording.is_less_better(results),
         "images": len(results["image_shape"]) == 3,
         "hardware": wording.hardware(results),
         "topics": {k: v for k, v in topics.items() if v},

@@ -18,6 +18,8 @@ from search.study import Planned
 from spaces.space import Space
 from trainables import checkpoint
 from trainables.data import Dataset
+from trainables.own import OwnData
+from trainables.trainable import Setting
 from trainables.training import Training
 
 WARM_UP_ROWS = 256
@@ -119,7 +121,25 @@ def restore(network: Network, space: Space, dataset: Dataset, *, device: str) ->
     assert loaded.state is not None
     config = space.decode(network.contender.params)
     training = Training(config, dataset, epochs=network.epochs, seed=network.seed, device=device)
-    training.restore(loaded.state)
+    training.restore(checkpoint.parted(loaded.state)[0])
+    return training
+
+
+def rebuild(network: Network, space: Space, data: OwnData, *, device: str) -> Any:
+    """Code of the user's own as it was after its last epoch: has `result()` and `run`."""
+    loaded = checkpoint.load_newest(network.folder)
+    assert loaded is not None
+    assert loaded.state is not None
+    setting = Setting(
+        epochs=network.epochs,
+        seed=network.seed,
+        trial=network.trial.number,
+        device=device,
+        threads=torch.get_num_threads(),
+        final=True,
+    )
+    training = space.work.build(space.decode(network.contender.params), data, setting)
+    training.restore(checkpoint.parted(loaded.state)[0])
     return training
 
 

@@ -130,7 +130,7 @@ def write(
     if run is not None:
         with _step("reading the data"):
             found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
-    trials = replace(trials, target_unit=getattr(found, "unit", ""))
+    trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
     with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
         impact = study_impact(trials, seed=options.seed)
     names = [effect.parameter for effect in impact.effects]
@@ -146,7 +146,7 @@ def write(
         for make in makers:
             parts.append(make())
             advance()
-    parts += [*_final(options.run), _reproducibility(run, options, folder)]
+    parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
     name = run.name if run is not None else options.run.resolve().name
     return render(
         out / "index.html",
@@ -180,8 +180,8 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
         return []
 
 
-def _final(run_dir: Path) -> "list[Section]":
-    """What `analysis.final` found on the sealed test set, once it has."""
+def _final(run_dir: Path, run: Any) -> "list[Section]":
+    """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
     from analysis.card import restate_card
     from analysis.final_section import final_section
     from analysis.page import Fragment, Section, text
@@ -197,7 +197,15 @@ def _final(run_dir: Path) -> "list[Section]":
         print(f"note: the final evaluation cannot be shown: {place} is damaged ({reason})", file=sys.stderr)
         line = f"The final evaluation cannot be shown: final.json is damaged ({reason}); restore it from a copy."
         return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
-    return [] if found is None else [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
+    if found is not None:
+        return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
+    if run is None or run.dataset or (run.source or {}).get("test"):
+        return []
+    missing = text(
+        "There is no final evaluation, and none can be made yet: the space has no test function. Write test(model, run)"
+        " that returns rw.Predictions(...) or numbers by name, and give it as Space(test=test)."
+    )
+    return [Section(id="final", title="Final evaluation", blocks=(missing,))]
 
 
 def _folder(out: Path) -> "Folder":

@@ -109,15 +109,25 @@ def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> di
 
 
 def describe_entrants(
-    measured: Sequence[Measured], found: dict[str, Evaluation], y: np.ndarray, *, metric: str, classes: Sequence[str]
+    measured: Sequence[Measured],
+    found: dict[str, Evaluation],
+    y: np.ndarray,
+    *,
+    metric: str,
+    classes: Sequence[str],
+    sign: int | None = None,
 ) -> list[dict[str, Any]]:
-    """The `entrants` of final.json."""
+    """The `entrants` of final.json.
+
+    Args:
+        sign: 1 where more of the metric is better, -1 where less is; known from its name when None.
+    """
     plain = {m.name: found[m.name] for m in measured if not m.augmented}
-    best = comparison.probability_best(plain, metric=metric)
+    best = comparison.probability_best(plain, metric=metric, better=sign)
     baseline = next((m for m in measured if m.name == "baseline"), None)
     return [
         _scores(m, found[m.name], classes=classes)
-        | _comparison(m, baseline, found, y, metric=metric)
+        | _comparison(m, baseline, found, y, metric=metric, sign=sign)
         | {"probability_best": best.get(m.name)}
         | ({"confusion": comparison.confusion(y, m.outputs).tolist()} if classes else {})
         for m in measured
@@ -148,18 +158,24 @@ def _scores(measured: Measured, found: Evaluation, *, classes: Sequence[str]) ->
 
 
 def _comparison(
-    measured: Measured, baseline: Measured | None, found: dict[str, Evaluation], y: np.ndarray, *, metric: str
+    measured: Measured,
+    baseline: Measured | None,
+    found: dict[str, Evaluation],
+    y: np.ndarray,
+    *,
+    metric: str,
+    sign: int | None,
 ) -> dict[str, Any]:
     described: dict[str, Any] = {}
     value = measured.contender.search_value
     if value is not None and not measured.augmented:
-        described["optimism"] = comparison.optimism(value, found[measured.name], metric=metric).as_dict()
+        described["optimism"] = comparison.optimism(value, found[measured.name], metric=metric, better=sign).as_dict()
     if baseline is None or measured is baseline:
         return described
     gap = comparison.difference(found[measured.name], found[baseline.name], metric=metric)
     described["difference"] = gap.as_dict()
     rows = _same_seeds(measured, baseline)
-    if measured.outputs.ndim == 3 and rows:
+    if measured.outputs.ndim == 3 and y.ndim == 1 and rows:
         mine, theirs = (list(pair) for pair in zip(*rows, strict=True))
         described["mcnemar"] = comparison.mcnemar(y, measured.outputs[mine], baseline.outputs[theirs])
     return described

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pandas.api.types import is_object_dtype
 
 from analysis.parameters import Parameter, from_distributions
-from analysis.wording import named, visible
+from analysis.wording import is_share, named, visible
 from search.collection import collector_paused
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
@@ -22,6 +22,7 @@ STATES = (COMPLETE, STOPPED, UNFINISHED, FAILED, INFEASIBLE, WAITING)
 
 _PREFIX = "params_"
 _RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "worker", "node", "device")
+_HANDLED = ("epoch", "trial", "value")
 _COLUMNS = ("number", "state", "epochs", "value", "last", "best", "best_epoch", "seconds", "weights", "macs", "seed")
 _CAUSE = ("failure_kind", "failure", "started", "ended")
 
@@ -52,12 +53,15 @@ class Trials:
     @property
     def points(self) -> float:
         """100 for metrics in 0..1, which are told in percentage points, else 1."""
-        return 100.0 if self.metric in ("accuracy", "macro_f1", "balanced_accuracy", "f1") else 1.0
+        if not is_share(self.metric):
+            return 1.0
+        values = self.epochs["value"]
+        return 100.0 if values.empty or values.between(0, 1).all() else 1.0  # some tell a share in percent
 
     @property
     def unit(self) -> str:
         """The unit of a difference, with a leading blank, ready to follow a number."""
-        return " points" if self.points == 100 else f" {named(self.metric)}"
+        return " points" if self.points == 100 else f" {named(self.metric, self.target_unit)}"
 
     @property
     def params(self) -> pd.DataFrame:
@@ -118,10 +122,11 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
         row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
         row.update({_PREFIX + visible(name): value for name, value in trial.params.items()})
     columns = [*_COLUMNS, *_CAUSE, *(f"rung_{r}" for r in rungs), *(_PREFIX + p.name for p in parameters)]
-    epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v)]
+    more = _reported(stored)
+    epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v, more)]
     return Trials(
         trials=_typed(pd.DataFrame(rows, columns=pd.Index(columns)), parameters).set_index("number", drop=False),
-        epochs=pd.DataFrame(epochs, columns=pd.Index(["trial", "epoch", "value", *_RECORD])),
+        epochs=pd.DataFrame(epochs, columns=pd.Index(["trial", "epoch", "value", *_RECORD, *more])),
         parameters=parameters,
         metric=str(getattr(run, "metric", None) or (study.metric_names or ["objective"])[0]),
         direction=study.direction.name.lower(),
@@ -232,12 +237,20 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
     }
 
 
-def _epoch_rows(trial: FrozenTrial, values: dict[int, float]) -> list[dict[str, Any]]:
+def _reported(stored: list[FrozenTrial]) -> tuple[str, ...]:
+    """Names of whatever else the epochs reported, in the order in which they did."""
+    names = dict.fromkeys(name for trial in stored for record in _history(trial) for name in record)
+    return tuple(visible(name) for name in names if name not in (*_RECORD, *_HANDLED))
+
+
+def _epoch_rows(trial: FrozenTrial, values: dict[int, float], more: tuple[str, ...]) -> list[dict[str, Any]]:
     records = {record.get("epoch"): record for record in _history(trial)}
     rows = []
     for epoch, value in values.items():
         record = records.get(epoch, {})
-        rows.append({"trial": trial.number, "epoch": epoch, "value": value, **{k: record.get(k) for k in _RECORD}})
+        rows.append(
+            {"trial": trial.number, "epoch": epoch, "value": value, **{k: record.get(k) for k in (*_RECORD, *more)}}
+        )
     return rows
 
 

@@ -25,6 +25,11 @@ NAMES = {
     "bias": "mean error (bias)",
 }
 _NO_SHARES = ("log_loss", "rmse", "mae", "r2", "bias")
+_SHARES = {
+    *(name for name in NAMES if name not in _NO_SHARES),
+    *("precision", "recall", "f1", "balanced_accuracy", "label_accuracy", "subset_accuracy"),
+    *("micro_precision", "micro_recall", "micro_f1"),
+}
 _IN_UNITS = ("rmse", "mae", "bias")
 _STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -36,12 +41,18 @@ SMALLER_IS_BETTER = ("log_loss", "loss", "train_loss", "ece", "rmse", "mae")
 def named(metric: str, unit: str = "") -> str:
     """The metric in words, with the unit of the target where it has it too: `RMSE ($100k)`."""
     name = NAMES.get(metric, metric.replace("_", " "))
-    return f"{name} ({unit})" if unit and metric in _IN_UNITS else name
+    return f"{name} ({unit})" if unit and (metric in _IN_UNITS or metric not in NAMES) else name
 
 
 def in_unit(metric: str, results: dict[str, Any]) -> str:
     """The metric in words, with the unit of the target of these results (final.json)."""
     return named(metric, results.get("target_unit", ""))
+
+
+def is_less_better(results: dict[str, Any]) -> bool:
+    """Whether less of the metric of these results (final.json) is better."""
+    sign = results.get("sign")
+    return results["metric"] in SMALLER_IS_BETTER if sign is None else sign < 0
 
 
 def verdict(metric: str, found: dict[str, float]) -> str:
@@ -53,7 +64,7 @@ def verdict(metric: str, found: dict[str, float]) -> str:
 
 def is_share(metric: str) -> bool:
     """Whether the metric lies in 0..1 and is told in percent."""
-    return metric not in _NO_SHARES
+    return metric in _SHARES
 
 
 def number(metric: str, value: float | None) -> str:

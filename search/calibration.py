@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -14,8 +14,10 @@ import spaces.space
 from search.cluster import Resources, count_gpus
 from search.machine import available_cpus
 from search.study import Run
+from spaces.space import Space
 from trainables import checkpoint
 from trainables.data import Dataset, Split, from_arrays
+from trainables.trainable import Setting, Trainable, close
 from trainables.training import TrainConfig, Training
 
 CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
@@ -31,41 +33,45 @@ class Speed:
     """One measured configuration."""
 
     macs: int
+    """Multiply-adds for one row; 1 where they are not known."""
     epoch_seconds: float
     """One epoch of all training and validation rows, while every slot is busy."""
     save_seconds: float = 0.0
     """One checkpoint."""
 
 
+class Measures(Protocol):
+    """Measures a configuration, in a process of its own."""
+
+    def measure(self, params: dict[str, Any]) -> Speed: ...
+
+
 def calibrate(
     run: Run,
-    dataset: Dataset,
+    dataset: Any,
     resources: Resources,
     *,
     draws: Sequence[dict[str, Any]],
     seconds: float = CALIBRATION_SECONDS,
+    space: Space | None = None,
 ) -> list[Speed]:
     """Train configurations for a moment each, as many at once as the search will on a node like this machine.
+
+    Code of the user's own is trained for a whole epoch each.
 
     Args:
         draws: the first few are measured in any case, the others in turn until the time is up.
         seconds: until no further one is begun.
+        space: that of the run; loaded when None.
 
     Returns:
         The speeds of the first few draws, in their order.
     """
-    num_rows = max(1024, SHIPPED_BYTES // dataset.train.x[:1].nbytes)
-    part = replace(
-        dataset, train=_first(dataset.train, num_rows), validation=_first(dataset.validation, EVALUATED_ROWS)
-    )
-    bench = Bench(
-        space=run.space,
-        arrays=part.arrays(),
-        num_train=len(dataset.train),
-        num_validation=len(dataset.validation),
-        threads=resources.cpus_per_trial,
-        device="cuda" if resources.gpus_per_trial and count_gpus() else "cpu",
-    )
+    space = space or spaces.space.load(run.space)
+    if space.own:
+        bench, least = _own_bench(run, space, dataset, resources), 1
+    else:
+        bench, least = _bench(run, dataset, resources), MIN_MEASURED
     running: dict[Future[Speed], int] = {}
     found: dict[int, Speed] = {}
     at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
@@ -73,7 +79,7 @@ def calibrate(
         deadline = time.monotonic() + seconds
         while True:
             number = len(found) + len(running)
-            wanted = number < len(draws) and (number < MIN_MEASURED or time.monotonic() < deadline)
+            wanted = number < len(draws) and (number < least or time.monotonic() < deadline)
             if wanted and len(running) < at_once:
                 future = pool.submit(bench.measure, draws[number])
                 running[future] = number
@@ -82,6 +88,55 @@ def calibrate(
                     found[running.pop(future)] = future.result()
             else:
                 return [found[number] for number in sorted(found)]
+
+
+def _device(resources: Resources) -> str:
+    return "cuda" if resources.gpus_per_trial and count_gpus() else "cpu"
+
+
+def _bench(run: Run, dataset: Dataset, resources: Resources) -> "Bench":
+    num_rows = max(1024, SHIPPED_BYTES // dataset.train.x[:1].nbytes)
+    part = replace(
+        dataset, train=_first(dataset.train, num_rows), validation=_first(dataset.validation, EVALUATED_ROWS)
+    )
+    return Bench(
+        space=run.space,
+        arrays=part.arrays(),
+        num_train=len(dataset.train),
+        num_validation=len(dataset.validation),
+        threads=resources.cpus_per_trial,
+        device=_device(resources),
+    )
+
+
+def _own_bench(run: Run, space: Space, dataset: Any, resources: Resources) -> "OwnBench":
+    setting = Setting(epochs=run.epochs, seed=run.seed, device=_device(resources), threads=resources.cpus_per_trial)
+    return OwnBench(space=run.space, packed=space.work.pack(dataset), setting=setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnBench:
+    """What a process needs to measure a configuration of code of the user's own."""
+
+    space: str
+    packed: Any
+    setting: Setting
+
+    def measure(self, params: dict[str, Any]) -> Speed:
+        """Train one whole epoch: of code that is not ours, no part is known to stand for the rest."""
+        torch.set_num_threads(self.setting.threads)
+        space = spaces.space.load(self.space)
+        data = space.work.unpack(self.packed, device=self.setting.device)
+        config = space.decode(params)
+        training = space.work.build(config, data, self.setting)
+        try:
+            began = time.perf_counter()
+            training.run_epoch()
+            seconds = time.perf_counter() - began
+            macs = int(space.work.costs(config, data).get("macs", 1))
+            return Speed(macs=max(macs, 1), epoch_seconds=seconds, save_seconds=_time_saving(training))
+        finally:
+            close(training)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +191,10 @@ class Bench:
         return training, taken / (training.epoch * batch * steps)
 
 
-def _time_saving(training: Training) -> float:
+def _time_saving(training: Trainable) -> float:
     with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
         began = time.perf_counter()
-        checkpoint.save(folder, training.state(), epoch=1)
+        checkpoint.save(folder, dict(training.state()), epoch=1)
         return time.perf_counter() - began
 
 

@@ -88,6 +88,13 @@ def _one_line(framed: str) -> str:
     return text + (f" (did you mean {hint}?)" if hint else "")
 
 
+def words_of(module: str) -> list[str]:
+    """How the user calls a command of ours: as they called this one."""
+    if os.environ.get("RUNGWISE_PROGRAM"):
+        return ["rungwise", {"search.run": "search"}.get(module, module.rpartition(".")[2])]
+    return ["python", "-m", module]
+
+
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
     print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)

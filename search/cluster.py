@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import sys
 import threading
 import warnings
@@ -17,6 +16,7 @@ from search import private_ray
 from search.environment import only_allowed
 from search.guard import LastWords, Line, RayGuard, RayLostError, Reaper
 from search.machine import allotted_cpus
+from search.parcel import pack_code
 from search.scratch import make_scratch, remove_scratch
 from search.signals import others_overruled
 from search.warm import WARM_UP, warming
@@ -24,7 +24,6 @@ from search.warm import WARM_UP, warming
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
 RAYLET_PATIENCE_SECONDS = 2
-_SHIPPED = ("search", "spaces", "trainables")
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers keep the working directory
@@ -107,6 +106,7 @@ def ray_session(
     variables: Mapping[str, str] = MappingProxyType({}),
     warm_up: str = WARM_UP,
     meanwhile: Callable[[], object] | None = None,
+    space: str = "",
 ) -> Iterator[Path]:
     """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
 
@@ -122,6 +122,7 @@ def ray_session(
         warm_up: function that each process of a private Ray calls before it is needed, as "module.function".
         meanwhile: called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the
             environment alone, and must be nothing that an end in between would leave half done: imports.
+        space: what is searched; of a space of the user's own the code travels to the nodes of a cluster.
 
     Yields:
         A folder for temporary files.
@@ -153,7 +154,7 @@ def ray_session(
             with only_allowed({**variables, **warm, **reaper.variables}), others_overruled():
                 private_ray.start(resources.slots * resources.cpus_per_trial, scratch, say=say, **quiet)
         else:
-            _attach(address, **quiet)
+            _attach(address, space=space, **quiet)
         guard = RayGuard(on_lost, signs=None if address is None else _signs_of_life(), reaper=reaper)
         guard.start()
         if not debug:
@@ -190,7 +191,7 @@ def attached(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _attach(address: str, **quiet: Any) -> None:
+def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
     """Workers import the packages of this very checkout, whatever is installed or lies on their node.
 
     The packages travel as the working directory: Ray's `py_modules` would come behind whatever a node has at the path
@@ -198,12 +199,11 @@ def _attach(address: str, **quiet: Any) -> None:
     """
     import ray
 
-    root, parcel = Path(__file__).resolve().parent.parent, make_scratch()
+    parcel = make_scratch()
     try:
         if not _answers(address):
             raise ConnectionError("nobody listens there")
-        for package in _SHIPPED:
-            shutil.copytree(root / package, parcel / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
+        pack_code(parcel / "code", space=space)
         ray.init(address=address, runtime_env={"working_dir": str(parcel / "code")}, **quiet)
     except (ConnectionError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]

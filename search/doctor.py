@@ -22,6 +22,7 @@ from search.disk import free_space, size
 from search.limits import Finding, check_limits, check_priority, check_start
 from search.machine import allotted_cpus, available_cpus, available_memory
 from search.signals import Stopped, raise_stopped
+from spaces.origin import is_own
 
 if TYPE_CHECKING:
     from search.nodes import Node
@@ -38,7 +39,7 @@ class Options:
     """Check devices, memory, folders, data, versions and clocks."""
 
     space: str = "digits_arch"
-    """What is to be searched: its data must be at hand."""
+    """What is to be searched: its data must be at hand, and code of your own must do the same after a pause."""
     data_dir: Path = Path("data")
     """Folder of the data sets."""
     runs_dir: Path = Path("runs")
@@ -80,9 +81,23 @@ def examine(options: Options) -> Iterator[Finding]:
         yield check_shared_memory(Path("/dev/shm"))
     yield check_versions()
     yield check_clock()
-    yield check_data(options.space, options.data_dir)
+    if spaces.stated(options.space).get("own") or _is_own(options.space):
+        from search.own_doctor import examine_own
+
+        yield from examine_own(options.space)
+    else:
+        yield check_data(options.space, options.data_dir)
     if options.address is not None:
         yield from check_cluster(options.address, runs_dir=options.runs_dir)
+
+
+def _is_own(space: str) -> bool:
+    """Whether code of the user's own trains; the file alone does not always tell."""
+    if not is_own(space):
+        return False
+    import spaces.space
+
+    return spaces.space.load(space).own
 
 
 def check_devices() -> Finding:

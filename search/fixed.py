@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial
 from rich.console import Console
@@ -22,10 +23,11 @@ from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
 from search.output import print_patiently
+from search.own_code import describe_source
 from search.signals import Stopped, first_signal, signals_restored
 from search.slots import differences
 from search.study import Planned, Run, read_run, write_run
-from trainables.data import Dataset
+from spaces.space import Space
 
 _CONTINUE = "what is finished is saved; the same command continues"
 
@@ -35,10 +37,11 @@ def train_fixed(
     *,
     like: Run,
     plan: Sequence[Planned],
-    dataset: Dataset,
+    dataset: Any,
     resources: Resources,
     epochs: int | None = None,
     keep_checkpoints: bool = False,
+    final: bool = False,
     console: Console | None = None,
     debug: bool = False,
 ) -> list[FrozenTrial]:
@@ -52,6 +55,8 @@ def train_fixed(
         dataset: with no validation rows, trials report their training loss as objective.
         resources: how many train at once, on what.
         epochs: full budget of each; that of `like` when None.
+        final: whether these are the trainings of a final evaluation; code of the user's own is told so, and need not
+            report the metric of the search.
         keep_checkpoints: keep the last checkpoints of every trial (`folder/checkpoints/trial-00000/...`).
 
     Returns:
@@ -62,7 +67,9 @@ def train_fixed(
         Stopped: a signal came; what is finished is saved, and the same call continues.
         Exception: what broke the training as a whole (a full disk, every trial failing alike).
     """
-    run = _fixed_run(folder, like=like, plan=plan, dataset=dataset, resources=resources, epochs=epochs)
+    space = spaces.space.load(like.space)
+    objective = _objective(like, space, dataset, final=final)
+    run = _fixed_run(folder, like=like, plan=plan, dataset=dataset, resources=resources, epochs=epochs, **objective)
     run = replace(run, keep_checkpoints="all" if keep_checkpoints else "best")
     print_patiently()
     if not (folder / "run.json").exists():
@@ -81,8 +88,9 @@ def train_fixed(
             run,
             folder,
             ledger=ledger,
-            space=spaces.space.load(run.space),
+            space=space,
             dataset=dataset,
+            final=final,
             events=follower,
             resources=resources,
             ray=ray_session(
@@ -109,17 +117,29 @@ def _say_on_stderr(error: RayLostError) -> int | None:
     return None if received is None else Stopped(received).code
 
 
+def _objective(like: Run, space: Space, dataset: Any, *, final: bool) -> dict[str, Any]:
+    """Metric and direction of these trainings: those of the search where there are rows to measure them on."""
+    if space.own:
+        return {"metric": "epoch", "direction": "maximize"} if final else {}
+    if len(dataset.validation):
+        return {}
+    return {"metric": "train_loss", "direction": "minimize", "validation_fraction": 0.0}
+
+
 def _fixed_run(
-    folder: Path, *, like: Run, plan: Sequence[Planned], dataset: Dataset, resources: Resources, epochs: int | None
+    folder: Path,
+    *,
+    like: Run,
+    plan: Sequence[Planned],
+    dataset: Any,
+    resources: Resources,
+    epochs: int | None,
+    **objective: Any,
 ) -> Run:
-    held_out = len(dataset.validation) > 0
     return replace(
         like,
         name=f"{like.name}-{folder.name}",
         dataset_checksum=dataset.checksum,
-        validation_fraction=like.validation_fraction if held_out else 0.0,
-        metric=like.metric if held_out else "train_loss",
-        direction=like.direction if held_out else "minimize",
         epochs=epochs or like.epochs,
         pruner="none",
         sampler="random",
@@ -129,14 +149,19 @@ def _fixed_run(
         max_macs=None,
         study_url=None,
         storage=None,
+        source=describe_source(like.space, test=True),
         logger="none",
         **prepare.provenance(resources),
+        **objective,
     )
 
 
 def _continued(stored: Run, asked: Run, folder: Path) -> Run:
-    same = ("space", "fingerprint", "dataset_checksum", "validation_fraction", "epochs", "train_size", "seed")
+    same = ["space", "fingerprint", "validation_fraction", "epochs", "train_size", "seed"]
+    same += ["dataset_checksum"] if asked.source is None or asked.dataset else []  # own code may read more each day
     changed = [name for name in same if getattr(stored, name) != getattr(asked, name)]
+    if (stored.source or {}).get("sha256") != (asked.source or {}).get("sha256"):
+        changed.append("training code")
     if asked.plan[: len(stored.plan)] != stored.plan:
         changed.append("configurations")
     if changed:

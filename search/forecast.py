@@ -1,6 +1,6 @@
 """How long a search will take: its first trials measured for a moment each, then simulated searches at that speed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,6 @@ from search.search import Search
 from search.simulate import Silent, simulate
 from search.study import Run
 from spaces.space import Space
-from trainables.data import Dataset
-from trainables.training import TrainConfig
 
 START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01
 """From the command to the first epoch, while Ray and its workers start; between two trials on a warm worker; and
@@ -42,7 +40,7 @@ of 30 and 60 trials, this gives about the epochs that they took."""
 _BLIND = ("random", "qmc")
 """Samplers that learn nothing."""
 
-Examine = Callable[[TrainConfig], Examination]
+Examine = Callable[[Any], Examination]
 Draw = tuple[dict[str, Any], int]
 """A configuration and its multiply-adds."""
 Percentiles = tuple[float, float, float]
@@ -69,7 +67,7 @@ class Forecast:
     """Of the wall time, those before the first epoch."""
 
 
-def make_forecast(run: Run, space: Space, dataset: Dataset, resources: Resources, *, examine: Examine) -> Forecast:
+def make_forecast(run: Run, space: Space, dataset: Any, resources: Resources, *, examine: Examine) -> Forecast:
     """Measure for about half a minute on this machine, then simulate the search many times.
 
     Args:
@@ -77,7 +75,7 @@ def make_forecast(run: Run, space: Space, dataset: Dataset, resources: Resources
     """
     first = first_draws(run, space, examine, number=count_known(run, resources.slots))
     others = draw_configurations(run, space, examine, number=NUM_DRAWS)
-    speeds = calibrate(run, dataset, resources, draws=[params for params, _ in (*first, *others)])
+    speeds = calibrate(run, dataset, resources, draws=[params for params, _ in (*first, *others)], space=space)
     known, unknown = ([macs for _, macs in draws] for draws in (first, others))
     return simulate_searches(run, space, speeds, first=known, others=unknown, slots=resources.slots)
 
@@ -97,7 +95,7 @@ def first_draws(run: Run, space: Space, examine: Examine, *, number: int) -> lis
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
     legs = [search.next_leg(str(leg)) for leg in range(number)]
-    return [(leg.params, search.ledger.trials[leg.trial].user_attrs["macs"]) for leg in legs if leg is not None]
+    return [(leg.params, _macs(search.ledger.trials[leg.trial].user_attrs)) for leg in legs if leg is not None]
 
 
 def simulate_searches(
@@ -187,12 +185,17 @@ def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int
         trial = study.ask()
         examination = examine(space.suggest(trial))
         if not examination.infeasible:
-            found.append((trial.params, examination.attrs["macs"]))
+            found.append((trial.params, _macs(examination.attrs)))
         if len(found) == number:
             return found
     raise ValueError(
         f"only {len(found)} of {50 * number} random draws are within --max-weights and --max-macs; raise the bounds"
     )
+
+
+def _macs(attrs: Mapping[str, Any]) -> int:
+    """Multiply-adds of a configuration, 1 where they are not known: then all are taken to be alike."""
+    return max(1, int(attrs.get("macs", 1)))
 
 
 def _epoch_seconds(macs: Sequence[int], speeds: Sequence[Speed], rng: np.random.Generator) -> np.ndarray:

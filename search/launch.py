@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+import spaces.space
 from search.cluster import Resources
 from search.ledger import Examination, Ledger
 from search.logs import TrialLogs
@@ -18,10 +19,7 @@ from search.signals import collect_signals
 from search.slots import Slots
 from search.study import Run
 from spaces.space import Space
-from trainables.cost import measure_cost
-from trainables.data import Dataset
 from trainables.places import join, open_place
-from trainables.training import TrainConfig
 
 
 def launch(
@@ -30,12 +28,13 @@ def launch(
     *,
     ledger: Ledger,
     space: Space,
-    dataset: Dataset,
+    dataset: Any,
     events: Events,
     resources: Resources,
     ray: AbstractContextManager[Path],
     deadline: float | None = None,
     on_cluster: bool = False,
+    final: bool = False,
     max_failures: int = 2,
     trial_timeout: float | None = None,
     debug: bool = False,
@@ -43,9 +42,10 @@ def launch(
     """Run or continue a search until its trials are done, its time is up, or a signal stops it.
 
     Args:
-        dataset: training and validation rows, shipped to every node once.
+        dataset: what the space's task has loaded, shipped to every node once.
         ray: gives a folder for Ray's files while Ray is up; entered if there is anything to do.
         deadline: `time.monotonic()` at which the time budget ends.
+        final: whether these are the trainings of a final evaluation.
         max_failures: times a trial is given a new worker after its worker was lost.
         trial_timeout: seconds without progress after which a trial has failed; None for no limit.
 
@@ -55,7 +55,7 @@ def launch(
     keeper = CheckpointKeeper(checkpoints_of(run, run_dir), ledger, run)
     logs = TrialLogs(logs_of(run_dir), say=events.notice)
     search = Search(
-        run, ledger, space, examine=make_examiner(run, dataset), events=events, on_end=keeper.clean,
+        run, ledger, space, examine=make_examiner(run, dataset, space=space), events=events, on_end=keeper.clean,
         deadline=deadline, logs=logs,
     )  # fmt: skip
     if search.finished:
@@ -74,8 +74,9 @@ def launch(
             logs.spool = scratch / "output"
             logs.spool.mkdir()
         trainable = _make_trainable(
-            run, dataset.arrays(), checkpoints_of(run, run_dir), resources, spool=logs.spool, debug=debug
-        )
+            run, _shared(space, dataset), checkpoints_of(run, run_dir), resources, spool=logs.spool, debug=debug,
+            final=final,
+        )  # fmt: skip
         run_legs(
             search, trainable, slots=Slots(resources), scratch=scratch, callbacks=[watch], max_failures=max_failures,
             debug=debug, on_lost=watch.on_lost,
@@ -90,13 +91,29 @@ def checkpoints_of(run: Run, run_dir: Path) -> str:
     return str(run_dir.resolve() / "checkpoints") if run.storage is None else join(run.storage, run.name)
 
 
+def _shared(space: Space, dataset: Any) -> Any:
+    """The data for the workers; what code of the user's own returned is read there once that code can be imported."""
+    packed = space.work.pack(dataset)
+    if not space.own:
+        return packed
+    import ray
+
+    try:
+        return ray.put(packed)
+    except TypeError as error:
+        raise ValueError(
+            f"what data() returns cannot be sent to the workers ({str(error).splitlines()[0]}); return arrays, tensors,"
+            " and dicts or lists of them, and open files and connections inside train"
+        ) from error
+
+
 def logs_of(run_dir: Path) -> Path:
     """Folder of the logs of its trials."""
     return run_dir / "logs"
 
 
 def _make_trainable(
-    run: Run, arrays: dict[str, Any], checkpoints: str, resources: Resources, *, spool: Path | None, debug: bool
+    run: Run, arrays: Any, checkpoints: str, resources: Resources, *, spool: Path | None, debug: bool, final: bool
 ) -> Any:
     import ray
     from ray import tune
@@ -112,6 +129,7 @@ def _make_trainable(
         home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
         threads=resources.cpus_per_trial,
         cuda=resources.gpus_per_trial > 0,
+        final=final,
         output=None if spool is None else str(spool),
         debug=debug,
     )
@@ -190,17 +208,26 @@ def _make_stopper(search: Search) -> Any:
     return StopWithSearch()
 
 
-def make_examiner(run: Run, dataset: Dataset) -> Callable[[TrainConfig], Examination]:
-    """What `Ledger.sample` asks of a configuration: weights, multiply-adds, and the bounds it exceeds."""
+def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Callable[[Any], Examination]:
+    """What `Ledger.sample` asks of a configuration: weights, multiply-adds and other costs, and the bounds it
+    exceeds.
 
-    def examine(config: TrainConfig) -> Examination:
-        cost = measure_cost(config.model, dataset)
+    Args:
+        space: that of the run; loaded when None.
+    """
+    space = space or spaces.space.load(run.space)
+    bounds = {"weights": run.max_weights, "macs": run.max_macs}
+
+    def examine(config: Any) -> Examination:
+        costs = dict(space.work.costs(config, dataset))
         excess = {}
-        if run.max_weights is not None:
-            excess["weights"] = float(cost.num_weights - run.max_weights)
-        if run.max_macs is not None:
-            excess["macs"] = float(cost.macs - run.max_macs)
-        return Examination(attrs={"weights": cost.num_weights, "macs": cost.macs}, excess=excess)
+        for name, bound in bounds.items():
+            if bound is None:
+                continue
+            if name not in costs:
+                raise ValueError(f"--max-{name} needs Space(costs=...) that gives {name!r}, known before training")
+            excess[name] = float(costs[name] - bound)
+        return Examination(attrs=costs, excess=excess)
 
     return examine
 

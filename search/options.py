@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import tyro
 
 import spaces
-from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr
+from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.cluster import plan_resources
 from search.lock import RunLock
 from search.loggers import check_logger
@@ -154,6 +154,9 @@ class Options:
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
         stated = spaces.stated(self.space)
+        if stated.get("own") and (self.train_size is not None or self.table is not None):
+            given = "--train-size" if self.train_size is not None else "--target"
+            raise ValueError(f"{given} is for data sets of ours, {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if stated.get("dataset") in SIZES:
@@ -250,7 +253,7 @@ def parse_types(text: str | None) -> dict[str, Kind]:
 
 def resume_command(options: Options, name: str) -> str:
     """The command that continues this run, to be pasted."""
-    words = ["python", "-m", "search.run", "--resume", "--name", name]
+    words = [*words_of("search.run"), "--resume", "--name", name]
     defaults = {f.name: f.default for f in fields(Options)}
     for flag in _NOT_STORED:
         value: Any = getattr(options, flag)

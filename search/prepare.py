@@ -17,16 +17,17 @@ from optuna.distributions import distribution_to_json
 from search.cluster import Resources, count_gpus
 from search.loggers import check_logger
 from search.options import FIXED, Options, parse_count, parse_types
+from search.own_code import canonical, told
 from search.place import cannot_make, check_free, check_there
 from search.study import Run, check_database, create_study, read_run, write_run
 from search.versions import versions
+from spaces.origin import is_own, short_name
 from trainables.places import Folder, Place, UnreachableError, join, open_place
 from trainables.table import TableOptions
 from trainables.whole import new_folder
 
-if TYPE_CHECKING:  # both import torch, and an old run is looked at before
+if TYPE_CHECKING:  # imports torch, and an old run is looked at before
     from spaces.space import Space
-    from trainables.data import Dataset
 
 FINGERPRINT_DRAWS = 64
 _PROBE = f".probe-{os.getpid()}"
@@ -44,9 +45,16 @@ def fingerprint(space: "Space") -> str:
         trial = study.ask()
         space.suggest(trial)
         asked |= {f"{name} {distribution_to_json(d)}" for name, d in trial.distributions.items()}
-    space.decode(space.baseline)
+    _check_baseline(space)
     asked |= {space.dataset, *space.objective("classification")}
     return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:16]
+
+
+def _check_baseline(space: "Space") -> None:
+    try:
+        space.decode(space.baseline)
+    except ValueError as error:
+        raise ValueError(f"the baseline of the space does not fit: {error}") from error
 
 
 def load_data(
@@ -57,28 +65,33 @@ def load_data(
     train_size: int | None,
     validation_fraction: float,
     table: TableOptions | None = None,
-) -> "Dataset":
-    """Training and validation rows of the space's data set."""
-    from trainables import data
+) -> Any:
+    """Training and validation rows of the space's data set, or what code of the user's own reads.
 
-    return data.load(
-        space.dataset,
-        data_dir,
-        seed=seed,
-        train_size=train_size,
-        validation_fraction=validation_fraction,
-        table=table,
+    Raises:
+        ValueError: what is wrong with the data, or what the user's own code raised.
+    """
+    from trainables.trainable import Source
+
+    source = Source(
+        data_dir=data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction, table=table
     )
+    if not space.own:
+        return space.work.load(source)
+    try:
+        return space.work.load(source)
+    except Exception as error:
+        raise ValueError(f"data() fails: {told(error)}") from error
 
 
-def decide_table(table: TableOptions | None, dataset: "Dataset") -> TableOptions | None:
+def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | None:
     """The options with everything that was found in the table: whoever reads it with them finds the same."""
     if table is None:
         return None
     return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
 
 
-def with_test_notes(dataset: "Dataset", data_dir: str) -> "Dataset":
+def with_test_notes(dataset: Any, data_dir: str) -> Any:
     """The data set with what there is to note of its test files as well; their pixels are not kept.
 
     Raises:
@@ -198,6 +211,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
         given: names of the options that the user stated.
     """
     stated: dict[str, Any] = {name: getattr(options, name) for name in FIXED if name in given}
+    if "space" in stated:
+        stated["space"] = canonical(options.space)
     if options.max_epochs is not None:
         stated["epochs"] = options.max_epochs
     for name in ("max_weights", "max_macs"):
@@ -208,10 +223,15 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     if "types" in given:
         stated["types"] = parse_types(options.types)
     run_dir = options.runs_dir / str(options.name)
+    moved = stated.pop("space", None) if is_own(options.space) else None
     run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
     run = replace(run, logger=options.logger) if "logger" in given else run
     check_logger(run.logger)
-    return run
+    if moved is None:
+        return run
+    if short_name(moved) != short_name(run.space):
+        raise ValueError(f"run {run.name!r} searches {run.space!r}, not {moved!r}; leave --space out")
+    return replace(run, space=moved)
 
 
 def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:
@@ -242,14 +262,14 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     return run
 
 
-def check_same(run: Run, *, space: "Space", dataset: "Dataset") -> None:
+def check_same(run: Run, *, space: "Space", dataset: Any) -> None:
     """Raise ValueError if the space or the data are no longer those of the run."""
     if (now := fingerprint(space)) != run.fingerprint:
         raise ValueError(
             f"space {run.space!r} has changed since run {run.name!r} began (fingerprint {now}, not {run.fingerprint});"
             " restore its file, or start under another --name"
         )
-    if dataset.checksum != run.dataset_checksum:
+    if dataset.checksum != run.dataset_checksum and not space.own:  # own code may read more, or other rows, each day
         raise ValueError(
             f"data set {dataset.name!r} has changed since run {run.name!r} began (sha256 {dataset.checksum[:12]}, not"
             f" {run.dataset_checksum[:12]}); give the --data-dir of then, or start under another --name"

@@ -16,12 +16,14 @@ from search.cluster import Resources
 from search.console import duration, printable
 from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
 from search.machine import load
+from search.own_code import subject
 from search.study import Run
 from spaces.space import Space
 from trainables.data import Dataset
 from trainables.whole import write_whole
 
 NUM_SHOWN = 9
+_COSTS = {"macs": "multiply-adds"}
 NUM_NAMED = 12
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
@@ -68,23 +70,26 @@ def describe_columns(dataset: Dataset) -> str:
 
 
 def show_preview(
-    run: Run, space: Space, dataset: Dataset, resources: Resources, *, examine: Examine, console: Console
+    run: Run, space: Space, dataset: Any, resources: Resources, *, examine: Examine, console: Console
 ) -> Forecast:
     """Print the first few trials with their sizes, then how far trials will get and how long it takes.
 
     Returns:
         The forecast, to be kept for the run that follows.
     """
-    console.print(
-        f"{run.space} on {run.dataset}: {len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
-    )
-    show_data(dataset, console=console)
+    if space.own:
+        console.print(f"{escape(subject(run))}: {run.metric}, to {run.direction}", soft_wrap=True)
+    else:
+        rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
+        console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
+        show_data(dataset, console=console)
     if reduction := describe_reduction(run, space):
         console.print(escape(printable(reduction)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
     busy = f", longer beside other programs ({load()})" if load() else ""
-    console.print(f"\nmeasuring the speed of this machine, about {CALIBRATION_SECONDS + 2:.0f} seconds{busy} ...")
+    measured = "an epoch each of as many trials as fit in" if space.own else "the speed of this machine, about"
+    console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{busy} ...")
     forecast = make_forecast(run, space, dataset, resources, examine=examine)
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
@@ -144,11 +149,13 @@ def _path(runs_dir: Path, run: Run) -> Path:
 
 def _show_configurations(run: Run, space: Space, examine: Examine, *, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("configuration", "weights", "multiply-adds"):
-        table.add_column(name, justify="left" if name == "configuration" else "right")
-    for number, (params, _) in enumerate(first_draws(run, space, examine, number=NUM_SHOWN)):
-        attrs = examine(space.decode(params)).attrs
+    draws = [params for params, _ in first_draws(run, space, examine, number=NUM_SHOWN)]
+    costs = [examine(space.decode(params)).attrs for params in draws]
+    names = list(dict.fromkeys(name for found in costs for name in found))
+    for name in ("configuration", *(_COSTS.get(name, name) for name in names)):
+        table.add_column(escape(name), justify="left" if name == "configuration" else "right")
+    for number, (params, attrs) in enumerate(zip(draws, costs, strict=True)):
         shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
         name = f"trial {number}, the baseline" if params == run.baseline else f"trial {number}"
-        table.add_row(f"{name}: {shown}", f"{attrs['weights']:,}", f"{attrs['macs']:,}")
+        table.add_row(escape(f"{name}: {shown}"), *(f"{attrs[cost]:,}" if cost in attrs else "-" for cost in names))
     console.print(table)

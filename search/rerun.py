@@ -45,7 +45,7 @@ def _rerun(options: Options) -> bool:
     import spaces.space
     from search.prepare import load_data
     from search.study import open_study, read_run
-    from trainables.training import Training
+    from trainables.trainable import Setting, close
 
     run = read_run(options.run)
     trial = _choose(open_study(options.run), options)
@@ -64,8 +64,14 @@ def _rerun(options: Options) -> bool:
     )
     print(f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} stored and again")
     device = "cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu"
-    config, seed = space.decode(trial.params), trial.user_attrs["seed"]
-    training = Training(config, dataset, epochs=run.epochs, seed=seed, device=device)
+    setting = Setting(
+        epochs=run.epochs,
+        seed=trial.user_attrs["seed"],
+        trial=trial.number,
+        device=device,
+        threads=run.cpus_per_trial,
+    )
+    training = space.work.build(space.decode(trial.params), dataset, setting)
     gaps = []
     threads = _threads(trial, run)
     for epoch in list(stored)[:epochs]:
@@ -75,6 +81,7 @@ def _rerun(options: Options) -> bool:
         print(
             f"  epoch {epoch:3d}  {stored[epoch]:.7g}  {again:.7g}" + ("" if not gaps[-1] else "  differs"), flush=True
         )
+    close(training)
     print(_verdict(run, max(gaps), device=device))
     return not max(gaps)
 

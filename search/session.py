@@ -7,6 +7,7 @@ from collections.abc import Collection
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -17,9 +18,9 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
-from search import prepare
+from search import own_code, prepare
 from search.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED
+from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
@@ -39,8 +40,8 @@ from search.signals import first_signal
 from search.slots import differences, plan
 from search.study import Run, write_run
 from search.trouble import explain
+from spaces.origin import short_name
 from spaces.space import Space
-from trainables.data import Dataset
 from trainables.notation import format_value
 from trainables.places import UnreachableError
 
@@ -56,7 +57,8 @@ class Session:
     run: Run
     run_dir: Path
     space: Space
-    dataset: Dataset
+    dataset: Any
+    """What the space's task has loaded: a `Dataset`, or `OwnData`."""
     resources: Resources
     new: bool
 
@@ -82,7 +84,7 @@ class Session:
             self.space,
             self.dataset,
             self.resources,
-            examine=make_examiner(self.run, self.dataset),
+            examine=make_examiner(self.run, self.dataset, space=self.space),
             console=Output(),
         )
         keep_forecast(self.options.runs_dir, self.run, forecast)
@@ -153,14 +155,17 @@ class Session:
             held = hold_study(stack, self.run_dir, self.run)
         else:
             write_run(self.run_dir, self.run)
+        for line in self._keep_code():
+            console.print(f"note: {escape(line)}", soft_wrap=True)
         run, slots = self.run, self.resources.slots
         console.print(
-            f"{'searching' if self.new else 'resuming'} {run.space} ({run.dataset}): {run.trials} trials of up to"
+            f"{'searching' if self.new else 'resuming'} {escape(own_code.subject(run))}: {run.trials} trials of up to"
             f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        show_data(self.dataset, console=console)
+        if not self.space.own:
+            show_data(self.dataset, console=console)
         if self.new and (reduction := describe_reduction(run, self.space)):
             console.print(escape(printable(reduction)), soft_wrap=True)
         if not self.new and (changed := differences(run, self.resources)):
@@ -171,10 +176,17 @@ class Session:
         console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
         return held
 
+    def _keep_code(self) -> list[str]:
+        """Keep the user's own code in the run folder; the lines to say about it."""
+        lines = [own_code.told_change(self.run_dir, self.run.space), own_code.keep_source(self.run_dir, self.run.space)]
+        if self.space.own and not self.new and self.dataset.checksum != self.run.dataset_checksum:
+            lines.append("what data() returns is not what it was when this run began; going on with it")
+        return [line for line in lines if line]
+
 
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
-    name = options.name or new_name(options.space)
+    name = options.name or new_name(short_name(options.space))
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
     min_epochs = options.min_epochs or min(space.min_epochs, epochs)
@@ -187,11 +199,12 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
     )
-    dataset = prepare.with_test_notes(dataset, str(options.data_dir))
-    metric, direction = space.objective(dataset.task)
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, str(options.data_dir))
+    metric, direction = space.objective("" if space.own else dataset.task)
     run = Run(
         name=name,
-        space=options.space,
+        space=own_code.canonical(options.space),
         fingerprint=prepare.fingerprint(space),
         dataset=space.dataset,
         dataset_checksum=dataset.checksum,
@@ -214,8 +227,13 @@ def _open_new(options: Options, resources: Resources) -> Session:
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
         storage=options.storage,
+        title=space.title,
+        unit=space.unit,
+        source=own_code.describe_source(options.space, test=space.test is not None),
         logger=options.logger,
-        command=redact_command(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
+        command=redact_command(
+            shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
+        ),
         **prepare.provenance(resources),
     )
     prepare.check_storage(run, new=True)
@@ -225,15 +243,16 @@ def _open_new(options: Options, resources: Resources) -> Session:
     )
 
 
-def _with_baseline(run: Run, space: Space, dataset: Dataset) -> Run:
+def _with_baseline(run: Run, space: Space, dataset: Any) -> Run:
     bounds = {"weights": run.max_weights, "macs": run.max_macs}
-    baseline = fit_baseline(space, make_examiner(run, dataset), bounds=bounds)
+    baseline = fit_baseline(space, make_examiner(run, dataset, space=space), bounds=bounds)
     return replace(run, baseline=baseline, plan=baseline_plan(baseline))
 
 
 def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:
     run, run_dir = prepare.resumed_run(options, given=given), options.runs_dir / str(options.name)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
+    own_code.there(run_dir, run.space)
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)
     dataset = prepare.load_data(
@@ -245,9 +264,11 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
         table=run.reading,
     )
     prepare.check_same(run, space=space, dataset=dataset)
-    dataset = prepare.with_test_notes(dataset, data_dir)
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, data_dir)
     prepare.check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
+    run = replace(run, source=own_code.describe_source(run.space, test=space.test is not None))
     resources = resources or plan(options, run)
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
@@ -276,8 +297,8 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
-    console.print(f"\nnext:\n  python -m analysis.report {run_dir}", soft_wrap=True)
-    console.print(f"  python -m analysis.final {run_dir}", soft_wrap=True)
+    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {run_dir}", soft_wrap=True)
+    console.print(f"  {' '.join(words_of('analysis.final'))} {run_dir}", soft_wrap=True)
     return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
 
 

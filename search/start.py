@@ -72,6 +72,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
             say=_say,
             variables=keys_for(run.storage if run else options.storage, os.environ),
             meanwhile=_import,
+            space=run.space if run else options.space,
         )
         if not _at_hand(options, run, given=given):
             opened.append(_session().open(options, given=given, resources=resources))
@@ -137,6 +138,8 @@ def _check_places(options: Options) -> None:
 def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
     """Whether the data need neither a download nor a look at files of the user's own, whose mistakes are told before
     anything starts."""
+    if run is not None and run.source is not None:
+        return False  # the user's own code, which may fail
     dataset = run.dataset if run else spaces.stated(options.space).get("dataset")
     data_dir = run.data_dir if run and "data_dir" not in given else options.data_dir
     return dataset in _BUNDLED or (dataset in _OFFICIAL and (Path(data_dir) / _OFFICIAL[dataset]).exists())

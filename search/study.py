@@ -97,6 +97,13 @@ class Run:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    """What is searched, in words; of code of the user's own."""
+    unit: str = ""
+    """Of the metric, where code of the user's own states it."""
+    source: dict[str, Any] | None = None
+    """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
+    files are in the folder `source` of the run."""
     forecast: dict[str, Any] | None = None
     """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT

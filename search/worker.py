@@ -7,6 +7,7 @@ import socket
 import time
 import traceback
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,25 @@ from search.capture import KEPT_BYTES, Capture, headline, shorten
 from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
+from search.scratch import make_scratch
 from trainables import checkpoint
-from trainables.data import from_arrays
 from trainables.places import Folder, UnreachableError, open_place
-from trainables.training import Diverged, OutOfMemory, Training
+from trainables.trainable import (
+    Diverged,
+    MisuseError,
+    OutOfMemory,
+    Setting,
+    StateError,
+    StuckError,
+    Trainable,
+    close,
+)
+
+_RAYS_OWN = frozenset(
+    "done config date pid hostname node_ip timestamp training_iteration trial_id experiment_id experiment_tag"
+    " should_checkpoint checkpoint_dir_name time_this_iter_s time_total_s time_since_restore said node_id".split()
+)
+"""Names that mean something to Ray in what a step returns: metrics so called are in the study alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +46,8 @@ class Job:
     """What is the same for every trial of a search; shipped to each node once."""
 
     space: str
-    arrays: dict[str, Any]
-    """The data set in the form of `Dataset.arrays`, held in the node's shared memory."""
+    arrays: Any
+    """The data as the space's task packs them, held in the node's shared memory; or Ray's reference to that."""
     epochs: int
     metric: str
     checkpoints: str
@@ -40,6 +56,8 @@ class Job:
     """Ray's name for the node of the search, where the run folder must be."""
     threads: int
     cuda: bool
+    final: bool = False
+    """Whether these are the trainings of the final evaluation."""
     output: str | None = None
     """Folder where the driver looks for what a trial has printed since its last report; None on a cluster."""
     debug: bool = False
@@ -56,7 +74,8 @@ class TrialWorker(tune.Trainable):
         self._job = job
         self._device = torch.device("cuda" if job.cuda else "cpu")
         self._space = spaces.space.load(job.space)
-        self._dataset = from_arrays(job.arrays).to(self._device)
+        arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
+        self._data = self._space.work.unpack(arrays, device=self._device.type)
         self._checkpoints = open_place(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
@@ -69,8 +88,22 @@ class TrialWorker(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin the next leg in this warm process."""
+        self._end()
         self._begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """Let the last training give up what it holds."""
+        self._end()
+
+    def _end(self) -> None:
+        """Unwind the training of the last leg."""
+        try:
+            close(self._training)
+        except StuckError as error:  # it would go on beside the next trial
+            print(f"error: {error}", flush=True)
+            os._exit(1)
+        self._training = None
 
     def _begin(self, leg: dict[str, Any]) -> None:
         """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
@@ -78,31 +111,45 @@ class TrialWorker(tune.Trainable):
         self._reported = leg["reported"]
         self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
         self._notices: list[str] = []
-        self._training: Training | None = None
+        self._training: Trainable | None = None
+        self._records: list[dict[str, Any]] = []
         self._capture.begin(self._place.name)
         self._is_headed = False
 
-    def _build(self) -> Training:
-        leg = self._leg
-        return Training(
-            self._space.decode(leg["params"]),
-            self._dataset,
-            epochs=self._job.epochs,
+    def _build(self) -> Trainable:
+        leg, job = self._leg, self._job
+        setting = Setting(
+            epochs=job.epochs,
             seed=leg["seed"],
-            device=self._device,
+            trial=leg["trial"],
+            device=self._device.type,
+            threads=job.threads,
+            final=job.final,
+            scratch=lambda: self._scratch,
         )
+        return self._space.work.build(self._space.decode(leg["params"]), self._data, setting)
 
-    def _continued(self) -> Training:
+    @cached_property
+    def _scratch(self) -> Path:
+        """Of this process; what a killed one left is swept away by the next search."""
+        return make_scratch()
+
+    def _continued(self) -> Trainable:
         """The training as its newest checkpoint left it, or from its beginning."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
         new = [self._build()]  # before any state is read: what this raises is no fault of a checkpoint
-        restored: list[Training] = []
+        restored: list[Trainable] = []
 
         def use(state: dict[str, Any]) -> None:
-            training = new.pop() if new else self._build()
-            training.restore(state)
-            _check_records(training, metric=self._job.metric)
+            training, (stored, records) = new.pop() if new else self._build(), checkpoint.parted(state)
+            try:
+                training.restore(stored)
+                _check_records(records, training.epoch, of=self._job)
+            except Exception:
+                close(training)
+                raise
             restored.append(training)
+            self._records = records
 
         loaded = checkpoint.load_newest(self._place, use=use)
         if loaded is not None:
@@ -118,9 +165,9 @@ class TrialWorker(tune.Trainable):
             result = self._next_epoch()
         result = replace(result, log=self._headed(self._capture.take() + result.log, epoch=epoch))
         self._notices = []
-        numbers = {k: v for k, v in (result.record or {}).items() if isinstance(v, int | float)}
-        said = {"said": json.dumps(asdict(result)), "node_id": self._node_id}
-        return {**said, self._job.metric: float("nan"), **numbers}
+        numbers = {self._job.metric: float("nan"), **(result.record or {})}
+        numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and k not in _RAYS_OWN}
+        return {**numbers, "said": json.dumps(asdict(result)), "node_id": self._node_id}
 
     def _headed(self, text: str, *, epoch: int) -> str:
         """The text, under a line that says when, where and after which epoch if it is the first of the leg."""
@@ -139,28 +186,31 @@ class TrialWorker(tune.Trainable):
             kind = "error"
             if self._reported >= self._training.epoch:
                 self._train(self._training)
-            record = self._training.history[self._reported]
+            record = self._records[self._reported]
         except (Exception, SystemExit) as error:
             return _failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
 
-    def _train(self, training: Training) -> None:
+    def _train(self, training: Trainable) -> None:
         while training.epoch <= self._reported:  # behind after a damaged checkpoint: the lost epochs are trained again
-            started = time.time()
+            started, clock = time.time(), time.perf_counter()
             fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            record = training.run_epoch()
+            record = dict(training.run_epoch())
+            record.setdefault("seconds", time.perf_counter() - clock)
             record |= {"started": started, "device": self._device.type, "threads": torch.get_num_threads()}
             record |= {**self._host, **_gpu_memory(self._device)}
+            self._records.append(record)
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
             self._save(training)
             fault_point("saved", training.epoch, trial=self._leg["trial"])
 
-    def _save(self, training: Training) -> None:
+    def _save(self, training: Trainable) -> None:
+        state = checkpoint.with_records(training.state(), self._records)
         try:
-            checkpoint.save(self._place, training.state(), epoch=training.epoch)
+            checkpoint.save(self._place, state, epoch=training.epoch)
         except OSError as error:
             reason = f"a checkpoint could not be written: {error.strerror or error}"
             if isinstance(self._place, Folder):
@@ -173,15 +223,15 @@ def _gpu_memory(device: torch.device) -> dict[str, int]:
     return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
 
 
-def _check_records(training: Training, *, metric: str) -> None:
+def _check_records(records: list[dict[str, Any]], epoch: int, *, of: Job) -> None:
     """Raise ValueError unless a restored training has a record for each of its epochs, as it would report them."""
-    if not 0 < training.epoch <= training.epochs or len(training.history) != training.epoch:
-        raise ValueError(f"{len(training.history)} records of {training.epoch} epochs, of {training.epochs} at most")
-    for epoch, record in enumerate(training.history, start=1):
+    if not 0 < epoch <= of.epochs or len(records) != epoch:
+        raise ValueError(f"{len(records)} records of {epoch} epochs, of {of.epochs} at most")
+    for number, record in enumerate(records, start=1):
         plain = all(value is None or isinstance(value, str | int | float) for value in record.values())
-        value = record.get(metric)
-        if not plain or record["epoch"] != epoch or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"the record of epoch {epoch} cannot be used")
+        value = record.get(of.metric)
+        if not plain or record["epoch"] != number or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"the record of epoch {number} cannot be used")
 
 
 class _StorageError(Exception):
@@ -198,10 +248,14 @@ _KINDS: dict[type[BaseException], str] = {
 }
 
 
+_PLAIN = (Diverged, OutOfMemory, _StorageError, UnreachableError, MisuseError, StateError)
+"""Errors whose message says it all."""
+
+
 def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
     kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
     message = _said(error)[:2000]
-    if not isinstance(error, Diverged | OutOfMemory | _StorageError | UnreachableError):
+    if not isinstance(error, _PLAIN):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
     told = isinstance(error, Diverged | _StorageError | UnreachableError)  # where it was raised explains nothing
     log = "" if told else "".join(traceback.format_exception(error))

@@ -6,7 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-_NO_SPACES = ("asking", "space", "parts")
+from spaces.origin import check, is_own, locate, parsed
+
+_NO_SPACES = ("asking", "imported", "origin", "parts", "space")
 
 
 def available() -> tuple[str, ...]:
@@ -15,10 +17,17 @@ def available() -> tuple[str, ...]:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError, with the nearest name, unless there is such a space; imports none of them."""
+    """Raise ValueError, with the nearest name, unless there is such a space; imports none of them.
+
+    Args:
+        name: of a space of ours, or where one of the user's own lives.
+    """
+    if is_own(name):
+        return check(locate(name))
     known = available()
     if name not in known:
-        near = get_close_matches(name, known, n=1)
+        beside = f"{name}.py" in (entry.name for entry in Path().glob("*.py"))
+        near = [*([f"{name}.py"] if beside else []), *get_close_matches(name, known, n=1)]
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown space {name[:80]!r}; available: {', '.join(known)}{hint}")
 
@@ -29,12 +38,16 @@ def stated(name: str) -> dict[str, Any]:
     What it takes over from the space of another file is looked up there.
     """
     facts: dict[str, Any] = {}
-    for line in ast.parse((Path(__file__).parent / f"{name}.py").read_text()).body:
+    origin = locate(name) if is_own(name) else None
+    tree = parsed(origin.file if origin else Path(__file__).parent / f"{name}.py")
+    attribute = origin.attribute if origin else "SPACE"
+    for line in tree.body:
         match line:
-            case ast.Assign(targets=[ast.Name(id="SPACE")], value=ast.Call() as call):
+            case ast.Assign(targets=[ast.Name(id=assigned)], value=ast.Call() as call) if assigned == attribute:
                 match call.args:
-                    case [ast.Attribute(value=ast.Name(id=other), attr="SPACE")]:
+                    case [ast.Attribute(value=ast.Name(id=other), attr="SPACE")] if other in available():
                         facts |= stated(other)
                 given = {word.arg: word.value for word in call.keywords if word.arg}
                 facts |= {key: value.value for key, value in given.items() if isinstance(value, ast.Constant)}
+                facts |= {"own": True} if {"train", "task"} & set(given) else {}
     return facts

@@ -3,14 +3,19 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import BaseTrial
 
 import spaces
 from spaces.asking import AskedTrial, contains
-from trainables.training import TrainConfig
+from spaces.imported import import_module
+from spaces.origin import is_own, locate
+
+if TYPE_CHECKING:
+    from trainables.trainable import Task
 
 Choice = str | int | float | bool | None
 
@@ -34,28 +39,89 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What may be searched, and where a search starts.
+    """What may be searched, where a search starts, and what trains a configuration.
+
+    A configuration is trained by one of three: our own `Training` on a data set by name (`dataset`, and `suggest` gives
+    a `TrainConfig`), a loop of your own (`train`), or a class of your own (`task`).
 
     `suggest` must be pure: the same answers of the trial give the same configuration, with no other input.
     """
 
-    suggest: Callable[[BaseTrial], TrainConfig]
+    suggest: Callable[[BaseTrial], Any]
     baseline: Mapping[str, Choice]
     """What a good practitioner would write first; always trial 0."""
-    dataset: str
     epochs: int
     """The full budget of one trial."""
+    dataset: str = ""
+    """Name of one of our data sets."""
+    train: Callable[..., Any] | None = None
+    """`train(config, run)`: a loop over `run.epochs` that reports after each; see docs/tutorials/your-code.md."""
+    task: Callable[..., Any] | None = None
+    """`task(config, run)` gives an object with `epoch`, `run_epoch`, `state` and `restore`: a class of your own."""
+    metric: str = ""
+    """With code of your own: the reported number that the search goes by."""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    """With code of your own: whether more of it is better."""
     min_epochs: int = 1
     """The first rung: epochs before a trial is compared."""
     validation_fraction: float = 0.1
     """Share of the rows without the test rows."""
     references: tuple[Reference, ...] = ()
+    data: Callable[[], Any] | None = None
+    """Called once for a search; what it returns is `run.data` in every trial."""
+    test: Callable[..., Any] | None = None
+    """`test(model, run)`, called by the final evaluation alone, with what `train` returned."""
+    costs: Callable[..., Mapping[str, float]] | None = None
+    """`costs(config)`: numbers known before training, such as `weights` and `macs`."""
+    unit: str = ""
+    """Of the metric, such as `s` or `%`."""
+    title: str = ""
+    """What is searched, in words, for the report."""
 
-    def objective(self, task: Literal["classification", "regression"]) -> tuple[str, Literal["maximize", "minimize"]]:
-        """The metric that a search goes by, and whether more of it is better."""
+    def __post_init__(self) -> None:
+        given = [name for name in ("dataset", "train", "task") if getattr(self, name)]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ValueError(f"a Space needs one of train=, task= and dataset=, got {got}")
+        _check_callables(self)
+        if self.own and (not isinstance(self.metric, str) or not self.metric):
+            raise ValueError("a Space with code of your own needs metric=, the name of the number to search by")
+        if self.direction not in ("maximize", "minimize"):
+            raise ValueError(f"direction must be 'maximize' or 'minimize', got {self.direction!r}")
+        if not isinstance(self.epochs, int) or self.epochs < 1:
+            raise ValueError(f"epochs must be a whole number of at least 1, got {self.epochs!r}")
+        if not isinstance(self.min_epochs, int) or not 1 <= self.min_epochs <= self.epochs:
+            raise ValueError(
+                f"min_epochs must lie in [1, {self.epochs}], the epochs of a trial, got {self.min_epochs!r}"
+            )
+
+    @property
+    def own(self) -> bool:
+        """Whether code of the user's own trains."""
+        return not self.dataset
+
+    @cached_property
+    def work(self) -> "Task":
+        """What reads the data, and builds a training from a configuration."""
+        if self.own:
+            from trainables.own import OwnTask
+
+            return OwnTask(metric=self.metric, train=self.train, task=self.task, data=self.data, cost=self.costs)
+        from trainables.supervised import Supervised
+
+        return Supervised(dataset=self.dataset)
+
+    def objective(self, task: str = "") -> tuple[str, Literal["maximize", "minimize"]]:
+        """The metric that a search goes by, and whether more of it is better.
+
+        Args:
+            task: of a data set of ours: classification or regression.
+        """
+        if self.own:
+            return self.metric, self.direction
         return ("accuracy", "maximize") if task == "classification" else ("rmse", "minimize")
 
-    def decode(self, params: Mapping[str, Choice]) -> TrainConfig:
+    def decode(self, params: Mapping[str, Choice]) -> Any:
         """The configuration that these flat parameters stand for.
 
         Args:
@@ -105,11 +171,27 @@ def _names(trial: _StrictTrial) -> str:
     return ", ".join(sorted(trial.distributions))
 
 
+def _check_callables(space: Space) -> None:
+    for name in ("suggest", "train", "task", "data", "test", "costs"):
+        value = getattr(space, name)
+        if value is not None and not callable(value):
+            raise ValueError(f"{name} must be a function, got {value!r}; give the function itself, not what it returns")
+    for name in ("data", "test", "costs", "metric", "unit"):
+        if getattr(space, name) and not space.own:
+            raise ValueError(f"{name} is for code of your own, with train= or task=; leave it out with dataset=")
+
+
 def load(name: str) -> Space:
-    """The space in the file `spaces/NAME.py`.
+    """The space in the file `spaces/NAME.py`, or in a file or module of the user's own.
 
     Raises:
-        ValueError: there is no such space; the line names the nearest.
+        ValueError: there is no such space; the line names the nearest, or what is wrong with its file.
     """
-    spaces.check_name(name)
-    return importlib.import_module(f"spaces.{name}").SPACE
+    if not is_own(name):
+        spaces.check_name(name)
+        return importlib.import_module(f"spaces.{name}").SPACE
+    origin = locate(name)
+    found = getattr(import_module(origin), origin.attribute, None)
+    if not isinstance(found, Space):
+        raise ValueError(f"{origin.attribute} in {origin.file} must be a rungwise Space, got a {type(found).__name__}")
+    return found

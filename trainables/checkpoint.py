@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from trainables.places import MANIFEST, Place, UnreachableError, open_place
+from trainables.trainable import StateError
 
 _STATE = "state.pt"
 
@@ -59,6 +60,18 @@ def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: 
         place.remove(old)
 
 
+def with_records(training: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The state of a training with the records of its finished epochs, as it is saved."""
+    return {"records": list(records), "training": dict(training)}
+
+
+def parted(state: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The state of the training and the records of its epochs; older checkpoints hold both in one."""
+    if "training" in state:
+        return state["training"], list(state["records"])
+    return state, list(state.get("history", ()))
+
+
 def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
     """Returns the newest checkpoint that is whole, or None if the place has none at all; writes nothing.
 
@@ -99,6 +112,8 @@ def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
         use(state)
     except (MemoryError, torch.OutOfMemoryError):
         raise
+    except StateError as error:
+        raise _DamagedError(f"of another training: {error}") from error
     except Exception as error:
         raise _DamagedError("of another training") from error
 

@@ -9,7 +9,7 @@ Everything random in an epoch is drawn from (seed, epoch), so a checkpoint holds
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,17 +27,12 @@ from trainables.device import Clock, Numerics, choose_numerics, keep_freed_memor
 from trainables.loss import Loss
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
 from trainables.step_graph import StepGraph
+from trainables.trainable import Diverged, OutOfMemory
+
+__all__ = ["Diverged", "OutOfMemory", "TrainConfig", "Training"]
 
 EVALUATION_ROWS = {"cpu": 256, "cuda": 2048}
 """Rows per batch of an evaluation: what fits a CPU's cache; on a GPU, what hides the launches."""
-
-
-class Diverged(RuntimeError):
-    """The loss is no longer a finite number."""
-
-
-class OutOfMemory(RuntimeError):
-    """Not even a single row of a batch fits into the memory of the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +109,7 @@ class Training:
         keep_rate_on_device(self.optimizer)
         self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
         self.history: list[dict[str, Any]] = []
+        """The records of the epochs that this object trained."""
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     @property
@@ -177,7 +173,6 @@ class Training:
             "epochs": self.epochs,
             "seed": self.seed,
             "epoch": self.epoch,
-            "history": self.history,
             "num_parts": self.num_parts,
             "model": self.model.state_dict(),
             "average": self.average.model.state_dict() if self.average else None,
@@ -185,7 +180,7 @@ class Training:
         }
         return copy.deepcopy(state)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Continues where `state` was taken from a training of the same configuration, budget and seed.
 
         Raises:
@@ -199,8 +194,8 @@ class Training:
         for name, low in (("epoch", 0), ("num_parts", 1)):
             if type(state[name]) is not int or state[name] < low:
                 raise ValueError(f"{name} of a checkpoint must be a whole number from {low}, got {state[name]!r}")
-        state = copy.deepcopy(state)
-        self.epoch, self.history, self.num_parts = state["epoch"], state["history"], state["num_parts"]
+        state = copy.deepcopy(dict(state))
+        self.epoch, self.num_parts = state["epoch"], state["num_parts"]
         try:
             self.model.load_state_dict(state["model"])
             if self.average:

@@ -1,0 +1,45 @@
+"""Scikit-learn's digits, learnt in passes by a linear classifier over random Fourier features with `partial_fit`."""
+
+import pickle
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+import rungwise as rw
+
+
+def load():
+    x, y = load_digits(return_X_y=True)
+    x, _, y, _ = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)  # the rest is for testing
+    return train_test_split(x, y, test_size=0.25, random_state=1, stratify=y)
+
+
+def fit(config, run):
+    x, valid_x, y, valid_y = load()
+    scaler = StandardScaler().fit(x)
+    features = RBFSampler(gamma=config["gamma"], n_components=config["features"], random_state=0).fit(x)
+    x, valid_x = (features.transform(scaler.transform(rows)) for rows in (x, valid_x))
+    model = SGDClassifier(loss="log_loss", alpha=config["alpha"], learning_rate="adaptive", eta0=config["eta0"])
+
+    model = pickle.loads(run.state["model"]) if "model" in run.state else model
+    for i in run.epochs:
+        order = np.random.permutation(len(x))
+        for rows in np.array_split(order, 20):
+            model.partial_fit(x[rows], y[rows], classes=np.arange(10))
+        accuracy = model.score(valid_x, valid_y)
+        run.state["model"] = pickle.dumps(model)
+        run.report(accuracy=accuracy)
+        print(f"pass {i}: accuracy {accuracy:.3f}")
+    return model
+
+
+def suggest(trial):
+    return {n: trial.suggest_float(n, b / 10, b * 10, log=True) for n, b in BASELINE.items()} | {"features": 200}
+
+
+BASELINE = {"gamma": 0.005, "alpha": 1e-4, "eta0": 0.1}
+SPACE = rw.Space(suggest=suggest, train=fit, baseline=BASELINE, metric="accuracy", epochs=9)

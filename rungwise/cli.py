@@ -1,0 +1,76 @@
+"""The command `rungwise`: one name for all that a search needs, from any working directory.
+
+rungwise search --space my_search.py --trials 40
+rungwise report runs/NAME
+"""
+
+import os
+import sys
+
+COMMANDS = {
+    "search": ("search.run", "search a space, or resume a run"),
+    "report": ("analysis.report", "turn a run into one HTML page"),
+    "final": ("analysis.final", "train the best anew, and open the test set once"),
+    "predict": ("analysis.predict", "use the network of a final evaluation"),
+    "doctor": ("search.doctor", "check whether a search can run here, and your own training code"),
+    "rerun": ("search.rerun", "train one trial again, and compare"),
+    "publish": ("analysis.publish", "copy what is worth keeping of a run"),
+    "runs": ("rungwise.listing", "list the runs of a folder"),
+    "show": ("rungwise.listing", "show a run, or one of its trials"),
+    "logs": ("rungwise.listing", "print what a trial wrote"),
+    "compare": ("rungwise.listing", "set runs beside each other"),
+}
+"""By name: the module whose `main` is called, and what it does."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs a command and ends the process with its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        sys.exit(0 if argv else 2)
+    if argv[0] in ("-V", "--version", "version"):
+        from importlib.metadata import version
+
+        print(f"rungwise {version('rungwise')}")
+        sys.exit(0)
+    if argv[0] not in COMMANDS:
+        print(f"error: {_unknown(argv[0])}", file=sys.stderr)
+        sys.exit(2)
+    os.environ["RUNGWISE_PROGRAM"] = "rungwise"
+    _run(argv[0], argv[1:])
+
+
+def _run(name: str, words: list[str]) -> None:
+    from rungwise import check_packages
+
+    check_packages()
+    import importlib
+
+    from search.cli import leave
+    from search.signals import ignore_signals
+
+    module = importlib.import_module(COMMANDS[name][0])
+    code = module.main([name, *words] if COMMANDS[name][0] == "rungwise.listing" else words)
+    ignore_signals()
+    leave(code)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: rungwise COMMAND [OPTIONS]", "", *lines, "", "rungwise COMMAND --help says what each command takes."]
+    )
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"there is no command {name[:40]!r}; available: {', '.join(COMMANDS)}{hint}"
+
+
+if __name__ == "__main__":
+    main()

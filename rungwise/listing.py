@@ -1,0 +1,208 @@
+"""Looks at runs from the command line: a list of them, one of them, a trial's log, several side by side.
+
+rungwise runs
+rungwise show NAME [--trial 12]
+rungwise logs NAME 12
+rungwise compare NAME OTHER
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from search.cli import DONE, OptionalInt, parse, report_error
+
+_RUNS_DIR = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """List the runs of a folder, the newest last."""
+
+    runs_dir: Path = _RUNS_DIR
+    """Folder of all runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show a run: what it searches, how its trials ended, the best. Or one of its trials, epoch by epoch."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Name of the run, or its folder."""
+    trial: OptionalInt = None
+    """Number of a trial."""
+    runs_dir: Path = _RUNS_DIR
+    """Folder of all runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logs:
+    """Print what the code of a trial wrote."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Name of the run, or its folder."""
+    trial: Annotated[int, tyro.conf.Positional]
+    """Number of the trial."""
+    runs_dir: Path = _RUNS_DIR
+    """Folder of all runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Set runs beside each other: what they searched, and the best of each."""
+
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Names of the runs, or their folders."""
+    runs_dir: Path = _RUNS_DIR
+    """Folder of all runs."""
+
+
+def main(words: list[str]) -> int:
+    """The command named by the first word; 0 when done, 2 for bad input."""
+    kind = {"runs": Runs, "show": Show, "logs": Logs, "compare": Compare}[words[0]]
+    try:
+        options: Any = parse(kind, words[1:], prog=f"rungwise {words[0]}")
+        match options:
+            case Runs():
+                _list(options)
+            case Show(trial=None):
+                _show(_folder(options.run, options.runs_dir))
+            case Show(trial=int(number)):
+                _show_trial(_folder(options.run, options.runs_dir), number)
+            case Logs():
+                _print_log(_folder(options.run, options.runs_dir), options.trial)
+            case Compare():
+                _compare([_folder(name, options.runs_dir) for name in options.runs])
+    except (ValueError, OSError) as error:
+        return report_error(error)
+    return DONE
+
+
+def _folder(name: str, runs_dir: Path) -> Path:
+    from search.place import check_run
+
+    for folder in (runs_dir / name, Path(name)):
+        if (folder / "run.json").is_file():
+            return folder
+    if not (runs_dir / name).is_dir():
+        known = ", ".join(sorted(p.parent.name for p in runs_dir.glob("*/run.json"))[-5:])
+        raise ValueError(f"there is no run {name!r} in {str(runs_dir)!r}" + (f"; there are {known}" if known else ""))
+    check_run(runs_dir / name)
+    return runs_dir / name
+
+
+def _list(options: Runs) -> None:
+    folders = [path.parent for path in options.runs_dir.glob("*/run.json")]
+    if not folders:
+        print(f"no runs in {str(options.runs_dir)!r}")
+        return
+    rows = []
+    for folder in folders:
+        try:
+            rows.append(_facts(folder))
+        except (ValueError, OSError) as error:
+            rows.append({"run": folder.name, "created": "", "state": str(error)[:80]})
+    _print_table(sorted(rows, key=lambda row: row["created"]))
+
+
+def _facts(folder: Path) -> dict[str, str]:
+    """One row about a run."""
+    from optuna.trial import TrialState
+
+    from search.launch import best_trial
+    from search.own_code import subject
+    from search.study import open_study, read_run
+
+    run = read_run(folder)
+    trials = [t for t in open_study(folder).trials if "infeasible" not in t.user_attrs]
+    done = sum(t.state.is_finished() for t in trials)
+    failed = sum(t.state == TrialState.FAIL for t in trials)
+    best = best_trial(trials, maximize=run.direction == "maximize")
+    state = "finished" if done == run.trials else f"{done} of {run.trials} trials"
+    return {
+        "run": folder.name,
+        "created": run.created[:16].replace("T", " "),
+        "what": subject(run),
+        "state": state + (f", {failed} failed" if failed else ""),
+        "metric": run.metric,
+        "best": "-" if best is None or best.value is None else f"{best.value:.4g}",
+        "trial": "-" if best is None else str(best.number),
+    }
+
+
+def _show(folder: Path) -> None:
+    from rich.console import Console
+
+    from search.console import summarise
+    from search.own_code import subject
+    from search.study import open_study, read_run
+
+    run = read_run(folder)
+    print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {run.rungs}")
+    print(f"begun {run.created or 'at an unknown time'} by {run.command or 'an unknown command'}\n")
+    summarise(run, open_study(folder).trials, console=Console(highlight=False))
+
+
+def _show_trial(folder: Path, number: int) -> None:
+    from search.study import open_study, read_run
+
+    run, trials = read_run(folder), open_study(folder).trials
+    trial = next((t for t in trials if t.number == number), None)
+    if trial is None:
+        raise ValueError(f"--trial must lie in 0..{len(trials) - 1}, got {number}")
+    print(f"trial {number} of {folder.name}: {trial.state.name.lower()}")
+    for name, value in trial.params.items():
+        print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
+    if "failure" in trial.user_attrs:
+        print(f"  failed: {trial.user_attrs['failure']}")
+    records = [r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict)]
+    hidden = ("started", "node", "worker", "device")
+    shown = [{k: v for k, v in record.items() if k not in hidden} for record in records]
+    first = {"epoch": "", run.metric: ""}
+    rows = [{k: _number(record.get(k)) for k in {**first, **record}} for record in shown]
+    _print_table(rows)
+
+
+def _print_log(folder: Path, number: int) -> None:
+    path = folder / "logs" / f"trial-{number:05d}.log"
+    if not path.is_file():
+        raise ValueError(f"trial {number} of {folder.name!r} has no log: {path} is missing; it wrote nothing")
+    sys.stdout.write(path.read_text(errors="replace"))
+
+
+def _compare(folders: list[Path]) -> None:
+    if len(folders) < 2:
+        raise ValueError("compare needs the names of two runs or more")
+    from search.study import read_run
+
+    runs = [read_run(folder) for folder in folders]
+    _print_table([_facts(folder) for folder in folders])
+    if len({(run.metric, run.direction) for run in runs}) > 1:
+        print("note: these runs go by different metrics; their values cannot be compared")
+    elif len({(run.dataset, run.dataset_checksum) for run in runs}) > 1:
+        print("note: these runs use different data; their values can be compared with care only")
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from search.console import printable
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(escape(name))
+    for row in rows:
+        table.add_row(*(escape(printable(row.get(name, ""))) for name in names))
+    console = Console(highlight=False)
+    console.width = max(console.width, 120)
+    console.print(table)

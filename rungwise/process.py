@@ -1,0 +1,90 @@
+"""Runs a command of ours in a process of its own, from a script or a notebook, and passes on what it says."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from rungwise import ROOT
+
+DONE, SOME_FAILED = 0, 3
+
+
+def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Run `python -m module` and wait; Ctrl-C stops it as it would stop the command.
+
+    Args:
+        options: by the names of the command's options, with underscores; None and False are left out.
+
+    Raises:
+        ValueError: the command refused what was asked.
+        RuntimeError: it was broken off, or nothing usable came out.
+        KeyboardInterrupt: it was stopped; what is finished is saved.
+    """
+    command = [sys.executable, "-P", "-m", module, *words, *_flags(options)]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RUNGWISE_PROGRAM": "rungwise"}
+    terminal = _is_terminal()
+    sys.stdout.flush()
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=None if terminal else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    errors = _follow(process)
+    if process.returncode in (DONE, SOME_FAILED):
+        return
+    last = next((line for line in reversed(errors) if line.startswith("error: ")), "")
+    reason = last.removeprefix("error: ") or f"{module} ended with exit code {process.returncode}"
+    if process.returncode in (128 + signal.SIGINT, -signal.SIGINT):
+        raise KeyboardInterrupt("stopped; every finished epoch is saved")
+    raise (ValueError if process.returncode == 2 else RuntimeError)(reason)
+
+
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    words: list[str] = []
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
+
+
+def _is_terminal() -> bool:
+    with suppress(AttributeError, OSError, ValueError):
+        return sys.stdout.isatty() and sys.stdout.fileno() == 1
+    return False
+
+
+def _follow(process: "subprocess.Popen[str]") -> list[str]:
+    """Print what the process says until it ends; returns the lines of its errors."""
+    import threading
+
+    errors: list[str] = []
+
+    def listen() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            errors.append(line.rstrip())
+            if not line.startswith("error: "):
+                print(line, end="", file=sys.stderr, flush=True)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    while True:
+        try:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+            process.wait()
+            break
+        except KeyboardInterrupt:
+            if not _is_terminal():  # in a terminal it has heard it as well
+                process.send_signal(signal.SIGINT)
+    listener.join(5)
+    return errors

@@ -1,0 +1,108 @@
+"""A run as an object: `run.best`, `run.trials`, `run.report()`, `run.evaluate(seeds=5)`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rungwise.process import call
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+    from search.study import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestTrial:
+    """The best trial that was trained to the full budget."""
+
+    number: int
+    value: float
+    """The metric after its last epoch."""
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run on the disk, finished or not; what is read from it is as it is now."""
+
+    folder: Path
+
+    @cached_property
+    def settings(self) -> "Run":
+        """What the search was asked to do."""
+        from search.study import read_run
+
+        return read_run(self.folder)
+
+    @property
+    def study(self) -> "optuna.Study":
+        """The Optuna study, a snapshot in memory."""
+        from search.study import open_study
+
+        return open_study(self.folder)
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """One row per trial: state, epochs, value, seconds, and `params_NAME` for each hyperparameter."""
+        return self._read().trials
+
+    @property
+    def epochs(self) -> "pd.DataFrame":
+        """One row per trial and epoch, with everything that was reported."""
+        return self._read().epochs
+
+    @property
+    def best(self) -> BestTrial | None:
+        """The best trial of the full budget; None before the first."""
+        from search.launch import best_trial
+
+        found = best_trial(self.study.trials, maximize=self.settings.direction == "maximize")
+        if found is None or found.value is None:
+            return None
+        return BestTrial(number=found.number, value=found.value, params=dict(found.params))
+
+    def report(self, **options: Any) -> Path:
+        """Write the HTML page, and return its path.
+
+        Args:
+            options: those of the command, such as `confirm=3`.
+        """
+        call("analysis.report", [str(self.folder)], options)
+        return (Path(options["out"]) if options.get("out") else self.folder / "report") / "index.html"
+
+    def evaluate(self, *, seeds: int = 5, **options: Any) -> dict[str, Any]:
+        """Train the best configurations anew, open the test set once, and return what was found.
+
+        Args:
+            seeds: fresh seeds for each configuration.
+            options: those of the command, such as `top=2` or `again=True`.
+        """
+        call("analysis.final", [str(self.folder)], {"seeds": seeds, **options})
+        return json.loads((self.folder / "final" / "final.json").read_text())
+
+    def _read(self) -> Any:
+        from analysis.trials import read_trials
+
+        return read_trials(self.study, self.settings)
+
+    def __repr__(self) -> str:
+        best = self.best
+        found = "no trial is finished yet" if best is None else f"best: trial {best.number}, {best.value:.4g}"
+        return f"<run {self.settings.name!r} in {str(self.folder)!r}; {self.settings.metric}; {found}>"
+
+
+def open_run(folder: str | Path) -> FinishedRun:
+    """The run in this folder.
+
+    Raises:
+        ValueError: it is the folder of no run.
+    """
+    from search.place import check_run
+
+    check_run(Path(folder))
+    return FinishedRun(Path(folder))

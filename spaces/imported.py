@@ -1,0 +1,116 @@
+"""Imports the module that defines a space of the user's own, with its folder on the path."""
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from spaces.origin import PACKAGES, Origin, check, read_sources
+
+_versions: dict[str, tuple[Path, str]] = {}
+"""Of each module of a user's own that was imported here: the root, and the checksum of what was read."""
+_importing: list[Path] = []
+
+
+def is_importing() -> Path | None:
+    """The file of a space that is being imported just now."""
+    return _importing[-1] if _importing else None
+
+
+def import_module(origin: Origin) -> ModuleType:
+    """The module; imported anew where its code has changed since.
+
+    Raises:
+        ValueError: it cannot be imported; the line has the file, the line and the reason.
+    """
+    check(origin)
+    name = _module_name(origin)
+    version = origin.root, read_sources(origin).sha256
+    if _versions.get(name) != version:
+        _forget(name)
+    if (known := sys.modules.get(name)) is not None and name in _versions:
+        return known
+    for package in PACKAGES[1:4]:  # ours come first: a folder of the user's own may have the same names
+        importlib.import_module(package)
+    _put_on_path(origin.root)
+    _importing.append(origin.file)
+    try:
+        module = _imported(origin, name)
+    except SystemExit:
+        raise ValueError(
+            f"{origin.file} ends the program while it is imported; put what it does as a script under"
+            f' `if __name__ == "__main__":`'
+        ) from None
+    except Exception as error:
+        raise ValueError(f"{origin.file} cannot be imported: {_reason(error, origin)}") from error
+    finally:
+        _importing.pop()
+    _versions[name] = version
+    return module
+
+
+def _module_name(origin: Origin) -> str:
+    """That of the file, unless a module that is no file of the user's has it already."""
+    if not origin.is_file:
+        return origin.module
+    taken = origin.module in PACKAGES or origin.module in sys.stdlib_module_names
+    if not taken and origin.module not in _versions:
+        taken = _is_elsewhere(origin)
+    return f"{origin.module}_space" if taken else origin.module
+
+
+def _is_elsewhere(origin: Origin) -> bool:
+    known = sys.modules.get(origin.module)
+    if known is not None:
+        return Path(getattr(known, "__file__", None) or ".").resolve() != origin.file
+    here = str(origin.root)
+    rest = [entry for entry in sys.path if entry and Path(entry).resolve() != origin.root]
+    found = importlib.machinery.PathFinder.find_spec(origin.module, rest)
+    return found is not None and found.origin is not None and not found.origin.startswith(here)
+
+
+def _imported(origin: Origin, name: str) -> ModuleType:
+    if name == origin.module:
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, origin.file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _put_on_path(root: Path) -> None:
+    if str(root) in sys.path:
+        return
+    hides = any(path.stem in sys.stdlib_module_names for path in root.glob("*.py"))
+    sys.path.insert(len(sys.path) if hides else 0, str(root))  # a random.py would hide Python's own from all libraries
+
+
+def _forget(name: str) -> None:
+    """Forget a module that has changed, and those of its folder, so that they are read again."""
+    if name not in _versions:
+        return
+    root, _ = _versions.pop(name)
+    for known, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        inside = file is not None and Path(file).is_relative_to(root)
+        if inside and known.split(".")[0] not in PACKAGES and "site-packages" not in str(file):
+            del sys.modules[known]
+    if str(root) in sys.path:
+        sys.path.remove(str(root))
+
+
+def _reason(error: Exception, origin: Origin) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(origin.root)]
+    where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: " if frames else ""
+    return f"{where}{type(error).__name__}: {error}"

@@ -1,0 +1,249 @@
+"""Where a space of the user's own lives: `path/to/file.py`, `path/to/file.py:NAME`, or `package.module:NAME`.
+
+What is said here is read from files: nothing is imported, neither the user's code nor torch. `spaces/imported.py`
+imports it.
+"""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED = Path(__file__).resolve().parent.parent / "own_code"
+"""Where the code of the user's own lies on a node of a cluster: beside this package."""
+PACKAGES = ("rungwise", "search", "spaces", "trainables", "analysis")
+MAX_FILES, MAX_BYTES = 200, 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The module that defines a space, and the name it has there."""
+
+    root: Path
+    """The folder that must be on the path for the module to be imported."""
+    module: str
+    """`my_search`, or `package.module`."""
+    attribute: str = "SPACE"
+    is_file: bool = True
+    """Whether it was named by its file."""
+
+    @property
+    def file(self) -> Path:
+        """The file of the module."""
+        base = self.root.joinpath(*self.module.split("."))
+        return base.with_suffix(".py") if not (base / "__init__.py").is_file() else base / "__init__.py"
+
+    @property
+    def text(self) -> str:
+        """How it is called from any working directory; `locate` reads it again."""
+        where = str(self.file) if self.is_file else f"{self.root}//{self.module}"
+        return f"{where}:{self.attribute}"
+
+    @property
+    def name(self) -> str:
+        """Its short name: that of the module."""
+        return self.module.rpartition(".")[2]
+
+
+def is_own(reference: str) -> bool:
+    """Whether this names a space of the user's own: the names of ours have neither dots nor slashes."""
+    return any(sign in reference for sign in "./:\\") or reference.startswith("~")
+
+
+def short_name(reference: str) -> str:
+    """`my_search` for `/home/me/my_search.py:SPACE`; a name of ours as it is."""
+    if not is_own(reference):
+        return reference
+    path = reference.rpartition(":")[0] if _attribute(reference) else reference
+    return Path(path).stem if path.endswith(".py") else path.rpartition("//")[2].rpartition(".")[2]
+
+
+def locate(reference: str) -> Origin:
+    """The origin that a reference names.
+
+    Raises:
+        ValueError: there is no such file or module; the line says where it was looked for.
+    """
+    attribute = _attribute(reference)
+    where = reference.removesuffix(f":{attribute}") if attribute else reference
+    attribute = attribute or "SPACE"
+    if not attribute.isidentifier():
+        raise ValueError(f"--space must end with the name of a space, such as :SPACE, got {reference[:200]!r}")
+    if where.endswith(".py"):
+        return _file(where, attribute, reference)
+    if "//" in where:
+        root, _, module = where.rpartition("//")
+        return _module([SHIPPED if SHIPPED.is_dir() else Path(root)], module, attribute, reference)
+    if "/" in where:
+        raise ValueError(
+            f"unknown space {reference[:80]!r}; give the name of one of ours, a file that ends in .py, or"
+            " package.module:NAME"
+        )
+    return _module([Path.cwd(), *map(Path, filter(None, sys.path))], where, attribute, reference)
+
+
+def _attribute(reference: str) -> str:
+    head, colon, tail = reference.rpartition(":")
+    return tail if colon and head and "/" not in tail and not tail.endswith(".py") else ""
+
+
+def _file(where: str, attribute: str, reference: str) -> Origin:
+    path = Path(where).expanduser()
+    if SHIPPED.is_dir():
+        path = SHIPPED / path.name
+    if not path.is_file():
+        raise ValueError(f"--space names no file: there is no {where[:200]!r}; give the path of your .py file")
+    if not path.stem.isidentifier():
+        raise ValueError(f"--space must name a file that Python can import, got {path.name!r}; rename it, without '-'")
+    return Origin(root=path.resolve().parent, module=path.stem, attribute=attribute)
+
+
+def _module(roots: list[Path], module: str, attribute: str, reference: str) -> Origin:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"--space must be a name of ours, a file, or package.module:NAME, got {reference[:200]!r}")
+    for root in dict.fromkeys(root.resolve() for root in roots):
+        found = Origin(root=root, module=module, attribute=attribute, is_file=False)
+        if found.file.is_file():
+            return found
+    raise ValueError(
+        f"--space {reference[:200]!r} names no module: {module.replace('.', '/')}.py is neither in {str(Path.cwd())!r}"
+        " nor installed; give the path of the file instead"
+    )
+
+
+def parsed(path: Path) -> ast.Module:
+    """The file's syntax.
+
+    Raises:
+        ValueError: it is no Python; the line says where.
+    """
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ValueError(f"{path}{line} is no valid Python: {reason}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def check(origin: Origin) -> None:
+    """Raise ValueError unless the file is Python and defines the name, and its imports mean what they say."""
+    tree = parsed(origin.file)
+    names = set(_defined(tree))
+    if origin.attribute not in names and "*" not in names:
+        likely = [name for name in _assigned_spaces(tree) if name != origin.attribute]
+        hint = f"; it defines {', '.join(likely)}: add :{likely[0]}" if likely else "; write SPACE = rw.Space(...)"
+        raise ValueError(f"{origin.file} defines no {origin.attribute}{hint}")
+    check_clashes(origin)
+
+
+def check_clashes(origin: Origin) -> None:
+    """Raise ValueError where a module of the user's own has the name of a package of ours, and is imported by it."""
+    mine = {name for name in PACKAGES if _exists(origin.root, name)}
+    mine -= {name for name in PACKAGES if (origin.root / name).resolve() == SHIPPED.parent / name}
+    for path in local_files(origin) if mine else ():
+        for name in _imported(parsed(path), package=""):
+            if (top := name.split(".")[0]) in mine:
+                raise ValueError(
+                    f"{path.name} imports {top!r}, which is a module in {str(origin.root)!r} and also a package of"
+                    f" rungwise, which wins; rename yours, for example to my_{top}"
+                )
+
+
+def local_files(origin: Origin) -> list[Path]:
+    """The file of the space and every module of its own folder that it imports, one by way of another."""
+    found: dict[Path, None] = {}
+    waiting = [(origin.file, origin.module.rpartition(".")[0])]
+    while waiting and len(found) < MAX_FILES:
+        path, package = waiting.pop(0)
+        if path in found or not path.is_file():
+            continue
+        found[path] = None
+        try:
+            names = list(_imported(parsed(path), package=package))
+        except ValueError:
+            continue  # a module with a mistake of its own is told when it is imported
+        for name in names:
+            waiting += _resolved(origin.root, name)
+    return list(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The code of the user's own, as it was."""
+
+    files: dict[str, bytes]
+    """By their path from the root."""
+    left_out: tuple[str, ...]
+    """Those beyond the bound on what is kept."""
+
+    @property
+    def sha256(self) -> str:
+        """Over names and contents."""
+        digest = hashlib.sha256()
+        for name, content in sorted(self.files.items()):
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()
+
+
+def read_sources(origin: Origin) -> Sources:
+    """The file of the space and the modules of its folder that it imports, up to 2 MB together."""
+    files, left_out, total = {}, [], 0
+    for path in local_files(origin):
+        name, size = path.relative_to(origin.root).as_posix(), path.stat().st_size
+        if total + size > MAX_BYTES:
+            left_out.append(name)
+            continue
+        files[name], total = path.read_bytes(), total + size
+    return Sources(files=files, left_out=tuple(left_out))
+
+
+def _resolved(root: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """The files that importing this name reads, if they are in this folder, and the packages that they are of."""
+    parts = name.split(".")
+    if parts[0] in PACKAGES:
+        return
+    for length in range(1, len(parts) + 1):
+        base = root.joinpath(*parts[:length])
+        yield base / "__init__.py", ".".join(parts[:length])
+        yield base.with_name(f"{base.name}.py"), ".".join(parts[: length - 1])
+
+
+def _imported(tree: ast.Module, *, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom():
+                above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                base = ".".join(filter(None, [*above, node.module]))
+                yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+
+
+def _exists(root: Path, name: str) -> bool:
+    folder = root / name
+    return folder.with_suffix(".py").is_file() or (folder.is_dir() and any(folder.glob("*.py")))
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign():
+                yield from (
+                    name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)
+                )
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.NamedExpr(target=ast.Name(id=name)):
+                yield name
+            case ast.Import() | ast.ImportFrom():
+                yield from (alias.asname or alias.name for alias in node.names)
+
+
+def _assigned_spaces(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=called)):
+                if ast.unparse(called).rpartition(".")[2] in ("Space", "replace"):
+                    yield name

@@ -1,0 +1,62 @@
+"""The programs in examples/: each trains what its space says, and a pause after every epoch changes no bit."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spaces.space import Space, load
+from tests.searching import ROOT
+from trainables import checkpoint
+from trainables.plain import difference
+from trainables.trainable import Setting, Source, close
+
+EPOCHS = 3
+NEEDS = {"lightning_module": "lightning", "huggingface_trainer": "peft"}
+NAMES = ("ray_tune_style", "speedrun", "sklearn_partial_fit", "lightning_module", "huggingface_trainer")
+MAX_LINES = 15
+
+
+@pytest.fixture(params=NAMES)
+def space(request: pytest.FixtureRequest) -> Space:
+    needed = NEEDS.get(request.param)
+    if needed and find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed")
+    return load(str(ROOT / "examples" / f"{request.param}.py"))
+
+
+def make(space: Space) -> Any:
+    data = space.work.load(Source())
+    return space.work.build(space.decode(space.baseline), data, Setting(epochs=EPOCHS, seed=5))
+
+
+def told(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in record.items() if not any(word in k for word in ("seconds", "runtime", "per_second"))}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_pause_after_every_epoch_changes_no_bit(space: Space, tmp_path: Path):
+    training = make(space)
+    expected = [told(dict(training.run_epoch())) for _ in range(EPOCHS)]
+    last = dict(training.state())
+    close(training)
+    records = []
+    for epoch in range(EPOCHS):
+        training = make(space)
+        found = checkpoint.load_newest(tmp_path)
+        if found is not None:
+            training.restore(found.state)
+        records.append(told(dict(training.run_epoch())))
+        checkpoint.save(tmp_path, dict(training.state()), epoch=epoch + 1)
+        close(training)
+    assert records == expected
+    found = checkpoint.load_newest(tmp_path)
+    assert found is not None
+    assert found.state is not None
+    for part in ("objects", "random"):
+        assert difference(found.state[part], last[part]) is None
+    again = make(space)
+    again.restore(found.state)
+    assert again.result() is not None
+    close(again)

@@ -1,0 +1,83 @@
+"""The doctor on training code of the user's own: a whole program passes, each planted fault is found and named."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.limits import Finding
+from search.own_doctor import examine_own
+from tests.own_spaces import WHOLE, write_own
+
+
+def here(function: Callable[..., Any], *arguments: Any) -> Any:
+    """In this process: quicker, and as good for what leaves nothing behind."""
+    return function(*arguments)
+
+
+def examined(path: Path, **options: Any) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine_own(str(path), **options)}
+
+
+def test_a_program_without_a_fault_passes(tmp_path: Path):
+    found = examined(write_own(tmp_path, "sound"), apart=here)
+    assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
+    assert found["pause"].found == "two epochs with a pause in between equal two without, to the bit"
+    assert found["metric"].found == (
+        "loss is measured on run.data['valid'][0] and run.data['valid'][1] of run.data, which train no weight"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "what", "named"),
+    [
+        ("optimizer", "pause", "optimizer (SGD)"),
+        ("scheduler", "pause", "scheduler (LambdaLR)"),
+        ("generator", "pause", "order (Generator)"),
+        ("metric", "metric", "depends on what is trained on alone"),
+    ],
+)
+def test_a_planted_fault_is_found_and_named(fault: str, what: str, named: str, tmp_path: Path):
+    found = examined(write_own(tmp_path, f"with_{fault}", fault=fault), apart=here)
+    assert [name for name, finding in found.items() if finding.fatal] == [what]
+    assert named in str(found[what])
+
+
+def test_a_scheduler_that_is_not_tracked_is_noted_though_two_epochs_do_not_show_it(tmp_path: Path):
+    text = WHOLE.replace("LambdaLR(optimizer, lambda epoch: 0.5**epoch)", "StepLR(optimizer, step_size=10)")
+    found = examined(write_own(tmp_path, "late", fault="scheduler", text=text), apart=here)
+    assert not found["pause"].fatal
+    assert found["tracked"].found == "not tracked: scheduler (StepLR)"
+
+
+@pytest.mark.slow
+def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tmp_path: Path):
+    found = examined(write_own(tmp_path, "with_cache", fault="cache"))
+    assert found["leaks"].fatal
+    assert "SEEN (dict of" in found["leaks"].found
+    assert not found["repeatable"].fatal
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "said"),
+    [
+        ("loss=score(model, vx, vy)", "loss=0.5", "metric", "loss is 0.5 after every epoch"),
+        ("loss=score(model, vx, vy)", "loss=score(model, x, y)", "metric", "loss equals train_loss to the bit"),
+        ('direction="minimize"', 'direction="maximize"', "direction", "'loss' is to be maximized"),
+        (
+            "        scheduler.step()\n",
+            "        scheduler.step()\n        vx.add_(1)\n",
+            "run.data",
+            "changes it in place",
+        ),
+        ("run.track(", "import time; torch.manual_seed(time.time_ns())\n    run.track(", "repeatable", "other values"),
+        ("    run.track(", "    raise KeyError('depth')\n    run.track(", "training", "KeyError: 'depth'"),
+    ],
+)
+def test_other_faults_are_found_as_well(old: str, new: str, what: str, said: str, tmp_path: Path):
+    assert old in WHOLE
+    path = write_own(tmp_path, f"other_{abs(hash(new)) % 10**6}", text=WHOLE.replace(old, new, 1))
+    found = examined(path, apart=here)
+    assert said in found[what].found
+    assert found[what].do

@@ -1,0 +1,46 @@
+"""The built-in task: images and tables by name, trained by `Training` as a `TrainConfig` says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainables import data
+from trainables.cost import measure_cost
+from trainables.data import Dataset
+from trainables.trainable import Setting, Source
+from trainables.training import TrainConfig, Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """A data set by name."""
+
+    dataset: str
+
+    def load(self, source: Source) -> Dataset:
+        """Training and validation rows."""
+        return data.load(
+            self.dataset,
+            source.data_dir,
+            seed=source.seed,
+            train_size=source.train_size,
+            validation_fraction=source.validation_fraction,
+            table=source.table,
+        )
+
+    def pack(self, data: Dataset) -> dict[str, Any]:
+        """The rows as arrays."""
+        return data.arrays()
+
+    def unpack(self, packed: dict[str, Any], *, device: str) -> Dataset:
+        """The rows on the device."""
+        return data.from_arrays(packed).to(device)
+
+    def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Training:
+        """A training on the number of threads that torch is set to."""
+        return Training(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device)
+
+    def costs(self, config: TrainConfig, data: Dataset) -> Mapping[str, int]:
+        """Weights, and multiply-adds for one row."""
+        cost = measure_cost(config.model, data)
+        return {"weights": cost.num_weights, "macs": cost.macs}
