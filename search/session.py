@@ -291,7 +291,7 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         why = "nothing can be used yet" if search.out_of_time else "see the failures above"
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
-    run_dir = escape(str(session.run_dir))
+    run_dir = escape(shlex.quote(str(session.run_dir)))
     found = f"{session.run.metric} {format_value(best.value)}"
     console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
