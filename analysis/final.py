@@ -192,8 +192,12 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
 
 def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int) -> int:
+    from analysis.final_section import read_results
     from search.trouble import explain, is_machine_fault
 
+    results = read_results(job.final_dir)  # a signal may have come when they were being put in place, or just after
+    if isinstance(results, dict) and results.get("openings") == len(read_openings(job.final_dir)):
+        return _say_without_page(error, job)
     command = job.command + ("" if job.options.again else " --again")
     kept = " (those of the evaluation before are as they were)" if (job.final_dir / "final.json").exists() else ""
     what = (
@@ -214,23 +218,28 @@ def _show(job: "Job", results: dict[str, Any]) -> int:
     from analysis import report
     from analysis.conclusion import conclude, say
     from analysis.progress import step
-    from search.trouble import explain
 
     conclude(results, run_dir=job.run_dir)
-    again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
     try:
         with step("the page"):
             page = report.build(report.Options(run=job.run_dir, data_dir=job.run.data_dir))
-    except Stopped as stop:
-        print(f"{stop}; {again}", flush=True)
-        return stop.code
-    except Exception as error:  # whatever it is, the evaluation is whole
-        if job.options.debug:
+    except (Exception, Stopped) as error:  # whatever it is, the evaluation is whole
+        if job.options.debug and isinstance(error, Exception):
             traceback.print_exc()
-        print(f"error: {explain(error, job.run_dir)}; {again}", file=sys.stderr)
-        return BROKEN_OFF
+        return _say_without_page(error, job)
     say(f"open this page: {page}")
     return DONE
+
+
+def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
+    from search.trouble import explain
+
+    again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
+    if isinstance(error, Stopped):
+        print(f"{error}; {again}", flush=True)
+        return error.code
+    print(f"error: {explain(error, job.run_dir)}; {again}", file=sys.stderr)
+    return BROKEN_OFF
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def evaluate(
     fault_point("final", 3)
     with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
         _write(job, test, winner, results, new)
+    fault_point("final", 7)
     return results
 
 

@@ -84,10 +84,10 @@ class TableAnswers:
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
         try:
-            if path.is_symlink() or (path.exists() and not path.is_file()):  # such as /dev/stdout
-                path.write_bytes(content.getvalue().encode())
+            if path.exists() and not path.is_file():  # a pipe, or the terminal
+                path.write_text(content.getvalue(), encoding="utf-8")
             else:
-                write_whole(path, content.getvalue().encode())
+                write_whole(path.resolve(), content.getvalue())
         except OSError as error:
             raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from None
 

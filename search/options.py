@@ -154,6 +154,9 @@ class Options:
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
         stated = spaces.stated(self.space)
+        if stated.get("own") and (self.train_size is not None or self.table is not None):
+            given = "--train-size" if self.train_size is not None else "--target"
+            raise ValueError(f"{given} is for data sets of ours, {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if stated.get("dataset") in SIZES:

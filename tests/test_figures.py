@@ -64,6 +64,12 @@ def found(values: np.ndarray, **fields: Any) -> TableOverview:
     return table_overview(dataset(np.column_stack([values, np.arange(len(values))]), values, **fields))
 
 
+def test_one_feature_and_classes_without_an_order_have_nothing_to_correlate(tmp_path):
+    rows = dataset(np.arange(30.0)[:, None], np.arange(30) % 3, task="classification", classes=("a", "b", "c"))
+    made = draw("x", lambda: overview.plot_correlations(table_overview(rows)), tmp_path)
+    assert "nothing to correlate" in made.svg
+
+
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_column_and_a_target_of_any_values_are_drawn(name, tmp_path, capsys):
     section = table_data(found(COLUMNS[name]), Folder(tmp_path))

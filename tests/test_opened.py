@@ -104,6 +104,18 @@ def test_whatever_ends_an_evaluation_leaves_the_one_before_and_counts(evaluated,
     assert check_opening(evaluated.final_dir, again=True) == WHY_WITHOUT
 
 
+def test_a_signal_when_all_is_in_place_costs_the_page_alone(evaluated, monkeypatch, capsys):
+    monkeypatch.setenv("RUNGWISE_FAULT", "final:7:term")
+    with signals_restored():
+        raise_stopped()
+        assert broken_off(evaluated) == 128 + signal.SIGTERM
+    said = capsys.readouterr().out
+    assert (
+        f"the results are saved, the page is not; make it with: python -m analysis.report {evaluated.run_dir}" in said
+    )
+    assert times_opened(evaluated.final_dir) == "2 times"
+
+
 @pytest.mark.slow
 def test_a_killed_evaluation_leaves_the_one_before_and_the_next_one_removes_its_remains(evaluated):
     before = parts(evaluated)

@@ -192,7 +192,7 @@ def test_the_seed_moves_the_validation_rows_and_never_the_test_rows(tmp_path: Pa
 
 
 def test_columns_and_options_survive_json_and_the_object_store(tmp_path: Path) -> None:
-    options = TableOptions(target="rent", drop=("rooms",), types={"age": "number"})
+    options = TableOptions(target="rent", drop=("rooms",), types={"city": "category"})
     dataset = load("csv", write_csv(tmp_path / "rent.csv", mixed_categories()), table=options)
     stored = json.loads(json.dumps([asdict(column) for column in dataset.columns]))
     assert columns_from(stored) == dataset.columns
