@@ -26,7 +26,11 @@ def check_name(name: str) -> None:
         return check(locate(name))
     known = available()
     if name not in known:
-        near = [f"{name}.py", *get_close_matches(name, known, n=1)][not Path(f"{name}.py").is_file() :]
+        near = get_close_matches(name, known, n=1)
+        if len(name) < 200 and Path(f"{name}.py").is_file():
+            near = [f"{name}.py"]
+            not (len(name) < 200 and Path(f"{name}.py").is_file()) :
+        ]
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown space {name[:80]!r}; available: {', '.join(known)}{hint}")
 
