@@ -29,8 +29,6 @@ def check_name(name: str) -> None:
         near = get_close_matches(name, known, n=1)
         if len(name) < 200 and Path(f"{name}.py").is_file():
             near = [f"{name}.py"]
-            not (len(name) < 200 and Path(f"{name}.py").is_file()) :
-        ]
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown space {name[:80]!r}; available: {', '.join(known)}{hint}")
 
