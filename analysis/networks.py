@@ -14,6 +14,7 @@ from torch import Tensor
 
 from analysis.contenders import Contender
 from analysis.evaluation import probabilities
+from search.halving import num_weights
 from search.study import Planned
 from spaces.space import Space
 from trainables import checkpoint
@@ -172,9 +173,9 @@ def choose_device(gpus_per_trial: float) -> str:
 
 def cost_of(networks: Sequence[Network]) -> dict[str, Any]:
     """Weights, multiply-adds and mean training seconds of one configuration's networks."""
-    attrs = networks[0].trial.user_attrs
+    trial = networks[0].trial
     return {
-        "weights": attrs.get("weights"),
-        "macs": attrs.get("macs"),
+        "weights": num_weights(trial),
+        "macs": trial.user_attrs.get("macs"),
         "training_seconds": float(np.mean([network.training_seconds for network in networks])),
     }

@@ -14,6 +14,7 @@ from pandas.api.types import is_object_dtype
 from analysis.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, visible
 from search.collection import collector_paused
+from search.halving import num_weights
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
@@ -227,7 +228,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "best": math.nan if best is None else values[best],
         "best_epoch": best or 0,
         "seconds": seconds or lasted,
-        "weights": _number(attrs.get("weights")),
+        "weights": _number(num_weights(trial)),
         "macs": _number(attrs.get("macs")),
         "seed": _number(attrs.get("seed")),
         "failure_kind": attrs.get("failure_kind", "error") if state == FAILED else None,

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.halving import epochs_reached
+from search.halving import epochs_reached, num_weights
 from search.logs import log_path
 from search.study import Run
 from trainables.notation import format_value
@@ -203,7 +203,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     for name in ("trial", run.metric, "epochs", "state", "weights"):
         table.add_column(name, justify="left" if name == "state" else "right")
     for trial in ranked[:5]:
-        weights = trial.user_attrs.get("weights")
+        weights = num_weights(trial)
         table.add_row(
             f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
             format_value(last[trial.number]),

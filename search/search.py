@@ -218,8 +218,6 @@ class Search:
             self._fail(number, f"metric {self.run.metric!r} must be a number, got {value!r}", kind="error")
             return False
         known = epochs_reached(self.ledger.trial(number)) >= epoch
-        if "weights" in record and "weights" not in self.ledger.trial(number).user_attrs:
-            self.ledger.annotate(number, weights=record["weights"])  # counted in what the user's own code tracks
         self.ledger.report(number, epoch=epoch, value=float(value), record=record)
         self._events.epoch(self.ledger.trial(number), record)
         if epoch >= self.run.epochs:

@@ -160,9 +160,7 @@ def test_the_folder_of_the_space_travels_without_what_is_hidden_built_or_large(t
 
 
 def test_a_space_of_a_notebook_is_written_with_all_that_its_functions_need(tmp_path: Path):
-    cells = WHOLE.replace("import rungwise as rw", "import rungwise as rw\nSTEP = 0.5").replace(
-        "gamma=0.5", "gamma=STEP"
-    )
+    cells = WHOLE.replace("import rungwise as rw", "import rungwise as rw\nSTEP = 0.5").replace("0.5**", "STEP**")
     program = (
         "import linecache, sys\n"
         f"cells = {cells!r}\n"
