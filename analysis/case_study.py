@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from search.cli import Flag, OptionalStr, leave, parse, report_error, report_fault
-from trainables.whole import write_whole
+from trainables.files.whole import write_whole
 
 DATASET = "california_housing"
 REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")

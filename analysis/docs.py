@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from search.cli import Flag, parse, report_error, report_fault
-from trainables.whole import write_whole
+from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
     from analysis.trials import Trials

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model import FORMAT, load_model, stand_in
+from trainables.files.whole import write_whole
 from trainables.levels import as_stored
 from trainables.training import Training
-from trainables.whole import write_whole
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 18

@@ -17,8 +17,8 @@ from analysis.evaluation import probabilities
 from search.halving import num_weights
 from search.study import Planned
 from spaces.space import Space
-from trainables import checkpoint
 from trainables.data import Dataset
+from trainables.files import checkpoint
 from trainables.own import OwnData
 from trainables.trainable import Setting
 from trainables.training import Training

@@ -31,8 +31,8 @@ from analysis.table_results import BaselineAnswers, answer_baselines, describe_b
 from search import prepare
 from search.faults import fault_point
 from trainables.data import Split
+from trainables.files.whole import replacing, write_whole
 from trainables.training import Training
-from trainables.whole import replacing, write_whole
 
 
 def restate(run_dir: Path) -> None:

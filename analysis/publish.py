@@ -26,7 +26,7 @@ from search.cli import BROKEN_OFF, OptionalStr, leave, parse, report_error
 from search.faults import fault_point
 from search.secrets import redact_text
 from search.signals import Stopped, raise_stopped
-from trainables.whole import finish, replacing, write_whole
+from trainables.files.whole import finish, replacing, write_whole
 
 if TYPE_CHECKING:
     from search.study import Run

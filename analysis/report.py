@@ -225,7 +225,7 @@ def _folder(out: Path) -> "Folder":
 def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
     from analysis import confirm
-    from trainables.whole import write_whole
+    from trainables.files.whole import write_whole
 
     stored = options.run / "confirm" / "results.csv"
     if options.confirm:

@@ -17,7 +17,7 @@ import torch
 import tyro
 from torch import nn
 
-from trainables import checkpoint
+from trainables.files import checkpoint
 from trainables.own import OwnTask
 from trainables.trainable import Setting, Source, close
 

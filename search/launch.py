@@ -19,7 +19,7 @@ from search.signals import collect_signals
 from search.slots import Slots
 from search.study import Run
 from spaces.space import Space
-from trainables.places import join, open_place
+from trainables.files.stores import join, open_place
 
 
 def launch(

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.guard import Line
 from search.versions import versions
-from trainables.places import MANIFEST, Folder, UnreachableError, open_place
+from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_place
 
 ANSWER_SECONDS = 60
 

@@ -17,7 +17,7 @@ import torch
 
 import spaces.space
 from spaces.origin import locate
-from trainables import checkpoint
+from trainables.files import checkpoint
 from trainables.loop import Loop
 from trainables.own import arrays_in, checksum, with_array
 from trainables.plain import copied, count_bytes, difference

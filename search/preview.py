@@ -20,7 +20,7 @@ from search.own_code import subject
 from search.study import Run
 from spaces.space import Space
 from trainables.data import Dataset
-from trainables.whole import write_whole
+from trainables.files.whole import write_whole
 
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}

@@ -21,8 +21,8 @@ from search.disk import free_space
 from search.faults import fault_point
 from search.messages import EpochResult
 from search.scratch import make_scratch
-from trainables import checkpoint
-from trainables.places import Folder, UnreachableError, open_place
+from trainables.files import checkpoint
+from trainables.files.stores import Folder, UnreachableError, open_place
 from trainables.trainable import (
     Diverged,
     MisuseError,

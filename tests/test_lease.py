@@ -24,7 +24,7 @@ from search.study import open_study, resume_study
 from tests.searching import ROOT
 from tests.test_ledger import examine, fill, make_run, suggest
 from tests.test_search import Bench
-from trainables.places import open_place
+from trainables.files.stores import open_place
 
 HOLDER = """
 import sys, time

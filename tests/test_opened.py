@@ -31,7 +31,7 @@ from tests.searching import ROOT
 from tests.test_publish import contents
 from tests.trained import Trained, trained_run
 from trainables.data import load_test
-from trainables.whole import remove
+from trainables.files.whole import remove
 
 __all__ = ["small_disk"]
 WHY_WITHOUT = "--again, after an evaluation that ended without results"

@@ -17,7 +17,7 @@ from search.messages import EpochResult
 from search.worker import Job, TrialWorker
 from spaces.space import Space, load
 from tests.own_spaces import write_own
-from trainables import checkpoint
+from trainables.files import checkpoint
 from trainables.loop import Loop
 from trainables.own import OwnTask
 from trainables.plain import difference, from_plain, to_plain

@@ -21,7 +21,7 @@ from tests.disks import fill, small_disk
 from tests.searching import ROOT
 from tests.synthetic import make_study
 from tests.test_report import store
-from trainables.whole import remove
+from trainables.files.whole import remove
 
 __all__ = ["small_disk"]
 NAME = "synthetic"

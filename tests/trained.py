@@ -11,7 +11,7 @@ from analysis.final import Options
 from search.prepare import new_run
 from search.study import Planned
 from tests.stored import stored_search
-from trainables import checkpoint
+from trainables.files import checkpoint
 from trainables.training import Training
 
 

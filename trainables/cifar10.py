@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.download import OfficialFile, check_size, fetch, locked, read_verified
-from trainables.whole import write_whole
+from trainables.files.download import OfficialFile, check_size, fetch, locked, read_verified
+from trainables.files.whole import write_whole
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FOLDER = "cifar-10-batches-py"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.download import OfficialFile, check_size, fetch, read_verified
+from trainables.files.download import OfficialFile, check_size, fetch, read_verified
 
 _CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

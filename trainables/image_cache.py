@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from trainables.download import locked
-from trainables.whole import write_whole
+from trainables.files.download import locked
+from trainables.files.whole import write_whole
 
 _VERSION = 2  # of how images are decoded
 _logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trainables.places import MANIFEST, Place, UnreachableError, open_place
+from trainables.files.stores import MANIFEST, Place, UnreachableError, open_place
 from trainables.trainable import StateError
 
 _STATE = "state.pt"

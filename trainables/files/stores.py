@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from trainables.whole import remove, swap
+from trainables.files.whole import remove, swap
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
