@@ -167,7 +167,7 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
     """Open the test set. From here on whatever ends the evaluation says that this opening counts."""
     from analysis import opened, own_opened
     from analysis.networks import checksum
-    from trainables import data
+    from trainables.sources import load as data
 
     code, before = BAD_INPUT, len(read_openings(job.final_dir))
     try:

@@ -17,9 +17,9 @@ from analysis.evaluation import probabilities
 from search.halving import num_weights
 from search.study import Planned
 from spaces.space import Space
-from trainables.data import Dataset
 from trainables.files import checkpoint
 from trainables.own import OwnData
+from trainables.sources.load import Dataset
 from trainables.trainable import Setting
 from trainables.training import Training
 

@@ -30,8 +30,8 @@ from analysis.progress import Advance, step
 from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from search import prepare
 from search.faults import fault_point
-from trainables.data import Split
 from trainables.files.whole import replacing, write_whole
+from trainables.sources.load import Split
 from trainables.training import Training
 
 

@@ -24,7 +24,7 @@ from search.cli import Flag, OptionalStr, leave, parse, report_error
 if TYPE_CHECKING:
     from analysis.model import Model
     from analysis.predict_table import TableAnswers
-    from trainables.levels import Levels
+    from trainables.data.levels import Levels
 
 DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
 STDIN = "-"

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainables.data.kinds import name_row, odd_rows
+from trainables.data.notation import format_within, is_missing, parse_numbers
+from trainables.data.table import Column, codes_of, encode
 from trainables.files.whole import write_whole
-from trainables.kinds import name_row, odd_rows
-from trainables.notation import format_within, is_missing, parse_numbers
 from trainables.sheet import parse_sheet, read_sheet
-from trainables.table import Column, codes_of, encode
 
 if TYPE_CHECKING:
     from analysis.model import Model

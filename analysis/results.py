@@ -44,7 +44,7 @@ from analysis.networks import Network, cost_of
 from analysis.residuals import describe_residuals
 from search.study import Run
 from spaces.space import Space
-from trainables.data import Dataset, Split
+from trainables.sources.load import Dataset, Split
 
 _SAME = {"loss": "log_loss"}
 MOST_MISTAKES = 24

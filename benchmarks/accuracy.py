@@ -14,7 +14,7 @@ import torch
 import tyro
 
 from spaces import space
-from trainables import data
+from trainables.sources import load as data
 from trainables.training import Training
 
 

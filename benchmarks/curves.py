@@ -22,13 +22,13 @@ from optuna.trial import BaseTrial
 
 from search.cli import parse
 from spaces.space import Space
-from trainables import data
 from trainables.augment import AugmentConfig
 from trainables.cnn import CnnConfig
-from trainables.data import Dataset
 from trainables.embeddings import EncoderConfig
 from trainables.mlp import MlpConfig
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.sources import load as data
+from trainables.sources.load import Dataset
 from trainables.training import Diverged, TrainConfig, Training
 
 DATA = Path(__file__).parent / "data"

@@ -22,8 +22,8 @@ from benchmarks.input_pipeline import CONFIG, make_dataset
 from benchmarks.training_speed import LR, MOMENTUM, WEIGHT_DECAY, Peer, good_batches, plain_loader
 from search.cli import parse
 from trainables.cnn import CnnConfig
-from trainables.data import Dataset, Split
 from trainables.optim import SgdConfig
+from trainables.sources.load import Dataset, Split
 from trainables.training import TrainConfig, Training
 
 NETS = {

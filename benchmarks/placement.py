@@ -20,7 +20,7 @@ from rich.console import Console
 import spaces.space
 from benchmarks.harness import Contestant, calibrate, compare, describe_conditions
 from search.cli import parse
-from trainables.data import load
+from trainables.sources.load import load
 from trainables.training import Training
 
 

@@ -20,7 +20,7 @@ import optuna
 import torch
 
 import spaces.space
-from trainables.data import load
+from trainables.sources.load import load
 from trainables.training import Training
 
 Work = dict[str, Any]

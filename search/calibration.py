@@ -15,8 +15,8 @@ from search.cluster import Resources, count_gpus
 from search.machine import available_cpus
 from search.study import Run
 from spaces.space import Space
-from trainables.data import Dataset, Split, from_arrays
 from trainables.files import checkpoint
+from trainables.sources.load import Dataset, Split, from_arrays
 from trainables.trainable import Setting, Trainable, close
 from trainables.training import TrainConfig, Training
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from search.halving import epochs_reached, num_weights
 from search.logs import log_path
 from search.study import Run
-from trainables.notation import format_value
+from trainables.data.notation import format_value
 
 HEARTBEAT_SECONDS = 60
 SHOWN_RUNNING = 12

@@ -198,7 +198,7 @@ def check_clock() -> Finding:
 def check_data(space: str, data_dir: Path) -> Finding:
     """Whether the data set of the space is at hand and whole; what is missing is not fetched."""
     import spaces.space
-    from trainables import data
+    from trainables.sources import load as data
 
     name = spaces.space.load(space).dataset
     if name == "csv":

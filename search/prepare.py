@@ -22,9 +22,9 @@ from search.place import cannot_make, check_free, check_there
 from search.study import Run, check_database, create_study, read_run, write_run
 from search.versions import versions
 from spaces.origin import is_own, short_name
+from trainables.data.table import TableOptions
 from trainables.files.stores import Folder, Place, UnreachableError, join, open_place
 from trainables.files.whole import new_folder
-from trainables.table import TableOptions
 
 if TYPE_CHECKING:  # imports torch, and an old run is looked at before
     from spaces.space import Space

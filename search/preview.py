@@ -19,8 +19,8 @@ from search.machine import load
 from search.own_code import subject
 from search.study import Run
 from spaces.space import Space
-from trainables.data import Dataset
 from trainables.files.whole import write_whole
+from trainables.sources.load import Dataset
 
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}

@@ -42,8 +42,8 @@ from search.study import Run, write_run
 from search.trouble import explain
 from spaces.origin import short_name
 from spaces.space import Space
+from trainables.data.notation import format_value
 from trainables.files.stores import UnreachableError
-from trainables.notation import format_value
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
 """What breaks a search off when its folder, its database or its checkpoints cannot be reached."""

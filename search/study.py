@@ -27,8 +27,8 @@ from search.presence import Presence
 from search.reading import study_in, study_on
 from search.secrets import HIDDEN, redact_command, redact_url
 from search.storage import WholeTrialStorage
+from trainables.data.table import TableOptions
 from trainables.files.whole import write_whole
-from trainables.table import TableOptions
 
 FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""

@@ -9,7 +9,7 @@ from torch import Tensor
 import spaces.space
 from analysis.evaluation import probabilities
 from analysis.export import export_model
-from trainables.data import load, load_test
+from trainables.sources.load import load, load_test
 from trainables.training import Training
 
 

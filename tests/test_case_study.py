@@ -28,7 +28,7 @@ from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
 from tests.test_final_results import measured, record
 from tests.test_report import store
-from trainables.data import Dataset, Split, load
+from trainables.sources.load import Dataset, Split, load
 from trainables.training import Training
 
 SPACE = spaces.space.load("housing_mlp")

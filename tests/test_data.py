@@ -23,12 +23,12 @@ import torch
 
 from tests.searching import ROOT
 from trainables import cifar10
-from trainables.data import Dataset, available, from_arrays, load, load_test
+from trainables.data.stratify import stratified_rows
 from trainables.files import download
 from trainables.files.download import OfficialFile, fetch
 from trainables.images import fetch_test_files
 from trainables.sizes import SIZES
-from trainables.stratify import stratified_rows
+from trainables.sources.load import Dataset, available, from_arrays, load, load_test
 
 CONTENT = os.urandom(300_000)
 
@@ -258,7 +258,7 @@ def test_other_data_sets_have_no_test_files_of_their_own(name, tmp_path) -> None
 BOMB_BYTES = 256 << 20
 WEIGHED = """
 import sys
-from trainables.data import load
+from trainables.sources.load import load
 def most():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 before = most()

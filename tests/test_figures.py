@@ -16,8 +16,8 @@ from analysis.plots.drawing import draw
 from analysis.table_overview import TableOverview, table_overview
 from analysis.table_section import table_data
 from analysis.wording import together
-from trainables.data import Dataset, Split
-from trainables.table import Column
+from trainables.data.table import Column
+from trainables.sources.load import Dataset, Split
 
 RANDOM = np.random.default_rng(0)
 COLUMNS = {

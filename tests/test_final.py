@@ -42,7 +42,7 @@ from search.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
 from tests.test_image_folder import undecodable_png
-from trainables.data import load
+from trainables.sources.load import load
 
 SPACE = spaces.space.load("digits_arch")
 
@@ -254,7 +254,7 @@ def test_tables_of_the_evaluation_add_up(evaluated, results):
 
 @pytest.mark.slow
 def test_the_exported_model_reproduces_its_test_accuracy_to_the_last_image(evaluated, results):
-    from trainables.data import load_test
+    from trainables.sources.load import load_test
 
     test = load_test("digits", "data")
     found = load_model(evaluated[0]).predict(test.x).argmax(1) == test.y.numpy()

@@ -26,8 +26,8 @@ from search.sampling import NUM_STARTUP_TRIALS
 from search.session import Session
 from search.simulate import simulate
 from search.study import Sampler
-from trainables import data
-from trainables.data import Split
+from trainables.sources import load as data
+from trainables.sources.load import Split
 from trainables.training import Training
 
 SPACE = spaces.space.load("digits_arch")

@@ -23,7 +23,7 @@ def test_the_import_arrows_hold():
 
 def test_the_test_set_is_opened_by_the_final_evaluation_alone():
     callers = {str(p.relative_to(ROOT)) for p in SOURCES if "load_test(" in p.read_text()}
-    assert callers <= {"trainables/data.py", "analysis/final.py"}
+    assert callers <= {"trainables/sources/load.py", "analysis/final.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -12,11 +12,11 @@ from analysis import predict
 from benchmarks.fuzzing import image_files
 from benchmarks.fuzzing.images import run
 from tests.test_image_folder import make_folder, undecodable_png
-from trainables.data import load, load_test
+from trainables.data.levels import Levels, choose_levels, scale
 from trainables.image_damage import seems_cut
 from trainables.image_file import decode_only, quiet, read_header, read_image, read_values
 from trainables.images import check_test_files
-from trainables.levels import Levels, choose_levels, scale
+from trainables.sources.load import load, load_test
 
 SIDE = 20
 

@@ -30,8 +30,8 @@ from tests.disks import fill, small_disk
 from tests.searching import ROOT
 from tests.test_publish import contents
 from tests.trained import Trained, trained_run
-from trainables.data import load_test
 from trainables.files.whole import remove
+from trainables.sources.load import load_test
 
 __all__ = ["small_disk"]
 WHY_WITHOUT = "--again, after an evaluation that ended without results"

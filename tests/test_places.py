@@ -18,9 +18,9 @@ from tests.searching import ROOT, assert_sound, search, table, trials_of
 from tests.stores import KEYS, SECRET, Bucket, bucket
 from tests.test_ledger import make_run
 from tests.test_worker import numbers, step
-from trainables import data
 from trainables.files.checkpoint import load_newest, save
 from trainables.files.stores import Folder, Store, join, open_place
+from trainables.sources import load as data
 
 __all__ = ["bucket"]  # a fixture
 

@@ -19,8 +19,8 @@ from analysis.model import load_model
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
 from trainables import image_file
-from trainables.data import load
-from trainables.levels import Levels
+from trainables.data.levels import Levels
+from trainables.sources.load import load
 from trainables.training import Training
 
 

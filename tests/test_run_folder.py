@@ -126,7 +126,7 @@ def test_a_moved_and_a_copied_run_are_reported_at_their_new_place(tmp_path: Path
 
 def test_another_space_or_other_data_are_refused_on_resume(tmp_path: Path):
     import spaces.space
-    from trainables import data
+    from trainables.sources import load as data
 
     folder = restored(FORMATS[-1], tmp_path / "old")
     run = read_run(folder)

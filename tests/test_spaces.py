@@ -15,8 +15,8 @@ from spaces import space
 from spaces.space import Space
 from trainables.cnn import CnnConfig
 from trainables.cost import measure_cost
-from trainables.data import Dataset, Split, load
 from trainables.mlp import MlpConfig
+from trainables.sources.load import Dataset, Split, load
 from trainables.training import Training
 
 NUM_DRAWS = 200

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.test_training import RECIPES, run
-from trainables import data
 from trainables.augment import Batch
-from trainables.data import Dataset
 from trainables.optim import AdamWConfig
+from trainables.sources import load as data
+from trainables.sources.load import Dataset
 from trainables.step_graph import StepGraph
 from trainables.training import TrainConfig, Training
 

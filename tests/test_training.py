@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainables import data
 from trainables.augment import AugmentConfig
 from trainables.cnn import CnnConfig
-from trainables.data import Dataset, Split
 from trainables.device import FLOAT32, Numerics, choose_numerics
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.sources import load as data
+from trainables.sources.load import Dataset, Split
 from trainables.training import Diverged, TrainConfig, Training
 
 CNN = CnnConfig(widths=(8, 16), num_blocks=1)

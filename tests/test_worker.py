@@ -15,8 +15,8 @@ from search.messages import EpochResult
 from search.worker import Job, TrialWorker
 from spaces.space import load
 from tests.disks import fill, small_disk
-from trainables import data
 from trainables.files import checkpoint
+from trainables.sources import load as data
 from trainables.training import Training
 
 __all__ = ["small_disk"]  # a fixture

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from trainables import boxes, pixels
 from trainables.boxes import Box
-from trainables.data import Dataset
 from trainables.normalize import Normalize
 from trainables.pixels import PaddingMode
+from trainables.sources.load import Dataset
 
 Flip = Literal["none", "random", "alternating"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.table import Table
+from trainables.data.table import Table
 
 _DIABETES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 _CELL = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.table import Table
+from trainables.data.table import Table
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.names import nearest
-from trainables.order import describe_rows
+from trainables.data.names import nearest
+from trainables.data.order import describe_rows
+from trainables.data.table import Table, TableOptions
+from trainables.data.target import read_target
 from trainables.sheet import Sheet, parse_sheet, read_sheet
-from trainables.table import Table, TableOptions
-from trainables.target import read_target
 
 _logger = logging.getLogger(__name__)
 

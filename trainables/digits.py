@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.bundled import data_file
-from trainables.stratify import stratified_rows
+from trainables.data.stratify import stratified_rows
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -7,8 +7,8 @@ from typing import Literal
 from torch import nn
 
 from trainables.cnn import Residual
-from trainables.data import Dataset
 from trainables.embeddings import Encoder, EncoderConfig
+from trainables.sources.load import Dataset
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainables.data import Dataset
+from trainables.sources.load import Dataset
 
 
 class Normalize:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.notation import plain_columns
+from trainables.data.notation import plain_columns
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n|$)', re.IGNORECASE)

@@ -1,6 +1,6 @@
 """How large the known data sets are, and which sizes may be asked for; needs neither the rows nor torch."""
 
-from trainables.table import TableOptions
+from trainables.data.table import TableOptions
 
 SIZES: dict[str, tuple[int, int]] = {
     "digits": (1_438, 10),

@@ -22,10 +22,10 @@ from trainables import metrics
 from trainables.augment import AugmentConfig, Batch, Batches, Normalize
 from trainables.average import WeightAverage
 from trainables.cost import ModelConfig, count_cost
-from trainables.data import Dataset
 from trainables.device import Clock, Numerics, choose_numerics, keep_freed_memory
 from trainables.loss import Loss
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
+from trainables.sources.load import Dataset
 from trainables.step_graph import StepGraph
 from trainables.trainable import Diverged, OutOfMemory
 

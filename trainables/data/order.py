@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trainables.kinds import are_dates
-from trainables.names import option
-from trainables.notation import parse_numbers
+from trainables.data.kinds import are_dates
+from trainables.data.names import option
+from trainables.data.notation import parse_numbers
 
 _MOST_NAMED = 3
 

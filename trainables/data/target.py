@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.kinds import name_cells
-from trainables.notation import holds_numbers, is_missing, parse_numbers
-from trainables.table import LARGEST, Task, fold_truths
+from trainables.data.kinds import name_cells
+from trainables.data.notation import holds_numbers, is_missing, parse_numbers
+from trainables.data.table import LARGEST, Task, fold_truths
 
 MIN_ROWS, MAX_CLASSES, MIN_PER_CLASS = 50, 100, 3
 """One row of a class each for training, validation and test."""

@@ -1,6 +1,6 @@
 """Tables: columns as the file states them, and as the numbers that a network reads.
 
-What a column is (`trainables/kinds.py`) is decided once for a run. Categories and gaps are fitted here, on training
+What a column is (`trainables/data/kinds.py`) is decided once for a run. Categories and gaps are fitted here, on training
 rows alone. Scaling and imputation are part of the network (`trainables/embeddings.py`).
 """
 
@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trainables.notation import is_missing, parse_numbers
-from trainables.stratify import stratified_rows
+from trainables.data.notation import is_missing, parse_numbers
+from trainables.data.stratify import stratified_rows
 
 Task = Literal["classification", "regression"]
 Kind = Literal["number", "category"]

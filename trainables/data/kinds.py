@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from trainables.names import option
-from trainables.notation import holds_numbers, is_missing, parse_numbers
-from trainables.table import LARGEST, Kind, Table, as_texts
+from trainables.data.names import option
+from trainables.data.notation import holds_numbers, is_missing, parse_numbers
+from trainables.data.table import LARGEST, Kind, Table, as_texts
 
 _MOST_NAMED = 3
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
