@@ -21,7 +21,7 @@ from search.disk import check_room
 from search.fixed import train_fixed
 from search.study import Planned, Run, open_study, read_run
 from spaces.space import Space
-from trainables.images import fetch_test_files
+from trainables.sources.images import fetch_test_files
 
 if TYPE_CHECKING:
     from analysis.final import Options

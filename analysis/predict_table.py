@@ -16,7 +16,7 @@ from trainables.data.kinds import name_row, odd_rows
 from trainables.data.notation import format_within, is_missing, parse_numbers
 from trainables.data.table import Column, codes_of, encode
 from trainables.files.whole import write_whole
-from trainables.sheet import parse_sheet, read_sheet
+from trainables.sources.sheet import parse_sheet, read_sheet
 
 if TYPE_CHECKING:
     from analysis.model import Model

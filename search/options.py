@@ -18,7 +18,7 @@ from search.place import check_free, check_name, check_there, check_writable
 from search.secrets import find_secret, redact_url
 from trainables.data.names import split_names
 from trainables.data.table import Kind, TableOptions, Task
-from trainables.sizes import SIZES, check_table_options, check_train_size
+from trainables.sources.catalogue import SIZES, check_table_options, check_train_size
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 

@@ -97,7 +97,7 @@ def with_test_notes(dataset: Any, data_dir: str) -> Any:
     Raises:
         ValueError: the final evaluation could not read them.
     """
-    from trainables import images
+    from trainables.sources import images
 
     return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir)))
 

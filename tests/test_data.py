@@ -22,12 +22,12 @@ import pytest
 import torch
 
 from tests.searching import ROOT
-from trainables import cifar10
 from trainables.data.stratify import stratified_rows
 from trainables.files import download
 from trainables.files.download import OfficialFile, fetch
-from trainables.images import fetch_test_files
-from trainables.sizes import SIZES
+from trainables.sources import cifar10
+from trainables.sources.catalogue import SIZES
+from trainables.sources.images import fetch_test_files
 from trainables.sources.load import Dataset, available, from_arrays, load, load_test
 
 CONTENT = os.urandom(300_000)

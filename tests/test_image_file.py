@@ -15,7 +15,7 @@ from tests.test_image_folder import make_folder, undecodable_png
 from trainables.data.levels import Levels, choose_levels, scale
 from trainables.image_damage import seems_cut
 from trainables.image_file import decode_only, quiet, read_header, read_image, read_values
-from trainables.images import check_test_files
+from trainables.sources.images import check_test_files
 from trainables.sources.load import load, load_test
 
 SIDE = 20

@@ -19,7 +19,7 @@ from search.options import Options
 from search.preview import show_data
 from search.session import Session
 from tests.test_image_folder import make_folder
-from trainables.images import check_test_files
+from trainables.sources.images import check_test_files
 from trainables.sources.load import load, load_test
 
 

@@ -12,8 +12,8 @@ import torch
 from search.checking import build
 from search.preview import describe_table
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
-from trainables import california, csv_table
 from trainables.data.table import Column, TableOptions, columns_from, encode, fit_columns
+from trainables.sources import california, csv_table
 from trainables.sources.load import Dataset, from_arrays, load, load_test
 
 FEATURES = ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude"]

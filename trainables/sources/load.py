@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import bundled, california, csv_table, images
 from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.levels import Levels
 from trainables.data.stratify import stratified_rows
 from trainables.data.table import Column, Kind, Table, TableOptions, encode, fit_columns
 from trainables.image_copies import note_copied_rows
-from trainables.images import ImageRows, channel_moments, read_images
-from trainables.sizes import check_table_options, check_train_size
+from trainables.sources import bundled, california, csv_table, images
+from trainables.sources.catalogue import check_table_options, check_train_size
+from trainables.sources.images import ImageRows, channel_moments, read_images
 
 _TABLES: dict[str, Callable[..., Table]] = {
     "california_housing": california.read,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables import cifar10, digits, fashion_mnist, image_folder
+from trainables import image_folder
 from trainables.image_folder import ImageRows
+from trainables.sources import cifar10, digits, fashion_mnist
 
 FOLDER = "image_folder"
 _BUNDLED: dict[str, Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]]] = {

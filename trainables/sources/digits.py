@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.bundled import data_file
 from trainables.data.stratify import stratified_rows
+from trainables.sources.bundled import data_file
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from trainables.data.names import nearest
 from trainables.data.order import describe_rows
 from trainables.data.table import Table, TableOptions
 from trainables.data.target import read_target
-from trainables.sheet import Sheet, parse_sheet, read_sheet
+from trainables.sources.sheet import Sheet, parse_sheet, read_sheet
 
 _logger = logging.getLogger(__name__)
 
