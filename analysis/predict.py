@@ -217,7 +217,7 @@ def read_image(
     Raises:
         OSError, ValueError: it cannot be read.
     """
-    from trainables import image_file
+    from trainables.images import file as image_file
 
     channels, height, width = shape
     source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables import image_file
+from trainables.images import file as image_file
 from trainables.sources.load import load, load_test
 
 LEVELS = {"cat": 50, "dog": 200}

@@ -18,8 +18,8 @@ from analysis.export import export_model
 from analysis.model import load_model
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
-from trainables import image_file
 from trainables.data.levels import Levels
+from trainables.images import file as image_file
 from trainables.sources.load import load
 from trainables.training import Training
 

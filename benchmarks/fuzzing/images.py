@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks.fuzzing import image_files as files
 from benchmarks.fuzzing.image_files import SIDE, Made, Maker
-from trainables.image_file import quiet
+from trainables.images.file import quiet
 from trainables.sources.images import check_test_files
 from trainables.sources.load import load, load_test
 

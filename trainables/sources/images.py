@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables import image_folder
-from trainables.image_folder import ImageRows
+from trainables.images import folder as image_folder
+from trainables.images.folder import ImageRows
 from trainables.sources import cifar10, digits, fashion_mnist
 
 FOLDER = "image_folder"

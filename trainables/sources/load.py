@@ -20,7 +20,7 @@ from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.levels import Levels
 from trainables.data.stratify import stratified_rows
 from trainables.data.table import Column, Kind, Table, TableOptions, encode, fit_columns
-from trainables.image_copies import note_copied_rows
+from trainables.images.copies import note_copied_rows
 from trainables.sources import bundled, california, csv_table, images
 from trainables.sources.catalogue import check_table_options, check_train_size
 from trainables.sources.images import ImageRows, channel_moments, read_images

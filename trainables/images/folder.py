@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainables import image_cache, image_file
 from trainables.data.levels import Levels, as_stored, choose_levels, levels_from
-from trainables.image_copies import note_copied_files
-from trainables.image_damage import seems_cut
-from trainables.image_file import Header, decode_only, levels_for, quiet, read_header, read_image, read_values
-from trainables.image_listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
+from trainables.images import cache as image_cache
+from trainables.images import file as image_file
+from trainables.images.copies import note_copied_files
+from trainables.images.damage import seems_cut
+from trainables.images.file import Header, decode_only, levels_for, quiet, read_header, read_image, read_values
+from trainables.images.listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
 
 _DARK = 64
 """Upper bytes below this one are all that 14 bits in a file of 16 reach."""

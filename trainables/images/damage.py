@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from trainables.image_file import opened
+from trainables.images.file import opened
 
 _END = 4096
 """Bytes at the end of a file in which its mark must be."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.stratify import stratified_rows
-from trainables.image_file import looks_like_image, readable_suffixes
+from trainables.images.file import looks_like_image, readable_suffixes
 
 MIN_PER_CLASS = 3
 """One each for training, validation and test."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.image_listing import shown
+from trainables.images.listing import shown
 
 
 def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path]) -> tuple[str, ...]:
