@@ -21,10 +21,10 @@ from torch import Tensor, nn
 import spaces.space
 from analysis.evaluation import probabilities
 from analysis.exported import exported_folder
+from trainables.augmentation.normalize import Normalize
 from trainables.data.levels import Levels, levels_from
 from trainables.data.table import Column, columns_from, table_dtype
 from trainables.device import choose_numerics
-from trainables.normalize import Normalize
 from trainables.sources.load import Dataset, Split
 
 FORMAT = 1

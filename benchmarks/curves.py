@@ -22,7 +22,7 @@ from optuna.trial import BaseTrial
 
 from search.cli import parse
 from spaces.space import Space
-from trainables.augment import AugmentConfig
+from trainables.augmentation.augment import AugmentConfig
 from trainables.cnn import CnnConfig
 from trainables.embeddings import EncoderConfig
 from trainables.mlp import MlpConfig

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.harness import Contestant, Interval, calibrate, compare, describe_conditions
-from trainables.augment import AugmentConfig, Batches
+from trainables.augmentation.augment import AugmentConfig, Batches
 from trainables.cnn import CnnConfig
 from trainables.optim import SgdConfig
 from trainables.sources.load import Dataset as TensorDataset

@@ -5,7 +5,7 @@ from typing import TypeVar, cast
 
 from optuna.trial import BaseTrial
 
-from trainables.augment import AugmentConfig
+from trainables.augmentation.augment import AugmentConfig
 from trainables.cnn import CnnConfig, round_width
 from trainables.embeddings import Embedding, EncoderConfig, Scaling
 from trainables.mlp import MlpConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.test_training import PLAIN, RECIPES, TIMES, _one_thread, digits, run
-from trainables.augment import AugmentConfig
+from trainables.augmentation.augment import AugmentConfig
 from trainables.cnn import CnnConfig
 from trainables.device import FLOAT32
 from trainables.sources.load import Dataset

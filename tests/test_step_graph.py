@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.test_training import RECIPES, run
-from trainables.augment import Batch
+from trainables.augmentation.augment import Batch
 from trainables.optim import AdamWConfig
 from trainables.sources import load as data
 from trainables.sources.load import Dataset

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainables.augment import AugmentConfig
+from trainables.augmentation.augment import AugmentConfig
 from trainables.cnn import CnnConfig
 from trainables.device import FLOAT32, Numerics, choose_numerics
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig

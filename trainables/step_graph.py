@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainables.augment import Batch
+from trainables.augmentation.augment import Batch
 
 _PLAIN_STEPS = 3
 """Steps before the recording, in which cuDNN chooses its kernels and the optimiser makes its buffers."""

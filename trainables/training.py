@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import metrics
-from trainables.augment import AugmentConfig, Batch, Batches, Normalize
+from trainables.augmentation.augment import AugmentConfig, Batch, Batches, Normalize
 from trainables.average import WeightAverage
 from trainables.cost import ModelConfig, count_cost
 from trainables.device import Clock, Numerics, choose_numerics, keep_freed_memory

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import boxes, pixels
-from trainables.boxes import Box
-from trainables.normalize import Normalize
-from trainables.pixels import PaddingMode
+from trainables.augmentation import boxes, pixels
+from trainables.augmentation.boxes import Box
+from trainables.augmentation.normalize import Normalize
+from trainables.augmentation.pixels import PaddingMode
 from trainables.sources.load import Dataset
 
 Flip = Literal["none", "random", "alternating"]
