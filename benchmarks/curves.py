@@ -23,9 +23,9 @@ from optuna.trial import BaseTrial
 from search.cli import parse
 from spaces.space import Space
 from trainables.augmentation.augment import AugmentConfig
-from trainables.cnn import CnnConfig
-from trainables.embeddings import EncoderConfig
-from trainables.mlp import MlpConfig
+from trainables.models.cnn import CnnConfig
+from trainables.models.embeddings import EncoderConfig
+from trainables.models.mlp import MlpConfig
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
 from trainables.sources import load as data
 from trainables.sources.load import Dataset

@@ -18,7 +18,7 @@ from benchmarks.harness import Comparison, Contestant, calibrate_gpu, compare, d
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR, NETS
 from search.cli import parse
-from trainables.cnn import CnnConfig
+from trainables.models.cnn import CnnConfig
 from trainables.optim import SgdConfig
 from trainables.sources.load import Dataset
 from trainables.training import TrainConfig, Training

@@ -21,7 +21,7 @@ from benchmarks.harness import calibrate_gpu, describe_conditions, write_result
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR
 from search.cli import parse
-from trainables.cnn import CnnConfig
+from trainables.models.cnn import CnnConfig
 from trainables.optim import SgdConfig
 from trainables.training import TrainConfig, Training
 

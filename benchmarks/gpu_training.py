@@ -21,7 +21,7 @@ from benchmarks.harness import Comparison, Contestant, calibrate_gpu, compare, d
 from benchmarks.input_pipeline import CONFIG, make_dataset
 from benchmarks.training_speed import LR, MOMENTUM, WEIGHT_DECAY, Peer, good_batches, plain_loader
 from search.cli import parse
-from trainables.cnn import CnnConfig
+from trainables.models.cnn import CnnConfig
 from trainables.optim import SgdConfig
 from trainables.sources.load import Dataset, Split
 from trainables.training import TrainConfig, Training

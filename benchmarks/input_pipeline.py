@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 
 from benchmarks.harness import Contestant, Interval, calibrate, compare, describe_conditions
 from trainables.augmentation.augment import AugmentConfig, Batches
-from trainables.cnn import CnnConfig
+from trainables.models.cnn import CnnConfig
 from trainables.optim import SgdConfig
 from trainables.sources.load import Dataset as TensorDataset
 from trainables.sources.load import from_arrays

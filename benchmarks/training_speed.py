@@ -26,7 +26,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks.harness import Comparison, Contestant, calibrate, compare, describe_conditions
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, PilImages, make_dataset
-from trainables.cnn import CnnConfig
+from trainables.models.cnn import CnnConfig
 from trainables.optim import ScheduleConfig, SgdConfig
 from trainables.sources import load as data
 from trainables.sources.load import Dataset, Split

@@ -6,9 +6,9 @@ from typing import TypeVar, cast
 from optuna.trial import BaseTrial
 
 from trainables.augmentation.augment import AugmentConfig
-from trainables.cnn import CnnConfig, round_width
-from trainables.embeddings import Embedding, EncoderConfig, Scaling
-from trainables.mlp import MlpConfig
+from trainables.models.cnn import CnnConfig, round_width
+from trainables.models.embeddings import Embedding, EncoderConfig, Scaling
+from trainables.models.mlp import MlpConfig
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
 from trainables.training import TrainConfig
 

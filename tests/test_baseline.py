@@ -15,7 +15,7 @@ from search.ledger import Examination
 from search.options import Options
 from search.session import Session
 from spaces.space import Space
-from trainables.mlp import MlpConfig
+from trainables.models.mlp import MlpConfig
 from trainables.optim import AdamWConfig
 from trainables.training import TrainConfig
 

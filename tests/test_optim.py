@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.test_spaces import make_images
-from trainables.cnn import CnnConfig
+from trainables.models.cnn import CnnConfig
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, weight_groups
 
 

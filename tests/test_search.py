@@ -25,7 +25,7 @@ from search.study import Planned, open_study
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.test_ledger import make_run, open_ledger
-from trainables.cnn import CnnConfig
+from trainables.models.cnn import CnnConfig
 from trainables.optim import SgdConfig
 from trainables.training import TrainConfig
 

@@ -13,9 +13,9 @@ import torch
 import spaces
 from spaces import space
 from spaces.space import Space
-from trainables.cnn import CnnConfig
-from trainables.cost import measure_cost
-from trainables.mlp import MlpConfig
+from trainables.models.cnn import CnnConfig
+from trainables.models.cost import measure_cost
+from trainables.models.mlp import MlpConfig
 from trainables.sources.load import Dataset, Split, load
 from trainables.training import Training
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainables.augmentation.augment import AugmentConfig
-from trainables.cnn import CnnConfig
 from trainables.device import FLOAT32, Numerics, choose_numerics
+from trainables.models.cnn import CnnConfig
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
 from trainables.sources import load as data
 from trainables.sources.load import Dataset, Split

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.cost import measure_cost
+from trainables.models.cost import measure_cost
 from trainables.sources import load as data
 from trainables.sources.load import Dataset
 from trainables.trainable import Setting, Source

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from trainables import metrics
 from trainables.augmentation.augment import AugmentConfig, Batch, Batches, Normalize
 from trainables.average import WeightAverage
-from trainables.cost import ModelConfig, count_cost
 from trainables.device import Clock, Numerics, choose_numerics, keep_freed_memory
 from trainables.loss import Loss
+from trainables.models.cost import ModelConfig, count_cost
 from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
 from trainables.sources.load import Dataset
 from trainables.step_graph import StepGraph

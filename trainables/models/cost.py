@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from trainables.embeddings import ColumnLinear
+from trainables.models.embeddings import ColumnLinear
 from trainables.sources.load import Dataset
 
 
