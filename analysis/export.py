@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from analysis.model import FORMAT, load_model, stand_in
 from trainables.data.levels import as_stored
 from trainables.files.whole import write_whole
-from trainables.training import Training
+from trainables.training.training import Training
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 18

@@ -24,8 +24,8 @@ from analysis.exported import exported_folder
 from trainables.augmentation.normalize import Normalize
 from trainables.data.levels import Levels, levels_from
 from trainables.data.table import Column, columns_from, table_dtype
-from trainables.device import choose_numerics
 from trainables.sources.load import Dataset, Split
+from trainables.training.device import choose_numerics
 
 FORMAT = 1
 ROWS = 256

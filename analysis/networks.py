@@ -21,7 +21,7 @@ from trainables.files import checkpoint
 from trainables.own import OwnData
 from trainables.sources.load import Dataset
 from trainables.trainable import Setting
-from trainables.training import Training
+from trainables.training.training import Training
 
 WARM_UP_ROWS = 256
 

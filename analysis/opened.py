@@ -32,7 +32,7 @@ from search import prepare
 from search.faults import fault_point
 from trainables.files.whole import replacing, write_whole
 from trainables.sources.load import Split
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 def restate(run_dir: Path) -> None:

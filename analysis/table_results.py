@@ -26,7 +26,7 @@ from analysis.geography import describe_geography, place_columns
 from analysis.networks import outputs_of
 from analysis.progress import Advance, no_progress, step
 from trainables.sources.load import Dataset, Split
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

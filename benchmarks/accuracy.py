@@ -15,7 +15,7 @@ import tyro
 
 from spaces import space
 from trainables.sources import load as data
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,10 @@ from trainables.augmentation.augment import AugmentConfig
 from trainables.models.cnn import CnnConfig
 from trainables.models.embeddings import EncoderConfig
 from trainables.models.mlp import MlpConfig
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
 from trainables.sources import load as data
 from trainables.sources.load import Dataset
-from trainables.training import Diverged, TrainConfig, Training
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training.training import Diverged, TrainConfig, Training
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 27

@@ -19,9 +19,9 @@ from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR, NETS
 from search.cli import parse
 from trainables.models.cnn import CnnConfig
-from trainables.optim import SgdConfig
 from trainables.sources.load import Dataset
-from trainables.training import TrainConfig, Training
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 LAUNCH_SECONDS = 5e-6
 

@@ -22,8 +22,8 @@ from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR
 from search.cli import parse
 from trainables.models.cnn import CnnConfig
-from trainables.optim import SgdConfig
-from trainables.training import TrainConfig, Training
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 NETS = ((8, 16, 32), (32, 64, 128))
 WANTED = 3.0

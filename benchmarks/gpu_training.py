@@ -22,9 +22,9 @@ from benchmarks.input_pipeline import CONFIG, make_dataset
 from benchmarks.training_speed import LR, MOMENTUM, WEIGHT_DECAY, Peer, good_batches, plain_loader
 from search.cli import parse
 from trainables.models.cnn import CnnConfig
-from trainables.optim import SgdConfig
 from trainables.sources.load import Dataset, Split
-from trainables.training import TrainConfig, Training
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 NETS = {
     "resnet9": CnnConfig(widths=(128, 256, 512), num_blocks=1),

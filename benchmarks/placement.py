@@ -21,7 +21,7 @@ import spaces.space
 from benchmarks.harness import Contestant, calibrate, compare, describe_conditions
 from search.cli import parse
 from trainables.sources.load import load
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ from search.ledger import Examination
 from search.messages import Leg
 from search.simulate import simulate
 from search.study import Run
-from trainables.training import TrainConfig
+from trainables.training.training import TrainConfig
 
 EPOCH_SECONDS = 5.0
 FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25

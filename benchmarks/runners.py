@@ -21,7 +21,7 @@ import torch
 
 import spaces.space
 from trainables.sources.load import load
-from trainables.training import Training
+from trainables.training.training import Training
 
 Work = dict[str, Any]
 """space, data_dir, train_size, params (a list), epochs, slots."""

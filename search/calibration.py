@@ -18,7 +18,7 @@ from spaces.space import Space
 from trainables.files import checkpoint
 from trainables.sources.load import Dataset, Split, from_arrays
 from trainables.trainable import Setting, Trainable, close
-from trainables.training import TrainConfig, Training
+from trainables.training.training import TrainConfig, Training
 
 CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
 MEASURED_SECONDS = 0.7

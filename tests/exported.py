@@ -10,7 +10,7 @@ import spaces.space
 from analysis.evaluation import probabilities
 from analysis.export import export_model
 from trainables.sources.load import load, load_test
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

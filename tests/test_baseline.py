@@ -16,8 +16,8 @@ from search.options import Options
 from search.session import Session
 from spaces.space import Space
 from trainables.models.mlp import MlpConfig
-from trainables.optim import AdamWConfig
-from trainables.training import TrainConfig
+from trainables.training.optim import AdamWConfig
+from trainables.training.training import TrainConfig
 
 DIGITS = spaces.space.load("digits_arch")
 

@@ -29,7 +29,7 @@ from tests.synthetic import make_run, make_study
 from tests.test_final_results import measured, record
 from tests.test_report import store
 from trainables.sources.load import Dataset, Split, load
-from trainables.training import Training
+from trainables.training.training import Training
 
 SPACE = spaces.space.load("housing_mlp")
 NOTEBOOK = ROOT / "analysis" / "notebooks" / "04_case_study.ipynb"

@@ -28,7 +28,7 @@ from search.simulate import simulate
 from search.study import Sampler
 from trainables.sources import load as data
 from trainables.sources.load import Split
-from trainables.training import Training
+from trainables.training.training import Training
 
 SPACE = spaces.space.load("digits_arch")
 

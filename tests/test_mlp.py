@@ -17,9 +17,9 @@ from trainables.data.table import Column, TableOptions
 from trainables.models.cost import measure_cost
 from trainables.models.embeddings import Encoder, EncoderConfig, PiecewiseLinear, QuantileScale, StandardScale
 from trainables.models.mlp import MlpConfig
-from trainables.optim import AdamWConfig
 from trainables.sources.load import Dataset, Split, load, load_test
-from trainables.training import TrainConfig, Training
+from trainables.training.optim import AdamWConfig
+from trainables.training.training import TrainConfig, Training
 
 EMBEDDINGS = ("none", "piecewise_linear", "periodic")
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.test_spaces import make_images
 from trainables.models.cnn import CnnConfig
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, weight_groups
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig, weight_groups
 
 
 def one_weight(value: float) -> nn.Module:

@@ -19,7 +19,7 @@ from tests.test_ledger import make_run
 from trainables.data.kinds import decide_kinds
 from trainables.data.table import Table, TableOptions, fits_float32
 from trainables.sources.load import Dataset, load, load_test
-from trainables.training import Training
+from trainables.training.training import Training
 
 NUM_ROWS = 300
 _DRAW = random.Random(0)

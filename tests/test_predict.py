@@ -21,7 +21,7 @@ from tests.searching import ROOT
 from trainables.data.levels import Levels
 from trainables.images import file as image_file
 from trainables.sources.load import load
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from analysis.model import load_model
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables.data.table import TableOptions
 from trainables.sources.load import Dataset, load
-from trainables.training import Training
+from trainables.training.training import Training
 
 TABLES = {
     "numeric": (numeric_with_gaps(), "price", {"embedding": "periodic", "frequency_scale": 0.2, "num_frequencies": 8}),

@@ -26,8 +26,8 @@ from spaces.space import Space
 from tests.searching import ROOT
 from tests.test_ledger import make_run, open_ledger
 from trainables.models.cnn import CnnConfig
-from trainables.optim import SgdConfig
-from trainables.training import TrainConfig
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:

@@ -17,7 +17,7 @@ from trainables.models.cnn import CnnConfig
 from trainables.models.cost import measure_cost
 from trainables.models.mlp import MlpConfig
 from trainables.sources.load import Dataset, Split, load
-from trainables.training import Training
+from trainables.training.training import Training
 
 NUM_DRAWS = 200
 SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "image_folder": (3, 8, 8)}

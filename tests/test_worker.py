@@ -17,7 +17,7 @@ from spaces.space import load
 from tests.disks import fill, small_disk
 from trainables.files import checkpoint
 from trainables.sources import load as data
-from trainables.training import Training
+from trainables.training.training import Training
 
 __all__ = ["small_disk"]  # a fixture
 

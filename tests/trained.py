@@ -12,7 +12,7 @@ from search.prepare import new_run
 from search.study import Planned
 from tests.stored import stored_search
 from trainables.files import checkpoint
-from trainables.training import Training
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from trainables.models.cost import measure_cost
 from trainables.sources import load as data
 from trainables.sources.load import Dataset
 from trainables.trainable import Setting, Source
-from trainables.training import TrainConfig, Training
+from trainables.training.training import TrainConfig, Training
 
 
 @dataclass(frozen=True, kw_only=True)

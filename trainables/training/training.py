@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables import metrics
 from trainables.augmentation.augment import AugmentConfig, Batch, Batches, Normalize
-from trainables.average import WeightAverage
-from trainables.device import Clock, Numerics, choose_numerics, keep_freed_memory
-from trainables.loss import Loss
 from trainables.models.cost import ModelConfig, count_cost
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
 from trainables.sources.load import Dataset
-from trainables.step_graph import StepGraph
 from trainables.trainable import Diverged, OutOfMemory
+from trainables.training import metrics
+from trainables.training.device import Clock, Numerics, choose_numerics, keep_freed_memory
+from trainables.training.ema import WeightAverage
+from trainables.training.loss import Loss
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
+from trainables.training.step_graph import StepGraph
 
 __all__ = ["Diverged", "OutOfMemory", "TrainConfig", "Training"]
 
