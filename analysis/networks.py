@@ -18,7 +18,7 @@ from search.halving import num_weights
 from search.study import Planned
 from spaces.space import Space
 from trainables.files import checkpoint
-from trainables.own import OwnData
+from trainables.own.task import OwnData
 from trainables.sources.load import Dataset
 from trainables.trainable import Setting
 from trainables.training.training import Training

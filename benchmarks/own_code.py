@@ -18,7 +18,7 @@ import tyro
 from torch import nn
 
 from trainables.files import checkpoint
-from trainables.own import OwnTask
+from trainables.own.task import OwnTask
 from trainables.trainable import Setting, Source, close
 
 

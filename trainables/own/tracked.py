@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.plain import from_plain, to_plain
+from trainables.own.stored import from_plain, to_plain
 from trainables.trainable import MisuseError, StateError
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.conditions import Conditions
-from trainables.loop import Loop, LoopRun
-from trainables.plain import from_plain, to_plain
-from trainables.randomness import random_states, seed_everything, set_random_states
-from trainables.reported import checked
+from trainables.own.conditions import Conditions
+from trainables.own.loop import Loop, LoopRun
+from trainables.own.randomness import random_states, seed_everything, set_random_states
+from trainables.own.reported import checked
+from trainables.own.stored import from_plain, to_plain
 from trainables.trainable import MisuseError, Setting, Source, StateError, Trainable, close
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from trainables.looprun import LoopRun, Paused
-from trainables.plain import copied
-from trainables.randomness import random_states, seed_everything, set_random_states
-from trainables.tracked import weights_of
+from trainables.own.looprun import LoopRun, Paused
+from trainables.own.randomness import random_states, seed_everything, set_random_states
+from trainables.own.stored import copied
+from trainables.own.tracked import weights_of
 from trainables.trainable import MisuseError, Setting, StateError, StuckError
 
 __all__ = ["Loop", "LoopRun", "Paused"]

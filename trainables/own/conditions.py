@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from trainables.own.workfolder import WorkFolder
 from trainables.trainable import Setting
-from trainables.workfolder import WorkFolder
 
 
 class Conditions:

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from trainables.conditions import Conditions
-from trainables.plain import from_plain, to_plain
-from trainables.randomness import set_random_states
-from trainables.reported import checked
-from trainables.tracked import load_state, state_of
+from trainables.own.conditions import Conditions
+from trainables.own.randomness import set_random_states
+from trainables.own.reported import checked
+from trainables.own.stored import from_plain, to_plain
+from trainables.own.tracked import load_state, state_of
 from trainables.trainable import MisuseError, Setting, StateError
 
 
