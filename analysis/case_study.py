@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import Flag, OptionalStr, leave, parse, report_error, report_fault
+from search.process.arguments import Flag, OptionalStr, leave, parse, report_error, report_fault
 from trainables.files.whole import write_whole
 
 DATASET = "california_housing"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from search.cli import Flag, parse, report_error, report_fault
+from search.process.arguments import Flag, parse, report_error, report_fault
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from analysis.openings import check_opening, read_openings, record_opening
-from search.cli import (
+from search.cluster import plan_resources
+from search.place import check_run
+from search.process.arguments import (
     BAD_INPUT,
     BROKEN_OFF,
     DONE,
@@ -36,10 +38,8 @@ from search.cli import (
     parse,
     report_error,
 )
-from search.cluster import plan_resources
-from search.faults import fault_point
-from search.place import check_run
-from search.signals import Stopped, raise_stopped
+from search.process.faults import fault_point
+from search.process.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     from analysis.evaluating import Job

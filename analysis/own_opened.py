@@ -22,7 +22,7 @@ from analysis.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.progress import Advance, step
 from analysis.wording import is_share
 from search import prepare
-from search.faults import fault_point
+from search.process.faults import fault_point
 from trainables.files.whole import replacing
 from trainables.trainable import close
 

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from analysis.exported import exported_folder
-from search.cli import Flag, OptionalStr, leave, parse, report_error
+from search.process.arguments import Flag, OptionalStr, leave, parse, report_error
 
 if TYPE_CHECKING:
     from analysis.model import Model

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from analysis.openings import EVALUATION
-from search.cli import BROKEN_OFF, OptionalStr, leave, parse, report_error
-from search.faults import fault_point
-from search.secrets import redact_text
-from search.signals import Stopped, raise_stopped
+from search.process.arguments import BROKEN_OFF, OptionalStr, leave, parse, report_error
+from search.process.faults import fault_point
+from search.process.secrets import redact_text
+from search.process.signals import Stopped, raise_stopped
 from trainables.files.whole import finish, replacing, write_whole
 
 if TYPE_CHECKING:

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import BROKEN_OFF, Flag, OptionalInt, OptionalStr, leave, parse, report_error, report_fault
-from search.signals import Stopped, raise_stopped
+from search.process.arguments import (
+    BROKEN_OFF,
+    Flag,
+    OptionalInt,
+    OptionalStr,
+    leave,
+    parse,
+    report_error,
+    report_fault,
+)
+from search.process.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     import pandas as pd

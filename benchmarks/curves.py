@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from optuna.trial import BaseTrial
 
-from search.cli import parse
+from search.process.arguments import parse
 from spaces.space import Space
 from trainables.augmentation.augment import AugmentConfig
 from trainables.models.cnn import CnnConfig

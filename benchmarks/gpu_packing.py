@@ -20,7 +20,7 @@ from torch import multiprocessing
 from benchmarks.harness import calibrate_gpu, describe_conditions, write_result
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR
-from search.cli import parse
+from search.process.arguments import parse
 from trainables.models.cnn import CnnConfig
 from trainables.training.optim import SgdConfig
 from trainables.training.training import TrainConfig, Training

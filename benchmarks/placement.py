@@ -19,7 +19,7 @@ from rich.console import Console
 
 import spaces.space
 from benchmarks.harness import Contestant, calibrate, compare, describe_conditions
-from search.cli import parse
+from search.process.arguments import parse
 from trainables.sources.load import load
 from trainables.training.training import Training
 

@@ -26,9 +26,9 @@ import psutil
 import tyro
 from optuna.trial import FrozenTrial, TrialState
 
-from search.cli import DONE, SOME_FAILED
 from search.halving import epochs_reached
 from search.launch import best_trial
+from search.process.arguments import DONE, SOME_FAILED
 from search.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.harness import Interval, calibrate, describe_conditions, write_result
 from benchmarks.runners import RUNNERS, prepare, train_epoch
-from search.cli import parse
+from search.process.arguments import parse
 from search.study import open_study
 
 OURS, FLOOR = "rungwise", "plain processes"

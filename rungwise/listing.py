@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import DONE, OptionalInt, parse, report_error
+from search.process.arguments import DONE, OptionalInt, parse, report_error
 
 _RUNS_DIR = Path("runs")
 

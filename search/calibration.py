@@ -12,7 +12,7 @@ import torch
 
 import spaces.space
 from search.cluster import Resources, count_gpus
-from search.machine import available_cpus
+from search.process.allotted import available_cpus
 from search.study import Run
 from spaces.space import Space
 from trainables.files import checkpoint

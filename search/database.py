@@ -14,8 +14,8 @@ import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.pool import QueuePool
 
-from search.scratch import make_scratch, remove_scratch
-from search.secrets import redact_text, redact_url
+from search.process.scratch import make_scratch, remove_scratch
+from search.process.secrets import redact_text, redact_url
 from search.storage import WholeTrialStorage
 
 _UNDECODABLE = (

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cli import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
-from search.disk import free_space, size
 from search.limits import Finding, check_limits, check_priority, check_start
-from search.machine import allotted_cpus, available_cpus, available_memory
-from search.signals import Stopped, raise_stopped
+from search.process.allotted import allotted_cpus, available_cpus, available_memory
+from search.process.arguments import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
+from search.process.disk import free_space, size
+from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from search.launch import launch, logs_of
 from search.lease import hold_study
 from search.ledger import Ledger
 from search.lock import RunLock
-from search.output import print_patiently
 from search.own_code import describe_source
-from search.signals import Stopped, first_signal, signals_restored
+from search.process.output import print_patiently
+from search.process.signals import Stopped, first_signal, signals_restored
 from search.slots import differences
 from search.study import Planned, Run, read_run, write_run
 from spaces.space import Space

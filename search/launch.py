@@ -14,8 +14,8 @@ from search.ledger import Examination, Ledger
 from search.logs import TrialLogs
 from search.messages import Events
 from search.nodes import look_at_nodes
+from search.process.signals import collect_signals
 from search.search import Search
-from search.signals import collect_signals
 from search.slots import Slots
 from search.study import Run
 from spaces.space import Space

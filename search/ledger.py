@@ -20,11 +20,11 @@ from search.collection import collector_paused
 from search.database import reading
 from search.enqueued import begin
 from search.examination import Examination
-from search.faults import fault_point
 from search.halving import Ladder
 from search.learner import Learner, derive_seed
 from search.mirror import Mirror
 from search.presence import StudyLostError
+from search.process.faults import fault_point
 from search.proposal import Chosen, identity
 from search.reading import stored_trials
 from search.sampling import Known, make_encodings, make_pruner, make_sampler, make_view

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from search.disk import size
+from search.process.disk import size
 from spaces.origin import SHIPPED, is_own, local_files, locate
 
 _ROOT = Path(__file__).resolve().parent.parent

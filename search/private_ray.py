@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from search.disk import shared_room
-from search.machine import load
-from search.scratch import make_scratch
+from search.process.allotted import load
+from search.process.disk import shared_room
+from search.process.scratch import make_scratch
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """The least room for the data set, and Ray itself, in the memory that the processes of a private Ray share."""

@@ -20,7 +20,7 @@ from sqlalchemy.pool import StaticPool
 from search.checksums import CHECKSUM
 from search.collection import collector_paused
 from search.database import Damage, StudyError, name_metric, server_storage
-from search.secrets import redact_url
+from search.process.secrets import redact_url
 from search.soundness import check_stored, check_trials, known_schema, num_kept
 
 Rows = list[tuple[Any, ...]]

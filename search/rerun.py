@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
+from search.process.arguments import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
 
 
 @dataclass(frozen=True, kw_only=True)

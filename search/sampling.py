@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.halving import Ladder, is_paused
-from search.plain import is_plain
+from search.process.plain import is_plain
 
 if TYPE_CHECKING:
     from search.parzen import Encodings

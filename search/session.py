@@ -20,7 +20,6 @@ from sqlalchemy.exc import SQLAlchemyError
 import spaces.space
 from search import own_code, prepare
 from search.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
@@ -34,9 +33,10 @@ from search.options import Options, check_min_epochs, parse_count, resume_comman
 from search.place import new_name
 from search.presence import StudyLostError
 from search.preview import keep_forecast, kept_forecast, show_data, show_preview
+from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.process.secrets import redact_command
+from search.process.signals import first_signal
 from search.search import HopelessSearchError, Search
-from search.secrets import redact_command
-from search.signals import first_signal
 from search.slots import differences, plan
 from search.study import Run, write_run
 from search.trouble import explain

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cli import BROKEN_OFF
 from search.cluster import ray_session
-from search.environment import keys_for
 from search.guard import LastWords, RayLostError
 from search.limits import require_limits
 from search.lock import RunLock
 from search.options import Options, resume_command
 from search.place import new_name
 from search.private_ray import RayStartError
-from search.secrets import redact_text, redact_url
-from search.signals import Stopped, first_signal, raise_noted, signals_restored
+from search.process.arguments import BROKEN_OFF
+from search.process.environment import keys_for
+from search.process.secrets import redact_text, redact_url
+from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
 from search.slots import plan
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from search.database import (
 )
 from search.place import check_run
 from search.presence import Presence
+from search.process.secrets import HIDDEN, redact_command, redact_url
 from search.reading import study_in, study_on
-from search.secrets import HIDDEN, redact_command, redact_url
 from search.storage import WholeTrialStorage
 from trainables.data.table import TableOptions
 from trainables.files.whole import write_whole

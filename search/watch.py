@@ -12,8 +12,8 @@ from search.cluster import Resources
 from search.console import duration
 from search.guard import kill_process
 from search.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
-from search.machine import load
 from search.nodes import is_gone
+from search.process.allotted import load
 from search.search import Search
 from search.slots import count_places, living_nodes
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from search.cli import parse
 from search.launch import make_examiner
 from search.ledger import Ledger
 from search.messages import EpochResult
 from search.options import Options
 from search.prepare import new_run
+from search.process.arguments import parse
 from search.search import Search
 from search.session import Session
 from search.study import resume_study

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from analysis import report
-from search.signals import signals_restored
+from search.process.signals import signals_restored
 from search.study import open_study
 from tests.searching import Running, assert_sound, command, patience, search, trials_of
 

@@ -24,8 +24,8 @@ from analysis.openings import (
     record_opening,
     times_opened,
 )
-from search.disk import check_room
-from search.signals import Stopped, raise_stopped, signals_restored
+from search.process.disk import check_room
+from search.process.signals import Stopped, raise_stopped, signals_restored
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
 from tests.test_publish import contents

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from analysis import publish
-from search.signals import signals_restored
+from search.process.signals import signals_restored
 from search.study import open_study, read_run, write_run
 from tests.disks import fill, small_disk
 from tests.searching import ROOT

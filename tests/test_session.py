@@ -12,8 +12,8 @@ from search.cluster import Resources
 from search.guard import RayLostError
 from search.ledger import Ledger
 from search.options import Options
+from search.process.signals import collect_signals, signals_restored
 from search.session import Session
-from search.signals import collect_signals, signals_restored
 from search.study import resume_study
 from tests.disks import read_only
 

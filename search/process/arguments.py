@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
-from search.output import drain_all
-from search.secrets import redact_text
+from search.process.output import drain_all
+from search.process.secrets import redact_text
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
 """Exit codes of every command."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from search.machine import available_memory
+from search.process.allotted import available_memory
 
 
 def free_space(path: str | Path) -> str:
