@@ -19,7 +19,7 @@ from search import prepare
 from search.cluster import Resources, plan_resources
 from search.fixed import train_fixed
 from search.process.disk import check_room
-from search.study import Planned, Run, open_study, read_run
+from search.storage.study import Planned, Run, open_study, read_run
 from spaces.space import Space
 from trainables.sources.images import fetch_test_files
 

@@ -23,7 +23,6 @@ import tyro
 
 from analysis.openings import check_opening, read_openings, record_opening
 from search.cluster import plan_resources
-from search.place import check_run
 from search.process.arguments import (
     BAD_INPUT,
     BROKEN_OFF,
@@ -40,6 +39,7 @@ from search.process.arguments import (
 )
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
+from search.storage.folder import check_run
 
 if TYPE_CHECKING:
     from analysis.evaluating import Job

@@ -113,7 +113,7 @@ def build(options: Options) -> Path:
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     from analysis.trials import export, read_trials
-    from search.study import open_study, read_run
+    from search.storage.study import open_study, read_run
 
     run = read_run(options.run) if (options.run / "run.json").exists() else None
     with _step("reading the study"):

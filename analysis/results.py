@@ -42,7 +42,7 @@ from analysis.evaluation import (
 )
 from analysis.networks import Network, cost_of
 from analysis.residuals import describe_residuals
-from search.study import Run
+from search.storage.study import Run
 from spaces.space import Space
 from trainables.sources.load import Dataset, Split
 

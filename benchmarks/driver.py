@@ -28,7 +28,7 @@ from benchmarks.idle import idle_search, run_on_ray
 from benchmarks.sleeper import make_record
 from search.messages import EpochResult, Leg
 from search.search import Search
-from search.study import open_study
+from search.storage.study import open_study
 
 LIMIT_MS, LIMIT_GROWTH = 15, 1.3
 

@@ -33,11 +33,11 @@ from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_re
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
 from search.baseline import baseline_plan
-from search.ledger import Examination
 from search.messages import Leg
 from search.process.arguments import parse
 from search.simulate import simulate
-from search.study import Run
+from search.storage.ledger import Examination
+from search.storage.study import Run
 from trainables.training.training import TrainConfig
 
 EPOCH_SECONDS = 5.0

@@ -5,8 +5,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.ledger import Examination
-from search.study import Planned, Run
+from search.storage.ledger import Examination
+from search.storage.study import Planned, Run
 from spaces.space import Space
 
 NUM_SCALES = 20

@@ -13,7 +13,7 @@ import torch
 import spaces.space
 from search.cluster import Resources, count_gpus
 from search.process.allotted import available_cpus
-from search.study import Run
+from search.storage.study import Run
 from spaces.space import Space
 from trainables.files import checkpoint
 from trainables.sources.load import Dataset, Split, from_arrays

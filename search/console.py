@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search.halving import epochs_reached, num_weights
-from search.logs import log_path
-from search.study import Run
+from search.storage.logs import log_path
+from search.storage.study import Run
 from trainables.data.notation import format_value
 
 HEARTBEAT_SECONDS = 60

@@ -19,14 +19,14 @@ from search.cluster import Resources, ray_session
 from search.console import SearchConsole
 from search.guard import LastWords, RayLostError
 from search.launch import launch, logs_of
-from search.lease import hold_study
-from search.ledger import Ledger
-from search.lock import RunLock
-from search.own_code import describe_source
 from search.process.output import print_patiently
 from search.process.signals import Stopped, first_signal, signals_restored
 from search.slots import differences
-from search.study import Planned, Run, read_run, write_run
+from search.storage.lease import hold_study
+from search.storage.ledger import Ledger
+from search.storage.lock import RunLock
+from search.storage.source_code import describe_source
+from search.storage.study import Planned, Run, read_run, write_run
 from spaces.space import Space
 
 _CONTINUE = "what is finished is saved; the same command continues"

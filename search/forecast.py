@@ -10,12 +10,12 @@ from optuna.storages import InMemoryStorage
 
 from search.calibration import Speed, calibrate
 from search.cluster import Resources
-from search.ledger import Examination, Ledger
 from search.messages import Leg
 from search.sampling import NUM_STARTUP_TRIALS
 from search.search import Search
 from search.simulate import Silent, simulate
-from search.study import Run
+from search.storage.ledger import Examination, Ledger
+from search.storage.study import Run
 from spaces.space import Space
 
 START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01

@@ -10,14 +10,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 import spaces.space
 from search.cluster import Resources
-from search.ledger import Examination, Ledger
-from search.logs import TrialLogs
 from search.messages import Events
 from search.nodes import look_at_nodes
 from search.process.signals import collect_signals
 from search.search import Search
 from search.slots import Slots
-from search.study import Run
+from search.storage.ledger import Examination, Ledger
+from search.storage.logs import TrialLogs
+from search.storage.study import Run
 from spaces.space import Space
 from trainables.files.stores import join, open_place
 

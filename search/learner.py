@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from search.halving import epochs_reached
 from search.proposal import NUM_PARENTS, Candidates, Identity, spread
 from search.sampling import NUM_STARTUP_TRIALS
-from search.study import Run
+from search.storage.study import Run
 
 if TYPE_CHECKING:
-    from search.ledger import Ledger
+    from search.storage.ledger import Ledger
     from search.surrogate import Surrogate, Tried
 
 MAX_WEIGHED = 100

@@ -11,11 +11,11 @@ import tyro
 
 import spaces
 from search.cluster import plan_resources
-from search.lock import RunLock
 from search.loggers import check_logger
-from search.place import check_free, check_name, check_there, check_writable
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.process.secrets import find_secret, redact_url
+from search.storage.folder import check_free, check_name, check_there, check_writable
+from search.storage.lock import RunLock
 from trainables.data.names import split_names
 from trainables.data.table import Kind, TableOptions, Task
 from trainables.sources.catalogue import SIZES, check_table_options, check_train_size

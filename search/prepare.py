@@ -17,9 +17,9 @@ from optuna.distributions import distribution_to_json
 from search.cluster import Resources, count_gpus
 from search.loggers import check_logger
 from search.options import FIXED, Options, parse_count, parse_types
-from search.own_code import canonical, told
-from search.place import cannot_make, check_free, check_there
-from search.study import Run, check_database, create_study, read_run, write_run
+from search.storage.folder import cannot_make, check_free, check_there
+from search.storage.source_code import canonical, told
+from search.storage.study import Run, check_database, create_study, read_run, write_run
 from search.versions import versions
 from spaces.origin import is_own, short_name
 from trainables.data.table import TableOptions

@@ -15,9 +15,9 @@ from search.calibration import CALIBRATION_SECONDS
 from search.cluster import Resources
 from search.console import duration, printable
 from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
-from search.own_code import subject
 from search.process.allotted import load
-from search.study import Run
+from search.storage.source_code import subject
+from search.storage.study import Run
 from spaces.space import Space
 from trainables.files.whole import write_whole
 from trainables.sources.load import Dataset

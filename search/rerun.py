@@ -44,7 +44,7 @@ def _rerun(options: Options) -> bool:
 
     import spaces.space
     from search.prepare import load_data
-    from search.study import open_study, read_run
+    from search.storage.study import open_study, read_run
     from trainables.trainable import Setting, close
 
     run = read_run(options.run)

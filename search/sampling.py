@@ -15,7 +15,7 @@ from search.process.plain import is_plain
 
 if TYPE_CHECKING:
     from search.parzen import Encodings
-    from search.study import Run
+    from search.storage.study import Run
 
 NUM_STARTUP_TRIALS = 10
 """Ranked trials before a sampler learns from them."""

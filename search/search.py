@@ -15,11 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import HopelessSearchError, StorageError
 from search.halving import epochs_reached
-from search.ledger import Examination, Ledger
-from search.logs import TrialLogs
 from search.losses import TIMEOUT, Losses
 from search.messages import EpochResult, Events, Leg
-from search.study import Run
+from search.storage.ledger import Examination, Ledger
+from search.storage.logs import TrialLogs
+from search.storage.study import Run
 from spaces.space import Space
 
 MAX_INFEASIBLE_DRAWS = 1000

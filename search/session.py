@@ -18,27 +18,28 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
-from search import own_code, prepare
+from search import prepare
 from search.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
 from search.guard import RayLostError
 from search.launch import best_trial, launch, logs_of, make_examiner
-from search.lease import hold_study
-from search.ledger import Ledger
-from search.lock import RunLock
 from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
-from search.place import new_name
-from search.presence import StudyLostError
 from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal
 from search.search import HopelessSearchError, Search
 from search.slots import differences, plan
-from search.study import Run, write_run
+from search.storage import source_code as own_code
+from search.storage.folder import new_name
+from search.storage.lease import hold_study
+from search.storage.ledger import Ledger
+from search.storage.lock import RunLock
+from search.storage.presence import StudyLostError
+from search.storage.study import Run, write_run
 from search.trouble import explain
 from spaces.origin import short_name
 from spaces.space import Space

@@ -9,7 +9,7 @@ from search.cluster import Resources, attached, plan_resources
 from search.options import Options
 
 if TYPE_CHECKING:  # imports Optuna
-    from search.study import Run
+    from search.storage.study import Run
 
 LOOK_SECONDS = 1
 Nodes = Sequence[Mapping[str, float]]

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from search.launch import make_examiner
-from search.ledger import Ledger
 from search.messages import EpochResult
 from search.options import Options
 from search.prepare import new_run
 from search.process.arguments import parse
 from search.search import Search
 from search.session import Session
-from search.study import resume_study
+from search.storage.ledger import Ledger
+from search.storage.study import resume_study
 from tests.test_search import Diary
 
 

@@ -11,9 +11,9 @@ import spaces.space
 from search.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.forecast import first_draws
 from search.launch import make_examiner
-from search.ledger import Examination
 from search.options import Options
 from search.session import Session
+from search.storage.ledger import Examination
 from spaces.space import Space
 from trainables.models.mlp import MlpConfig
 from trainables.training.optim import AdamWConfig

@@ -22,7 +22,7 @@ from analysis.docs import read_study
 from analysis.evaluation import evaluate
 from analysis.final_files import write_figures
 from analysis.table_results import BaselineAnswers, describe_baselines, describe_table
-from search.study import Run, open_study, read_run, write_run
+from search.storage.study import Run, open_study, read_run, write_run
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study

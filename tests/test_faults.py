@@ -14,7 +14,7 @@ import pytest
 
 from analysis import report
 from search.process.signals import signals_restored
-from search.study import open_study
+from search.storage.study import open_study
 from tests.searching import Running, assert_sound, command, patience, search, trials_of
 
 pytestmark = pytest.mark.slow

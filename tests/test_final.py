@@ -38,7 +38,7 @@ from analysis.model import load_model
 from analysis.openings import check_opening, read_openings, record_opening
 from analysis.summary import best_table
 from analysis.trials import read_trials
-from search.study import Run, open_study
+from search.storage.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
 from tests.test_image_folder import undecodable_png
@@ -299,7 +299,7 @@ def test_there_is_no_section_without_an_evaluation_and_a_damaged_one_says_so(tmp
 
 @pytest.mark.slow
 def test_no_sentence_of_the_discussion_lacks_a_number(evaluated, results):
-    from search.study import read_run
+    from search.storage.study import read_run
 
     said = discuss(results, open_study(evaluated[0]), read_run(evaluated[0]))
     assert {s["topic"] for s in said} >= {"verdict", "weakness", "limit"}

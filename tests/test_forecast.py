@@ -25,7 +25,7 @@ from search.preview import keep_forecast, kept_forecast
 from search.sampling import NUM_STARTUP_TRIALS
 from search.session import Session
 from search.simulate import simulate
-from search.study import Sampler
+from search.storage.study import Sampler
 from trainables.sources import load as data
 from trainables.sources.load import Split
 from trainables.training.training import Training

@@ -166,7 +166,7 @@ CLOSED = """
 import json, os, sys
 from pathlib import Path
 from search.process.arguments import leave
-from search.lock import RunLock
+from search.storage.lock import RunLock
 from search.run import main
 code = main(sys.argv[1:])
 with RunLock(Path(os.environ["HERE"])) as lock:

@@ -14,7 +14,7 @@ from benchmarks.fuzzing import tables as fuzz
 from search.options import Options
 from search.prepare import decide_table, old_run
 from search.preview import describe_columns
-from search.study import read_run, write_run
+from search.storage.study import read_run, write_run
 from tests.test_ledger import make_run
 from trainables.data.kinds import decide_kinds
 from trainables.data.table import Table, TableOptions, fits_float32

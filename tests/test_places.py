@@ -11,7 +11,7 @@ import torch
 
 from search.launch import checkpoints_of
 from search.prepare import check_storage
-from search.study import read_run
+from search.storage.study import read_run
 from search.worker import Job, TrialWorker
 from spaces.space import load
 from tests.searching import ROOT, assert_sound, search, table, trials_of

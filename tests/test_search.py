@@ -17,11 +17,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from search.ledger import Examination
 from search.scheduler import StudyScheduler
 from search.search import HopelessSearchError, Search
 from search.searcher import StudySearcher
-from search.study import Planned, open_study
+from search.storage.ledger import Examination
+from search.storage.study import Planned, open_study
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.test_ledger import make_run, open_ledger

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from search.checking import build
 from search.preview import describe_table
+from search.storage.checking import build
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables.data.table import Column, TableOptions, columns_from, encode, fit_columns
 from trainables.sources import california, csv_table

@@ -15,7 +15,7 @@ from search.cluster import Resources
 from search.guard import Line, kill_process
 from search.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
 from search.scheduler import StudyScheduler
-from search.study import open_study
+from search.storage.study import open_study
 from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
 from tests.searching import ROOT, patience
 from tests.test_search import Bench

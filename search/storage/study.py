@@ -12,8 +12,9 @@ import optuna
 import sqlalchemy.exc
 from optuna.storages import RDBStorage
 
-from search.checking import Pattern, Range, build
-from search.database import (
+from search.process.secrets import HIDDEN, redact_command, redact_url
+from search.storage.checking import Pattern, Range, build
+from search.storage.database import (
     StudyError,
     check_database,
     file_storage,
@@ -22,11 +23,10 @@ from search.database import (
     server_storage,
     snapshot,
 )
-from search.place import check_run
-from search.presence import Presence
-from search.process.secrets import HIDDEN, redact_command, redact_url
-from search.reading import study_in, study_on
-from search.storage import WholeTrialStorage
+from search.storage.folder import check_run
+from search.storage.presence import Presence
+from search.storage.rdb import WholeTrialStorage
+from search.storage.reading import study_in, study_on
 from trainables.data.table import TableOptions
 from trainables.files.whole import write_whole
 

@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from search.checksums import CHECKSUM
-from search.collection import collector_paused
-from search.database import Damage, StudyError, name_metric, server_storage
 from search.process.secrets import redact_url
-from search.soundness import check_stored, check_trials, known_schema, num_kept
+from search.storage.collector import collector_paused
+from search.storage.database import Damage, StudyError, name_metric, server_storage
+from search.storage.soundness import check_stored, check_trials, known_schema, num_kept
 
 Rows = list[tuple[Any, ...]]
 

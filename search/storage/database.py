@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 
 from search.process.scratch import make_scratch, remove_scratch
 from search.process.secrets import redact_text, redact_url
-from search.storage import WholeTrialStorage
+from search.storage.rdb import WholeTrialStorage
 
 _UNDECODABLE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError, ImportError,

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
 from search.checksums import CHECKSUM, with_history
-from search.presence import Presence, StudyLostError
+from search.storage.presence import Presence, StudyLostError
 
 LEASE = "rungwise:lease"
 """System attribute of a study: which process may write to it."""

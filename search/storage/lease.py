@@ -22,11 +22,11 @@ import sqlalchemy
 from optuna.storages._rdb import models
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.database import StudyError, reading
-from search.presence import StudyLostError
-from search.soundness import CLOSED
-from search.storage import LEASE, WholeTrialStorage
-from search.study import Run, resume_study
+from search.storage.database import StudyError, reading
+from search.storage.presence import StudyLostError
+from search.storage.rdb import LEASE, WholeTrialStorage
+from search.storage.soundness import CLOSED
+from search.storage.study import Run, resume_study
 
 RENEW_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
 _ATTRS, _STUDIES, _TRIALS = (

@@ -17,7 +17,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
 from search.checksums import CHECKSUM, base_checksum, with_history
-from search.database import Damage
+from search.storage.database import Damage
 
 CLOSED = "rungwise:trials"
 """System attribute of a study: how many trials it held when a search last let it go."""

@@ -16,21 +16,21 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from search.checksums import CHECKSUM, trial_checksum
-from search.collection import collector_paused
-from search.database import reading
-from search.enqueued import begin
 from search.examination import Examination
 from search.halving import Ladder
 from search.learner import Learner, derive_seed
-from search.mirror import Mirror
-from search.presence import StudyLostError
 from search.process.faults import fault_point
 from search.proposal import Chosen, identity
-from search.reading import stored_trials
 from search.sampling import Known, make_encodings, make_pruner, make_sampler, make_view
-from search.soundness import check_trials, num_kept
-from search.storage import WholeTrialStorage, store_epoch
-from search.study import Run
+from search.storage.collector import collector_paused
+from search.storage.database import reading
+from search.storage.enqueued import begin
+from search.storage.mirror import Mirror
+from search.storage.presence import StudyLostError
+from search.storage.rdb import WholeTrialStorage, store_epoch
+from search.storage.reading import stored_trials
+from search.storage.soundness import check_trials, num_kept
+from search.storage.study import Run
 
 
 class Ledger:
