@@ -14,7 +14,7 @@ from torch import Tensor
 
 from analysis.contenders import Contender
 from analysis.evaluation import probabilities
-from search.halving import num_weights
+from search.algorithms.halving import num_weights
 from search.storage.study import Planned
 from spaces.space import Space
 from trainables.files import checkpoint

@@ -13,7 +13,7 @@ from pandas.api.types import is_object_dtype
 
 from analysis.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, visible
-from search.halving import num_weights
+from search.algorithms.halving import num_weights
 from search.storage.collector import collector_paused
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"

@@ -26,7 +26,7 @@ import psutil
 import tyro
 from optuna.trial import FrozenTrial, TrialState
 
-from search.halving import epochs_reached
+from search.algorithms.halving import epochs_reached
 from search.launch import best_trial
 from search.process.arguments import DONE, SOME_FAILED
 from search.storage.study import open_study, read_run

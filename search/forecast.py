@@ -8,10 +8,10 @@ import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
 
+from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.calibration import Speed, calibrate
 from search.cluster import Resources
 from search.messages import Leg
-from search.sampling import NUM_STARTUP_TRIALS
 from search.search import Search
 from search.simulate import Silent, simulate
 from search.storage.ledger import Examination, Ledger

@@ -13,8 +13,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.algorithms.halving import epochs_reached
 from search.errors import HopelessSearchError, StorageError
-from search.halving import epochs_reached
 from search.losses import TIMEOUT, Losses
 from search.messages import EpochResult, Events, Leg
 from search.storage.ledger import Examination, Ledger

@@ -15,13 +15,13 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from search.algorithms.candidates import Chosen, identity
+from search.algorithms.curves import Learner, derive_seed
+from search.algorithms.halving import Ladder
+from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.checksums import CHECKSUM, trial_checksum
 from search.examination import Examination
-from search.halving import Ladder
-from search.learner import Learner, derive_seed
 from search.process.faults import fault_point
-from search.proposal import Chosen, identity
-from search.sampling import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.storage.collector import collector_paused
 from search.storage.database import reading
 from search.storage.enqueued import begin

@@ -7,14 +7,14 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from search.halving import epochs_reached
-from search.proposal import NUM_PARENTS, Candidates, Identity, spread
-from search.sampling import NUM_STARTUP_TRIALS
+from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
+from search.algorithms.halving import epochs_reached
+from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.storage.study import Run
 
 if TYPE_CHECKING:
+    from search.algorithms.gaussian_process import Surrogate, Tried
     from search.storage.ledger import Ledger
-    from search.surrogate import Surrogate, Tried
 
 MAX_WEIGHED = 100
 """Paused trials, the best, that are weighed against a new configuration."""
@@ -109,7 +109,9 @@ class Learner:
 
     def _fit(self) -> "Surrogate | None":
         """The model of all that the ledger holds; None while too few trials have reached the first rung."""
-        from search.surrogate import Surrogate  # imports SciPy, which other samplers need not wait for
+        from search.algorithms.gaussian_process import (
+            Surrogate,  # imports SciPy, which other samplers need not wait for
+        )
 
         if not self._is_fitted:
             enough = self._run.sampler == "curves" and self._ledger.ladder.num_ranked >= NUM_STARTUP_TRIALS

@@ -10,11 +10,11 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.halving import Ladder, is_paused
+from search.algorithms.halving import Ladder, is_paused
 from search.process.plain import is_plain
 
 if TYPE_CHECKING:
-    from search.parzen import Encodings
+    from search.algorithms.tpe import Encodings
     from search.storage.study import Run
 
 NUM_STARTUP_TRIALS = 10
@@ -70,7 +70,7 @@ def make_encodings() -> "Encodings | None":
     if is_plain():
         return None
     try:
-        from search.parzen import Encodings
+        from search.algorithms.tpe import Encodings
     except ImportError:
         return None
     return Encodings()
@@ -81,7 +81,7 @@ def _tpe(encodings: "Encodings | None", *, num_startup_trials: int, seed: int) -
         return optuna.samplers.TPESampler(
             multivariate=True, group=True, constant_liar=True, n_startup_trials=num_startup_trials, seed=seed
         )
-    from search.parzen import QuickTPESampler
+    from search.algorithms.tpe import QuickTPESampler
 
     return QuickTPESampler(encodings, num_startup_trials=num_startup_trials, seed=seed)
 
