@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from analysis.openings import check_opening, read_openings, record_opening
-from search.cluster import plan_resources
 from search.process.arguments import (
     BAD_INPUT,
     BROKEN_OFF,
@@ -39,6 +38,7 @@ from search.process.arguments import (
 )
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
+from search.runtime.cluster import plan_resources
 from search.storage.folder import check_run
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from benchmarks import sleeper
 from search import prepare
-from search.cluster import Resources, ray_session
 from search.console import SearchConsole
 from search.launch import CheckpointKeeper, make_examiner, run_legs
 from search.options import Options
+from search.runtime.cluster import Resources, ray_session
 from search.search import Search
 from search.session import Session
 from search.storage.ledger import Ledger

@@ -22,8 +22,8 @@ from rich.table import Table
 
 import search.options
 from benchmarks.harness import Interval, describe_conditions, write_result
-from search.cluster import Resources
 from search.fixed import train_fixed
+from search.runtime.cluster import Resources
 from search.session import Session
 from search.storage.study import Planned
 

@@ -3,7 +3,7 @@
     python -m benchmarks.placement --data-dir DATA
 
 Every process trains the baseline of a space, all of them between two barriers; the rate is that of all together. The
-rule of `search.cluster.plan_resources` (one trial per core) is the first contestant.
+rule of `search.runtime.cluster.plan_resources` (one trial per core) is the first contestant.
 """
 
 import multiprocessing as mp

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 
 import spaces.space
-from search.cluster import Resources, count_gpus
 from search.process.allotted import available_cpus
+from search.runtime.cluster import Resources, count_gpus
 from search.storage.study import Run
 from spaces.space import Space
 from trainables.files import checkpoint

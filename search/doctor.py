@@ -174,7 +174,7 @@ def _room(what: str, folder: Path, *, needed: float, do: str) -> Finding:
 
 def check_versions() -> Finding:
     """Python and the packages that an outcome depends on; versions that are known not to do."""
-    from search.versions import versions
+    from search.runtime.versions import versions
 
     found = versions()
     missing = [name for name in ("torch", "ray", "optuna") if name not in found]
@@ -232,9 +232,9 @@ def _offline() -> Iterator[None]:
 
 def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
     """Nodes with the same versions, clocks that agree, and the run folder seen by every one of them."""
-    from search.cluster import attached
     from search.nodes import ask_nodes
-    from search.versions import versions
+    from search.runtime.cluster import attached
+    from search.runtime.versions import versions
 
     runs_dir.mkdir(parents=True, exist_ok=True)
     with attached(address):

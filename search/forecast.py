@@ -10,8 +10,8 @@ from optuna.storages import InMemoryStorage
 
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.calibration import Speed, calibrate
-from search.cluster import Resources
 from search.messages import Leg
+from search.runtime.cluster import Resources
 from search.search import Search
 from search.simulate import Silent, simulate
 from search.storage.ledger import Examination, Ledger

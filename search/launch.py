@@ -9,10 +9,10 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 import spaces.space
-from search.cluster import Resources
 from search.messages import Events
 from search.nodes import look_at_nodes
 from search.process.signals import collect_signals
+from search.runtime.cluster import Resources
 from search.search import Search
 from search.slots import Slots
 from search.storage.ledger import Examination, Ledger

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import tyro
 
 import spaces
-from search.cluster import plan_resources
 from search.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.process.secrets import find_secret, redact_url
+from search.runtime.cluster import plan_resources
 from search.storage.folder import check_free, check_name, check_there, check_writable
 from search.storage.lock import RunLock
 from trainables.data.names import split_names

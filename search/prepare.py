@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import distribution_to_json
 
-from search.cluster import Resources, count_gpus
 from search.loggers import check_logger
 from search.options import FIXED, Options, parse_count, parse_types
+from search.runtime.cluster import Resources, count_gpus
+from search.runtime.versions import versions
 from search.storage.folder import cannot_make, check_free, check_there
 from search.storage.source_code import canonical, told
 from search.storage.study import Run, check_database, create_study, read_run, write_run
-from search.versions import versions
 from spaces.origin import is_own, short_name
 from trainables.data.table import TableOptions
 from trainables.files.stores import Folder, Place, UnreachableError, join, open_place

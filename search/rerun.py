@@ -117,7 +117,7 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
     if not gap:
         return "equal to the bit"
     from search.prepare import cpu_model, gpu_model
-    from search.versions import versions
+    from search.runtime.versions import versions
 
     trained = run.machine.get("gpu_model") if run.machine.get("gpus_per_trial") else run.machine.get("cpu_model")
     then = {"processor": trained, **run.versions}

@@ -20,10 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 import spaces.space
 from search import prepare
 from search.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.cluster import Resources
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
-from search.guard import RayLostError
 from search.launch import best_trial, launch, logs_of, make_examiner
 from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
@@ -31,6 +29,8 @@ from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal
+from search.runtime.cluster import Resources
+from search.runtime.guard import RayLostError
 from search.search import HopelessSearchError, Search
 from search.slots import differences, plan
 from search.storage import source_code as own_code

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cluster import ray_session
-from search.guard import LastWords, RayLostError
 from search.limits import require_limits
 from search.options import Options, resume_command
-from search.private_ray import RayStartError
 from search.process.arguments import BROKEN_OFF
 from search.process.environment import keys_for
 from search.process.secrets import redact_text, redact_url
 from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
+from search.runtime.cluster import ray_session
+from search.runtime.guard import LastWords, RayLostError
+from search.runtime.private_ray import RayStartError
 from search.slots import plan
 from search.storage.folder import new_name
 from search.storage.lock import RunLock

@@ -9,7 +9,6 @@ from optuna.trial import TrialState
 import spaces.space
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.calibration import MIN_MEASURED, Bench, Speed, calibrate
-from search.cluster import Resources
 from search.forecast import (
     LEG_SECONDS,
     REPORT_SECONDS,
@@ -23,6 +22,7 @@ from search.launch import make_examiner
 from search.messages import Leg
 from search.options import Options
 from search.preview import keep_forecast, kept_forecast
+from search.runtime.cluster import Resources
 from search.session import Session
 from search.simulate import simulate
 from search.storage.study import Sampler

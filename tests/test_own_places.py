@@ -11,7 +11,7 @@ import pytest
 import spaces
 from rungwise.searching import reference_of, search
 from rungwise.written import write_space
-from search.parcel import pack_own_code
+from search.runtime.parcel import pack_own_code
 from search.storage.source_code import canonical, describe_source, keep_source, told_change
 from spaces.origin import locate, read_sources, short_name
 from spaces.space import Space, load

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 
-from search import reaper
 from search.process.arguments import BROKEN_OFF
 from search.process.environment import allowed
 from search.process.output import drain_all
 from search.process.scratch import remove_all
+from search.runtime import reaper
 
 _CONNECT_SECONDS = 5
 _SERVERS = ("gcs_server", "raylet")

@@ -1,6 +1,6 @@
 """Ends what is left of a Ray once the process that started it is gone, and speaks for it if it went without a word.
 
-    python -I -S search/reaper.py FOLDER RUN WORDS OTHERWISE < pipe
+    python -I -S search/runtime/reaper.py FOLDER RUN WORDS OTHERWISE < pipe
 
 A killed driver takes the servers of its Ray with it, but not an agent that is starting just then: it would try for
 minutes to reach a server that is gone. And who is killed, by hand, for want of memory or by Ray itself, cannot say how

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from search import private_ray
-from search.guard import LastWords, Line, RayGuard, RayLostError, Reaper
-from search.parcel import pack_code
 from search.process.allotted import allotted_cpus
 from search.process.environment import only_allowed
 from search.process.scratch import make_scratch, remove_scratch
 from search.process.signals import others_overruled
+from search.runtime import private_ray
+from search.runtime.guard import LastWords, Line, RayGuard, RayLostError, Reaper
+from search.runtime.parcel import pack_code
 from search.warm import WARM_UP, warming
 
 HEAD_PATIENCE_SECONDS = 30
