@@ -127,7 +127,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
     if isinstance(error, ValueError):
         return report_error(error)
 
-    from search.search import HopelessSearchError
+    from search.scheduling.search import HopelessSearchError
     from search.trouble import explain, is_machine_fault
 
     if isinstance(error, OSError) and not is_machine_fault(error):

@@ -19,7 +19,7 @@ from search.console import SearchConsole
 from search.launch import CheckpointKeeper, make_examiner, run_legs
 from search.options import Options
 from search.runtime.cluster import Resources, ray_session
-from search.search import Search
+from search.scheduling.search import Search
 from search.session import Session
 from search.storage.ledger import Ledger
 from search.storage.study import resume_study

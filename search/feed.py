@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.loggers import Logger, open_logger
-from search.messages import Events
+from search.scheduling.messages import Events
 from search.storage.study import Run
 
 CLOSE_SECONDS = 60

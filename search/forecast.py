@@ -10,9 +10,9 @@ from optuna.storages import InMemoryStorage
 
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.calibration import Speed, calibrate
-from search.messages import Leg
 from search.runtime.cluster import Resources
-from search.search import Search
+from search.scheduling.messages import Leg
+from search.scheduling.search import Search
 from search.simulate import Silent, simulate
 from search.storage.ledger import Examination, Ledger
 from search.storage.study import Run

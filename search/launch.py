@@ -9,11 +9,11 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 import spaces.space
-from search.messages import Events
 from search.nodes import look_at_nodes
 from search.process.signals import collect_signals
 from search.runtime.cluster import Resources
-from search.search import Search
+from search.scheduling.messages import Events
+from search.scheduling.search import Search
 from search.slots import Slots
 from search.storage.ledger import Examination, Ledger
 from search.storage.logs import TrialLogs

@@ -19,7 +19,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search import prepare
-from search.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
 from search.launch import best_trial, launch, logs_of, make_examiner
@@ -31,7 +30,8 @@ from search.process.secrets import redact_command
 from search.process.signals import first_signal
 from search.runtime.cluster import Resources
 from search.runtime.guard import RayLostError
-from search.search import HopelessSearchError, Search
+from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
+from search.scheduling.search import HopelessSearchError, Search
 from search.slots import differences, plan
 from search.storage import source_code as own_code
 from search.storage.folder import new_name

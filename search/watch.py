@@ -9,12 +9,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from search.console import duration
-from search.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
 from search.nodes import is_gone
 from search.process.allotted import load
 from search.runtime.cluster import Resources
 from search.runtime.guard import kill_process
-from search.search import Search
+from search.scheduling.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
+from search.scheduling.search import Search
 from search.slots import count_places, living_nodes
 
 SAY_SECONDS = 60

@@ -12,7 +12,7 @@ from benchmarks import idle, sleeper
 from search.launch import run_legs
 from search.options import Options
 from search.runtime.cluster import Resources, ray_session
-from search.search import Search
+from search.scheduling.search import Search
 from search.slots import Slots, plan_on_cluster
 from search.watch import ProgressWatch
 

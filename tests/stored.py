@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from search.launch import make_examiner
-from search.messages import EpochResult
 from search.options import Options
 from search.prepare import new_run
 from search.process.arguments import parse
-from search.search import Search
+from search.scheduling.messages import EpochResult
+from search.scheduling.search import Search
 from search.session import Session
 from search.storage.ledger import Ledger
 from search.storage.study import resume_study

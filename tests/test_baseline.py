@@ -8,10 +8,10 @@ import pytest
 from optuna.trial import BaseTrial
 
 import spaces.space
-from search.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.forecast import first_draws
 from search.launch import make_examiner
 from search.options import Options
+from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.session import Session
 from search.storage.ledger import Examination
 from spaces.space import Space

@@ -19,10 +19,10 @@ from search.forecast import (
     simulate_searches,
 )
 from search.launch import make_examiner
-from search.messages import Leg
 from search.options import Options
 from search.preview import keep_forecast, kept_forecast
 from search.runtime.cluster import Resources
+from search.scheduling.messages import Leg
 from search.session import Session
 from search.simulate import simulate
 from search.storage.study import Sampler

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import rungwise as rw
-from search.messages import EpochResult
+from search.scheduling.messages import EpochResult
 from search.worker import Job, TrialWorker
 from spaces.space import Space, load
 from tests.own_spaces import write_own

@@ -18,7 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from search.scheduler import StudyScheduler
-from search.search import HopelessSearchError, Search
+from search.scheduling.search import HopelessSearchError, Search
 from search.searcher import StudySearcher
 from search.storage.ledger import Examination
 from search.storage.study import Planned, open_study

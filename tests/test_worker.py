@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from search.messages import EpochResult
+from search.scheduling.messages import EpochResult
 from search.worker import Job, TrialWorker
 from spaces.space import load
 from tests.disks import fill, small_disk

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.halving import epochs_reached
 from search.errors import HopelessSearchError, StorageError
-from search.losses import TIMEOUT, Losses
-from search.messages import EpochResult, Events, Leg
+from search.scheduling.losses import TIMEOUT, Losses
+from search.scheduling.messages import EpochResult, Events, Leg
 from search.storage.ledger import Examination, Ledger
 from search.storage.logs import TrialLogs
 from search.storage.study import Run
