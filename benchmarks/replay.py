@@ -32,10 +32,10 @@ from benchmarks.curves import DATA, EPOCHS, GRIDS, Params
 from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_result
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
+from search.forecast.simulate import simulate
 from search.process.arguments import parse
 from search.scheduling.baseline import baseline_plan
 from search.scheduling.messages import Leg
-from search.simulate import simulate
 from search.storage.ledger import Examination
 from search.storage.study import Run
 from trainables.training.training import TrainConfig

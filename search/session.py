@@ -21,10 +21,10 @@ import spaces.space
 from search import prepare
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
+from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.launch import best_trial, launch, logs_of, make_examiner
 from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
-from search.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal

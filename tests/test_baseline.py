@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import BaseTrial
 
 import spaces.space
-from search.forecast import first_draws
+from search.forecast.forecast import first_draws
 from search.launch import make_examiner
 from search.options import Options
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline

@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 
 import spaces.space
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
-from search.calibration import MIN_MEASURED, Bench, Speed, calibrate
-from search.forecast import (
+from search.forecast.calibration import MIN_MEASURED, Bench, Speed, calibrate
+from search.forecast.forecast import (
     LEG_SECONDS,
     REPORT_SECONDS,
     START_SECONDS,
@@ -18,13 +18,13 @@ from search.forecast import (
     first_draws,
     simulate_searches,
 )
+from search.forecast.preview import keep_forecast, kept_forecast
+from search.forecast.simulate import simulate
 from search.launch import make_examiner
 from search.options import Options
-from search.preview import keep_forecast, kept_forecast
 from search.runtime.cluster import Resources
 from search.scheduling.messages import Leg
 from search.session import Session
-from search.simulate import simulate
 from search.storage.study import Sampler
 from trainables.sources import load as data
 from trainables.sources.load import Split

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from search.forecast.preview import show_data
 from search.options import Options
-from search.preview import show_data
 from search.process.arguments import parse
 from search.session import Session
 from tests.test_image_folder import make_folder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from search.preview import describe_table
+from search.forecast.preview import describe_table
 from search.storage.checking import build
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables.data.table import Column, TableOptions, columns_from, encode, fit_columns

@@ -105,7 +105,7 @@ class Run:
     """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
     files are in the folder `source` of the run."""
     forecast: dict[str, Any] | None = None
-    """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.Forecast`."""
+    """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.forecast.Forecast`."""
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
 
     @property

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.calibration import CALIBRATION_SECONDS
 from search.console import duration, printable
-from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.forecast.calibration import CALIBRATION_SECONDS
+from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
 from search.process.allotted import load
 from search.runtime.cluster import Resources
 from search.scheduling.baseline import describe_reduction

@@ -9,11 +9,11 @@ import optuna
 from optuna.storages import InMemoryStorage
 
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
-from search.calibration import Speed, calibrate
+from search.forecast.calibration import Speed, calibrate
+from search.forecast.simulate import Silent, simulate
 from search.runtime.cluster import Resources
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
-from search.simulate import Silent, simulate
 from search.storage.ledger import Examination, Ledger
 from search.storage.study import Run
 from spaces.space import Space
