@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.wording import named
-from search.launch import make_examiner
+from search.execution.launch import make_examiner
 from search.storage.study import Planned, Run
 from spaces.space import Space
 

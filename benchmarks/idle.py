@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import sleeper
 from search import prepare
 from search.console import SearchConsole
-from search.launch import CheckpointKeeper, make_examiner, run_legs
+from search.execution.launch import CheckpointKeeper, make_examiner, run_legs
 from search.options import Options
 from search.runtime.cluster import Resources, ray_session
 from search.scheduling.search import Search
@@ -61,7 +61,7 @@ def run_on_ray(
         spread: by how much of that the epochs of a trial differ from those of the others.
         on_ready: called when Ray has a process for each worker, just before the search is let loose.
     """
-    from search.watch import ProgressWatch
+    from search.execution.watch import ProgressWatch
 
     resources = Resources(slots=slots, cpus_per_trial=1, gpus_per_trial=0.0)
     settings = {"metric": search.run.metric, "epoch_seconds": epoch_seconds, "spread": spread}

@@ -27,7 +27,7 @@ import tyro
 from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.halving import epochs_reached
-from search.launch import best_trial
+from search.execution.launch import best_trial
 from search.process.arguments import DONE, SOME_FAILED
 from search.storage.study import open_study, read_run
 

@@ -112,7 +112,7 @@ def _facts(folder: Path) -> dict[str, str]:
     """One row about a run."""
     from optuna.trial import TrialState
 
-    from search.launch import best_trial
+    from search.execution.launch import best_trial
     from search.storage.source_code import subject
     from search.storage.study import open_study, read_run
 

@@ -59,7 +59,7 @@ class FinishedRun:
     @property
     def best(self) -> BestTrial | None:
         """The best trial of the full budget; None before the first."""
-        from search.launch import best_trial
+        from search.execution.launch import best_trial
 
         found = best_trial(self.study.trials, maximize=self.settings.direction == "maximize")
         if found is None or found.value is None:

@@ -25,7 +25,7 @@ from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
 
 if TYPE_CHECKING:
-    from search.nodes import Node
+    from search.execution.nodes import Node
 
 MEMORY_PER_TRIAL = 1.0e9
 """Bytes of a worker with torch imported and a small data set."""
@@ -232,7 +232,7 @@ def _offline() -> Iterator[None]:
 
 def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
     """Nodes with the same versions, clocks that agree, and the run folder seen by every one of them."""
-    from search.nodes import ask_nodes
+    from search.execution.nodes import ask_nodes
     from search.runtime.cluster import attached
     from search.runtime.versions import versions
 
@@ -247,7 +247,7 @@ def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
 
 def compare_nodes(nodes: Sequence["Node"], *, here: dict[str, str], runs_dir: Path) -> Iterator[Finding]:
     """What the answers of the nodes mean."""
-    from search.nodes import blind, differing_versions
+    from search.execution.nodes import blind, differing_versions
 
     for host, changed in differing_versions(nodes, here).items():
         shown = ", ".join(f"{name} {version} (here {here[name]})" for name, version in changed.items())

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import tyro
 
 import spaces
-from search.loggers import check_logger
+from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.process.secrets import find_secret, redact_url
 from search.runtime.cluster import plan_resources

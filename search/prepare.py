@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import distribution_to_json
 
-from search.loggers import check_logger
+from search.execution.loggers import check_logger
 from search.options import FIXED, Options, parse_count, parse_types
 from search.runtime.cluster import Resources, count_gpus
 from search.runtime.versions import versions

@@ -20,10 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 import spaces.space
 from search import prepare
 from search.console import Output, SearchConsole, printable, summarise
-from search.feed import logged
+from search.execution.feed import logged
+from search.execution.launch import best_trial, launch, logs_of, make_examiner
+from search.execution.loggers import where_to_look
+from search.execution.slots import differences, plan
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
-from search.launch import best_trial, launch, logs_of, make_examiner
-from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.process.secrets import redact_command
@@ -32,7 +33,6 @@ from search.runtime.cluster import Resources
 from search.runtime.guard import RayLostError
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.scheduling.search import HopelessSearchError, Search
-from search.slots import differences, plan
 from search.storage import source_code as own_code
 from search.storage.folder import new_name
 from search.storage.lease import hold_study

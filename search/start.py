@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
+from search.execution.slots import plan
 from search.limits import require_limits
 from search.options import Options, resume_command
 from search.process.arguments import BROKEN_OFF
@@ -19,7 +20,6 @@ from search.process.signals import Stopped, first_signal, raise_noted, signals_r
 from search.runtime.cluster import ray_session
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.private_ray import RayStartError
-from search.slots import plan
 from search.storage.folder import new_name
 from search.storage.lock import RunLock
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from search.launch import make_examiner
+from search.execution.launch import make_examiner
 from search.options import Options
 from search.prepare import new_run
 from search.process.arguments import parse

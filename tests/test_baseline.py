@@ -8,8 +8,8 @@ import pytest
 from optuna.trial import BaseTrial
 
 import spaces.space
+from search.execution.launch import make_examiner
 from search.forecast.forecast import first_draws
-from search.launch import make_examiner
 from search.options import Options
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.session import Session

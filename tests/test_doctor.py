@@ -19,7 +19,7 @@ from search.doctor import (
     check_shared_memory,
     compare_nodes,
 )
-from search.nodes import Node
+from search.execution.nodes import Node
 from search.process.disk import free_space
 from tests.disks import fill, read_only, small_disk
 from tests.searching import ROOT, patience

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 
 import spaces.space
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
+from search.execution.launch import make_examiner
 from search.forecast.calibration import MIN_MEASURED, Bench, Speed, calibrate
 from search.forecast.forecast import (
     LEG_SECONDS,
@@ -20,7 +21,6 @@ from search.forecast.forecast import (
 )
 from search.forecast.preview import keep_forecast, kept_forecast
 from search.forecast.simulate import simulate
-from search.launch import make_examiner
 from search.options import Options
 from search.runtime.cluster import Resources
 from search.scheduling.messages import Leg

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from search.algorithms.halving import epochs_reached
-from search.launch import best_trial
+from search.execution.launch import best_trial
 from search.storage.study import open_study
 from tests.searching import CALM, ROOT, Running, assert_sound, command, patience, search, table, trials_of
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from search import capture
-from search.capture import KEPT_BYTES, Capture, shorten
+from search.execution import capture
+from search.execution.capture import KEPT_BYTES, Capture, shorten
 from search.storage.logs import MAX_BYTES, TrialLogs, log_path
 
 

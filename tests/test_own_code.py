@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import rungwise as rw
+from search.execution.worker import Job, TrialWorker
 from search.scheduling.messages import EpochResult
-from search.worker import Job, TrialWorker
 from spaces.space import Space, load
 from tests.own_spaces import write_own
 from trainables.files import checkpoint

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from search.launch import checkpoints_of
+from search.execution.launch import checkpoints_of
+from search.execution.worker import Job, TrialWorker
 from search.prepare import check_storage
 from search.storage.study import read_run
-from search.worker import Job, TrialWorker
 from spaces.space import load
 from tests.searching import ROOT, assert_sound, search, table, trials_of
 from tests.stores import KEYS, SECRET, Bucket, bucket

@@ -17,9 +17,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from search.scheduler import StudyScheduler
+from search.execution.scheduler import StudyScheduler
+from search.execution.searcher import StudySearcher
 from search.scheduling.search import HopelessSearchError, Search
-from search.searcher import StudySearcher
 from search.storage.ledger import Examination
 from search.storage.study import Planned, open_study
 from spaces.space import Space

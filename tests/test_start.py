@@ -19,7 +19,7 @@ from search.runtime.cluster import Resources, ray_session
 class Probe:
     def process(self):
         import os, sys
-        return os.getpid(), "search.worker" in sys.modules
+        return os.getpid(), "search.execution.worker" in sys.modules
 
 one = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
 with ray_session(one, address=None, debug=False, on_lost=print):
@@ -31,7 +31,7 @@ print(pid in ready, warm)
 COMPILER = """
 import sys
 import torch
-from search.warm import warm_up
+from search.execution.warm import warm_up
 
 warm_up()
 weights = torch.nn.Parameter(torch.ones(3))

@@ -11,12 +11,12 @@ import psutil
 import pytest
 from ray.tune.experiment import Trial
 
+from search.execution.scheduler import StudyScheduler
+from search.execution.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
 from search.runtime.cluster import Resources
 from search.runtime.guard import Line, kill_process
-from search.scheduler import StudyScheduler
 from search.scheduling.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
 from search.storage.study import open_study
-from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
 from tests.searching import ROOT, patience
 from tests.test_search import Bench
 

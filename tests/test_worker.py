@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from search.execution.worker import Job, TrialWorker
 from search.scheduling.messages import EpochResult
-from search.worker import Job, TrialWorker
 from spaces.space import load
 from tests.disks import fill, small_disk
 from trainables.files import checkpoint

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from search.execution.warm import WARM_UP, warming
 from search.process.allotted import allotted_cpus
 from search.process.environment import only_allowed
 from search.process.scratch import make_scratch, remove_scratch
@@ -19,7 +20,6 @@ from search.process.signals import others_overruled
 from search.runtime import private_ray
 from search.runtime.guard import LastWords, Line, RayGuard, RayLostError, Reaper
 from search.runtime.parcel import pack_code
-from search.warm import WARM_UP, warming
 
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from search.capture import KEPT_BYTES, headline, shorten
+from search.execution.capture import KEPT_BYTES, headline, shorten
 
 MAX_BYTES = 1024 * 1024
 """Of the log of one trial; of a longer one both ends are kept."""

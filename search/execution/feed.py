@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.loggers import Logger, open_logger
+from search.execution.loggers import Logger, open_logger
 from search.scheduling.messages import Events
 from search.storage.study import Run
 

@@ -16,7 +16,7 @@ import torch
 from ray import tune
 
 import spaces.space
-from search.capture import KEPT_BYTES, Capture, headline, shorten
+from search.execution.capture import KEPT_BYTES, Capture, headline, shorten
 from search.process.disk import free_space
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch

@@ -9,12 +9,12 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 import spaces.space
-from search.nodes import look_at_nodes
+from search.execution.nodes import look_at_nodes
+from search.execution.slots import Slots
 from search.process.signals import collect_signals
 from search.runtime.cluster import Resources
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
-from search.slots import Slots
 from search.storage.ledger import Examination, Ledger
 from search.storage.logs import TrialLogs
 from search.storage.study import Run
@@ -65,7 +65,7 @@ def launch(
         received = collect_signals(search.request_stop)
         for line in look_at_nodes(checkpoints_of(run, run_dir)) if on_cluster else ():
             events.notice(line)
-        from search.watch import ProgressWatch
+        from search.execution.watch import ProgressWatch
 
         watch = ProgressWatch(
             search, resources=resources, timeout=trial_timeout, say=events.notice, on_cluster=on_cluster
@@ -118,7 +118,7 @@ def _make_trainable(
     import ray
     from ray import tune
 
-    from search.worker import Job, TrialWorker
+    from search.execution.worker import Job, TrialWorker
 
     job = Job(
         space=run.space,
@@ -161,8 +161,8 @@ def run_legs(
     """
     from ray import tune
 
-    from search.scheduler import StudyScheduler
-    from search.searcher import StudySearcher
+    from search.execution.scheduler import StudyScheduler
+    from search.execution.searcher import StudySearcher
 
     searcher = StudySearcher(search, slots=slots)
     tuner = tune.Tuner(

@@ -30,7 +30,7 @@ def warming(hook: str, *, cpus_per_trial: int) -> dict[str, str]:
 
 def warm_up() -> None:
     """Import what a worker needs; called in its process."""
-    import search.worker  # noqa: F401
+    import search.execution.worker  # noqa: F401
 
     spare_notebook()
     _put_compiler_off()
