@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.limits import Finding, check_limits, check_priority, check_start
+from search.diagnosis.limits import Finding, check_limits, check_priority, check_start
 from search.process.allotted import allotted_cpus, available_cpus, available_memory
 from search.process.arguments import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
 from search.process.disk import free_space, size
@@ -82,7 +82,7 @@ def examine(options: Options) -> Iterator[Finding]:
     yield check_versions()
     yield check_clock()
     if spaces.stated(options.space).get("own") or _is_own(options.space):
-        from search.own_doctor import examine_own
+        from search.diagnosis.own_code import examine_own
 
         yield from examine_own(options.space)
     else:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
+from search.diagnosis.limits import require_limits
 from search.execution.slots import plan
-from search.limits import require_limits
 from search.options import Options, resume_command
 from search.process.arguments import BROKEN_OFF
 from search.process.environment import keys_for

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.limits import check_limits, check_priority, check_start
+from search.diagnosis.limits import check_limits, check_priority, check_start
 from search.process.allotted import allotted_cpus, available_memory
 from search.runtime.private_ray import is_uncompiled
 from tests.searching import ROOT

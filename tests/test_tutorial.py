@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rungwise.cli import COMMANDS
+from search.diagnosis.own_code import examine_own
 from search.options import Options
-from search.own_doctor import examine_own
 from search.process.arguments import parse
 from spaces.space import load
 from tests.searching import ROOT

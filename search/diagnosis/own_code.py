@@ -11,9 +11,9 @@ from typing import Any
 import optuna
 
 import spaces.space
-from search import own_probe
-from search.limits import Finding
-from search.own_probe import Probe, Straight
+from search.diagnosis import probe as own_probe
+from search.diagnosis.limits import Finding
+from search.diagnosis.probe import Probe, Straight
 from search.process.disk import size
 from search.storage.source_code import canonical, told
 from spaces.space import Space
