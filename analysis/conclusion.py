@@ -9,7 +9,7 @@ from rich.table import Table
 
 from analysis import wording
 from analysis.openings import read_openings, times_opened
-from search.console import Output
+from search.session.console import Output
 
 
 def conclude(results: dict[str, Any], *, run_dir: Path) -> None:

@@ -178,9 +178,9 @@ def train(
         What `paired` takes, and the epochs.
     """
     import spaces.space
-    from search.fixed import train_fixed
-    from search.prepare import load_data
     from search.runtime.cluster import count_gpus, plan_resources
+    from search.session.fixed import train_fixed
+    from search.session.opening import load_data
     from search.storage.study import Planned
 
     space = spaces.space.load(run.space)

@@ -15,10 +15,10 @@ from analysis.contenders import Contender, explain_criterion, settle
 from analysis.networks import Failure, Network, choose_device, collect
 from analysis.openings import check_opening
 from analysis.progress import step
-from search import prepare
-from search.fixed import train_fixed
 from search.process.disk import check_room
 from search.runtime.cluster import Resources, plan_resources
+from search.session import opening as prepare
+from search.session.fixed import train_fixed
 from search.storage.study import Planned, Run, open_study, read_run
 from spaces.space import Space
 from trainables.sources.images import fetch_test_files

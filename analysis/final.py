@@ -128,7 +128,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
         return report_error(error)
 
     from search.scheduling.search import HopelessSearchError
-    from search.trouble import explain, is_machine_fault
+    from search.session.trouble import explain, is_machine_fault
 
     if isinstance(error, OSError) and not is_machine_fault(error):
         return report_error(error)
@@ -193,7 +193,7 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
 def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int) -> int:
     from analysis.final_section import read_results
-    from search.trouble import explain, is_machine_fault
+    from search.session.trouble import explain, is_machine_fault
 
     results = read_results(job.final_dir)  # a signal may have come when they were being put in place, or just after
     if isinstance(results, dict) and results.get("openings") == len(read_openings(job.final_dir)):
@@ -232,7 +232,7 @@ def _show(job: "Job", results: dict[str, Any]) -> int:
 
 
 def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
-    from search.trouble import explain
+    from search.session.trouble import explain
 
     again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
     if isinstance(error, Stopped):

@@ -28,8 +28,8 @@ from analysis.networks import Failure, Network, answer, restore
 from analysis.openings import EVALUATION, PARTS, read_openings, times_opened
 from analysis.progress import Advance, step
 from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines, describe_table
-from search import prepare
 from search.process.faults import fault_point
+from search.session import opening as prepare
 from trainables.files.whole import replacing, write_whole
 from trainables.sources.load import Split
 from trainables.training.training import Training

@@ -21,8 +21,8 @@ from analysis.openings import EVALUATION, PARTS, read_openings
 from analysis.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.progress import Advance, step
 from analysis.wording import is_share
-from search import prepare
 from search.process.faults import fault_point
+from search.session import opening as prepare
 from trainables.files.whole import replacing
 from trainables.trainable import close
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from analysis.conclusion import say
-from search.console import duration
+from search.session.console import duration
 
 Advance = Callable[[], None]
 """Called when one more part of a step is done."""

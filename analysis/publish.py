@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         options = parse(Options, argv, prog="python -m analysis.publish")
         folder = publish(options)
     except (ValueError, OSError, sqlite3.Error) as error:
-        from search.trouble import explain, is_machine_fault
+        from search.session.trouble import explain, is_machine_fault
 
         if not is_machine_fault(error):
             return report_error(error)
@@ -220,9 +220,9 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
     """The study as one SQLite file without its free pages and side files; from a server, copied trial by trial."""
     import optuna
 
+    from search.session.trouble import is_machine_fault
     from search.storage.database import connect, file_storage
     from search.storage.study import open_study
-    from search.trouble import is_machine_fault
 
     study = open_study(run_dir)  # a damaged one is refused
     if run.study_url is None:

@@ -87,7 +87,7 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
     if isinstance(error, ValueError):
         return report_error(error)
 
-    from search.trouble import explain, is_machine_fault
+    from search.session.trouble import explain, is_machine_fault
 
     if not is_machine_fault(error):
         return report_error(error)

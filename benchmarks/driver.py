@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-import search.options
+import search.session.options
 from benchmarks.harness import calibrate, describe_conditions, write_result
 from benchmarks.idle import idle_search, run_on_ray
 from benchmarks.sleeper import make_record
@@ -64,10 +64,10 @@ def main() -> None:
     console.print(f"written to {path}")
 
 
-def asked(options: Options, *, sampler: str, trials: int) -> search.options.Options:
+def asked(options: Options, *, sampler: str, trials: int) -> search.session.options.Options:
     """One in three trials goes on from epoch 3 to 9, so that there are five reports a trial."""
     rungs = {"min_epochs": 3, "max_epochs": 9, "reduction_factor": 3}
-    return search.options.Options(sampler=sampler, trials=trials, seed=options.seed, **rungs)  # type: ignore[arg-type]
+    return search.session.options.Options(sampler=sampler, trials=trials, seed=options.seed, **rungs)  # type: ignore[arg-type]
 
 
 def imagined(options: Options, folder: Path, sampler: str) -> dict[str, Any]:

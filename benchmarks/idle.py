@@ -14,13 +14,13 @@ from ray import tune
 from rich.console import Console
 
 from benchmarks import sleeper
-from search import prepare
-from search.console import SearchConsole
 from search.execution.launch import CheckpointKeeper, make_examiner, run_legs
-from search.options import Options
 from search.runtime.cluster import Resources, ray_session
 from search.scheduling.search import Search
-from search.session import Session
+from search.session import opening as prepare
+from search.session.console import SearchConsole
+from search.session.options import Options
+from search.session.session import Session
 from search.storage.ledger import Ledger
 from search.storage.study import resume_study
 

@@ -136,7 +136,7 @@ def _facts(folder: Path) -> dict[str, str]:
 def _show(folder: Path) -> None:
     from rich.console import Console
 
-    from search.console import summarise
+    from search.session.console import summarise
     from search.storage.source_code import subject
     from search.storage.study import open_study, read_run
 
@@ -195,7 +195,7 @@ def _print_table(rows: list[dict[str, str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from search.console import printable
+    from search.session.console import printable
 
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(box=None, pad_edge=False, header_style="bold")

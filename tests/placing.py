@@ -12,9 +12,9 @@ from benchmarks import idle, sleeper
 from search.execution.launch import run_legs
 from search.execution.slots import Slots, plan_on_cluster
 from search.execution.watch import ProgressWatch
-from search.options import Options
 from search.runtime.cluster import Resources, ray_session
 from search.scheduling.search import Search
+from search.session.options import Options
 
 PART = 0.5
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from search.execution.launch import make_examiner
-from search.options import Options
-from search.prepare import new_run
 from search.process.arguments import parse
 from search.scheduling.messages import EpochResult
 from search.scheduling.search import Search
-from search.session import Session
+from search.session.opening import new_run
+from search.session.options import Options
+from search.session.session import Session
 from search.storage.ledger import Ledger
 from search.storage.study import resume_study
 from tests.test_search import Diary

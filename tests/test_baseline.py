@@ -10,9 +10,9 @@ from optuna.trial import BaseTrial
 import spaces.space
 from search.execution.launch import make_examiner
 from search.forecast.forecast import first_draws
-from search.options import Options
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.session import Session
+from search.session.options import Options
+from search.session.session import Session
 from search.storage.ledger import Examination
 from spaces.space import Space
 from trainables.models.mlp import MlpConfig

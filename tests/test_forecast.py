@@ -21,10 +21,10 @@ from search.forecast.forecast import (
 )
 from search.forecast.preview import keep_forecast, kept_forecast
 from search.forecast.simulate import simulate
-from search.options import Options
 from search.runtime.cluster import Resources
 from search.scheduling.messages import Leg
-from search.session import Session
+from search.session.options import Options
+from search.session.session import Session
 from search.storage.study import Sampler
 from trainables.sources import load as data
 from trainables.sources.load import Split

@@ -15,9 +15,9 @@ from PIL import Image
 from rich.console import Console
 
 from search.forecast.preview import show_data
-from search.options import Options
 from search.process.arguments import parse
-from search.session import Session
+from search.session.options import Options
+from search.session.session import Session
 from tests.test_image_folder import make_folder
 from trainables.sources.images import check_test_files
 from trainables.sources.load import load, load_test

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from search.prepare import new_run
+from search.session.opening import new_run
 from search.storage.lease import Holder, Lease, hold_study
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError

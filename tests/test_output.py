@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 from optuna.trial import TrialState
 
-from search.console import CalmLive, Output, SearchConsole, summarise
 from search.process.output import DRAIN_SECONDS, PatientStream, print_patiently
 from search.process.signals import collect_signals, raise_stopped, signals_restored
+from search.session.console import CalmLive, Output, SearchConsole, summarise
 from tests.searching import ROOT, patience
 from tests.test_console import make
 from tests.test_ledger import make_run

@@ -12,8 +12,8 @@ import torch
 import spaces.space
 from benchmarks.fuzzing import tables as fuzz
 from search.forecast.preview import describe_columns
-from search.options import Options
-from search.prepare import decide_table, old_run
+from search.session.opening import decide_table, old_run
+from search.session.options import Options
 from search.storage.study import read_run, write_run
 from tests.test_ledger import make_run
 from trainables.data.kinds import decide_kinds

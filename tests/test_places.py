@@ -11,7 +11,7 @@ import torch
 
 from search.execution.launch import checkpoints_of
 from search.execution.worker import Job, TrialWorker
-from search.prepare import check_storage
+from search.session.opening import check_storage
 from search.storage.study import read_run
 from spaces.space import load
 from tests.searching import ROOT, assert_sound, search, table, trials_of

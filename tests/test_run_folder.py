@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from analysis import report
 from analysis.trials import read_trials
 from benchmarks.resume import insert_trials
-from search.prepare import check_same, new_run, old_run
 from search.run import main
+from search.session.opening import check_same, new_run, old_run
+from search.session.trouble import explain
 from search.storage.ledger import Ledger
 from search.storage.study import check_database, open_study, read_run, resume_study
-from search.trouble import explain
 from tests.disks import fill, read_only, small_disk
 from tests.searching import ROOT
 from tests.synthetic import make_study

@@ -8,11 +8,11 @@ from typing import Any
 import optuna
 import pytest
 
-from search.options import Options
 from search.process.signals import collect_signals, signals_restored
 from search.runtime.cluster import Resources
 from search.runtime.guard import RayLostError
-from search.session import Session
+from search.session.options import Options
+from search.session.session import Session
 from search.storage.ledger import Ledger
 from search.storage.study import resume_study
 from tests.disks import read_only

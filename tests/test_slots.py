@@ -3,8 +3,8 @@
 import pytest
 
 from search.execution.slots import Slots, as_begun, count_places, differences, plan, share_nodes
-from search.options import Options
 from search.runtime.cluster import Resources
+from search.session.options import Options
 from tests.test_ledger import make_run
 
 GPU_NODE = {"CPU": 16.0, "GPU": 4.0, "memory": 1e9}

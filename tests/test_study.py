@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from search.prepare import new_run, old_run
+from search.session.opening import new_run, old_run
 from search.storage.lock import RunLock
 from search.storage.study import open_study, read_run, resume_study, write_run
 from tests.test_ledger import examine, make_run, open_ledger, suggest

@@ -8,8 +8,8 @@ import pytest
 
 from rungwise.cli import COMMANDS
 from search.diagnosis.own_code import examine_own
-from search.options import Options
 from search.process.arguments import parse
+from search.session.options import Options
 from spaces.space import load
 from tests.searching import ROOT
 

@@ -8,7 +8,7 @@ from optuna.trial import TrialState, create_trial
 
 from analysis.evaluating import Job
 from analysis.final import Options
-from search.prepare import new_run
+from search.session.opening import new_run
 from search.storage.study import Planned
 from tests.stored import stored_search
 from trainables.files import checkpoint

@@ -24,7 +24,7 @@ import tyro
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from search.prepare import new_run, old_run
+from search.session.opening import new_run, old_run
 from search.storage.ledger import Ledger
 from search.storage.study import Planned, Run, open_study, read_run, resume_study
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from search.options import Options
 from search.runtime.cluster import Resources, attached, plan_resources
+from search.session.options import Options
 
 if TYPE_CHECKING:  # imports Optuna
     from search.storage.study import Run

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.console import duration, printable
 from search.forecast.calibration import CALIBRATION_SECONDS
 from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
 from search.process.allotted import load
 from search.runtime.cluster import Resources
 from search.scheduling.baseline import describe_reduction
+from search.session.console import duration, printable
 from search.storage.source_code import subject
 from search.storage.study import Run
 from spaces.space import Space

@@ -14,14 +14,14 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 import spaces.space
-from search import prepare
-from search.console import SearchConsole
 from search.execution.launch import launch, logs_of
 from search.execution.slots import differences
 from search.process.output import print_patiently
 from search.process.signals import Stopped, first_signal, signals_restored
 from search.runtime.cluster import Resources, ray_session
 from search.runtime.guard import LastWords, RayLostError
+from search.session import opening as prepare
+from search.session.console import SearchConsole
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock

@@ -15,9 +15,9 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from search.execution.loggers import check_logger
-from search.options import FIXED, Options, parse_count, parse_types
 from search.runtime.cluster import Resources, count_gpus
 from search.runtime.versions import versions
+from search.session.options import FIXED, Options, parse_count, parse_types
 from search.storage.folder import cannot_make, check_free, check_there
 from search.storage.source_code import canonical, told
 from search.storage.study import Run, check_database, create_study, read_run, write_run

@@ -18,14 +18,11 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
-from search import prepare
-from search.console import Output, SearchConsole, printable, summarise
 from search.execution.feed import logged
 from search.execution.launch import best_trial, launch, logs_of, make_examiner
 from search.execution.loggers import where_to_look
 from search.execution.slots import differences, plan
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
-from search.options import Options, check_min_epochs, parse_count, resume_command
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal
@@ -33,6 +30,10 @@ from search.runtime.cluster import Resources
 from search.runtime.guard import RayLostError
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.scheduling.search import HopelessSearchError, Search
+from search.session import opening as prepare
+from search.session.console import Output, SearchConsole, printable, summarise
+from search.session.options import Options, check_min_epochs, parse_count, resume_command
+from search.session.trouble import explain
 from search.storage import source_code as own_code
 from search.storage.folder import new_name
 from search.storage.lease import hold_study
@@ -40,7 +41,6 @@ from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
 from search.storage.presence import StudyLostError
 from search.storage.study import Run, write_run
-from search.trouble import explain
 from spaces.origin import short_name
 from spaces.space import Space
 from trainables.data.notation import format_value

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import spaces
 from search.diagnosis.limits import require_limits
 from search.execution.slots import plan
-from search.options import Options, resume_command
 from search.process.arguments import BROKEN_OFF
 from search.process.environment import keys_for
 from search.process.secrets import redact_text, redact_url
@@ -20,11 +19,12 @@ from search.process.signals import Stopped, first_signal, raise_noted, signals_r
 from search.runtime.cluster import ray_session
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.private_ray import RayStartError
+from search.session.options import Options, resume_command
 from search.storage.folder import new_name
 from search.storage.lock import RunLock
 
 if TYPE_CHECKING:
-    from search.session import Session
+    from search.session.session import Session
     from search.storage.rdb import WholeTrialStorage
     from search.storage.study import Run
 
@@ -108,7 +108,7 @@ def _say(line: str) -> None:
 
 def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, WholeTrialStorage]":
     """The run that is resumed and its study, locked once it is known that it can be."""
-    from search.prepare import resumed_run
+    from search.session.opening import resumed_run
     from search.storage.lease import hold_study  # both import Optuna
 
     run, run_dir = resumed_run(options, given=given), options.runs_dir / str(options.name)
@@ -130,7 +130,7 @@ def _check_places(options: Options) -> None:
             reason = redact_text(str(error).splitlines()[0]).replace(options.study_url, shown)
             raise ValueError(f"the study cannot be made in {shown}: {reason}") from None
     if options.storage is not None:
-        from search.prepare import open_storage  # imports Optuna
+        from search.session.opening import open_storage  # imports Optuna
 
         open_storage(options.storage)
 
@@ -152,7 +152,7 @@ def _import() -> None:
 
 
 def _session() -> "type[Session]":
-    return importlib.import_module("search.session").Session
+    return importlib.import_module("search.session.session").Session
 
 
 def _report(error: Exception, options: Options) -> int:
