@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.parameters import label
+from analysis.studies.parameters import label
 from analysis.surrogate import Surrogate, interval
 
 

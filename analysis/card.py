@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from analysis.openings import times, times_opened
+from analysis.studies.openings import times, times_opened
 from analysis.wording import between, count, gap, hardware, in_unit, title, trained_on
 from trainables.files.whole import write_whole
 

@@ -125,8 +125,8 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     from analysis import wording
     from analysis.dataset import load_overview
     from analysis.impact import study_impact
+    from analysis.studies.trials import read_trials
     from analysis.table_overview import TableOverview, findings
-    from analysis.trials import read_trials
     from search.storage.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

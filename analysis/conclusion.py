@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis import wording
-from analysis.openings import read_openings, times_opened
+from analysis.studies.openings import read_openings, times_opened
 from search.session.console import Output
 
 

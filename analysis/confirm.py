@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.parameters import Parameter, label
-from analysis.trials import Trials, config_of, params_of
+from analysis.studies.parameters import Parameter, label
+from analysis.studies.trials import Trials, config_of, params_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.parameters import Parameter, label
+from analysis.studies.parameters import Parameter, label
 
 
 @dataclass(frozen=True, kw_only=True)

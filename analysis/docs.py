@@ -17,7 +17,7 @@ from search.process.arguments import Flag, parse, report_error, report_fault
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
-    from analysis.trials import Trials
+    from analysis.studies.trials import Trials
 
 TOPICS = (
     "depth", "width", "num_blocks", "block", "kernel_size", "batch_norm", "activation", "pooling", "conv_dropout",
@@ -113,7 +113,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     from analysis import wording
     from analysis.case_study import read_final
     from analysis.discussion import discuss
-    from analysis.trials import read_trials
+    from analysis.studies.trials import read_trials
     from search.storage.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -149,8 +149,8 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 def count_levels(trials: "Trials") -> dict[str, Any]:
     """`levels`: for each hyperparameter with levels how many complete trials have which; `settled`: see read_study."""
-    from analysis.parameters import label
-    from analysis.trials import params_of
+    from analysis.studies.parameters import label
+    from analysis.studies.trials import params_of
 
     chosen = params_of(trials.complete)
     levels = {}

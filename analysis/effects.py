@@ -20,10 +20,10 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from analysis.design import Design, Group, make_design
-from analysis.parameters import Parameter, children, label
 from analysis.projection import choose_penalty, make_projector
 from analysis.resampling import Resample, resample
-from analysis.trials import Trials, params_of
+from analysis.studies.parameters import Parameter, children, label
+from analysis.studies.trials import Trials, params_of
 
 MIN_TRIALS = 20
 """An effect is told at the highest rung that at least this many trials have reached."""

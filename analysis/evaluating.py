@@ -13,8 +13,8 @@ from analysis.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.conclusion import say
 from analysis.contenders import Contender, explain_criterion, settle
 from analysis.networks import Failure, Network, choose_device, collect
-from analysis.openings import check_opening
 from analysis.progress import step
+from analysis.studies.openings import check_opening
 from search.process.disk import check_room
 from search.runtime.cluster import Resources, plan_resources
 from search.session import opening as prepare

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from analysis.openings import EVALUATION
+from analysis.studies.openings import EVALUATION
 from trainables.files.whole import finish
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from analysis.openings import check_opening, read_openings, record_opening
+from analysis.studies.openings import check_opening, read_openings, record_opening
 from search.process.arguments import (
     BAD_INPUT,
     BROKEN_OFF,

@@ -14,7 +14,7 @@ from analysis import final_plots
 from analysis.plots import table
 from analysis.plots.drawing import draw
 from analysis.progress import Advance, no_progress
-from analysis.trials import write_csv
+from analysis.studies.trials import write_csv
 
 Named = tuple[str, Callable[[], Axes | Figure]]
 """Name of a figure, and what draws it."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.trials import Trials
+from analysis.studies.trials import Trials
 
 
 def compare(forecast: Mapping[str, Any], trials: Trials) -> pd.DataFrame:

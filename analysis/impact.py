@@ -12,8 +12,8 @@ from analysis.effects import Effect, effects
 from analysis.importance import Importance, fanova, ped_anova
 from analysis.interactions import interactions
 from analysis.stopping import Audit, audit
+from analysis.studies.trials import Trials, config_of
 from analysis.surrogate import Surrogate, fit_surrogate
-from analysis.trials import Trials, config_of
 
 CAVEATS = (
     "The sampler looked more closely where results were good, so rare values have wide intervals and effects describe "

@@ -19,8 +19,8 @@ from analysis.plots import (
     plot_partial_dependence,
 )
 from analysis.sections import MOST_SMALL
+from analysis.studies.trials import Trials
 from analysis.summary import difference, effect_table
-from analysis.trials import Trials
 
 
 def impact(trials: Trials, found: Impact, folder: Folder, *, confirmed: pd.DataFrame | None = None) -> Section:

@@ -16,10 +16,10 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.design import make_design
-from analysis.parameters import Parameter
 from analysis.projection import make_projector
+from analysis.studies.parameters import Parameter
+from analysis.studies.trials import Trials, params_of
 from analysis.surrogate import Surrogate
-from analysis.trials import Trials, params_of
 
 PED_ANOVA = "conditional PED-ANOVA (Optuna)"
 FANOVA = "fANOVA (surrogate forest)"

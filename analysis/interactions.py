@@ -8,9 +8,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.design import Design, make_design
-from analysis.parameters import Parameter, children, label
 from analysis.projection import choose_penalty, make_projector
-from analysis.trials import Trials, params_of
+from analysis.studies.parameters import Parameter, children, label
+from analysis.studies.trials import Trials, params_of
 
 MIN_TRIALS = 40
 _MIN_CORNER = 5

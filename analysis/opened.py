@@ -25,8 +25,8 @@ from analysis.export import export_model, export_onnx, verify_export
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import refresh_page
 from analysis.networks import Failure, Network, answer, restore
-from analysis.openings import EVALUATION, PARTS, read_openings, times_opened
 from analysis.progress import Advance, step
+from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
 from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from search.process.faults import fault_point
 from search.session import opening as prepare

@@ -17,9 +17,9 @@ from analysis.evaluation import Evaluation, by_seeds
 from analysis.evaluation import evaluate as score
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.networks import Failure, Network, rebuild
-from analysis.openings import EVALUATION, PARTS, read_openings
 from analysis.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.progress import Advance, step
+from analysis.studies.openings import EVALUATION, PARTS, read_openings
 from analysis.wording import is_share
 from search.process.faults import fault_point
 from search.session import opening as prepare

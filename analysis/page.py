@@ -13,11 +13,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.parameters import label
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
+from analysis.studies.parameters import label
+from analysis.studies.trials import write_csv
 from analysis.svg import inline
-from analysis.trials import write_csv
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from analysis.openings import EVALUATION
+from analysis.studies.openings import EVALUATION
 from search.process.arguments import BROKEN_OFF, OptionalStr, leave, parse, report_error
 from search.process.faults import fault_point
 from search.process.secrets import redact_text

@@ -112,7 +112,7 @@ def build(options: Options) -> Path:
 
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    from analysis.trials import export, read_trials
+    from analysis.studies.trials import export, read_trials
     from search.storage.study import open_study, read_run
 
     run = read_run(options.run) if (options.run / "run.json").exists() else None
@@ -175,8 +175,8 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
 
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
     """What the best configuration does to the columns of a table, if the data are one."""
+    from analysis.studies.trials import config_of
     from analysis.table_overview import TableOverview, preprocessing
-    from analysis.trials import config_of
     from spaces.space import load
 
     if not isinstance(found, TableOverview) or trials.best is None:

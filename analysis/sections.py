@@ -12,7 +12,6 @@ from analysis.dataset import Overview, plot_classes, plot_examples
 from analysis.forecasts import compare
 from analysis.impact import Impact
 from analysis.page import Folder, Section, text
-from analysis.parameters import label
 from analysis.plots import (
     plot_budget_correlation,
     plot_history,
@@ -23,9 +22,10 @@ from analysis.plots import (
     plot_slice,
     plot_timeline,
 )
+from analysis.studies.parameters import label
+from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.table_overview import TableOverview
 from analysis.table_section import table_data
-from analysis.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named
 
 MOST_SMALL = 18

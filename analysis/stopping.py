@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.trials import COMPLETE, STOPPED, Trials
+from analysis.studies.trials import COMPLETE, STOPPED, Trials
 
 LIMITS = (
     "Stopped curves are cut off: what they would have become is not known. Rank correlations rest on the trials that "

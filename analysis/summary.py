@@ -9,9 +9,19 @@ from analysis.dataset import Overview
 from analysis.effects import Effect
 from analysis.impact import Confidence, Impact, confidence
 from analysis.page import Facts, Folder, Section, Text, text
-from analysis.parameters import label
+from analysis.studies.parameters import label
+from analysis.studies.trials import (
+    COMPLETE,
+    FAILED,
+    INFEASIBLE,
+    STATES,
+    STOPPED,
+    UNFINISHED,
+    WAITING,
+    Trials,
+    config_of,
+)
 from analysis.table_overview import TableOverview
-from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED, WAITING, Trials, config_of
 from analysis.wording import SMALLER_IS_BETTER, named
 
 _WORDS = {

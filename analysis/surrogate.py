@@ -17,9 +17,9 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold
 
 from analysis.design import make_design
-from analysis.parameters import Parameter, children, label
 from analysis.projection import make_projector
-from analysis.trials import Trials, params_of
+from analysis.studies.parameters import Parameter, children, label
+from analysis.studies.trials import Trials, params_of
 
 MIN_TRIALS = 20
 MIN_R2 = 0.2

@@ -86,7 +86,7 @@ class FinishedRun:
         return json.loads((self.folder / "final" / "final.json").read_text())
 
     def _read(self) -> Any:
-        from analysis.trials import read_trials
+        from analysis.studies.trials import read_trials
 
         return read_trials(self.study, self.settings)
 

@@ -35,9 +35,9 @@ from analysis.contenders import (
 from analysis.discussion import discuss
 from analysis.final_section import final_section
 from analysis.model import load_model
-from analysis.openings import check_opening, read_openings, record_opening
+from analysis.studies.openings import check_opening, read_openings, record_opening
+from analysis.studies.trials import read_trials
 from analysis.summary import best_table
-from analysis.trials import read_trials
 from search.storage.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search

@@ -15,10 +15,10 @@ from analysis.effects import effects
 from analysis.impact import confidence, fenced, study_impact
 from analysis.importance import fanova, ped_anova
 from analysis.interactions import interactions
-from analysis.parameters import label
 from analysis.projection import make_projector
+from analysis.studies.parameters import label
+from analysis.studies.trials import Trials, config_of, params_of, read_trials
 from analysis.surrogate import fit_surrogate, interval
-from analysis.trials import Trials, config_of, params_of, read_trials
 from tests.synthetic import DISTRIBUTIONS, NULL, Effects, make_run, make_study
 from trainables.sources import load as data
 

@@ -16,7 +16,7 @@ from analysis import final, opened
 from analysis.final_section import final_section
 from analysis.model import load_model
 from analysis.networks import checksum
-from analysis.openings import (
+from analysis.studies.openings import (
     PARTS,
     check_opening,
     num_without_results,

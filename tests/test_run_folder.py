@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from analysis import report
-from analysis.trials import read_trials
+from analysis.studies.trials import read_trials
 from benchmarks.resume import insert_trials
 from search.run import main
 from search.session.opening import check_same, new_run, old_run

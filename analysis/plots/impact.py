@@ -10,10 +10,10 @@ from analysis import interactions
 from analysis.ablation import Ablation
 from analysis.effects import Effect
 from analysis.importance import Importance
-from analysis.parameters import Parameter, label
 from analysis.plots import style
+from analysis.studies.parameters import Parameter, label
+from analysis.studies.trials import Trials
 from analysis.surrogate import Surrogate, partial_dependence
-from analysis.trials import Trials
 
 _MOST_BARS = 16
 

@@ -169,7 +169,7 @@ def _resume(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def _report(folder: Path) -> list[tuple[Any, ...]]:
-    from analysis.trials import read_trials
+    from analysis.studies.trials import read_trials
 
     asked = read_run(folder)
     assert len(asked.rungs) < 100

@@ -11,7 +11,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from pandas.api.types import is_object_dtype
 
-from analysis.parameters import Parameter, from_distributions
+from analysis.studies.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, visible
 from search.algorithms.halving import num_weights
 from search.storage.collector import collector_paused
