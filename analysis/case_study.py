@@ -123,10 +123,10 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     import optuna
 
     from analysis import wording
-    from analysis.dataset import load_overview
+    from analysis.datasets.images import load_overview
+    from analysis.datasets.tables import TableOverview, findings
     from analysis.impact import study_impact
     from analysis.studies.trials import read_trials
-    from analysis.table_overview import TableOverview, findings
     from search.storage.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -166,7 +166,7 @@ def _data_place(data_dir: str, run_dir: Path) -> Path:
 
 
 def _preprocessing(space: str, params: dict[str, Any], overview: Any) -> list[str]:
-    from analysis.table_overview import preprocessing
+    from analysis.datasets.tables import preprocessing
     from spaces.space import load
 
     if overview is None:

@@ -130,7 +130,7 @@ def write(
 ) -> Path:
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
     from analysis import impact_section, sections
-    from analysis.dataset import load_overview
+    from analysis.datasets.images import load_overview
     from analysis.impact import study_impact
     from analysis.page import render
     from analysis.summary import summary
@@ -175,8 +175,8 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
 
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
     """What the best configuration does to the columns of a table, if the data are one."""
+    from analysis.datasets.tables import TableOverview, preprocessing
     from analysis.studies.trials import config_of
-    from analysis.table_overview import TableOverview, preprocessing
     from spaces.space import load
 
     if not isinstance(found, TableOverview) or trials.best is None:

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import stopping
-from analysis.dataset import Overview, plot_classes, plot_examples
+from analysis.datasets.images import Overview, plot_classes, plot_examples
+from analysis.datasets.tables import TableOverview
 from analysis.forecasts import compare
 from analysis.impact import Impact
 from analysis.page import Folder, Section, text
@@ -24,7 +25,6 @@ from analysis.plots import (
 )
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.table_overview import TableOverview
 from analysis.table_section import table_data
 from analysis.wording import named
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.dataset import Overview
+from analysis.datasets.images import Overview
+from analysis.datasets.tables import TableOverview
 from analysis.effects import Effect
 from analysis.impact import Confidence, Impact, confidence
 from analysis.page import Facts, Folder, Section, Text, text
@@ -21,7 +22,6 @@ from analysis.studies.trials import (
     Trials,
     config_of,
 )
-from analysis.table_overview import TableOverview
 from analysis.wording import SMALLER_IS_BETTER, named
 
 _WORDS = {

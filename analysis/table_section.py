@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from analysis.datasets.tables import TableOverview, findings, leakage
 from analysis.page import Folder, Section, text
 from analysis.plots.overview import MOST_FEATURES, feature_panels, plot_correlations, plot_map, plot_target
-from analysis.table_overview import TableOverview, findings, leakage
 
 
 def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:

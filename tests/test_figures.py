@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.datasets.tables import TableOverview, table_overview
 from analysis.page import Folder, Picture, Text
 from analysis.plots import fonts, overview, style
 from analysis.plots.drawing import draw
-from analysis.table_overview import TableOverview, table_overview
 from analysis.table_section import table_data
 from analysis.wording import together
 from trainables.data.table import Column

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import confirm, stopping
 from analysis.ablation import ablation
-from analysis.dataset import overview
+from analysis.datasets.images import overview
 from analysis.design import make_design
 from analysis.effects import effects
 from analysis.impact import confidence, fenced, study_impact

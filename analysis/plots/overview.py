@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
+from analysis.datasets.tables import TableOverview
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
 from analysis.plots.table import geographic_axes
-from analysis.table_overview import TableOverview
 from analysis.wording import plain, shortened, together
 
 MOST_FEATURES = 18

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis.datasets.tables import TableOverview, table_overview
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
-from analysis.table_overview import TableOverview, table_overview
 from analysis.wording import visible
 from spaces.origin import short_name
 
