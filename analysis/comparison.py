@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from analysis.bootstrap import Interval, interval
 from analysis.evaluation import Evaluation
+from analysis.statistics.bootstrap import Interval, interval
 from analysis.wording import SMALLER_IS_BETTER
 
 

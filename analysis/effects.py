@@ -6,7 +6,7 @@ X, the columns Z of all other hyperparameters, and the objective y, all centred,
     theta, gamma = argmin |y - X theta - Z gamma|^2 + penalty * |gamma|^2
 
 so that theta is adjusted for the others without their noise. A partial dependence of a forest would shrink effects, and
-its band would miss them. Trials that were stopped count with their projected value (see analysis.projection). The
+its band would miss them. Trials that were stopped count with their projected value (see analysis.statistics.projection). The
 Bayesian bootstrap over trials repeats that projection, so the interval includes its error.
 """
 
@@ -19,9 +19,9 @@ import pandas as pd
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from analysis.design import Design, Group, make_design
-from analysis.projection import choose_penalty, make_projector
-from analysis.resampling import Resample, resample
+from analysis.statistics.design import Design, Group, make_design
+from analysis.statistics.projection import choose_penalty, make_projector
+from analysis.statistics.resampling import Resample, resample
 from analysis.studies.parameters import Parameter, children, label
 from analysis.studies.trials import Trials, params_of
 

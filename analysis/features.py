@@ -16,8 +16,8 @@ import numpy as np
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
-from analysis.bootstrap import NUM_REPLICATES, combine, image_draws, interval, seed_steps
 from analysis.progress import Advance, no_progress
+from analysis.statistics.bootstrap import NUM_REPLICATES, combine, image_draws, interval, seed_steps
 from trainables.data.table import Column
 
 Predict = Callable[[np.ndarray], np.ndarray]

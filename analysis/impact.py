@@ -7,10 +7,10 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.ablation import Ablation, ablation
-from analysis.bootstrap import wilson
 from analysis.effects import Effect, effects
 from analysis.importance import Importance, fanova, ped_anova
 from analysis.interactions import interactions
+from analysis.statistics.bootstrap import wilson
 from analysis.stopping import Audit, audit
 from analysis.studies.trials import Trials, config_of
 from analysis.surrogate import Surrogate, fit_surrogate

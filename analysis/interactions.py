@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.design import Design, make_design
-from analysis.projection import choose_penalty, make_projector
+from analysis.statistics.design import Design, make_design
+from analysis.statistics.projection import choose_penalty, make_projector
 from analysis.studies.parameters import Parameter, children, label
 from analysis.studies.trials import Trials, params_of
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.bootstrap import Interval
 from analysis.evaluation import Evaluation, evaluate
+from analysis.statistics.bootstrap import Interval
 
 NUM_BANDS = 5
 FEWEST_ROWS = 5

@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 
 from analysis import comparison
-from analysis.bootstrap import wilson
 from analysis.contenders import Contender, explain_criterion
 from analysis.evaluation import (
     CLASS_METRICS,
@@ -42,6 +41,7 @@ from analysis.evaluation import (
 )
 from analysis.networks import Network, cost_of
 from analysis.residuals import describe_residuals
+from analysis.statistics.bootstrap import wilson
 from search.storage.study import Run
 from spaces.space import Space
 from trainables.sources.load import Dataset, Split

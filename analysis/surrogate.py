@@ -1,7 +1,7 @@
 """A random forest that predicts the objective of any configuration at any budget, and whether it may be believed.
 
 It learns from every value measured at a rung, so a stopped trial counts at the budgets it reached, and for the full
-budget from its projected value (see analysis.projection): without that, the leaves of bad configurations hold early
+budget from its projected value (see analysis.statistics.projection): without that, the leaves of bad configurations hold early
 epochs only and a forest exaggerates how bad they are. The trees come in bags, each bag grown on a bootstrap sample of
 whole trials; the spread of a number over the bags gives its interval (Sexton and Laake 2009).
 """
@@ -16,8 +16,8 @@ from scipy import stats
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold
 
-from analysis.design import make_design
-from analysis.projection import make_projector
+from analysis.statistics.design import make_design
+from analysis.statistics.projection import make_projector
 from analysis.studies.parameters import Parameter, children, label
 from analysis.studies.trials import Trials, params_of
 

@@ -10,12 +10,12 @@ import pytest
 from analysis import confirm, stopping
 from analysis.ablation import ablation
 from analysis.datasets.images import overview
-from analysis.design import make_design
 from analysis.effects import effects
 from analysis.impact import confidence, fenced, study_impact
 from analysis.importance import fanova, ped_anova
 from analysis.interactions import interactions
-from analysis.projection import make_projector
+from analysis.statistics.design import make_design
+from analysis.statistics.projection import make_projector
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials, config_of, params_of, read_trials
 from analysis.surrogate import fit_surrogate, interval

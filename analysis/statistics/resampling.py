@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.projection import Step
+from analysis.statistics.projection import Step
 
 
 @dataclass(frozen=True, kw_only=True)
