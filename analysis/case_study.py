@@ -125,7 +125,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     from analysis import wording
     from analysis.datasets.images import load_overview
     from analysis.datasets.tables import TableOverview, findings
-    from analysis.impact import study_impact
+    from analysis.impact.impact import study_impact
     from analysis.studies.trials import read_trials
     from search.storage.study import open_study, read_run
 

@@ -177,9 +177,9 @@ def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
 
 
 def read_confirmed(path: Path, *, sign: float) -> dict[str, Any]:
-    """`confirmed`: the rows of `analysis.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`, and
+    """`confirmed`: the rows of `analysis.impact.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`, and
     `confirmed_names` of the hyperparameters that were changed."""
-    from analysis import confirm
+    from analysis.impact import confirm
 
     if not path.exists():
         return {"confirmed": [], "confirmed_epochs": 0, "confirmed_names": []}

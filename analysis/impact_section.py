@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import confirm
-from analysis.impact import CAVEATS, Impact
+from analysis.impact import confirm
+from analysis.impact.impact import CAVEATS, Impact
 from analysis.page import Folder, Section, text
 from analysis.plots import (
     plot_ablation,

@@ -131,7 +131,7 @@ def write(
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
     from analysis import impact_section, sections
     from analysis.datasets.images import load_overview
-    from analysis.impact import study_impact
+    from analysis.impact.impact import study_impact
     from analysis.page import render
     from analysis.summary import summary
 
@@ -233,7 +233,7 @@ def _folder(out: Path) -> "Folder":
 
 def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
-    from analysis import confirm
+    from analysis.impact import confirm
     from trainables.files.whole import write_whole
 
     stored = options.run / "confirm" / "results.csv"
@@ -261,7 +261,7 @@ def _read_confirmed(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from analysis import confirm
+    from analysis.impact import confirm
 
     try:
         table = pd.read_csv(path)

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import stopping
 from analysis.datasets.images import Overview, plot_classes, plot_examples
 from analysis.datasets.tables import TableOverview
 from analysis.forecasts import compare
-from analysis.impact import Impact
+from analysis.impact import stopping
+from analysis.impact.impact import Impact
 from analysis.page import Folder, Section, text
 from analysis.plots import (
     plot_budget_correlation,

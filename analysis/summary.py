@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
-from analysis.effects import Effect
-from analysis.impact import Confidence, Impact, confidence
+from analysis.impact.effects import Effect
+from analysis.impact.impact import Confidence, Impact, confidence
 from analysis.page import Facts, Folder, Section, Text, text
 from analysis.studies.parameters import label
 from analysis.studies.trials import (

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.impact.forest import Surrogate, interval
 from analysis.studies.parameters import label
-from analysis.surrogate import Surrogate, interval
 
 
 @dataclass(frozen=True, kw_only=True)

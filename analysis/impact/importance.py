@@ -15,11 +15,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.impact.forest import Surrogate
 from analysis.statistics.design import make_design
 from analysis.statistics.projection import make_projector
 from analysis.studies.parameters import Parameter
 from analysis.studies.trials import Trials, params_of
-from analysis.surrogate import Surrogate
 
 PED_ANOVA = "conditional PED-ANOVA (Optuna)"
 FANOVA = "fANOVA (surrogate forest)"

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.ablation import Ablation, ablation
-from analysis.effects import Effect, effects
-from analysis.importance import Importance, fanova, ped_anova
-from analysis.interactions import interactions
+from analysis.impact.ablation import Ablation, ablation
+from analysis.impact.effects import Effect, effects
+from analysis.impact.forest import Surrogate, fit_surrogate
+from analysis.impact.importance import Importance, fanova, ped_anova
+from analysis.impact.interactions import interactions
+from analysis.impact.stopping import Audit, audit
 from analysis.statistics.bootstrap import wilson
-from analysis.stopping import Audit, audit
 from analysis.studies.trials import Trials, config_of
-from analysis.surrogate import Surrogate, fit_surrogate
 
 CAVEATS = (
     "The sampler looked more closely where results were good, so rare values have wide intervals and effects describe "
