@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import spaces.space
-from analysis.evaluation import probabilities
 from analysis.exported import exported_folder
+from analysis.scores.metrics import probabilities
 from trainables.augmentation.normalize import Normalize
 from trainables.data.levels import Levels, levels_from
 from trainables.data.table import Column, columns_from, table_dtype

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
 from analysis.contenders import Contender
-from analysis.evaluation import probabilities
+from analysis.scores.metrics import probabilities
 from search.algorithms.halving import num_weights
 from search.storage.study import Planned
 from spaces.space import Space

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from analysis import results as record
-from analysis.baselines import Baseline
 from analysis.card import model_card, restate_card
 from analysis.conclusion import say
 from analysis.discussion import discuss
 from analysis.evaluating import Job
-from analysis.evaluation import Evaluation
-from analysis.evaluation import evaluate as score
 from analysis.export import export_model, export_onnx, verify_export
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import refresh_page
 from analysis.networks import Failure, Network, answer, restore
 from analysis.progress import Advance, step
+from analysis.scores.baselines import Baseline
+from analysis.scores.metrics import Evaluation
+from analysis.scores.metrics import evaluate as score
+from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
-from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from search.process.faults import fault_point
 from search.session import opening as prepare
 from trainables.files.whole import replacing, write_whole

@@ -13,12 +13,12 @@ from analysis import results as record
 from analysis.conclusion import say
 from analysis.discussion import discuss
 from analysis.evaluating import Job
-from analysis.evaluation import Evaluation, by_seeds
-from analysis.evaluation import evaluate as score
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.networks import Failure, Network, rebuild
-from analysis.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.progress import Advance, step
+from analysis.scores.metrics import Evaluation, by_seeds
+from analysis.scores.metrics import evaluate as score
+from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.studies.openings import EVALUATION, PARTS, read_openings
 from analysis.wording import is_share
 from search.process.faults import fault_point

@@ -17,8 +17,8 @@ Keys of final.json (every score is {"value", "low", "high"} with a 95 % interval
     support         test rows of each class
     calibration     reliability bins of the exported network; chance: the error of a perfectly calibrated one
     confused        the winner's most frequent mistakes; mistakes: the exported network's most confident ones
-    residuals       of the exported network; bands, cap, floor: of a regression, see `analysis/residuals.py`
-    target, columns, baselines, importance, dependence, ...: of a table, see `analysis/table_results.py`
+    residuals       of the exported network; bands, cap, floor: of a regression, see `analysis/scores/residuals.py`
+    target, columns, baselines, importance, dependence, ...: of a table, see `analysis/scores/tables.py`
     failures        trainings without a network, with their cause
     references      published results; discussion: sentences; export: sha256, seed, verification
 """
@@ -30,17 +30,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis import comparison
 from analysis.contenders import Contender, explain_criterion
-from analysis.evaluation import (
-    CLASS_METRICS,
-    NUM_BINS,
-    Evaluation,
-    chance_calibration_error,
-    confidence_bins,
-)
 from analysis.networks import Network, cost_of
-from analysis.residuals import describe_residuals
+from analysis.scores import comparison
+from analysis.scores.metrics import CLASS_METRICS, NUM_BINS, Evaluation, chance_calibration_error, confidence_bins
+from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import wilson
 from search.storage.study import Run
 from spaces.space import Space

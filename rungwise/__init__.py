@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.predictions import Predictions
+    from analysis.scores.predictions import Predictions
     from rungwise.run import FinishedRun, open_run
     from rungwise.searching import search
     from spaces.space import Reference, Space
@@ -41,7 +41,7 @@ _HOMES = {
     "FinishedRun": "rungwise.run",
     "LoopRun": "trainables.own.loop",
     "Paused": "trainables.own.loop",
-    "Predictions": "analysis.predictions",
+    "Predictions": "analysis.scores.predictions",
     "Reference": "spaces.space",
     "Space": "spaces.space",
     "Trainable": "trainables.trainable",

@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor
 
 import spaces.space
-from analysis.evaluation import probabilities
 from analysis.export import export_model
+from analysis.scores.metrics import probabilities
 from trainables.sources.load import load, load_test
 from trainables.training.training import Training
 

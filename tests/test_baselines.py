@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_info
 
-from analysis.baselines import FOREST_ROWS, Baseline, few_threads, fit_baselines
+from analysis.scores.baselines import FOREST_ROWS, Baseline, few_threads, fit_baselines
 from trainables.data.table import Column
 from trainables.sources.load import Dataset, Split, load
 

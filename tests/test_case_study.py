@@ -16,12 +16,12 @@ from nbclient import NotebookClient
 
 import spaces.space
 from analysis import case_study, publish, report
-from analysis.baselines import Method
 from analysis.discussion import discuss
 from analysis.docs import read_study
-from analysis.evaluation import evaluate
 from analysis.final_files import write_figures
-from analysis.table_results import BaselineAnswers, describe_baselines, describe_table
+from analysis.scores.baselines import Method
+from analysis.scores.metrics import evaluate
+from analysis.scores.tables import BaselineAnswers, describe_baselines, describe_table
 from search.storage.study import Run, open_study, read_run, write_run
 from spaces.space import Space
 from tests.searching import ROOT
@@ -82,7 +82,7 @@ def final_results(dataset: Dataset, test: Split, *, space: Space = SPACE) -> tup
 
 
 def fitted(method: Method) -> Any:
-    from analysis.baselines import Baseline
+    from analysis.scores.baselines import Baseline
 
     return Baseline(method=method, models=[], seeds=(1,), num_classes=0, fit_seconds=1.0)
 

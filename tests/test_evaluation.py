@@ -8,7 +8,7 @@ from scipy.stats import binom, binomtest
 from scipy.stats import t as student
 from sklearn import metrics
 
-from analysis.comparison import (
+from analysis.scores.comparison import (
     confused_pairs,
     confusion,
     difference,
@@ -17,7 +17,7 @@ from analysis.comparison import (
     optimism,
     probability_best,
 )
-from analysis.evaluation import (
+from analysis.scores.metrics import (
     CLASS_METRICS,
     NUM_BINS,
     calibration_error,

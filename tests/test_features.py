@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.features import (
+from analysis.scores.features import (
     REPEATS,
     Permuted,
     Rows,

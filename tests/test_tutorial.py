@@ -34,7 +34,7 @@ def test_the_program_passes_the_doctor(program: Path):
 
 
 def test_its_test_function_gives_predictions(program: Path):
-    from analysis.predictions import settle
+    from analysis.scores.predictions import settle
     from trainables.trainable import Setting, Source, close
 
     space = load(str(program))

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.features import Rows, rank_correlation
-from analysis.geography import place_columns
-from analysis.residuals import find_piles
-from analysis.table_results import as_rows, missing_shares
+from analysis.scores.features import Rows, rank_correlation
+from analysis.scores.geography import place_columns
+from analysis.scores.residuals import find_piles
+from analysis.scores.tables import as_rows, missing_shares
 from analysis.wording import percent, plain, together, visible
 from trainables.sources.load import Dataset
 

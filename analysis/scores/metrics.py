@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn import metrics
 
-from analysis.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
+from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
 from analysis.statistics.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
 
 Task = Literal["classification", "regression", "multilabel"]

@@ -13,9 +13,9 @@ from sklearn.cluster import KMeans
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
-from analysis import comparison
-from analysis.baselines import boosting_pipeline, few_threads
-from analysis.evaluation import evaluate
+from analysis.scores import comparison
+from analysis.scores.baselines import boosting_pipeline, few_threads
+from analysis.scores.metrics import evaluate
 from trainables.data.table import Column
 from trainables.sources.load import Dataset, Split
 

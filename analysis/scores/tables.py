@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis import comparison
-from analysis.baselines import Baseline
-from analysis.evaluation import Evaluation, Task, evaluate
-from analysis.features import CURVES, Predict, Rows, partial_dependence, permutation_importance, tied_features
-from analysis.geography import describe_geography, place_columns
 from analysis.networks import outputs_of
 from analysis.progress import Advance, no_progress, step
+from analysis.scores import comparison
+from analysis.scores.baselines import Baseline
+from analysis.scores.features import CURVES, Predict, Rows, partial_dependence, permutation_importance, tied_features
+from analysis.scores.geography import describe_geography, place_columns
+from analysis.scores.metrics import Evaluation, Task, evaluate
 from trainables.sources.load import Dataset, Split
 from trainables.training.training import Training
 

@@ -1,4 +1,4 @@
-"""Scores of networks that give each row several labels at once, in the two ways that `analysis.evaluation` needs."""
+"""Scores of networks that give each row several labels at once, in the two ways that `analysis.scores.metrics` needs."""
 
 import numpy as np
 from sklearn import metrics

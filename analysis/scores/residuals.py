@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation import Evaluation, evaluate
+from analysis.scores.metrics import Evaluation, evaluate
 from analysis.statistics.bootstrap import Interval
 
 NUM_BANDS = 5

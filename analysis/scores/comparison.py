@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from analysis.evaluation import Evaluation
+from analysis.scores.metrics import Evaluation
 from analysis.statistics.bootstrap import Interval, interval
 from analysis.wording import SMALLER_IS_BETTER
 
