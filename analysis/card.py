@@ -41,7 +41,7 @@ python -m analysis.predict {run} {example}
 ```
 
 ```python
-from analysis.model import load_model
+from analysis.model.load import load_model
 
 model = load_model("{run}")
 model.predict(rows)  # {call}

@@ -87,7 +87,7 @@ class Options:
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise ValueError(f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}")
         if self.onnx:
-            from analysis.export import check_onnx
+            from analysis.model.write import check_onnx
 
             check_onnx()
 

@@ -18,9 +18,9 @@ from analysis.card import model_card, restate_card
 from analysis.conclusion import say
 from analysis.discussion import discuss
 from analysis.evaluating import Job
-from analysis.export import export_model, export_onnx, verify_export
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import refresh_page
+from analysis.model.write import export_model, export_onnx, verify_export
 from analysis.networks import Failure, Network, answer, restore
 from analysis.progress import Advance, step
 from analysis.scores.baselines import Baseline

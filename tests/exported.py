@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 import spaces.space
-from analysis.export import export_model
+from analysis.model.write import export_model
 from analysis.scores.metrics import probabilities
 from trainables.sources.load import load, load_test
 from trainables.training.training import Training

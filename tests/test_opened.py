@@ -14,7 +14,7 @@ import pytest
 
 from analysis import final, opened
 from analysis.final_section import final_section
-from analysis.model import load_model
+from analysis.model.load import load_model
 from analysis.networks import checksum
 from analysis.studies.openings import (
     PARTS,

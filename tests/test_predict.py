@@ -14,8 +14,8 @@ from PIL import Image
 
 import spaces.space
 from analysis import predict
-from analysis.export import export_model
-from analysis.model import load_model
+from analysis.model.load import load_model
+from analysis.model.write import export_model
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
 from trainables.data.levels import Levels

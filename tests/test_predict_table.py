@@ -12,8 +12,8 @@ import torch
 
 import spaces.space
 from analysis import predict
-from analysis.export import ONNX_PACKAGES, export_model, export_onnx, verify_export
-from analysis.model import load_model
+from analysis.model.load import load_model
+from analysis.model.write import ONNX_PACKAGES, export_model, export_onnx, verify_export
 from analysis.scores.metrics import probabilities
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables.data.table import TableOptions

@@ -19,7 +19,7 @@ from trainables.files.whole import write_whole
 from trainables.sources.sheet import parse_sheet, read_sheet
 
 if TYPE_CHECKING:
-    from analysis.model import Model
+    from analysis.model.load import Model
 
 STDIN = "-"
 

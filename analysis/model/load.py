@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import spaces.space
-from analysis.exported import exported_folder
+from analysis.model.files import exported_folder
 from analysis.scores.metrics import probabilities
 from trainables.augmentation.normalize import Normalize
 from trainables.data.levels import Levels, levels_from

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from analysis.model import FORMAT, load_model, stand_in
+from analysis.model.load import FORMAT, load_model, stand_in
 from trainables.data.levels import as_stored
 from trainables.files.whole import write_whole
 from trainables.training.training import Training
