@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import final_plots
+from analysis.plots import final as final_plots
 from analysis.plots import table
 from analysis.plots.drawing import draw
 from analysis.progress import Advance, no_progress

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from analysis import wording
 from analysis.contenders import BASELINE
 from analysis.plots import drawing, style
+from analysis.plots.svg import checked, inline
 from analysis.studies.openings import EVALUATION, read_openings, times, times_opened
-from analysis.svg import checked, inline
 from trainables.files.whole import finish
 
 FORMAT = 1

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
+from analysis.plots.svg import inline
 from analysis.studies.parameters import label
 from analysis.studies.trials import write_csv
-from analysis.svg import inline
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.datasets.tables import TableOverview, findings, leakage
 from analysis.page import Folder, Section, text
-from analysis.plots.overview import MOST_FEATURES, feature_panels, plot_correlations, plot_map, plot_target
+from analysis.plots.datasets import MOST_FEATURES, feature_panels, plot_correlations, plot_map, plot_target
 
 
 def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:

@@ -12,7 +12,8 @@ import torch
 
 from analysis.datasets.tables import TableOverview, table_overview
 from analysis.page import Folder, Picture, Text
-from analysis.plots import fonts, overview, style
+from analysis.plots import datasets as overview
+from analysis.plots import fonts, style
 from analysis.plots.drawing import draw
 from analysis.table_section import table_data
 from analysis.wording import together
