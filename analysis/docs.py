@@ -112,7 +112,7 @@ def read_study(folder: Path) -> dict[str, Any]:
 
     from analysis import wording
     from analysis.case_study import read_final
-    from analysis.discussion import discuss
+    from analysis.prose.discussion import discuss
     from analysis.studies.trials import read_trials
     from search.storage.study import open_study, read_run
 

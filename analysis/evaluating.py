@@ -9,10 +9,10 @@ import optuna
 
 import spaces.space
 from analysis import wording
-from analysis.conclusion import say
 from analysis.contenders import Contender, explain_criterion, settle
 from analysis.networks import Failure, Network, choose_device, collect
 from analysis.progress import step
+from analysis.prose.conclusion import say
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.openings import check_opening
 from search.process.disk import check_room

@@ -216,8 +216,8 @@ def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int)
 def _show(job: "Job", results: dict[str, Any]) -> int:
     """Print what was found and write the page; 0, or the exit code of what went wrong once the results were saved."""
     from analysis import report
-    from analysis.conclusion import conclude, say
     from analysis.progress import step
+    from analysis.prose.conclusion import conclude, say
 
     conclude(results, run_dir=job.run_dir)
     try:

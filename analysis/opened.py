@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from analysis import results as record
-from analysis.card import model_card, restate_card
-from analysis.conclusion import say
-from analysis.discussion import discuss
 from analysis.evaluating import Job
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import refresh_page
 from analysis.model.write import export_model, export_onnx, verify_export
 from analysis.networks import Failure, Network, answer, restore
 from analysis.progress import Advance, step
+from analysis.prose.card import model_card, restate_card
+from analysis.prose.conclusion import say
+from analysis.prose.discussion import discuss
 from analysis.scores.baselines import Baseline
 from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from analysis import results as record
-from analysis.conclusion import say
-from analysis.discussion import discuss
 from analysis.evaluating import Job
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.networks import Failure, Network, rebuild
 from analysis.progress import Advance, step
+from analysis.prose.conclusion import say
+from analysis.prose.discussion import discuss
 from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers

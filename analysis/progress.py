@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from analysis.conclusion import say
+from analysis.prose.conclusion import say
 from search.session.console import duration
 
 Advance = Callable[[], None]

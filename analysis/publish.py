@@ -172,8 +172,8 @@ def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
 
 def _text(source: Path, run_dir: Path) -> str:
     """What a file of the run says; page and model card count the openings of the test set as their log does."""
-    from analysis.card import restate_openings
     from analysis.final_section import refresh_page
+    from analysis.prose.card import restate_openings
 
     try:
         text = source.read_text(encoding="utf-8")

@@ -191,10 +191,10 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _final(run_dir: Path, run: Any) -> "list[Section]":
     """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
-    from analysis.card import restate_card
     from analysis.final_section import final_section
     from analysis.page import Fragment, Section, text
     from analysis.plots.drawing import explain
+    from analysis.prose.card import restate_card
 
     try:
         restate_card(run_dir / "final")

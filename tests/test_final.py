@@ -32,9 +32,9 @@ from analysis.contenders import (
     settle,
     window,
 )
-from analysis.discussion import discuss
 from analysis.final_section import final_section
 from analysis.model.load import load_model
+from analysis.prose.discussion import discuss
 from analysis.studies.openings import check_opening, read_openings, record_opening
 from analysis.studies.trials import read_trials
 from analysis.summary import best_table

@@ -14,12 +14,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis import results, wording
 from analysis.contenders import Contender
-from analysis.discussion import discuss
 from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import final_section
 from analysis.networks import Network
 from analysis.plots import final as final_plots
 from analysis.plots import style
+from analysis.prose.discussion import discuss
 from analysis.scores.metrics import evaluate, probabilities
 from search.storage.study import Run
 from tests.test_final import make_run, make_study

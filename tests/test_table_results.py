@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.conclusion import conclude
-from analysis.discussion import discuss
 from analysis.final_files import write_figures, write_tables
 from analysis.final_section import final_section
+from analysis.prose.conclusion import conclude
+from analysis.prose.discussion import discuss
+from analysis.prose.table_discussion import discuss_table
 from analysis.scores.geography import describe_geography, place_columns
 from analysis.scores.metrics import evaluate
 from analysis.scores.residuals import describe_residuals, find_piles
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines
-from analysis.table_discussion import discuss_table
 from tests.test_baselines import table
 from tests.test_final import make_run, make_study
 from tests.test_final_results import measured, record

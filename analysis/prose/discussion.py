@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
 from analysis.contenders import window
-from analysis.table_discussion import discuss_table
+from analysis.prose.table_discussion import discuss_table
 from analysis.wording import (
     between,
     count,
