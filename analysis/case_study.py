@@ -195,7 +195,7 @@ def read_final(run_dir: Path) -> dict[str, Any]:
 
 def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
     """The figures of report and final evaluation, small enough to be kept with the text."""
-    from analysis.final_files import redraw_figures
+    from analysis.evaluation.files import redraw_figures
     from analysis.publish import shrink
 
     sources = [run_dir / "report" / "figures" / f"{name}.png" for name in REPORT_FIGURES]

@@ -7,7 +7,7 @@ python -m analysis.final runs/NAME --seeds 10 --again       # more seeds; a seco
 Contenders train on training and validation rows together, as trials on Ray under RUN/final/training; an interrupted
 evaluation continues with the same command and trains nothing twice. Only when all training has ended is the test set
 read, after a line in RUN/final/openings.jsonl that says so. Everything then goes to RUN/final/final.json (described in
-`analysis/results.py`), figures, tables, model.safetensors, model.json and a model card.
+`analysis/evaluation/record.py`), figures, tables, model.safetensors, model.json and a model card.
 """
 
 import os
@@ -42,7 +42,7 @@ from search.runtime.cluster import plan_resources
 from search.storage.folder import check_run
 
 if TYPE_CHECKING:
-    from analysis.evaluating import Job
+    from analysis.evaluation.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def _final(options: Options, *, command: str) -> int:
         concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
     )
 
-    from analysis.evaluating import Job
+    from analysis.evaluation.job import Job
 
     job = Job.open(options, command=command)
     job.announce()
@@ -165,8 +165,8 @@ def _final(options: Options, *, command: str) -> int:
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
     """Open the test set. From here on whatever ends the evaluation says that this opening counts."""
-    from analysis import opened, own_opened
-    from analysis.networks import checksum
+    from analysis.evaluation import opened, own_opened
+    from analysis.evaluation.networks import checksum
     from trainables.sources import load as data
 
     code, before = BAD_INPUT, len(read_openings(job.final_dir))

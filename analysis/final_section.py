@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from analysis import wording
-from analysis.contenders import BASELINE
+from analysis.evaluation.contenders import BASELINE
 from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
 from analysis.studies.openings import EVALUATION, read_openings, times, times_opened

@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 import spaces.space
 from analysis import case_study, publish, report
 from analysis.docs import read_study
-from analysis.final_files import write_figures
+from analysis.evaluation.files import write_figures
 from analysis.prose.discussion import discuss
 from analysis.scores.baselines import Method
 from analysis.scores.metrics import evaluate

@@ -22,7 +22,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import spaces.space
-from analysis.contenders import (
+from analysis.evaluation.contenders import (
     Contender,
     choose,
     fresh_seeds,

@@ -12,11 +12,12 @@ import pytest
 from matplotlib.colors import to_hex
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from analysis import results, wording
-from analysis.contenders import Contender
-from analysis.final_files import num_figures, write_figures, write_tables
+from analysis import wording
+from analysis.evaluation import record as results
+from analysis.evaluation.contenders import Contender
+from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.networks import Network
 from analysis.final_section import final_section
-from analysis.networks import Network
 from analysis.plots import final as final_plots
 from analysis.plots import style
 from analysis.prose.discussion import discuss

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis import final, opened
+from analysis import final
+from analysis.evaluation import opened
+from analysis.evaluation.networks import checksum
 from analysis.final_section import final_section
 from analysis.model.load import load_model
-from analysis.networks import checksum
 from analysis.studies.openings import (
     PARTS,
     check_opening,

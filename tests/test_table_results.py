@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.final_files import write_figures, write_tables
+from analysis.evaluation.files import write_figures, write_tables
 from analysis.final_section import final_section
 from analysis.prose.conclusion import conclude
 from analysis.prose.discussion import discuss

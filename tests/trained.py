@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from analysis.evaluating import Job
+from analysis.evaluation.job import Job
 from analysis.final import Options
 from search.session.opening import new_run
 from search.storage.study import Planned

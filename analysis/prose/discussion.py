@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
-from analysis.contenders import window
+from analysis.evaluation.contenders import window
 from analysis.prose.table_discussion import discuss_table
 from analysis.wording import (
     between,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.networks import outputs_of
+from analysis.evaluation.networks import outputs_of
 from analysis.progress import Advance, no_progress, step
 from analysis.scores import comparison
 from analysis.scores.baselines import Baseline

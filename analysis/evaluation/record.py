@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.contenders import Contender, explain_criterion
-from analysis.networks import Network, cost_of
+from analysis.evaluation.contenders import Contender, explain_criterion
+from analysis.evaluation.networks import Network, cost_of
 from analysis.scores import comparison
 from analysis.scores.metrics import CLASS_METRICS, NUM_BINS, Evaluation, chance_calibration_error, confidence_bins
 from analysis.scores.residuals import describe_residuals

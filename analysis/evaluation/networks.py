@@ -12,7 +12,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
-from analysis.contenders import Contender
+from analysis.evaluation.contenders import Contender
 from analysis.scores.metrics import probabilities
 from search.algorithms.halving import num_weights
 from search.storage.study import Planned

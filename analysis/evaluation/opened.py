@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis import results as record
-from analysis.evaluating import Job
-from analysis.final_files import num_figures, write_figures, write_tables
+from analysis.evaluation import record
+from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.job import Job
+from analysis.evaluation.networks import Failure, Network, answer, restore
 from analysis.final_section import refresh_page
 from analysis.model.write import export_model, export_onnx, verify_export
-from analysis.networks import Failure, Network, answer, restore
 from analysis.progress import Advance, step
 from analysis.prose.card import model_card, restate_card
 from analysis.prose.conclusion import say

@@ -9,8 +9,8 @@ import optuna
 
 import spaces.space
 from analysis import wording
-from analysis.contenders import Contender, explain_criterion, settle
-from analysis.networks import Failure, Network, choose_device, collect
+from analysis.evaluation.contenders import Contender, explain_criterion, settle
+from analysis.evaluation.networks import Failure, Network, choose_device, collect
 from analysis.progress import step
 from analysis.prose.conclusion import say
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis import results as record
-from analysis.evaluating import Job
-from analysis.final_files import num_figures, write_figures, write_tables
-from analysis.networks import Failure, Network, rebuild
+from analysis.evaluation import record
+from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.job import Job
+from analysis.evaluation.networks import Failure, Network, rebuild
 from analysis.progress import Advance, step
 from analysis.prose.conclusion import say
 from analysis.prose.discussion import discuss
