@@ -183,7 +183,7 @@ def read_final(run_dir: Path) -> dict[str, Any]:
     Raises:
         ValueError: there is none, or it is damaged; the line says what to do.
     """
-    from analysis.final_section import read_results
+    from analysis.pages.final import read_results
 
     results = read_results(run_dir / "final")
     if not isinstance(results, dict):

@@ -192,7 +192,7 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
 
 def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int) -> int:
-    from analysis.final_section import read_results
+    from analysis.pages.final import read_results
     from search.session.trouble import explain, is_machine_fault
 
     results = read_results(job.final_dir)  # a signal may have come when they were being put in place, or just after

@@ -172,7 +172,7 @@ def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
 
 def _text(source: Path, run_dir: Path) -> str:
     """What a file of the run says; page and model card count the openings of the test set as their log does."""
-    from analysis.final_section import refresh_page
+    from analysis.pages.final import refresh_page
     from analysis.prose.card import restate_openings
 
     try:

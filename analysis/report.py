@@ -24,7 +24,7 @@ from search.process.signals import Stopped, raise_stopped
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.page import Folder, Section
+    from analysis.pages.page import Folder, Section
     from analysis.progress import Advance
 
 
@@ -129,11 +129,12 @@ def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
 ) -> Path:
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
-    from analysis import impact_section, sections
     from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
-    from analysis.page import render
-    from analysis.summary import summary
+    from analysis.pages import impact as impact_section
+    from analysis.pages import search as sections
+    from analysis.pages.page import render
+    from analysis.pages.summary import summary
 
     found = "A study without run.json: the data are not known."
     if run is not None:
@@ -191,8 +192,8 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _final(run_dir: Path, run: Any) -> "list[Section]":
     """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
-    from analysis.final_section import final_section
-    from analysis.page import Fragment, Section, text
+    from analysis.pages.final import final_section
+    from analysis.pages.page import Fragment, Section, text
     from analysis.plots.drawing import explain
     from analysis.prose.card import restate_card
 
@@ -218,7 +219,7 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
 
 
 def _folder(out: Path) -> "Folder":
-    from analysis.page import Folder
+    from analysis.pages.page import Folder
 
     try:
         folder = Folder(out)
@@ -276,7 +277,7 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
     """How to do it again, and with what it was done."""
     import pandas as pd
 
-    from analysis.page import Section, text
+    from analysis.pages.page import Section, text
 
     if run is None:
         return Section(

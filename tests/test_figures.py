@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from analysis.datasets.tables import TableOverview, table_overview
-from analysis.page import Folder, Picture, Text
+from analysis.pages.data import table_data
+from analysis.pages.page import Folder, Picture, Text
 from analysis.plots import datasets as overview
 from analysis.plots import fonts, style
 from analysis.plots.drawing import draw
-from analysis.table_section import table_data
 from analysis.wording import together
 from trainables.data.table import Column
 from trainables.sources.load import Dataset, Split

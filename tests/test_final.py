@@ -32,12 +32,12 @@ from analysis.evaluation.contenders import (
     settle,
     window,
 )
-from analysis.final_section import final_section
 from analysis.model.load import load_model
+from analysis.pages.final import final_section
+from analysis.pages.summary import best_table
 from analysis.prose.discussion import discuss
 from analysis.studies.openings import check_opening, read_openings, record_opening
 from analysis.studies.trials import read_trials
-from analysis.summary import best_table
 from search.storage.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search

@@ -17,7 +17,7 @@ from analysis.evaluation import record as results
 from analysis.evaluation.contenders import Contender
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.evaluation.networks import Network
-from analysis.final_section import final_section
+from analysis.pages.final import final_section
 from analysis.plots import final as final_plots
 from analysis.plots import style
 from analysis.prose.discussion import discuss

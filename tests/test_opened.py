@@ -15,8 +15,8 @@ import pytest
 from analysis import final
 from analysis.evaluation import opened
 from analysis.evaluation.networks import checksum
-from analysis.final_section import final_section
 from analysis.model.load import load_model
+from analysis.pages.final import final_section
 from analysis.studies.openings import (
     PARTS,
     check_opening,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from analysis.evaluation.files import write_figures, write_tables
-from analysis.final_section import final_section
+from analysis.pages.final import final_section
 from analysis.prose.conclusion import conclude
 from analysis.prose.discussion import discuss
 from analysis.prose.table_discussion import discuss_table

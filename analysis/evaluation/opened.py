@@ -17,8 +17,8 @@ from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Failure, Network, answer, restore
-from analysis.final_section import refresh_page
 from analysis.model.write import export_model, export_onnx, verify_export
+from analysis.pages.final import refresh_page
 from analysis.progress import Advance, step
 from analysis.prose.card import model_card, restate_card
 from analysis.prose.conclusion import say

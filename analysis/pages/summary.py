@@ -9,7 +9,7 @@ from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
 from analysis.impact.effects import Effect
 from analysis.impact.impact import Confidence, Impact, confidence
-from analysis.page import Facts, Folder, Section, Text, text
+from analysis.pages.page import Facts, Folder, Section, Text, text
 from analysis.studies.parameters import label
 from analysis.studies.trials import (
     COMPLETE,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.datasets.tables import TableOverview, findings, leakage
-from analysis.page import Folder, Section, text
+from analysis.pages.page import Folder, Section, text
 from analysis.plots.datasets import MOST_FEATURES, feature_panels, plot_correlations, plot_map, plot_target
 
 

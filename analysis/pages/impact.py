@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 
 from analysis.impact import confirm
 from analysis.impact.impact import CAVEATS, Impact
-from analysis.page import Folder, Section, text
+from analysis.pages.page import Folder, Section, text
+from analysis.pages.search import MOST_SMALL
+from analysis.pages.summary import difference, effect_table
 from analysis.plots import (
     plot_ablation,
     plot_effect,
@@ -18,9 +20,7 @@ from analysis.plots import (
     plot_interactions,
     plot_partial_dependence,
 )
-from analysis.sections import MOST_SMALL
 from analysis.studies.trials import Trials
-from analysis.summary import difference, effect_table
 
 
 def impact(trials: Trials, found: Impact, folder: Folder, *, confirmed: pd.DataFrame | None = None) -> Section:

@@ -12,7 +12,8 @@ from analysis.datasets.tables import TableOverview
 from analysis.forecasts import compare
 from analysis.impact import stopping
 from analysis.impact.impact import Impact
-from analysis.page import Folder, Section, text
+from analysis.pages.data import table_data
+from analysis.pages.page import Folder, Section, text
 from analysis.plots import (
     plot_budget_correlation,
     plot_history,
@@ -25,7 +26,6 @@ from analysis.plots import (
 )
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.table_section import table_data
 from analysis.wording import named
 
 MOST_SMALL = 18
