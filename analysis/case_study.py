@@ -61,7 +61,7 @@ def write(options: Options) -> Path:
     """
     import jinja2
 
-    from search.storage.study import read_run
+    from search.storage.run import read_run
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
@@ -127,7 +127,8 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     from analysis.datasets.tables import TableOverview, findings
     from analysis.impact.impact import study_impact
     from analysis.studies.trials import read_trials
-    from search.storage.study import open_study, read_run
+    from search.storage.run import read_run
+    from search.storage.study import open_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run_dir = Path(run_dir)

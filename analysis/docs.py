@@ -114,7 +114,8 @@ def read_study(folder: Path) -> dict[str, Any]:
     from analysis.case_study import read_final
     from analysis.prose.discussion import discuss
     from analysis.studies.trials import read_trials
-    from search.storage.study import open_study, read_run
+    from search.storage.run import read_run
+    from search.storage.study import open_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run, results = read_run(folder), read_final(folder)

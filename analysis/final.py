@@ -38,7 +38,7 @@ from search.process.arguments import (
 )
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
-from search.runtime.cluster import plan_resources
+from search.runtime.resources import plan_resources
 from search.storage.folder import check_run
 
 if TYPE_CHECKING:
@@ -216,8 +216,8 @@ def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int)
 def _show(job: "Job", results: dict[str, Any]) -> int:
     """Print what was found and write the page; 0, or the exit code of what went wrong once the results were saved."""
     from analysis import report
-    from analysis.progress import step
-    from analysis.prose.conclusion import conclude, say
+    from analysis.progress import say, step
+    from analysis.prose.conclusion import conclude
 
     conclude(results, run_dir=job.run_dir)
     try:

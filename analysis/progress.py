@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from analysis.prose.conclusion import say
-from search.session.console import duration
+from rich.markup import escape
+
+from search.process.text import duration
+from search.session.console import Output
 
 Advance = Callable[[], None]
 """Called when one more part of a step is done."""
@@ -53,3 +55,13 @@ def describe(done: int, total: int, seconds: float) -> str:
         return f"{duration(seconds)} so far"
     left = seconds / done * max(0, total - done)
     return f"{done} of {total} done after {duration(seconds)}, about {duration(left)} left"
+
+
+def say(text: str) -> None:
+    """Print a line without anything in it acting as markup or control character.
+
+    That nobody reads it, or that the file it goes to is full, costs the line and nothing else.
+    """
+    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    with suppress(OSError):
+        Output().print(escape(plain), soft_wrap=True)

@@ -29,7 +29,7 @@ from search.process.signals import Stopped, raise_stopped
 from trainables.files.whole import finish, replacing, write_whole
 
 if TYPE_CHECKING:
-    from search.storage.study import Run
+    from search.storage.run import Run
 
 TEXTS = (
     "report/index.html",
@@ -92,7 +92,7 @@ def publish(options: Options) -> Path:
         OSError, sqlite3.Error: it cannot be written; what was there stays.
     """
     from search.storage.folder import check_name
-    from search.storage.study import read_run
+    from search.storage.run import read_run
 
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
@@ -128,7 +128,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _check_replaceable(folder: Path, run: "Run") -> None:
     """Raise ValueError if the folder holds anything but an earlier publication of this run, or what is left of one."""
-    from search.storage.study import read_run
+    from search.storage.run import read_run
 
     if not os.path.lexists(folder):
         return
@@ -153,7 +153,7 @@ def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
         new: where to write.
         folder: what it will be called in the end.
     """
-    from search.storage.study import write_run
+    from search.storage.run import write_run
 
     new.mkdir()
     command = _portable(run.command, run_dir, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")

@@ -113,7 +113,8 @@ def build(options: Options) -> Path:
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     from analysis.studies.trials import export, read_trials
-    from search.storage.study import open_study, read_run
+    from search.storage.run import read_run
+    from search.storage.study import open_study
 
     run = read_run(options.run) if (options.run / "run.json").exists() else None
     with _step("reading the study"):

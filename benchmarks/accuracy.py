@@ -14,6 +14,7 @@ import torch
 import tyro
 
 from spaces import space
+from trainables.data.dataset import Dataset
 from trainables.sources import load as data
 from trainables.training.training import Training
 
@@ -36,7 +37,7 @@ class Options:
     """Folder for SPACE-accuracy.json."""
 
 
-def train_baseline(options: Options, *, dataset: data.Dataset, seed: int) -> dict[str, Any]:
+def train_baseline(options: Options, *, dataset: Dataset, seed: int) -> dict[str, Any]:
     """One full training of the baseline; returns its seed, scores, seconds and history."""
     chosen = space.load(options.space)
     config = chosen.decode(chosen.baseline)

@@ -23,13 +23,14 @@ from optuna.trial import BaseTrial
 from search.process.arguments import parse
 from spaces.space import Space
 from trainables.augmentation.augment import AugmentConfig
+from trainables.data.dataset import Dataset
 from trainables.models.cnn import CnnConfig
 from trainables.models.embeddings import EncoderConfig
 from trainables.models.mlp import MlpConfig
 from trainables.sources import load as data
-from trainables.sources.load import Dataset
+from trainables.training.config import TrainConfig
 from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
-from trainables.training.training import Diverged, TrainConfig, Training
+from trainables.training.training import Diverged, Training
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 27

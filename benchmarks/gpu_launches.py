@@ -18,10 +18,11 @@ from benchmarks.harness import Comparison, Contestant, calibrate_gpu, compare, d
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR, NETS
 from search.process.arguments import parse
+from trainables.data.dataset import Dataset
 from trainables.models.cnn import CnnConfig
-from trainables.sources.load import Dataset
+from trainables.training.config import TrainConfig
 from trainables.training.optim import SgdConfig
-from trainables.training.training import TrainConfig, Training
+from trainables.training.training import Training
 
 LAUNCH_SECONDS = 5e-6
 

@@ -22,8 +22,9 @@ from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR
 from search.process.arguments import parse
 from trainables.models.cnn import CnnConfig
+from trainables.training.config import TrainConfig
 from trainables.training.optim import SgdConfig
-from trainables.training.training import TrainConfig, Training
+from trainables.training.training import Training
 
 NETS = ((8, 16, 32), (32, 64, 128))
 WANTED = 3.0

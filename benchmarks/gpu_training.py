@@ -21,10 +21,11 @@ from benchmarks.harness import Comparison, Contestant, calibrate_gpu, compare, d
 from benchmarks.input_pipeline import CONFIG, make_dataset
 from benchmarks.training_speed import LR, MOMENTUM, WEIGHT_DECAY, Peer, good_batches, plain_loader
 from search.process.arguments import parse
+from trainables.data.dataset import Dataset, Split
 from trainables.models.cnn import CnnConfig
-from trainables.sources.load import Dataset, Split
+from trainables.training.config import TrainConfig
 from trainables.training.optim import SgdConfig
-from trainables.training.training import TrainConfig, Training
+from trainables.training.training import Training
 
 NETS = {
     "resnet9": CnnConfig(widths=(128, 256, 512), num_blocks=1),

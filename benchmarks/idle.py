@@ -14,15 +14,17 @@ from ray import tune
 from rich.console import Console
 
 from benchmarks import sleeper
-from search.execution.launch import CheckpointKeeper, make_examiner, run_legs
-from search.runtime.cluster import Resources, ray_session
+from search.execution.launch import run_legs
+from search.runtime.cluster import ray_session
+from search.runtime.resources import Resources
+from search.scheduling.checkpoints import CheckpointKeeper
+from search.scheduling.constraints import make_examiner
 from search.scheduling.search import Search
-from search.session import opening as prepare
 from search.session.console import SearchConsole
 from search.session.options import Options
 from search.session.session import Session
 from search.storage.ledger import Ledger
-from search.storage.study import resume_study
+from search.storage.study import new_run, resume_study
 
 _PATIENT = {"RAY_worker_register_timeout_seconds": "600"}
 """Ray gives up a process that has not come up within a minute, which takes longer where dozens share two cores."""
@@ -38,7 +40,7 @@ def idle_search(run_dir: Path, options: Options) -> Iterator[Search]:
     """
     session = Session.open(options, given=())
     run = replace(session.run, name=run_dir.name)
-    prepare.new_run(run_dir, run)
+    new_run(run_dir, run)
     ledger = Ledger(resume_study(run_dir, run), run)
     keeper = CheckpointKeeper(run_dir / "checkpoints", ledger, run)
     with open(os.devnull, "w") as nowhere:

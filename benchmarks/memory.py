@@ -22,10 +22,10 @@ from rich.table import Table
 
 import search.session.options
 from benchmarks.harness import Interval, describe_conditions, write_result
-from search.runtime.cluster import Resources
+from search.runtime.resources import Resources
 from search.session.fixed import train_fixed
 from search.session.session import Session
-from search.storage.study import Planned
+from search.storage.run import Planned
 
 SPACE = "cifar_arch"
 SMALL = 1_000

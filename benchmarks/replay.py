@@ -37,8 +37,8 @@ from search.process.arguments import parse
 from search.scheduling.baseline import baseline_plan
 from search.scheduling.messages import Leg
 from search.storage.ledger import Examination
-from search.storage.study import Run
-from trainables.training.training import TrainConfig
+from search.storage.run import Run
+from trainables.training.config import TrainConfig
 
 EPOCH_SECONDS = 5.0
 FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25

@@ -20,8 +20,8 @@ from torch import Tensor
 from benchmarks import training_speed
 from benchmarks.harness import describe_conditions, write_result
 from benchmarks.training_speed import NETS, Peer, good_batches, make_config, plain_loader
+from trainables.data.dataset import Dataset
 from trainables.sources import load as data
-from trainables.sources.load import Dataset
 from trainables.training.training import Training
 
 

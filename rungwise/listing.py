@@ -112,9 +112,10 @@ def _facts(folder: Path) -> dict[str, str]:
     """One row about a run."""
     from optuna.trial import TrialState
 
-    from search.execution.launch import best_trial
+    from search.storage.run import read_run
     from search.storage.source_code import subject
-    from search.storage.study import open_study, read_run
+    from search.storage.study import open_study
+    from search.storage.trials import best_trial
 
     run = read_run(folder)
     trials = [t for t in open_study(folder).trials if "infeasible" not in t.user_attrs]
@@ -137,8 +138,9 @@ def _show(folder: Path) -> None:
     from rich.console import Console
 
     from search.session.console import summarise
+    from search.storage.run import read_run
     from search.storage.source_code import subject
-    from search.storage.study import open_study, read_run
+    from search.storage.study import open_study
 
     run = read_run(folder)
     print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {run.rungs}")
@@ -147,7 +149,8 @@ def _show(folder: Path) -> None:
 
 
 def _show_trial(folder: Path, number: int) -> None:
-    from search.storage.study import open_study, read_run
+    from search.storage.run import read_run
+    from search.storage.study import open_study
 
     run, trials = read_run(folder), open_study(folder).trials
     trial = next((t for t in trials if t.number == number), None)
@@ -176,7 +179,7 @@ def _print_log(folder: Path, number: int) -> None:
 def _compare(folders: list[Path]) -> None:
     if len(folders) < 2:
         raise ValueError("compare needs the names of two runs or more")
-    from search.storage.study import read_run
+    from search.storage.run import read_run
 
     runs = [read_run(folder) for folder in folders]
     _print_table([_facts(folder) for folder in folders])
@@ -195,7 +198,7 @@ def _print_table(rows: list[dict[str, str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from search.session.console import printable
+    from search.process.text import printable
 
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-    from search.storage.study import Run
+    from search.storage.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class FinishedRun:
     @cached_property
     def settings(self) -> "Run":
         """What the search was asked to do."""
-        from search.storage.study import read_run
+        from search.storage.run import read_run
 
         return read_run(self.folder)
 
@@ -59,7 +59,7 @@ class FinishedRun:
     @property
     def best(self) -> BestTrial | None:
         """The best trial of the full budget; None before the first."""
-        from search.execution.launch import best_trial
+        from search.storage.trials import best_trial
 
         found = best_trial(self.study.trials, maximize=self.settings.direction == "maximize")
         if found is None or found.value is None:

@@ -43,8 +43,8 @@ def _rerun(options: Options) -> bool:
     import torch
 
     import spaces.space
-    from search.session.opening import load_data
-    from search.storage.study import open_study, read_run
+    from search.storage.run import load_data, read_run
+    from search.storage.study import open_study
     from trainables.trainable import Setting, close
 
     run = read_run(options.run)
@@ -116,8 +116,8 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
     """What the largest difference means, and what could explain it."""
     if not gap:
         return "equal to the bit"
+    from search.runtime.machine import cpu_model, gpu_model
     from search.runtime.versions import versions
-    from search.session.opening import cpu_model, gpu_model
 
     trained = run.machine.get("gpu_model") if run.machine.get("gpus_per_trial") else run.machine.get("cpu_model")
     then = {"processor": trained, **run.versions}

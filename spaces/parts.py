@@ -9,8 +9,8 @@ from trainables.augmentation.augment import AugmentConfig
 from trainables.models.cnn import CnnConfig, round_width
 from trainables.models.embeddings import Embedding, EncoderConfig, Scaling
 from trainables.models.mlp import MlpConfig
+from trainables.training.config import TrainConfig
 from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
-from trainables.training.training import TrainConfig
 
 Choice = TypeVar("Choice", bound=str | int | float | bool)
 

@@ -1,12 +1,14 @@
 """A search space: a pure function of an Optuna trial, its baseline, and the one reader of stored parameters."""
 
+import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 from optuna.trial import BaseTrial
 
 import spaces
@@ -195,3 +197,30 @@ def load(name: str) -> Space:
     if not isinstance(found, Space):
         raise ValueError(f"{origin.attribute} in {origin.file} must be a rungwise Space, got a {type(found).__name__}")
     return found
+
+
+FINGERPRINT_DRAWS = 64
+
+
+def fingerprint(space: "Space") -> str:
+    """A hash of the parameters and ranges that a space asks for; a comment or a new name in its file changes nothing.
+
+    Raises:
+        ValueError: the space's `suggest` fails, or its baseline does not fit.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    asked: set[str] = set()
+    for _ in range(FINGERPRINT_DRAWS):
+        trial = study.ask()
+        space.suggest(trial)
+        asked |= {f"{name} {distribution_to_json(d)}" for name, d in trial.distributions.items()}
+    _check_baseline(space)
+    asked |= {space.dataset, *space.objective("classification")}
+    return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:16]
+
+
+def _check_baseline(space: "Space") -> None:
+    try:
+        space.decode(space.baseline)
+    except ValueError as error:
+        raise ValueError(f"the baseline of the space does not fit: {error}") from error

@@ -10,9 +10,10 @@ from typing import Any
 
 from benchmarks import idle, sleeper
 from search.execution.launch import run_legs
-from search.execution.slots import Slots, plan_on_cluster
+from search.execution.slots import Slots
 from search.execution.watch import ProgressWatch
-from search.runtime.cluster import Resources, ray_session
+from search.runtime.cluster import ray_session
+from search.runtime.resources import Resources, plan_on_cluster
 from search.scheduling.search import Search
 from search.session.options import Options
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 from optuna.trial import FrozenTrial
 
-from search.storage.study import open_study, read_run
+from search.storage.run import read_run
+from search.storage.study import open_study
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 1800

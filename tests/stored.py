@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from search.execution.launch import make_examiner
 from search.process.arguments import parse
+from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import EpochResult
 from search.scheduling.search import Search
-from search.session.opening import new_run
 from search.session.options import Options
 from search.session.session import Session
 from search.storage.ledger import Ledger
-from search.storage.study import resume_study
+from search.storage.study import new_run, resume_study
 from tests.test_search import Diary
 
 

@@ -14,7 +14,8 @@ from trainables.augmentation import boxes, pixels
 from trainables.augmentation.augment import AugmentConfig, Batch, Batches
 from trainables.augmentation.normalize import Normalize
 from trainables.augmentation.pixels import PaddingMode
-from trainables.sources.load import Dataset, from_arrays, load
+from trainables.data.dataset import Dataset, from_arrays
+from trainables.sources.load import load
 
 SHAPES = [(3, 32, 32), (1, 8, 8), (3, 12, 20)]
 

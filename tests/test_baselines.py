@@ -7,8 +7,9 @@ from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_info
 
 from analysis.scores.baselines import FOREST_ROWS, Baseline, few_threads, fit_baselines
+from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
-from trainables.sources.load import Dataset, Split, load
+from trainables.sources.load import load
 
 COLUMNS = (
     Column(name="size", kind="number", gaps=True),

@@ -22,13 +22,15 @@ from analysis.prose.discussion import discuss
 from analysis.scores.baselines import Method
 from analysis.scores.metrics import evaluate
 from analysis.scores.tables import BaselineAnswers, describe_baselines, describe_table
-from search.storage.study import Run, open_study, read_run, write_run
+from search.storage.run import Run, read_run, write_run
+from search.storage.study import open_study
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
 from tests.test_final_results import measured, record
 from tests.test_report import store
-from trainables.sources.load import Dataset, Split, load
+from trainables.data.dataset import Dataset, Split
+from trainables.sources.load import load
 from trainables.training.training import Training
 
 SPACE = spaces.space.load("housing_mlp")

@@ -7,7 +7,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from search.session.console import SearchConsole, describe_skipped, duration, printable, summarise
+from search.process.text import duration, printable
+from search.session.console import SearchConsole, describe_skipped, summarise
 from tests.test_ledger import make_run
 
 

@@ -22,13 +22,14 @@ import pytest
 import torch
 
 from tests.searching import ROOT
+from trainables.data.dataset import Dataset, from_arrays
 from trainables.data.stratify import stratified_rows
 from trainables.files import download
 from trainables.files.download import OfficialFile, fetch
 from trainables.sources import cifar10
 from trainables.sources.catalogue import SIZES
 from trainables.sources.images import fetch_test_files
-from trainables.sources.load import Dataset, available, from_arrays, load, load_test
+from trainables.sources.load import available, load, load_test
 
 CONTENT = os.urandom(300_000)
 

@@ -7,7 +7,8 @@ import pytest
 
 from analysis import docs
 from analysis.studies.trials import read_trials
-from search.storage.study import open_study, read_run
+from search.storage.run import read_run
+from search.storage.study import open_study
 from spaces import space
 from tests.searching import ROOT
 

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.scores.features import (
-    REPEATS,
-    Permuted,
-    Rows,
-    partial_dependence,
-    permutation_importance,
-    rank_correlation,
-    tied_features,
-)
+from analysis.datasets.columns import Rows, rank_correlation
+from analysis.scores.features import REPEATS, Permuted, partial_dependence, permutation_importance, tied_features
 from trainables.data.table import Column
 
 

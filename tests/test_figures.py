@@ -17,8 +17,8 @@ from analysis.plots import datasets as overview
 from analysis.plots import fonts, style
 from analysis.plots.drawing import draw
 from analysis.wording import together
+from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
-from trainables.sources.load import Dataset, Split
 
 RANDOM = np.random.default_rng(0)
 COLUMNS = {

@@ -22,23 +22,16 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import spaces.space
-from analysis.evaluation.contenders import (
-    Contender,
-    choose,
-    fresh_seeds,
-    make_plan,
-    planned_contenders,
-    rank,
-    settle,
-    window,
-)
+from analysis.evaluation.contenders import Contender, choose, fresh_seeds, make_plan, planned_contenders, rank, settle
 from analysis.model.load import load_model
 from analysis.pages.final import final_section
 from analysis.pages.summary import best_table
 from analysis.prose.discussion import discuss
+from analysis.studies.criterion import window
 from analysis.studies.openings import check_opening, read_openings, record_opening
 from analysis.studies.trials import read_trials
-from search.storage.study import Run, open_study
+from search.storage.run import Run
+from search.storage.study import open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
 from tests.test_image_folder import undecodable_png
@@ -299,7 +292,7 @@ def test_there_is_no_section_without_an_evaluation_and_a_damaged_one_says_so(tmp
 
 @pytest.mark.slow
 def test_no_sentence_of_the_discussion_lacks_a_number(evaluated, results):
-    from search.storage.study import read_run
+    from search.storage.run import read_run
 
     said = discuss(results, open_study(evaluated[0]), read_run(evaluated[0]))
     assert {s["topic"] for s in said} >= {"verdict", "weakness", "limit"}

@@ -22,7 +22,7 @@ from analysis.plots import final as final_plots
 from analysis.plots import style
 from analysis.prose.discussion import discuss
 from analysis.scores.metrics import evaluate, probabilities
-from search.storage.study import Run
+from search.storage.run import Run
 from tests.test_final import make_run, make_study
 
 CLASSES = ("bag", "=HYPERLINK('x')", "<script>", "$coat$")

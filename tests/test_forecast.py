@@ -8,7 +8,6 @@ from optuna.trial import TrialState
 
 import spaces.space
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
-from search.execution.launch import make_examiner
 from search.forecast.calibration import MIN_MEASURED, Bench, Speed, calibrate
 from search.forecast.forecast import (
     LEG_SECONDS,
@@ -21,13 +20,14 @@ from search.forecast.forecast import (
 )
 from search.forecast.preview import keep_forecast, kept_forecast
 from search.forecast.simulate import simulate
-from search.runtime.cluster import Resources
+from search.runtime.resources import Resources
+from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Leg
 from search.session.options import Options
 from search.session.session import Session
-from search.storage.study import Sampler
+from search.storage.run import Sampler
+from trainables.data.dataset import Split
 from trainables.sources import load as data
-from trainables.sources.load import Split
 from trainables.training.training import Training
 
 SPACE = spaces.space.load("digits_arch")

@@ -7,8 +7,9 @@ from collections.abc import Collection
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.algorithms.halving import Ladder, epochs_reached, is_paused
-from search.storage.study import rungs
+from search.algorithms.halving import Ladder
+from search.storage.run import rungs
+from search.storage.trials import epochs_reached, is_paused
 
 RUNGS = (1, 3, 9)
 

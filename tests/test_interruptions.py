@@ -14,9 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from search.algorithms.halving import epochs_reached
-from search.execution.launch import best_trial
 from search.storage.study import open_study
+from search.storage.trials import best_trial, epochs_reached
 from tests.searching import CALM, ROOT, Running, assert_sound, command, patience, search, table, trials_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from search.session.opening import new_run
 from search.storage.lease import Holder, Lease, hold_study
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError
 from search.storage.rdb import LEASE, WholeTrialStorage
-from search.storage.study import open_study, resume_study
+from search.storage.study import new_run, open_study, resume_study
 from tests.searching import ROOT
 from tests.test_ledger import examine, fill, make_run, suggest
 from tests.test_search import Bench

@@ -7,7 +7,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import BaseTrial, TrialState
 
 from search.storage.ledger import Examination, Ledger, derive_seed
-from search.storage.study import Run, create_study, open_study, resume_study, write_run
+from search.storage.run import Run, write_run
+from search.storage.study import create_study, open_study, resume_study
 
 
 def make_run(**changes: object) -> Run:

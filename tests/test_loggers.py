@@ -16,7 +16,7 @@ from tensorboardX.proto.event_pb2 import Event
 from search.execution import feed
 from search.execution.feed import LoggerFeed, logged
 from search.execution.loggers import PACKAGES, check_logger, where_to_look
-from search.storage.study import Run
+from search.storage.run import Run
 from tests.searching import ROOT
 from tests.test_console import make
 from tests.test_ledger import make_run

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from search.execution import capture
-from search.execution.capture import KEPT_BYTES, Capture, shorten
-from search.storage.logs import MAX_BYTES, TrialLogs, log_path
+from search.execution.capture import Capture
+from search.storage.logs import KEPT_BYTES, MAX_BYTES, TrialLogs, log_path, shorten
 
 
 @pytest.fixture

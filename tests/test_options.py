@@ -12,9 +12,9 @@ import pytest
 
 from search.process.signals import signals_restored
 from search.run import main
-from search.session.opening import new_run
 from search.session.options import Options, parse_count, resume_command
 from search.storage.lock import RunLock
+from search.storage.study import new_run
 from tests.mistakes import COMMANDS, MISTAKES
 from tests.searching import ROOT, command
 from tests.test_ledger import make_run

@@ -14,11 +14,12 @@ from benchmarks.fuzzing import tables as fuzz
 from search.forecast.preview import describe_columns
 from search.session.opening import decide_table, old_run
 from search.session.options import Options
-from search.storage.study import read_run, write_run
+from search.storage.run import read_run, write_run
 from tests.test_ledger import make_run
+from trainables.data.dataset import Dataset
 from trainables.data.kinds import decide_kinds
 from trainables.data.table import Table, TableOptions, fits_float32
-from trainables.sources.load import Dataset, load, load_test
+from trainables.sources.load import load, load_test
 from trainables.training.training import Training
 
 NUM_ROWS = 300

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from search.execution.launch import checkpoints_of
 from search.execution.worker import Job, TrialWorker
-from search.session.opening import check_storage
-from search.storage.study import read_run
+from search.scheduling.checkpoints import check_storage, checkpoints_of
+from search.storage.run import read_run
 from spaces.space import load
 from tests.searching import ROOT, assert_sound, search, table, trials_of
 from tests.stores import KEYS, SECRET, Bucket, bucket

@@ -16,8 +16,9 @@ from analysis.model.load import load_model
 from analysis.model.write import ONNX_PACKAGES, export_model, export_onnx, verify_export
 from analysis.scores.metrics import probabilities
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
+from trainables.data.dataset import Dataset
 from trainables.data.table import TableOptions
-from trainables.sources.load import Dataset, load
+from trainables.sources.load import load
 from trainables.training.training import Training
 
 TABLES = {

@@ -16,7 +16,8 @@ from PIL import Image
 
 from analysis import publish
 from search.process.signals import signals_restored
-from search.storage.study import open_study, read_run, write_run
+from search.storage.run import read_run, write_run
+from search.storage.study import open_study
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
 from tests.synthetic import make_study

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tests.test_training import PLAIN, RECIPES, TIMES, _one_thread, digits, run
 from trainables.augmentation.augment import AugmentConfig
+from trainables.data.dataset import Dataset
 from trainables.models.cnn import CnnConfig
-from trainables.sources.load import Dataset
 from trainables.training.device import FLOAT32
 from trainables.training.training import OutOfMemory, Training
 

@@ -16,10 +16,11 @@ from analysis import report
 from analysis.studies.trials import read_trials
 from benchmarks.resume import insert_trials
 from search.run import main
-from search.session.opening import check_same, new_run, old_run
+from search.session.opening import check_same, old_run
 from search.session.trouble import explain
 from search.storage.ledger import Ledger
-from search.storage.study import check_database, open_study, read_run, resume_study
+from search.storage.run import read_run
+from search.storage.study import check_database, new_run, open_study, resume_study
 from tests.disks import fill, read_only, small_disk
 from tests.searching import ROOT
 from tests.synthetic import make_study

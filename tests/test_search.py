@@ -21,13 +21,14 @@ from search.execution.scheduler import StudyScheduler
 from search.execution.searcher import StudySearcher
 from search.scheduling.search import HopelessSearchError, Search
 from search.storage.ledger import Examination
-from search.storage.study import Planned, open_study
+from search.storage.run import Planned
+from search.storage.study import open_study
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.test_ledger import make_run, open_ledger
 from trainables.models.cnn import CnnConfig
+from trainables.training.config import TrainConfig
 from trainables.training.optim import SgdConfig
-from trainables.training.training import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:

@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from search.process.signals import collect_signals, signals_restored
-from search.runtime.cluster import Resources
 from search.runtime.guard import RayLostError
+from search.runtime.resources import Resources
 from search.session.options import Options
 from search.session.session import Session
 from search.storage.ledger import Ledger

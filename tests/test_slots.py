@@ -2,8 +2,9 @@
 
 import pytest
 
-from search.execution.slots import Slots, as_begun, count_places, differences, plan, share_nodes
-from search.runtime.cluster import Resources
+from search.execution.slots import Slots, as_begun, differences
+from search.runtime.resources import Resources, count_places, share_nodes
+from search.session.opening import plan
 from search.session.options import Options
 from tests.test_ledger import make_run
 

@@ -13,10 +13,11 @@ import torch
 import spaces
 from spaces import space
 from spaces.space import Space
+from trainables.data.dataset import Dataset, Split
 from trainables.models.cnn import CnnConfig
 from trainables.models.cost import measure_cost
 from trainables.models.mlp import MlpConfig
-from trainables.sources.load import Dataset, Split, load
+from trainables.sources.load import load
 from trainables.training.training import Training
 
 NUM_DRAWS = 200

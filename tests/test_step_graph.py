@@ -7,11 +7,12 @@ import torch
 
 from tests.test_training import RECIPES, run
 from trainables.augmentation.augment import Batch
+from trainables.data.dataset import Dataset
 from trainables.sources import load as data
-from trainables.sources.load import Dataset
+from trainables.training.config import TrainConfig
 from trainables.training.optim import AdamWConfig
 from trainables.training.step_graph import StepGraph
-from trainables.training.training import TrainConfig, Training
+from trainables.training.training import Training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from search.session.opening import new_run, old_run
+from search.session.opening import old_run
 from search.storage.lock import RunLock
-from search.storage.study import open_study, read_run, resume_study, write_run
+from search.storage.run import read_run, write_run
+from search.storage.study import new_run, open_study, resume_study
 from tests.test_ledger import examine, make_run, open_ledger, suggest
 
 

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.datasets.columns import find_piles, place_columns
 from analysis.evaluation.files import write_figures, write_tables
 from analysis.pages.final import final_section
 from analysis.prose.conclusion import conclude
 from analysis.prose.discussion import discuss
 from analysis.prose.table_discussion import discuss_table
-from analysis.scores.geography import describe_geography, place_columns
+from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import evaluate
-from analysis.scores.residuals import describe_residuals, find_piles
+from analysis.scores.residuals import describe_residuals
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines
 from tests.test_baselines import table
 from tests.test_final import make_run, make_study
 from tests.test_final_results import measured, record
+from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
-from trainables.sources.load import Dataset, Split
 
 
 def test_bands_are_fifths_of_the_training_targets_and_their_bias_is_predicted_minus_target():

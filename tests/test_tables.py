@@ -12,9 +12,10 @@ import torch
 from search.forecast.preview import describe_table
 from search.storage.checking import build
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
+from trainables.data.dataset import Dataset, from_arrays
 from trainables.data.table import Column, TableOptions, columns_from, encode, fit_columns
 from trainables.sources import california, csv_table
-from trainables.sources.load import Dataset, from_arrays, load, load_test
+from trainables.sources.load import load, load_test
 
 FEATURES = ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude"]
 

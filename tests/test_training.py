@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainables.augmentation.augment import AugmentConfig
+from trainables.data.dataset import Dataset, Split
 from trainables.models.cnn import CnnConfig
 from trainables.sources import load as data
-from trainables.sources.load import Dataset, Split
+from trainables.training.config import TrainConfig
 from trainables.training.device import FLOAT32, Numerics, choose_numerics
 from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
-from trainables.training.training import Diverged, TrainConfig, Training
+from trainables.training.training import Diverged, Training
 
 CNN = CnnConfig(widths=(8, 16), num_blocks=1)
 PLAIN = TrainConfig(model=CNN, optimizer=SgdConfig(lr=0.05), batch_size=32)

@@ -13,8 +13,9 @@ from ray.tune.experiment import Trial
 
 from search.execution.scheduler import StudyScheduler
 from search.execution.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
-from search.runtime.cluster import Resources
-from search.runtime.guard import Line, kill_process
+from search.runtime.guard import kill_process
+from search.runtime.probe import Line
+from search.runtime.resources import Resources
 from search.scheduling.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
 from search.storage.study import open_study
 from tests.searching import ROOT, patience

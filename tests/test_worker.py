@@ -15,6 +15,7 @@ from search.execution.worker import Job, TrialWorker
 from search.scheduling.messages import EpochResult
 from spaces.space import load
 from tests.disks import fill, small_disk
+from trainables.data.dataset import from_arrays
 from trainables.files import checkpoint
 from trainables.sources import load as data
 from trainables.training.training import Training
@@ -210,7 +211,7 @@ def test_a_forged_state_is_passed_over_with_its_name_and_the_one_before_is_used(
 
 @pytest.fixture(scope="module")
 def third_epoch(arrays: dict[str, Any]) -> dict[str, float]:
-    training = Training(load("digits_arch").decode(BASELINE), data.from_arrays(arrays), epochs=EPOCHS, seed=1)
+    training = Training(load("digits_arch").decode(BASELINE), from_arrays(arrays), epochs=EPOCHS, seed=1)
     records = [training.run_epoch() for _ in range(EPOCHS)]
     return numbers(EpochResult(record=records[-1]))
 

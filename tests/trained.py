@@ -8,8 +8,8 @@ from optuna.trial import TrialState, create_trial
 
 from analysis.evaluation.job import Job
 from analysis.final import Options
-from search.session.opening import new_run
-from search.storage.study import Planned
+from search.storage.run import Planned
+from search.storage.study import new_run
 from tests.stored import stored_search
 from trainables.files import checkpoint
 from trainables.training.training import Training

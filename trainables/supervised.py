@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainables.data.dataset import Dataset, from_arrays
 from trainables.models.cost import measure_cost
 from trainables.sources import load as data
-from trainables.sources.load import Dataset
 from trainables.trainable import Setting, Source
-from trainables.training.training import TrainConfig, Training
+from trainables.training.config import TrainConfig
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Supervised:
 
     def unpack(self, packed: dict[str, Any], *, device: str) -> Dataset:
         """The rows on the device."""
-        return data.from_arrays(packed).to(device)
+        return from_arrays(packed).to(device)
 
     def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Training:
         """A training on the number of threads that torch is set to."""

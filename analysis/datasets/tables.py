@@ -7,12 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.scores.features import Rows, rank_correlation
-from analysis.scores.geography import place_columns
-from analysis.scores.residuals import find_piles
-from analysis.scores.tables import as_rows, missing_shares
+from analysis.datasets.columns import Rows, as_rows, find_piles, missing_shares, place_columns, rank_correlation
 from analysis.wording import percent, plain, together, visible
-from trainables.sources.load import Dataset
+from trainables.data.dataset import Dataset
 
 _WHY = {
     "california_housing": (

@@ -12,14 +12,12 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.wording import named
-from search.execution.launch import make_examiner
-from search.storage.study import Planned, Run
+from analysis.studies.criterion import BASELINE, RANDOM, window
+from search.scheduling.constraints import make_examiner
+from search.storage.run import Planned, Run
 from spaces.space import Space
 
 TOP, SEEDS = 3, 5
-WINDOW_SHARE = 0.2
-BASELINE, RANDOM = "baseline", "random"
 MAX_DRAWS = 1000
 
 
@@ -41,19 +39,6 @@ class Contender:
     def role(self) -> Literal["top", "baseline", "random"]:
         """What it stands for."""
         return {BASELINE: "baseline", RANDOM: "random"}.get(self.name, "top")  # pyright: ignore[reportReturnType]
-
-
-def window(epochs: int) -> int:
-    """Epochs whose mean decides: the last fifth, at least two where there are two."""
-    return min(epochs, max(2, round(WINDOW_SHARE * epochs)))
-
-
-def explain_criterion(run: Run) -> str:
-    """The rule by which contenders are chosen, in one sentence."""
-    return (
-        f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among"
-        " trials that were trained to the full budget: one lucky epoch does not decide"
-    )
 
 
 def rank(study: optuna.Study, run: Run) -> list[Contender]:

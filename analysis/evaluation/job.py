@@ -9,17 +9,18 @@ import optuna
 
 import spaces.space
 from analysis import wording
-from analysis.evaluation.contenders import Contender, explain_criterion, settle
+from analysis.evaluation.contenders import Contender, settle
 from analysis.evaluation.networks import Failure, Network, choose_device, collect
-from analysis.progress import step
-from analysis.prose.conclusion import say
+from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
+from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import check_opening
 from search.process.disk import check_room
-from search.runtime.cluster import Resources, plan_resources
+from search.runtime.resources import Resources, plan_resources
 from search.session import opening as prepare
 from search.session.fixed import train_fixed
-from search.storage.study import Planned, Run, open_study, read_run
+from search.storage.run import Planned, Run, load_data, read_run
+from search.storage.study import open_study
 from spaces.space import Space
 from trainables.sources.images import fetch_test_files
 
@@ -174,7 +175,7 @@ class Job:
 
 def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Any:
     """The rows that the search had: training and validation rows in one, or split as they were."""
-    dataset = prepare.load_data(
+    dataset = load_data(
         space,
         data_dir=run.data_dir,
         seed=run.seed,

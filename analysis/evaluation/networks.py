@@ -1,7 +1,6 @@
 """The trained networks of a final evaluation: their checkpoints verified, their answers on rows they never saw."""
 
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from optuna.trial import FrozenTrial, TrialState
-from torch import Tensor
 
 from analysis.evaluation.contenders import Contender
-from analysis.scores.metrics import probabilities
 from search.algorithms.halving import num_weights
-from search.storage.study import Planned
+from search.storage.run import Planned
 from spaces.space import Space
+from trainables.data.dataset import Dataset
 from trainables.files import checkpoint
 from trainables.own.task import OwnData
-from trainables.sources.load import Dataset
 from trainables.trainable import Setting
 from trainables.training.training import Training
-
-WARM_UP_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +48,6 @@ class Failure:
     contender: str
     seed: int
     cause: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What one network says of the test rows."""
-
-    outputs: np.ndarray
-    """Probabilities (N, K), or predictions (N,)."""
-    images_per_second: float
 
 
 def collect(
@@ -142,28 +128,6 @@ def rebuild(network: Network, space: Space, data: OwnData, *, device: str) -> An
     training = space.work.build(space.decode(network.contender.params), data, setting)
     training.restore(checkpoint.parted(loaded.state)[0])
     return training
-
-
-def answer(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
-    """What the network says of these rows, and how fast.
-
-    Args:
-        training: restored.
-        x: images uint8 (N, C, H, W), or a table.
-        flip: average the probabilities of each image and its mirror image.
-    """
-    training.predict(x[:WARM_UP_ROWS])
-    began = time.perf_counter()
-    outputs = outputs_of(training, x)
-    if flip:
-        outputs = (outputs + outputs_of(training, x.flip(3))) / 2
-    return Answers(outputs=outputs, images_per_second=len(x) / (time.perf_counter() - began))
-
-
-def outputs_of(training: Training, x: Tensor) -> np.ndarray:
-    """Probabilities (N, K), or predictions (N,)."""
-    found = training.predict(x).numpy()
-    return probabilities(found) if training.dataset.task == "classification" else found[:, 0]
 
 
 def choose_device(gpus_per_trial: float) -> str:

@@ -16,22 +16,22 @@ import numpy as np
 from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.evaluation.job import Job
-from analysis.evaluation.networks import Failure, Network, answer, restore
+from analysis.evaluation.networks import Failure, Network, restore
 from analysis.model.write import export_model, export_onnx, verify_export
 from analysis.pages.final import refresh_page
-from analysis.progress import Advance, step
+from analysis.progress import Advance, say, step
 from analysis.prose.card import model_card, restate_card
-from analysis.prose.conclusion import say
 from analysis.prose.discussion import discuss
+from analysis.scores.answers import answer
 from analysis.scores.baselines import Baseline
 from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
 from search.process.faults import fault_point
-from search.session import opening as prepare
+from search.runtime.machine import provenance
+from trainables.data.dataset import Split
 from trainables.files.whole import replacing, write_whole
-from trainables.sources.load import Split
 from trainables.training.training import Training
 
 
@@ -120,7 +120,7 @@ def _head(job: Job, test: Split, winner: record.Measured, *, metric: str) -> dic
         "metric": metric,
         "winner": winner.name,
         **record.describe_search(job.run, job.space),
-        **prepare.provenance(job.resources),
+        **provenance(job.resources),
         "conditions": record.describe_conditions(test, winner, job.dataset),
         "openings": len(openings),
         "opened": openings,

@@ -13,8 +13,7 @@ from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Failure, Network, rebuild
-from analysis.progress import Advance, step
-from analysis.prose.conclusion import say
+from analysis.progress import Advance, say, step
 from analysis.prose.discussion import discuss
 from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
@@ -22,7 +21,7 @@ from analysis.scores.predictions import Answered, Predictions, settle, settle_nu
 from analysis.studies.openings import EVALUATION, PARTS, read_openings
 from analysis.wording import is_share
 from search.process.faults import fault_point
-from search.session import opening as prepare
+from search.runtime.machine import provenance
 from trainables.files.whole import replacing
 from trainables.trainable import close
 
@@ -181,7 +180,7 @@ def _head(
         "winner": winner.name,
         **record.describe_search(job.run, job.space),
         **({} if sign is None else {"sign": sign}),
-        **prepare.provenance(job.resources),
+        **provenance(job.resources),
         "conditions": {
             "epochs": winner.networks[0].epochs,
             "seeds": len(winner.networks),

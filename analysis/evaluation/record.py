@@ -30,15 +30,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis.evaluation.contenders import Contender, explain_criterion
+from analysis.evaluation.contenders import Contender
 from analysis.evaluation.networks import Network, cost_of
 from analysis.scores import comparison
 from analysis.scores.metrics import CLASS_METRICS, NUM_BINS, Evaluation, chance_calibration_error, confidence_bins
 from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import wilson
-from search.storage.study import Run
+from analysis.studies.criterion import explain_criterion
+from search.storage.run import Run
 from spaces.space import Space
-from trainables.sources.load import Dataset, Split
+from trainables.data.dataset import Dataset, Split
 
 _SAME = {"loss": "log_loss"}
 MOST_MISTAKES = 24

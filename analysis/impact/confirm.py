@@ -178,10 +178,9 @@ def train(
         What `paired` takes, and the epochs.
     """
     import spaces.space
-    from search.runtime.cluster import count_gpus, plan_resources
+    from search.runtime.resources import count_gpus, plan_resources
     from search.session.fixed import train_fixed
-    from search.session.opening import load_data
-    from search.storage.study import Planned
+    from search.storage.run import Planned, load_data
 
     space = spaces.space.load(run.space)
     changes = only(flips(trials, _fits(space)), names)

@@ -22,9 +22,9 @@ import spaces.space
 from analysis.model.files import exported_folder
 from analysis.scores.metrics import probabilities
 from trainables.augmentation.normalize import Normalize
+from trainables.data.dataset import Dataset, Split
 from trainables.data.levels import Levels, levels_from
 from trainables.data.table import Column, columns_from, table_dtype
-from trainables.sources.load import Dataset, Split
 from trainables.training.device import choose_numerics
 
 FORMAT = 1

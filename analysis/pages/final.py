@@ -12,9 +12,9 @@ import jinja2
 from markupsafe import Markup
 
 from analysis import wording
-from analysis.evaluation.contenders import BASELINE
 from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
+from analysis.studies.criterion import BASELINE
 from analysis.studies.openings import EVALUATION, read_openings, times, times_opened
 from trainables.files.whole import finish
 

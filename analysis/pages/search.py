@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.datasets.images import Overview, plot_classes, plot_examples
+from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
 from analysis.forecasts import compare
 from analysis.impact import stopping
@@ -24,6 +24,7 @@ from analysis.plots import (
     plot_slice,
     plot_timeline,
 )
+from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
+from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
@@ -116,3 +117,39 @@ def plot_map(found: TableOverview, ax: Axes | None = None) -> Axes:
     bar.set_label(shortened(found.target_label, 40) if not found.classes else "class")
     bar.ax.grid(visible=False)
     return ax
+
+
+def plot_examples(found: Overview, ax: Axes | None = None) -> Axes:
+    """Eight training images of each class, a row per class."""
+    grid = found.examples[:20]
+    ax = style.new_axes(ax, width=5.2, height=0.42 * len(grid) + 0.3)
+    rows = [np.concatenate([np.pad(i, ((1, 1), (1, 1), (0, 0)), constant_values=255) for i in row], 1) for row in grid]
+    picture = np.concatenate(rows, axis=0)
+    ax.imshow(
+        picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", aspect="equal", interpolation="nearest"
+    )
+    height = picture.shape[0] / len(grid)
+    ax.set_yticks([(i + 0.5) * height - 0.5 for i in range(len(grid))], _names(found)[: len(grid)])
+    ax.set_xticks([])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return ax
+
+
+def plot_classes(found: Overview, ax: Axes | None = None) -> Axes:
+    """Rows of each class in the training and the validation split."""
+    counts = found.counts.iloc[::-1]
+    ax = style.new_axes(ax, width=5.2, height=1.0 + 0.24 * len(counts))
+    at = np.arange(len(counts))
+    ax.barh(at, counts["training"], height=0.7, color=style.BLUE, label="training")
+    ax.barh(at, counts["validation"], left=counts["training"], height=0.7, color=style.ORANGE, label="validation")
+    ax.set_yticks(at, _names(found)[::-1])
+    ax.set_xlabel("rows")
+    ax.grid(visible=False, axis="y")
+    style.legend(ax, ncols=2)
+    return ax
+
+
+def _names(found: Overview) -> list[str]:
+    return names_on_axis(found.counts["class"], 24)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
-from analysis.prose.table_discussion import CONSTANT
+from analysis.scores.baselines import CONSTANT
 from analysis.wording import in_unit, is_share, shortened, title
 
 _COLORS = {"top": style.BLUE, "baseline": style.ORANGE, "random": style.GREY, "augmented": style.GREEN}

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis import wording
+from analysis.progress import say
 from analysis.studies.openings import read_openings, times_opened
 from search.session.console import Output
 
@@ -69,16 +70,6 @@ def _table(*names: str) -> Table:
     for index, name in enumerate(names):
         table.add_column(escape(name), justify="right" if index else "left")
     return table
-
-
-def say(text: str) -> None:
-    """Print a line without anything in it acting as markup or control character.
-
-    That nobody reads it, or that the file it goes to is full, costs the line and nothing else.
-    """
-    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    with suppress(OSError):
-        Output().print(escape(plain), soft_wrap=True)
 
 
 def _show(table: Table) -> None:

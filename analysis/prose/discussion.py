@@ -9,8 +9,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
-from analysis.evaluation.contenders import window
 from analysis.prose.table_discussion import discuss_table
+from analysis.studies.criterion import window
 from analysis.wording import (
     between,
     count,
@@ -24,7 +24,7 @@ from analysis.wording import (
     probability,
     title,
 )
-from search.storage.study import Run
+from search.storage.run import Run
 
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from analysis.scores.baselines import CONSTANT
 from analysis.wording import SMALLER_IS_BETTER, between, feature_names, gap, in_unit, number, percent, together, verdict
 
-CONSTANT = ("mean", "majority")
-"""Baselines that look at no feature."""
 LARGE = 0.25
 """Share of the median target from which an error of one row in ten is called large."""
 _VERDICTS = {

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from analysis.progress import Advance, no_progress
-from trainables.sources.load import Dataset
+from trainables.data.dataset import Dataset
 
 FOREST_ROWS = 100_000
 """Rows that each tree of a forest sees at most."""
@@ -192,3 +192,7 @@ def _encoder(dataset: Dataset, *, scaled: bool) -> ColumnTransformer:
     return ColumnTransformer(
         [("numbers", numbers, _indices(dataset, "number")), ("categories", one_hot, _indices(dataset, "category"))]
     )
+
+
+CONSTANT = ("mean", "majority")
+"""Baselines that look at no feature."""

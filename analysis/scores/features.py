@@ -10,12 +10,13 @@ them. Its band is over the seeds alone: what training again would change.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
+from analysis.datasets.columns import Rows, rank_correlation
 from analysis.progress import Advance, no_progress
 from analysis.statistics.bootstrap import NUM_REPLICATES, combine, image_draws, interval, seed_steps
 from trainables.data.table import Column
@@ -32,17 +33,6 @@ POINTS = 24
 AVERAGED_ROWS = 500
 CURVED_CLASSES = 4
 _TINY = np.finfo(np.float64).eps
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Rows of a table with what is needed to read them."""
-
-    columns: Sequence[Column]
-    x: np.ndarray
-    """float32 (N, F), NaN where a number is missing, codes for a category."""
-    y: np.ndarray
-    task: Literal["classification", "regression"]
 
 
 def permutation_importance(
@@ -170,30 +160,6 @@ def _gains(
         interval(float(gain.mean()), combine(gain, np.concatenate(parts), steps)).as_dict()
         for gain, parts in zip(gains, drawn, strict=True)
     ]
-
-
-def rank_correlation(rows: Rows) -> np.ndarray:
-    """Spearman's correlation (F, F) of all pairs of columns, over the rows where both are known; NaN for a constant.
-
-    A category counts by its codes only if it has two of them: more have no order.
-    """
-    ranked = np.full(rows.x.shape, np.nan)
-    for index, column in enumerate(rows.columns):
-        known = np.isfinite(rows.x[:, index]) if column.kind == "number" else rows.x[:, index] > 0
-        if column.kind == "number" or len(column.categories) == 2:
-            ranked[known, index] = stats.rankdata(rows.x[known, index])
-    found = np.full((len(rows.columns),) * 2, np.nan)
-    for i in range(len(found)):
-        for j in range(i + 1):
-            both = np.isfinite(ranked[:, i]) & np.isfinite(ranked[:, j])
-            found[i, j] = found[j, i] = _correlation(ranked[both, i], ranked[both, j])
-    return found
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])
 
 
 def tied_features(train: Rows) -> list[tuple[int, ...]]:

@@ -5,7 +5,6 @@ neighbours; for a region without any training row the honest number is that of r
 2017, Ecography).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,16 @@ from sklearn.cluster import KMeans
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
+from analysis.datasets.columns import place_columns
 from analysis.scores import comparison
 from analysis.scores.baselines import boosting_pipeline, few_threads
 from analysis.scores.metrics import evaluate
-from trainables.data.table import Column
-from trainables.sources.load import Dataset, Split
+from trainables.data.dataset import Dataset, Split
 
-NAMES = (("longitude", "lon", "lng", "long"), ("latitude", "lat"))
-"""By which a column is taken for a longitude, or a latitude."""
 KM_PER_DEGREE = 111.2
 NUM_NEIGHBOURS, NUM_REGIONS, NUM_FOLDS = 10, 20, 5
 FEWEST_ROWS = 500
 """Training rows below which no regions are held out."""
-
-
-def place_columns(columns: Sequence[Column]) -> list[str]:
-    """The columns of longitude and latitude; empty unless both are there."""
-    numbers = {column.name.strip().lower(): column.name for column in columns if column.kind == "number"}
-    found = [next((numbers[name] for name in names if name in numbers), None) for names in NAMES]
-    return [name for name in found if name is not None] if all(found) else []
 
 
 def describe_geography(dataset: Dataset, test: Split, predicted: np.ndarray, *, seed: int = 0) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from analysis.datasets.columns import find_piles
 from analysis.scores.metrics import Evaluation, evaluate
 from analysis.statistics.bootstrap import Interval
 
 NUM_BANDS = 5
 FEWEST_ROWS = 5
 """Test rows below which a band is not told."""
-PILE_SHARE = 0.01
-"""Share of the training rows at the largest (smallest) target from which it counts as a cap (a floor)."""
 
 
 def describe_residuals(y: np.ndarray, outputs: np.ndarray, train_y: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
@@ -31,20 +30,6 @@ def describe_residuals(y: np.ndarray, outputs: np.ndarray, train_y: np.ndarray, 
     for name, (bound, share) in find_piles(train_y).items():
         described[name] = {"value": bound, "train_share": share} | _beyond(y, outputs, bound, seed=seed)
     return described
-
-
-def find_piles(train_y: np.ndarray) -> dict[str, tuple[float, float]]:
-    """`cap` and `floor` of a target where rows pile up there: its value, and the share of rows that have it.
-
-    Whole numbers repeat everywhere; only where no other target is as frequent does the end count as one.
-    """
-    values, counts = np.unique(train_y, return_counts=True)
-    piles = {}
-    for name, index in (("cap", -1), ("floor", 0)):
-        share = float(counts[index] / len(train_y))
-        if share >= PILE_SHARE and len(values) > 10 and counts[index] == counts.max():
-            piles[name] = (float(values[index]), share)
-    return piles
 
 
 def _residuals(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

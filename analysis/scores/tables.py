@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.evaluation.networks import outputs_of
+from analysis.datasets.columns import Rows, as_rows, missing_shares, place_columns
 from analysis.progress import Advance, no_progress, step
 from analysis.scores import comparison
+from analysis.scores.answers import outputs_of
 from analysis.scores.baselines import Baseline
-from analysis.scores.features import CURVES, Predict, Rows, partial_dependence, permutation_importance, tied_features
-from analysis.scores.geography import describe_geography, place_columns
+from analysis.scores.features import CURVES, Predict, partial_dependence, permutation_importance, tied_features
+from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import Evaluation, Task, evaluate
-from trainables.sources.load import Dataset, Split
+from trainables.data.dataset import Dataset, Split
 from trainables.training.training import Training
 
 
@@ -111,12 +112,6 @@ def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
     return described | ({"target_median": float(np.median(train.y))} if dataset.task == "regression" else {})
 
 
-def missing_shares(rows: Rows) -> np.ndarray:
-    """Share of the rows in which a column has no value, or a category that was never seen (F,)."""
-    numbers = np.array([column.kind == "number" for column in rows.columns])
-    return np.where(numbers, np.isnan(rows.x).mean(0), (rows.x == 0).mean(0))
-
-
 def _range(train: Rows, test: Rows) -> dict[str, Any]:
     numbers = [
         i for i, column in enumerate(train.columns) if column.kind == "number" and np.isfinite(train.x[:, i]).any()
@@ -154,11 +149,6 @@ def _ensemble(y: np.ndarray, outputs: np.ndarray, *, task: Task, metric: str, se
     found = evaluate(y, {"one": outputs, "mean": outputs.mean(0, keepdims=True)}, task=task, seed=seed)
     gap = comparison.difference(found["mean"], found["one"], metric=metric)
     return {"ensemble": {"score": found["mean"].interval(metric).as_dict(), "difference": gap.as_dict()}}
-
-
-def as_rows(split: Split, dataset: Dataset) -> Rows:
-    """A split with the columns of its data set, in numpy."""
-    return Rows(columns=dataset.columns, x=split.x.cpu().numpy(), y=split.y.cpu().numpy(), task=dataset.task)
 
 
 def _predictor(training: Training) -> Predict:

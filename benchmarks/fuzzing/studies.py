@@ -24,9 +24,10 @@ import tyro
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from search.session.opening import new_run, old_run
+from search.session.opening import old_run
 from search.storage.ledger import Ledger
-from search.storage.study import Planned, Run, open_study, read_run, resume_study
+from search.storage.run import Planned, Run, read_run
+from search.storage.study import new_run, open_study, resume_study
 
 Damage = Callable[[Path, random.Random], None]
 TABLES = {

@@ -3,14 +3,14 @@
 Everything depends on the study, the seeds and the trials that have a worker alone.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
-from search.algorithms.halving import epochs_reached
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
-from search.storage.study import Run
+from search.storage.run import Run
+from search.storage.seeds import derive_seed
+from search.storage.trials import epochs_reached
 
 if TYPE_CHECKING:
     from search.algorithms.gaussian_process import Surrogate, Tried
@@ -119,9 +119,3 @@ class Learner:
             self._surrogate = Surrogate(self._ledger.own_trials, rungs=rungs, maximize=maximize) if enough else None
             self._decision, self._is_fitted = None, True
         return self._surrogate
-
-
-def derive_seed(seed: int, number: int) -> int:
-    """The seed of one trial: 32 bits that depend on the run's seed and the trial's number alone."""
-    digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "little")

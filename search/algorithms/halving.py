@@ -9,7 +9,7 @@ Everything here is a pure function of the values in the study: a resumed search 
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Container, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,21 +18,11 @@ Entry = tuple[float, int]
 _UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
 
 
-def epochs_reached(trial: FrozenTrial) -> int:
-    """The last epoch whose value is in the study; 0 before the first."""
-    return max(trial.intermediate_values, default=0)
-
-
 def num_weights(trial: FrozenTrial) -> int | None:
     """The weights of the network: known before training, or counted after the first epoch in what code tracks."""
     history = trial.user_attrs.get("history")
     first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
     return trial.user_attrs.get("weights", first.get("weights"))
-
-
-def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]) -> bool:
-    """Whether the trial waits at a rung below the full budget, without a worker."""
-    return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]
 
 
 class Ladder:

@@ -10,12 +10,13 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.algorithms.halving import Ladder, is_paused
+from search.algorithms.halving import Ladder
 from search.process.plain import is_plain
+from search.storage.trials import is_paused
 
 if TYPE_CHECKING:
     from search.algorithms.tpe import Encodings
-    from search.storage.study import Run
+    from search.storage.run import Run
 
 NUM_STARTUP_TRIALS = 10
 """Ranked trials before a sampler learns from them."""

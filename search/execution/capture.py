@@ -5,13 +5,12 @@ import os
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-KEPT_BYTES = 128 * 1024
-"""Kept of each end of what is printed in one epoch."""
+from search.storage.logs import KEPT_BYTES, shorten
+
 SPOOL_BYTES = 16 * 1024 * 1024
 """An epoch that prints more is shortened while it goes on, looked at every second."""
 _LOOK_SECONDS = 1.0
@@ -79,21 +78,6 @@ class Capture:
                     ends = os.pread(self._file, KEPT_BYTES, 0), os.pread(self._file, KEPT_BYTES, size - KEPT_BYTES)
                     os.ftruncate(self._file, 0)
                     os.write(self._file, _joined(*ends, left_out=size - 2 * KEPT_BYTES))
-
-
-def headline(text: str) -> str:
-    """A line of a log that is not the trial's own: `--- 2026-05-01 09:30:00 UTC, TEXT ---`."""
-    return f"--- {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}, {text} ---\n"
-
-
-def shorten(text: bytes, *, each: int) -> bytes:
-    """Both ends of a text, `each` bytes long at most, with a line in between that says how much is missing.
-
-    >>> shorten(b"abcdefgh", each=3)
-    b'abc\\n[... 2 bytes left out ...]\\nfgh'
-    """
-    missing = len(text) - 2 * each
-    return text if missing <= 0 else _joined(text[:each], text[-each:], left_out=missing)
 
 
 def _joined(head: bytes, tail: bytes, *, left_out: int) -> bytes:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from search.execution.loggers import Logger, open_logger
 from search.scheduling.messages import Events
-from search.storage.study import Run
+from search.storage.run import Run
 
 CLOSE_SECONDS = 60
 """A logger that is still busy this long after the search has ended is left alone."""

@@ -6,20 +6,18 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
-
-import spaces.space
 from search.execution.nodes import look_at_nodes
 from search.execution.slots import Slots
 from search.process.signals import collect_signals
-from search.runtime.cluster import Resources
+from search.runtime.resources import Resources
+from search.scheduling.checkpoints import CheckpointKeeper, checkpoints_of
+from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
-from search.storage.ledger import Examination, Ledger
+from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
-from search.storage.study import Run
+from search.storage.run import Run
 from spaces.space import Space
-from trainables.files.stores import join, open_place
 
 
 def launch(
@@ -84,11 +82,6 @@ def launch(
     if search.fatal is None and not received:
         search.end()
     return search, received[0] if received else None
-
-
-def checkpoints_of(run: Run, run_dir: Path) -> str:
-    """Folder or URI of the checkpoints, the same on every node."""
-    return str(run_dir.resolve() / "checkpoints") if run.storage is None else join(run.storage, run.name)
 
 
 def _shared(space: Space, dataset: Any) -> Any:
@@ -206,58 +199,6 @@ def _make_stopper(search: Search) -> Any:
             return search.stopping
 
     return StopWithSearch()
-
-
-def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Callable[[Any], Examination]:
-    """What `Ledger.sample` asks of a configuration: weights, multiply-adds and other costs, and the bounds it
-    exceeds.
-
-    Args:
-        space: that of the run; loaded when None.
-    """
-    space = space or spaces.space.load(run.space)
-    bounds = {"weights": run.max_weights, "macs": run.max_macs}
-
-    def examine(config: Any) -> Examination:
-        costs = dict(space.work.costs(config, dataset))
-        excess = {}
-        for name, bound in bounds.items():
-            if bound is None:
-                continue
-            if name not in costs:
-                raise ValueError(f"--max-{name} needs Space(costs=...) that gives {name!r}, known before training")
-            excess[name] = float(costs[name] - bound)
-        return Examination(attrs=costs, excess=excess)
-
-    return examine
-
-
-class CheckpointKeeper:
-    """Removes the checkpoints of trials that have ended, but for the best finished one's."""
-
-    def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
-        self._place = open_place(where)
-        self._keep_all = run.keep_checkpoints == "all"
-        self._maximize = run.direction == "maximize"
-        self._best = best_trial(ledger.trials, maximize=self._maximize)
-        self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
-
-    def clean(self, trial: FrozenTrial) -> None:
-        """Called with each trial that reached a final state."""
-        if self._keep_all:
-            return
-        self._best = best_trial([trial, *([self._best] if self._best else [])], maximize=self._maximize)
-        kept = {self._best.number} if self._best else set()
-        for ended in (self._kept | {trial.number}) - kept:
-            self._place.remove(f"trial-{ended:05d}")
-        self._kept = kept
-
-
-def best_trial(trials: list[FrozenTrial], *, maximize: bool) -> FrozenTrial | None:
-    """The best trial that was trained to its full budget; the older among equals. None before the first."""
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    sign = -1 if maximize else 1
-    return min(complete, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.runtime.guard import Line
+from search.runtime.probe import Line
 from search.runtime.versions import versions
 from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_place
 

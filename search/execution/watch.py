@@ -9,13 +9,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from search.execution.nodes import is_gone
-from search.execution.slots import count_places, living_nodes
 from search.process.allotted import load
-from search.runtime.cluster import Resources
+from search.process.text import duration
 from search.runtime.guard import kill_process
+from search.runtime.resources import Resources, count_places, living_nodes
 from search.scheduling.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
 from search.scheduling.search import Search
-from search.session.console import duration
 
 SAY_SECONDS = 60
 PLACE_SECONDS = 1800

@@ -16,11 +16,12 @@ import torch
 from ray import tune
 
 import spaces.space
-from search.execution.capture import KEPT_BYTES, Capture, headline, shorten
+from search.execution.capture import Capture
 from search.process.disk import free_space
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
 from search.scheduling.messages import EpochResult
+from search.storage.logs import KEPT_BYTES, headline, shorten
 from trainables.files import checkpoint
 from trainables.files.stores import Folder, UnreachableError, open_place
 from trainables.trainable import (

@@ -12,13 +12,14 @@ import torch
 
 import spaces.space
 from search.process.allotted import available_cpus
-from search.runtime.cluster import Resources, count_gpus
-from search.storage.study import Run
+from search.runtime.resources import Resources, count_gpus
+from search.storage.run import Run
 from spaces.space import Space
+from trainables.data.dataset import Dataset, Split, from_arrays
 from trainables.files import checkpoint
-from trainables.sources.load import Dataset, Split, from_arrays
 from trainables.trainable import Setting, Trainable, close
-from trainables.training.training import TrainConfig, Training
+from trainables.training.config import TrainConfig
+from trainables.training.training import Training
 
 CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
 MEASURED_SECONDS = 0.7

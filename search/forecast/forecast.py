@@ -11,11 +11,11 @@ from optuna.storages import InMemoryStorage
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.forecast.calibration import Speed, calibrate
 from search.forecast.simulate import Silent, simulate
-from search.runtime.cluster import Resources
+from search.runtime.resources import Resources
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
 from search.storage.ledger import Examination, Ledger
-from search.storage.study import Run
+from search.storage.run import Run
 from spaces.space import Space
 
 START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01

@@ -13,14 +13,14 @@ from rich.table import Table
 from search.forecast.calibration import CALIBRATION_SECONDS
 from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
 from search.process.allotted import load
-from search.runtime.cluster import Resources
+from search.process.text import duration, printable
+from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
-from search.session.console import duration, printable
+from search.storage.run import Run
 from search.storage.source_code import subject
-from search.storage.study import Run
 from spaces.space import Space
+from trainables.data.dataset import Dataset
 from trainables.files.whole import write_whole
-from trainables.sources.load import Dataset
 
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
 from search.storage.ledger import Examination, Ledger
-from search.storage.study import Run, Sampler
+from search.storage.run import Run, Sampler
 from spaces.space import Space
 
 

@@ -2,24 +2,23 @@
 
 import logging
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from search.execution.warm import WARM_UP, warming
-from search.process.allotted import allotted_cpus
 from search.process.environment import only_allowed
 from search.process.scratch import make_scratch, remove_scratch
 from search.process.signals import others_overruled
 from search.runtime import private_ray
-from search.runtime.guard import LastWords, Line, RayGuard, RayLostError, Reaper
+from search.runtime.guard import LastWords, RayGuard, RayLostError, Reaper
 from search.runtime.parcel import pack_code
+from search.runtime.private_ray import WARM_UP, warming
+from search.runtime.probe import Line
+from search.runtime.resources import Resources
 
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
@@ -38,60 +37,6 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-_GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
-"""Files by which Linux knows GPUs of NVIDIA, also on Tegra boards, of AMD, and those of Windows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """How many trials run at once, and what each of them gets."""
-
-    slots: int
-    cpus_per_trial: int
-    gpus_per_trial: float
-    elastic: bool = False
-    """Whether the slots follow the nodes of a cluster; `slots` is then their number at the start."""
-
-
-def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None) -> Resources:
-    """Fill in what was not given from what this machine has.
-
-    CPUs are those that this process may use. With a GPU a trial gets a whole one and its share of the CPUs; without,
-    one CPU.
-
-    Raises:
-        ValueError: more was asked for than the machine has.
-    """
-    allotted, gpus = allotted_cpus(), count_gpus()
-    cpus = allotted.count
-    here = f"{cpus} CPU{'s' * (cpus > 1)} " + (
-        f"that this process may use ({allotted.limit})" if allotted.limit else "of this machine"
-    )
-    gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
-    if gpus_per_trial > gpus:
-        raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
-    by_gpu = gpus * int(1 / gpus_per_trial + 1e-9) if gpus_per_trial else None  # a part lies on one GPU
-    if cpus_per_trial is None:
-        cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
-    if cpus_per_trial > cpus:
-        raise ValueError(f"--cpus-per-trial must be at most the {here}, got {cpus_per_trial}")
-    room = min(cpus // cpus_per_trial, by_gpu or cpus)
-    if concurrent is not None and concurrent > room:
-        raise ValueError(
-            f"--concurrent must be at most {room} with {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs for each trial"
-            f" on the {here}, got {concurrent}"
-        )
-    return Resources(slots=concurrent or room, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
-
-
-def count_gpus() -> int:
-    """CUDA devices of this machine."""
-    if sys.platform == "linux" and not any(any(Path("/dev").glob(device)) for device in _GPU_DEVICES):
-        return 0  # without asking torch, which takes seconds to import
-
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 @contextmanager

@@ -3,11 +3,9 @@
 import os
 import re
 import select
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +19,6 @@ from search.process.output import drain_all
 from search.process.scratch import remove_all
 from search.runtime import reaper
 
-_CONNECT_SECONDS = 5
 _SERVERS = ("gcs_server", "raylet")
 _AGENT = re.compile(r"(RuntimeEnv|Dashboard)Agent|(runtime_env|dashboard)/agent")
 """Children of the raylet with which it ends: by the name that they give themselves, and by their program before."""
@@ -183,39 +180,6 @@ class Reaper:
         """Ray has been shut down; whatever is left of it is ended."""
         if self._process is not None:
             self._process.communicate(reaper.SHUT_DOWN)
-
-
-class Line:
-    """Whether somebody listens at an address; a short silence is forgiven."""
-
-    def __init__(
-        self,
-        address: tuple[str, int] | str,
-        *,
-        patience_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """
-        Args:
-            address: host and port, or the path of a Unix socket.
-        """
-        self._address, self._patience, self._clock = address, patience_seconds, clock
-        self._heard = clock()
-
-    def __call__(self) -> bool:
-        try:
-            with socket.socket(socket.AF_UNIX) if isinstance(self._address, str) else _tcp(self._address) as line:
-                if isinstance(self._address, str):
-                    line.settimeout(_CONNECT_SECONDS)
-                    line.connect(self._address)
-            self._heard = self._clock()
-        except OSError:
-            return self._clock() - self._heard < self._patience
-        return True
-
-
-def _tcp(address: tuple[str, int]) -> socket.socket:
-    return socket.create_connection(address, timeout=_CONNECT_SECONDS)
 
 
 def kill_process(pid: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search.storage.ledger import Examination
-from search.storage.study import Planned, Run
+from search.storage.run import Planned, Run
 from spaces.space import Space
 
 NUM_SCALES = 20

@@ -13,13 +13,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.algorithms.halving import epochs_reached
 from search.errors import HopelessSearchError, StorageError
 from search.scheduling.losses import TIMEOUT, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
 from search.storage.ledger import Examination, Ledger
 from search.storage.logs import TrialLogs
-from search.storage.study import Run
+from search.storage.run import Run
+from search.storage.trials import epochs_reached
 from spaces.space import Space
 
 MAX_INFEASIBLE_DRAWS = 1000

@@ -15,9 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.algorithms.halving import epochs_reached, num_weights
+from search.algorithms.halving import num_weights
+from search.process.text import duration, printable
 from search.storage.logs import log_path
-from search.storage.study import Run
+from search.storage.run import Run
+from search.storage.trials import epochs_reached
 from trainables.data.notation import format_value
 
 HEARTBEAT_SECONDS = 60
@@ -238,17 +240,3 @@ def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
     counted = len(trials) - count
     numbers = f"; each has a number, so the {counted} trials have numbers up to {last}" if last >= counted > 0 else ""
     return f"{count} sampled {them} skipped{numbers}"
-
-
-def duration(seconds: float) -> str:
-    """`42s`, `3m20s`, `2h05m`."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds}s"
-    minutes, seconds = divmod(seconds, 60)
-    return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which could move the cursor or ring the bell."""
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -18,15 +18,17 @@ from search.execution.launch import launch, logs_of
 from search.execution.slots import differences
 from search.process.output import print_patiently
 from search.process.signals import Stopped, first_signal, signals_restored
-from search.runtime.cluster import Resources, ray_session
+from search.runtime.cluster import ray_session
 from search.runtime.guard import LastWords, RayLostError
-from search.session import opening as prepare
+from search.runtime.machine import provenance
+from search.runtime.resources import Resources
 from search.session.console import SearchConsole
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
+from search.storage.run import Planned, Run, read_run, write_run
 from search.storage.source_code import describe_source
-from search.storage.study import Planned, Run, read_run, write_run
+from search.storage.study import new_run
 from spaces.space import Space
 
 _CONTINUE = "what is finished is saved; the same command continues"
@@ -73,7 +75,7 @@ def train_fixed(
     run = replace(run, keep_checkpoints="all" if keep_checkpoints else "best")
     print_patiently()
     if not (folder / "run.json").exists():
-        prepare.new_run(folder, run)
+        new_run(folder, run)
     with ExitStack() as stack:
         stack.enter_context(RunLock(folder))
         run = _continued(read_run(folder), run, folder)
@@ -151,7 +153,7 @@ def _fixed_run(
         storage=None,
         source=describe_source(like.space, test=True),
         logger="none",
-        **prepare.provenance(resources),
+        **provenance(resources),
         **objective,
     )
 

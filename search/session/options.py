@@ -13,7 +13,7 @@ import spaces
 from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
 from search.process.secrets import find_secret, redact_url
-from search.runtime.cluster import plan_resources
+from search.runtime.resources import plan_resources
 from search.storage.folder import check_free, check_name, check_there, check_writable
 from search.storage.lock import RunLock
 from trainables.data.names import split_names

@@ -19,19 +19,24 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search.execution.feed import logged
-from search.execution.launch import best_trial, launch, logs_of, make_examiner
+from search.execution.launch import launch, logs_of
 from search.execution.loggers import where_to_look
-from search.execution.slots import differences, plan
+from search.execution.slots import differences
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal
-from search.runtime.cluster import Resources
+from search.process.text import printable
 from search.runtime.guard import RayLostError
+from search.runtime.machine import provenance
+from search.runtime.resources import Resources
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
+from search.scheduling.checkpoints import check_storage
+from search.scheduling.constraints import make_examiner
 from search.scheduling.search import HopelessSearchError, Search
 from search.session import opening as prepare
-from search.session.console import Output, SearchConsole, printable, summarise
+from search.session.console import Output, SearchConsole, summarise
+from search.session.opening import plan
 from search.session.options import Options, check_min_epochs, parse_count, resume_command
 from search.session.trouble import explain
 from search.storage import source_code as own_code
@@ -40,9 +45,11 @@ from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
 from search.storage.presence import StudyLostError
-from search.storage.study import Run, write_run
+from search.storage.run import Run, load_data, write_run
+from search.storage.study import new_run
+from search.storage.trials import best_trial
 from spaces.origin import short_name
-from spaces.space import Space
+from spaces.space import Space, fingerprint
 from trainables.data.notation import format_value
 from trainables.files.stores import UnreachableError
 
@@ -151,7 +158,7 @@ class Session:
     def _begin(self, stack: ExitStack, held: BaseStorage | None) -> BaseStorage:
         console = Output()
         if held is None:
-            prepare.new_run(self.run_dir, self.run)
+            new_run(self.run_dir, self.run)
             stack.enter_context(RunLock(self.run_dir, force=self.options.force))
             held = hold_study(stack, self.run_dir, self.run)
         else:
@@ -192,7 +199,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     epochs = options.max_epochs or space.epochs
     min_epochs = options.min_epochs or min(space.min_epochs, epochs)
     check_min_epochs(min_epochs, epochs)
-    dataset = prepare.load_data(
+    dataset = load_data(
         space,
         data_dir=str(options.data_dir),
         seed=options.seed,
@@ -206,7 +213,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     run = Run(
         name=name,
         space=own_code.canonical(options.space),
-        fingerprint=prepare.fingerprint(space),
+        fingerprint=fingerprint(space),
         dataset=space.dataset,
         dataset_checksum=dataset.checksum,
         data_dir=str(options.data_dir),
@@ -235,9 +242,9 @@ def _open_new(options: Options, resources: Resources) -> Session:
         command=redact_command(
             shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
         ),
-        **prepare.provenance(resources),
+        **provenance(resources),
     )
-    prepare.check_storage(run, new=True)
+    check_storage(run, new=True)
     run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
@@ -256,7 +263,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     own_code.there(run_dir, run.space)
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)
-    dataset = prepare.load_data(
+    dataset = load_data(
         space,
         data_dir=data_dir,
         seed=run.seed,
@@ -267,7 +274,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     prepare.check_same(run, space=space, dataset=dataset)
     if not space.own:
         dataset = prepare.with_test_notes(dataset, data_dir)
-    prepare.check_storage(run, new=False)
+    check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
     run = replace(run, source=own_code.describe_source(run.space, test=space.test is not None))
     resources = resources or plan(options, run)

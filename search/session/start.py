@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import spaces
 from search.diagnosis.limits import require_limits
-from search.execution.slots import plan
 from search.process.arguments import BROKEN_OFF
 from search.process.environment import keys_for
 from search.process.secrets import redact_text, redact_url
@@ -19,6 +18,7 @@ from search.process.signals import Stopped, first_signal, raise_noted, signals_r
 from search.runtime.cluster import ray_session
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.private_ray import RayStartError
+from search.session.opening import plan
 from search.session.options import Options, resume_command
 from search.storage.folder import new_name
 from search.storage.lock import RunLock
@@ -26,7 +26,7 @@ from search.storage.lock import RunLock
 if TYPE_CHECKING:
     from search.session.session import Session
     from search.storage.rdb import WholeTrialStorage
-    from search.storage.study import Run
+    from search.storage.run import Run
 
 _BUNDLED = ("digits", "diabetes", "breast_cancer")
 """Data sets that are installed with scikit-learn."""
@@ -130,7 +130,7 @@ def _check_places(options: Options) -> None:
             reason = redact_text(str(error).splitlines()[0]).replace(options.study_url, shown)
             raise ValueError(f"the study cannot be made in {shown}: {reason}") from None
     if options.storage is not None:
-        from search.session.opening import open_storage  # imports Optuna
+        from search.scheduling.checkpoints import open_storage  # imports Optuna
 
         open_storage(options.storage)
 

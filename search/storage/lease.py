@@ -25,8 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.storage.database import StudyError, reading
 from search.storage.presence import StudyLostError
 from search.storage.rdb import LEASE, WholeTrialStorage
+from search.storage.run import Run
 from search.storage.soundness import CLOSED
-from search.storage.study import Run, resume_study
+from search.storage.study import resume_study
 
 RENEW_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
 _ATTRS, _STUDIES, _TRIALS = (

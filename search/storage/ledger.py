@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from search.algorithms.candidates import Chosen, identity
-from search.algorithms.curves import Learner, derive_seed
+from search.algorithms.curves import Learner
 from search.algorithms.halving import Ladder
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.checksums import CHECKSUM, trial_checksum
@@ -29,8 +29,9 @@ from search.storage.mirror import Mirror
 from search.storage.presence import StudyLostError
 from search.storage.rdb import WholeTrialStorage, store_epoch
 from search.storage.reading import stored_trials
+from search.storage.run import Run
+from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
-from search.storage.study import Run
 
 
 class Ledger:

@@ -1,9 +1,10 @@
 """The logs of a run: for each trial what it printed and the traceback of its failure, written by the driver alone."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from search.execution.capture import KEPT_BYTES, headline, shorten
+from search.execution.capture import _joined
 
 MAX_BYTES = 1024 * 1024
 """Of the log of one trial; of a longer one both ends are kept."""
@@ -77,3 +78,22 @@ def _shorten_file(path: Path) -> None:
     partial = path.with_suffix(".partial")
     partial.write_bytes(text[: MAX_BYTES // 2] + left_out + text[-MAX_BYTES // 4 :])
     partial.replace(path)
+
+
+KEPT_BYTES = 128 * 1024
+"""Kept of each end of what is printed in one epoch."""
+
+
+def headline(text: str) -> str:
+    """A line of a log that is not the trial's own: `--- 2026-05-01 09:30:00 UTC, TEXT ---`."""
+    return f"--- {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}, {text} ---\n"
+
+
+def shorten(text: bytes, *, each: int) -> bytes:
+    """Both ends of a text, `each` bytes long at most, with a line in between that says how much is missing.
+
+    >>> shorten(b"abcdefgh", each=3)
+    b'abc\\n[... 2 bytes left out ...]\\nfgh'
+    """
+    missing = len(text) - 2 * each
+    return text if missing <= 0 else _joined(text[:each], text[-each:], left_out=missing)

@@ -5,7 +5,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from search.storage.study import Run
+from search.storage.run import Run
 from spaces.origin import is_own, locate, read_sources, short_name
 
 FOLDER = "source"

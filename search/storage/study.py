@@ -4,7 +4,7 @@ Imports no Ray, so that analysis can read a run anywhere, also while a search is
 """
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,8 @@ import optuna
 import sqlalchemy.exc
 from optuna.storages import RDBStorage
 
-from search.process.secrets import HIDDEN, redact_command, redact_url
-from search.storage.checking import Pattern, Range, build
+from search.process.secrets import HIDDEN, redact_url
+from search.storage.checking import Pattern, Range
 from search.storage.database import (
     StudyError,
     check_database,
@@ -23,140 +23,17 @@ from search.storage.database import (
     server_storage,
     snapshot,
 )
-from search.storage.folder import check_run
+from search.storage.folder import cannot_make, check_free
 from search.storage.presence import Presence
 from search.storage.rdb import WholeTrialStorage
 from search.storage.reading import study_in, study_on
-from trainables.data.table import TableOptions
-from trainables.files.whole import write_whole
+from search.storage.run import Run, read_run, write_run
+from trainables.files.whole import new_folder
 
-FORMAT = 1
-"""Version of the run folder; a reader refuses a newer one."""
-
-Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
-Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """A configuration that is trained as it stands, before the sampler chooses any."""
-
-    params: dict[str, Scalar]
-    seed: Seed | None = None
-    """Seed of this trial; None derives it from the seed of the run."""
-    tag: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a search was asked to do: everything that its outcome depends on."""
-
-    name: Name
-    space: str
-    fingerprint: str
-    """Hash of the space's parameters and ranges: a resumed run must search the same space."""
-    dataset: str
-    dataset_checksum: str
-    data_dir: str
-    train_size: Count | None
-    validation_fraction: Annotated[float, Range(low=0, high=1)]
-    seed: Seed
-    epochs: Annotated[int, Range(low=1, high=10**9)]
-    """Full budget of one trial."""
-    min_epochs: Annotated[int, Range(low=1, high=10**9)]
-    reduction_factor: Annotated[int, Range(low=2, high=10**9)]
-    pruner: Pruner
-    sampler: Sampler
-    metric: str
-    direction: Literal["maximize", "minimize"]
-    trials: Annotated[int, Range(low=0, high=10**9)]
-    baseline: dict[str, Scalar]
-    plan: tuple[Planned, ...] = ()
-    table: TableOptions | None = None
-    """What is predicted in a table of the user's own."""
-    decided: TableOptions | None = None
-    """The same with the task and what every column is, as found when the run began; older runs lack it."""
-    max_weights: Count | None = None
-    max_macs: Count | None = None
-    study_url: str | None = None
-    storage: str | None = None
-    """URI under which the checkpoints lie, in a place by the name of the run; None for the run folder."""
-    keep_checkpoints: Literal["best", "all"] = "best"
-    slots: Annotated[int, Range(low=0, high=10**9)] = 1
-    cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
-    gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
-    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Where results go as well, also when the run is resumed."""
-    command: str = ""
-    created: str = ""
-    """UTC, ISO 8601."""
-    commit: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    machine: dict[str, Any] = field(default_factory=dict)
-    title: str = ""
-    """What is searched, in words; of code of the user's own."""
-    unit: str = ""
-    """Of the metric, where code of the user's own states it."""
-    source: dict[str, Any] | None = None
-    """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
-    files are in the folder `source` of the run."""
-    forecast: dict[str, Any] | None = None
-    """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.forecast.Forecast`."""
-    format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
-
-    @property
-    def reading(self) -> TableOptions | None:
-        """How the table is to be read: as when the run began."""
-        return self.decided or self.table
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        """Epochs at which trials are compared, the full budget last."""
-        return rungs(self.min_epochs, self.reduction_factor, epochs=self.epochs)
-
-
-def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, ...]:
-    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself: (1, 3, 9, 20)."""
-    if min_epochs < 1 or reduction_factor < 2:
-        raise ValueError(f"rungs need min_epochs >= 1 and reduction_factor >= 2, got {min_epochs}, {reduction_factor}")
-    levels, rung = [], min_epochs
-    while rung < epochs:
-        levels.append(rung)
-        rung *= reduction_factor
-    return (*levels, epochs)
-
-
-def write_run(run_dir: Path, run: Run) -> None:
-    """Write run.json whole or not at all; the URLs of an old run stay as they are, so that it can be continued."""
-    kept = {name: url for name, url in _stored_urls(run_dir).items() if redact_url(url) == getattr(run, name)}
-    write_whole(run_dir / "run.json", json.dumps(asdict(run) | kept, indent=2, default=str) + "\n")
-
-
-def read_run(run_dir: str | Path) -> Run:
-    """What the run in this folder was asked to do, without the credentials that an old run may have kept.
-
-    Raises:
-        ValueError: the folder is no run, its run.json is damaged, or a newer release wrote it.
-    """
-    check_run(Path(run_dir))
-    path = Path(run_dir) / "run.json"
-    stored = _stored(path)
-    if not isinstance(stored, dict) or type(stored.get("format")) is not int:
-        raise ValueError(f"{path} does not describe a run; restore it from a copy")
-    if stored["format"] > FORMAT:
-        raise ValueError(f"{path} has format {stored['format']}, this release reads up to {FORMAT}; upgrade rungwise")
-    try:
-        run = build(Run, stored)
-    except TypeError as error:
-        raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
-    urls = {name: redact_url(url) for name in _URLS if (url := getattr(run, name)) is not None}
-    return replace(run, command=redact_command(run.command), **urls)
 
 
 _URLS = ("study_url", "storage")
@@ -259,3 +136,20 @@ def open_study(run_dir: str | Path) -> optuna.Study:
     with reading(path):
         named = {} if run is None else {"name": run.name, "metric": run.metric}
         return study_in(snapshot(path), path, **named)
+
+
+def new_run(run_dir: Path, run: Run) -> None:
+    """Make the folder of a new run, whole or not at all: it is made aside and renamed.
+
+    Raises:
+        ValueError: there is something by that name already, which stays as it is, or the folder cannot be written.
+    """
+    check_free(run_dir)
+    with ExitStack() as stack:
+        try:
+            run_dir.parent.mkdir(parents=True, exist_ok=True)
+            partial = stack.enter_context(new_folder(run_dir))
+        except OSError as error:
+            raise cannot_make(run_dir.parent, error.strerror) from None
+        create_study(partial, run)
+        write_run(partial, run)

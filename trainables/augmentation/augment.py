@@ -16,7 +16,7 @@ from trainables.augmentation import boxes, pixels
 from trainables.augmentation.boxes import Box
 from trainables.augmentation.normalize import Normalize
 from trainables.augmentation.pixels import PaddingMode
-from trainables.sources.load import Dataset
+from trainables.data.dataset import Dataset
 
 Flip = Literal["none", "random", "alternating"]
 

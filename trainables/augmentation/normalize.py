@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainables.sources.load import Dataset
+from trainables.data.dataset import Dataset
 
 
 class Normalize:

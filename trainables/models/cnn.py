@@ -6,7 +6,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.sources.load import Dataset
+from trainables.data.dataset import Dataset
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 _MOMENTS = {  # E[f(z)^2] for z ~ N(0, 1), and for the maximum and the mean of four such z

@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from trainables.data.dataset import Dataset
 from trainables.models.embeddings import ColumnLinear
-from trainables.sources.load import Dataset
 
 
 class ModelConfig(Protocol):

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.data.dataset import Dataset
 from trainables.data.table import Column
-from trainables.sources.load import Dataset
 
 Scaling = Literal["standard", "quantile"]
 Embedding = Literal["none", "piecewise_linear", "periodic"]

@@ -6,9 +6,9 @@ from typing import Literal
 
 from torch import nn
 
+from trainables.data.dataset import Dataset
 from trainables.models.cnn import Residual
 from trainables.models.embeddings import Encoder, EncoderConfig
-from trainables.sources.load import Dataset
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 

@@ -6,20 +6,16 @@ what its columns are is decided here on all rows but the test rows, their catego
 
 import difflib
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from trainables.data.dataset import Dataset, Split, _split
 from trainables.data.kinds import decide_kinds, describe_cells
-from trainables.data.levels import Levels
 from trainables.data.stratify import stratified_rows
-from trainables.data.table import Column, Kind, Table, TableOptions, encode, fit_columns
+from trainables.data.table import Kind, Table, TableOptions, encode, fit_columns
 from trainables.images.copies import note_copied_rows
 from trainables.sources import bundled, california, csv_table, images
 from trainables.sources.catalogue import check_table_options, check_train_size
@@ -31,86 +27,6 @@ _TABLES: dict[str, Callable[..., Table]] = {
     "breast_cancer": bundled.read_breast_cancer,
     "csv": csv_table.read,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Rows of a data set."""
-
-    x: Tensor
-    """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F): NaN where a number is missing,
-    codes for categories, 0 where one is missing or unknown. It is float64 if a column is wide."""
-    y: Tensor
-    """Labels int64 (N,), or targets of a regression (N,): float32, or float64 where that would lose their digits."""
-
-    def __len__(self) -> int:
-        return self.x.shape[0]
-
-    def to(self, device: torch.device | str) -> "Split":
-        """Returns the same rows on the device."""
-        return Split(x=self.x.to(device, non_blocking=True), y=self.y.to(device, non_blocking=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """Training and validation rows with what is needed to train on them; the test rows are not part of it."""
-
-    name: str
-    task: Literal["classification", "regression"]
-    train: Split
-    validation: Split
-    """May have 0 rows."""
-    classes: tuple[str, ...]
-    """Empty for a regression."""
-    mean: tuple[float, ...]
-    """Per channel of the training images, in units where 255 is 1; empty for a table, which its network scales."""
-    std: tuple[float, ...]
-    checksum: str
-    """sha256 over the source arrays, before any split."""
-    columns: tuple[Column, ...] = ()
-    """Of a table, as its training rows show them; empty for images."""
-    target: str = ""
-    """What is predicted, in words; of a table only."""
-    target_unit: str = ""
-    levels: tuple[Levels, ...] = ()
-    """Which values of images of more than 8 bits became 0 and 255."""
-    notes: tuple[str, ...] = ()
-    """What the user should know of the files, a line each."""
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """(C, H, W) of one image, or (F,) of one row of a table."""
-        return tuple(self.train.x.shape[1:])
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
-
-    def to(self, device: torch.device | str) -> "Dataset":
-        """Returns the same data set on the device."""
-        fields = {**vars(self), "train": self.train.to(device), "validation": self.validation.to(device)}
-        return Dataset(**fields)
-
-    def arrays(self) -> dict[str, Any]:
-        """Returns the data set as numpy arrays and plain values, without copying; `from_arrays` undoes it."""
-        fields = {key: value for key, value in vars(self).items() if not isinstance(value, Split)}
-        for key in ("train", "validation"):
-            split: Split = getattr(self, key)
-            fields[f"{key}_x"] = _rows_last(split.x).numpy()
-            fields[f"{key}_y"] = split.y.numpy()
-        return fields
-
-
-def from_arrays(arrays: dict[str, Any]) -> Dataset:
-    """Returns the data set that `Dataset.arrays` described, sharing its memory.
-
-    Arrays out of Ray's object store are read-only, and writing to a tensor over one ends the process: the tensors of a
-    `Split` are never written to.
-    """
-    fields = dict(arrays)
-    for key in ("train", "validation"):
-        fields[key] = _split(fields.pop(f"{key}_x"), fields.pop(f"{key}_y"))
-    return Dataset(**fields)
 
 
 def available() -> tuple[str, ...]:
@@ -253,16 +169,3 @@ def _sha256(*arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _split(x: np.ndarray, y: np.ndarray) -> Split:
-    with warnings.catch_warnings():
-        # The object store's arrays are read-only, which is what is wanted.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-        tensor, labels = torch.from_numpy(x), torch.from_numpy(y)
-    return Split(x=tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor, y=labels)
-
-
-def _rows_last(x: Tensor) -> Tensor:
-    """Returns images as (N, H, W, C), which is how they lie in memory; a table as it is."""
-    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.sources.load import Dataset
+from trainables.data.dataset import Dataset
 
 
 class Loss:

@@ -11,55 +11,28 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.augmentation.augment import AugmentConfig, Batch, Batches, Normalize
-from trainables.models.cost import ModelConfig, count_cost
-from trainables.sources.load import Dataset
+from trainables.augmentation.augment import Batch, Batches, Normalize
+from trainables.data.dataset import Dataset
+from trainables.models.cost import count_cost
 from trainables.trainable import Diverged, OutOfMemory
 from trainables.training import metrics
+from trainables.training.config import TrainConfig
 from trainables.training.device import Clock, Numerics, choose_numerics, keep_freed_memory
 from trainables.training.ema import WeightAverage
 from trainables.training.loss import Loss
-from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
+from trainables.training.optim import keep_rate_on_device, set_rate
 from trainables.training.step_graph import StepGraph
 
 __all__ = ["Diverged", "OutOfMemory", "TrainConfig", "Training"]
 
 EVALUATION_ROWS = {"cpu": 256, "cuda": 2048}
 """Rows per batch of an evaluation: what fits a CPU's cache; on a GPU, what hides the launches."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Everything that decides how one network is built and trained, except data, budget and seed."""
-
-    model: ModelConfig
-    optimizer: SgdConfig | AdamWConfig
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
-    batch_size: int = 128
-    """Rows per step; the rows that do not fill a last batch sit the epoch out, others each time."""
-    label_smoothing: float = 0.0
-    """Share of the target that is spread evenly over all classes."""
-    ema_decay: float = 0.0
-    """Decay per step of the moving average of the weights, which is then what is evaluated and kept; 0 for none."""
-    clip_norm: float = 0.0
-    """Largest norm of the gradient of a batch; 0 for no limit."""
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
-        for name in ("label_smoothing", "ema_decay"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
-        if not (self.clip_norm >= 0.0 and math.isfinite(self.clip_norm)):
-            raise ValueError(f"clip_norm must be at least 0 and finite, got {self.clip_norm}")
 
 
 class Training:

@@ -1,0 +1,86 @@
+"""Rows of a table together with its columns, and what only looking at them says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from trainables.data.dataset import Dataset, Split
+from trainables.data.table import Column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of a table with what is needed to read them."""
+
+    columns: Sequence[Column]
+    x: np.ndarray
+    """float32 (N, F), NaN where a number is missing, codes for a category."""
+    y: np.ndarray
+    task: Literal["classification", "regression"]
+
+
+def rank_correlation(rows: Rows) -> np.ndarray:
+    """Spearman's correlation (F, F) of all pairs of columns, over the rows where both are known; NaN for a constant.
+
+    A category counts by its codes only if it has two of them: more have no order.
+    """
+    ranked = np.full(rows.x.shape, np.nan)
+    for index, column in enumerate(rows.columns):
+        known = np.isfinite(rows.x[:, index]) if column.kind == "number" else rows.x[:, index] > 0
+        if column.kind == "number" or len(column.categories) == 2:
+            ranked[known, index] = stats.rankdata(rows.x[known, index])
+    found = np.full((len(rows.columns),) * 2, np.nan)
+    for i in range(len(found)):
+        for j in range(i + 1):
+            both = np.isfinite(ranked[:, i]) & np.isfinite(ranked[:, j])
+            found[i, j] = found[j, i] = _correlation(ranked[both, i], ranked[both, j])
+    return found
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+NAMES = (("longitude", "lon", "lng", "long"), ("latitude", "lat"))
+"""By which a column is taken for a longitude, or a latitude."""
+
+
+def place_columns(columns: Sequence[Column]) -> list[str]:
+    """The columns of longitude and latitude; empty unless both are there."""
+    numbers = {column.name.strip().lower(): column.name for column in columns if column.kind == "number"}
+    found = [next((numbers[name] for name in names if name in numbers), None) for names in NAMES]
+    return [name for name in found if name is not None] if all(found) else []
+
+
+PILE_SHARE = 0.01
+"""Share of the training rows at the largest (smallest) target from which it counts as a cap (a floor)."""
+
+
+def find_piles(train_y: np.ndarray) -> dict[str, tuple[float, float]]:
+    """`cap` and `floor` of a target where rows pile up there: its value, and the share of rows that have it.
+
+    Whole numbers repeat everywhere; only where no other target is as frequent does the end count as one.
+    """
+    values, counts = np.unique(train_y, return_counts=True)
+    piles = {}
+    for name, index in (("cap", -1), ("floor", 0)):
+        share = float(counts[index] / len(train_y))
+        if share >= PILE_SHARE and len(values) > 10 and counts[index] == counts.max():
+            piles[name] = (float(values[index]), share)
+    return piles
+
+
+def missing_shares(rows: Rows) -> np.ndarray:
+    """Share of the rows in which a column has no value, or a category that was never seen (F,)."""
+    numbers = np.array([column.kind == "number" for column in rows.columns])
+    return np.where(numbers, np.isnan(rows.x).mean(0), (rows.x == 0).mean(0))
+
+
+def as_rows(split: Split, dataset: Dataset) -> Rows:
+    """A split with the columns of its data set, in numpy."""
+    return Rows(columns=dataset.columns, x=split.x.cpu().numpy(), y=split.y.cpu().numpy(), task=dataset.task)

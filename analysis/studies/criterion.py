@@ -1,0 +1,22 @@
+"""How finished trials are ranked before the final evaluation."""
+
+from analysis.wording import named
+from search.storage.run import Run
+
+WINDOW_SHARE = 0.2
+
+
+def window(epochs: int) -> int:
+    """Epochs whose mean decides: the last fifth, at least two where there are two."""
+    return min(epochs, max(2, round(WINDOW_SHARE * epochs)))
+
+
+def explain_criterion(run: Run) -> str:
+    """The rule by which contenders are chosen, in one sentence."""
+    return (
+        f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among"
+        " trials that were trained to the full budget: one lucky epoch does not decide"
+    )
+
+
+BASELINE, RANDOM = "baseline", "random"

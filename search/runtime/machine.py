@@ -1,0 +1,66 @@
+"""Host, processors, versions and commit, for the record."""
+
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from search.runtime.resources import Resources, count_gpus
+from search.runtime.versions import versions
+
+
+def describe_machine(resources: Resources) -> dict[str, Any]:
+    """Host, processors and memory, for the record; nothing of the environment."""
+    return {
+        "host": platform.node(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_model": cpu_model(),
+        "cpus": os.cpu_count(),
+        "gpus": count_gpus(),
+        "gpu_model": gpu_model(),
+        "threads_per_trial": resources.cpus_per_trial,
+        "gpus_per_trial": resources.gpus_per_trial,
+    }
+
+
+def cpu_model() -> str:
+    """The name of the processor."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or "unknown"
+
+
+def gpu_model() -> str | None:
+    """The name of the first GPU; None without one."""
+    if not count_gpus():
+        return None
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def commit() -> str | None:
+    """The commit of the source tree, with `-dirty` when it was changed since; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def provenance(resources: Resources) -> dict[str, Any]:
+    """The fields of a `Run` that say where, when and by what it was made."""
+    return {
+        "slots": resources.slots,
+        "cpus_per_trial": resources.cpus_per_trial,
+        "gpus_per_trial": resources.gpus_per_trial,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": versions(),
+        "machine": describe_machine(resources),
+    }

@@ -1,0 +1,40 @@
+"""Whether somebody listens."""
+
+import socket
+import time
+from collections.abc import Callable
+
+_CONNECT_SECONDS = 5
+
+
+class Line:
+    """Whether somebody listens at an address; a short silence is forgiven."""
+
+    def __init__(
+        self,
+        address: tuple[str, int] | str,
+        *,
+        patience_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            address: host and port, or the path of a Unix socket.
+        """
+        self._address, self._patience, self._clock = address, patience_seconds, clock
+        self._heard = clock()
+
+    def __call__(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) if isinstance(self._address, str) else _tcp(self._address) as line:
+                if isinstance(self._address, str):
+                    line.settimeout(_CONNECT_SECONDS)
+                    line.connect(self._address)
+            self._heard = self._clock()
+        except OSError:
+            return self._clock() - self._heard < self._patience
+        return True
+
+
+def _tcp(address: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(address, timeout=_CONNECT_SECONDS)

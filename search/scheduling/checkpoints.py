@@ -1,0 +1,70 @@
+"""Where the checkpoints of trials lie, and which of them are kept."""
+
+import os
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.storage.ledger import Ledger
+from search.storage.run import Run
+from search.storage.trials import best_trial
+from trainables.files.stores import Folder, Place, UnreachableError, join, open_place
+
+_PROBE = f".probe-{os.getpid()}"
+
+
+def open_storage(storage: str) -> Place:
+    """The place of --storage.
+
+    Raises:
+        ValueError: pyarrow knows no such URI, or there is no such folder.
+    """
+    import pyarrow
+
+    try:
+        place = open_place(storage)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"--storage must be a URI that pyarrow knows, got {storage!r}: {error}") from None
+    if isinstance(place, Folder) and not place.path.is_dir():
+        raise ValueError(f"--storage must be a folder that exists, got {storage!r}; make or mount it first")
+    return place
+
+
+def check_storage(run: Run, *, new: bool) -> None:
+    """Raise ValueError unless --storage can be written and, for a new run, holds no checkpoint by its name."""
+    if run.storage is None:
+        return
+    place = open_storage(run.storage)
+    try:
+        if new and open_place(join(run.storage, run.name)).entries():
+            raise ValueError(f"--storage holds checkpoints of a run {run.name!r} already; give another --name")
+        place.write(_PROBE, {"probe": b""})
+        place.remove(_PROBE)
+    except (UnreachableError, OSError) as error:
+        raise ValueError(f"--storage {run.storage} cannot be written: {error}") from None
+
+
+def checkpoints_of(run: Run, run_dir: Path) -> str:
+    """Folder or URI of the checkpoints, the same on every node."""
+    return str(run_dir.resolve() / "checkpoints") if run.storage is None else join(run.storage, run.name)
+
+
+class CheckpointKeeper:
+    """Removes the checkpoints of trials that have ended, but for the best finished one's."""
+
+    def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
+        self._place = open_place(where)
+        self._keep_all = run.keep_checkpoints == "all"
+        self._maximize = run.direction == "maximize"
+        self._best = best_trial(ledger.trials, maximize=self._maximize)
+        self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
+
+    def clean(self, trial: FrozenTrial) -> None:
+        """Called with each trial that reached a final state."""
+        if self._keep_all:
+            return
+        self._best = best_trial([trial, *([self._best] if self._best else [])], maximize=self._maximize)
+        kept = {self._best.number} if self._best else set()
+        for ended in (self._kept | {trial.number}) - kept:
+            self._place.remove(f"trial-{ended:05d}")
+        self._kept = kept

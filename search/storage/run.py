@@ -1,0 +1,171 @@
+"""What a search was asked to do: run.json."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from search.process.secrets import redact_command, redact_url
+from search.storage.checking import Range, build
+from search.storage.folder import check_run
+from search.storage.source_code import told
+from search.storage.study import _URLS, Count, Name, Scalar, Seed, _stored, _stored_urls
+from trainables.data.table import TableOptions
+from trainables.files.whole import write_whole
+
+if TYPE_CHECKING:
+    from spaces.space import Space
+
+FORMAT = 1
+"""Version of the run folder; a reader refuses a newer one."""
+
+
+Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
+
+
+Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A configuration that is trained as it stands, before the sampler chooses any."""
+
+    params: dict[str, Scalar]
+    seed: Seed | None = None
+    """Seed of this trial; None derives it from the seed of the run."""
+    tag: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a search was asked to do: everything that its outcome depends on."""
+
+    name: Name
+    space: str
+    fingerprint: str
+    """Hash of the space's parameters and ranges: a resumed run must search the same space."""
+    dataset: str
+    dataset_checksum: str
+    data_dir: str
+    train_size: Count | None
+    validation_fraction: Annotated[float, Range(low=0, high=1)]
+    seed: Seed
+    epochs: Annotated[int, Range(low=1, high=10**9)]
+    """Full budget of one trial."""
+    min_epochs: Annotated[int, Range(low=1, high=10**9)]
+    reduction_factor: Annotated[int, Range(low=2, high=10**9)]
+    pruner: Pruner
+    sampler: Sampler
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    trials: Annotated[int, Range(low=0, high=10**9)]
+    baseline: dict[str, Scalar]
+    plan: tuple[Planned, ...] = ()
+    table: TableOptions | None = None
+    """What is predicted in a table of the user's own."""
+    decided: TableOptions | None = None
+    """The same with the task and what every column is, as found when the run began; older runs lack it."""
+    max_weights: Count | None = None
+    max_macs: Count | None = None
+    study_url: str | None = None
+    storage: str | None = None
+    """URI under which the checkpoints lie, in a place by the name of the run; None for the run folder."""
+    keep_checkpoints: Literal["best", "all"] = "best"
+    slots: Annotated[int, Range(low=0, high=10**9)] = 1
+    cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
+    gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
+    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Where results go as well, also when the run is resumed."""
+    command: str = ""
+    created: str = ""
+    """UTC, ISO 8601."""
+    commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    """What is searched, in words; of code of the user's own."""
+    unit: str = ""
+    """Of the metric, where code of the user's own states it."""
+    source: dict[str, Any] | None = None
+    """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
+    files are in the folder `source` of the run."""
+    forecast: dict[str, Any] | None = None
+    """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.forecast.Forecast`."""
+    format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
+
+    @property
+    def reading(self) -> TableOptions | None:
+        """How the table is to be read: as when the run began."""
+        return self.decided or self.table
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs at which trials are compared, the full budget last."""
+        return rungs(self.min_epochs, self.reduction_factor, epochs=self.epochs)
+
+
+def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, ...]:
+    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself: (1, 3, 9, 20)."""
+    if min_epochs < 1 or reduction_factor < 2:
+        raise ValueError(f"rungs need min_epochs >= 1 and reduction_factor >= 2, got {min_epochs}, {reduction_factor}")
+    levels, rung = [], min_epochs
+    while rung < epochs:
+        levels.append(rung)
+        rung *= reduction_factor
+    return (*levels, epochs)
+
+
+def write_run(run_dir: Path, run: Run) -> None:
+    """Write run.json whole or not at all; the URLs of an old run stay as they are, so that it can be continued."""
+    kept = {name: url for name, url in _stored_urls(run_dir).items() if redact_url(url) == getattr(run, name)}
+    write_whole(run_dir / "run.json", json.dumps(asdict(run) | kept, indent=2, default=str) + "\n")
+
+
+def read_run(run_dir: str | Path) -> Run:
+    """What the run in this folder was asked to do, without the credentials that an old run may have kept.
+
+    Raises:
+        ValueError: the folder is no run, its run.json is damaged, or a newer release wrote it.
+    """
+    check_run(Path(run_dir))
+    path = Path(run_dir) / "run.json"
+    stored = _stored(path)
+    if not isinstance(stored, dict) or type(stored.get("format")) is not int:
+        raise ValueError(f"{path} does not describe a run; restore it from a copy")
+    if stored["format"] > FORMAT:
+        raise ValueError(f"{path} has format {stored['format']}, this release reads up to {FORMAT}; upgrade rungwise")
+    try:
+        run = build(Run, stored)
+    except TypeError as error:
+        raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
+    urls = {name: redact_url(url) for name in _URLS if (url := getattr(run, name)) is not None}
+    return replace(run, command=redact_command(run.command), **urls)
+
+
+def load_data(
+    space: "Space",
+    *,
+    data_dir: str,
+    seed: int,
+    train_size: int | None,
+    validation_fraction: float,
+    table: TableOptions | None = None,
+) -> Any:
+    """Training and validation rows of the space's data set, or what code of the user's own reads.
+
+    Raises:
+        ValueError: what is wrong with the data, or what the user's own code raised.
+    """
+    from trainables.trainable import Source
+
+    source = Source(
+        data_dir=data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction, table=table
+    )
+    if not space.own:
+        return space.work.load(source)
+    try:
+        return space.work.load(source)
+    except Exception as error:
+        raise ValueError(f"data() fails: {told(error)}") from error

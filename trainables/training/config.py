@@ -1,0 +1,35 @@
+"""Everything that decides how one network is built and trained."""
+
+import math
+from dataclasses import dataclass, field
+
+from trainables.augmentation.augment import AugmentConfig
+from trainables.models.cost import ModelConfig
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides how one network is built and trained, except data, budget and seed."""
+
+    model: ModelConfig
+    optimizer: SgdConfig | AdamWConfig
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    batch_size: int = 128
+    """Rows per step; the rows that do not fill a last batch sit the epoch out, others each time."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread evenly over all classes."""
+    ema_decay: float = 0.0
+    """Decay per step of the moving average of the weights, which is then what is evaluated and kept; 0 for none."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient of a batch; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        for name in ("label_smoothing", "ema_decay"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if not (self.clip_norm >= 0.0 and math.isfinite(self.clip_norm)):
+            raise ValueError(f"clip_norm must be at least 0 and finite, got {self.clip_norm}")
