@@ -178,8 +178,8 @@ def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
 
 
 def read_confirmed(path: Path, *, sign: float) -> dict[str, Any]:
-    """`confirmed`: the rows of `analysis.impact.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`, and
-    `confirmed_names` of the hyperparameters that were changed."""
+    """`confirmed`: the rows of `analysis.impact.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`,
+    and `confirmed_names` of the hyperparameters that were changed."""
     from analysis.impact import confirm
 
     if not path.exists():

@@ -15,12 +15,10 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
+from analysis.evaluation.settings import Options
 from analysis.studies.openings import check_opening, read_openings, record_opening
 from search.process.arguments import (
     BAD_INPUT,
@@ -28,10 +26,6 @@ from search.process.arguments import (
     DONE,
     NOTHING_USABLE,
     SOME_FAILED,
-    Flag,
-    OptionalFloat,
-    OptionalInt,
-    OptionalStr,
     leave,
     parse,
     report_error,
@@ -43,53 +37,6 @@ from search.storage.folder import check_run
 
 if TYPE_CHECKING:
     from analysis.evaluation.job import Job
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Evaluate the best of a run on its sealed test set."""
-
-    run: tyro.conf.Positional[Path]
-    """The run's folder."""
-    top: OptionalInt = None
-    """Best configurations to train anew, beside baseline and a random one. Default: 3, or those of an earlier call."""
-    seeds: OptionalInt = None
-    """Fresh seeds for each. Default: 5, or those of an earlier call; more extend what is trained."""
-    epochs: OptionalInt = None
-    """Epochs of each training. Default: the full budget of the run, or that of an earlier call."""
-    again: Flag = False
-    """Open the test set although it was opened before; every opening is counted on the page."""
-    tta: Flag = False
-    """Add a row for the winner with flip test-time augmentation."""
-    without_validation: Flag = False
-    """Train on the training rows alone, as published results do; the validation rows of the search are not used."""
-    onnx: Flag = False
-    """Export model.onnx as well; needs the packages onnx, onnxscript and onnxruntime."""
-    data_dir: OptionalStr = None
-    """Folder of the data sets. Default: that of the search."""
-    concurrent: OptionalInt = None
-    """Networks that train at once. Default: as many as fit."""
-    cpus_per_trial: OptionalInt = None
-    """CPUs, and threads, for each."""
-    gpus_per_trial: OptionalFloat = None
-    """GPUs for each; 0.25 packs four on one."""
-    debug: Flag = False
-    """Show tracebacks and Ray's own messages."""
-
-    def check(self) -> None:
-        """Raise ValueError at the first option that no evaluation could run with."""
-        for name, value, high in (("top", self.top, 100), ("seeds", self.seeds, 1000), ("epochs", self.epochs, 10**5)):
-            if value is not None and not 1 <= value <= high:
-                raise ValueError(f"--{name} must lie in [1, {high}], got {value}")
-        for name, value in (("concurrent", self.concurrent), ("cpus-per-trial", self.cpus_per_trial)):
-            if value is not None and value < 1:
-                raise ValueError(f"--{name} must be at least 1, got {value}")
-        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
-            raise ValueError(f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}")
-        if self.onnx:
-            from analysis.model.write import check_onnx
-
-            check_onnx()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -228,7 +228,8 @@ def test_lines_to_both_streams_keep_their_order():
 
 def test_a_command_ends_with_its_code_soon_though_nobody_reads_what_is_left():
     program = (
-        "from search.process.output import print_patiently; from search.process.arguments import leave; print_patiently()\n"
+        "from search.process.output import print_patiently\nfrom search.process.arguments import leave\n"
+        "print_patiently()\n"
         "print(2_000_000 * 'x'); leave(7)"
     )
     reader, writer = os.pipe()

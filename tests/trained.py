@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from analysis.evaluation.job import Job
-from analysis.final import Options
+from analysis.evaluation.settings import Options
 from search.storage.run import Planned
 from search.storage.study import new_run
 from tests.stored import stored_search

@@ -4,8 +4,8 @@
     while training.epoch < setting.epochs:
         print(training.run_epoch())
 
-The built-in images and tables (`trainables/supervised.py`), a loop of your own (`trainables/own/loop.py`) and a class of
-your own all take this form, and one worker drives them all. Imports nothing heavy.
+The built-in images and tables (`trainables/supervised.py`), a loop of your own (`trainables/own/loop.py`) and a
+class of your own all take this form, and one worker drives them all. Imports nothing heavy.
 """
 
 from collections.abc import Callable, Mapping

@@ -25,7 +25,7 @@ from spaces.space import Space
 from trainables.sources.images import fetch_test_files
 
 if TYPE_CHECKING:
-    from analysis.final import Options
+    from analysis.evaluation.settings import Options
 
 
 _FILES, _ROW, _WEIGHT = 1_500_000, 60, 4

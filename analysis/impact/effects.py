@@ -6,8 +6,9 @@ X, the columns Z of all other hyperparameters, and the objective y, all centred,
     theta, gamma = argmin |y - X theta - Z gamma|^2 + penalty * |gamma|^2
 
 so that theta is adjusted for the others without their noise. A partial dependence of a forest would shrink effects, and
-its band would miss them. Trials that were stopped count with their projected value (see analysis.statistics.projection). The
-Bayesian bootstrap over trials repeats that projection, so the interval includes its error.
+its band would miss them. Trials that were stopped count with their projected value (see
+`analysis.statistics.projection`). The Bayesian bootstrap over trials repeats that projection, so the interval includes
+its error.
 """
 
 import os

@@ -1,9 +1,9 @@
 """A random forest that predicts the objective of any configuration at any budget, and whether it may be believed.
 
 It learns from every value measured at a rung, so a stopped trial counts at the budgets it reached, and for the full
-budget from its projected value (see analysis.statistics.projection): without that, the leaves of bad configurations hold early
-epochs only and a forest exaggerates how bad they are. The trees come in bags, each bag grown on a bootstrap sample of
-whole trials; the spread of a number over the bags gives its interval (Sexton and Laake 2009).
+budget from its projected value (see `analysis.statistics.projection`): without that, the leaves of bad configurations
+hold early epochs only and a forest exaggerates how bad they are. The trees come in bags, each bag grown on a bootstrap
+sample of whole trials; the spread of a number over the bags gives its interval (Sexton and Laake 2009).
 """
 
 import os

@@ -126,8 +126,8 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     """Write final/model.onnx and compare its answers with the exported model's on these rows.
 
     Its input `x` is float32: (N, C, H, W) in 0..255, normalised inside, or the rows (N, F) of a table as
-    `trainables.data.table.encode` makes them, float64 where a column needs it. Its output are logits (N, K), or predictions
-    (N, 1) in the target's unit.
+    `trainables.data.table.encode` makes them, float64 where a column needs it. Its output are logits (N, K), or
+    predictions (N, 1) in the target's unit.
 
     Returns:
         Path, rows compared, and rows with the same largest logit or, within float32, the same prediction.

@@ -21,7 +21,7 @@ from analysis.studies.trials import write_csv
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 @dataclass(frozen=True, kw_only=True)

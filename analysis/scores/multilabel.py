@@ -1,4 +1,4 @@
-"""Scores of networks that give each row several labels at once, in the two ways that `analysis.scores.metrics` needs."""
+"""Scores of networks that give each row several labels at once, as `analysis.scores.metrics` needs them."""
 
 import numpy as np
 from sklearn import metrics

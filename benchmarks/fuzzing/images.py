@@ -1,4 +1,4 @@
-"""Image folders at random: every mode and depth that Pillow writes, and more; read by `trainables.sources.load`, compared.
+"""Image folders at random: every mode and depth that Pillow writes, and more, read by the product and compared.
 
     run(count=500, seed=0)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-from search.storage.logs import KEPT_BYTES, shorten
+from search.storage.logs import KEPT_BYTES, _joined, shorten
 
 SPOOL_BYTES = 16 * 1024 * 1024
 """An epoch that prints more is shortened while it goes on, looked at every second."""
@@ -78,10 +78,6 @@ class Capture:
                     ends = os.pread(self._file, KEPT_BYTES, 0), os.pread(self._file, KEPT_BYTES, size - KEPT_BYTES)
                     os.ftruncate(self._file, 0)
                     os.write(self._file, _joined(*ends, left_out=size - 2 * KEPT_BYTES))
-
-
-def _joined(head: bytes, tail: bytes, *, left_out: int) -> bytes:
-    return head + f"\n[... {left_out:,} bytes left out ...]\n".encode() + tail
 
 
 def _opened(path: Path) -> int:

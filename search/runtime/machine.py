@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import spaces
 from search.runtime.resources import Resources, count_gpus
 from search.runtime.versions import versions
 
@@ -45,7 +46,7 @@ def gpu_model() -> str | None:
 
 def commit() -> str | None:
     """The commit of the source tree, with `-dirty` when it was changed since; None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(spaces.__file__).resolve().parent.parent
     try:
         command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None

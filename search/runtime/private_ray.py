@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+import spaces
 from search.process.allotted import load
 from search.process.disk import shared_room
 from search.process.scratch import make_scratch
@@ -221,10 +222,11 @@ def _has_raylet() -> bool:
     return False
 
 
-WARM_UP = f"{__name__}.warm_up"
+WARM_UP = "search.execution.warm.warm_up"
+"""What each worker calls before it is needed; a name, since this wing does not know that one."""
 
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(spaces.__file__).resolve().parent.parent
 
 
 def warming(hook: str, *, cpus_per_trial: int) -> dict[str, str]:

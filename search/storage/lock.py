@@ -14,7 +14,8 @@ class RunLock:
     """Holds `run.lock` for the life of the process; the kernel releases it on any kind of death.
 
     The file names its owner, host and start. A lock of another host cannot be probed through most network file
-    systems, so it is refused unless forced; where its owner had a lease of the study, that decides (`search.storage.lease`).
+    systems, so it is refused unless forced; a lease of the study decides where its owner had one
+    (`search.storage.lease`).
     """
 
     def __init__(self, run_dir: Path, *, force: bool = False) -> None:

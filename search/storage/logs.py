@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from search.execution.capture import _joined
-
 MAX_BYTES = 1024 * 1024
 """Of the log of one trial; of a longer one both ends are kept."""
 
@@ -97,3 +95,7 @@ def shorten(text: bytes, *, each: int) -> bytes:
     """
     missing = len(text) - 2 * each
     return text if missing <= 0 else _joined(text[:each], text[-each:], left_out=missing)
+
+
+def _joined(head: bytes, tail: bytes, *, left_out: int) -> bytes:
+    return head + f"\n[... {left_out:,} bytes left out ...]\n".encode() + tail

@@ -3,10 +3,12 @@
 import shutil
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search.storage.run import Run
 from spaces.origin import is_own, locate, read_sources, short_name
+
+if TYPE_CHECKING:
+    from search.storage.run import Run
 
 FOLDER = "source"
 
@@ -16,7 +18,7 @@ def canonical(reference: str) -> str:
     return locate(reference).text if is_own(reference) else reference
 
 
-def subject(run: Run) -> str:
+def subject(run: "Run") -> str:
     """What is searched, for a line of text: the space and its data."""
     return f"{short_name(run.space)} ({run.dataset or run.title or 'own code'})"
 

@@ -1,7 +1,7 @@
 """Tables: columns as the file states them, and as the numbers that a network reads.
 
-What a column is (`trainables/data/kinds.py`) is decided once for a run. Categories and gaps are fitted here, on training
-rows alone. Scaling and imputation are part of the network (`trainables/models/embeddings.py`).
+What a column is (`trainables/data/kinds.py`) is decided once for a run. Categories and gaps are fitted here, on
+training rows alone. Scaling and imputation are part of the network (`trainables/models/embeddings.py`).
 """
 
 import hashlib
