@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from analysis.progress import Advance, no_progress
-from trainables.data import Dataset
+from trainables.sources.load import Dataset
 
 FOREST_ROWS = 100_000
 """Rows that each tree of a forest sees at most."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.openings import times, times_opened
 from analysis.wording import between, count, gap, hardware, in_unit, title, trained_on
-from trainables.whole import write_whole
+from trainables.files.whole import write_whole
 
 _CARD = """\
 ---

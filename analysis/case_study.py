@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import Flag, OptionalStr, leave, parse, report_error, report_fault
-from trainables.whole import write_whole
+from search.process.arguments import Flag, OptionalStr, leave, parse, report_error, report_fault
+from trainables.files.whole import write_whole
 
 DATASET = "california_housing"
 REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
@@ -61,7 +61,7 @@ def write(options: Options) -> Path:
     """
     import jinja2
 
-    from search.study import read_run
+    from search.storage.study import read_run
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
@@ -127,7 +127,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     from analysis.impact import study_impact
     from analysis.table_overview import TableOverview, findings
     from analysis.trials import read_trials
-    from search.study import open_study, read_run
+    from search.storage.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run_dir = Path(run_dir)

@@ -178,10 +178,10 @@ def train(
         What `paired` takes, and the epochs.
     """
     import spaces.space
-    from search.cluster import count_gpus, plan_resources
     from search.fixed import train_fixed
     from search.prepare import load_data
-    from search.study import Planned
+    from search.runtime.cluster import count_gpus, plan_resources
+    from search.storage.study import Planned
 
     space = spaces.space.load(run.space)
     changes = only(flips(trials, _fits(space)), names)

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.wording import named
 from search.launch import make_examiner
-from search.study import Planned, Run
+from search.storage.study import Planned, Run
 from spaces.space import Space
 
 TOP, SEEDS = 3, 5

@@ -79,7 +79,7 @@ class Overview:
 
 
 def overview(dataset: Any) -> Overview:
-    """The overview of a `trainables.data.Dataset` of images."""
+    """The overview of a `trainables.sources.load.Dataset` of images."""
     train_x, train_y = dataset.train.x.numpy(), dataset.train.y.numpy()
     check_x, check_y = dataset.validation.x.numpy(), dataset.validation.y.numpy()
     names = dataset.classes
@@ -115,7 +115,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if name in _FILES and not list(folder.glob(_FILES[name])):
         return f"The data set {name} is not in {folder}; give its folder with --data-dir (in a notebook: DATA_DIR)."
-    from trainables import data
+    from trainables.sources import load as data
 
     try:
         dataset = data.load(

@@ -24,7 +24,7 @@ from analysis.wording import (
     probability,
     title,
 )
-from search.study import Run
+from search.storage.study import Run
 
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from search.cli import Flag, parse, report_error, report_fault
-from trainables.whole import write_whole
+from search.process.arguments import Flag, parse, report_error, report_fault
+from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
     from analysis.trials import Trials
@@ -114,7 +114,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     from analysis.case_study import read_final
     from analysis.discussion import discuss
     from analysis.trials import read_trials
-    from search.study import open_study, read_run
+    from search.storage.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run, results = read_run(folder), read_final(folder)

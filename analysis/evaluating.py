@@ -16,12 +16,12 @@ from analysis.networks import Failure, Network, choose_device, collect
 from analysis.openings import check_opening
 from analysis.progress import step
 from search import prepare
-from search.cluster import Resources, plan_resources
-from search.disk import check_room
 from search.fixed import train_fixed
-from search.study import Planned, Run, open_study, read_run
+from search.process.disk import check_room
+from search.runtime.cluster import Resources, plan_resources
+from search.storage.study import Planned, Run, open_study, read_run
 from spaces.space import Space
-from trainables.images import fetch_test_files
+from trainables.sources.images import fetch_test_files
 
 if TYPE_CHECKING:
     from analysis.final import Options

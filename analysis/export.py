@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model import FORMAT, load_model, stand_in
-from trainables.levels import as_stored
-from trainables.training import Training
-from trainables.whole import write_whole
+from trainables.data.levels import as_stored
+from trainables.files.whole import write_whole
+from trainables.training.training import Training
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 18
@@ -126,7 +126,7 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     """Write final/model.onnx and compare its answers with the exported model's on these rows.
 
     Its input `x` is float32: (N, C, H, W) in 0..255, normalised inside, or the rows (N, F) of a table as
-    `trainables.table.encode` makes them, float64 where a column needs it. Its output are logits (N, K), or predictions
+    `trainables.data.table.encode` makes them, float64 where a column needs it. Its output are logits (N, K), or predictions
     (N, 1) in the target's unit.
 
     Returns:

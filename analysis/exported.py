@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from analysis.openings import EVALUATION
-from trainables.whole import finish
+from trainables.files.whole import finish
 
 
 def exported_folder(folder: str | Path) -> Path:

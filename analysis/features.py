@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from analysis.bootstrap import NUM_REPLICATES, combine, image_draws, interval, seed_steps
 from analysis.progress import Advance, no_progress
-from trainables.table import Column
+from trainables.data.table import Column
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """One network: rows float32 (N, F) to predictions (N,) or probabilities (N, K)."""

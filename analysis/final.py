@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from analysis.openings import check_opening, read_openings, record_opening
-from search.cli import (
+from search.process.arguments import (
     BAD_INPUT,
     BROKEN_OFF,
     DONE,
@@ -36,10 +36,10 @@ from search.cli import (
     parse,
     report_error,
 )
-from search.cluster import plan_resources
-from search.faults import fault_point
-from search.place import check_run
-from search.signals import Stopped, raise_stopped
+from search.process.faults import fault_point
+from search.process.signals import Stopped, raise_stopped
+from search.runtime.cluster import plan_resources
+from search.storage.folder import check_run
 
 if TYPE_CHECKING:
     from analysis.evaluating import Job
@@ -127,7 +127,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
     if isinstance(error, ValueError):
         return report_error(error)
 
-    from search.search import HopelessSearchError
+    from search.scheduling.search import HopelessSearchError
     from search.trouble import explain, is_machine_fault
 
     if isinstance(error, OSError) and not is_machine_fault(error):
@@ -167,7 +167,7 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
     """Open the test set. From here on whatever ends the evaluation says that this opening counts."""
     from analysis import opened, own_opened
     from analysis.networks import checksum
-    from trainables import data
+    from trainables.sources import load as data
 
     code, before = BAD_INPUT, len(read_openings(job.final_dir))
     try:
@@ -192,8 +192,12 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
 
 def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int) -> int:
+    from analysis.final_section import read_results
     from search.trouble import explain, is_machine_fault
 
+    results = read_results(job.final_dir)  # a signal may have come when they were being put in place, or just after
+    if isinstance(results, dict) and results.get("openings") == len(read_openings(job.final_dir)):
+        return _say_without_page(error, job)
     command = job.command + ("" if job.options.again else " --again")
     kept = " (those of the evaluation before are as they were)" if (job.final_dir / "final.json").exists() else ""
     what = (
@@ -214,23 +218,28 @@ def _show(job: "Job", results: dict[str, Any]) -> int:
     from analysis import report
     from analysis.conclusion import conclude, say
     from analysis.progress import step
-    from search.trouble import explain
 
     conclude(results, run_dir=job.run_dir)
-    again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
     try:
         with step("the page"):
             page = report.build(report.Options(run=job.run_dir, data_dir=job.run.data_dir))
-    except Stopped as stop:
-        print(f"{stop}; {again}", flush=True)
-        return stop.code
-    except Exception as error:  # whatever it is, the evaluation is whole
-        if job.options.debug:
+    except (Exception, Stopped) as error:  # whatever it is, the evaluation is whole
+        if job.options.debug and isinstance(error, Exception):
             traceback.print_exc()
-        print(f"error: {explain(error, job.run_dir)}; {again}", file=sys.stderr)
-        return BROKEN_OFF
+        return _say_without_page(error, job)
     say(f"open this page: {page}")
     return DONE
+
+
+def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
+    from search.trouble import explain
+
+    again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
+    if isinstance(error, Stopped):
+        print(f"{error}; {again}", flush=True)
+        return error.code
+    print(f"error: {explain(error, job.run_dir)}; {again}", file=sys.stderr)
+    return BROKEN_OFF
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from analysis.contenders import BASELINE
 from analysis.openings import EVALUATION, read_openings, times, times_opened
 from analysis.plots import drawing, style
 from analysis.svg import checked, inline
-from trainables.whole import finish
+from trainables.files.whole import finish
 
 FORMAT = 1
 _BEGIN, _END = "<!-- final evaluation -->", "<!-- end of the final evaluation -->"

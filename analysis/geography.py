@@ -16,8 +16,8 @@ from sklearn.neighbors import NearestNeighbors
 from analysis import comparison
 from analysis.baselines import boosting_pipeline, few_threads
 from analysis.evaluation import evaluate
-from trainables.data import Dataset, Split
-from trainables.table import Column
+from trainables.data.table import Column
+from trainables.sources.load import Dataset, Split
 
 NAMES = (("longitude", "lon", "lng", "long"), ("latitude", "lat"))
 """By which a column is taken for a longitude, or a latitude."""

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 import spaces.space
 from analysis.evaluation import probabilities
 from analysis.exported import exported_folder
-from trainables.data import Dataset, Split
-from trainables.device import choose_numerics
-from trainables.levels import Levels, levels_from
-from trainables.normalize import Normalize
-from trainables.table import Column, columns_from, table_dtype
+from trainables.augmentation.normalize import Normalize
+from trainables.data.levels import Levels, levels_from
+from trainables.data.table import Column, columns_from, table_dtype
+from trainables.sources.load import Dataset, Split
+from trainables.training.device import choose_numerics
 
 FORMAT = 1
 ROWS = 256
@@ -53,7 +53,7 @@ class Model:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Of the table that the model reads; empty for images. `trainables.table.encode` makes rows of it."""
+        """Of the table that the model reads; empty for images. `trainables.data.table.encode` makes rows of it."""
         return columns_from(self.facts.get("columns", []))
 
     @property

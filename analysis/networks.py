@@ -14,14 +14,14 @@ from torch import Tensor
 
 from analysis.contenders import Contender
 from analysis.evaluation import probabilities
-from search.halving import num_weights
-from search.study import Planned
+from search.algorithms.halving import num_weights
+from search.storage.study import Planned
 from spaces.space import Space
-from trainables import checkpoint
-from trainables.data import Dataset
-from trainables.own import OwnData
+from trainables.files import checkpoint
+from trainables.own.task import OwnData
+from trainables.sources.load import Dataset
 from trainables.trainable import Setting
-from trainables.training import Training
+from trainables.training.training import Training
 
 WARM_UP_ROWS = 256
 

@@ -29,10 +29,10 @@ from analysis.openings import EVALUATION, PARTS, read_openings, times_opened
 from analysis.progress import Advance, step
 from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from search import prepare
-from search.faults import fault_point
-from trainables.data import Split
-from trainables.training import Training
-from trainables.whole import replacing, write_whole
+from search.process.faults import fault_point
+from trainables.files.whole import replacing, write_whole
+from trainables.sources.load import Split
+from trainables.training.training import Training
 
 
 def restate(run_dir: Path) -> None:
@@ -70,6 +70,7 @@ def evaluate(
     fault_point("final", 3)
     with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
         _write(job, test, winner, results, new)
+    fault_point("final", 7)
     return results
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 EVALUATION = "evaluation"
-"""What `trainables.whole` calls the parts of one evaluation."""
+"""What `trainables.files.whole` calls the parts of one evaluation."""
 PARTS = ("figures", "tables", "model.onnx", "model.safetensors", "model.json", "README.md", "final.json")
 """What one opening leaves in `final`, replaced together; final.json is the last."""
 _WITHOUT = "after an evaluation that ended without results"

@@ -22,9 +22,9 @@ from analysis.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.progress import Advance, step
 from analysis.wording import is_share
 from search import prepare
-from search.faults import fault_point
+from search.process.faults import fault_point
+from trainables.files.whole import replacing
 from trainables.trainable import close
-from trainables.whole import replacing
 
 _PREFIXES = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "validation/", "valid/", "val/", "eval/")
 _USUAL = ("accuracy", "rmse", "macro_f1")

@@ -19,7 +19,7 @@ from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.svg import inline
 from analysis.trials import write_csv
 from analysis.wording import printable, visible
-from trainables.whole import write_whole
+from trainables.files.whole import write_whole
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -19,12 +19,12 @@ import numpy as np
 import tyro
 
 from analysis.exported import exported_folder
-from search.cli import Flag, OptionalStr, leave, parse, report_error
+from search.process.arguments import Flag, OptionalStr, leave, parse, report_error
 
 if TYPE_CHECKING:
     from analysis.model import Model
     from analysis.predict_table import TableAnswers
-    from trainables.levels import Levels
+    from trainables.data.levels import Levels
 
 DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
 STDIN = "-"
@@ -217,7 +217,7 @@ def read_image(
     Raises:
         OSError, ValueError: it cannot be read.
     """
-    from trainables import image_file
+    from trainables.images import file as image_file
 
     channels, height, width = shape
     source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file

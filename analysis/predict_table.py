@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainables.kinds import name_row, odd_rows
-from trainables.notation import format_within, is_missing, parse_numbers
-from trainables.sheet import parse_sheet, read_sheet
-from trainables.table import Column, codes_of, encode
-from trainables.whole import write_whole
+from trainables.data.kinds import name_row, odd_rows
+from trainables.data.notation import format_within, is_missing, parse_numbers
+from trainables.data.table import Column, codes_of, encode
+from trainables.files.whole import write_whole
+from trainables.sources.sheet import parse_sheet, read_sheet
 
 if TYPE_CHECKING:
     from analysis.model import Model
@@ -84,10 +84,10 @@ class TableAnswers:
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
         try:
-            if path.is_symlink() or (path.exists() and not path.is_file()):  # such as /dev/stdout
-                path.write_bytes(content.getvalue().encode())
+            if path.exists() and not path.is_file():  # a pipe, or the terminal
+                path.write_text(content.getvalue(), encoding="utf-8")
             else:
-                write_whole(path, content.getvalue().encode())
+                write_whole(path.resolve(), content.getvalue())
         except OSError as error:
             raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from None
 

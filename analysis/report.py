@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import BROKEN_OFF, Flag, OptionalInt, OptionalStr, leave, parse, report_error, report_fault
-from search.signals import Stopped, raise_stopped
+from search.process.arguments import (
+    BROKEN_OFF,
+    Flag,
+    OptionalInt,
+    OptionalStr,
+    leave,
+    parse,
+    report_error,
+    report_fault,
+)
+from search.process.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +113,7 @@ def build(options: Options) -> Path:
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     from analysis.trials import export, read_trials
-    from search.study import open_study, read_run
+    from search.storage.study import open_study, read_run
 
     run = read_run(options.run) if (options.run / "run.json").exists() else None
     with _step("reading the study"):
@@ -225,7 +234,7 @@ def _folder(out: Path) -> "Folder":
 def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
     from analysis import confirm
-    from trainables.whole import write_whole
+    from trainables.files.whole import write_whole
 
     stored = options.run / "confirm" / "results.csv"
     if options.confirm:

@@ -42,9 +42,9 @@ from analysis.evaluation import (
 )
 from analysis.networks import Network, cost_of
 from analysis.residuals import describe_residuals
-from search.study import Run
+from search.storage.study import Run
 from spaces.space import Space
-from trainables.data import Dataset, Split
+from trainables.sources.load import Dataset, Split
 
 _SAME = {"loss": "log_loss"}
 MOST_MISTAKES = 24

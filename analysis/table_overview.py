@@ -12,7 +12,7 @@ from analysis.geography import place_columns
 from analysis.residuals import find_piles
 from analysis.table_results import as_rows, missing_shares
 from analysis.wording import percent, plain, together, visible
-from trainables.data import Dataset
+from trainables.sources.load import Dataset
 
 _WHY = {
     "california_housing": (

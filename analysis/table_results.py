@@ -25,8 +25,8 @@ from analysis.features import CURVES, Predict, Rows, partial_dependence, permuta
 from analysis.geography import describe_geography, place_columns
 from analysis.networks import outputs_of
 from analysis.progress import Advance, no_progress, step
-from trainables.data import Dataset, Split
-from trainables.training import Training
+from trainables.sources.load import Dataset, Split
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

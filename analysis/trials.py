@@ -13,8 +13,8 @@ from pandas.api.types import is_object_dtype
 
 from analysis.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, visible
-from search.collection import collector_paused
-from search.halving import num_weights
+from search.algorithms.halving import num_weights
+from search.storage.collector import collector_paused
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
@@ -103,7 +103,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
 
     Args:
         study: any single-objective study, also one that plain Optuna wrote.
-        run: what was asked (search.study.Run), or None: budget and rungs are then read off the trials.
+        run: what was asked (search.storage.study.Run), or None: budget and rungs are then read off the trials.
 
     Raises:
         ValueError: the study has several objectives.

@@ -26,9 +26,9 @@ import search.options
 from benchmarks.harness import calibrate, describe_conditions, write_result
 from benchmarks.idle import idle_search, run_on_ray
 from benchmarks.sleeper import make_record
-from search.messages import EpochResult, Leg
-from search.search import Search
-from search.study import open_study
+from search.scheduling.messages import EpochResult, Leg
+from search.scheduling.search import Search
+from search.storage.study import open_study
 
 LIMIT_MS, LIMIT_GROWTH = 15, 1.3
 

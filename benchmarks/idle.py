@@ -15,14 +15,14 @@ from rich.console import Console
 
 from benchmarks import sleeper
 from search import prepare
-from search.cluster import Resources, ray_session
 from search.console import SearchConsole
 from search.launch import CheckpointKeeper, make_examiner, run_legs
-from search.ledger import Ledger
 from search.options import Options
-from search.search import Search
+from search.runtime.cluster import Resources, ray_session
+from search.scheduling.search import Search
 from search.session import Session
-from search.study import resume_study
+from search.storage.ledger import Ledger
+from search.storage.study import resume_study
 
 _PATIENT = {"RAY_worker_register_timeout_seconds": "600"}
 """Ray gives up a process that has not come up within a minute, which takes longer where dozens share two cores."""

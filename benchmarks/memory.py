@@ -22,10 +22,10 @@ from rich.table import Table
 
 import search.options
 from benchmarks.harness import Interval, describe_conditions, write_result
-from search.cluster import Resources
 from search.fixed import train_fixed
+from search.runtime.cluster import Resources
 from search.session import Session
-from search.study import Planned
+from search.storage.study import Planned
 
 SPACE = "cifar_arch"
 SMALL = 1_000

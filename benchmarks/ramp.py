@@ -24,7 +24,7 @@ from rich.table import Table
 import search.options
 from benchmarks.harness import calibrate, describe_conditions, write_result
 from benchmarks.idle import idle_search, run_on_ray
-from search.study import open_study
+from search.storage.study import open_study
 
 EPOCHS = 10
 LIMIT_BUSY = 0.95

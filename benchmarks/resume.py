@@ -32,7 +32,7 @@ from benchmarks.harness import Interval, calibrate, describe_conditions, write_r
 from benchmarks.sleeper import make_record
 from search import prepare
 from search.session import Session
-from search.study import open_study
+from search.storage.study import open_study
 from spaces.space import Space
 
 LIMIT_RESUME, LIMIT_REPORT = 10, 60

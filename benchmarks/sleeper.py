@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from search.messages import EpochResult
+from search.scheduling.messages import EpochResult
 from search.warm import spare_notebook
 
 

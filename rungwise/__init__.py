@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rungwise.run import FinishedRun, open_run
     from rungwise.searching import search
     from spaces.space import Reference, Space
-    from trainables.loop import LoopRun, Paused
+    from trainables.own.loop import LoopRun, Paused
     from trainables.trainable import Diverged, Trainable
 
 __all__ = [
@@ -39,8 +39,8 @@ __all__ = [
 _HOMES = {
     "Diverged": "trainables.trainable",
     "FinishedRun": "rungwise.run",
-    "LoopRun": "trainables.loop",
-    "Paused": "trainables.loop",
+    "LoopRun": "trainables.own.loop",
+    "Paused": "trainables.own.loop",
     "Predictions": "analysis.predictions",
     "Reference": "spaces.space",
     "Space": "spaces.space",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-    from search.study import Run
+    from search.storage.study import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,14 @@ class FinishedRun:
     @cached_property
     def settings(self) -> "Run":
         """What the search was asked to do."""
-        from search.study import read_run
+        from search.storage.study import read_run
 
         return read_run(self.folder)
 
     @property
     def study(self) -> "optuna.Study":
         """The Optuna study, a snapshot in memory."""
-        from search.study import open_study
+        from search.storage.study import open_study
 
         return open_study(self.folder)
 
@@ -102,7 +102,7 @@ def open_run(folder: str | Path) -> FinishedRun:
     Raises:
         ValueError: it is the folder of no run.
     """
-    from search.place import check_run
+    from search.storage.folder import check_run
 
     check_run(Path(folder))
     return FinishedRun(Path(folder))

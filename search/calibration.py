@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import torch
 
 import spaces.space
-from search.cluster import Resources, count_gpus
-from search.machine import available_cpus
-from search.study import Run
+from search.process.allotted import available_cpus
+from search.runtime.cluster import Resources, count_gpus
+from search.storage.study import Run
 from spaces.space import Space
-from trainables import checkpoint
-from trainables.data import Dataset, Split, from_arrays
+from trainables.files import checkpoint
+from trainables.sources.load import Dataset, Split, from_arrays
 from trainables.trainable import Setting, Trainable, close
-from trainables.training import TrainConfig, Training
+from trainables.training.training import TrainConfig, Training
 
 CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
 MEASURED_SECONDS = 0.7

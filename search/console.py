@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.halving import epochs_reached, num_weights
-from search.logs import log_path
-from search.study import Run
-from trainables.notation import format_value
+from search.algorithms.halving import epochs_reached, num_weights
+from search.storage.logs import log_path
+from search.storage.study import Run
+from trainables.data.notation import format_value
 
 HEARTBEAT_SECONDS = 60
 SHOWN_RUNNING = 12

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cli import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
-from search.disk import free_space, size
 from search.limits import Finding, check_limits, check_priority, check_start
-from search.machine import allotted_cpus, available_cpus, available_memory
-from search.signals import Stopped, raise_stopped
+from search.process.allotted import allotted_cpus, available_cpus, available_memory
+from search.process.arguments import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
+from search.process.disk import free_space, size
+from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _room(what: str, folder: Path, *, needed: float, do: str) -> Finding:
 
 def check_versions() -> Finding:
     """Python and the packages that an outcome depends on; versions that are known not to do."""
-    from search.versions import versions
+    from search.runtime.versions import versions
 
     found = versions()
     missing = [name for name in ("torch", "ray", "optuna") if name not in found]
@@ -198,7 +198,7 @@ def check_clock() -> Finding:
 def check_data(space: str, data_dir: Path) -> Finding:
     """Whether the data set of the space is at hand and whole; what is missing is not fetched."""
     import spaces.space
-    from trainables import data
+    from trainables.sources import load as data
 
     name = spaces.space.load(space).dataset
     if name == "csv":
@@ -232,9 +232,9 @@ def _offline() -> Iterator[None]:
 
 def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
     """Nodes with the same versions, clocks that agree, and the run folder seen by every one of them."""
-    from search.cluster import attached
     from search.nodes import ask_nodes
-    from search.versions import versions
+    from search.runtime.cluster import attached
+    from search.runtime.versions import versions
 
     runs_dir.mkdir(parents=True, exist_ok=True)
     with attached(address):

@@ -10,8 +10,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.loggers import Logger, open_logger
-from search.messages import Events
-from search.study import Run
+from search.scheduling.messages import Events
+from search.storage.study import Run
 
 CLOSE_SECONDS = 60
 """A logger that is still busy this long after the search has ended is left alone."""

@@ -15,18 +15,18 @@ from rich.console import Console
 
 import spaces.space
 from search import prepare
-from search.cluster import Resources, ray_session
 from search.console import SearchConsole
-from search.guard import LastWords, RayLostError
 from search.launch import launch, logs_of
-from search.lease import hold_study
-from search.ledger import Ledger
-from search.lock import RunLock
-from search.output import print_patiently
-from search.own_code import describe_source
-from search.signals import Stopped, first_signal, signals_restored
+from search.process.output import print_patiently
+from search.process.signals import Stopped, first_signal, signals_restored
+from search.runtime.cluster import Resources, ray_session
+from search.runtime.guard import LastWords, RayLostError
 from search.slots import differences
-from search.study import Planned, Run, read_run, write_run
+from search.storage.lease import hold_study
+from search.storage.ledger import Ledger
+from search.storage.lock import RunLock
+from search.storage.source_code import describe_source
+from search.storage.study import Planned, Run, read_run, write_run
 from spaces.space import Space
 
 _CONTINUE = "what is finished is saved; the same command continues"

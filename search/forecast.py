@@ -8,14 +8,14 @@ import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
 
+from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.calibration import Speed, calibrate
-from search.cluster import Resources
-from search.ledger import Examination, Ledger
-from search.messages import Leg
-from search.sampling import NUM_STARTUP_TRIALS
-from search.search import Search
+from search.runtime.cluster import Resources
+from search.scheduling.messages import Leg
+from search.scheduling.search import Search
 from search.simulate import Silent, simulate
-from search.study import Run
+from search.storage.ledger import Examination, Ledger
+from search.storage.study import Run
 from spaces.space import Space
 
 START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01

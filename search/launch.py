@@ -9,17 +9,17 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 import spaces.space
-from search.cluster import Resources
-from search.ledger import Examination, Ledger
-from search.logs import TrialLogs
-from search.messages import Events
 from search.nodes import look_at_nodes
-from search.search import Search
-from search.signals import collect_signals
+from search.process.signals import collect_signals
+from search.runtime.cluster import Resources
+from search.scheduling.messages import Events
+from search.scheduling.search import Search
 from search.slots import Slots
-from search.study import Run
+from search.storage.ledger import Examination, Ledger
+from search.storage.logs import TrialLogs
+from search.storage.study import Run
 from spaces.space import Space
-from trainables.places import join, open_place
+from trainables.files.stores import join, open_place
 
 
 def launch(

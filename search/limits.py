@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from search.disk import shared_room, size
-from search.machine import available_cpus, load
-from search.private_ray import OBJECT_STORE_BYTES, is_uncompiled, site_packages
+from search.process.allotted import available_cpus, load
+from search.process.disk import shared_room, size
+from search.runtime.private_ray import OBJECT_STORE_BYTES, is_uncompiled, site_packages
 
 ADDRESSES = 8e9
 """Bytes of addresses, far more than of memory, that a process of Ray asks for beside the memory that all share."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:  # both import Optuna, and options are checked without
     from optuna.trial import FrozenTrial
 
-    from search.study import Run
+    from search.storage.study import Run
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Logger -> the package that it needs."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.guard import Line
-from search.versions import versions
-from trainables.places import MANIFEST, Folder, UnreachableError, open_place
+from search.runtime.guard import Line
+from search.runtime.versions import versions
+from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_place
 
 ANSWER_SECONDS = 60
 

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 import tyro
 
 import spaces
-from search.cli import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
-from search.cluster import plan_resources
-from search.lock import RunLock
 from search.loggers import check_logger
-from search.place import check_free, check_name, check_there, check_writable
-from search.secrets import find_secret, redact_url
-from trainables.names import split_names
-from trainables.sizes import SIZES, check_table_options, check_train_size
-from trainables.table import Kind, TableOptions, Task
+from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
+from search.process.secrets import find_secret, redact_url
+from search.runtime.cluster import plan_resources
+from search.storage.folder import check_free, check_name, check_there, check_writable
+from search.storage.lock import RunLock
+from trainables.data.names import split_names
+from trainables.data.table import Kind, TableOptions, Task
+from trainables.sources.catalogue import SIZES, check_table_options, check_train_size
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 

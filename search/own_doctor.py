@@ -12,10 +12,10 @@ import optuna
 
 import spaces.space
 from search import own_probe
-from search.disk import size
 from search.limits import Finding
-from search.own_code import canonical, told
 from search.own_probe import Probe, Straight
+from search.process.disk import size
+from search.storage.source_code import canonical, told
 from spaces.space import Space
 from trainables.trainable import Setting, Source
 

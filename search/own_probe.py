@@ -17,11 +17,11 @@ import torch
 
 import spaces.space
 from spaces.origin import locate
-from trainables import checkpoint
-from trainables.loop import Loop
-from trainables.own import arrays_in, checksum, with_array
-from trainables.plain import copied, count_bytes, difference
-from trainables.suspects import changed_globals, describe_globals, find_untracked
+from trainables.files import checkpoint
+from trainables.own.loop import Loop
+from trainables.own.stored import copied, count_bytes, difference
+from trainables.own.suspects import changed_globals, describe_globals, find_untracked
+from trainables.own.task import arrays_in, checksum, with_array
 from trainables.trainable import Setting, close
 
 _PARTS = {"own": "state()", "state": "run.state"}

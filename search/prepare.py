@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import distribution_to_json
 
-from search.cluster import Resources, count_gpus
 from search.loggers import check_logger
 from search.options import FIXED, Options, parse_count, parse_types
-from search.own_code import canonical, told
-from search.place import cannot_make, check_free, check_there
-from search.study import Run, check_database, create_study, read_run, write_run
-from search.versions import versions
+from search.runtime.cluster import Resources, count_gpus
+from search.runtime.versions import versions
+from search.storage.folder import cannot_make, check_free, check_there
+from search.storage.source_code import canonical, told
+from search.storage.study import Run, check_database, create_study, read_run, write_run
 from spaces.origin import is_own, short_name
-from trainables.places import Folder, Place, UnreachableError, join, open_place
-from trainables.table import TableOptions
-from trainables.whole import new_folder
+from trainables.data.table import TableOptions
+from trainables.files.stores import Folder, Place, UnreachableError, join, open_place
+from trainables.files.whole import new_folder
 
 if TYPE_CHECKING:  # imports torch, and an old run is looked at before
     from spaces.space import Space
@@ -97,7 +97,7 @@ def with_test_notes(dataset: Any, data_dir: str) -> Any:
     Raises:
         ValueError: the final evaluation could not read them.
     """
-    from trainables import images
+    from trainables.sources import images
 
     return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir)))
 

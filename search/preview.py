@@ -10,17 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.baseline import describe_reduction
 from search.calibration import CALIBRATION_SECONDS
-from search.cluster import Resources
 from search.console import duration, printable
 from search.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
-from search.machine import load
-from search.own_code import subject
-from search.study import Run
+from search.process.allotted import load
+from search.runtime.cluster import Resources
+from search.scheduling.baseline import describe_reduction
+from search.storage.source_code import subject
+from search.storage.study import Run
 from spaces.space import Space
-from trainables.data import Dataset
-from trainables.whole import write_whole
+from trainables.files.whole import write_whole
+from trainables.sources.load import Dataset
 
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}

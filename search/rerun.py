@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
+from search.process.arguments import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def _rerun(options: Options) -> bool:
 
     import spaces.space
     from search.prepare import load_data
-    from search.study import open_study, read_run
+    from search.storage.study import open_study, read_run
     from trainables.trainable import Setting, close
 
     run = read_run(options.run)
@@ -117,7 +117,7 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
     if not gap:
         return "equal to the bit"
     from search.prepare import cpu_model, gpu_model
-    from search.versions import versions
+    from search.runtime.versions import versions
 
     trained = run.machine.get("gpu_model") if run.machine.get("gpus_per_trial") else run.machine.get("cpu_model")
     then = {"processor": trained, **run.versions}

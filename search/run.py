@@ -9,10 +9,10 @@ import os
 import sys
 import time
 
-from search.cli import BROKEN_OFF, DONE, leave, open_streams, parse, report_error
 from search.options import Options
-from search.output import print_patiently
-from search.signals import Stopped, ignore_signals, raise_stopped
+from search.process.arguments import BROKEN_OFF, DONE, leave, open_streams, parse, report_error
+from search.process.output import print_patiently
+from search.process.signals import Stopped, ignore_signals, raise_stopped
 from search.start import say_stopped, search_on_ray
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.messages import EpochResult
-from search.search import Search
+from search.scheduling.messages import EpochResult
+from search.scheduling.search import Search
 
 
 class StudyScheduler(FIFOScheduler):

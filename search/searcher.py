@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from search.search import Search
+from search.scheduling.search import Search
 
 MAX_PUT_BACK = 100
 """In one use of the search; more is no mishap."""

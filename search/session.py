@@ -18,32 +18,33 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
-from search import own_code, prepare
-from search.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.cli import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
-from search.cluster import Resources
+from search import prepare
 from search.console import Output, SearchConsole, printable, summarise
 from search.feed import logged
-from search.guard import RayLostError
 from search.launch import best_trial, launch, logs_of, make_examiner
-from search.lease import hold_study
-from search.ledger import Ledger
-from search.lock import RunLock
 from search.loggers import where_to_look
 from search.options import Options, check_min_epochs, parse_count, resume_command
-from search.place import new_name
-from search.presence import StudyLostError
 from search.preview import keep_forecast, kept_forecast, show_data, show_preview
-from search.search import HopelessSearchError, Search
-from search.secrets import redact_command
-from search.signals import first_signal
+from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.process.secrets import redact_command
+from search.process.signals import first_signal
+from search.runtime.cluster import Resources
+from search.runtime.guard import RayLostError
+from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
+from search.scheduling.search import HopelessSearchError, Search
 from search.slots import differences, plan
-from search.study import Run, write_run
+from search.storage import source_code as own_code
+from search.storage.folder import new_name
+from search.storage.lease import hold_study
+from search.storage.ledger import Ledger
+from search.storage.lock import RunLock
+from search.storage.presence import StudyLostError
+from search.storage.study import Run, write_run
 from search.trouble import explain
 from spaces.origin import short_name
 from spaces.space import Space
-from trainables.notation import format_value
-from trainables.places import UnreachableError
+from trainables.data.notation import format_value
+from trainables.files.stores import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
 """What breaks a search off when its folder, its database or its checkpoints cannot be reached."""
@@ -291,7 +292,7 @@ def _close(session: Session, search: Search, received: int | None, *, console: C
         why = "nothing can be used yet" if search.out_of_time else "see the failures above"
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
-    run_dir = escape(str(session.run_dir))
+    run_dir = escape(shlex.quote(str(session.run_dir)))
     found = f"{session.run.metric} {format_value(best.value)}"
     console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
     for name, value in best.params.items():

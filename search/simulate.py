@@ -12,10 +12,10 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from search.ledger import Examination, Ledger
-from search.messages import EpochResult, Leg
-from search.search import Search
-from search.study import Run, Sampler
+from search.scheduling.messages import EpochResult, Leg
+from search.scheduling.search import Search
+from search.storage.ledger import Examination, Ledger
+from search.storage.study import Run, Sampler
 from spaces.space import Space
 
 

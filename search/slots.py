@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from search.cluster import Resources, attached, plan_resources
 from search.options import Options
+from search.runtime.cluster import Resources, attached, plan_resources
 
 if TYPE_CHECKING:  # imports Optuna
-    from search.study import Run
+    from search.storage.study import Run
 
 LOOK_SECONDS = 1
 Nodes = Sequence[Mapping[str, float]]

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cli import BROKEN_OFF
-from search.cluster import ray_session
-from search.environment import keys_for
-from search.guard import LastWords, RayLostError
 from search.limits import require_limits
-from search.lock import RunLock
 from search.options import Options, resume_command
-from search.place import new_name
-from search.private_ray import RayStartError
-from search.secrets import redact_text, redact_url
-from search.signals import Stopped, first_signal, raise_noted, signals_restored
+from search.process.arguments import BROKEN_OFF
+from search.process.environment import keys_for
+from search.process.secrets import redact_text, redact_url
+from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
+from search.runtime.cluster import ray_session
+from search.runtime.guard import LastWords, RayLostError
+from search.runtime.private_ray import RayStartError
 from search.slots import plan
+from search.storage.folder import new_name
+from search.storage.lock import RunLock
 
 if TYPE_CHECKING:
     from search.session import Session
-    from search.storage import WholeTrialStorage
-    from search.study import Run
+    from search.storage.rdb import WholeTrialStorage
+    from search.storage.study import Run
 
 _BUNDLED = ("digits", "diabetes", "breast_cancer")
 """Data sets that are installed with scikit-learn."""
@@ -108,8 +108,8 @@ def _say(line: str) -> None:
 
 def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, WholeTrialStorage]":
     """The run that is resumed and its study, locked once it is known that it can be."""
-    from search.lease import hold_study  # both import Optuna
     from search.prepare import resumed_run
+    from search.storage.lease import hold_study  # both import Optuna
 
     run, run_dir = resumed_run(options, given=given), options.runs_dir / str(options.name)
     stack.enter_context(RunLock(run_dir, force=options.force))

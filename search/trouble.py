@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from search.console import printable
-from search.disk import free_space
-from search.secrets import redact_text
+from search.process.disk import free_space
+from search.process.secrets import redact_text
 
 _MACHINE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE)

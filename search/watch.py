@@ -8,13 +8,13 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from search.cluster import Resources
 from search.console import duration
-from search.guard import kill_process
-from search.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
-from search.machine import load
 from search.nodes import is_gone
-from search.search import Search
+from search.process.allotted import load
+from search.runtime.cluster import Resources
+from search.runtime.guard import kill_process
+from search.scheduling.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
+from search.scheduling.search import Search
 from search.slots import count_places, living_nodes
 
 SAY_SECONDS = 60

@@ -17,12 +17,12 @@ from ray import tune
 
 import spaces.space
 from search.capture import KEPT_BYTES, Capture, headline, shorten
-from search.disk import free_space
-from search.faults import fault_point
-from search.messages import EpochResult
-from search.scratch import make_scratch
-from trainables import checkpoint
-from trainables.places import Folder, UnreachableError, open_place
+from search.process.disk import free_space
+from search.process.faults import fault_point
+from search.process.scratch import make_scratch
+from search.scheduling.messages import EpochResult
+from trainables.files import checkpoint
+from trainables.files.stores import Folder, UnreachableError, open_place
 from trainables.trainable import (
     Diverged,
     MisuseError,

@@ -9,8 +9,8 @@ from torch import Tensor
 import spaces.space
 from analysis.evaluation import probabilities
 from analysis.export import export_model
-from trainables.data import load, load_test
-from trainables.training import Training
+from trainables.sources.load import load, load_test
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

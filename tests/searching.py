@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from optuna.trial import FrozenTrial
 
-from search.study import open_study, read_run
+from search.storage.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 1800

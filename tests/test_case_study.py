@@ -22,14 +22,14 @@ from analysis.docs import read_study
 from analysis.evaluation import evaluate
 from analysis.final_files import write_figures
 from analysis.table_results import BaselineAnswers, describe_baselines, describe_table
-from search.study import Run, open_study, read_run, write_run
+from search.storage.study import Run, open_study, read_run, write_run
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
 from tests.test_final_results import measured, record
 from tests.test_report import store
-from trainables.data import Dataset, Split, load
-from trainables.training import Training
+from trainables.sources.load import Dataset, Split, load
+from trainables.training.training import Training
 
 SPACE = spaces.space.load("housing_mlp")
 NOTEBOOK = ROOT / "analysis" / "notebooks" / "04_case_study.ipynb"

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import docs
 from analysis.trials import read_trials
-from search.study import open_study, read_run
+from search.storage.study import open_study, read_run
 from spaces import space
 from tests.searching import ROOT
 

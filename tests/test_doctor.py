@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from search import doctor
-from search.disk import free_space
 from search.doctor import (
     Finding,
     check_clock,
@@ -21,6 +20,7 @@ from search.doctor import (
     compare_nodes,
 )
 from search.nodes import Node
+from search.process.disk import free_space
 from tests.disks import fill, read_only, small_disk
 from tests.searching import ROOT, patience
 

@@ -13,7 +13,7 @@ from analysis.features import (
     rank_correlation,
     tied_features,
 )
-from trainables.table import Column
+from trainables.data.table import Column
 
 
 def numbers(*names: str) -> tuple[Column, ...]:

@@ -20,7 +20,7 @@ from analysis.final_files import num_figures, write_figures, write_tables
 from analysis.final_section import final_section
 from analysis.networks import Network
 from analysis.plots import style
-from search.study import Run
+from search.storage.study import Run
 from tests.test_final import make_run, make_study
 
 CLASSES = ("bag", "=HYPERLINK('x')", "<script>", "$coat$")

@@ -7,8 +7,8 @@ import pytest
 from optuna.trial import TrialState
 
 import spaces.space
+from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.calibration import MIN_MEASURED, Bench, Speed, calibrate
-from search.cluster import Resources
 from search.forecast import (
     LEG_SECONDS,
     REPORT_SECONDS,
@@ -19,16 +19,16 @@ from search.forecast import (
     simulate_searches,
 )
 from search.launch import make_examiner
-from search.messages import Leg
 from search.options import Options
 from search.preview import keep_forecast, kept_forecast
-from search.sampling import NUM_STARTUP_TRIALS
+from search.runtime.cluster import Resources
+from search.scheduling.messages import Leg
 from search.session import Session
 from search.simulate import simulate
-from search.study import Sampler
-from trainables import data
-from trainables.data import Split
-from trainables.training import Training
+from search.storage.study import Sampler
+from trainables.sources import load as data
+from trainables.sources.load import Split
+from trainables.training.training import Training
 
 SPACE = spaces.space.load("digits_arch")
 

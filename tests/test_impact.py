@@ -20,7 +20,7 @@ from analysis.projection import make_projector
 from analysis.surrogate import fit_surrogate, interval
 from analysis.trials import Trials, config_of, params_of, read_trials
 from tests.synthetic import DISTRIBUTIONS, NULL, Effects, make_run, make_study
-from trainables import data
+from trainables.sources import load as data
 
 TRUE = Effects()
 

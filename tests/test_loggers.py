@@ -16,7 +16,7 @@ from tensorboardX.proto.event_pb2 import Event
 from search import feed
 from search.feed import LoggerFeed, logged
 from search.loggers import PACKAGES, check_logger, where_to_look
-from search.study import Run
+from search.storage.study import Run
 from tests.searching import ROOT
 from tests.test_console import make
 from tests.test_ledger import make_run

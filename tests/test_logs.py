@@ -13,7 +13,7 @@ import pytest
 
 from search import capture
 from search.capture import KEPT_BYTES, Capture, shorten
-from search.logs import MAX_BYTES, TrialLogs, log_path
+from search.storage.logs import MAX_BYTES, TrialLogs, log_path
 
 
 @pytest.fixture

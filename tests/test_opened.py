@@ -24,14 +24,14 @@ from analysis.openings import (
     record_opening,
     times_opened,
 )
-from search.disk import check_room
-from search.signals import Stopped, raise_stopped, signals_restored
+from search.process.disk import check_room
+from search.process.signals import Stopped, raise_stopped, signals_restored
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
 from tests.test_publish import contents
 from tests.trained import Trained, trained_run
-from trainables.data import load_test
-from trainables.whole import remove
+from trainables.files.whole import remove
+from trainables.sources.load import load_test
 
 __all__ = ["small_disk"]
 WHY_WITHOUT = "--again, after an evaluation that ended without results"
@@ -102,6 +102,18 @@ def test_whatever_ends_an_evaluation_leaves_the_one_before_and_counts(evaluated,
     card = (evaluated.final_dir / "README.md").read_text()
     assert ("opened 2 times, 1 of them without results, mean over" in card) == (stage > 1)
     assert check_opening(evaluated.final_dir, again=True) == WHY_WITHOUT
+
+
+def test_a_signal_when_all_is_in_place_costs_the_page_alone(evaluated, monkeypatch, capsys):
+    monkeypatch.setenv("RUNGWISE_FAULT", "final:7:term")
+    with signals_restored():
+        raise_stopped()
+        assert broken_off(evaluated) == 128 + signal.SIGTERM
+    said = capsys.readouterr().out
+    assert (
+        f"the results are saved, the page is not; make it with: python -m analysis.report {evaluated.run_dir}" in said
+    )
+    assert times_opened(evaluated.final_dir) == "2 times"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study import read_run
+from search.storage.study import read_run
 from tests.own_spaces import WHOLE, write_own
 from tests.searching import ONE_SLOT, ROOT, TIMEOUT_SECONDS, Running, assert_sound, table
 

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from search.cli import parse
 from search.options import Options
+from search.process.arguments import parse
 from tests.searching import ROOT
 
 COMMANDS = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from search.cluster import Resources
 from search.options import Options
+from search.runtime.cluster import Resources
 from search.slots import Slots, as_begun, count_places, differences, plan, share_nodes
 from tests.test_ledger import make_run
 

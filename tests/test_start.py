@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from search.private_ray import RayStartError, _patient, try_twice
+from search.runtime.private_ray import RayStartError, _patient, try_twice
 from tests.searching import ROOT, Running, command, plain
 
 READY = """
 import psutil, ray
-from search.cluster import Resources, ray_session
+from search.runtime.cluster import Resources, ray_session
 
 class Probe:
     def process(self):

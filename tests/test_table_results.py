@@ -20,8 +20,8 @@ from analysis.table_results import BaselineAnswers, answer_baselines, describe_b
 from tests.test_baselines import table
 from tests.test_final import make_run, make_study
 from tests.test_final_results import measured, record
-from trainables.data import Dataset, Split
-from trainables.table import Column
+from trainables.data.table import Column
+from trainables.sources.load import Dataset, Split
 
 
 def test_bands_are_fifths_of_the_training_targets_and_their_bias_is_predicted_minus_target():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rungwise.cli import COMMANDS
-from search.cli import parse
 from search.options import Options
 from search.own_doctor import examine_own
+from search.process.arguments import parse
 from spaces.space import load
 from tests.searching import ROOT
 

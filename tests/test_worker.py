@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from search.messages import EpochResult
+from search.scheduling.messages import EpochResult
 from search.worker import Job, TrialWorker
 from spaces.space import load
 from tests.disks import fill, small_disk
-from trainables import checkpoint, data
-from trainables.training import Training
+from trainables.files import checkpoint
+from trainables.sources import load as data
+from trainables.training.training import Training
 
 __all__ = ["small_disk"]  # a fixture
 

@@ -85,6 +85,8 @@ def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:
     rows, labels = values, names[1:]
     if np.isfinite(target).any():
         rows, labels = np.vstack([target, values]), [shortened(found.target or "target", 22), *labels]
+    if not labels:
+        return style.nothing(style.new_axes(ax), "One feature, and classes without an order: nothing to correlate.")
     ax = style.new_axes(ax, width=2.4 + 0.5 * len(names), height=1.4 + 0.38 * len(labels))
     image = ax.imshow(rows, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(rows):
