@@ -73,7 +73,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	$(BIN)/python -c 'import analysis.evaluating, search.session, search.worker'
+	$(BIN)/python -c 'import analysis.evaluation.job, search.session.session, search.execution.worker'
 	touch $@
 
 clean:

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import Flag, OptionalStr, leave, parse, report_error, report_fault
-from trainables.whole import write_whole
+from search.process.arguments import Flag, OptionalStr, leave, parse, report_error, report_fault
+from trainables.files.whole import write_whole
 
 DATASET = "california_housing"
 REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
@@ -61,7 +61,7 @@ def write(options: Options) -> Path:
     """
     import jinja2
 
-    from search.study import read_run
+    from search.storage.study import read_run
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
@@ -123,11 +123,11 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     import optuna
 
     from analysis import wording
-    from analysis.dataset import load_overview
-    from analysis.impact import study_impact
-    from analysis.table_overview import TableOverview, findings
-    from analysis.trials import read_trials
-    from search.study import open_study, read_run
+    from analysis.datasets.images import load_overview
+    from analysis.datasets.tables import TableOverview, findings
+    from analysis.impact.impact import study_impact
+    from analysis.studies.trials import read_trials
+    from search.storage.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run_dir = Path(run_dir)
@@ -166,7 +166,7 @@ def _data_place(data_dir: str, run_dir: Path) -> Path:
 
 
 def _preprocessing(space: str, params: dict[str, Any], overview: Any) -> list[str]:
-    from analysis.table_overview import preprocessing
+    from analysis.datasets.tables import preprocessing
     from spaces.space import load
 
     if overview is None:
@@ -183,7 +183,7 @@ def read_final(run_dir: Path) -> dict[str, Any]:
     Raises:
         ValueError: there is none, or it is damaged; the line says what to do.
     """
-    from analysis.final_section import read_results
+    from analysis.pages.final import read_results
 
     results = read_results(run_dir / "final")
     if not isinstance(results, dict):
@@ -195,7 +195,7 @@ def read_final(run_dir: Path) -> dict[str, Any]:
 
 def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
     """The figures of report and final evaluation, small enough to be kept with the text."""
-    from analysis.final_files import redraw_figures
+    from analysis.evaluation.files import redraw_figures
     from analysis.publish import shrink
 
     sources = [run_dir / "report" / "figures" / f"{name}.png" for name in REPORT_FIGURES]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from search.cli import Flag, parse, report_error, report_fault
-from trainables.whole import write_whole
+from search.process.arguments import Flag, parse, report_error, report_fault
+from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
-    from analysis.trials import Trials
+    from analysis.studies.trials import Trials
 
 TOPICS = (
     "depth", "width", "num_blocks", "block", "kernel_size", "batch_norm", "activation", "pooling", "conv_dropout",
@@ -112,9 +112,9 @@ def read_study(folder: Path) -> dict[str, Any]:
 
     from analysis import wording
     from analysis.case_study import read_final
-    from analysis.discussion import discuss
-    from analysis.trials import read_trials
-    from search.study import open_study, read_run
+    from analysis.prose.discussion import discuss
+    from analysis.studies.trials import read_trials
+    from search.storage.study import open_study, read_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run, results = read_run(folder), read_final(folder)
@@ -149,8 +149,8 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 def count_levels(trials: "Trials") -> dict[str, Any]:
     """`levels`: for each hyperparameter with levels how many complete trials have which; `settled`: see read_study."""
-    from analysis.parameters import label
-    from analysis.trials import params_of
+    from analysis.studies.parameters import label
+    from analysis.studies.trials import params_of
 
     chosen = params_of(trials.complete)
     levels = {}
@@ -177,9 +177,9 @@ def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
 
 
 def read_confirmed(path: Path, *, sign: float) -> dict[str, Any]:
-    """`confirmed`: the rows of `analysis.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`, and
+    """`confirmed`: the rows of `analysis.impact.confirm.paired`, none where nothing was confirmed; `confirmed_epochs`, and
     `confirmed_names` of the hyperparameters that were changed."""
-    from analysis import confirm
+    from analysis.impact import confirm
 
     if not path.exists():
         return {"confirmed": [], "confirmed_epochs": 0, "confirmed_names": []}

@@ -7,7 +7,7 @@ python -m analysis.final runs/NAME --seeds 10 --again       # more seeds; a seco
 Contenders train on training and validation rows together, as trials on Ray under RUN/final/training; an interrupted
 evaluation continues with the same command and trains nothing twice. Only when all training has ended is the test set
 read, after a line in RUN/final/openings.jsonl that says so. Everything then goes to RUN/final/final.json (described in
-`analysis/results.py`), figures, tables, model.safetensors, model.json and a model card.
+`analysis/evaluation/record.py`), figures, tables, model.safetensors, model.json and a model card.
 """
 
 import os
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from analysis.openings import check_opening, read_openings, record_opening
-from search.cli import (
+from analysis.studies.openings import check_opening, read_openings, record_opening
+from search.process.arguments import (
     BROKEN_OFF,
     DONE,
     NOTHING_USABLE,
@@ -35,13 +35,13 @@ from search.cli import (
     parse,
     report_error,
 )
-from search.cluster import plan_resources
-from search.faults import fault_point
-from search.place import check_run
-from search.signals import Stopped, raise_stopped
+from search.process.faults import fault_point
+from search.process.signals import Stopped, raise_stopped
+from search.runtime.cluster import plan_resources
+from search.storage.folder import check_run
 
 if TYPE_CHECKING:
-    from analysis.evaluating import Job
+    from analysis.evaluation.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Options:
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise ValueError(f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}")
         if self.onnx:
-            from analysis.export import check_onnx
+            from analysis.model.write import check_onnx
 
             check_onnx()
 
@@ -126,8 +126,8 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
     if isinstance(error, ValueError):
         return report_error(error)
 
-    from search.search import HopelessSearchError
-    from search.trouble import explain, is_machine_fault
+    from search.scheduling.search import HopelessSearchError
+    from search.session.trouble import explain, is_machine_fault
 
     if isinstance(error, OSError) and not is_machine_fault(error):
         return report_error(error)
@@ -146,7 +146,7 @@ def _final(options: Options, *, command: str) -> int:
         concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
     )
 
-    from analysis.evaluating import Job
+    from analysis.evaluation.job import Job
 
     job = Job.open(options, command=command)
     job.announce()
@@ -164,9 +164,9 @@ def _final(options: Options, *, command: str) -> int:
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
     """Open the test set. From here on whatever ends the evaluation says that this opening counts."""
-    from analysis import opened, own_opened
-    from analysis.networks import checksum
-    from trainables import data
+    from analysis.evaluation import opened, own_opened
+    from analysis.evaluation.networks import checksum
+    from trainables.sources import load as data
 
     before = len(read_openings(job.final_dir))
     try:
@@ -190,8 +190,8 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
 
 def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
-    from analysis.final_section import read_results
-    from search.trouble import explain
+    from analysis.pages.final import read_results
+    from search.session.trouble import explain
 
     results = read_results(job.final_dir)  # a signal may have come when they were being put in place, or just after
     if isinstance(results, dict) and results.get("openings") == len(read_openings(job.final_dir)):
@@ -212,8 +212,8 @@ def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
 def _show(job: "Job", results: dict[str, Any]) -> int:
     """Print what was found and write the page; 0, or the exit code of what went wrong once the results were saved."""
     from analysis import report
-    from analysis.conclusion import conclude, say
     from analysis.progress import step
+    from analysis.prose.conclusion import conclude, say
 
     conclude(results, run_dir=job.run_dir)
     try:
@@ -228,7 +228,7 @@ def _show(job: "Job", results: dict[str, Any]) -> int:
 
 
 def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
-    from search.trouble import explain
+    from search.session.trouble import explain
 
     again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
     if isinstance(error, Stopped):

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.trials import Trials
+from analysis.studies.trials import Trials
 
 
 def compare(forecast: Mapping[str, Any], trials: Trials) -> pd.DataFrame:
     """One row for each forecast quantity.
 
     Args:
-        forecast: the fields of `search.forecast.Forecast`, percentiles (5th, 50th, 95th) among them.
+        forecast: the fields of `search.forecast.forecast.Forecast`, percentiles (5th, 50th, 95th) among them.
         trials: of a search that has run its course; epochs without a time of their own do not count.
 
     Returns:

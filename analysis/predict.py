@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from analysis.exported import exported_folder
-from search.cli import Flag, OptionalStr, leave, parse, report_error
+from analysis.model.files import exported_folder
+from search.process.arguments import Flag, OptionalStr, leave, parse, report_error
 
 if TYPE_CHECKING:
-    from analysis.model import Model
-    from analysis.predict_table import TableAnswers
-    from trainables.levels import Levels
+    from analysis.model.load import Model
+    from analysis.model.tables import TableAnswers
+    from trainables.data.levels import Levels
 
 DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
 STDIN = "-"
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 def _predict(options: Options) -> int:
     exported_folder(options.run)
 
-    from analysis.model import load_model
+    from analysis.model.load import load_model
 
     model = load_model(options.run)
     if options.output is not None:
@@ -131,7 +131,7 @@ def _check_output(source: str, output: Path) -> None:
 
 def _answer_tables(model: "Model", files: Sequence[str]) -> "tuple[list[TableAnswers], list[str]]":
     """The answers for the files that can be read, and one line for each that cannot."""
-    from analysis.predict_table import answer_table
+    from analysis.model.tables import answer_table
 
     answers, failed = [], []
     for file in files:
@@ -217,7 +217,7 @@ def read_image(
     Raises:
         OSError, ValueError: it cannot be read.
     """
-    from trainables import image_file
+    from trainables.images import file as image_file
 
     channels, height, width = shape
     source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file

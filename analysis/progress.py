@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from analysis.conclusion import say
-from search.console import duration
+from analysis.prose.conclusion import say
+from search.session.console import duration
 
 Advance = Callable[[], None]
 """Called when one more part of a step is done."""

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from analysis.openings import EVALUATION
-from search.cli import BROKEN_OFF, OptionalStr, leave, parse, report_error
-from search.faults import fault_point
-from search.secrets import redact_text
-from search.signals import Stopped, raise_stopped
-from trainables.whole import finish, replacing, write_whole
+from analysis.studies.openings import EVALUATION
+from search.process.arguments import BROKEN_OFF, OptionalStr, leave, parse, report_error
+from search.process.faults import fault_point
+from search.process.secrets import redact_text
+from search.process.signals import Stopped, raise_stopped
+from trainables.files.whole import finish, replacing, write_whole
 
 if TYPE_CHECKING:
-    from search.study import Run
+    from search.storage.study import Run
 
 TEXTS = (
     "report/index.html",
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         options = parse(Options, argv, prog="python -m analysis.publish")
         folder = publish(options)
     except (ValueError, OSError, sqlite3.Error) as error:
-        from search.trouble import explain, is_machine_fault
+        from search.session.trouble import explain, is_machine_fault
 
         if not is_machine_fault(error):
             return report_error(error)
@@ -91,8 +91,8 @@ def publish(options: Options) -> Path:
             run, or holds something else by that name.
         OSError, sqlite3.Error: it cannot be written; what was there stays.
     """
-    from search.place import check_name
-    from search.study import read_run
+    from search.storage.folder import check_name
+    from search.storage.study import read_run
 
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
@@ -128,7 +128,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _check_replaceable(folder: Path, run: "Run") -> None:
     """Raise ValueError if the folder holds anything but an earlier publication of this run, or what is left of one."""
-    from search.study import read_run
+    from search.storage.study import read_run
 
     if not os.path.lexists(folder):
         return
@@ -153,7 +153,7 @@ def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
         new: where to write.
         folder: what it will be called in the end.
     """
-    from search.study import write_run
+    from search.storage.study import write_run
 
     new.mkdir()
     command = _portable(run.command, run_dir, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")
@@ -172,8 +172,8 @@ def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
 
 def _text(source: Path, run_dir: Path) -> str:
     """What a file of the run says; page and model card count the openings of the test set as their log does."""
-    from analysis.card import restate_openings
-    from analysis.final_section import refresh_page
+    from analysis.pages.final import refresh_page
+    from analysis.prose.card import restate_openings
 
     try:
         text = source.read_text(encoding="utf-8")
@@ -220,9 +220,9 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
     """The study as one SQLite file without its free pages and side files; from a server, copied trial by trial."""
     import optuna
 
-    from search.database import connect, file_storage
-    from search.study import open_study
-    from search.trouble import is_machine_fault
+    from search.session.trouble import is_machine_fault
+    from search.storage.database import connect, file_storage
+    from search.storage.study import open_study
 
     study = open_study(run_dir)  # a damaged one is refused
     if run.study_url is None:

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.cli import BROKEN_OFF, Flag, OptionalInt, OptionalStr, leave, parse, report_error, report_fault
-from search.signals import Stopped, raise_stopped
+from search.process.arguments import (
+    BROKEN_OFF,
+    Flag,
+    OptionalInt,
+    OptionalStr,
+    leave,
+    parse,
+    report_error,
+    report_fault,
+)
+from search.process.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.page import Folder, Section
+    from analysis.pages.page import Folder, Section
     from analysis.progress import Advance
 
 
@@ -78,7 +87,7 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
     if isinstance(error, ValueError):
         return report_error(error)
 
-    from search.trouble import explain, is_machine_fault
+    from search.session.trouble import explain, is_machine_fault
 
     if not is_machine_fault(error):
         return report_error(error)
@@ -103,8 +112,8 @@ def build(options: Options) -> Path:
 
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    from analysis.trials import export, read_trials
-    from search.study import open_study, read_run
+    from analysis.studies.trials import export, read_trials
+    from search.storage.study import open_study, read_run
 
     run = read_run(options.run) if (options.run / "run.json").exists() else None
     with _step("reading the study"):
@@ -120,11 +129,12 @@ def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
 ) -> Path:
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
-    from analysis import impact_section, sections
-    from analysis.dataset import load_overview
-    from analysis.impact import study_impact
-    from analysis.page import render
-    from analysis.summary import summary
+    from analysis.datasets.images import load_overview
+    from analysis.impact.impact import study_impact
+    from analysis.pages import impact as impact_section
+    from analysis.pages import search as sections
+    from analysis.pages.page import render
+    from analysis.pages.summary import summary
 
     found = "A study without run.json: the data are not known."
     if run is not None:
@@ -166,8 +176,8 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
 
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
     """What the best configuration does to the columns of a table, if the data are one."""
-    from analysis.table_overview import TableOverview, preprocessing
-    from analysis.trials import config_of
+    from analysis.datasets.tables import TableOverview, preprocessing
+    from analysis.studies.trials import config_of
     from spaces.space import load
 
     if not isinstance(found, TableOverview) or trials.best is None:
@@ -182,10 +192,10 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _final(run_dir: Path, run: Any) -> "list[Section]":
     """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
-    from analysis.card import restate_card
-    from analysis.final_section import final_section
-    from analysis.page import Fragment, Section, text
+    from analysis.pages.final import final_section
+    from analysis.pages.page import Fragment, Section, text
     from analysis.plots.drawing import explain
+    from analysis.prose.card import restate_card
 
     try:
         restate_card(run_dir / "final")
@@ -209,7 +219,7 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
 
 
 def _folder(out: Path) -> "Folder":
-    from analysis.page import Folder
+    from analysis.pages.page import Folder
 
     try:
         folder = Folder(out)
@@ -224,8 +234,8 @@ def _folder(out: Path) -> "Folder":
 
 def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
-    from analysis import confirm
-    from trainables.whole import write_whole
+    from analysis.impact import confirm
+    from trainables.files.whole import write_whole
 
     stored = options.run / "confirm" / "results.csv"
     if options.confirm:
@@ -252,7 +262,7 @@ def _read_confirmed(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from analysis import confirm
+    from analysis.impact import confirm
 
     try:
         table = pd.read_csv(path)
@@ -267,7 +277,7 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
     """How to do it again, and with what it was done."""
     import pandas as pd
 
-    from analysis.page import Section, text
+    from analysis.pages.page import Section, text
 
     if run is None:
         return Section(

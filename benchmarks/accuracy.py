@@ -14,8 +14,8 @@ import torch
 import tyro
 
 from spaces import space
-from trainables import data
-from trainables.training import Training
+from trainables.sources import load as data
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,16 +20,16 @@ import pandas as pd
 import torch
 from optuna.trial import BaseTrial
 
-from search.cli import parse
+from search.process.arguments import parse
 from spaces.space import Space
-from trainables import data
-from trainables.augment import AugmentConfig
-from trainables.cnn import CnnConfig
-from trainables.data import Dataset
-from trainables.embeddings import EncoderConfig
-from trainables.mlp import MlpConfig
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
-from trainables.training import Diverged, TrainConfig, Training
+from trainables.augmentation.augment import AugmentConfig
+from trainables.models.cnn import CnnConfig
+from trainables.models.embeddings import EncoderConfig
+from trainables.models.mlp import MlpConfig
+from trainables.sources import load as data
+from trainables.sources.load import Dataset
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training.training import Diverged, TrainConfig, Training
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 27

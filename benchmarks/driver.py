@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-import search.options
+import search.session.options
 from benchmarks.harness import calibrate, describe_conditions, write_result
 from benchmarks.idle import idle_search, run_on_ray
 from benchmarks.sleeper import make_record
-from search.messages import EpochResult, Leg
-from search.search import Search
-from search.study import open_study
+from search.scheduling.messages import EpochResult, Leg
+from search.scheduling.search import Search
+from search.storage.study import open_study
 
 LIMIT_MS, LIMIT_GROWTH = 15, 1.3
 
@@ -64,10 +64,10 @@ def main() -> None:
     console.print(f"written to {path}")
 
 
-def asked(options: Options, *, sampler: str, trials: int) -> search.options.Options:
+def asked(options: Options, *, sampler: str, trials: int) -> search.session.options.Options:
     """One in three trials goes on from epoch 3 to 9, so that there are five reports a trial."""
     rungs = {"min_epochs": 3, "max_epochs": 9, "reduction_factor": 3}
-    return search.options.Options(sampler=sampler, trials=trials, seed=options.seed, **rungs)  # type: ignore[arg-type]
+    return search.session.options.Options(sampler=sampler, trials=trials, seed=options.seed, **rungs)  # type: ignore[arg-type]
 
 
 def imagined(options: Options, folder: Path, sampler: str) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from benchmarks.harness import Comparison, Contestant, calibrate_gpu, compare, describe_conditions
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR, NETS
-from search.cli import parse
-from trainables.cnn import CnnConfig
-from trainables.data import Dataset
-from trainables.optim import SgdConfig
-from trainables.training import TrainConfig, Training
+from search.process.arguments import parse
+from trainables.models.cnn import CnnConfig
+from trainables.sources.load import Dataset
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 LAUNCH_SECONDS = 5e-6
 

@@ -20,10 +20,10 @@ from torch import multiprocessing
 from benchmarks.harness import calibrate_gpu, describe_conditions, write_result
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, make_dataset
 from benchmarks.training_speed import LR
-from search.cli import parse
-from trainables.cnn import CnnConfig
-from trainables.optim import SgdConfig
-from trainables.training import TrainConfig, Training
+from search.process.arguments import parse
+from trainables.models.cnn import CnnConfig
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 NETS = ((8, 16, 32), (32, 64, 128))
 WANTED = 3.0

@@ -20,11 +20,11 @@ from rich.console import Console
 from benchmarks.harness import Comparison, Contestant, calibrate_gpu, compare, describe_conditions
 from benchmarks.input_pipeline import CONFIG, make_dataset
 from benchmarks.training_speed import LR, MOMENTUM, WEIGHT_DECAY, Peer, good_batches, plain_loader
-from search.cli import parse
-from trainables.cnn import CnnConfig
-from trainables.data import Dataset, Split
-from trainables.optim import SgdConfig
-from trainables.training import TrainConfig, Training
+from search.process.arguments import parse
+from trainables.models.cnn import CnnConfig
+from trainables.sources.load import Dataset, Split
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 NETS = {
     "resnet9": CnnConfig(widths=(128, 256, 512), num_blocks=1),

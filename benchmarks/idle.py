@@ -14,15 +14,15 @@ from ray import tune
 from rich.console import Console
 
 from benchmarks import sleeper
-from search import prepare
-from search.cluster import Resources, ray_session
-from search.console import SearchConsole
-from search.launch import CheckpointKeeper, make_examiner, run_legs
-from search.ledger import Ledger
-from search.options import Options
-from search.search import Search
-from search.session import Session
-from search.study import resume_study
+from search.execution.launch import CheckpointKeeper, make_examiner, run_legs
+from search.runtime.cluster import Resources, ray_session
+from search.scheduling.search import Search
+from search.session import opening as prepare
+from search.session.console import SearchConsole
+from search.session.options import Options
+from search.session.session import Session
+from search.storage.ledger import Ledger
+from search.storage.study import resume_study
 
 _PATIENT = {"RAY_worker_register_timeout_seconds": "600"}
 """Ray gives up a process that has not come up within a minute, which takes longer where dozens share two cores."""
@@ -61,7 +61,7 @@ def run_on_ray(
         spread: by how much of that the epochs of a trial differ from those of the others.
         on_ready: called when Ray has a process for each worker, just before the search is let loose.
     """
-    from search.watch import ProgressWatch
+    from search.execution.watch import ProgressWatch
 
     resources = Resources(slots=slots, cpus_per_trial=1, gpus_per_trial=0.0)
     settings = {"metric": search.run.metric, "epoch_seconds": epoch_seconds, "spread": spread}

@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.harness import Contestant, Interval, calibrate, compare, describe_conditions
-from trainables.augment import AugmentConfig, Batches
-from trainables.cnn import CnnConfig
-from trainables.data import Dataset as TensorDataset
-from trainables.data import from_arrays
-from trainables.optim import SgdConfig
-from trainables.training import TrainConfig, Training
+from trainables.augmentation.augment import AugmentConfig, Batches
+from trainables.models.cnn import CnnConfig
+from trainables.sources.load import Dataset as TensorDataset
+from trainables.sources.load import from_arrays
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 CONFIG = AugmentConfig(crop_padding=4, flip="random", cutout=8)

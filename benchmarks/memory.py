@@ -20,12 +20,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-import search.options
+import search.session.options
 from benchmarks.harness import Interval, describe_conditions, write_result
-from search.cluster import Resources
-from search.fixed import train_fixed
-from search.session import Session
-from search.study import Planned
+from search.runtime.cluster import Resources
+from search.session.fixed import train_fixed
+from search.session.session import Session
+from search.storage.study import Planned
 
 SPACE = "cifar_arch"
 SMALL = 1_000
@@ -69,7 +69,9 @@ def measure(options: Options, *, num_workers: int) -> dict[str, Any]:
     """Private memory of each worker at its largest, in MB, on the small and the full data set."""
     found: dict[str, Any] = {"workers": num_workers}
     for name, rows in (("small_mb", SMALL), ("full_mb", None)):
-        asked = search.options.Options(space=SPACE, data_dir=options.data_dir, train_size=rows, seed=options.seed)
+        asked = search.session.options.Options(
+            space=SPACE, data_dir=options.data_dir, train_size=rows, seed=options.seed
+        )
         session = Session.open(asked, given=())
         found[name] = _largest(session, Resources(slots=num_workers, cpus_per_trial=1, gpus_per_trial=0.0))
         arrays = session.dataset.arrays().values()

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.harness import describe_conditions, write_result
-from search.cli import BAD_INPUT
+from search.process.arguments import BAD_INPUT
 from tests.mistakes import MISTAKES
 from tests.searching import ROOT
 

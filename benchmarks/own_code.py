@@ -17,8 +17,8 @@ import torch
 import tyro
 from torch import nn
 
-from trainables import checkpoint
-from trainables.own import OwnTask
+from trainables.files import checkpoint
+from trainables.own.task import OwnTask
 from trainables.trainable import Setting, Source, close
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import optuna
 
 from benchmarks.curves import EPOCHS, Grid
-from search.study import rungs
+from search.storage.study import rungs
 
 REDUCTION_FACTOR = 3
 RUNGS = rungs(1, REDUCTION_FACTOR, epochs=EPOCHS)

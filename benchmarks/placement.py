@@ -3,7 +3,7 @@
     python -m benchmarks.placement --data-dir DATA
 
 Every process trains the baseline of a space, all of them between two barriers; the rate is that of all together. The
-rule of `search.cluster.plan_resources` (one trial per core) is the first contestant.
+rule of `search.runtime.cluster.plan_resources` (one trial per core) is the first contestant.
 """
 
 import multiprocessing as mp
@@ -19,9 +19,9 @@ from rich.console import Console
 
 import spaces.space
 from benchmarks.harness import Contestant, calibrate, compare, describe_conditions
-from search.cli import parse
-from trainables.data import load
-from trainables.training import Training
+from search.process.arguments import parse
+from trainables.sources.load import load
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from benchmarks.harness import describe_conditions, write_result
-from search.study import open_study, read_run
+from search.storage.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRED = 0.3

@@ -20,8 +20,8 @@ from typing import Annotated
 
 import tyro
 
-from search.cli import leave
-from search.place import check_run
+from search.process.arguments import leave
+from search.storage.folder import check_run
 
 Sums = dict[str, str]
 """Checksum of every file, by path."""

@@ -21,10 +21,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-import search.options
+import search.session.options
 from benchmarks.harness import calibrate, describe_conditions, write_result
 from benchmarks.idle import idle_search, run_on_ray
-from search.study import open_study
+from search.storage.study import open_study
 
 EPOCHS = 10
 LIMIT_BUSY = 0.95
@@ -77,7 +77,7 @@ def main() -> None:
 def measure(options: Options, folder: Path, *, slots: int, sampler: str, spread: float) -> dict[str, Any]:
     """One search; seconds count from the moment at which it is let loose on workers that stand ready."""
     run_dir = folder / f"{sampler}-{slots}-{spread:g}"
-    asked = search.options.Options(
+    asked = search.session.options.Options(
         trials=options.rounds * slots, max_epochs=EPOCHS, pruner="none", sampler=sampler, seed=options.seed  # type: ignore[arg-type]
     )  # fmt: skip
     driver = psutil.Process()

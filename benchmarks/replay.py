@@ -32,13 +32,13 @@ from benchmarks.curves import DATA, EPOCHS, GRIDS, Params
 from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_result
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
-from search.baseline import baseline_plan
-from search.cli import parse
-from search.ledger import Examination
-from search.messages import Leg
-from search.simulate import simulate
-from search.study import Run
-from trainables.training import TrainConfig
+from search.forecast.simulate import simulate
+from search.process.arguments import parse
+from search.scheduling.baseline import baseline_plan
+from search.scheduling.messages import Leg
+from search.storage.ledger import Examination
+from search.storage.study import Run
+from trainables.training.training import TrainConfig
 
 EPOCH_SECONDS = 5.0
 FULL_TRAININGS, LEAST_ROUNDS = 24, 1.25

@@ -27,12 +27,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-import search.options
+import search.session.options
 from benchmarks.harness import Interval, calibrate, describe_conditions, write_result
 from benchmarks.sleeper import make_record
-from search import prepare
-from search.session import Session
-from search.study import open_study
+from search.session import opening as prepare
+from search.session.session import Session
+from search.storage.study import open_study
 from spaces.space import Space
 
 LIMIT_RESUME, LIMIT_REPORT = 10, 60
@@ -87,7 +87,7 @@ def seconds_to_first_epoch(runs: Path, name: str, *words: str) -> float:
 
 def write_study(run_dir: Path, *, num_trials: int, seed: int) -> None:
     """Write the run folder of a search that has ended."""
-    session = Session.open(search.options.Options(trials=num_trials, seed=seed), given=())
+    session = Session.open(search.session.options.Options(trials=num_trials, seed=seed), given=())
     run = replace(session.run, name=run_dir.name)
     prepare.new_run(run_dir, run)
     trials = make_trials(session.space, num_trials=num_trials, seed=seed, rungs=run.rungs, metric=run.metric)

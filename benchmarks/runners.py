@@ -20,8 +20,8 @@ import optuna
 import torch
 
 import spaces.space
-from trainables.data import load
-from trainables.training import Training
+from trainables.sources.load import load
+from trainables.training.training import Training
 
 Work = dict[str, Any]
 """space, data_dir, train_size, params (a list), epochs, slots."""

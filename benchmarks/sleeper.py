@@ -9,8 +9,8 @@ from typing import Any
 
 from ray import tune
 
-from search.messages import EpochResult
-from search.warm import spare_notebook
+from search.execution.warm import spare_notebook
+from search.scheduling.messages import EpochResult
 
 
 class IdleWorker(tune.Trainable):

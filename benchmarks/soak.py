@@ -26,10 +26,10 @@ import psutil
 import tyro
 from optuna.trial import FrozenTrial, TrialState
 
-from search.cli import DONE, SOME_FAILED
-from search.halving import epochs_reached
-from search.launch import best_trial
-from search.study import open_study, read_run
+from search.algorithms.halving import epochs_reached
+from search.execution.launch import best_trial
+from search.process.arguments import DONE, SOME_FAILED
+from search.storage.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOTS = "--name soak --concurrent 2 --cpus-per-trial 1 --max-failures 100".split()

@@ -20,9 +20,9 @@ from torch import Tensor
 from benchmarks import training_speed
 from benchmarks.harness import describe_conditions, write_result
 from benchmarks.training_speed import NETS, Peer, good_batches, make_config, plain_loader
-from trainables import data
-from trainables.data import Dataset
-from trainables.training import Training
+from trainables.sources import load as data
+from trainables.sources.load import Dataset
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

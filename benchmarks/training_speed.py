@@ -26,11 +26,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks.harness import Comparison, Contestant, calibrate, compare, describe_conditions
 from benchmarks.input_pipeline import BATCH_SIZE, CONFIG, PilImages, make_dataset
-from trainables import data
-from trainables.cnn import CnnConfig
-from trainables.data import Dataset, Split
-from trainables.optim import ScheduleConfig, SgdConfig
-from trainables.training import TrainConfig, Training
+from trainables.models.cnn import CnnConfig
+from trainables.sources import load as data
+from trainables.sources.load import Dataset, Split
+from trainables.training.optim import ScheduleConfig, SgdConfig
+from trainables.training.training import TrainConfig, Training
 
 NETS = ((8, 16, 32), (16, 32, 64), (32, 64, 128))
 LR, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 5e-4

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from benchmarks.harness import Interval, calibrate, describe_conditions, write_result
 from benchmarks.runners import RUNNERS, prepare, train_epoch
-from search.cli import parse
-from search.study import open_study
+from search.process.arguments import parse
+from search.storage.study import open_study
 
 OURS, FLOOR = "rungwise", "plain processes"
 REQUIRED = {"Ray Tune, tutorial": 5.0, "Ray Tune, tuned": 1.3, "Optuna, threads": 1.0}

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.predictions import Predictions
+    from analysis.scores.predictions import Predictions
     from rungwise.run import FinishedRun, open_run
     from rungwise.searching import search
     from spaces.space import Reference, Space
-    from trainables.loop import LoopRun, Paused
+    from trainables.own.loop import LoopRun, Paused
     from trainables.trainable import Diverged, Trainable
 
 __all__ = [
@@ -39,9 +39,9 @@ __all__ = [
 _HOMES = {
     "Diverged": "trainables.trainable",
     "FinishedRun": "rungwise.run",
-    "LoopRun": "trainables.loop",
-    "Paused": "trainables.loop",
-    "Predictions": "analysis.predictions",
+    "LoopRun": "trainables.own.loop",
+    "Paused": "trainables.own.loop",
+    "Predictions": "analysis.scores.predictions",
     "Reference": "spaces.space",
     "Space": "spaces.space",
     "Trainable": "trainables.trainable",

@@ -47,8 +47,8 @@ def _run(name: str, words: list[str]) -> None:
     check_packages()
     import importlib
 
-    from search.cli import leave
-    from search.signals import ignore_signals
+    from search.process.arguments import leave
+    from search.process.signals import ignore_signals
 
     module = importlib.import_module(COMMANDS[name][0])
     code = module.main([name, *words] if COMMANDS[name][0] == "rungwise.listing" else words)

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from trainables.looprun import LoopRun
+from trainables.own.looprun import LoopRun
 
 
 class SearchCallback(TrainerCallback):

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from trainables.looprun import LoopRun
+from trainables.own.looprun import LoopRun
 
 _FILE = "lightning.ckpt"
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import DONE, OptionalInt, parse, report_error
+from search.process.arguments import DONE, OptionalInt, parse, report_error
 
 _RUNS_DIR = Path("runs")
 
@@ -82,7 +82,7 @@ def main(words: list[str]) -> int:
 
 
 def _folder(name: str, runs_dir: Path) -> Path:
-    from search.place import check_run
+    from search.storage.folder import check_run
 
     for folder in (runs_dir / name, Path(name)):
         if (folder / "run.json").is_file():
@@ -112,9 +112,9 @@ def _facts(folder: Path) -> dict[str, str]:
     """One row about a run."""
     from optuna.trial import TrialState
 
-    from search.launch import best_trial
-    from search.own_code import subject
-    from search.study import open_study, read_run
+    from search.execution.launch import best_trial
+    from search.storage.source_code import subject
+    from search.storage.study import open_study, read_run
 
     run = read_run(folder)
     trials = [t for t in open_study(folder).trials if "infeasible" not in t.user_attrs]
@@ -136,9 +136,9 @@ def _facts(folder: Path) -> dict[str, str]:
 def _show(folder: Path) -> None:
     from rich.console import Console
 
-    from search.console import summarise
-    from search.own_code import subject
-    from search.study import open_study, read_run
+    from search.session.console import summarise
+    from search.storage.source_code import subject
+    from search.storage.study import open_study, read_run
 
     run = read_run(folder)
     print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {run.rungs}")
@@ -147,7 +147,7 @@ def _show(folder: Path) -> None:
 
 
 def _show_trial(folder: Path, number: int) -> None:
-    from search.study import open_study, read_run
+    from search.storage.study import open_study, read_run
 
     run, trials = read_run(folder), open_study(folder).trials
     trial = next((t for t in trials if t.number == number), None)
@@ -176,7 +176,7 @@ def _print_log(folder: Path, number: int) -> None:
 def _compare(folders: list[Path]) -> None:
     if len(folders) < 2:
         raise ValueError("compare needs the names of two runs or more")
-    from search.study import read_run
+    from search.storage.study import read_run
 
     runs = [read_run(folder) for folder in folders]
     _print_table([_facts(folder) for folder in folders])
@@ -195,7 +195,7 @@ def _print_table(rows: list[dict[str, str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from search.console import printable
+    from search.session.console import printable
 
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(box=None, pad_edge=False, header_style="bold")

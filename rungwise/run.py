@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-    from search.study import Run
+    from search.storage.study import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,14 @@ class FinishedRun:
     @cached_property
     def settings(self) -> "Run":
         """What the search was asked to do."""
-        from search.study import read_run
+        from search.storage.study import read_run
 
         return read_run(self.folder)
 
     @property
     def study(self) -> "optuna.Study":
         """The Optuna study, a snapshot in memory."""
-        from search.study import open_study
+        from search.storage.study import open_study
 
         return open_study(self.folder)
 
@@ -59,7 +59,7 @@ class FinishedRun:
     @property
     def best(self) -> BestTrial | None:
         """The best trial of the full budget; None before the first."""
-        from search.launch import best_trial
+        from search.execution.launch import best_trial
 
         found = best_trial(self.study.trials, maximize=self.settings.direction == "maximize")
         if found is None or found.value is None:
@@ -86,7 +86,7 @@ class FinishedRun:
         return json.loads((self.folder / "final" / "final.json").read_text())
 
     def _read(self) -> Any:
-        from analysis.trials import read_trials
+        from analysis.studies.trials import read_trials
 
         return read_trials(self.study, self.settings)
 
@@ -102,7 +102,7 @@ def open_run(folder: str | Path) -> FinishedRun:
     Raises:
         ValueError: it is the folder of no run.
     """
-    from search.place import check_run
+    from search.storage.folder import check_run
 
     check_run(Path(folder))
     return FinishedRun(Path(folder))

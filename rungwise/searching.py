@@ -84,7 +84,7 @@ def _label(space: Space) -> str:
 
 
 def _check(options: dict[str, Any]) -> None:
-    from search.options import Options
+    from search.session.options import Options
 
     known = [field.name for field in fields(Options) if field.name not in _NOT_HERE]
     for name in options:

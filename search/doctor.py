@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
-from search.cli import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
-from search.disk import free_space, size
-from search.limits import Finding, check_limits, check_priority, check_start
-from search.machine import allotted_cpus, available_cpus, available_memory
-from search.signals import Stopped, raise_stopped
+from search.diagnosis.limits import Finding, check_limits, check_priority, check_start
+from search.process.allotted import allotted_cpus, available_cpus, available_memory
+from search.process.arguments import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
+from search.process.disk import free_space, size
+from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
 
 if TYPE_CHECKING:
-    from search.nodes import Node
+    from search.execution.nodes import Node
 
 MEMORY_PER_TRIAL = 1.0e9
 """Bytes of a worker with torch imported and a small data set."""
@@ -82,7 +82,7 @@ def examine(options: Options) -> Iterator[Finding]:
     yield check_versions()
     yield check_clock()
     if spaces.stated(options.space).get("own") or _is_own(options.space):
-        from search.own_doctor import examine_own
+        from search.diagnosis.own_code import examine_own
 
         yield from examine_own(options.space)
     else:
@@ -174,7 +174,7 @@ def _room(what: str, folder: Path, *, needed: float, do: str) -> Finding:
 
 def check_versions() -> Finding:
     """Python and the packages that an outcome depends on; versions that are known not to do."""
-    from search.versions import versions
+    from search.runtime.versions import versions
 
     found = versions()
     missing = [name for name in ("torch", "ray", "optuna") if name not in found]
@@ -198,7 +198,7 @@ def check_clock() -> Finding:
 def check_data(space: str, data_dir: Path) -> Finding:
     """Whether the data set of the space is at hand and whole; what is missing is not fetched."""
     import spaces.space
-    from trainables import data
+    from trainables.sources import load as data
 
     name = spaces.space.load(space).dataset
     if name == "csv":
@@ -232,9 +232,9 @@ def _offline() -> Iterator[None]:
 
 def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
     """Nodes with the same versions, clocks that agree, and the run folder seen by every one of them."""
-    from search.cluster import attached
-    from search.nodes import ask_nodes
-    from search.versions import versions
+    from search.execution.nodes import ask_nodes
+    from search.runtime.cluster import attached
+    from search.runtime.versions import versions
 
     runs_dir.mkdir(parents=True, exist_ok=True)
     with attached(address):
@@ -247,7 +247,7 @@ def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
 
 def compare_nodes(nodes: Sequence["Node"], *, here: dict[str, str], runs_dir: Path) -> Iterator[Finding]:
     """What the answers of the nodes mean."""
-    from search.nodes import blind, differing_versions
+    from search.execution.nodes import blind, differing_versions
 
     for host, changed in differing_versions(nodes, here).items():
         shown = ", ".join(f"{name} {version} (here {here[name]})" for name, version in changed.items())

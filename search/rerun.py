@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.cli import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
+from search.process.arguments import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ def _rerun(options: Options) -> bool:
     import torch
 
     import spaces.space
-    from search.prepare import load_data
-    from search.study import open_study, read_run
+    from search.session.opening import load_data
+    from search.storage.study import open_study, read_run
     from trainables.trainable import Setting, close
 
     run = read_run(options.run)
@@ -116,8 +116,8 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
     """What the largest difference means, and what could explain it."""
     if not gap:
         return "equal to the bit"
-    from search.prepare import cpu_model, gpu_model
-    from search.versions import versions
+    from search.runtime.versions import versions
+    from search.session.opening import cpu_model, gpu_model
 
     trained = run.machine.get("gpu_model") if run.machine.get("gpus_per_trial") else run.machine.get("cpu_model")
     then = {"processor": trained, **run.versions}

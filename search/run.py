@@ -9,11 +9,11 @@ import os
 import sys
 import time
 
-from search.cli import BROKEN_OFF, DONE, leave, open_streams, parse, report_error
-from search.options import Options
-from search.output import print_patiently
-from search.signals import Stopped, ignore_signals, raise_stopped
-from search.start import say_stopped, search_on_ray
+from search.process.arguments import BROKEN_OFF, DONE, leave, open_streams, parse, report_error
+from search.process.output import print_patiently
+from search.process.signals import Stopped, ignore_signals, raise_stopped
+from search.session.options import Options
+from search.session.start import say_stopped, search_on_ray
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def _search(options: Options, *, given: set[str]) -> int:
     deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget
     if not options.dry_run:
         return search_on_ray(options, given=given, deadline=deadline)
-    from search.session import Session
+    from search.session.session import Session
 
     Session.open(options, given=given).preview()
     return DONE

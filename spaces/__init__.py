@@ -26,7 +26,8 @@ def check_name(name: str) -> None:
         return check(locate(name))
     known = available()
     if name not in known:
-        near = [f"{name}.py", *get_close_matches(name, known, n=1)][not Path(f"{name}.py").is_file() :]
+        beside = f"{name}.py" in (entry.name for entry in Path().glob("*.py"))
+        near = [*([f"{name}.py"] if beside else []), *get_close_matches(name, known, n=1)]
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown space {name[:80]!r}; available: {', '.join(known)}{hint}")
 

@@ -13,7 +13,7 @@ from optuna.trial import BaseTrial
 
 from spaces import cifar_arch
 from spaces.parts import CnnRange, suggest_augmentation, suggest_cnn, suggest_training
-from trainables.training import TrainConfig
+from trainables.training.training import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:

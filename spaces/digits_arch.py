@@ -13,7 +13,7 @@ from optuna.trial import BaseTrial
 
 from spaces.parts import CnnRange, suggest_augmentation, suggest_cnn, suggest_training
 from spaces.space import Space
-from trainables.training import TrainConfig
+from trainables.training.training import TrainConfig
 
 AUGMENTATIONS = ("none", "crop", "crop_rotation", "crop_rotation_mixup")  # a flipped digit is no digit
 

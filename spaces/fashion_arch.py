@@ -14,7 +14,7 @@ from optuna.trial import BaseTrial
 
 from spaces.parts import CnnRange, suggest_augmentation, suggest_cnn, suggest_training
 from spaces.space import Reference, Space
-from trainables.training import TrainConfig
+from trainables.training.training import TrainConfig
 
 AUGMENTATIONS = ("none", "flip", "crop_flip", "crop_flip_cutout", "crop_flip_cutout_mixup")
 

@@ -13,7 +13,7 @@ from optuna.trial import BaseTrial
 from spaces import tabular_mlp
 from spaces.parts import suggest_table_training
 from spaces.space import Reference, Space
-from trainables.training import TrainConfig
+from trainables.training.training import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:

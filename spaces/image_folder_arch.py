@@ -11,7 +11,7 @@ from optuna.trial import BaseTrial
 
 from spaces.parts import CnnRange, suggest_augmentation, suggest_cnn, suggest_training
 from spaces.space import Space
-from trainables.training import TrainConfig
+from trainables.training.training import TrainConfig
 
 AUGMENTATIONS = ("none", "crop", "crop_flip", "crop_flip_erasing", "crop_flip_erasing_mixup")
 

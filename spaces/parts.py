@@ -5,12 +5,12 @@ from typing import TypeVar, cast
 
 from optuna.trial import BaseTrial
 
-from trainables.augment import AugmentConfig
-from trainables.cnn import CnnConfig, round_width
-from trainables.embeddings import Embedding, EncoderConfig, Scaling
-from trainables.mlp import MlpConfig
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
-from trainables.training import TrainConfig
+from trainables.augmentation.augment import AugmentConfig
+from trainables.models.cnn import CnnConfig, round_width
+from trainables.models.embeddings import Embedding, EncoderConfig, Scaling
+from trainables.models.mlp import MlpConfig
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training.training import TrainConfig
 
 Choice = TypeVar("Choice", bound=str | int | float | bool)
 

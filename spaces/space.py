@@ -104,7 +104,7 @@ class Space:
     def work(self) -> "Task":
         """What reads the data, and builds a training from a configuration."""
         if self.own:
-            from trainables.own import OwnTask
+            from trainables.own.task import OwnTask
 
             return OwnTask(metric=self.metric, train=self.train, task=self.task, data=self.data, cost=self.costs)
         from trainables.supervised import Supervised

@@ -14,7 +14,7 @@ from optuna.trial import BaseTrial
 
 from spaces.parts import suggest_table_training
 from spaces.space import Choice, Space
-from trainables.training import TrainConfig
+from trainables.training.training import TrainConfig
 
 BASELINE: dict[str, Choice] = {
     "scaling": "standard",

@@ -7,10 +7,10 @@ import numpy as np
 from torch import Tensor
 
 import spaces.space
-from analysis.evaluation import probabilities
-from analysis.export import export_model
-from trainables.data import load, load_test
-from trainables.training import Training
+from analysis.model.write import export_model
+from analysis.scores.metrics import probabilities
+from trainables.sources.load import load, load_test
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

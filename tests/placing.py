@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import idle, sleeper
-from search.cluster import Resources, ray_session
-from search.launch import run_legs
-from search.options import Options
-from search.search import Search
-from search.slots import Slots, plan_on_cluster
-from search.watch import ProgressWatch
+from search.execution.launch import run_legs
+from search.execution.slots import Slots, plan_on_cluster
+from search.execution.watch import ProgressWatch
+from search.runtime.cluster import Resources, ray_session
+from search.scheduling.search import Search
+from search.session.options import Options
 
 PART = 0.5
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from optuna.trial import FrozenTrial
 
-from search.study import open_study, read_run
+from search.storage.study import open_study, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 1800
@@ -108,12 +108,12 @@ def _is_alive(process: psutil.Process) -> bool:
 class Running:
     """A search in the background, with all that it said so far and every process that it started."""
 
-    def __init__(self, words: list[str], **environment: str) -> None:
+    def __init__(self, words: list[str], *, cwd: Path = ROOT, **environment: str) -> None:
         mark = uuid.uuid4().hex
         self.said = ""
         self.process = subprocess.Popen(
             words,
-            cwd=ROOT,
+            cwd=cwd,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "RUNGWISE_FAMILY": mark, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from search.cli import parse
-from search.launch import make_examiner
-from search.ledger import Ledger
-from search.messages import EpochResult
-from search.options import Options
-from search.prepare import new_run
-from search.search import Search
-from search.session import Session
-from search.study import resume_study
+from search.execution.launch import make_examiner
+from search.process.arguments import parse
+from search.scheduling.messages import EpochResult
+from search.scheduling.search import Search
+from search.session.opening import new_run
+from search.session.options import Options
+from search.session.session import Session
+from search.storage.ledger import Ledger
+from search.storage.study import resume_study
 from tests.test_search import Diary
 
 

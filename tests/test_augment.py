@@ -10,11 +10,11 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
-from trainables import boxes, pixels
-from trainables.augment import AugmentConfig, Batch, Batches
-from trainables.data import Dataset, from_arrays, load
-from trainables.normalize import Normalize
-from trainables.pixels import PaddingMode
+from trainables.augmentation import boxes, pixels
+from trainables.augmentation.augment import AugmentConfig, Batch, Batches
+from trainables.augmentation.normalize import Normalize
+from trainables.augmentation.pixels import PaddingMode
+from trainables.sources.load import Dataset, from_arrays, load
 
 SHAPES = [(3, 32, 32), (1, 8, 8), (3, 12, 20)]
 

@@ -8,16 +8,16 @@ import pytest
 from optuna.trial import BaseTrial
 
 import spaces.space
-from search.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.forecast import first_draws
-from search.launch import make_examiner
-from search.ledger import Examination
-from search.options import Options
-from search.session import Session
+from search.execution.launch import make_examiner
+from search.forecast.forecast import first_draws
+from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
+from search.session.options import Options
+from search.session.session import Session
+from search.storage.ledger import Examination
 from spaces.space import Space
-from trainables.mlp import MlpConfig
-from trainables.optim import AdamWConfig
-from trainables.training import TrainConfig
+from trainables.models.mlp import MlpConfig
+from trainables.training.optim import AdamWConfig
+from trainables.training.training import TrainConfig
 
 DIGITS = spaces.space.load("digits_arch")
 

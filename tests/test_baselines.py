@@ -6,9 +6,9 @@ import torch
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_info
 
-from analysis.baselines import FOREST_ROWS, Baseline, few_threads, fit_baselines
-from trainables.data import Dataset, Split, load
-from trainables.table import Column
+from analysis.scores.baselines import FOREST_ROWS, Baseline, few_threads, fit_baselines
+from trainables.data.table import Column
+from trainables.sources.load import Dataset, Split, load
 
 COLUMNS = (
     Column(name="size", kind="number", gaps=True),

@@ -16,20 +16,20 @@ from nbclient import NotebookClient
 
 import spaces.space
 from analysis import case_study, publish, report
-from analysis.baselines import Method
-from analysis.discussion import discuss
 from analysis.docs import read_study
-from analysis.evaluation import evaluate
-from analysis.final_files import write_figures
-from analysis.table_results import BaselineAnswers, describe_baselines, describe_table
-from search.study import Run, open_study, read_run, write_run
+from analysis.evaluation.files import write_figures
+from analysis.prose.discussion import discuss
+from analysis.scores.baselines import Method
+from analysis.scores.metrics import evaluate
+from analysis.scores.tables import BaselineAnswers, describe_baselines, describe_table
+from search.storage.study import Run, open_study, read_run, write_run
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
 from tests.test_final_results import measured, record
 from tests.test_report import store
-from trainables.data import Dataset, Split, load
-from trainables.training import Training
+from trainables.sources.load import Dataset, Split, load
+from trainables.training.training import Training
 
 SPACE = spaces.space.load("housing_mlp")
 NOTEBOOK = ROOT / "analysis" / "notebooks" / "04_case_study.ipynb"
@@ -82,7 +82,7 @@ def final_results(dataset: Dataset, test: Split, *, space: Space = SPACE) -> tup
 
 
 def fitted(method: Method) -> Any:
-    from analysis.baselines import Baseline
+    from analysis.scores.baselines import Baseline
 
     return Baseline(method=method, models=[], seeds=(1,), num_classes=0, fit_seconds=1.0)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.checkpoint import load_newest, save
-from trainables.places import remove
+from trainables.files.checkpoint import load_newest, save
+from trainables.files.stores import remove
 
 
 def make_state(epoch: int) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial
 
-from search.halving import epochs_reached
-from search.study import open_study
+from search.algorithms.halving import epochs_reached
+from search.storage.study import open_study
 from tests.clusters import Nodes
 from tests.searching import ROOT, Running, assert_sound, command, trials_of
 

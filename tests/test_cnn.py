@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.test_spaces import make_images
-from trainables.cnn import CnnConfig, Residual, round_width
-from trainables.cost import count_cost, measure_cost
+from trainables.models.cnn import CnnConfig, Residual, round_width
+from trainables.models.cost import count_cost, measure_cost
 
 SHAPES = [(1, 1, 1), (1, 2, 3), (3, 5, 5), (1, 8, 8), (1, 28, 28), (3, 32, 32), (4, 7, 13)]
 FORMS = [

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from search.console import SearchConsole, describe_skipped, duration, printable, summarise
+from search.session.console import SearchConsole, describe_skipped, duration, printable, summarise
 from tests.test_ledger import make_run
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from analysis import report
 from benchmarks.fuzzing.studies import make_run_folder, run
-from search.ledger import Ledger
-from search.prepare import new_run
-from search.study import open_study, read_run, resume_study, rungs, stored_url, write_run
+from search.session.opening import new_run
+from search.storage.ledger import Ledger
+from search.storage.study import open_study, read_run, resume_study, rungs, stored_url, write_run
 from tests.test_ledger import fill, make_run, open_ledger
 from tests.test_secrets import SECRET
 

@@ -22,12 +22,13 @@ import pytest
 import torch
 
 from tests.searching import ROOT
-from trainables import cifar10, download
-from trainables.data import Dataset, available, from_arrays, load, load_test
-from trainables.download import OfficialFile, fetch
-from trainables.images import fetch_test_files
-from trainables.sizes import SIZES
-from trainables.stratify import stratified_rows
+from trainables.data.stratify import stratified_rows
+from trainables.files import download
+from trainables.files.download import OfficialFile, fetch
+from trainables.sources import cifar10
+from trainables.sources.catalogue import SIZES
+from trainables.sources.images import fetch_test_files
+from trainables.sources.load import Dataset, available, from_arrays, load, load_test
 
 CONTENT = os.urandom(300_000)
 
@@ -257,7 +258,7 @@ def test_other_data_sets_have_no_test_files_of_their_own(name, tmp_path) -> None
 BOMB_BYTES = 256 << 20
 WEIGHED = """
 import sys
-from trainables.data import load
+from trainables.sources.load import load
 def most():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 before = most()
@@ -440,7 +441,9 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
 
 def test_of_two_processes_that_fetch_at_once_one_may_be_killed(tmp_path: Path, server: Server) -> None:
     file = describe("file.bin", CONTENT, url=server.url)
-    code = f"from pathlib import Path; from trainables.download import *; fetch({file!r}, Path({str(tmp_path)!r}))"
+    code = (
+        f"from pathlib import Path; from trainables.files.download import *; fetch({file!r}, Path({str(tmp_path)!r}))"
+    )
     server.go_on.clear()
     killed = subprocess.Popen([sys.executable, "-c", code])
     assert server.halfway.wait(200)

@@ -8,7 +8,7 @@ import pytest
 
 NUM_FAULTS = """
 import resource, torch
-from trainables.device import keep_freed_memory
+from trainables.training.device import keep_freed_memory
 
 def use_images():
     images = [torch.ones(4 << 20) for _ in range(8)]  # 128 MB

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from analysis import docs
-from analysis.trials import read_trials
-from search.study import open_study, read_run
+from analysis.studies.trials import read_trials
+from search.storage.study import open_study, read_run
 from spaces import space
 from tests.searching import ROOT
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from search import doctor
-from search.disk import free_space
 from search.doctor import (
     Finding,
     check_clock,
@@ -20,7 +19,8 @@ from search.doctor import (
     check_shared_memory,
     compare_nodes,
 )
-from search.nodes import Node
+from search.execution.nodes import Node
+from search.process.disk import free_space
 from tests.disks import fill, read_only, small_disk
 from tests.searching import ROOT, patience
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from search import rerun
-from search.study import read_run
+from search.storage.study import read_run
 from tests.searching import CALM, assert_sound, plain, search, table, trials_of
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.ledger import Examination, derive_seed
-from search.presence import StudyLostError
-from search.study import open_study
+from search.storage.ledger import Examination, derive_seed
+from search.storage.presence import StudyLostError
+from search.storage.study import open_study
 from tests.test_ledger import examine, fill, make_run, open_ledger, suggest
 from tests.test_search import Bench
 

@@ -8,8 +8,7 @@ from scipy.stats import binom, binomtest
 from scipy.stats import t as student
 from sklearn import metrics
 
-from analysis.bootstrap import Interval, image_draws, interval, seed_steps, wilson
-from analysis.comparison import (
+from analysis.scores.comparison import (
     confused_pairs,
     confusion,
     difference,
@@ -18,7 +17,7 @@ from analysis.comparison import (
     optimism,
     probability_best,
 )
-from analysis.evaluation import (
+from analysis.scores.metrics import (
     CLASS_METRICS,
     NUM_BINS,
     calibration_error,
@@ -29,6 +28,7 @@ from analysis.evaluation import (
     probabilities,
     regression_scores,
 )
+from analysis.statistics.bootstrap import Interval, image_draws, interval, seed_steps, wilson
 
 
 def network(y: np.ndarray, *, skill: float, seed: int, num_classes: int = 4) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 
 from spaces.space import Space, load
 from tests.searching import ROOT
-from trainables import checkpoint
-from trainables.plain import difference
+from trainables.files import checkpoint
+from trainables.own.stored import difference
 from trainables.trainable import Setting, Source, close
 
 EPOCHS = 3

@@ -12,9 +12,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from analysis.card import model_card
-from analysis.export import ONNX_PACKAGES, check_onnx, export_onnx, verify_export
-from analysis.model import load_model
+from analysis.model.load import load_model
+from analysis.model.write import ONNX_PACKAGES, check_onnx, export_onnx, verify_export
+from analysis.prose.card import model_card
 from tests.exported import Exported, export_digits
 
 has_onnx = all(importlib.util.find_spec(name) for name in ONNX_PACKAGES)

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from analysis import report
-from search.signals import signals_restored
-from search.study import open_study
+from search.process.signals import signals_restored
+from search.storage.study import open_study
 from tests.searching import Running, assert_sound, command, patience, search, trials_of
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.features import (
+from analysis.scores.features import (
     REPEATS,
     Permuted,
     Rows,
@@ -13,7 +13,7 @@ from analysis.features import (
     rank_correlation,
     tied_features,
 )
-from trainables.table import Column
+from trainables.data.table import Column
 
 
 def numbers(*names: str) -> tuple[Column, ...]:

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.page import Folder, Picture, Text
-from analysis.plots import fonts, overview, style
+from analysis.datasets.tables import TableOverview, table_overview
+from analysis.pages.data import table_data
+from analysis.pages.page import Folder, Picture, Text
+from analysis.plots import datasets as overview
+from analysis.plots import fonts, style
 from analysis.plots.drawing import draw
-from analysis.table_overview import TableOverview, table_overview
-from analysis.table_section import table_data
 from analysis.wording import together
-from trainables.data import Dataset, Split
-from trainables.table import Column
+from trainables.data.table import Column
+from trainables.sources.load import Dataset, Split
 
 RANDOM = np.random.default_rng(0)
 COLUMNS = {
@@ -62,6 +63,12 @@ def found(values: np.ndarray, **fields: Any) -> TableOverview:
     """A table in which one feature and the target hold these values."""
     values = values.astype(float)
     return table_overview(dataset(np.column_stack([values, np.arange(len(values))]), values, **fields))
+
+
+def test_one_feature_and_classes_without_an_order_have_nothing_to_correlate(tmp_path):
+    rows = dataset(np.arange(30.0)[:, None], np.arange(30) % 3, task="classification", classes=("a", "b", "c"))
+    made = draw("x", lambda: overview.plot_correlations(table_overview(rows)), tmp_path)
+    assert "nothing to correlate" in made.svg
 
 
 @pytest.mark.parametrize("name", COLUMNS)

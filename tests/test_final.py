@@ -22,7 +22,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import spaces.space
-from analysis.contenders import (
+from analysis.evaluation.contenders import (
     Contender,
     choose,
     fresh_seeds,
@@ -32,17 +32,17 @@ from analysis.contenders import (
     settle,
     window,
 )
-from analysis.discussion import discuss
-from analysis.final_section import final_section
-from analysis.model import load_model
-from analysis.openings import check_opening, read_openings, record_opening
-from analysis.summary import best_table
-from analysis.trials import read_trials
-from search.study import Run, open_study
+from analysis.model.load import load_model
+from analysis.pages.final import final_section
+from analysis.pages.summary import best_table
+from analysis.prose.discussion import discuss
+from analysis.studies.openings import check_opening, read_openings, record_opening
+from analysis.studies.trials import read_trials
+from search.storage.study import Run, open_study
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
 from tests.test_image_folder import undecodable_png
-from trainables.data import load
+from trainables.sources.load import load
 
 SPACE = spaces.space.load("digits_arch")
 
@@ -254,7 +254,7 @@ def test_tables_of_the_evaluation_add_up(evaluated, results):
 
 @pytest.mark.slow
 def test_the_exported_model_reproduces_its_test_accuracy_to_the_last_image(evaluated, results):
-    from trainables.data import load_test
+    from trainables.sources.load import load_test
 
     test = load_test("digits", "data")
     found = load_model(evaluated[0]).predict(test.x).argmax(1) == test.y.numpy()
@@ -299,7 +299,7 @@ def test_there_is_no_section_without_an_evaluation_and_a_damaged_one_says_so(tmp
 
 @pytest.mark.slow
 def test_no_sentence_of_the_discussion_lacks_a_number(evaluated, results):
-    from search.study import read_run
+    from search.storage.study import read_run
 
     said = discuss(results, open_study(evaluated[0]), read_run(evaluated[0]))
     assert {s["topic"] for s in said} >= {"verdict", "weakness", "limit"}

@@ -12,15 +12,17 @@ import pytest
 from matplotlib.colors import to_hex
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from analysis import final_plots, results, wording
-from analysis.contenders import Contender
-from analysis.discussion import discuss
-from analysis.evaluation import evaluate, probabilities
-from analysis.final_files import num_figures, write_figures, write_tables
-from analysis.final_section import final_section
-from analysis.networks import Network
+from analysis import wording
+from analysis.evaluation import record as results
+from analysis.evaluation.contenders import Contender
+from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.networks import Network
+from analysis.pages.final import final_section
+from analysis.plots import final as final_plots
 from analysis.plots import style
-from search.study import Run
+from analysis.prose.discussion import discuss
+from analysis.scores.metrics import evaluate, probabilities
+from search.storage.study import Run
 from tests.test_final import make_run, make_study
 
 CLASSES = ("bag", "=HYPERLINK('x')", "<script>", "$coat$")

@@ -7,9 +7,10 @@ import pytest
 from optuna.trial import TrialState
 
 import spaces.space
-from search.calibration import MIN_MEASURED, Bench, Speed, calibrate
-from search.cluster import Resources
-from search.forecast import (
+from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
+from search.execution.launch import make_examiner
+from search.forecast.calibration import MIN_MEASURED, Bench, Speed, calibrate
+from search.forecast.forecast import (
     LEG_SECONDS,
     REPORT_SECONDS,
     START_SECONDS,
@@ -18,17 +19,16 @@ from search.forecast import (
     first_draws,
     simulate_searches,
 )
-from search.launch import make_examiner
-from search.messages import Leg
-from search.options import Options
-from search.preview import keep_forecast, kept_forecast
-from search.sampling import NUM_STARTUP_TRIALS
-from search.session import Session
-from search.simulate import simulate
-from search.study import Sampler
-from trainables import data
-from trainables.data import Split
-from trainables.training import Training
+from search.forecast.preview import keep_forecast, kept_forecast
+from search.forecast.simulate import simulate
+from search.runtime.cluster import Resources
+from search.scheduling.messages import Leg
+from search.session.options import Options
+from search.session.session import Session
+from search.storage.study import Sampler
+from trainables.sources import load as data
+from trainables.sources.load import Split
+from trainables.training.training import Training
 
 SPACE = spaces.space.load("digits_arch")
 

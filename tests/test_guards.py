@@ -23,7 +23,7 @@ def test_the_import_arrows_hold():
 
 def test_the_test_set_is_opened_by_the_final_evaluation_alone():
     callers = {str(p.relative_to(ROOT)) for p in SOURCES if "load_test(" in p.read_text()}
-    assert callers <= {"trainables/data.py", "analysis/final.py"}
+    assert callers <= {"trainables/sources/load.py", "analysis/final.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -40,7 +40,7 @@ def test_every_module_says_what_it_is_and_stays_small(path: Path):
 
 
 def test_ray_is_never_imported_while_a_module_of_ours_is_merely_read():
-    program = "import search.study, search.search, search.ledger, search.options, sys; assert 'ray' not in sys.modules"
+    program = "import search.storage.study, search.scheduling.search, search.storage.ledger, search.session.options, sys; assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 

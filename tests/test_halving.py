@@ -7,8 +7,8 @@ from collections.abc import Collection
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.halving import Ladder, epochs_reached, is_paused
-from search.study import rungs
+from search.algorithms.halving import Ladder, epochs_reached, is_paused
+from search.storage.study import rungs
 
 RUNGS = (1, 3, 9)
 

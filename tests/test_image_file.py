@@ -12,11 +12,11 @@ from analysis import predict
 from benchmarks.fuzzing import image_files
 from benchmarks.fuzzing.images import run
 from tests.test_image_folder import make_folder, undecodable_png
-from trainables.data import load, load_test
-from trainables.image_damage import seems_cut
-from trainables.image_file import decode_only, quiet, read_header, read_image, read_values
-from trainables.images import check_test_files
-from trainables.levels import Levels, choose_levels, scale
+from trainables.data.levels import Levels, choose_levels, scale
+from trainables.images.damage import seems_cut
+from trainables.images.file import decode_only, quiet, read_header, read_image, read_values
+from trainables.sources.images import check_test_files
+from trainables.sources.load import load, load_test
 
 SIDE = 20
 
@@ -101,7 +101,7 @@ def test_without_a_test_folder_the_rows_held_out_have_no_part_in_the_scale(tmp_p
 
 
 def _files_held_out(root: Path) -> list[str]:
-    from trainables.image_folder import read
+    from trainables.images.folder import read
 
     return list(read(root, test=True).files)
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables import image_file
-from trainables.data import load, load_test
+from trainables.images import file as image_file
+from trainables.sources.load import load, load_test
 
 LEVELS = {"cat": 50, "dog": 200}
 """Grey level that all images of a class have."""

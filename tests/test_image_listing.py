@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from search.cli import parse
-from search.options import Options
-from search.preview import show_data
-from search.session import Session
+from search.forecast.preview import show_data
+from search.process.arguments import parse
+from search.session.options import Options
+from search.session.session import Session
 from tests.test_image_folder import make_folder
-from trainables.data import load, load_test
-from trainables.images import check_test_files
+from trainables.sources.images import check_test_files
+from trainables.sources.load import load, load_test
 
 
 @pytest.mark.parametrize(

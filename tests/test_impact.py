@@ -7,20 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import confirm, stopping
-from analysis.ablation import ablation
-from analysis.dataset import overview
-from analysis.design import make_design
-from analysis.effects import effects
-from analysis.impact import confidence, fenced, study_impact
-from analysis.importance import fanova, ped_anova
-from analysis.interactions import interactions
-from analysis.parameters import label
-from analysis.projection import make_projector
-from analysis.surrogate import fit_surrogate, interval
-from analysis.trials import Trials, config_of, params_of, read_trials
+from analysis.datasets.images import overview
+from analysis.impact import confirm, stopping
+from analysis.impact.ablation import ablation
+from analysis.impact.effects import effects
+from analysis.impact.forest import fit_surrogate, interval
+from analysis.impact.impact import confidence, fenced, study_impact
+from analysis.impact.importance import fanova, ped_anova
+from analysis.impact.interactions import interactions
+from analysis.statistics.design import make_design
+from analysis.statistics.projection import make_projector
+from analysis.studies.parameters import label
+from analysis.studies.trials import Trials, config_of, params_of, read_trials
 from tests.synthetic import DISTRIBUTIONS, NULL, Effects, make_run, make_study
-from trainables import data
+from trainables.sources import load as data
 
 TRUE = Effects()
 

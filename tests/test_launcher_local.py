@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from search.study import open_study
+from search.storage.study import open_study
 from tests.hosts import TREE, Host, NoHostsError, make_hosts, wait_until
 from tests.searching import ROOT, assert_sound
 

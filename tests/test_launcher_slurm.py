@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study import open_study
+from search.storage.study import open_study
 from tests.hosts import TREE, Host, NoHostsError, make_hosts, wait_until
 from tests.searching import ROOT, assert_sound
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from optuna.distributions import FloatDistribution
 
-from search.ledger import Examination, Ledger
-from search.proposal import spread
-from search.sampling import NUM_STARTUP_TRIALS
+from search.algorithms.candidates import spread
+from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
+from search.storage.ledger import Examination, Ledger
 from tests.test_ledger import make_run, open_ledger
 
 X = FloatDistribution(0, 1)

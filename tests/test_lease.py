@@ -15,23 +15,23 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from search.lease import Holder, Lease, hold_study
-from search.ledger import Ledger
-from search.prepare import new_run
-from search.presence import StudyLostError
-from search.storage import LEASE, WholeTrialStorage
-from search.study import open_study, resume_study
+from search.session.opening import new_run
+from search.storage.lease import Holder, Lease, hold_study
+from search.storage.ledger import Ledger
+from search.storage.presence import StudyLostError
+from search.storage.rdb import LEASE, WholeTrialStorage
+from search.storage.study import open_study, resume_study
 from tests.searching import ROOT
 from tests.test_ledger import examine, fill, make_run, suggest
 from tests.test_search import Bench
-from trainables.places import open_place
+from trainables.files.stores import open_place
 
 HOLDER = """
 import sys, time
 from contextlib import ExitStack
 from pathlib import Path
-from search.lease import hold_study
-from search.study import read_run
+from search.storage.lease import hold_study
+from search.storage.study import read_run
 with ExitStack() as stack:
     hold_study(stack, Path(sys.argv[1]), read_run(sys.argv[1]))
     print("held", flush=True)

@@ -6,8 +6,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import BaseTrial, TrialState
 
-from search.ledger import Examination, Ledger, derive_seed
-from search.study import Run, create_study, open_study, resume_study, write_run
+from search.storage.ledger import Examination, Ledger, derive_seed
+from search.storage.study import Run, create_study, open_study, resume_study, write_run
 
 
 def make_run(**changes: object) -> Run:

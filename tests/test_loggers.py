@@ -13,10 +13,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from tensorboardX.proto.event_pb2 import Event
 
-from search import feed
-from search.feed import LoggerFeed, logged
-from search.loggers import PACKAGES, check_logger, where_to_look
-from search.study import Run
+from search.execution import feed
+from search.execution.feed import LoggerFeed, logged
+from search.execution.loggers import PACKAGES, check_logger, where_to_look
+from search.storage.study import Run
 from tests.searching import ROOT
 from tests.test_console import make
 from tests.test_ledger import make_run

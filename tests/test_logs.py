@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from search import capture
-from search.capture import KEPT_BYTES, Capture, shorten
-from search.logs import MAX_BYTES, TrialLogs, log_path
+from search.execution import capture
+from search.execution.capture import KEPT_BYTES, Capture, shorten
+from search.storage.logs import MAX_BYTES, TrialLogs, log_path
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from search.limits import check_limits, check_priority, check_start
-from search.machine import allotted_cpus, available_memory
-from search.private_ray import is_uncompiled
+from search.diagnosis.limits import check_limits, check_priority, check_start
+from search.process.allotted import allotted_cpus, available_memory
+from search.runtime.private_ray import is_uncompiled
 from tests.searching import ROOT
 
 V2, V1 = "0::/job/step\n", "4:cpu,cpuacct:/job\n3:memory:/job\n1:name=systemd:/\n0::/\n"
@@ -81,8 +81,8 @@ def test_affinity_and_batch_systems_limit_the_cpus(
 
 PLANNED = """
 import os, sys
-from search.cluster import plan_resources
-from search.machine import allotted_cpus
+from search.runtime.cluster import plan_resources
+from search.process.allotted import allotted_cpus
 one = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=0)
 print(one.slots, one.cpus_per_trial, allotted_cpus())
 try:

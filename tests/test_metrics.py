@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_absolute_error, r2_score, root_mean_squared_error
 
-from trainables import metrics
+from trainables.training import metrics
 
 
 def draw_logits(num_rows: int, num_classes: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,13 +13,13 @@ from scipy import stats
 from torch import Tensor
 
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
-from trainables.cost import measure_cost
-from trainables.data import Dataset, Split, load, load_test
-from trainables.embeddings import Encoder, EncoderConfig, PiecewiseLinear, QuantileScale, StandardScale
-from trainables.mlp import MlpConfig
-from trainables.optim import AdamWConfig
-from trainables.table import Column, TableOptions
-from trainables.training import TrainConfig, Training
+from trainables.data.table import Column, TableOptions
+from trainables.models.cost import measure_cost
+from trainables.models.embeddings import Encoder, EncoderConfig, PiecewiseLinear, QuantileScale, StandardScale
+from trainables.models.mlp import MlpConfig
+from trainables.sources.load import Dataset, Split, load, load_test
+from trainables.training.optim import AdamWConfig
+from trainables.training.training import TrainConfig, Training
 
 EMBEDDINGS = ("none", "piecewise_linear", "periodic")
 

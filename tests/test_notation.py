@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainables.notation import format_value, format_within, plain_columns
+from trainables.data.notation import format_value, format_within, plain_columns
 
 
 def read(cells: list[str], *, separator: str = ",", **others: list[str]) -> list[str]:

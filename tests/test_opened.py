@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import final, opened
-from analysis.final_section import final_section
-from analysis.model import load_model
-from analysis.networks import checksum
-from analysis.openings import (
+from analysis import final
+from analysis.evaluation import opened
+from analysis.evaluation.networks import checksum
+from analysis.model.load import load_model
+from analysis.pages.final import final_section
+from analysis.studies.openings import (
     PARTS,
     check_opening,
     num_without_results,
@@ -24,14 +25,14 @@ from analysis.openings import (
     record_opening,
     times_opened,
 )
-from search.disk import check_room
-from search.signals import Stopped, raise_stopped, signals_restored
+from search.process.disk import check_room
+from search.process.signals import Stopped, raise_stopped, signals_restored
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
 from tests.test_publish import contents
 from tests.trained import Trained, trained_run
-from trainables.data import load_test
-from trainables.whole import remove
+from trainables.files.whole import remove
+from trainables.sources.load import load_test
 
 __all__ = ["small_disk"]
 WHY_WITHOUT = "--again, after an evaluation that ended without results"

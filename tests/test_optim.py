@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from tests.test_spaces import make_images
-from trainables.cnn import CnnConfig
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig, weight_groups
+from trainables.models.cnn import CnnConfig
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig, weight_groups
 
 
 def one_weight(value: float) -> nn.Module:

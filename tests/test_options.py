@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from search.lock import RunLock
-from search.options import Options, parse_count, resume_command
-from search.prepare import new_run
+from search.process.signals import signals_restored
 from search.run import main
-from search.signals import signals_restored
+from search.session.opening import new_run
+from search.session.options import Options, parse_count, resume_command
+from search.storage.lock import RunLock
 from tests.mistakes import COMMANDS, MISTAKES
 from tests.searching import ROOT, command
 from tests.test_ledger import make_run

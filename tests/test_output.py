@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 from optuna.trial import TrialState
 
-from search.console import CalmLive, Output, SearchConsole, summarise
-from search.output import DRAIN_SECONDS, PatientStream, print_patiently
-from search.signals import collect_signals, raise_stopped, signals_restored
+from search.process.output import DRAIN_SECONDS, PatientStream, print_patiently
+from search.process.signals import collect_signals, raise_stopped, signals_restored
+from search.session.console import CalmLive, Output, SearchConsole, summarise
 from tests.searching import ROOT, patience
 from tests.test_console import make
 from tests.test_ledger import make_run
@@ -165,8 +165,8 @@ def test_a_terminal_that_stands_still_is_drawn_no_more_pictures(pipe: Pipe):
 CLOSED = """
 import json, os, sys
 from pathlib import Path
-from search.cli import leave
-from search.lock import RunLock
+from search.process.arguments import leave
+from search.storage.lock import RunLock
 from search.run import main
 code = main(sys.argv[1:])
 with RunLock(Path(os.environ["HERE"])) as lock:
@@ -211,7 +211,7 @@ def test_output_collected_by_somebody_else_is_left_to_him(capsys: pytest.Capture
 
 def test_lines_to_both_streams_keep_their_order():
     program = (
-        "import sys; from search.output import print_patiently, drain_all; print_patiently()\n"
+        "import sys; from search.process.output import print_patiently, drain_all; print_patiently()\n"
         "for number in range(0, 100, 2): print(number); print(number + 1, file=sys.stderr)\n"
         "drain_all()"
     )
@@ -228,7 +228,7 @@ def test_lines_to_both_streams_keep_their_order():
 
 def test_a_command_ends_with_its_code_soon_though_nobody_reads_what_is_left():
     program = (
-        "from search.output import print_patiently; from search.cli import leave; print_patiently()\n"
+        "from search.process.output import print_patiently; from search.process.arguments import leave; print_patiently()\n"
         "print(2_000_000 * 'x'); leave(7)"
     )
     reader, writer = os.pipe()

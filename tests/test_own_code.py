@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 import rungwise as rw
-from search.messages import EpochResult
-from search.worker import Job, TrialWorker
+from search.execution.worker import Job, TrialWorker
+from search.scheduling.messages import EpochResult
 from spaces.space import Space, load
 from tests.own_spaces import write_own
-from trainables import checkpoint
-from trainables.loop import Loop
-from trainables.own import OwnTask
-from trainables.plain import difference, from_plain, to_plain
+from trainables.files import checkpoint
+from trainables.own.loop import Loop
+from trainables.own.stored import difference, from_plain, to_plain
+from trainables.own.task import OwnTask
 from trainables.trainable import Diverged, MisuseError, Setting, Source, StateError, close
 
 EPOCHS = 4

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from search.limits import Finding
-from search.own_doctor import examine_own
+from search.diagnosis.limits import Finding
+from search.diagnosis.own_code import examine_own
 from tests.own_spaces import WHOLE, write_own
 
 

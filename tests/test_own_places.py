@@ -11,8 +11,8 @@ import pytest
 import spaces
 from rungwise.searching import reference_of, search
 from rungwise.written import write_space
-from search.own_code import canonical, describe_source, keep_source, told_change
-from search.parcel import pack_own_code
+from search.runtime.parcel import pack_own_code
+from search.storage.source_code import canonical, describe_source, keep_source, told_change
 from spaces.origin import locate, read_sources, short_name
 from spaces.space import Space, load
 from tests.own_spaces import WHOLE, write_own
@@ -160,9 +160,7 @@ def test_the_folder_of_the_space_travels_without_what_is_hidden_built_or_large(t
 
 
 def test_a_space_of_a_notebook_is_written_with_all_that_its_functions_need(tmp_path: Path):
-    cells = WHOLE.replace("import rungwise as rw", "import rungwise as rw\nSTEP = 0.5").replace(
-        "gamma=0.5", "gamma=STEP"
-    )
+    cells = WHOLE.replace("import rungwise as rw", "import rungwise as rw\nSTEP = 0.5").replace("0.5**", "STEP**")
     program = (
         "import linecache, sys\n"
         f"cells = {cells!r}\n"
@@ -243,7 +241,7 @@ def test_the_command_answers_beside_folders_with_the_names_of_ours(tmp_path: Pat
 def test_importing_rungwise_imports_nothing_else():
     program = (
         "import sys; before = set(sys.modules); import rungwise; new = set(sys.modules) - before\n"
-        "heavy = {'torch', 'ray', 'optuna', 'numpy', 'pandas', 'search.study'} & new\n"
+        "heavy = {'torch', 'ray', 'optuna', 'numpy', 'pandas', 'search.storage.study'} & new\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

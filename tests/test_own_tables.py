@@ -11,15 +11,15 @@ import torch
 
 import spaces.space
 from benchmarks.fuzzing import tables as fuzz
-from search.options import Options
-from search.prepare import decide_table, old_run
-from search.preview import describe_columns
-from search.study import read_run, write_run
+from search.forecast.preview import describe_columns
+from search.session.opening import decide_table, old_run
+from search.session.options import Options
+from search.storage.study import read_run, write_run
 from tests.test_ledger import make_run
-from trainables.data import Dataset, load, load_test
-from trainables.kinds import decide_kinds
-from trainables.table import Table, TableOptions, fits_float32
-from trainables.training import Training
+from trainables.data.kinds import decide_kinds
+from trainables.data.table import Table, TableOptions, fits_float32
+from trainables.sources.load import Dataset, load, load_test
+from trainables.training.training import Training
 
 NUM_ROWS = 300
 _DRAW = random.Random(0)

@@ -10,8 +10,8 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 import spaces.space
-from search.parzen import Encodings, QuickTPESampler
-from search.sampling import make_encodings, make_sampler
+from search.algorithms.optuna_samplers import make_encodings, make_sampler
+from search.algorithms.tpe import Encodings, QuickTPESampler
 
 
 def optunas(seed: int) -> TPESampler:

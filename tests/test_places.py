@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from search.launch import checkpoints_of
-from search.prepare import check_storage
-from search.study import read_run
-from search.worker import Job, TrialWorker
+from search.execution.launch import checkpoints_of
+from search.execution.worker import Job, TrialWorker
+from search.session.opening import check_storage
+from search.storage.study import read_run
 from spaces.space import load
 from tests.searching import ROOT, assert_sound, search, table, trials_of
 from tests.stores import KEYS, SECRET, Bucket, bucket
 from tests.test_ledger import make_run
 from tests.test_worker import numbers, step
-from trainables import data
-from trainables.checkpoint import load_newest, save
-from trainables.places import Folder, Store, join, open_place
+from trainables.files.checkpoint import load_newest, save
+from trainables.files.stores import Folder, Store, join, open_place
+from trainables.sources import load as data
 
 __all__ = ["bucket"]  # a fixture
 
@@ -101,8 +101,8 @@ def test_a_process_killed_while_it_uploads_leaves_no_checkpoint(file: str, bucke
     uri = bucket.uri(tmp_path.name)
     program = f"""
 import os, sys, torch
-from trainables.checkpoint import save
-from trainables.places import Store, open_place
+from trainables.files.checkpoint import save
+from trainables.files.stores import Store, open_place
 
 class Dying:
     def __init__(self, files):

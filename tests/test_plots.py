@@ -7,10 +7,10 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 
 from analysis import plots
-from analysis.impact import study_impact
+from analysis.impact.impact import study_impact
 from analysis.plots.cost import pareto, timeline, utilisation
 from analysis.plots.search import parallel
-from analysis.trials import Trials, read_trials
+from analysis.studies.trials import Trials, read_trials
 from tests.synthetic import make_run, make_study
 
 

@@ -12,13 +12,13 @@ import pytest
 from optuna.trial import TrialState
 
 from analysis import report
-from search.lease import Lease, hold_study
-from search.ledger import Ledger
-from search.prepare import new_run
-from search.presence import StudyLostError
 from search.run import main
-from search.study import open_study, resume_study
-from search.trouble import explain
+from search.session.opening import new_run
+from search.session.trouble import explain
+from search.storage.lease import Lease, hold_study
+from search.storage.ledger import Ledger
+from search.storage.presence import StudyLostError
+from search.storage.study import open_study, resume_study
 from tests.postgres import NoServerError, PostgresServer
 from tests.searching import assert_sound, search
 from tests.test_ledger import examine, fill, make_run, open_ledger, suggest

@@ -14,14 +14,14 @@ from PIL import Image
 
 import spaces.space
 from analysis import predict
-from analysis.export import export_model
-from analysis.model import load_model
+from analysis.model.load import load_model
+from analysis.model.write import export_model
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
-from trainables import image_file
-from trainables.data import load
-from trainables.levels import Levels
-from trainables.training import Training
+from trainables.data.levels import Levels
+from trainables.images import file as image_file
+from trainables.sources.load import load
+from trainables.training.training import Training
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import torch
 
 import spaces.space
 from analysis import predict
-from analysis.evaluation import probabilities
-from analysis.export import ONNX_PACKAGES, export_model, export_onnx, verify_export
-from analysis.model import load_model
+from analysis.model.load import load_model
+from analysis.model.write import ONNX_PACKAGES, export_model, export_onnx, verify_export
+from analysis.scores.metrics import probabilities
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
-from trainables.data import Dataset, load
-from trainables.table import TableOptions
-from trainables.training import Training
+from trainables.data.table import TableOptions
+from trainables.sources.load import Dataset, load
+from trainables.training.training import Training
 
 TABLES = {
     "numeric": (numeric_with_gaps(), "price", {"embedding": "periodic", "frequency_scale": 0.2, "num_frequencies": 8}),

@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 from sklearn import metrics
 
-from analysis.evaluation import by_seeds, evaluate
-from analysis.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
-from analysis.predictions import Predictions, settle, settle_numbers
+from analysis.scores.metrics import by_seeds, evaluate
+from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
+from analysis.scores.predictions import Predictions, settle, settle_numbers
 
 RANDOM = np.random.default_rng(0)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.environment import allowed, keys_for, only_allowed
-from search.scratch import PREFIX, make_scratch, remove_scratch, sweep
+from search.process.environment import allowed, keys_for, only_allowed
+from search.process.scratch import PREFIX, make_scratch, remove_scratch, sweep
 from tests.searching import ROOT
 
 CLUSTERS = ("cluster.yaml", "docs/examples/on-premise.yaml")
@@ -63,7 +63,7 @@ def test_a_temporary_folder_is_private_and_goes_with_its_process(tmp_path: Path,
     assert folder.exists(), "its owner lives"
     remove_scratch(folder)
     assert list(tmp_path.iterdir()) == []
-    program = "import os; from search.scratch import make_scratch; print(make_scratch()); os._exit(0)"
+    program = "import os; from search.process.scratch import make_scratch; print(make_scratch()); os._exit(0)"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from analysis import publish
-from search.signals import signals_restored
-from search.study import open_study, read_run, write_run
+from search.process.signals import signals_restored
+from search.storage.study import open_study, read_run, write_run
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
 from tests.synthetic import make_study
 from tests.test_report import store
-from trainables.whole import remove
+from trainables.files.whole import remove
 
 __all__ = ["small_disk"]
 NAME = "synthetic"

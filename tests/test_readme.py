@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from search.cli import parse
-from search.options import Options
+from search.process.arguments import parse
+from search.session.options import Options
 from tests.searching import ROOT
 
 COMMANDS = [

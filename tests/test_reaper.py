@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from search import reaper
-from search.guard import Reaper
+from search.runtime import reaper
+from search.runtime.guard import Reaper
 from tests.searching import ROOT, patience
 
 WAIT = "import sys; sys.stdin.read()"
@@ -30,7 +30,7 @@ sys.stdin.read()
 """Writes a name over its command line and its environment, as setproctitle does in Ray's processes."""
 START = """
 import time
-from search.cluster import Resources, ray_session
+from search.runtime.cluster import Resources, ray_session
 one = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
 with ray_session(one, address=None, debug=False, on_lost=print):
     time.sleep(600)

@@ -22,7 +22,7 @@ from benchmarks.replay import (
     replay_ours,
     replay_peer,
 )
-from search.simulate import simulate
+from search.forecast.simulate import simulate
 
 MINE = "rungwise"
 BASELINE = GRIDS["digits"].baseline

@@ -15,9 +15,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from analysis import report
-from analysis.svg import checked
-from search.cli import report_fault
-from search.study import Run, write_run
+from analysis.plots.svg import checked
+from search.process.arguments import report_fault
+from search.storage.study import Run, write_run
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
 

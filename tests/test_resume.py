@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.test_training import PLAIN, RECIPES, TIMES, _one_thread, digits, run
-from trainables.augment import AugmentConfig
-from trainables.cnn import CnnConfig
-from trainables.data import Dataset
-from trainables.device import FLOAT32
-from trainables.training import OutOfMemory, Training
+from trainables.augmentation.augment import AugmentConfig
+from trainables.models.cnn import CnnConfig
+from trainables.sources.load import Dataset
+from trainables.training.device import FLOAT32
+from trainables.training.training import OutOfMemory, Training
 
 __all__ = ["_one_thread", "digits"]  # fixtures
 

@@ -13,13 +13,13 @@ import pytest
 from optuna.trial import TrialState
 
 from analysis import report
-from analysis.trials import read_trials
+from analysis.studies.trials import read_trials
 from benchmarks.resume import insert_trials
-from search.ledger import Ledger
-from search.prepare import check_same, new_run, old_run
 from search.run import main
-from search.study import check_database, open_study, read_run, resume_study
-from search.trouble import explain
+from search.session.opening import check_same, new_run, old_run
+from search.session.trouble import explain
+from search.storage.ledger import Ledger
+from search.storage.study import check_database, open_study, read_run, resume_study
 from tests.disks import fill, read_only, small_disk
 from tests.searching import ROOT
 from tests.synthetic import make_study
@@ -126,7 +126,7 @@ def test_a_moved_and_a_copied_run_are_reported_at_their_new_place(tmp_path: Path
 
 def test_another_space_or_other_data_are_refused_on_resume(tmp_path: Path):
     import spaces.space
-    from trainables import data
+    from trainables.sources import load as data
 
     folder = restored(FORMATS[-1], tmp_path / "old")
     run = read_run(folder)

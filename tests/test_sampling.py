@@ -6,8 +6,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.halving import Ladder
-from search.sampling import MAX_SEEN, Known, make_view
+from search.algorithms.halving import Ladder
+from search.algorithms.optuna_samplers import MAX_SEEN, Known, make_view
 from tests.test_ledger import make_run
 
 

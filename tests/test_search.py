@@ -17,17 +17,17 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from search.ledger import Examination
-from search.scheduler import StudyScheduler
-from search.search import HopelessSearchError, Search
-from search.searcher import StudySearcher
-from search.study import Planned, open_study
+from search.execution.scheduler import StudyScheduler
+from search.execution.searcher import StudySearcher
+from search.scheduling.search import HopelessSearchError, Search
+from search.storage.ledger import Examination
+from search.storage.study import Planned, open_study
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.test_ledger import make_run, open_ledger
-from trainables.cnn import CnnConfig
-from trainables.optim import SgdConfig
-from trainables.training import TrainConfig
+from trainables.models.cnn import CnnConfig
+from trainables.training.optim import SgdConfig
+from trainables.training.training import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:

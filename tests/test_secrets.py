@@ -2,9 +2,9 @@
 
 import pytest
 
-from search.cli import parse
-from search.options import Options
-from search.secrets import find_secret, is_secret, redact_command, redact_text, redact_url
+from search.process.arguments import parse
+from search.process.secrets import find_secret, is_secret, redact_command, redact_text, redact_url
+from search.session.options import Options
 
 SECRET = "s3cr3tpw"
 DATABASES = (

@@ -8,13 +8,13 @@ from typing import Any
 import optuna
 import pytest
 
-from search.cluster import Resources
-from search.guard import RayLostError
-from search.ledger import Ledger
-from search.options import Options
-from search.session import Session
-from search.signals import collect_signals, signals_restored
-from search.study import resume_study
+from search.process.signals import collect_signals, signals_restored
+from search.runtime.cluster import Resources
+from search.runtime.guard import RayLostError
+from search.session.options import Options
+from search.session.session import Session
+from search.storage.ledger import Ledger
+from search.storage.study import resume_study
 from tests.disks import read_only
 
 ONE = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)

@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from trainables.names import option, split_names
-from trainables.sheet import Sheet, parse_sheet
+from trainables.data.names import option, split_names
+from trainables.sources.sheet import Sheet, parse_sheet
 
 ROWS = "a,b,y\n1,2,x\n4,5,ü\n"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from search.signals import (
+from search.process.signals import (
     STOP_SIGNALS,
     Stopped,
     collect_signals,
@@ -161,7 +161,7 @@ def test_other_exceptions_that_python_drops_are_told_as_ever(monkeypatch: pytest
 
 def test_a_command_leaves_with_its_code_once_all_is_said_and_cleared_away(tmp_path: Path):
     program = (
-        "import sys; from search.cli import leave; from search.scratch import make_scratch\n"
+        "import sys; from search.process.arguments import leave; from search.process.scratch import make_scratch\n"
         "class Slow:\n"
         "    def __del__(self): print('taken apart')\n"
         "kept = Slow()\n"

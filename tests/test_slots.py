@@ -2,9 +2,9 @@
 
 import pytest
 
-from search.cluster import Resources
-from search.options import Options
-from search.slots import Slots, as_begun, count_places, differences, plan, share_nodes
+from search.execution.slots import Slots, as_begun, count_places, differences, plan, share_nodes
+from search.runtime.cluster import Resources
+from search.session.options import Options
 from tests.test_ledger import make_run
 
 GPU_NODE = {"CPU": 16.0, "GPU": 4.0, "memory": 1e9}

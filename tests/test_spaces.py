@@ -13,11 +13,11 @@ import torch
 import spaces
 from spaces import space
 from spaces.space import Space
-from trainables.cnn import CnnConfig
-from trainables.cost import measure_cost
-from trainables.data import Dataset, Split, load
-from trainables.mlp import MlpConfig
-from trainables.training import Training
+from trainables.models.cnn import CnnConfig
+from trainables.models.cost import measure_cost
+from trainables.models.mlp import MlpConfig
+from trainables.sources.load import Dataset, Split, load
+from trainables.training.training import Training
 
 NUM_DRAWS = 200
 SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "image_folder": (3, 8, 8)}

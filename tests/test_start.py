@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from search.private_ray import RayStartError, _patient, try_twice
+from search.runtime.private_ray import RayStartError, _patient, try_twice
 from tests.searching import ROOT, Running, command, plain
 
 READY = """
 import psutil, ray
-from search.cluster import Resources, ray_session
+from search.runtime.cluster import Resources, ray_session
 
 class Probe:
     def process(self):
         import os, sys
-        return os.getpid(), "search.worker" in sys.modules
+        return os.getpid(), "search.execution.worker" in sys.modules
 
 one = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
 with ray_session(one, address=None, debug=False, on_lost=print):
@@ -31,7 +31,7 @@ print(pid in ready, warm)
 COMPILER = """
 import sys
 import torch
-from search.warm import warm_up
+from search.execution.warm import warm_up
 
 warm_up()
 weights = torch.nn.Parameter(torch.ones(3))

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.test_training import RECIPES, run
-from trainables import data
-from trainables.augment import Batch
-from trainables.data import Dataset
-from trainables.optim import AdamWConfig
-from trainables.step_graph import StepGraph
-from trainables.training import TrainConfig, Training
+from trainables.augmentation.augment import Batch
+from trainables.sources import load as data
+from trainables.sources.load import Dataset
+from trainables.training.optim import AdamWConfig
+from trainables.training.step_graph import StepGraph
+from trainables.training.training import TrainConfig, Training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

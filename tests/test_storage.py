@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.storage import WholeTrialStorage
+from search.storage.rdb import WholeTrialStorage
 
 
 def make_trial(state: TrialState) -> FrozenTrial:

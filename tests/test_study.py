@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from search.lock import RunLock
-from search.prepare import new_run, old_run
-from search.study import open_study, read_run, resume_study, write_run
+from search.session.opening import new_run, old_run
+from search.storage.lock import RunLock
+from search.storage.study import open_study, read_run, resume_study, write_run
 from tests.test_ledger import examine, make_run, open_ledger, suggest
 
 
@@ -165,7 +165,7 @@ def test_a_run_of_an_older_release_is_read_though_it_lacks_newer_fields(run_dir:
 
 def test_a_lock_is_refused_with_its_owner_and_falls_with_it(run_dir: Path):
     program = (
-        "import sys, time; from pathlib import Path; from search.lock import RunLock\n"
+        "import sys, time; from pathlib import Path; from search.storage.lock import RunLock\n"
         "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, str(run_dir)], stdout=subprocess.PIPE, text=True)

@@ -8,8 +8,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial, FrozenTrial, TrialState, create_trial
 
-from search.proposal import NUM_ANYWHERE, NUM_NEAR, Candidates, Chosen, identity, spread
-from search.surrogate import MAX_POINTS, Surrogate, _observations
+from search.algorithms.candidates import NUM_ANYWHERE, NUM_NEAR, Candidates, Chosen, identity, spread
+from search.algorithms.gaussian_process import MAX_POINTS, Surrogate, _observations
 
 RUNGS = (1, 3, 9)
 X = FloatDistribution(0, 1)

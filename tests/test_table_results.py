@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.conclusion import conclude
-from analysis.discussion import discuss
-from analysis.evaluation import evaluate
-from analysis.final_files import write_figures, write_tables
-from analysis.final_section import final_section
-from analysis.geography import describe_geography, place_columns
-from analysis.residuals import describe_residuals, find_piles
-from analysis.table_discussion import discuss_table
-from analysis.table_results import BaselineAnswers, answer_baselines, describe_baselines
+from analysis.evaluation.files import write_figures, write_tables
+from analysis.pages.final import final_section
+from analysis.prose.conclusion import conclude
+from analysis.prose.discussion import discuss
+from analysis.prose.table_discussion import discuss_table
+from analysis.scores.geography import describe_geography, place_columns
+from analysis.scores.metrics import evaluate
+from analysis.scores.residuals import describe_residuals, find_piles
+from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines
 from tests.test_baselines import table
 from tests.test_final import make_run, make_study
 from tests.test_final_results import measured, record
-from trainables.data import Dataset, Split
-from trainables.table import Column
+from trainables.data.table import Column
+from trainables.sources.load import Dataset, Split
 
 
 def test_bands_are_fifths_of_the_training_targets_and_their_bias_is_predicted_minus_target():
@@ -95,7 +95,7 @@ def test_a_table_without_places_has_no_geography():
 
 
 def answers(dataset: Dataset, outputs: dict[str, np.ndarray], test: Split) -> list[BaselineAnswers]:
-    from analysis.baselines import Baseline, Method
+    from analysis.scores.baselines import Baseline, Method
 
     return [
         BaselineAnswers(
@@ -195,7 +195,7 @@ def test_the_console_shows_baselines_with_the_difference_to_the_winner(described
 
 
 def test_fitted_baselines_answer_the_test_rows_themselves():
-    from analysis.baselines import fit_baselines
+    from analysis.scores.baselines import fit_baselines
 
     dataset = table(200)
     found = answer_baselines(fit_baselines(dataset, seeds=[1, 2]), dataset.train)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from search.checking import build
-from search.preview import describe_table
+from search.forecast.preview import describe_table
+from search.storage.checking import build
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
-from trainables import california, csv_table
-from trainables.data import Dataset, from_arrays, load, load_test
-from trainables.table import Column, TableOptions, columns_from, encode, fit_columns
+from trainables.data.table import Column, TableOptions, columns_from, encode, fit_columns
+from trainables.sources import california, csv_table
+from trainables.sources.load import Dataset, from_arrays, load, load_test
 
 FEATURES = ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude"]
 
@@ -192,7 +192,7 @@ def test_the_seed_moves_the_validation_rows_and_never_the_test_rows(tmp_path: Pa
 
 
 def test_columns_and_options_survive_json_and_the_object_store(tmp_path: Path) -> None:
-    options = TableOptions(target="rent", drop=("rooms",), types={"age": "number"})
+    options = TableOptions(target="rent", drop=("rooms",), types={"city": "category"})
     dataset = load("csv", write_csv(tmp_path / "rent.csv", mixed_categories()), table=options)
     stored = json.loads(json.dumps([asdict(column) for column in dataset.columns]))
     assert columns_from(stored) == dataset.columns

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study import read_run
+from search.storage.study import read_run
 from tests.searching import ROOT, assert_sound, search
 from tests.tables import Rows, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 

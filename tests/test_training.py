@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainables import data
-from trainables.augment import AugmentConfig
-from trainables.cnn import CnnConfig
-from trainables.data import Dataset, Split
-from trainables.device import FLOAT32, Numerics, choose_numerics
-from trainables.optim import AdamWConfig, ScheduleConfig, SgdConfig
-from trainables.training import Diverged, TrainConfig, Training
+from trainables.augmentation.augment import AugmentConfig
+from trainables.models.cnn import CnnConfig
+from trainables.sources import load as data
+from trainables.sources.load import Dataset, Split
+from trainables.training.device import FLOAT32, Numerics, choose_numerics
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training.training import Diverged, TrainConfig, Training
 
 CNN = CnnConfig(widths=(8, 16), num_blocks=1)
 PLAIN = TrainConfig(model=CNN, optimizer=SgdConfig(lr=0.05), batch_size=32)

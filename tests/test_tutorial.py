@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rungwise.cli import COMMANDS
-from search.cli import parse
-from search.options import Options
-from search.own_doctor import examine_own
+from search.diagnosis.own_code import examine_own
+from search.process.arguments import parse
+from search.session.options import Options
 from spaces.space import load
 from tests.searching import ROOT
 
@@ -34,7 +34,7 @@ def test_the_program_passes_the_doctor(program: Path):
 
 
 def test_its_test_function_gives_predictions(program: Path):
-    from analysis.predictions import settle
+    from analysis.scores.predictions import settle
     from trainables.trainable import Setting, Source, close
 
     space = load(str(program))

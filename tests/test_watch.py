@@ -11,12 +11,12 @@ import psutil
 import pytest
 from ray.tune.experiment import Trial
 
-from search.cluster import Resources
-from search.guard import Line, kill_process
-from search.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
-from search.scheduler import StudyScheduler
-from search.study import open_study
-from search.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
+from search.execution.scheduler import StudyScheduler
+from search.execution.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
+from search.runtime.cluster import Resources
+from search.runtime.guard import Line, kill_process
+from search.scheduling.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
+from search.storage.study import open_study
 from tests.searching import ROOT, patience
 from tests.test_search import Bench
 
@@ -310,7 +310,7 @@ def test_a_stopped_process_is_ended():
 def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path: Path):
     program = (
         "import shutil, subprocess, sys, time\n"
-        "from search.guard import RayGuard\n"
+        "from search.runtime.guard import RayGuard\n"
         "name = sys.argv[1] + '/raylet'\n"
         "shutil.copy(shutil.which('sleep'), name)\n"
         "server = subprocess.Popen([name, '60']); other = subprocess.Popen(['sleep', '60'])\n"

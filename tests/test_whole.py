@@ -11,7 +11,7 @@ import pytest
 
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
-from trainables.whole import finish, moves, new_folder, replacing, sweep, write_whole
+from trainables.files.whole import finish, moves, new_folder, replacing, sweep, write_whole
 
 __all__ = ["small_disk"]
 PARTS = ("figures", "model.bin", "extra.bin", "record.json")

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from search.messages import EpochResult
-from search.worker import Job, TrialWorker
+from search.execution.worker import Job, TrialWorker
+from search.scheduling.messages import EpochResult
 from spaces.space import load
 from tests.disks import fill, small_disk
-from trainables import checkpoint, data
-from trainables.training import Training
+from trainables.files import checkpoint
+from trainables.sources import load as data
+from trainables.training.training import Training
 
 __all__ = ["small_disk"]  # a fixture
 
@@ -200,8 +201,8 @@ def test_a_forged_state_is_passed_over_with_its_name_and_the_one_before_is_used(
     for _ in range(2):
         step(worker)
     folder = tmp_path / "trial-00005"
-    state = torch.load(folder / "epoch-0002" / "state.pt", weights_only=True)
-    checkpoint.save(folder, forge(state), epoch=2)
+    training, records = checkpoint.parted(torch.load(folder / "epoch-0002" / "state.pt", weights_only=True))
+    checkpoint.save(folder, forge({**training, "history": records}), epoch=2)  # as older releases wrote it
     result = step(make_worker(reported=2))
     assert result.notices == ["checkpoint 2 of trial-00005 is damaged (of another training); using epoch 1"]
     assert numbers(result) == third_epoch

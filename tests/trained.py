@@ -6,13 +6,13 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from analysis.evaluating import Job
+from analysis.evaluation.job import Job
 from analysis.final import Options
-from search.prepare import new_run
-from search.study import Planned
+from search.session.opening import new_run
+from search.storage.study import Planned
 from tests.stored import stored_search
-from trainables import checkpoint
-from trainables.training import Training
+from trainables.files import checkpoint
+from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)

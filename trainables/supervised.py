@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainables import data
-from trainables.cost import measure_cost
-from trainables.data import Dataset
+from trainables.models.cost import measure_cost
+from trainables.sources import load as data
+from trainables.sources.load import Dataset
 from trainables.trainable import Setting, Source
-from trainables.training import TrainConfig, Training
+from trainables.training.training import TrainConfig, Training
 
 
 @dataclass(frozen=True, kw_only=True)

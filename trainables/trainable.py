@@ -4,7 +4,7 @@
     while training.epoch < setting.epochs:
         print(training.run_epoch())
 
-The built-in images and tables (`trainables/supervised.py`), a loop of your own (`trainables/loop.py`) and a class of
+The built-in images and tables (`trainables/supervised.py`), a loop of your own (`trainables/own/loop.py`) and a class of
 your own all take this form, and one worker drives them all. Imports nothing heavy.
 """
 

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots import style
-from analysis.trials import COMPLETE, Trials
+from analysis.studies.trials import COMPLETE, Trials
 
 _COSTS = {"weights": "weights", "macs": "multiply-adds per row", "seconds": "training time (s)"}
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import fonts, style
 from analysis.wording import printable, visible
-from trainables.whole import write_whole
+from trainables.files.whole import write_whole
 
 UNDRAWN = "This figure could not be drawn: "
 

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import interactions
-from analysis.ablation import Ablation
-from analysis.effects import Effect
-from analysis.importance import Importance
-from analysis.parameters import Parameter, label
+from analysis.impact import interactions
+from analysis.impact.ablation import Ablation
+from analysis.impact.effects import Effect
+from analysis.impact.forest import Surrogate, partial_dependence
+from analysis.impact.importance import Importance
 from analysis.plots import style
-from analysis.surrogate import Surrogate, partial_dependence
-from analysis.trials import Trials
+from analysis.studies.parameters import Parameter, label
+from analysis.studies.trials import Trials
 
 _MOST_BARS = 16
 

@@ -8,9 +8,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
-from analysis.parameters import Parameter, label
 from analysis.plots import style
-from analysis.trials import COMPLETE, STATES, STOPPED, UNFINISHED, Trials
+from analysis.studies.parameters import Parameter, label
+from analysis.studies.trials import COMPLETE, STATES, STOPPED, UNFINISHED, Trials
 
 _MOST_LINES, _MOST_AXES = 150, 14
 

@@ -12,8 +12,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from analysis.parameters import Parameter, label
-from analysis.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
+from analysis.studies.parameters import Parameter, label
+from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named, together
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"

@@ -1,4 +1,4 @@
-"""Image folders at random: every mode and depth that Pillow writes, and more; read by `trainables.data`, compared.
+"""Image folders at random: every mode and depth that Pillow writes, and more; read by `trainables.sources.load`, compared.
 
     run(count=500, seed=0)
 
@@ -17,9 +17,9 @@ from PIL import Image
 
 from benchmarks.fuzzing import image_files as files
 from benchmarks.fuzzing.image_files import SIDE, Made, Maker
-from trainables.data import load, load_test
-from trainables.image_file import quiet
-from trainables.images import check_test_files
+from trainables.images.file import quiet
+from trainables.sources.images import check_test_files
+from trainables.sources.load import load, load_test
 
 PER_FOLDER = 20
 """Images of a folder, in two classes."""

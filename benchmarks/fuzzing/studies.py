@@ -24,9 +24,9 @@ import tyro
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from search.ledger import Ledger
-from search.prepare import new_run, old_run
-from search.study import Planned, Run, open_study, read_run, resume_study
+from search.session.opening import new_run, old_run
+from search.storage.ledger import Ledger
+from search.storage.study import Planned, Run, open_study, read_run, resume_study
 
 Damage = Callable[[Path, random.Random], None]
 TABLES = {
@@ -169,7 +169,7 @@ def _resume(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def _report(folder: Path) -> list[tuple[Any, ...]]:
-    from analysis.trials import read_trials
+    from analysis.studies.trials import read_trials
 
     asked = read_run(folder)
     assert len(asked.rungs) < 100

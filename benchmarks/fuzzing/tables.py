@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks.fuzzing.making import Case, make_case
 from benchmarks.fuzzing.reader import MISSING, number, read_rows
-from search.cli import BAD_INPUT
-from trainables.csv_table import read
-from trainables.data import load, load_test
-from trainables.table import Column, TableOptions, encode
+from search.process.arguments import BAD_INPUT
+from trainables.data.table import Column, TableOptions, encode
+from trainables.sources.csv_table import read
+from trainables.sources.load import load, load_test
 
 TRACEBACK, LOST, REFUSED, READ, NEEDLESS = "traceback", "lost without a word", "refused", "read", "refused while intact"
 _LARGEST = 3.4028234e38

@@ -1,0 +1,3 @@
+"""What the data of a run look like.
+
+Imports wording alone."""

@@ -1,0 +1,259 @@
+"""Overview of a table that a search trained on: features, gaps, target, correlations; of training rows alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.scores.features import Rows, rank_correlation
+from analysis.scores.geography import place_columns
+from analysis.scores.residuals import find_piles
+from analysis.scores.tables import as_rows, missing_shares
+from analysis.wording import percent, plain, together, visible
+from trainables.sources.load import Dataset
+
+_WHY = {
+    "california_housing": (
+        "California housing: 20,640 districts of the census of 1990 (Pace and Barry 1997). Each row is a block group "
+        "of some 1,400 people; the target is the median value of its houses. It is the usual first benchmark of "
+        "regression on tables: eight plain features, of which two are a place on a map."
+    ),
+    "diabetes": (
+        "Diabetes: 442 patients with ten measurements and the progress of the disease a year later (Efron et al. "
+        "2004). It comes with scikit-learn; so few rows leave wide intervals."
+    ),
+    "breast_cancer": (
+        "Breast cancer (Wisconsin): 569 tumours with thirty measurements of cell nuclei (Wolberg et al. 1995). It "
+        "comes with scikit-learn; a few rows decide between two methods."
+    ),
+    "csv": "Your own table.",
+}
+STRONG = 0.5
+"""Rank correlation from which a pair of features is told."""
+LONG_TAIL = 10.0
+"""How many times the distance from the median to the 99th percent the largest value must lie off to be told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOverview:
+    """A table in numbers; all but counts and twins are of its training rows."""
+
+    name: str
+    why: str
+    task: str
+    target: str
+    unit: str
+    classes: tuple[str, ...]
+    train: Rows
+    num_validation: int
+    features: pd.DataFrame
+    """feature, kind, missing (share), distinct, low, median, high, most_frequent, rank_correlation with the target."""
+    correlations: pd.DataFrame
+    """Spearman's between all features."""
+    twins: int
+    """Validation rows whose inputs are those of a training row."""
+    repeats: int
+    """Training rows whose inputs are those of an earlier one."""
+    piles: dict[str, tuple[float, float]]
+    """`cap` or `floor` of the target: its value, and the share of rows that have it."""
+
+    @property
+    def places(self) -> list[str]:
+        """Columns of longitude and latitude, if there are any."""
+        return place_columns(self.train.columns)
+
+    @property
+    def target_label(self) -> str:
+        """The target with its unit."""
+        return f"{self.target or 'target'} ({self.unit})" if self.unit else self.target or "target"
+
+
+def table_overview(dataset: Dataset) -> TableOverview:
+    """The overview of a table; its validation rows are counted and searched for twins, but not described."""
+    train = as_rows(dataset.train, dataset)
+    names = [visible(column.name) for column in train.columns]
+    twins, repeats = _twins(train.x, dataset.validation.x.numpy())
+    return TableOverview(
+        name=dataset.name,
+        why=_WHY.get(dataset.name, ""),
+        task=dataset.task,
+        target=dataset.target,
+        unit=dataset.target_unit,
+        classes=dataset.classes,
+        train=train,
+        num_validation=len(dataset.validation),
+        features=_features(train, dataset.num_classes),
+        correlations=pd.DataFrame(rank_correlation(train), index=pd.Index(names), columns=pd.Index(names)),
+        twins=twins,
+        repeats=repeats,
+        piles=find_piles(train.y) if dataset.task == "regression" else {},
+    )
+
+
+def _features(train: Rows, num_classes: int) -> pd.DataFrame:
+    missing = missing_shares(train)
+    rows = [
+        {"feature": visible(column.name), "kind": column.kind, "missing": missing[index]}
+        | _values(train.x[:, index], column)
+        | {"rank_correlation": _with_target(train.x[:, index], train.y, column, num_classes)}
+        for index, column in enumerate(train.columns)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _values(x: np.ndarray, column: Any) -> dict[str, Any]:
+    known = x[np.isfinite(x)].astype(float) if column.kind == "number" else x[x > 0]
+    found: dict[str, Any] = {"distinct": len(np.unique(known)), "low": np.nan, "median": np.nan, "high": np.nan}
+    if column.kind == "category":
+        return found | {"most_frequent": visible(column.categories[0]) if column.categories else ""}
+    if len(known):
+        found |= {"low": float(known.min()), "median": float(np.median(known)), "high": float(known.max())}
+    return found | {"most_frequent": ""}
+
+
+def _with_target(x: np.ndarray, y: np.ndarray, column: Any, num_classes: int) -> float:
+    """Spearman's correlation with the target, where both have an order."""
+    known = (np.isfinite(x) if column.kind == "number" else x > 0) & np.isfinite(y)
+    if num_classes > 2 or (column.kind == "category" and len(column.categories) != 2):
+        return float("nan")
+    if known.sum() < 3 or x[known].min() == x[known].max() or y[known].min() == y[known].max():
+        return float("nan")
+    return float(stats.spearmanr(x[known], y[known]).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _twins(train_x: np.ndarray, check_x: np.ndarray) -> tuple[int, int]:
+    """Validation rows seen in training, and training rows seen before."""
+    seen = [row.tobytes() for row in np.ascontiguousarray(train_x)]
+    known = set(seen)
+    twins = sum(row.tobytes() in known for row in np.ascontiguousarray(check_x))
+    return twins, len(seen) - len(known)
+
+
+def findings(found: TableOverview) -> list[str]:
+    """What a reader should know before modelling, each sentence from numbers of the training rows."""
+    return [*_target_findings(found), *_feature_findings(found), *_pair_findings(found)]
+
+
+def _target_findings(found: TableOverview) -> list[str]:
+    y = found.train.y
+    if found.classes:
+        counts = np.bincount(y, minlength=len(found.classes))
+        rare, often = int(counts.argmin()), int(counts.argmax())
+        return [
+            f"Of {len(found.classes)} classes {found.classes[often]!r} is the most frequent"
+            f" ({100 * counts[often] / len(y):.1f} % of the rows), {found.classes[rare]!r} the rarest"
+            f" ({100 * counts[rare] / len(y):.1f} %)."
+        ]
+    y = y[np.isfinite(y)].astype(float)
+    if not len(y):
+        return [f"The {found.target_label} is finite in no row."]
+    low, middle, high = together(np.quantile(y, (0.05, 0.5, 0.95)))
+    told = [f"The {found.target_label} has a median of {middle}; nine in ten rows lie in {low} to {high}."]
+    for side, (value, share) in found.piles.items():
+        what, shown = "largest" if side == "cap" else "smallest", together([value, y.min(), y.max()], digits=6)[0]
+        told.append(
+            f"{100 * share:.1f} % of the rows have the {what} target, {shown}: most likely cut there by the source."
+        )
+    return told
+
+
+def _feature_findings(found: TableOverview) -> list[str]:
+    told = []
+    gaps = found.features[found.features["missing"] > 0]
+    if len(gaps):
+        pairs = zip(gaps["feature"].head(5), gaps["missing"].head(5).to_numpy(float), strict=True)
+        shown = ", ".join(f"{name} {percent(share)}" for name, share in pairs)
+        told.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
+    else:
+        told.append(f"No value is missing in the {len(found.features)} columns.")
+    for index, column in enumerate(found.train.columns):
+        values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
+        if column.kind == "number" and len(values):
+            middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
+            if most > middle and high - middle > LONG_TAIL * (most - middle):
+                told.append(
+                    f"{visible(column.name)} has a long tail: 99 % lie below {plain(most)},"
+                    f" the largest is {plain(high)}."
+                )
+    return told
+
+
+def _pair_findings(found: TableOverview) -> list[str]:
+    told = []
+    ranked = found.features.dropna(subset="rank_correlation")
+    ranked = ranked.reindex(ranked["rank_correlation"].abs().sort_values(ascending=False).index).head(3)
+    if len(ranked):
+        shown = ", ".join(f"{row.feature} {row.rank_correlation:+.2f}" for row in ranked.itertuples())
+        told.append(f"Strongest rank correlations with the target: {shown}.")
+    values = np.abs(np.tril(found.correlations.to_numpy(), -1))
+    pairs = [(int(i), int(j)) for i, j in np.argwhere(np.nan_to_num(values) >= STRONG)]
+    pairs.sort(key=lambda pair: -values[pair])
+    if pairs:
+        names = list(found.correlations.columns)
+        signed = found.correlations.to_numpy()
+        shown = ", ".join(f"{names[j]} and {names[i]} {signed[i, j]:+.2f}" for i, j in pairs[:3])
+        told.append(
+            f"{len(pairs)} pairs of features have a rank correlation of at least {STRONG:g}, the strongest {shown}:"
+            " what one of them does cannot be told from the other with certainty."
+        )
+    return told
+
+
+def leakage(found: TableOverview) -> str:
+    """The check for rows in both splits, in one sentence."""
+    if found.num_validation == 0:
+        return "There is no validation split to check for leakage."
+    if found.twins == 0:
+        return (
+            f"No leakage: no inputs of the {found.num_validation:,} validation rows are also those of a training row."
+        )
+    return (
+        f"{found.twins:,} of {found.num_validation:,} validation rows ({found.twins / found.num_validation:.2%}) have"
+        " the inputs of a training row: results on them are recall."
+    )
+
+
+def preprocessing(config: Any, found: TableOverview) -> list[str]:
+    """What the winner does to the columns before its first layer.
+
+    Args:
+        config: its `TrainConfig`.
+        found: the table.
+    """
+    encoder = getattr(config.model, "encoder", None)
+    if encoder is None:
+        return []
+    numbers = sum(column.kind == "number" for column in found.train.columns)
+    categories = len(found.train.columns) - numbers
+    gaps = sum(column.gaps for column in found.train.columns if column.kind == "number")
+    told = []
+    if numbers:
+        scaling = {"standard": "to zero mean and unit variance", "quantile": "by their rank to a normal distribution"}
+        told.append(f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.")
+        told.append(
+            f"Gaps: in {gaps} of these columns among the training rows; the middle of the scaled column stands in for"
+            " a missing number, and an input of its own says that it was missing."
+            if gaps
+            else "Gaps: none among the training rows; should one come, the middle of the scaled column stands in."
+        )
+    if categories:
+        told.append(f"Categories ({categories}): a learnt vector of length {encoder.category_size} for each level.")
+    if found.task == "regression":
+        told.append("Target: standardised by the training rows for training; predictions are turned back to its unit.")
+    told.append("All of it is fitted on training rows alone and stored with the weights.")
+    return told
+
+
+def _embedding(encoder: Any) -> str:
+    if encoder.embedding == "piecewise_linear":
+        return (
+            f", then split into {encoder.num_bins} quantile bins and embedded in {encoder.embedding_size} values each"
+        )
+    if encoder.embedding == "periodic":
+        return (
+            f", then sines and cosines of {encoder.num_frequencies} learnt frequencies, embedded in"
+            f" {encoder.embedding_size} values each"
+        )
+    return ", used as they are"

@@ -1,0 +1,3 @@
+"""The final evaluation: networks on fresh seeds, the sealed test set, final.json.
+
+Imports model, plots, prose and below."""

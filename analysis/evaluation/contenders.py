@@ -1,0 +1,195 @@
+"""Which configurations the final evaluation trains, and on which seeds.
+
+Contenders are the best of the search by a criterion that one lucky epoch cannot decide, the baseline, and one drawn at
+random, which says what searching was worth. They are named, and the winner among them, before the test set is opened.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.wording import named
+from search.execution.launch import make_examiner
+from search.storage.study import Planned, Run
+from spaces.space import Space
+
+TOP, SEEDS = 3, 5
+WINDOW_SHARE = 0.2
+BASELINE, RANDOM = "baseline", "random"
+MAX_DRAWS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One configuration, before it is trained anew."""
+
+    name: str
+    """`trial-7`, `baseline` or `random`; with `/i` behind it, the tag of its training on the i-th seed."""
+    params: dict[str, Any]
+    trial: int | None = None
+    """Its number in the search, if it was trained to the full budget there."""
+    search_value: float | None = None
+    """The objective at its last epoch, by which the search judged it."""
+    criterion: float | None = None
+    """The mean of the objective over its last epochs, by which it was chosen."""
+
+    @property
+    def role(self) -> Literal["top", "baseline", "random"]:
+        """What it stands for."""
+        return {BASELINE: "baseline", RANDOM: "random"}.get(self.name, "top")  # pyright: ignore[reportReturnType]
+
+
+def window(epochs: int) -> int:
+    """Epochs whose mean decides: the last fifth, at least two where there are two."""
+    return min(epochs, max(2, round(WINDOW_SHARE * epochs)))
+
+
+def explain_criterion(run: Run) -> str:
+    """The rule by which contenders are chosen, in one sentence."""
+    return (
+        f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among"
+        " trials that were trained to the full budget: one lucky epoch does not decide"
+    )
+
+
+def rank(study: optuna.Study, run: Run) -> list[Contender]:
+    """The completed configurations of a search, the best by the criterion first, each only once.
+
+    A single value is the maximum of many noisy ones: the best of forty trials is lucky as a rule. The mean over the
+    last epochs takes out the luck of one epoch; that of a seed and of the validation rows remains, and is what the
+    fresh seeds and the test set measure.
+    """
+    better = 1 if run.direction == "maximize" else -1
+    found: dict[str, Contender] = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        contender = _of_trial(trial, run)
+        if contender is not None:
+            found.setdefault(repr(sorted(trial.params.items())), contender)
+    return sorted(found.values(), key=lambda c: (-better * (c.criterion or 0.0), c.trial))
+
+
+def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
+    values = [value for _, value in sorted(trial.intermediate_values.items())]
+    if not values or trial.value is None:
+        return None
+    last = values[-window(run.epochs) :]
+    name = BASELINE if run.baseline and trial.params == run.baseline else f"trial-{trial.number}"
+    return Contender(
+        name=name,
+        params=trial.params,
+        trial=trial.number,
+        search_value=trial.value,
+        criterion=sum(last) / len(last),
+    )
+
+
+def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: int) -> list[Contender]:
+    """The `top` best configurations, the best first, then the baseline and a random one.
+
+    The baseline counts among the best if it is one of them; it is trained in any case, unless the run has none.
+
+    Raises:
+        ValueError: no trial was trained to the full budget.
+    """
+    ranked = rank(study, run)
+    if not ranked:
+        raise ValueError(f"run {run.name!r} has no trial that was trained to its full {run.epochs} epochs; resume it")
+    chosen = ranked[:top]
+    baseline = next((c for c in ranked if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline)))
+    if run.baseline and baseline not in chosen:
+        chosen.append(baseline)
+    return [*chosen, Contender(name=RANDOM, params=draw_random(space, run, dataset))]
+
+
+def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
+    """One configuration drawn from the space without looking, within the run's bounds; the same for the same run."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=fresh_seed(run, -1)))
+    examine = make_examiner(run, dataset, space=space)
+    for _ in range(MAX_DRAWS):
+        trial = study.ask()
+        if not examine(space.suggest(trial)).infeasible:
+            return trial.params
+    raise ValueError(f"{MAX_DRAWS} random draws exceed the bounds of run {run.name!r}; its space is too wide for them")
+
+
+def fresh_seed(run: Run, index: int) -> int:
+    """The seed of the index-th training of each contender: 32 bits from the run's own seed."""
+    return int.from_bytes(hashlib.sha256(f"{run.seed}/final/{index}".encode()).digest()[:4], "little")
+
+
+def fresh_seeds(study: optuna.Study, run: Run, *, count: int) -> list[int]:
+    """The first `count` seeds that no trial of the search was trained on."""
+    used = {trial.user_attrs.get("seed") for trial in study.get_trials(deepcopy=False)}
+    return [seed for seed in (fresh_seed(run, i) for i in range(count + len(used))) if seed not in used][:count]
+
+
+def settle(
+    study: optuna.Study,
+    run: Run,
+    space: Space,
+    dataset: Any,
+    *,
+    top: int | None,
+    seeds: int | None,
+    stored: Sequence[Planned],
+) -> tuple[list[Contender], tuple[Planned, ...], int]:
+    """Contenders, plan and number of seeds: those of an earlier call unless more is asked for.
+
+    Args:
+        top: best configurations; None for those of the earlier call, or 3.
+        seeds: for each of them; None for those of the earlier call, or 5.
+        stored: the plan of the earlier call, if there was one.
+    """
+    ranked = rank(study, run)
+    if stored and top is None:
+        chosen = planned_contenders(stored, [], ranked)
+    else:
+        chosen = choose(study, run, space, dataset, top=top or TOP)
+    trained = len({planned.tag.split("/")[1] for planned in stored})
+    count = max(seeds or trained or SEEDS, trained)
+    plan = make_plan(chosen, fresh_seeds(study, run, count=count), stored=stored)
+    return planned_contenders(plan, chosen, ranked), plan, count
+
+
+def make_plan(
+    contenders: Sequence[Contender], seeds: Sequence[int], *, stored: Sequence[Planned]
+) -> tuple[Planned, ...]:
+    """Every contender on every seed, seed by seed, after what an earlier plan holds already.
+
+    All contenders train on the first seed before any trains on the second, so that what is finished at any time is
+    comparable. A plan that grows, by seeds or by contenders, begins with the stored one: nothing is trained twice.
+    """
+    wanted = [
+        Planned(params=contender.params, seed=seed, tag=f"{contender.name}/{index}")
+        for index, seed in enumerate(seeds)
+        for contender in contenders
+    ]
+    known = {planned.tag for planned in stored}
+    return (*stored, *(planned for planned in wanted if planned.tag not in known))
+
+
+def planned_contenders(
+    plan: Sequence[Planned], chosen: Sequence[Contender], ranked: Sequence[Contender]
+) -> list[Contender]:
+    """The contenders of a plan, with the parameters that it trains: those chosen now, then those of an earlier choice.
+
+    Args:
+        plan: all trainings.
+        chosen: what `choose` names today.
+        ranked: what `rank` knows of the search.
+    """
+    known = {contender.name: contender for contender in (*ranked, *chosen)}
+    planned = {p.tag.split("/")[0]: p.params for p in reversed(plan)}
+    names = dict.fromkeys([*(c.name for c in chosen), *(p.tag.split("/")[0] for p in plan)])
+    return [
+        replace(known.get(name, Contender(name=name, params={}, trial=_number(name))), params=planned[name])
+        for name in names
+    ]
+
+
+def _number(name: str) -> int | None:
+    return int(name.removeprefix("trial-")) if name.startswith("trial-") else None

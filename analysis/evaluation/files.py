@@ -1,0 +1,147 @@
+"""Writes what a final evaluation leaves beside final.json: figures as PNG and SVG, tables as CSV."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import final as final_plots
+from analysis.plots import table
+from analysis.plots.drawing import draw
+from analysis.progress import Advance, no_progress
+from analysis.studies.trials import write_csv
+
+Named = tuple[str, Callable[[], Axes | Figure]]
+"""Name of a figure, and what draws it."""
+
+
+def write_figures(
+    results: dict[str, Any],
+    folder: Path,
+    *,
+    x: np.ndarray,
+    y: np.ndarray,
+    exported: np.ndarray,
+    advance: Advance = no_progress,
+) -> None:
+    """Draw every figure that these results have.
+
+    Args:
+        folder: new and empty, or not there yet.
+        x: the test rows: images uint8 (N, C, H, W), or a table (N, F).
+        y: labels or targets (N,).
+        exported: what the exported network says: probabilities (N, K) or predictions (N,).
+        advance: called after each figure.
+    """
+    for name, make in (*_figures(results, x), *_table_figures(results), *_row_figures(results, x, y, exported)):
+        draw(name, make, folder)
+        advance()
+
+
+def num_figures(results: dict[str, Any]) -> int:
+    """How many figures `write_figures` draws."""
+    none = np.zeros(0)
+    return len([*_figures(results, none), *_table_figures(results), *_row_figures(results, none, none, none)])
+
+
+def redraw_figures(results: dict[str, Any], folder: Path) -> None:
+    """Draw those figures of a table once more that need no test rows, from final.json alone."""
+    for name, make in (*_figures(results, np.zeros(0)), *_table_figures(results)):
+        draw(name, make, folder)
+
+
+def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Named]:
+    yield "contenders", partial(final_plots.plot_entrants, results)
+    if "confused" in results:
+        yield "classes", partial(final_plots.plot_classes, results)
+        yield "confusion", partial(final_plots.plot_confusion, results)
+        if "calibration" in results:
+            yield "calibration", partial(final_plots.plot_calibration, results)
+    if results["references"]:
+        yield "references", partial(final_plots.plot_references, results)
+    if results.get("mistakes") and len(results["image_shape"]) == 3:
+        yield "mistakes", partial(final_plots.plot_mistakes, results, x)
+
+
+def _table_figures(results: dict[str, Any]) -> Iterator[Named]:
+    if results.get("baselines"):
+        yield "baselines", partial(table.plot_baselines, results)
+    if len(results.get("bands", [])) > 1:
+        yield "bands", partial(table.plot_bands, results)
+    if results.get("importance"):
+        yield "importance", partial(table.plot_feature_importance, results)
+        yield "dependence", partial(table.plot_dependence, results)
+
+
+def _row_figures(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Iterator[Named]:
+    if "residuals" not in results:
+        return
+    yield "residuals", partial(table.plot_residuals, results, y, exported)
+    if results.get("places"):
+        yield "residual_map", partial(_residual_map, results, x, y, exported)
+
+
+def _residual_map(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Axes:
+    names = [column["name"] for column in results["columns"]]
+    return table.plot_residual_map(results, x[:, [names.index(name) for name in results["places"]]], y, exported)
+
+
+def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
+    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder."""
+    folder.mkdir(parents=True)
+    rows = [
+        {"contender": e["name"], "metric": metric, **found, "seeds": len(e["seeds"])}
+        for e in results["entrants"]
+        for metric, found in e["scores"].items()
+    ]
+    write_csv(pd.DataFrame(rows), folder / "contenders.csv")
+    _write_table_parts(results, folder)
+    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    if "classes" not in winner:
+        if y.ndim == exported.ndim == 1 and len(y):
+            write_csv(pd.DataFrame({"target": y, "predicted": exported}), folder / "predictions.csv")
+        return
+    names = list(winner["classes"])
+    by_class = [
+        {"class": name, "support": results["support"][name]}
+        | {f"{metric}_{key}": value for metric, found in scores.items() for key, value in found.items()}
+        for name, scores in winner["classes"].items()
+    ]
+    write_csv(pd.DataFrame(by_class), folder / "classes.csv")
+    counts = pd.DataFrame(winner["confusion"], columns=pd.Index(names))
+    counts.insert(0, "label", pd.Series(names))
+    write_csv(counts, folder / "confusion.csv")
+    labels = np.array(names, dtype=object)
+    answers = {"label": labels[y], "predicted": labels[exported.argmax(1)], "probability": exported.max(1)}
+    write_csv(pd.DataFrame(answers), folder / "predictions.csv")
+
+
+def _write_table_parts(results: dict[str, Any], folder: Path) -> None:
+    """Baselines, bands, importance and dependence, where there are any."""
+    rows = {
+        "baselines": [
+            {"baseline": b["name"], "metric": metric, **found, "seeds": len(b["seeds"])}
+            for b in results.get("baselines", [])
+            for metric, found in b["scores"].items()
+        ],
+        "bands": [
+            {"low": band["low"], "high": band["high"], "rows": band["rows"]}
+            | {f"{m}_{key}": value for m in ("rmse", "mae", "bias") for key, value in band[m].items()}
+            for band in results.get("bands", [])
+        ],
+        "importance": [{**f, "features": " + ".join(f["features"])} for f in results.get("importance", [])],
+        "dependence": [
+            {"feature": f["feature"], "answer": name, "x": x, "mean": mean, "low": low, "high": high}
+            for f in results.get("dependence", [])
+            for name, curve in f["curves"].items()
+            for x, mean, low, high in zip(f["x"], curve["mean"], curve["low"], curve["high"], strict=True)
+        ],
+    }
+    for name, found in rows.items():
+        if found:
+            write_csv(pd.DataFrame(found), folder / f"{name}.csv")

@@ -1,0 +1,194 @@
+"""One final evaluation of one run, up to the moment when its networks are trained. `opened.py` does what follows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+import spaces.space
+from analysis import wording
+from analysis.evaluation.contenders import Contender, explain_criterion, settle
+from analysis.evaluation.networks import Failure, Network, choose_device, collect
+from analysis.progress import step
+from analysis.prose.conclusion import say
+from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
+from analysis.studies.openings import check_opening
+from search.process.disk import check_room
+from search.runtime.cluster import Resources, plan_resources
+from search.session import opening as prepare
+from search.session.fixed import train_fixed
+from search.storage.study import Planned, Run, open_study, read_run
+from spaces.space import Space
+from trainables.sources.images import fetch_test_files
+
+if TYPE_CHECKING:
+    from analysis.final import Options
+
+
+_FILES, _ROW, _WEIGHT = 1_500_000, 60, 4
+"""Bytes: of figures, tables and records; of a row in predictions.csv; of a weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run, the contenders and the plan of their training."""
+
+    options: "Options"
+    command: str
+    run: Run
+    run_dir: Path
+    space: Space
+    study: optuna.Study
+    dataset: Any
+    """Training and validation rows, all in `train` unless the validation rows are held out once more."""
+    contenders: list[Contender]
+    plan: tuple[Planned, ...]
+    seeds: int
+    epochs: int
+    resources: Resources
+    why: str
+
+    @classmethod
+    def open(cls, options: "Options", *, command: str) -> "Job":
+        """Check everything that can be checked before Ray starts; writes nothing.
+
+        Raises:
+            ValueError, OSError: what is wrong, in one line.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        run = read_run(options.run)
+        why = check_opening(options.run / "final", again=options.again)
+        resources = plan_resources(
+            concurrent=options.concurrent,
+            cpus_per_trial=options.cpus_per_trial,
+            gpus_per_trial=options.gpus_per_trial,
+        )
+        if options.data_dir is not None:
+            run = replace(run, data_dir=options.data_dir)
+        space, study = spaces.space.load(run.space), open_study(options.run)
+        stored = _stored(options.run / "final" / "training")
+        without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
+        if not space.own:
+            fetch_test_files(run.dataset, run.data_dir)
+        elif space.test is None:
+            raise ValueError(
+                f"the space of run {run.name!r} has no test function; write test(model, run) that returns"
+                " rw.Predictions(...) or numbers by name, and give it as Space(test=test)"
+            )
+        dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
+        contenders, plan, seeds = settle(
+            study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
+        )
+        return cls(
+            options=options,
+            command=command,
+            run=run,
+            run_dir=options.run,
+            space=space,
+            study=study,
+            dataset=dataset,
+            contenders=contenders,
+            plan=plan,
+            seeds=seeds,
+            epochs=options.epochs or (stored.epochs if stored else run.epochs),
+            resources=resources,
+            why=why,
+        )
+
+    @property
+    def final_dir(self) -> Path:
+        """Where everything goes."""
+        return self.run_dir / "final"
+
+    @property
+    def device(self) -> str:
+        """Where networks are evaluated."""
+        return choose_device(self.resources.gpus_per_trial)
+
+    def announce(self) -> None:
+        """Say what is about to be trained."""
+        names = ", ".join(wording.title(c.name) for c in self.contenders)
+        say(
+            f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) on {self.seeds}"
+            f" fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs{self._rows()}"
+        )
+        say(f"chosen by {explain_criterion(self.run)}")
+        ranked = sum(c.search_value is not None for c in self.contenders)
+        if ranked < (self.options.top or 0):
+            say(f"note: only {ranked} of the {self.options.top} best exist: few trials were trained to the full budget")
+        say("the test set stays closed until all training has ended")
+
+    def _rows(self) -> str:
+        if self.space.own:
+            return ", with run.final set"
+        return f", {len(self.dataset.train):,} rows ({wording.trained_on(len(self.dataset.validation))})"
+
+    def train(self) -> None:
+        """Train what the plan has and no earlier call has trained."""
+        train_fixed(
+            self.final_dir / "training",
+            like=self.run,
+            plan=self.plan,
+            dataset=self.dataset,
+            resources=self.resources,
+            epochs=self.epochs,
+            keep_checkpoints=True,
+            final=True,
+            debug=self.options.debug,
+        )
+
+    def collect(self) -> tuple[list[Network], list[Failure]]:
+        """The networks whose checkpoints are whole, and the trainings that gave none."""
+        folder = self.final_dir / "training"
+        trials = open_study(folder).get_trials(deepcopy=False)
+        return collect(folder, self.plan, trials, self.contenders, epochs=self.epochs)
+
+    def fit_baselines(self) -> list[Baseline]:
+        """Classical methods, fitted on the rows that the networks trained on; none for images."""
+        if self.space.own or not self.dataset.columns:
+            return []
+        seeds = list(dict.fromkeys(planned.seed or 0 for planned in self.plan))
+        what = f"without a network, on the same rows: {', '.join(m.title for m in methods(self.dataset))}"
+        with step(what, total=num_models(self.dataset, seeds=seeds)) as advance:
+            return fit_baselines(self.dataset, seeds=seeds, advance=advance)
+
+    def check_before_opening(self, networks: Sequence[Network]) -> None:
+        """Check what can be checked without a look at the test rows: their files, and the room for the results.
+
+        Raises:
+            ValueError: the test files cannot be those of this data set.
+            OSError: the results would not fit on the disk.
+        """
+        if not self.space.own:
+            fetch_test_files(self.run.dataset, self.run.data_dir)
+        check_room(self.final_dir, self._needed_room(networks))
+
+    def _needed_room(self, networks: Sequence[Network]) -> int:
+        """Bytes that figures, tables and the exported networks take, rather too many than too few."""
+        weights = max(int(network.trial.user_attrs.get("weights") or 0) for network in networks)
+        rows = 0 if self.space.own else len(self.dataset.train) // 2  # of the test set, whose number is not known yet
+        return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1)
+
+
+def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Any:
+    """The rows that the search had: training and validation rows in one, or split as they were."""
+    dataset = prepare.load_data(
+        space,
+        data_dir=run.data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=validation_fraction,
+        table=run.reading,
+    )
+    prepare.check_same(run, space=space, dataset=dataset)
+    if space.own and tta:
+        raise ValueError("--tta is for images of ours; average the answers in your test function instead")
+    if tta and len(dataset.image_shape) != 3:
+        raise ValueError(f"--tta needs images, data set {dataset.name!r} has rows of numbers; leave it out")
+    return dataset
+
+
+def _stored(training_dir: Path) -> Run | None:
+    return read_run(training_dir) if (training_dir / "run.json").exists() else None

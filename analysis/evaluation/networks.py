@@ -1,0 +1,181 @@
+"""The trained networks of a final evaluation: their checkpoints verified, their answers on rows they never saw."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor
+
+from analysis.evaluation.contenders import Contender
+from analysis.scores.metrics import probabilities
+from search.algorithms.halving import num_weights
+from search.storage.study import Planned
+from spaces.space import Space
+from trainables.files import checkpoint
+from trainables.own.task import OwnData
+from trainables.sources.load import Dataset
+from trainables.trainable import Setting
+from trainables.training.training import Training
+
+WARM_UP_ROWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One finished training whose checkpoint is whole."""
+
+    contender: Contender
+    index: int
+    """Which of the fresh seeds."""
+    seed: int
+    epochs: int
+    trial: FrozenTrial
+    folder: Path
+    sha256: str
+    """Of its checkpoint's manifest, which holds that of the weights."""
+
+    @property
+    def training_seconds(self) -> float:
+        """Time spent in its epochs."""
+        return float(sum(record.get("seconds", 0.0) for record in self.trial.user_attrs.get("history", ())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One training that gave no network."""
+
+    contender: str
+    seed: int
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What one network says of the test rows."""
+
+    outputs: np.ndarray
+    """Probabilities (N, K), or predictions (N,)."""
+    images_per_second: float
+
+
+def collect(
+    training_dir: Path,
+    plan: Sequence[Planned],
+    trials: Sequence[FrozenTrial],
+    contenders: Sequence[Contender],
+    *,
+    epochs: int,
+) -> tuple[list[Network], list[Failure]]:
+    """The networks that can be evaluated, and why the others cannot; every checkpoint is read and verified."""
+    by_name = {contender.name: contender for contender in contenders}
+    networks: list[Network] = []
+    failures: list[Failure] = []
+    for planned, trial in zip(plan, trials, strict=False):
+        name, index = planned.tag.rsplit("/", 1)
+        folder = training_dir / "checkpoints" / f"trial-{trial.number:05d}"
+        cause = _fault(trial, folder, epochs=epochs)
+        seed = int(trial.user_attrs["seed"])
+        if cause is not None:
+            failures.append(Failure(contender=name, seed=seed, cause=cause))
+            continue
+        manifest = (folder / f"epoch-{epochs:04d}" / "manifest.json").read_bytes()
+        networks.append(
+            Network(
+                contender=by_name[name],
+                index=int(index),
+                seed=seed,
+                epochs=epochs,
+                trial=trial,
+                folder=folder,
+                sha256=hashlib.sha256(manifest).hexdigest(),
+            )
+        )
+    return networks, failures
+
+
+def _fault(trial: FrozenTrial, folder: Path, *, epochs: int) -> str | None:
+    if trial.state != TrialState.COMPLETE:
+        return str(trial.user_attrs.get("failure", "it was not trained to the end"))
+    loaded = checkpoint.load_newest(folder)
+    if loaded is None:
+        return f"{folder.name} has lost its checkpoint"
+    if loaded.epoch != epochs or loaded.state is None:
+        return "; ".join(loaded.problems) or f"the last checkpoint of {folder.name} is of epoch {loaded.epoch}"
+    return None
+
+
+def checksum(networks: Sequence[Network]) -> str:
+    """sha256 over all checkpoints: what was evaluated cannot be changed afterwards without it showing."""
+    return hashlib.sha256("\n".join(network.sha256 for network in networks).encode()).hexdigest()
+
+
+def restore(network: Network, space: Space, dataset: Dataset, *, device: str) -> Training:
+    """The network as it was after its last epoch."""
+    loaded = checkpoint.load_newest(network.folder)
+    assert loaded is not None
+    assert loaded.state is not None
+    config = space.decode(network.contender.params)
+    training = Training(config, dataset, epochs=network.epochs, seed=network.seed, device=device)
+    training.restore(checkpoint.parted(loaded.state)[0])
+    return training
+
+
+def rebuild(network: Network, space: Space, data: OwnData, *, device: str) -> Any:
+    """Code of the user's own as it was after its last epoch: has `result()` and `run`."""
+    loaded = checkpoint.load_newest(network.folder)
+    assert loaded is not None
+    assert loaded.state is not None
+    setting = Setting(
+        epochs=network.epochs,
+        seed=network.seed,
+        trial=network.trial.number,
+        device=device,
+        threads=torch.get_num_threads(),
+        final=True,
+    )
+    training = space.work.build(space.decode(network.contender.params), data, setting)
+    training.restore(checkpoint.parted(loaded.state)[0])
+    return training
+
+
+def answer(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
+    """What the network says of these rows, and how fast.
+
+    Args:
+        training: restored.
+        x: images uint8 (N, C, H, W), or a table.
+        flip: average the probabilities of each image and its mirror image.
+    """
+    training.predict(x[:WARM_UP_ROWS])
+    began = time.perf_counter()
+    outputs = outputs_of(training, x)
+    if flip:
+        outputs = (outputs + outputs_of(training, x.flip(3))) / 2
+    return Answers(outputs=outputs, images_per_second=len(x) / (time.perf_counter() - began))
+
+
+def outputs_of(training: Training, x: Tensor) -> np.ndarray:
+    """Probabilities (N, K), or predictions (N,)."""
+    found = training.predict(x).numpy()
+    return probabilities(found) if training.dataset.task == "classification" else found[:, 0]
+
+
+def choose_device(gpus_per_trial: float) -> str:
+    """Where networks are evaluated: on the kind of device that trained them."""
+    return "cuda" if gpus_per_trial > 0 and torch.cuda.is_available() else "cpu"
+
+
+def cost_of(networks: Sequence[Network]) -> dict[str, Any]:
+    """Weights, multiply-adds and mean training seconds of one configuration's networks."""
+    trial = networks[0].trial
+    return {
+        "weights": num_weights(trial),
+        "macs": trial.user_attrs.get("macs"),
+        "training_seconds": float(np.mean([network.training_seconds for network in networks])),
+    }

@@ -1,0 +1,187 @@
+"""What an evaluation does once the test set is open: answers, scores, explanations, figures and the exported network.
+
+All of it is written aside and put in place together, final.json last: an evaluation that is killed, or for which the
+disk is too small, leaves the one before as it was.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.evaluation import record
+from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.job import Job
+from analysis.evaluation.networks import Failure, Network, answer, restore
+from analysis.model.write import export_model, export_onnx, verify_export
+from analysis.pages.final import refresh_page
+from analysis.progress import Advance, step
+from analysis.prose.card import model_card, restate_card
+from analysis.prose.conclusion import say
+from analysis.prose.discussion import discuss
+from analysis.scores.baselines import Baseline
+from analysis.scores.metrics import Evaluation
+from analysis.scores.metrics import evaluate as score
+from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
+from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
+from search.process.faults import fault_point
+from search.session import opening as prepare
+from trainables.files.whole import replacing, write_whole
+from trainables.sources.load import Split
+from trainables.training.training import Training
+
+
+def restate(run_dir: Path) -> None:
+    """Let page and model card of an earlier evaluation count the opening that has just been recorded."""
+    page = run_dir / "report" / "index.html"
+    with suppress(OSError, ValueError):  # there is none, or it cannot be written: the log counts
+        write_whole(page, refresh_page(page.read_text(encoding="utf-8"), run_dir))
+    restate_card(run_dir / "final")
+
+
+def evaluate(
+    job: Job, test: Split, networks: Sequence[Network], failures: Sequence[Failure], baselines: Sequence[Baseline]
+) -> dict[str, Any]:
+    """Measure, compare, draw and export; returns what final.json holds.
+
+    Args:
+        test: the sealed rows.
+        networks: to be evaluated.
+        failures: trainings that gave no network.
+        baselines: fitted before.
+    """
+    say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
+    with step("answers of the networks", total=len(networks) * (1 + job.options.tta)) as advance:
+        measured = _measure(job, test, networks, advance=advance)
+    with step("answers without a network", total=len(baselines)) as advance:
+        answers = answer_baselines(baselines, test, advance=advance)
+    fault_point("final", 2)
+    with step("scores and their intervals"):
+        results = _score(job, test, measured, answers)
+    winner = measured[0]
+    trained = [_restore(job, network) for network in winner.networks if job.dataset.columns]
+    results |= describe_table(job.dataset, test, trained, winner.outputs, metric=results["metric"], seed=job.run.seed)
+    results["failures"] = record.describe_failures(failures)
+    results["discussion"] = discuss(results, job.study, job.run)
+    fault_point("final", 3)
+    with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
+        _write(job, test, winner, results, new)
+    fault_point("final", 7)
+    return results
+
+
+def _write(job: Job, test: Split, winner: record.Measured, results: dict[str, Any], new: Path) -> None:
+    """Write all parts of the evaluation into a new folder, and the export's facts into the results."""
+    with step("export of the winner, checked on every test row"):
+        results["export"] = _export(job, test, winner, results, new)
+    fault_point("final", 4)
+    y, exported = test.y.numpy(), winner.outputs[0]
+    with step("figures", total=num_figures(results)) as advance:
+        write_figures(results, new / "figures", x=test.x.numpy(), y=y, exported=exported, advance=advance)
+    fault_point("final", 5)
+    write_tables(results, new / "tables", y=y, exported=exported)
+    (new / "final.json").write_text(json.dumps(results, indent=1) + "\n")
+    fault_point("final", 6)
+
+
+def _score(
+    job: Job, test: Split, measured: Sequence[record.Measured], answers: Sequence[BaselineAnswers]
+) -> dict[str, Any]:
+    """Networks and baselines on the same draws of rows."""
+    y, winner, classes, seed = test.y.numpy(), measured[0], job.dataset.classes, job.run.seed
+    found: dict[str, Evaluation] = score(
+        y,
+        {m.name: m.outputs for m in measured} | {a.name: a.outputs for a in answers},
+        task=job.dataset.task,
+        seed=seed,
+        same_networks={m.name: m.contender.name for m in measured if m.augmented},
+    )
+    metric = record.main_metric(job.run.metric, found[winner.name])
+    results = _head(job, test, winner, metric=metric)
+    results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
+    results["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
+    train_y = job.dataset.train.y.numpy()
+    return results | record.describe_winner(y, winner, classes=classes, train_y=train_y, seed=seed)
+
+
+def _head(job: Job, test: Split, winner: record.Measured, *, metric: str) -> dict[str, Any]:
+    openings = read_openings(job.final_dir)
+    return {
+        "format": 1,
+        "run": job.run.name,
+        "run_dir": str(job.run_dir),
+        "command": job.command,
+        "task": job.dataset.task,
+        "image_shape": list(job.dataset.image_shape),
+        "metric": metric,
+        "winner": winner.name,
+        **record.describe_search(job.run, job.space),
+        **prepare.provenance(job.resources),
+        "conditions": record.describe_conditions(test, winner, job.dataset),
+        "openings": len(openings),
+        "opened": openings,
+    }
+
+
+def _measure(job: Job, test: Split, networks: Sequence[Network], *, advance: Advance) -> list[record.Measured]:
+    """The answers of all networks, contender by contender; the winner first, its augmented row last."""
+    order = [contender.name for contender in job.contenders]
+    ordered = sorted(networks, key=lambda n: (order.index(n.contender.name), n.index))
+    groups = [list(group) for _, group in groupby(ordered, key=lambda n: n.contender.name)]
+    measured = [_answers(job, test, group, advance=advance) for group in groups]
+    if job.options.tta:
+        measured.append(_answers(job, test, measured[0].networks, advance=advance, flip=True))
+    return measured
+
+
+def _answers(
+    job: Job, test: Split, networks: Sequence[Network], *, advance: Advance, flip: bool = False
+) -> record.Measured:
+    answers = []
+    for network in networks:
+        answers.append(answer(_restore(job, network), test.x, flip=flip))
+        advance()
+    return record.Measured(
+        contender=networks[0].contender,
+        networks=networks,
+        outputs=np.stack([found.outputs for found in answers]),
+        images_per_second=float(np.median([found.images_per_second for found in answers])),
+        augmented="flip" if flip else "",
+    )
+
+
+def _restore(job: Job, network: Network) -> Training:
+    return restore(network, job.space, job.dataset, device=job.device)
+
+
+def _export(job: Job, test: Split, winner: record.Measured, results: dict[str, Any], new: Path) -> dict[str, Any]:
+    """The network of the winner's first seed, verified on every test row."""
+    network, entrant = winner.networks[0], results["entrants"][0]
+    facts = export_model(
+        new,
+        _restore(job, network),
+        facts={
+            "run": job.run.name,
+            "space": job.run.space,
+            "params": network.contender.params,
+            "contender": network.contender.name,
+            "seed": network.seed,
+            "epochs": job.epochs,
+            "versions": results["versions"],
+            "commit": results["commit"],
+            "created": results["created"],
+            "metrics": {name: values[0] for name, values in entrant["by_seed"].items()},
+        },
+    )
+    (new / "README.md").write_text(model_card(results, facts, opened=times_opened(job.final_dir, concluding=True)))
+    exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
+    exported["verified"] = verify_export(new, test.x, winner.outputs[0], device=job.device)
+    if "accuracy" in entrant["by_seed"]:
+        exported["accuracy"] = entrant["by_seed"]["accuracy"][0]
+    if job.options.onnx:
+        exported["onnx"] = export_onnx(new, test.x)
+    return exported

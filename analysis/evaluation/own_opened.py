@@ -1,0 +1,203 @@
+"""The final evaluation of code of the user's own: its `test(model, run)` on every network, scores, and final.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.evaluation import record
+from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.job import Job
+from analysis.evaluation.networks import Failure, Network, rebuild
+from analysis.progress import Advance, step
+from analysis.prose.conclusion import say
+from analysis.prose.discussion import discuss
+from analysis.scores.metrics import Evaluation, by_seeds
+from analysis.scores.metrics import evaluate as score
+from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
+from analysis.studies.openings import EVALUATION, PARTS, read_openings
+from analysis.wording import is_share
+from search.process.faults import fault_point
+from search.session import opening as prepare
+from trainables.files.whole import replacing
+from trainables.trainable import close
+
+_PREFIXES = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "validation/", "valid/", "val/", "eval/")
+_USUAL = ("accuracy", "rmse", "macro_f1")
+Found = list[Answered | dict[str, float]]
+
+
+def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure]) -> dict[str, Any]:
+    """Test every network, compare, draw; returns what final.json holds.
+
+    Raises:
+        ValueError: what `test` returns cannot be scored; the line says why.
+        Exception: what `test` raised.
+    """
+    say(f"the test set is open: {len(networks)} networks")
+    with step("test(model, run)", total=len(networks)) as advance:
+        tested = _tested(job, networks, advance=advance)
+    fault_point("final", 2)
+    with step("scores and their intervals"):
+        results = _score(job, tested)
+    results["failures"] = record.describe_failures(failures)
+    results["discussion"] = discuss(results, job.study, job.run)
+    fault_point("final", 3)
+    with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
+        _write(tested[0], results, new)
+    return results
+
+
+def _tested(job: Job, networks: Sequence[Network], *, advance: Advance) -> list[tuple[list[Network], Found]]:
+    """What `test` says of the networks, contender by contender; the winner first."""
+    order = [contender.name for contender in job.contenders]
+    ordered = sorted(networks, key=lambda n: (order.index(n.contender.name), n.index))
+    tested: list[tuple[list[Network], Found]] = []
+    for _, group in groupby(ordered, key=lambda n: n.contender.name):
+        members, found = list(group), []
+        for network in members:
+            found.append(_test(job, network))
+            advance()
+        tested.append((members, found))
+    _check_alike(tested)
+    return tested
+
+
+def _test(job: Job, network: Network) -> Answered | dict[str, float]:
+    assert job.space.test is not None
+    training = rebuild(network, job.space, job.dataset, device=job.device)
+    try:
+        given = job.space.test(training.result(), training.run)
+    finally:
+        close(training)
+    if isinstance(given, Predictions):
+        return settle(given)
+    if isinstance(given, Mapping):
+        return settle_numbers(given)
+    kind = type(given).__name__
+    raise ValueError(f"test(model, run) must return rw.Predictions(...) or numbers by name, got a {kind}")
+
+
+def _check_alike(tested: Sequence[tuple[list[Network], Found]]) -> None:
+    found = [one for _, group in tested for one in group]
+    if len({type(one) for one in found}) > 1:
+        raise ValueError("test(model, run) returned predictions for some networks and numbers for others")
+    first = found[0]
+    for other in found[1:]:
+        if isinstance(first, Answered) and isinstance(other, Answered):
+            same = first.kind == other.kind and first.classes == other.classes and np.array_equal(first.y, other.y)
+            if not same:
+                raise ValueError(
+                    "test(model, run) gave other rows (y_true) for another network; test all on the same rows, in the"
+                    " same order"
+                )
+        elif isinstance(first, dict) and isinstance(other, dict) and set(first) != set(other):
+            raise ValueError(
+                f"test(model, run) gave other numbers for another network: {sorted(set(first) ^ set(other))}"
+            )
+
+
+def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str, Any]:
+    measured = [_measured(networks, found) for networks, found in tested]
+    winner, first = measured[0], tested[0][1][0]
+    found = _evaluations(job, tested, measured)
+    metric = _main_metric(job.run.metric, found[winner.name])
+    same = metric == job.run.metric or metric in _stems(job.run.metric)
+    if not same:  # what the search went by has no counterpart here
+        measured = [replace(m, contender=replace(m.contender, search_value=None)) for m in measured]
+    sign = (1 if job.run.direction == "maximize" else -1) if same else None
+    shown = first.classes if isinstance(first, Answered) and first.kind == "classification" else ()
+    y = first.y if isinstance(first, Answered) else np.zeros(0)
+    results = _head(job, winner, first, metric=metric, sign=sign)
+    results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=shown, sign=sign)
+    if isinstance(first, Answered) and first.kind != "multilabel":
+        parts = record.describe_winner(y, winner, classes=shown, train_y=y, seed=job.run.seed)
+        results |= {
+            name: part for name, part in parts.items() if first.scored or name not in ("calibration", "mistakes")
+        }
+    return results
+
+
+def _measured(networks: list[Network], found: Found) -> record.Measured:
+    outputs = [one.outputs if isinstance(one, Answered) else np.array([one[n] for n in sorted(one)]) for one in found]
+    return record.Measured(
+        contender=networks[0].contender, networks=networks, outputs=np.stack(outputs), images_per_second=0.0
+    )
+
+
+def _evaluations(
+    job: Job, tested: Sequence[tuple[list[Network], Found]], measured: Sequence[record.Measured]
+) -> dict[str, Evaluation]:
+    first = tested[0][1][0]
+    if not isinstance(first, Answered):
+        numbers = {
+            m.name: {
+                _name(name, tested): np.array([one[name] for one in found if isinstance(one, dict)]) for name in first
+            }
+            for m, (_, found) in zip(measured, tested, strict=True)
+        }
+        return by_seeds(numbers, seed=job.run.seed)
+    found = score(first.y, {m.name: m.outputs for m in measured}, task=first.kind, seed=job.run.seed)
+    unsure = () if first.scored else ("log_loss", "ece", "top2_accuracy")
+    return {name: evaluation.without(unsure) for name, evaluation in found.items()}
+
+
+def _name(name: str, tested: Sequence[tuple[list[Network], Found]]) -> str:
+    """A share that is told in percent is no share: it gets another name."""
+    values = [one[name] for _, found in tested for one in found if isinstance(one, dict)]
+    return f"{name}_as_given" if is_share(name) and not all(0 <= v <= 1 for v in values) else name
+
+
+def _stems(metric: str) -> list[str]:
+    stems = [metric, *(metric.removeprefix(prefix) for prefix in _PREFIXES)]
+    short = {"acc": "accuracy", "loss": "log_loss", "f1": "macro_f1"}
+    return list(dict.fromkeys([*stems, *(short[stem] for stem in stems if stem in short)]))
+
+
+def _main_metric(asked: str, found: Evaluation) -> str:
+    """The counterpart of what the search went by, or the usual one, or the first."""
+    return next((name for name in (*_stems(asked), *_USUAL) if name in found.scores), next(iter(found.scores)))
+
+
+def _head(
+    job: Job, winner: record.Measured, first: Answered | dict[str, float], *, metric: str, sign: int | None
+) -> dict[str, Any]:
+    openings = read_openings(job.final_dir)
+    answered = isinstance(first, Answered)
+    last = winner.networks[0].trial.user_attrs["history"][-1]
+    return {
+        "format": 1,
+        "own": True,
+        "run": job.run.name,
+        "run_dir": str(job.run_dir),
+        "command": job.command,
+        "task": first.kind if answered else "numbers",
+        "image_shape": [],
+        "metric": metric,
+        "winner": winner.name,
+        **record.describe_search(job.run, job.space),
+        **({} if sign is None else {"sign": sign}),
+        **prepare.provenance(job.resources),
+        "conditions": {
+            "epochs": winner.networks[0].epochs,
+            "seeds": len(winner.networks),
+            "test_rows": len(first.y) if answered else None,
+            "device": last.get("device", "cpu"),
+        },
+        "openings": len(openings),
+        "opened": openings,
+    }
+
+
+def _write(winner: tuple[list[Network], Found], results: dict[str, Any], new: Path) -> None:
+    first = winner[1][0]
+    y, outputs = (first.y, first.outputs) if isinstance(first, Answered) else (np.zeros(0), np.zeros(0))
+    with step("figures", total=num_figures(results)) as advance:
+        write_figures(results, new / "figures", x=np.zeros(0), y=y, exported=outputs, advance=advance)
+    write_tables(results, new / "tables", y=y, exported=outputs)
+    (new / "final.json").write_text(json.dumps(results, indent=1) + "\n")
+    fault_point("final", 6)

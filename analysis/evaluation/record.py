@@ -1,0 +1,240 @@
+"""Turns the evaluations of all contenders into final/final.json, the record that page, card and notebook are made of.
+
+Keys of final.json (every score is {"value", "low", "high"} with a 95 % interval; shares in 0..1):
+
+    format, run, run_dir, space, dataset, task, image_shape, metric, direction, command
+    created, commit, versions, machine, slots, cpus_per_trial, gpus_per_trial: of this evaluation
+    conditions      epochs, seeds, train_rows, held_out_rows, test_rows, test_checksum, device, precision, augmentation,
+                    extra_data
+    openings        how often the test set has been opened, this one included; opened: the lines of openings.jsonl
+    criterion       how contenders were chosen; winner: the name of the first of them, fixed before the test set
+    entrants        one per contender, best of the search first, a row with test-time augmentation last:
+        name, role ("top", "baseline", "random", "augmented"), trial, params, search_value, seeds, failed,
+        weights, macs, training_seconds, images_per_second,
+        scores {metric: interval}, by_seed {metric: [value per seed]}, classes {class: {precision, recall, f1}},
+        confusion (K x K, summed over seeds), difference and mcnemar (against the baseline), probability_best,
+        optimism (search value minus fresh value, positive when the search was too hopeful)
+    support         test rows of each class
+    calibration     reliability bins of the exported network; chance: the error of a perfectly calibrated one
+    confused        the winner's most frequent mistakes; mistakes: the exported network's most confident ones
+    residuals       of the exported network; bands, cap, floor: of a regression, see `analysis/scores/residuals.py`
+    target, columns, baselines, importance, dependence, ...: of a table, see `analysis/scores/tables.py`
+    failures        trainings without a network, with their cause
+    references      published results; discussion: sentences; export: sha256, seed, verification
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.evaluation.contenders import Contender, explain_criterion
+from analysis.evaluation.networks import Network, cost_of
+from analysis.scores import comparison
+from analysis.scores.metrics import CLASS_METRICS, NUM_BINS, Evaluation, chance_calibration_error, confidence_bins
+from analysis.scores.residuals import describe_residuals
+from analysis.statistics.bootstrap import wilson
+from search.storage.study import Run
+from spaces.space import Space
+from trainables.sources.load import Dataset, Split
+
+_SAME = {"loss": "log_loss"}
+MOST_MISTAKES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One configuration's networks and what they say of the test rows."""
+
+    contender: Contender
+    networks: Sequence[Network]
+    outputs: np.ndarray
+    """(S, N, K) or (S, N)."""
+    images_per_second: float
+    augmented: str = ""
+    """The test-time augmentation of this row."""
+
+    @property
+    def name(self) -> str:
+        """Unique among all rows."""
+        return f"{self.contender.name}+{self.augmented}" if self.augmented else self.contender.name
+
+
+def main_metric(asked: str, found: Evaluation) -> str:
+    """The metric that the search went by, or the task's usual one where it has no counterpart on test rows."""
+    metric = _SAME.get(asked, asked)
+    if metric in found.scores:
+        return metric
+    return "accuracy" if "accuracy" in found.scores else "rmse"
+
+
+def describe_search(run: Run, space: Space) -> dict[str, Any]:
+    """What final.json says of the search that came before."""
+    return {
+        "space": run.space,
+        "dataset": run.dataset,
+        "direction": run.direction,
+        "criterion": explain_criterion(run),
+        "intervals": "bootstrap: rows drawn anew, seeds by Student's t",
+        "references": [asdict(reference) for reference in space.references],
+    }
+
+
+def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> dict[str, Any]:
+    """The `conditions` of final.json, under which the winner's score holds."""
+    last = winner.networks[0].trial.user_attrs["history"][-1]
+    digest = hashlib.sha256()
+    for rows in (test.x, test.y):
+        digest.update(np.ascontiguousarray(rows.numpy()).data)
+    return {
+        "epochs": winner.networks[0].epochs,
+        "seeds": len(winner.networks),
+        "train_rows": len(dataset.train),
+        "held_out_rows": len(dataset.validation),
+        "test_rows": len(test),
+        "test_checksum": digest.hexdigest(),
+        "device": last.get("device", "cpu"),
+        "precision": last.get("precision"),
+        "augmentation": str(winner.contender.params.get("augmentation", "none")).replace("_", ", "),
+        "extra_data": False,
+    }
+
+
+def describe_entrants(
+    measured: Sequence[Measured],
+    found: dict[str, Evaluation],
+    y: np.ndarray,
+    *,
+    metric: str,
+    classes: Sequence[str],
+    sign: int | None = None,
+) -> list[dict[str, Any]]:
+    """The `entrants` of final.json.
+
+    Args:
+        sign: 1 where more of the metric is better, -1 where less is; known from its name when None.
+    """
+    plain = {m.name: found[m.name] for m in measured if not m.augmented}
+    best = comparison.probability_best(plain, metric=metric, better=sign)
+    baseline = next((m for m in measured if m.name == "baseline"), None)
+    return [
+        _scores(m, found[m.name], classes=classes)
+        | _comparison(m, baseline, found, y, metric=metric, sign=sign)
+        | {"probability_best": best.get(m.name)}
+        | ({"confusion": comparison.confusion(y, m.outputs).tolist()} if classes else {})
+        for m in measured
+    ]
+
+
+def _scores(measured: Measured, found: Evaluation, *, classes: Sequence[str]) -> dict[str, Any]:
+    contender = measured.contender
+    described: dict[str, Any] = {
+        "name": measured.name,
+        "role": "augmented" if measured.augmented else contender.role,
+        "trial": contender.trial,
+        "params": contender.params,
+        "search_value": contender.search_value,
+        "criterion": contender.criterion,
+        "seeds": [network.seed for network in measured.networks],
+        **cost_of(measured.networks),
+        "images_per_second": measured.images_per_second,
+        "scores": {metric: found.interval(metric).as_dict() for metric in found.scores},
+        "by_seed": {metric: values.tolist() for metric, values in found.scores.items()},
+    }
+    if classes:
+        described["classes"] = {
+            name: {metric: found.class_interval(metric, index).as_dict() for metric in CLASS_METRICS}
+            for index, name in enumerate(classes)
+        }
+    return described
+
+
+def _comparison(
+    measured: Measured,
+    baseline: Measured | None,
+    found: dict[str, Evaluation],
+    y: np.ndarray,
+    *,
+    metric: str,
+    sign: int | None,
+) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    value = measured.contender.search_value
+    if value is not None and not measured.augmented:
+        described["optimism"] = comparison.optimism(value, found[measured.name], metric=metric, better=sign).as_dict()
+    if baseline is None or measured is baseline:
+        return described
+    gap = comparison.difference(found[measured.name], found[baseline.name], metric=metric)
+    described["difference"] = gap.as_dict()
+    rows = _same_seeds(measured, baseline)
+    if measured.outputs.ndim == 3 and y.ndim == 1 and rows:
+        mine, theirs = (list(pair) for pair in zip(*rows, strict=True))
+        described["mcnemar"] = comparison.mcnemar(y, measured.outputs[mine], baseline.outputs[theirs])
+    return described
+
+
+def _same_seeds(first: Measured, second: Measured) -> list[tuple[int, int]]:
+    """Positions of the networks that both trained from the same seed."""
+    there = {network.index: position for position, network in enumerate(second.networks)}
+    return [(i, there[network.index]) for i, network in enumerate(first.networks) if network.index in there]
+
+
+def describe_winner(
+    y: np.ndarray, winner: Measured, *, classes: Sequence[str], train_y: np.ndarray, seed: int = 0
+) -> dict[str, Any]:
+    """What final.json says of the winner in detail: where it errs, and how well it knows that it does."""
+    exported = winner.outputs[0]
+    if not classes:
+        return describe_residuals(y, winner.outputs, train_y, seed=seed)
+    pairs = comparison.confused_pairs(comparison.confusion(y, winner.outputs))
+    for pair in pairs:
+        pair |= {"label": classes[pair["label"]], "predicted": classes[pair["predicted"]]}
+    return {
+        "support": dict(zip(classes, np.bincount(y, minlength=len(classes)).tolist(), strict=True)),
+        "confused": pairs,
+        "calibration": {"bins": calibration_bins(y, exported), "chance": chance_calibration_error(exported)},
+        "mistakes": confident_mistakes(y, exported, classes=classes),
+    }
+
+
+def calibration_bins(y: np.ndarray, p: np.ndarray) -> list[dict[str, float]]:
+    """Mean confidence and accuracy of each bin, with the Wilson 95 % interval of the accuracy."""
+    bins, confidence, right = confidence_bins(p), p.max(1), p.argmax(1) == y
+    described = []
+    for members in (bins == index for index in range(NUM_BINS)):
+        if members.any():
+            low, high = wilson(int(right[members].sum()), int(members.sum()))
+            described.append(
+                {
+                    "confidence": float(confidence[members].mean()),
+                    "accuracy": float(right[members].mean()),
+                    "low": low,
+                    "high": high,
+                    "rows": int(members.sum()),
+                }
+            )
+    return described
+
+
+def confident_mistakes(y: np.ndarray, p: np.ndarray, *, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The wrong answers of which the network was surest."""
+    predicted, confidence = p.argmax(1), p.max(1)
+    wrong = np.flatnonzero(predicted != y)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]
+    return [
+        {
+            "row": int(row),
+            "label": classes[int(y[row])],
+            "predicted": classes[int(predicted[row])],
+            "confidence": float(confidence[row]),
+            "probability_of_label": float(p[row, y[row]]),
+        }
+        for row in worst
+    ]
+
+
+def describe_failures(failures: Sequence[Any]) -> list[dict[str, Any]]:
+    """The `failures` of final.json."""
+    return [asdict(failure) for failure in failures]

@@ -1,0 +1,3 @@
+"""Which hyperparameters matter, and how sure that is.
+
+Imports statistics and below."""

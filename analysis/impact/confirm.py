@@ -1,0 +1,223 @@
+"""Verifies effects by training: on/off flips around the best configuration, each paired with it seed by seed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.studies.parameters import Parameter, label
+from analysis.studies.trials import Trials, config_of, params_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """One change of the best configuration."""
+
+    parameter: str
+    before: Any
+    after: Any
+    params: Mapping[str, Any]
+    """The whole changed configuration."""
+
+    @property
+    def text(self) -> str:
+        """The change in words."""
+        return f"{self.parameter}: {label(self.before)} to {label(self.after)}"
+
+
+def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) -> list[Flip]:
+    """Every on/off change, a strength set to zero included, and every neighbouring level around the best configuration.
+
+    Args:
+        trials: a study with at least one complete trial.
+        fits: the names of the hyperparameters that a configuration with these values needs (a superset is given), or
+            None when it is impossible; conditional ones are filled from the nearest trial that has them.
+    """
+    best = trials.best
+    if best is None:
+        return []
+    config = config_of(best)
+    found = []
+    for parameter in trials.parameters:
+        if parameter.name not in config:
+            continue
+        value = config[parameter.name]
+        for after in _neighbours(parameter, value) if parameter.levels else _off(parameter, value):
+            params = _complete(trials, {**config, parameter.name: after}, parameter.name, fits)
+            if params is not None:
+                before = next((v for v in parameter.levels if label(v) == _level_label(parameter, value)), value)
+                found.append(Flip(parameter=parameter.name, before=before, after=after, params=params))
+    return found
+
+
+def only(found: Sequence[Flip], names: str | None) -> list[Flip]:
+    """The flips of these hyperparameters, or all.
+
+    Args:
+        found: flips.
+        names: of hyperparameters, separated by commas; None for all.
+
+    Raises:
+        ValueError: a name has no flip.
+    """
+    known = {flip.parameter for flip in found}
+    wanted = known if names is None else {name.strip() for name in names.split(",")}
+    if not wanted <= known:
+        raise ValueError(
+            f"--confirm-only takes hyperparameters with an on/off change, here {', '.join(sorted(known))}; got"
+            f" {', '.join(sorted(wanted - known))}"
+        )
+    return [flip for flip in found if flip.parameter in wanted]
+
+
+def _level_label(parameter: Parameter, value: Any) -> str:
+    return label(int(value) if parameter.numeric else value)
+
+
+def _neighbours(parameter: Parameter, value: Any) -> list[Any]:
+    """The other values of a categorical, the next lower and higher of a short integer range."""
+    here = [label(v) for v in parameter.levels].index(_level_label(parameter, value))
+    if not parameter.numeric:
+        return [v for i, v in enumerate(parameter.levels) if i != here]
+    return [parameter.levels[i] for i in (here - 1, here + 1) if 0 <= i < len(parameter.levels)]
+
+
+def _off(parameter: Parameter, value: Any) -> list[Any]:
+    """Zero, for a strength such as dropout that is on and can be off."""
+    return [0 if parameter.kind == "integer" else 0.0] if parameter.low == 0 < value else []
+
+
+def _complete(
+    trials: Trials, params: dict[str, Any], changed: str, fits: Callable[[Mapping[str, Any]], set[str] | None]
+) -> dict[str, Any] | None:
+    """The configuration with what it now lacks, from the nearest trial with the new value, without what it lost."""
+    filled = {**_fill(trials, params, changed), **params}
+    needed = fits(filled)
+    if needed is None:
+        return None
+    kinds = {p.name: p.kind for p in trials.parameters}
+    return {name: int(filled[name]) if kinds[name] == "integer" else filled[name] for name in filled if name in needed}
+
+
+def _fill(trials: Trials, params: Mapping[str, Any], changed: str) -> dict[str, Any]:
+    """A value for every hyperparameter: of the nearest trial with the same value of `changed`, else a middle one."""
+    rows = params_of(trials.measured)
+    same = rows[[label(v) == label(params[changed]) or v == params[changed] for v in rows[changed]]]
+    middle = {p.name: _middle(p) for p in trials.parameters}
+    if same.empty:
+        return middle
+    distance = np.zeros(len(same))
+    for parameter in trials.parameters:
+        if parameter.name in params:
+            here = parameter.scale(np.array([params[parameter.name]], dtype=object))[0]
+            there = parameter.scale(same[parameter.name])
+            known = there[~np.isnan(there)]
+            width = known.std() or 1.0 if len(known) else 1.0
+            gap = np.abs(there - here) / width if parameter.numeric else (there != here).astype(float)
+            distance += np.nan_to_num(gap, nan=1.0)
+    return middle | config_of(same.iloc[int(np.argmin(distance))].add_prefix("params_"))
+
+
+def _middle(parameter: Parameter) -> Any:
+    if not parameter.numeric:
+        return parameter.choices[0]
+    at = (np.log(parameter.low) + np.log(parameter.high)) / 2 if parameter.log else (parameter.low + parameter.high) / 2
+    middle = float(np.exp(at)) if parameter.log else at
+    return round(middle) if parameter.kind == "integer" else middle
+
+
+def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
+    """What each part of the best configuration is worth, by training.
+
+    Args:
+        results: flip ("best" for the unchanged configuration, else the change's text), seed, value; NaN for a failure.
+        sign: 1 when larger is better.
+
+    Returns:
+        flip, worth (the loss by the change, positive when the best configuration is better), low, high (95 %, paired
+        t over seeds), num_seeds, found: largest worth first.
+    """
+    wide = results.pivot_table(index="seed", columns="flip", values="value", aggfunc="first")
+    rows = []
+    for flip in [name for name in wide.columns if name != "best"]:
+        gaps = sign * (wide["best"] - wide[flip]).dropna().to_numpy()
+        half = np.inf
+        if len(gaps) > 1:
+            half = float(stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+        worth = float(gaps.mean()) if len(gaps) else np.nan
+        row = {"flip": flip, "worth": worth, "low": worth - half, "high": worth + half, "num_seeds": len(gaps)}
+        rows.append(row | {"found": bool(abs(worth) > half)})
+    columns = ["flip", "worth", "low", "high", "num_seeds", "found"]
+    return pd.DataFrame(rows, columns=pd.Index(columns)).sort_values("worth", ascending=False, ignore_index=True)
+
+
+def train(
+    trials: Trials,
+    run: Any,
+    run_dir: Path,
+    *,
+    num_seeds: int,
+    epochs: int | None = None,
+    names: str | None = None,
+) -> pd.DataFrame:
+    """Trains the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
+
+    Args:
+        trials: of the search.
+        run: what the search was asked.
+        run_dir: its folder.
+        num_seeds: of each configuration.
+        epochs: of each training, with the schedule over them; the full budget of the search when None.
+        names: as for `only`.
+
+    Returns:
+        What `paired` takes, and the epochs.
+    """
+    import spaces.space
+    from search.runtime.cluster import count_gpus, plan_resources
+    from search.session.fixed import train_fixed
+    from search.session.opening import load_data
+    from search.storage.study import Planned
+
+    space = spaces.space.load(run.space)
+    changes = only(flips(trials, _fits(space)), names)
+    best = trials.best
+    assert best is not None
+    kinds = {p.name: p.kind for p in trials.parameters}
+    config = {name: int(v) if kinds[name] == "integer" else v for name, v in config_of(best).items()}
+    seeds = [run.seed + 100_003 * (i + 1) for i in range(num_seeds)]
+    named = [("best", config), *((flip.text, dict(flip.params)) for flip in changes)]
+    plan = [Planned(params=params, seed=seed, tag=text) for seed in seeds for text, params in named]
+    dataset = load_data(
+        space,
+        data_dir=run.data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=run.validation_fraction,
+        table=run.reading,
+    )
+    share = run.machine.get("gpus_per_trial") if count_gpus() else None
+    resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=share)
+    trained = train_fixed(run_dir / "confirm", like=run, plan=plan, dataset=dataset, resources=resources, epochs=epochs)
+    values = [trial.value if trial.value is not None else np.nan for trial in trained]
+    rows = {"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values}
+    return pd.DataFrame(rows | {"epochs": epochs or run.epochs})
+
+
+def _fits(space: Any) -> Callable[[Mapping[str, Any]], set[str] | None]:
+    """Which of these hyperparameters the space asks for, by replaying its conditions."""
+    from optuna.trial import FixedTrial
+
+    def names(params: Mapping[str, Any]) -> set[str] | None:
+        trial = FixedTrial(dict(params))
+        try:
+            space.suggest(trial)
+        except ValueError:
+            return None
+        return set(trial.distributions)
+
+    return names

@@ -1,0 +1,135 @@
+"""Everything that is said about the hyperparameters of one study, computed once: numbers, intervals, sentences."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from analysis.impact.ablation import Ablation, ablation
+from analysis.impact.effects import Effect, effects
+from analysis.impact.forest import Surrogate, fit_surrogate
+from analysis.impact.importance import Importance, fanova, ped_anova
+from analysis.impact.interactions import interactions
+from analysis.impact.stopping import Audit, audit
+from analysis.statistics.bootstrap import wilson
+from analysis.studies.trials import Trials, config_of
+
+CAVEATS = (
+    "The sampler looked more closely where results were good, so rare values have wide intervals and effects describe "
+    "the configurations that were tried, not the whole space evenly.",
+    "Trials that failed have no value and take no part; if one setting makes training fail, its effect here is too "
+    "kind to it.",
+    "Where a metric has no worst value (an RMSE, a loss), trials far behind the others count as if at their edge: what "
+    "makes training fail outright looks milder than it is.",
+    "Intervals are for each hyperparameter by itself: of twenty without any effect, one is expected to seem to have "
+    "one. Pairs are corrected for their number.",
+    "Stopped trials count with a value projected from how the others went on; a slow starter that would have caught "
+    "up cannot be seen.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impact:
+    """What mattered in one study."""
+
+    effects: list[Effect]
+    importances: list[Importance]
+    """PED-ANOVA at each rung and, last, at full budget."""
+    fanova: Importance | None
+    surrogate: Surrogate | None
+    interactions: pd.DataFrame
+    ablation: Ablation | None
+    audit: Audit
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what the surrogate draws may be read."""
+        return self.surrogate is not None and self.surrogate.quality.trusted
+
+    @property
+    def verdict(self) -> str:
+        """The surrogate's quality in one sentence."""
+        if self.surrogate is None:
+            return "Too few trials for a surrogate (at least 20 with values are needed)."
+        return self.surrogate.quality.verdict
+
+
+def study_impact(trials: Trials, *, seed: int = 0) -> Impact:
+    """Computes all parts; those with too few trials are empty or None."""
+    with threadpool_limits(1):  # thousands of small regressions: handing each to a pool of threads costs 20 times more
+        return _study_impact(trials, seed=seed)
+
+
+def fenced(trials: Trials) -> Trials:
+    """The same, with values far worse than the others moved to Tukey's fence, where the metric has no bound.
+
+    An RMSE or a loss has no worst value: a few trials that learnt nothing would decide every mean and hide all effects
+    among the others. The fence is the worse quartile and one and a half times the distance between the quartiles.
+    """
+    if trials.points == 100:
+        return trials
+    table = trials.trials.copy()
+    for column in (f"rung_{rung}" for rung in trials.rungs):
+        values = trials.sign * table[column].astype(float)
+        low, high = (float(values.quantile(share)) for share in (0.25, 0.75))
+        table[column] = trials.sign * values.clip(lower=low - 1.5 * (high - low))
+    return replace(trials, trials=table)
+
+
+def _study_impact(trials: Trials, *, seed: int) -> Impact:
+    stopping, trials = audit(trials, seed=seed), fenced(trials)
+    surrogate = fit_surrogate(trials, seed=seed)
+    best = trials.best
+    path = None
+    if surrogate is not None and best is not None and trials.baseline:
+        path = ablation(surrogate, trials.baseline, config_of(best), sign=trials.sign)
+    return Impact(
+        effects=effects(trials, seed=seed),
+        importances=ped_anova(trials, seed=seed),
+        fanova=None if surrogate is None else fanova(surrogate, seed=seed),
+        surrogate=surrogate,
+        interactions=interactions(trials, seed=seed),
+        ablation=path,
+        audit=stopping,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence:
+    """How sure it is that the best trial is the best."""
+
+    value: float
+    low: float
+    high: float
+    """95 % interval from the number of validation samples; NaN when that is not known or the metric is no share."""
+    second: float
+    """The value of the second best complete trial."""
+    tied: int
+    """Other complete trials whose value lies inside the interval: they may as well be the best."""
+    num_complete: int
+
+
+def confidence(trials: Trials, *, num_validation: int | None) -> Confidence | None:
+    """Wilson's interval for the best trial's share of correct answers, and who else lies in it.
+
+    The interval says how much other validation samples of the same number would move the value. It does not hold the
+    luck of being picked as the best of many: the final evaluation on fresh seeds measures that.
+    """
+    best, done = trials.best, trials.complete
+    if best is None:
+        return None
+    values = np.sort(done["value"].to_numpy(dtype=float) * trials.sign)[::-1] * trials.sign
+    value = float(best["value"])
+    low = high = np.nan
+    if trials.metric == "accuracy" and num_validation and 0 <= value <= 1:
+        low, high = wilson(value * num_validation, num_validation)
+    inside = (values[1:] >= low) & (values[1:] <= high)
+    return Confidence(
+        value=value,
+        low=low,
+        high=high,
+        second=float(values[1]) if len(values) > 1 else np.nan,
+        tied=int(inside.sum()),
+        num_complete=len(values),
+    )

@@ -1,0 +1,146 @@
+"""Audits early stopping: do the rungs agree with the end, what did stopping save, what would other rules have done."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.studies.trials import COMPLETE, STOPPED, Trials
+
+LIMITS = (
+    "Stopped curves are cut off: what they would have become is not known. Rank correlations rest on the trials that "
+    "went on, which are alike by selection, so they understate the agreement among all. A replayed rule that would "
+    "have continued a stopped trial is charged the epochs to the next rung and learns nothing from them. Trials are "
+    "replayed one after another in the order of their numbers."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Early stopping in numbers."""
+
+    correlations: pd.DataFrame
+    """rung, later, correlation, low, high, num_trials: rank correlation of two rungs, 95 % bootstrap interval."""
+    survival: pd.DataFrame
+    """rung, reached, went_on: how many trials got there and how many trained beyond it."""
+    epochs_trained: int
+    epochs_full: int
+    """What training every one of the same trials to the full budget takes."""
+    seconds_trained: float
+    seconds_full: float
+    """Of that, the seconds, by each trial's own speed."""
+    what_if: pd.DataFrame
+    """reduction_factor, first_rung, epochs, saved, best, lost, unknown: rules replayed on the recorded curves."""
+
+    @property
+    def saved(self) -> float:
+        """Share of the full epochs that were not trained."""
+        return 1 - self.epochs_trained / self.epochs_full if self.epochs_full else 0.0
+
+
+def audit(trials: Trials, *, bootstraps: int = 500, seed: int = 0) -> Audit:
+    """The audit of a study; tables are empty where there is nothing to compare."""
+    rows = trials.measured
+    done = rows[rows["state"].isin([COMPLETE, STOPPED])]
+    speed = rows["seconds"] / rows["epochs"]
+    return Audit(
+        correlations=_correlations(trials, rows, bootstraps=bootstraps, seed=seed),
+        survival=_survival(trials, rows),
+        epochs_trained=int(rows["epochs"].sum()),
+        epochs_full=int(len(rows) * trials.full_epochs),
+        seconds_trained=float(rows["seconds"].sum()),
+        seconds_full=float((speed * trials.full_epochs).sum()),
+        what_if=_what_if(trials, done),
+    )
+
+
+def _correlations(trials: Trials, rows: pd.DataFrame, *, bootstraps: int, seed: int) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    found = []
+    for i, rung in enumerate(trials.rungs):
+        for later in trials.rungs[i + 1 :]:
+            both = rows[[f"rung_{rung}", f"rung_{later}"]].dropna().to_numpy()
+            if len(both) < 5:
+                continue
+            drawn = random.integers(0, len(both), size=(bootstraps, len(both)))
+            samples = [_spearman(both[d]) for d in drawn]
+            low, high = np.nanquantile(samples, [0.025, 0.975])
+            row = {"rung": rung, "later": later, "correlation": _spearman(both), "low": low, "high": high}
+            found.append(row | {"num_trials": len(both)})
+    columns = ["rung", "later", "correlation", "low", "high", "num_trials"]
+    return pd.DataFrame(found, columns=pd.Index(columns))
+
+
+def _spearman(pairs: np.ndarray) -> float:
+    if np.ptp(pairs, axis=0).min() == 0:
+        return np.nan
+    return float(stats.spearmanr(pairs).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _survival(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:
+    reached = [int((rows["epochs"] >= rung).sum()) for rung in trials.rungs]
+    beyond = [int((rows["epochs"] > rung).sum()) for rung in trials.rungs]
+    return pd.DataFrame({"rung": trials.rungs, "reached": reached, "went_on": beyond})
+
+
+def _what_if(trials: Trials, done: pd.DataFrame) -> pd.DataFrame:
+    """Replays asynchronous successive halving with other settings, and no stopping at all."""
+    columns = ["reduction_factor", "first_rung", "epochs", "saved", "best", "lost", "unknown"]
+    if (done["state"] == COMPLETE).sum() < 2 or trials.full_epochs < 2:
+        return pd.DataFrame(columns=pd.Index(columns))
+    curves = _curves(trials, done)
+    full = curves.shape[0] * trials.full_epochs
+    best = trials.sign * np.nanmax(trials.sign * curves[:, -1])
+    rows = []
+    for eta in (2, 3, 4):
+        for first in sorted({1, *trials.rungs[:3]} - {trials.full_epochs}):
+            rungs = [first * eta**k for k in range(20) if first * eta**k < trials.full_epochs]
+            epochs, kept, unknown = replay(curves * trials.sign, rungs, eta=eta)
+            reached = trials.sign * np.nanmax(np.where(kept, trials.sign * curves[:, -1], np.nan), initial=-np.inf)
+            reached = reached if np.isfinite(reached) else np.nan
+            row = {"reduction_factor": eta, "first_rung": first, "epochs": epochs, "saved": 1 - epochs / full}
+            rows.append(row | {"best": reached, "lost": (best - reached) * trials.sign, "unknown": unknown})
+    return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
+def _curves(trials: Trials, done: pd.DataFrame) -> np.ndarray:
+    """(N, epochs): the recorded values, the last one carried over gaps inside a curve, NaN beyond its end."""
+    wide = trials.epochs.pivot(index="trial", columns="epoch", values="value")
+    wide = wide.reindex(index=done.index, columns=range(1, trials.full_epochs + 1)).astype(float)
+    inside = np.arange(1, trials.full_epochs + 1)[None, :] <= done["epochs"].to_numpy()[:, None]
+    return wide.ffill(axis=1).where(inside).to_numpy()
+
+
+def replay(curves: np.ndarray, rungs: list[int], *, eta: int) -> tuple[int, np.ndarray, int]:
+    """Runs asynchronous successive halving over recorded curves (larger is better), one trial after another.
+
+    Args:
+        curves: (N, epochs), NaN beyond a curve's end.
+        rungs: epochs at which a trial must be among the best 1 / eta of those seen there so far.
+
+    Returns:
+        epochs: trained in all; kept: (N,) True for trials that reach the full budget; unknown: how many trials the
+        rule would have continued beyond their recorded end.
+    """
+    ends = (~np.isnan(curves)).sum(axis=1)
+    full = curves.shape[1]
+    seen: dict[int, list[float]] = {rung: [] for rung in rungs}
+    epochs, unknown = 0, 0
+    kept = np.zeros(len(curves), dtype=bool)
+    for i, curve in enumerate(curves):
+        stop = full
+        for rung in rungs:
+            if rung > ends[i]:
+                stop, unknown = rung, unknown + 1
+                break
+            value = curve[rung - 1]
+            seen[rung].append(value)
+            if np.isnan(value) or (np.array(seen[rung]) > value).sum() >= max(1, len(seen[rung]) // eta):
+                stop = rung
+                break
+        else:
+            kept[i] = ends[i] >= full
+            unknown += int(not kept[i])
+        epochs += stop
+    return epochs, kept, unknown

@@ -1,0 +1,185 @@
+"""The winner as a thing one can use: reads final/model.safetensors and final/model.json, and answers for new rows.
+
+    model = load_model("runs/NAME/final")
+    model.predict(images)                    # uint8 (N, C, H, W) -> probabilities (N, K)
+
+Nothing is unpickled: safetensors holds numbers only, and their checksum must be the one in model.json.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+import spaces.space
+from analysis.model.files import exported_folder
+from analysis.scores.metrics import probabilities
+from trainables.augmentation.normalize import Normalize
+from trainables.data.levels import Levels, levels_from
+from trainables.data.table import Column, columns_from, table_dtype
+from trainables.sources.load import Dataset, Split
+from trainables.training.device import choose_numerics
+
+FORMAT = 1
+ROWS = 256
+"""Answered at once, which bounds the memory."""
+_FIELDS = {"space": str, "params": dict, "task": str, "classes": list, "mean": list, "std": list, "image_shape": list}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """An exported network with what it needs to know of its inputs and outputs."""
+
+    network: nn.Module
+    facts: dict[str, Any]
+    """model.json as it stands."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities; empty for a regression."""
+        return tuple(self.facts["classes"])
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image, or (F,) of a row of a table."""
+        return tuple(self.facts["image_shape"])
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of the table that the model reads; empty for images. `trainables.data.table.encode` makes rows of it."""
+        return columns_from(self.facts.get("columns", []))
+
+    @property
+    def levels(self) -> tuple[Levels, ...]:
+        """Which values of deep images are black and white, as in training; empty where there were none."""
+        return levels_from(self.facts.get("levels", []))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, *, device: str = "cpu") -> np.ndarray:
+        """Probabilities (N, K), or predictions (N,) in the unit of the target.
+
+        Args:
+            x: images uint8 (N, C, H, W), or rows of a table (N, F) as `encode` makes them.
+            device: where to compute; another one may round differently.
+        """
+        torch.set_flush_denormal(True)
+        place = torch.device(device)
+        numerics = choose_numerics(place, self.image_shape)
+        network = self.network.eval().to(place).to(memory_format=numerics.memory_format)  # pyright: ignore[reportCallIssue]
+        dataset = stand_in(self.facts).to(place)
+        normalize = Normalize(dataset, dtype=numerics.dtype, channels_last=numerics.channels_last)
+        with numerics.autocast(place):
+            outputs = torch.cat([network(normalize(rows.to(place))).float().cpu() for rows in x.split(ROWS)])
+        if self.facts["task"] == "classification":
+            return probabilities(outputs.numpy())
+        outputs = outputs.to(dataset.train.y.dtype)
+        return (outputs * self.facts["target_std"] + self.facts["target_mean"])[:, 0].numpy()
+
+
+def stand_in(facts: dict[str, Any]) -> Dataset:
+    """A data set without rows, of the shape, classes and normalisation that the network was built for."""
+    shape = tuple(facts["image_shape"])
+    columns = columns_from(facts.get("columns", []))
+    numbers = torch.float64 if table_dtype(columns) == np.float64 else torch.float32
+    targets = torch.float64 if facts.get("target_wide") else torch.float32
+    empty = Split(
+        x=torch.zeros(0, *shape, dtype=torch.uint8 if len(shape) == 3 else numbers),
+        y=torch.zeros(0, dtype=torch.int64 if facts["task"] == "classification" else targets),
+    )
+    return Dataset(
+        name=str(facts.get("dataset")),
+        task=facts["task"],
+        train=empty,
+        validation=empty,
+        classes=tuple(facts["classes"]),
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+        checksum=str(facts.get("dataset_checksum")),
+        columns=columns,
+    )
+
+
+def load_model(folder: str | Path) -> Model:
+    """The exported network in this folder.
+
+    Args:
+        folder: a run, or its `final`.
+
+    Raises:
+        ValueError: nothing was exported, a file is damaged or was changed, or this release cannot build the network.
+    """
+    folder = exported_folder(folder)
+    facts = _read_facts(folder)
+    weights, stated = _read_weights(folder / "model.safetensors", sha256=facts.get("sha256"))
+    _check_names(facts, stated, folder / "model.json")
+    network = spaces.space.load(facts["space"]).decode(facts["params"]).model.build(stand_in(facts))
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(
+            f"the weights do not fit the network of space {facts['space']!r} ({reason}); the space or the release has"
+            " changed since the export"
+        ) from None
+    return Model(network=network.eval().requires_grad_(False), facts=facts)
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / "model.json"
+    try:
+        facts = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); export again with: python -m analysis.final RUN") from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
+        raise ValueError(f"{path} does not describe a model; export again with: python -m analysis.final RUN")
+    if facts["format"] > FORMAT:
+        raise ValueError(f"{path} has format {facts['format']}, this release reads up to {FORMAT}; upgrade rungwise")
+    for name, kind in _FIELDS.items():
+        if not isinstance(facts.get(name), kind):
+            raise ValueError(f"{path} must hold {name!r} as a {kind.__name__}, got {facts.get(name)!r}; export again")
+    try:
+        columns_from(facts.get("columns", []))
+        levels_from(facts.get("levels", []))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} must describe its columns and levels ({error}); export again") from None
+    if facts["task"] == "classification" and not all(isinstance(name, str) for name in facts["classes"]):
+        raise ValueError(f"{path} must name every class in words, got {facts['classes']!r}; export again")
+    return facts
+
+
+def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights by name, and the text stored with them."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise ValueError(f"{path} is missing; export again with: python -m analysis.final RUN") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise ValueError(
+            f"{path} is refused: its sha256 is {found[:12]}, model.json says {str(sha256)[:12]}; it is damaged or was"
+            " changed, restore it or export again"
+        )
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return safetensors.torch.load(data), header.get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is no safetensors file ({error}); export again") from None
+
+
+def _check_names(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
+    """What decides how inputs are read and answers named is stored with the weights too, under their checksum."""
+    for name in ("classes", "columns", "levels"):
+        found = facts.get(name, [])
+        if stated.get(name, "[]") != json.dumps(found):
+            shown = ", ".join(str(one.get("name", one) if isinstance(one, dict) else one) for one in found)
+            raise ValueError(
+                f"{path} names the {name} {shown[:80]!r}, which are not those that its weights were trained on;"
+                " restore it or export again"
+            )

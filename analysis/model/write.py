@@ -1,0 +1,167 @@
+"""Writes the winner for use elsewhere: model.safetensors, model.json, a model card, and ONNX on request.
+
+The network exported is that of the winner's first seed, whatever its test score: picking the luckiest seed would make
+the score in the card a promise that the next image does not keep.
+"""
+
+import hashlib
+import importlib.util
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from analysis.model.load import FORMAT, load_model, stand_in
+from trainables.data.levels import as_stored
+from trainables.files.whole import write_whole
+from trainables.training.training import Training
+
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_OPSET = 18
+
+
+def check_onnx() -> None:
+    """Raise ValueError unless the packages that ONNX needs are installed."""
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"--onnx needs {', '.join(missing)}; pip install {' '.join(missing)}, or leave it out")
+
+
+def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write weights and model.json, each whole or not at all, the weights first.
+
+    Args:
+        training: holds the network.
+        facts: what model.json says beside what follows from the network.
+
+    Returns:
+        model.json as written.
+    """
+    network = training.average.model if training.average else training.model
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    dataset = training.dataset
+    named = {"classes": list(dataset.classes), "columns": [asdict(column) for column in dataset.columns]}
+    if dataset.levels:
+        named["levels"] = as_stored(dataset.levels)
+    named = json.loads(json.dumps(named))  # as a reader will find it
+    metadata = {name: json.dumps(value) for name, value in named.items()}
+    data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata})
+    stored = {
+        "format": FORMAT,
+        **facts,
+        "dataset": dataset.name,
+        "dataset_checksum": dataset.checksum,
+        "task": dataset.task,
+        **named,
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "image_shape": list(dataset.image_shape),
+        "num_weights": training.num_weights,
+        "macs": training.macs,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    if dataset.task == "regression":
+        targets = dataset.train.y
+        stored |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
+        stored |= {"target_wide": targets.dtype == torch.float64}  # float32 would lose digits of the target
+    if dataset.columns:
+        stored |= {"target": dataset.target, "target_unit": dataset.target_unit}
+    write_whole(final_dir / "model.safetensors", data)
+    write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
+    return stored
+
+
+def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: str = "cpu") -> dict[str, Any]:
+    """Load the export again and compare its answers with those of the network it was made from, row by row.
+
+    Args:
+        x: test rows.
+        expected: probabilities (N, K) or predictions (N,) of the network in training form.
+        device: on which they were computed.
+
+    Raises:
+        RuntimeError: a row is answered differently.
+    """
+    model = load_model(final_dir)
+    found = model.predict(x, device=device)
+    if expected.ndim == 2:
+        agreeing = int((found.argmax(1) == expected.argmax(1)).sum())
+    else:
+        middle, spread = model.facts["target_mean"], model.facts["target_std"]
+        agreeing = int((np.abs(found - expected) <= 1e-4 * (spread + np.abs(expected - middle))).sum())
+    if agreeing != len(x):
+        raise RuntimeError(
+            f"the exported model answers {len(x) - agreeing} of {len(x)} rows differently; do not use it"
+        )
+    return {"rows": len(x), "agreeing": agreeing, "largest_difference": float(np.abs(found - expected).max())}
+
+
+class _Standalone(nn.Module):
+    """From grey levels 0..255, or the rows of a table, to logits or to predictions in the unit of the target.
+
+    Whoever runs the ONNX file needs no statistics of ours; a network for tables has its own within.
+    """
+
+    def __init__(self, network: nn.Module, facts: dict[str, Any]) -> None:
+        super().__init__()
+        images = len(facts["image_shape"]) == 3
+        mean, std = (255 * torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
+        self.network = network
+        self.mean, self.std = nn.Buffer(mean if images else torch.zeros(1)), nn.Buffer(std if images else torch.ones(1))
+        self.factor, self.shift = facts.get("target_std", 1.0), facts.get("target_mean", 0.0)
+        self.outputs = torch.float64 if facts.get("target_wide") else torch.float32
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.std
+        return self.network(x).to(self.outputs) * self.factor + self.shift  # (N, K)
+
+
+def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
+    """Write final/model.onnx and compare its answers with the exported model's on these rows.
+
+    Its input `x` is float32: (N, C, H, W) in 0..255, normalised inside, or the rows (N, F) of a table as
+    `trainables.data.table.encode` makes them, float64 where a column needs it. Its output are logits (N, K), or predictions
+    (N, 1) in the target's unit.
+
+    Returns:
+        Path, rows compared, and rows with the same largest logit or, within float32, the same prediction.
+    """
+    import onnx  # pyright: ignore[reportMissingImports]
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+
+    model = load_model(final_dir)
+    module = _Standalone(model.network, model.facts).eval()
+    numbers = torch.float64 if stand_in(model.facts).train.x.dtype == torch.float64 else torch.float32
+    example = torch.zeros(2, *model.image_shape, dtype=numbers)
+    buffer = io.BytesIO()
+    program = torch.onnx.export(
+        module,
+        (example,),
+        input_names=["x"],
+        output_names=["outputs"],
+        dynamic_shapes={"x": {0: torch.export.Dim("rows")}},
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    onnx.save_model(program.model_proto, buffer)
+    write_whole(final_dir / "model.onnx", buffer.getvalue())
+    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+    found = np.asarray(session.run(None, {"x": x.to(numbers).numpy()})[0])
+    with torch.no_grad():
+        expected = module(x.to(numbers)).numpy()  # as ONNX computes
+    near = 1e-4 * np.maximum(np.abs(expected[:, 0]), module.factor)
+    same = found.argmax(1) == expected.argmax(1) if model.classes else np.abs(found - expected)[:, 0] <= near
+    return {
+        "path": "model.onnx",
+        "rows": len(x),
+        "agreeing": int(same.sum()),
+        "largest_difference": float(np.abs(found - expected).max()),
+    }

@@ -1,0 +1,3 @@
+"""The report page.
+
+Imports everything below."""

@@ -1,0 +1,73 @@
+"""The part of the report about a table that a search trained on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.datasets.tables import TableOverview, findings, leakage
+from analysis.pages.page import Folder, Section, text
+from analysis.plots.datasets import MOST_FEATURES, feature_panels, plot_correlations, plot_map, plot_target
+
+
+def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
+    """What the search trained on.
+
+    Args:
+        found: the table.
+        folder: where figures and tables go.
+        prepared: what the winner does to the columns, in sentences.
+    """
+    numbers = (found.features["kind"] == "number").all()
+    features = found.features.drop(columns="most_frequent") if numbers else found.features
+    blocks: list[Any] = [
+        text(found.why) if found.why else text(f"The table {found.name}."),
+        text(
+            f"{len(found.train.y):,} training and {found.num_validation:,} validation rows with"
+            f" {len(found.features)} features. The test set takes no part in the search, and all that follows is of the"
+            " training rows alone."
+        ),
+        text(leakage(found), *([f"{found.repeats:,} training rows repeat another one."] if found.repeats else [])),
+        text(*findings(found), kind="list"),
+        *_figures(found, folder),
+        folder.table("features", features, caption="Features, on the training rows."),
+    ]
+    if prepared:
+        blocks += [text("What the best configuration does to the columns:"), text(*prepared, kind="list")]
+    return Section(id="data", title="Data", blocks=tuple(blocks))
+
+
+def _figures(found: TableOverview, folder: Folder) -> list[Any]:
+    figures = [
+        folder.picture(
+            "data_target",
+            lambda: plot_target(found),
+            alt=f"Distribution of {found.target or 'the target'} over the training rows",
+            caption=f"Distribution of {found.target or 'the target'}.",
+        )
+    ]
+    if found.places:
+        figures.append(
+            folder.picture(
+                "data_map",
+                lambda: plot_map(found),
+                alt="Training rows by longitude and latitude, coloured by the target",
+                caption="Where the training rows lie, coloured by the target.",
+            )
+        )
+    hidden = len(found.features) - MOST_FEATURES
+    more = f" The first {MOST_FEATURES} of {len(found.features)}." if hidden > 0 else ""
+    figures += [
+        folder.picture(
+            "data_correlations",
+            lambda: plot_correlations(found),
+            alt="Rank correlations of the features with the target and with each other",
+            caption="Spearman's rank correlations; the first line is with the target where it has an order.",
+            wide=len(found.features) > 10,
+        ),
+        folder.grid(
+            "data_features",
+            feature_panels(found),
+            alt="Histograms of the features over the training rows",
+            caption=f"Distributions of the features, from the 0.5th to the 99.5th percent.{more}",
+        ),
+    ]
+    return figures

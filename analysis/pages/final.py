@@ -1,0 +1,140 @@
+"""The final part of a run's page, as an HTML fragment made from final/final.json and its figures.
+
+section = final_section("runs/NAME")      # None while there is no final evaluation
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from analysis import wording
+from analysis.evaluation.contenders import BASELINE
+from analysis.plots import drawing, style
+from analysis.plots.svg import checked, inline
+from analysis.studies.openings import EVALUATION, read_openings, times, times_opened
+from trainables.files.whole import finish
+
+FORMAT = 1
+_BEGIN, _END = "<!-- final evaluation -->", "<!-- end of the final evaluation -->"
+"""Around the fragment in a page, so that `refresh_page` finds it."""
+_TOPICS = {
+    "verdict": "How good is it?",
+    "weakness": "Where it fails",
+    "limit": "What limits it",
+    "practice": "What it means in practice",
+    "next": "What to try next",
+}
+_CAPTIONS = {
+    "contenders": "All contenders on the test rows: mean over seeds with its 95 % interval, and each seed.",
+    "classes": "The winner's precision, recall and F1 for each class, the hardest first.",
+    "confusion": "The winner's confusion matrix over all seeds, in percent of each label's rows.",
+    "calibration": "Reliability of the exported network: accuracy against confidence, in 15 bins of equal mass.",
+    "mistakes": "The wrong answers of which the exported network was surest.",
+    "references": "Published results and this run.",
+    "baselines": "The winner and methods without a network, on the same test rows.",
+    "residuals": "What the exported network's predictions miss, along its predictions.",
+    "bands": "Error of the winner in each fifth of the training targets; a mean error below zero predicts too little.",
+    "residual_map": "Where the exported network's predictions are too low (orange) or too high (purple).",
+    "importance": "How much worse the winner answers when a feature is dealt out to other rows (orange: several).",
+    "dependence": "Mean answer over training rows when one feature is set to a value in all of them; bands: 95 % over "
+    "seeds. Marks on the axis: deciles of the training rows.",
+}
+
+
+def final_section(run_dir: str | Path) -> Markup | None:
+    """The fragment, with headings from h3 downwards and figures inside; None without a final evaluation.
+
+    An evaluation that opened the test set and ended without results is told in one paragraph.
+    """
+    found = _fragment(Path(run_dir), Path(run_dir) / "final")
+    return None if found is None else Markup(_BEGIN) + found + Markup(_END)
+
+
+def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
+    results = read_results(final_dir)
+    if results is None:
+        count = len(read_openings(final_dir))
+        text = f"The test set was opened {times(count)} by an evaluation that ended without results."
+        return Markup("<p>") + text + Markup("</p>") if count else None
+    if isinstance(results, str):
+        return Markup("<p>") + results + Markup("</p>")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.update(words=wording, baseline_name=BASELINE)
+    environment.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
+    figures = {name: _figure(final_dir, name, caption) for name, caption in _CAPTIONS.items()}
+    template = environment.get_template("final.html")
+    return Markup(template.render(results=results, run_dir=str(run_dir), figures=figures, **_context(results)))
+
+
+def refresh_page(page: str, run_dir: Path) -> str:
+    """A run's page with this part as it is now: the test set may have been opened since the page was made.
+
+    Raises:
+        ValueError: the page was made before this part, or by an earlier release, and counts other openings.
+    """
+    found = final_section(run_dir)
+    begin, end = page.find(_BEGIN), page.find(_END)
+    if 0 <= begin < end and found is not None:
+        return page[:begin] + str(found) + page[end + len(_END) :]
+    if (opened := read_openings(run_dir / "final")) and f"opened {times(len(opened))}" not in page:
+        raise ValueError(
+            f"the page of {run_dir} does not show that the test set was opened {times_opened(run_dir / 'final')};"
+            f" make it anew: python -m analysis.report {run_dir}"
+        )
+    return page
+
+
+def read_results(final_dir: Path) -> dict[str, Any] | str | None:
+    """final.json; None if there is none, or a sentence that says why it cannot be read."""
+    try:
+        finish(final_dir, EVALUATION)
+        results = json.loads((final_dir / "final.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return f"final.json is damaged ({error}); evaluate once more with --again."
+    except OSError as error:
+        return f"final.json cannot be read ({error})."
+    if not isinstance(results, dict) or results.get("format") != FORMAT:
+        return "final.json was written by another release; read it with that one."
+    return results
+
+
+def _context(results: dict[str, Any]) -> dict[str, Any]:
+    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    topics = {
+        heading: [s["text"] for s in results["discussion"] if s["topic"] == topic] for topic, heading in _TOPICS.items()
+    }
+    return {
+        "winner": winner,
+        "metric": results["metric"],
+        "unit": results.get("target_unit", ""),
+        "compared": [m for m in ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss") if m in winner["scores"]],
+        "smaller": wording.is_less_better(results),
+        "images": len(results["image_shape"]) == 3,
+        "hardware": wording.hardware(results),
+        "topics": {k: v for k, v in topics.items() if v},
+    }
+
+
+def _figure(final_dir: Path, name: str, caption: str) -> Markup | None:
+    found = drawing.read(name, final_dir / "figures")
+    if found is None:
+        return None
+    if found.reason:
+        return Markup('<p class="warning">{}{}. {}</p>').format(drawing.UNDRAWN, found.reason, caption)
+    svg = checked(found.svg) if style.INK.lower() in found.svg else None
+    if svg is None:  # of an earlier release, black on white; or not of our making
+        data = base64.b64encode(found.svg.encode()).decode()
+        image = Markup(
+            '<img style="max-width: 100%; background: #fff" src="data:image/svg+xml;base64,{}" alt="{}">'
+        ).format(data, caption)
+    else:
+        image = inline(svg, f"final-{name}", caption)
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, caption)

@@ -1,0 +1,161 @@
+"""The parts of an HTML page: sections of text, tables and figures, rendered by a template that escapes all values."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib.pyplot as plt
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import style
+from analysis.plots.drawing import UNDRAWN, draw, explain
+from analysis.plots.svg import inline
+from analysis.studies.parameters import label
+from analysis.studies.trials import write_csv
+from analysis.wording import printable, visible
+from trainables.files.whole import write_whole
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph, or a list when there are several lines."""
+
+    lines: tuple[str, ...]
+    kind: str = "plain"
+    """plain, list, note (small) or warning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure with its words."""
+
+    name: str
+    """File name without ending, and the start of every id in it."""
+    svg: Markup
+    alt: str
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table whose columns sort on a click."""
+
+    name: str
+    caption: str
+    head: tuple[tuple[str, bool], ...]
+    """Title of each column and whether it holds numbers."""
+    rows: tuple[tuple[tuple[str, str], ...], ...]
+    """For each cell its text and its sort key."""
+    hidden: int = 0
+    """Rows that only the CSV file has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The few numbers a busy reader wants: name, large text, small text."""
+
+    facts: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragment:
+    """A part that another module has rendered, everything in it escaped."""
+
+    html: Markup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the page under one heading."""
+
+    id: str
+    title: str
+    blocks: tuple[Text | Picture | Table | Facts | Fragment, ...] = field(default=())
+
+
+def text(*lines: str, kind: str = "plain") -> Text:
+    """A paragraph or a list."""
+    return Text(lines=lines, kind=kind)
+
+
+class Folder:
+    """Where figures and tables are written beside the page, as they are made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.figures, self.tables = folder / "figures", folder / "tables"
+        self.figures.mkdir(parents=True, exist_ok=True)
+        self.tables.mkdir(parents=True, exist_ok=True)
+
+    def picture(
+        self, name: str, make: Callable[[], Axes | Figure], *, alt: str, caption: str, wide: bool = False
+    ) -> Picture | Text:
+        """Draws a figure, writes SVG and PNG, and returns it for the page; a line instead if it cannot be drawn."""
+        drawing = draw(name, make, self.figures)
+        if drawing.reason:
+            return text(f"{UNDRAWN}{drawing.reason}.", caption, kind="warning")
+        return Picture(name=name, svg=inline(drawing.svg, name, alt), alt=alt, caption=caption, wide=wide)
+
+    def grid(
+        self, name: str, draws: Sequence[Callable[[Axes], Any]], *, alt: str, caption: str, columns: int = 3
+    ) -> Picture | Text:
+        """Draws several small axes as one figure; a panel that cannot be drawn says so."""
+        return self.picture(name, partial(_panels, draws, columns=columns), alt=alt, caption=caption, wide=True)
+
+    def table(self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100) -> Table:
+        """Writes a table as CSV and returns its first rows for the page."""
+        write_csv(frame, self.tables / f"{name}.csv")
+        numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
+        head = tuple((str(c).replace("_", " "), n) for c, n in zip(frame.columns, numeric, strict=True))
+        shown = frame.head(most).itertuples(index=False)
+        rows = tuple(tuple(cell(value) for value in row) for row in shown)
+        return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
+
+
+def _panels(draws: Sequence[Callable[[Axes], Any]], *, columns: int) -> Figure:
+    rows = max(1, -(-len(draws) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(3.5 * columns, 2.6 * rows), squeeze=False, layout="constrained")
+    for ax, panel in zip(axes.flat, draws, strict=False):
+        try:
+            panel(ax)
+        except Exception as error:  # as for a whole figure, but the other panels can still be drawn
+            ax.clear()
+            style.nothing(ax, f"could not be drawn:\n{explain(error)}")
+    for ax in axes.flat[len(draws) :]:
+        ax.set_axis_off()
+    return figure
+
+
+def cell(value: Any) -> tuple[str, str]:
+    """A value's text and its sort key."""
+    if pd.isna(value):
+        return "–", ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(float(value)), repr(float(value))
+    return label(value), label(value)
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 1e15 or (abs(value) < 1e4 and not value.is_integer()):
+        return label(value)
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"  # seconds since 1970 are not 1.7e+09
+
+
+def render(path: Path, *, title: str, summary: Section, sections: Iterable[Section], footer: str) -> Path:
+    """Writes the page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("report.html").render(
+        title=visible(title), summary=summary, sections=list(sections), footer=footer
+    )
+    write_whole(path, printable(page))
+    return path

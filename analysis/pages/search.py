@@ -1,0 +1,205 @@
+"""The sections of the report after the summary: data, search, early stopping, failures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.datasets.images import Overview, plot_classes, plot_examples
+from analysis.datasets.tables import TableOverview
+from analysis.forecasts import compare
+from analysis.impact import stopping
+from analysis.impact.impact import Impact
+from analysis.pages.data import table_data
+from analysis.pages.page import Folder, Section, text
+from analysis.plots import (
+    plot_budget_correlation,
+    plot_history,
+    plot_learning_curves,
+    plot_parallel,
+    plot_pareto,
+    plot_rung_survival,
+    plot_slice,
+    plot_timeline,
+)
+from analysis.studies.parameters import label
+from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
+from analysis.wording import named
+
+MOST_SMALL = 18
+"""Panels in a figure that has one for each hyperparameter."""
+
+
+def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
+    """What the search trained on; `prepared` says what the best configuration does to the columns of a table."""
+    if isinstance(found, str):
+        return Section(id="data", title="Data", blocks=(text(found),))
+    if isinstance(found, TableOverview):
+        return table_data(found, folder, prepared=prepared)
+    rows = int(found.counts["training"].sum())
+    size = " x ".join(str(n) for n in found.shape)
+    return Section(
+        id="data",
+        title="Data",
+        blocks=(
+            text(found.why),
+            text(
+                f"{rows:,} training and {found.num_validation:,} validation images of {size} (channels x height x "
+                f"width), {len(found.counts)} classes. The test set takes no part in the search."
+            ),
+            text(found.leakage, *([f"{found.repeats} training rows repeat another one."] if found.repeats else [])),
+            folder.picture(
+                "data_examples",
+                lambda: plot_examples(found),
+                alt="Eight training images of each class, one row per class",
+                caption="Training images, eight of each class.",
+            ),
+            folder.picture(
+                "data_classes",
+                lambda: plot_classes(found),
+                alt="Bars of the number of training and validation rows of each class",
+                caption="Rows of each class in the two splits.",
+            ),
+            folder.table("classes", found.counts, caption="Rows of each class."),
+            folder.table("pixels", found.pixels, caption="Pixel statistics of the training images, by channel."),
+        ),
+    )
+
+
+def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mapping[str, Any] | None = None) -> Section:
+    """How the search went; figures with a panel for each hyperparameter show the first of `names`.
+
+    Args:
+        forecast: what the preview said of this search, if it was asked; shown beside what came of it.
+    """
+    if trials.trials.empty:
+        return Section(id="search", title="Search", blocks=(text("No trial has started yet."),))
+    blocks = [*_how_it_went(trials, folder), *_configurations(trials, folder, names)]
+    if forecast is not None and UNFINISHED not in set(trials.trials["state"]):
+        caption = "What the preview forecast (median, 5th and 95th percentile) and what the search took."
+        blocks.append(folder.table("forecast", compare(forecast, trials), caption=caption))
+    caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} at its last epoch."
+    blocks.append(folder.table("trials", _trial_table(trials), caption=caption))
+    return Section(id="search", title="Search", blocks=tuple(blocks))
+
+
+def _how_it_went(trials: Trials, folder: Folder) -> list[Any]:
+    best = "none yet" if trials.best is None else f"trial {trials.best['number']}"
+    unit = named(trials.metric)
+    return [
+        folder.picture(
+            "history",
+            lambda: plot_history(trials),
+            alt=f"Scatter of each trial's last {unit} by trial number, with the best complete value so far ({best})",
+            caption="Each trial's last value. Only complete trials compete for best; stopped ones stand at their end.",
+        ),
+        folder.picture(
+            "learning_curves",
+            lambda: plot_learning_curves(trials),
+            alt=f"Learning curves of all trials: {unit} by epoch, coloured by how the trial ended",
+            caption="Learning curves, coloured by how the trial ended.",
+        ),
+        folder.picture(
+            "pareto_weights",
+            lambda: plot_pareto(trials, "weights"),
+            alt=f"Scatter of {unit} against the number of weights with the Pareto front",
+            caption="Complete trials by size. No trial is both smaller and better than one on the front.",
+        ),
+        folder.picture(
+            "pareto_seconds",
+            lambda: plot_pareto(trials, "seconds"),
+            alt=f"Scatter of {unit} against training time with the Pareto front",
+            caption="Complete trials by training time.",
+        ),
+    ]
+
+
+def _configurations(trials: Trials, folder: Folder, names: list[str]) -> list[Any]:
+    slices: list[Callable[[Axes], Any]] = [partial(plot_slice, trials, name) for name in names[:MOST_SMALL]]
+    return [
+        folder.picture(
+            "parallel",
+            lambda: plot_parallel(trials, names=names),
+            alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
+            caption="Configurations, by the hyperparameters with the clearest effects. Coloured: complete trials, the "
+            "best on top. Grey: a selection of the others.",
+            wide=True,
+        ),
+        folder.grid(
+            "slices",
+            slices,
+            alt=f"Scatters of {named(trials.metric)} against each hyperparameter, all states apart by colour and mark",
+            caption="Each hyperparameter against the last value. Blue circles are complete, orange triangles stopped "
+            "early at different epochs: do not read a trend across the bands.",
+        ),
+        folder.picture(
+            "timeline",
+            lambda: plot_timeline(trials),
+            alt="Timeline of each worker: blocks are epochs, coloured by how the trial ended",
+            caption="What each worker trained when.",
+            wide=True,
+        ),
+    ]
+
+
+def _trial_table(trials: Trials) -> pd.DataFrame:
+    rows = trials.trials
+    order = (rows["value"] * trials.sign).sort_values(ascending=False, na_position="last", kind="stable").index
+    kept = ["number", "state", "epochs", "last", "best", "seconds", "weights"]
+    table = rows.loc[order, kept].join(trials.params.loc[order])
+    for parameter in trials.parameters:
+        if parameter.kind == "integer":
+            table[parameter.name] = table[parameter.name].astype("Int64")
+    return table.reset_index(drop=True)
+
+
+def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
+    """What stopping early saved, and what it may have cost."""
+    audit = found.audit
+    if not audit.epochs_trained:
+        return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
+    saved = audit.seconds_full - audit.seconds_trained
+    told = f"{audit.epochs_trained:,} epochs were trained; training all trials to the end takes {audit.epochs_full:,}. "
+    if (trials.trials["state"] == STOPPED).any():
+        told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {saved / 3600:.1f} hours." if saved > 0 else ".")
+    else:
+        told += "No trial was stopped early."
+    blocks = [
+        text(told),
+        folder.picture(
+            "rung_survival",
+            lambda: plot_rung_survival(audit.survival),
+            alt="Bars of how many trials reached each rung and went on",
+            caption="How many trials reached each rung, and went on.",
+        ),
+        folder.picture(
+            "budget_correlation",
+            lambda: plot_budget_correlation(audit.correlations),
+            alt="Rank correlations between rungs with intervals",
+            caption="Do the rungs order the trials as the later ones do?",
+        ),
+        folder.table("correlations", audit.correlations, caption="Rank correlations between rungs."),
+    ]
+    if len(audit.what_if):
+        caption = "Other rules, replayed on the recorded curves: what they would have trained, saved and lost."
+        blocks.append(folder.table("what_if", audit.what_if, caption=caption))
+    blocks.append(text(stopping.LIMITS, kind="note"))
+    return Section(id="stopping", title="Early stopping", blocks=tuple(blocks))
+
+
+def failures(trials: Trials, folder: Folder) -> Section:
+    """What went wrong, by cause."""
+    rows = trials.trials[trials.trials["state"].isin([FAILED, INFEASIBLE])]
+    if rows.empty:
+        return Section(id="failures", title="Failures", blocks=(text("No trial failed."),))
+    kinds = rows["failure_kind"].where(rows["state"] == FAILED, "infeasible").value_counts()
+    counted = ", ".join(f"{n} {label(kind)}" for kind, n in kinds.items())
+    table = rows[["number", "state", "failure_kind", "failure", "epochs"]].reset_index(drop=True)
+    told = f"{counted}. Failed trials take no part in any number above; one that fails often is hidden by that."
+    return Section(
+        id="failures",
+        title="Failures",
+        blocks=(text(told), folder.table("failures", table, caption="Failed and infeasible trials with their cause.")),
+    )

@@ -1,0 +1,3 @@
+"""Findings in sentences.
+
+Imports scores, impact and below."""

@@ -1,0 +1,190 @@
+"""The model card: final/README.md, in the headings that model hubs use."""
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from analysis.studies.openings import times, times_opened
+from analysis.wording import between, count, gap, hardware, in_unit, title, trained_on
+from trainables.files.whole import write_whole
+
+_CARD = """\
+---
+library_name: pytorch
+tags: [{task}, rungwise]
+datasets: [{dataset}]
+metrics: [{metrics}]
+---
+
+# {model} for {dataset}
+
+A network found by hyperparameter search and trained anew, exported with its weights and all that is needed to use it.
+
+## Model details
+
+- Space `{space}`, {origin}, trained on seed {seed}, the first of {num_seeds}: it was not picked by its test score.
+- {weights} weights, {macs} multiply-adds per row; input {shape}, {inputs}.
+- Trained for {epochs} epochs on {train_rows:,} rows ({rows}), {hardware}.
+- Weights: `model.safetensors`, sha256 `{sha256}`; everything else: `model.json`.
+
+## Intended use
+
+{use} Rows that look unlike those of {dataset} get an answer all the same: {doubt}test on rows of your own before you
+rely on it.
+
+## How to use
+
+```
+python -m analysis.predict {run} {example}
+```
+
+```python
+from analysis.model.load import load_model
+
+model = load_model("{run}")
+model.predict(rows)  # {call}
+```
+
+## Training data
+
+{dataset}; checksum of the training rows `{checksum}`.
+
+## Evaluation
+
+On {test_rows:,} test rows, opened {openings}, mean over {num_seeds} {networks}, with 95 % intervals over
+rows and seeds:
+
+| metric | value |
+| --- | --- |
+{scores}
+
+{against}
+
+## Limitations
+
+{limits}
+
+## Configuration
+
+```json
+{params}
+```
+
+## Reproduce
+
+Made by `{command}` on {created} with {versions}.
+"""
+
+
+def model_card(results: dict[str, Any], facts: dict[str, Any], *, opened: str = "") -> str:
+    """The card as Markdown.
+
+    Args:
+        results: final.json.
+        facts: model.json.
+        opened: how often the test set was, by the log; as final.json has it when empty.
+    """
+    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    fields = _model_fields(results, facts, winner) | _result_fields(results, winner, opened=opened)
+    return _CARD.format(dataset=_plain(facts["dataset"]), num_seeds=len(winner["seeds"]), **fields)
+
+
+def restate_openings(card: str, final_dir: Path) -> str:
+    """The card with the number of openings as it is now: an evaluation that was killed leaves the card before it."""
+    opened = times_opened(final_dir)
+    return re.sub(r"(test rows, opened )[^\n]+(, mean over)", lambda found: found[1] + opened + found[2], card, count=1)
+
+
+def restate_card(final_dir: Path) -> None:
+    """Write final/README.md anew if it counts other openings than the log; nothing where it cannot be written."""
+    path = final_dir / "README.md"
+    with suppress(OSError, ValueError):
+        card = path.read_text(encoding="utf-8")
+        if (now := restate_openings(card, final_dir)) != card:
+            write_whole(path, now)
+
+
+def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[str, Any]) -> dict[str, Any]:
+    images, classes = len(facts["image_shape"]) == 3, facts["classes"]
+    trial = f"trial {winner['trial']} of run {_plain(results['run'])}"
+    return {
+        "task": f"{'image' if images else 'tabular'}-{facts['task']}",
+        "model": title(winner["name"]).capitalize(),
+        "space": facts["space"],
+        "origin": "baseline" if winner["trial"] is None else trial,
+        "seed": facts["seed"],
+        "weights": count(facts["num_weights"]),
+        "macs": count(facts["macs"]),
+        "shape": " x ".join(map(str, facts["image_shape"])),
+        "inputs": f"{'grey levels 0 to 255' if images else _features(facts)}, normalised inside",
+        "sha256": facts["sha256"],
+        "use": _use(facts, results),
+        "doubt": "look at the probability, and " if classes else "",
+        "example": "image.png" if images else "rows.csv",
+        "call": f"{'uint8 (N, C, H, W)' if images else 'float32 (N, F)'} -> "
+        + ("probabilities (N, K)" if classes else "predictions (N,)"),
+        "checksum": facts["dataset_checksum"],
+        "params": json.dumps(facts["params"], indent=2),
+    }
+
+
+def _result_fields(results: dict[str, Any], winner: dict[str, Any], *, opened: str) -> dict[str, Any]:
+    conditions = results["conditions"]
+    limits = [_plain(s["text"]) for s in results["discussion"] if s["topic"] in ("weakness", "limit")]
+    return {
+        "metrics": ", ".join(winner["scores"]),
+        "networks": "network" if len(winner["seeds"]) == 1 else "networks",
+        "epochs": conditions["epochs"],
+        "train_rows": conditions["train_rows"],
+        "rows": trained_on(conditions.get("held_out_rows", 0)),
+        "test_rows": conditions["test_rows"],
+        "hardware": hardware(results),
+        "run": results["run_dir"],
+        "openings": opened or times(results["openings"]),
+        "scores": "\n".join(
+            f"| {in_unit(m, results)} | {between(m, found)} |" for m, found in winner["scores"].items()
+        ),
+        "against": _against(results, winner),
+        "limits": "\n".join(f"- {text}" for text in limits),
+        "command": results["command"],
+        "created": results["created"],
+        "versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+    }
+
+
+def _features(facts: dict[str, Any]) -> str:
+    names = [_plain(column["name"]) for column in facts.get("columns", [])]
+    return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") if names else "numbers"
+
+
+def _use(facts: dict[str, Any], results: dict[str, Any]) -> str:
+    classes = [_plain(name) for name in facts["classes"]]
+    thing = "an image" if len(facts["image_shape"]) == 3 else "a row of a table"
+    if not classes:
+        unit = f" in {_plain(results['target_unit'])}" if results.get("target_unit") else ""
+        return f"Predicts {_plain(results.get('target') or 'one number')}{unit} for {thing}."
+    named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    return f"Sorts {thing} into one of {len(classes)} classes: {named}."
+
+
+def _against(results: dict[str, Any], winner: dict[str, Any]) -> str:
+    metric = results["metric"]
+    text = "It is the baseline of its search space." if winner["role"] == "baseline" else "Its search had no baseline."
+    if "difference" in winner:
+        text = f"Against the baseline of its search space: {gap(metric, winner['difference'])}."
+    if results.get("baselines"):
+        rows = [
+            f"| {b['title']} | {between(metric, b['scores'][metric])} | {gap(metric, b['difference'])} |"
+            for b in results["baselines"]
+        ]
+        text += f"\n\nWithout a network, on the same rows:\n\n| method | {in_unit(metric, results)} | this minus it |\n"
+        text += "| --- | --- | --- |\n" + "\n".join(rows)
+    return text
+
+
+def _plain(text: str) -> str:
+    """Text of the user's own (a class, a data set) that cannot act as Markdown or HTML."""
+    escaped = "".join(f"\\{c}" if c in "\\`*_{}[]<>#|" else c for c in text)
+    return "".join(c if c.isprintable() else " " for c in escaped)

@@ -1,0 +1,88 @@
+"""What a final evaluation prints at its end: contenders, baselines, the verdict and where to look."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from analysis import wording
+from analysis.studies.openings import read_openings, times_opened
+from search.session.console import Output
+
+
+def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
+    """Print the contenders, the verdict and how to use the model.
+
+    Args:
+        results: final.json.
+        run_dir: of the run.
+    """
+    _show(_contenders(results))
+    if results.get("baselines"):
+        say("")
+        _show(_baselines(results))
+    for sentence in results["discussion"]:
+        if sentence["topic"] == "verdict":
+            say(sentence["text"])
+    if len(read_openings(run_dir / "final")) > 1:
+        say(f"the test set has been opened {times_opened(run_dir / 'final')}")
+    if not results.get("own"):
+        say(f"\nmodel: {run_dir / 'final' / 'model.safetensors'}; use it: python -m analysis.predict {run_dir} FILE")
+
+
+def _contenders(results: dict[str, Any]) -> Table:
+    metric = results["metric"]
+    table = _table("", f"test {wording.in_unit(metric, results)}", "against the baseline", "best", "weights")
+    for entrant in results["entrants"]:
+        best = entrant["probability_best"]
+        table.add_row(
+            escape(wording.title(entrant["name"])),
+            wording.between(metric, entrant["scores"][metric]),
+            wording.gap(metric, entrant["difference"]) if "difference" in entrant else "-",
+            "-" if best is None else wording.probability(best),
+            wording.count(entrant["weights"]),
+        )
+    return table
+
+
+def _baselines(results: dict[str, Any]) -> Table:
+    metric = results["metric"]
+    better = "less" if metric in wording.SMALLER_IS_BETTER else "more"
+    table = _table(
+        "without a network",
+        f"test {wording.in_unit(metric, results)}",
+        f"winner minus it ({better} is better)",
+    )
+    for baseline in results["baselines"]:
+        table.add_row(
+            escape(baseline["title"]),
+            wording.between(metric, baseline["scores"][metric]),
+            wording.gap(metric, baseline["difference"]),
+        )
+    return table
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(names):
+        table.add_column(escape(name), justify="right" if index else "left")
+    return table
+
+
+def say(text: str) -> None:
+    """Print a line without anything in it acting as markup or control character.
+
+    That nobody reads it, or that the file it goes to is full, costs the line and nothing else.
+    """
+    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    with suppress(OSError):
+        Output().print(escape(plain), soft_wrap=True)
+
+
+def _show(table: Table) -> None:
+    console = Output()
+    console.width = max(console.width, 120)  # a piped table is not folded
+    with suppress(OSError):
+        console.print(table)

@@ -1,0 +1,243 @@
+"""Writes the discussion of a final evaluation from its numbers; a sentence without a number is not written."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import spearmanr
+
+from analysis.evaluation.contenders import window
+from analysis.prose.table_discussion import discuss_table
+from analysis.wording import (
+    between,
+    count,
+    gap,
+    in_unit,
+    is_less_better,
+    is_share,
+    named,
+    number,
+    p_value,
+    probability,
+    title,
+)
+from search.storage.study import Run
+
+EDGE = 0.1
+"""Share of a range, on the scale it was drawn on, that counts as its edge."""
+NUM_TOP = 5
+TOPICS = ("verdict", "weakness", "limit", "practice", "next")
+
+
+def discuss(results: dict[str, Any], study: optuna.Study, run: Run) -> list[dict[str, str]]:
+    """Sentences, each with its topic, in the order of `TOPICS`.
+
+    Args:
+        results: final.json so far.
+        study: of the search; its histories say what limited the winner.
+        run: what the search was asked.
+    """
+    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trial = next((t for t in complete if t.number == winner["trial"]), None)
+    said = [("verdict", text) for text in _verdict(results, winner)]
+    said += [("weakness", text) for text in _weakness(results, winner)]
+    if trial is not None:
+        said += [("limit", text) for text in (*_budget(trial, run, results), *_fit(trial), *_capacity(complete, run))]
+    said += [("next", text) for text in _edges(complete, run)]
+    said += discuss_table(results, winner)
+    said.sort(key=lambda pair: TOPICS.index(pair[0]))
+    return [{"topic": topic, "text": text} for topic, text in said]
+
+
+def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
+    metric, name = results["metric"], title(winner["name"])
+    score = between(metric, winner["scores"][metric])
+    rows = results["conditions"]["test_rows"]
+    on = f" on {rows:,} sealed test rows" if rows else ""
+    text = [f"The winner, {name}, reaches a test {in_unit(metric, results)} of {score}{on}."]
+    baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
+    if baseline is winner:
+        text.append(f"It is the baseline itself ({score}): no other trial trained to the full budget did better.")
+    elif baseline and "difference" in winner:
+        found = winner["difference"]
+        sure = (
+            "the interval excludes zero"
+            if found["low"] > 0 or found["high"] < 0
+            else "the interval includes zero, so the two cannot be told apart"
+        )
+        test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if "mcnemar" in winner else ""
+        better = " (less is better)" if is_less_better(results) else ""
+        text.append(f"Against the baseline that is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}.")
+    if winner["probability_best"] is not None:
+        contenders = sum(e["role"] != "augmented" for e in results["entrants"])
+        text.append(
+            f"It is the best of the {contenders} with a probability of {probability(winner['probability_best'])}."
+        )
+    leader = max(results["entrants"], key=lambda e: -1 if e["probability_best"] is None else e["probability_best"])
+    if leader is not winner:
+        text.append(
+            f"On these rows {title(leader['name'])} is ahead with {between(metric, leader['scores'][metric])}; choosing"
+            " it now would choose by the test set, so the winner stays the one that the search named."
+        )
+    if "optimism" in winner:
+        text.append(_optimism(results, winner))
+    return text
+
+
+def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
+    metric, found = results["metric"], winner["optimism"]
+    verdict = (
+        "promised too much" if found["low"] > 0 else "promised too little" if found["high"] < 0 else "kept its word"
+    )
+    fresh = number(metric, winner["scores"][metric]["value"])
+    own = results.get("own", False)
+    more = "" if own or results["conditions"].get("held_out_rows") else " (those train on the validation rows too)"
+    return (
+        f"The search {verdict}: its value was {number(metric, winner['search_value'])}, that of fresh networks on fresh"
+        f" rows is {fresh}, so it was too hopeful by {gap(metric, found)}{more}."
+    )
+
+
+def _weakness(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
+    if "confused" not in results:
+        return _residuals(results) if "residuals" in results else []
+    text = []
+    ranked = sorted(winner["classes"].items(), key=lambda item: item[1]["recall"]["value"])
+    if len(ranked) > 1 and ranked[0][1]["recall"]["value"] < ranked[-1][1]["recall"]["value"]:
+        (worst, low), (best, high) = ranked[0], ranked[-1]
+        text.append(
+            f"The hardest class is {worst!r}: {between('recall', low['recall'])} of its rows are found, against"
+            f" {between('recall', high['recall'])} of {best!r}."
+        )
+    for pair in results["confused"][:2]:
+        text.append(
+            f"{pair['label']!r} is taken for {pair['predicted']!r} in {100 * pair['share_of_class']:.1f} % of its rows;"
+            f" that alone is {100 * pair['share_of_mistakes']:.0f} % of all mistakes."
+        )
+    if "calibration" not in results:
+        return text
+    ece, chance = winner["scores"]["ece"], results["calibration"]["chance"]
+    known = "more than" if ece["low"] > chance else "no more than"
+    text.append(
+        f"Its confidence is off by {between('ece', ece)} on average (ECE), {known} chance alone would show for a"
+        f" perfectly calibrated network ({100 * chance:.2f} %)."
+    )
+    return text
+
+
+def _residuals(results: dict[str, Any]) -> list[str]:
+    found = results["residuals"]
+    unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
+    return [
+        f"Half of the predictions are off by less than {found['median_absolute']:.4g}{unit}, nine in ten by less than"
+        f" {found['p90_absolute']:.4g}; on average they are {found['bias']:+.3g} off."
+    ]
+
+
+def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
+    """Does the objective still move in the last epochs of the search?"""
+    values = [value for _, value in sorted(trial.intermediate_values.items())]
+    span = window(len(values))
+    if len(values) < 2 * span:
+        return []
+    better = 1 if run.direction == "maximize" else -1
+    last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span
+    gain = better * (last - before)
+    if is_share(run.metric) and "train_rows" in results["conditions"] and 0 <= last <= 1:
+        rows = max(1, round(results["conditions"]["train_rows"] * run.validation_fraction))
+        noise = math.sqrt(last * (1 - last) / rows)
+        shown, against = f"{100 * gain:+.2f} points", f"the standard error of {rows:,} rows, {100 * noise:.2f} points"
+    else:
+        noise = 0.01 * abs(last)
+        shown, against = f"{gain:+.3g}", f"1 % of the value, {noise:.3g}"
+    meaning = "a larger budget is worth trying" if gain > noise else "more epochs alone promise little"
+    return [
+        f"Budget: the winner's validation {named(run.metric)} over the last {span} of {len(values)} epochs of the"
+        f" search was better by {shown} than over the {span} before, {'more' if gain > noise else 'no more'} than"
+        f" {against}: {meaning}."
+    ]
+
+
+def _fit(trial: FrozenTrial) -> list[str]:
+    """Training loss against validation loss in the search's history."""
+    history = [
+        r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict) and "loss" in r and "train_loss" in r
+    ]
+    if not history:
+        return []
+    last = history[-1]
+    least = min(history, key=lambda record: record["loss"])
+    gap = last["loss"] - last["train_loss"]
+    text = f"Fit: at the end of its search trial the training loss was {last['train_loss']:.3f}"
+    text += f" (on augmented and smoothed rows where it uses these) and the validation loss {last['loss']:.3f}"
+    rise = last["loss"] / max(least["loss"], 1e-9) - 1
+    if rise > 0.1:
+        return [f"{text}, {100 * rise:.0f} % above its least, at epoch {least['epoch']}: a sign of overfitting."]
+    if gap > 0.25 * max(last["train_loss"], 1e-9):
+        return [f"{text}, {gap:.3f} above: it fits the training rows better; regularisation or data would help."]
+    return [f"{text}: no sign of overfitting in a gap of {gap:+.3f}."]
+
+
+def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
+    """Do larger networks do better among the completed trials?"""
+    pairs = [(t.user_attrs["weights"], t.value) for t in complete if "weights" in t.user_attrs and t.value is not None]
+    if len(pairs) < 6 or len({weights for weights, _ in pairs}) < 3:
+        return []
+    rho, p = (float(found) for found in spearmanr(*zip(*pairs, strict=True)))  # pyright: ignore[reportArgumentType]
+    if math.isnan(rho):
+        return []
+    better = 1 if run.direction == "maximize" else -1
+    meaning = "no clear sign that capacity is the limit"
+    if p < 0.05:
+        meaning = "larger networks did better" if better * rho > 0 else "smaller networks did better"
+    low, high = count(min(pairs)[0]), count(max(pairs)[0])
+    return [
+        f"Capacity: over {len(pairs)} completed trials with {low} to {high} weights the rank correlation of size and"
+        f" {named(run.metric)} is {rho:+.2f} (p = {p_value(p)}): {meaning}.".replace("= <", "<")
+    ]
+
+
+def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
+    """Parameters that the best completed trials have at an edge of their range."""
+    better = 1 if run.direction == "maximize" else -1
+    best = sorted((t for t in complete if t.value is not None), key=lambda t: -better * (t.value or 0.0))[:NUM_TOP]
+    if len(best) < 3:
+        return []
+    text = []
+    for name in dict.fromkeys(name for trial in best for name in trial.params):
+        for upper in (False, True):
+            at_edge = sum(_at_edge(trial, name, upper=upper) for trial in best)
+            share = sum(_at_edge(trial, name, upper=upper) for trial in complete) / len(complete)
+            if at_edge < max(3, math.ceil(0.6 * len(best))) or at_edge / len(best) <= share:
+                continue
+            bound = _bound(best, name, upper=upper)
+            advice = "they do nearly without it" if bound == "0" and not upper else "widen it there"
+            text.append(
+                f"Range: {at_edge} of the {len(best)} best trials have {name} at the {'upper' if upper else 'lower'}"
+                f" end of its range ({bound}), against {100 * share:.0f} % of all completed ones; {advice}."
+            )
+    return text
+
+
+def _at_edge(trial: FrozenTrial, name: str, *, upper: bool) -> bool:
+    distribution = trial.distributions.get(name)
+    if not isinstance(distribution, IntDistribution | FloatDistribution) or isinstance(
+        distribution, CategoricalDistribution
+    ):
+        return False
+    value, low, high = float(trial.params[name]), float(distribution.low), float(distribution.high)
+    if high <= low:
+        return False
+    if distribution.log:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    place = (value - low) / (high - low)
+    return place >= 1 - EDGE if upper else place <= EDGE
+
+
+def _bound(trials: Sequence[FrozenTrial], name: str, *, upper: bool) -> str:
+    distribution = next(t.distributions[name] for t in trials if name in t.distributions)
+    return f"{distribution.high if upper else distribution.low:g}"  # pyright: ignore[reportAttributeAccessIssue]

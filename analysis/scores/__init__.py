@@ -1,0 +1,3 @@
+"""How good predictions are: metrics with intervals, comparisons, baselines.
+
+Imports statistics and below."""

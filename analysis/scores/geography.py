@@ -1,0 +1,92 @@
+"""What place means for a table with coordinates: how near test rows are, what errors share, and whole regions held out.
+
+A random split puts most test rows next to training rows. The score then says how well a model fills in between
+neighbours; for a region without any training row the honest number is that of regions held out together (Roberts et al.
+2017, Ecography).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+from sklearn.neighbors import NearestNeighbors
+
+from analysis.scores import comparison
+from analysis.scores.baselines import boosting_pipeline, few_threads
+from analysis.scores.metrics import evaluate
+from trainables.data.table import Column
+from trainables.sources.load import Dataset, Split
+
+NAMES = (("longitude", "lon", "lng", "long"), ("latitude", "lat"))
+"""By which a column is taken for a longitude, or a latitude."""
+KM_PER_DEGREE = 111.2
+NUM_NEIGHBOURS, NUM_REGIONS, NUM_FOLDS = 10, 20, 5
+FEWEST_ROWS = 500
+"""Training rows below which no regions are held out."""
+
+
+def place_columns(columns: Sequence[Column]) -> list[str]:
+    """The columns of longitude and latitude; empty unless both are there."""
+    numbers = {column.name.strip().lower(): column.name for column in columns if column.kind == "number"}
+    found = [next((numbers[name] for name in names if name in numbers), None) for names in NAMES]
+    return [name for name in found if name is not None] if all(found) else []
+
+
+def describe_geography(dataset: Dataset, test: Split, predicted: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """The `geography` of final.json; empty without coordinates, or of a classification.
+
+    Args:
+        dataset: what the networks trained on.
+        test: the sealed rows.
+        predicted: by the exported network (N,).
+        seed: of regions, folds and bootstrap.
+
+    Returns:
+        `nearest_km`: median distance of a test row to the nearest training row; `neighbour_correlation` of the test
+        errors of a row and of its 10 nearest; `held_out`: RMSE of gradient boosting on training rows, cross-validated
+        over `random` folds and over whole `regions`, with the difference.
+    """
+    if not place_columns(dataset.columns) or dataset.task != "regression":
+        return {}
+    there, here = _kilometres(dataset, dataset.train), _kilometres(dataset, test)
+    known = np.isfinite(here).all(1)
+    near, _ = _neighbours(there[np.isfinite(there).all(1)], here[known], count=1)
+    _, others = _neighbours(here[known], here[known], count=min(NUM_NEIGHBOURS + 1, int(known.sum())))
+    error = (predicted - test.y.numpy())[known]
+    shared = np.corrcoef(error, error[others[:, 1:]].mean(1))[0, 1]  # the first neighbour is the row itself
+    described: dict[str, Any] = {"nearest_km": float(np.median(near)), "neighbour_correlation": float(shared)}
+    if len(dataset.train) >= FEWEST_ROWS and np.isfinite(there).all():
+        described["held_out"] = _hold_out(dataset, there, seed=seed)
+    return {"geography": described}
+
+
+def _kilometres(dataset: Dataset, split: Split) -> np.ndarray:
+    """Places on a plane (N, 2), true near the middle latitude of the training rows."""
+    names = [column.name for column in dataset.columns]
+    longitude, latitude = (names.index(name) for name in place_columns(dataset.columns))
+    middle = float(np.nanmedian(dataset.train.x[:, latitude].numpy()))
+    scale = KM_PER_DEGREE * np.array([np.cos(np.deg2rad(np.clip(middle, -80, 80))), 1.0])
+    return split.x[:, [longitude, latitude]].numpy().astype(np.float64) * scale
+
+
+def _neighbours(places: np.ndarray, of: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and row numbers (N, count) of the nearest places."""
+    return NearestNeighbors(n_neighbors=count).fit(places).kneighbors(of)
+
+
+def _hold_out(dataset: Dataset, places: np.ndarray, *, seed: int) -> dict[str, Any]:
+    x, y = dataset.train.x.numpy().astype(np.float64), dataset.train.y.numpy()
+    regions = KMeans(NUM_REGIONS, random_state=seed % 2**32).fit_predict(places)
+    splits = {
+        "random": KFold(NUM_FOLDS, shuffle=True, random_state=seed % 2**32).split(x),
+        "regions": GroupKFold(NUM_FOLDS).split(x, groups=regions),
+    }
+    model = boosting_pipeline(dataset, seed=seed % 2**32)
+    with few_threads(dataset):
+        outputs = {name: np.asarray(cross_val_predict(model, x, y, cv=list(cv)))[None] for name, cv in splits.items()}
+    found = evaluate(y, outputs, task="regression", seed=seed)
+    described: dict[str, Any] = {name: found[name].interval("rmse").as_dict() for name in splits}
+    gap = comparison.difference(found["regions"], found["random"], metric="rmse")
+    return described | {"difference": gap.as_dict(), "num_regions": NUM_REGIONS}

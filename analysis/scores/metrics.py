@@ -1,0 +1,261 @@
+"""Scores of trained networks on test rows: scikit-learn's metrics, each with an interval over images and seeds.
+
+The estimates are scikit-learn's own numbers, averaged over the seeds. The replicates of the bootstrap need the same
+metrics a hundred thousand times, so there they are computed from weighted sums over the rows, for 250 replicates in one
+matrix product; with all weights 1 both ways agree, which the tests hold.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import softmax
+from sklearn import metrics
+
+from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
+from analysis.statistics.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
+
+Task = Literal["classification", "regression", "multilabel"]
+_Scores = dict[str, np.ndarray]
+NUM_BINS = 15
+"""Bins of the calibration error, each with the same number of images."""
+CLASS_METRICS = ("precision", "recall", "f1")
+_UNBOUNDED = {"log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)} | {
+    "bias": (-np.inf, np.inf)
+}
+_TINY = np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The scores of one configuration, trained on S seeds; B replicates of each."""
+
+    scores: dict[str, np.ndarray]
+    """(S,) by metric."""
+    replicates: dict[str, np.ndarray]
+    """(B,) by metric, averaged over seeds."""
+    class_scores: dict[str, np.ndarray] = field(default_factory=dict)
+    """(S, K) by metric: precision, recall, f1."""
+    class_replicates: dict[str, np.ndarray] = field(default_factory=dict)
+    """(B, K)."""
+    support: np.ndarray
+    """Rows of each class (K,), or of all (1,)."""
+    free: bool = False
+    """Whether the scores are numbers of any size, of which only their names are known."""
+
+    def interval(self, metric: str) -> Interval:
+        """The mean over seeds, with its interval."""
+        value, replicates = float(self.scores[metric].mean()), self.replicates[metric]
+        if self.free:
+            return interval(value, replicates)
+        if metric in _UNBOUNDED:
+            return interval(value, replicates, bounds=_UNBOUNDED[metric])
+        if metric == "ece":
+            return interval(value, replicates, bounds=(0.0, 1.0), reflect=True)
+        return interval(value, replicates, bounds=(0.0, 1.0), num_rows=int(self.support.sum()))
+
+    def class_interval(self, metric: str, index: int) -> Interval:
+        """The same for one class."""
+        value, replicates = float(self.class_scores[metric][:, index].mean()), self.class_replicates[metric][:, index]
+        return interval(value, replicates, bounds=(0.0, 1.0), num_rows=int(self.support[index]))
+
+    def without(self, names: Collection[str]) -> "Evaluation":
+        """The same without these scores."""
+        scores, replicates = (
+            {name: values for name, values in found.items() if name not in names}
+            for found in (self.scores, self.replicates)
+        )
+        return replace(self, scores=scores, replicates=replicates)
+
+
+def by_seeds(
+    numbers: Mapping[str, Mapping[str, np.ndarray]], *, num_replicates: int = NUM_REPLICATES, seed: int = 0
+) -> dict[str, Evaluation]:
+    """Evaluations of configurations of which only numbers are known, one for each seed: chance is that of the seeds.
+
+    Args:
+        numbers: (S,) by metric, by configuration.
+    """
+    random = np.random.default_rng((seed, 0xB007))
+    found = {}
+    for name, scores in numbers.items():
+        steps = seed_steps(len(next(iter(scores.values()))), num_replicates, random)
+        replicates = {metric: values.mean() + steps @ values for metric, values in scores.items()}
+        found[name] = Evaluation(scores=dict(scores), replicates=replicates, support=np.zeros(1), free=True)
+    return found
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, in float64."""
+    return softmax(logits.astype(np.float64), axis=-1)
+
+
+def evaluate(
+    y: np.ndarray,
+    outputs: Mapping[str, np.ndarray],
+    *,
+    task: Task,
+    num_replicates: int = NUM_REPLICATES,
+    seed: int = 0,
+    same_networks: Mapping[str, str] | None = None,
+) -> dict[str, Evaluation]:
+    """Scores every configuration on the same rows and the same draws of rows.
+
+    Args:
+        y: labels (N,), or targets of a regression.
+        outputs: by configuration: probabilities (S, N, K), or predictions (S, N).
+        seed: of the bootstrap.
+        same_networks: names whose outputs come from the networks of another name, and so share its luck with the seeds.
+    """
+    score, features, from_sums = _TASKS[task]
+    random = np.random.default_rng((seed, 0xB007))
+    steps = {name: seed_steps(len(found), num_replicates, random) for name, found in outputs.items()}
+    steps |= {name: steps[other] for name, other in (same_networks or {}).items()}
+    prepared = {name: [features(y, network) for network in found] for name, found in outputs.items()}
+    drawn: dict[str, list[_Scores]] = {name: [] for name in outputs}
+    for draws in image_draws(len(y), num_replicates, random):
+        for name, networks in prepared.items():
+            found = [from_sums((draws @ network).astype(np.float64), len(y)) for network in networks]
+            drawn[name].append({metric: np.stack([f[metric] for f in found], axis=1) for metric in found[0]})
+    support = np.bincount(y) if task == "classification" else np.array([len(y)])
+    return {
+        name: _evaluation([score(y, network) for network in found], drawn[name], steps[name], support=support)
+        for name, found in outputs.items()
+    }
+
+
+def _evaluation(found: list[_Scores], drawn: list[_Scores], steps: np.ndarray, *, support: np.ndarray) -> Evaluation:
+    scores = {metric: np.stack([f[metric] for f in found]) for metric in found[0]}
+    replicates = {
+        metric: combine(scores[metric], np.concatenate([part[metric] for part in drawn]), steps) for metric in scores
+    }
+    return Evaluation(
+        scores={m: v for m, v in scores.items() if m not in CLASS_METRICS},
+        replicates={m: v for m, v in replicates.items() if m not in CLASS_METRICS},
+        class_scores={m: v for m, v in scores.items() if m in CLASS_METRICS},
+        class_replicates={m: v for m, v in replicates.items() if m in CLASS_METRICS},
+        support=support,
+    )
+
+
+# Classification
+
+
+def classification_scores(y: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
+    """scikit-learn's metrics of one network, and its calibration error.
+
+    Args:
+        y: labels (N,).
+        p: probabilities (N, K).
+
+    Returns:
+        Scalars, and (K,) for `precision`, `recall` and `f1`. A class that is never predicted has precision 0.
+    """
+    labels, predicted = np.arange(p.shape[1]), p.argmax(1)
+
+    def averaged(average: str | None) -> tuple[Any, ...]:
+        settings: dict[str, Any] = {"labels": labels, "average": average, "zero_division": 0.0}
+        return metrics.precision_recall_fscore_support(y, predicted, **settings)[:3]
+
+    scores: dict[str, Any] = {"accuracy": metrics.accuracy_score(y, predicted)}
+    for average in ("macro", "weighted"):
+        scores |= {f"{average}_{name}": v for name, v in zip(CLASS_METRICS, averaged(average), strict=True)}
+    if len(labels) > 2:
+        scores["top2_accuracy"] = metrics.top_k_accuracy_score(y, p, k=2, labels=labels)
+    scores |= {"log_loss": metrics.log_loss(y, p, labels=labels), "ece": calibration_error(y, p)}
+    scores |= zip(CLASS_METRICS, averaged(None), strict=True)
+    return {name: np.asarray(value) for name, value in scores.items()}
+
+
+def calibration_error(y: np.ndarray, p: np.ndarray) -> float:
+    """Expected calibration error over 15 bins of equal mass: the mean distance of confidence and accuracy of a bin.
+
+    Bins of equal width would leave most of them almost empty for a good network (Nixon et al. 2019).
+    """
+    gap = p.max(1) - (p.argmax(1) == y)
+    return float(np.abs(np.bincount(confidence_bins(p), weights=gap, minlength=NUM_BINS)).sum() / len(y))
+
+
+def confidence_bins(p: np.ndarray) -> np.ndarray:
+    """The bin (0 to 14) of each row, by rank of its confidence."""
+    order = np.argsort(p.max(1), kind="stable")
+    bins = np.empty(len(p), np.int64)
+    bins[order] = np.arange(len(p)) * NUM_BINS // len(p)
+    return bins
+
+
+def chance_calibration_error(p: np.ndarray, *, num_draws: int = 200, seed: int = 0) -> float:
+    """What a perfectly calibrated network with these confidences shows on as many rows by chance alone."""
+    random, confidence, bins = np.random.default_rng(seed), p.max(1), confidence_bins(p)
+    membership = np.eye(NUM_BINS)[bins]
+    gaps = confidence - (random.random((num_draws, len(p))) < confidence)
+    return float(np.abs(gaps @ membership).sum(1).mean() / len(p))
+
+
+def _classification_features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """(N, 2 + bins + 3 K) float32 whose weighted sums are all that the metrics need."""
+    num_classes, rows, predicted = p.shape[1], np.arange(len(y)), p.argmax(1)
+    correct = predicted == y
+    top2 = (p > p[rows, y][:, None]).sum(1) < 2
+    loss = -np.log(np.clip(p[rows, y], _TINY, 1 - _TINY))
+    gap = np.eye(NUM_BINS)[confidence_bins(p)] * (p.max(1) - correct)[:, None]
+    one_hot = np.eye(num_classes)
+    columns = [top2[:, None], loss[:, None], gap, one_hot[y] * correct[:, None], one_hot[predicted], one_hot[y]]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def _classification_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
+    top2, loss, gaps = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + NUM_BINS]
+    hits, predicted, support = np.split(sums[:, 2 + NUM_BINS :], 3, axis=1)
+    by_class = {
+        "precision": _ratio(hits, predicted),
+        "recall": _ratio(hits, support),
+        "f1": _ratio(2 * hits, predicted + support),
+    }
+    found = {"accuracy": hits.sum(1) / num_rows, "log_loss": loss / num_rows, "ece": np.abs(gaps).sum(1) / num_rows}
+    if hits.shape[1] > 2:
+        found["top2_accuracy"] = top2 / num_rows
+    for name, values in by_class.items():
+        found[f"macro_{name}"] = values.mean(1)
+        found[f"weighted_{name}"] = (values * support).sum(1) / num_rows
+    return found | by_class
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+# Regression
+
+
+def regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """scikit-learn's metrics of one network, in the unit of the target; `bias`: mean of predicted minus target."""
+    scores = {
+        "rmse": metrics.root_mean_squared_error(y, predicted),
+        "mae": metrics.mean_absolute_error(y, predicted),
+        "r2": metrics.r2_score(y, predicted),
+        "bias": np.mean(predicted.astype(np.float64) - y),
+    }
+    return {name: np.asarray(value) for name, value in scores.items()}
+
+
+def _regression_features(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    error, centred = predicted.astype(np.float64) - y, y - y.mean(dtype=np.float64)
+    features = np.stack([error**2, np.abs(error), error, centred, centred**2], axis=1)
+    squares_fit = 1e-15 < np.abs(centred).max(initial=1e-300) < 1e15 and np.abs(error).max() < 1e15
+    return features.astype(np.float32) if squares_fit else features
+
+
+def _regression_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
+    squares, absolute, signed, first, second = sums.T
+    total = second - first**2 / num_rows
+    scores = {"rmse": np.sqrt(squares / num_rows), "mae": absolute / num_rows, "bias": signed / num_rows}
+    return scores | {"r2": 1 - np.divide(squares, total, out=np.ones_like(squares), where=total > 1e-6 * second)}
+
+
+_TASKS = {
+    "classification": (classification_scores, _classification_features, _classification_from_sums),
+    "regression": (regression_scores, _regression_features, _regression_from_sums),
+    "multilabel": (multilabel_scores, multilabel_features, multilabel_from_sums),
+}

@@ -1,0 +1,54 @@
+"""Scores of networks that give each row several labels at once, in the two ways that `analysis.scores.metrics` needs."""
+
+import numpy as np
+from sklearn import metrics
+
+
+def multilabel_scores(y: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
+    """scikit-learn's metrics of one network.
+
+    Args:
+        y: (N, K) of 0 and 1.
+        p: probabilities, or answers of 0 and 1 (N, K); a label is given from 0.5 on.
+    """
+    predicted = (p >= 0.5).astype(np.int64)
+    scores = {
+        "subset_accuracy": metrics.accuracy_score(y, predicted),
+        "label_accuracy": 1 - metrics.hamming_loss(y, predicted),
+    }
+    for average in ("micro", "macro"):
+        found = metrics.precision_recall_fscore_support(y, predicted, average=average, zero_division=0.0)  # pyright: ignore
+        scores |= {f"{average}_{name}": v for name, v in zip(("precision", "recall", "f1"), found[:3], strict=True)}
+    return {name: np.asarray(value) for name, value in scores.items()}
+
+
+def multilabel_features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """(N, 1 + 3 K) float32 whose weighted sums are all that the metrics need."""
+    predicted = p >= 0.5
+    whole = (predicted == (y == 1)).all(1)
+    return np.concatenate([whole[:, None], predicted & (y == 1), predicted, y == 1], axis=1).astype(np.float32)
+
+
+def multilabel_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
+    """The metrics of each replicate, from the sums over its rows."""
+    whole = sums[:, 0]
+    hits, predicted, support = np.split(sums[:, 1:], 3, axis=1)
+    wrong = (predicted + support - 2 * hits).sum(1)
+    found = {
+        "subset_accuracy": whole / num_rows,
+        "label_accuracy": 1 - wrong / (num_rows * hits.shape[1]),
+        "micro_precision": _ratio(hits.sum(1), predicted.sum(1)),
+        "micro_recall": _ratio(hits.sum(1), support.sum(1)),
+        "micro_f1": _ratio(2 * hits.sum(1), (predicted + support).sum(1)),
+    }
+    for name, above, below in (
+        ("precision", hits, predicted),
+        ("recall", hits, support),
+        ("f1", 2 * hits, predicted + support),
+    ):
+        found[f"macro_{name}"] = _ratio(above, below).mean(1)
+    return found
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

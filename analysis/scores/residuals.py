@@ -1,0 +1,84 @@
+"""What the predictions of a regression miss: how much, in which part of the target's range, and beyond a cap."""
+
+from typing import Any
+
+import numpy as np
+
+from analysis.scores.metrics import Evaluation, evaluate
+from analysis.statistics.bootstrap import Interval
+
+NUM_BANDS = 5
+FEWEST_ROWS = 5
+"""Test rows below which a band is not told."""
+PILE_SHARE = 0.01
+"""Share of the training rows at the largest (smallest) target from which it counts as a cap (a floor)."""
+
+
+def describe_residuals(y: np.ndarray, outputs: np.ndarray, train_y: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """What final.json says of a regression's errors.
+
+    Args:
+        y: test targets (N,).
+        outputs: predictions of each seed's network (S, N).
+        train_y: targets of the training rows, whose quantiles are the bands: no band is cut by what is predicted.
+        seed: of the bootstrap.
+
+    Returns:
+        `residuals` of the first network, `bands` with intervals, and `cap` and `floor` where rows pile up there.
+    """
+    described: dict[str, Any] = {"residuals": _residuals(y, outputs[0])}
+    described["bands"] = _bands(y, outputs, train_y, seed=seed)
+    for name, (bound, share) in find_piles(train_y).items():
+        described[name] = {"value": bound, "train_share": share} | _beyond(y, outputs, bound, seed=seed)
+    return described
+
+
+def find_piles(train_y: np.ndarray) -> dict[str, tuple[float, float]]:
+    """`cap` and `floor` of a target where rows pile up there: its value, and the share of rows that have it.
+
+    Whole numbers repeat everywhere; only where no other target is as frequent does the end count as one.
+    """
+    values, counts = np.unique(train_y, return_counts=True)
+    piles = {}
+    for name, index in (("cap", -1), ("floor", 0)):
+        share = float(counts[index] / len(train_y))
+        if share >= PILE_SHARE and len(values) > 10 and counts[index] == counts.max():
+            piles[name] = (float(values[index]), share)
+    return piles
+
+
+def _residuals(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    error = predicted - y
+    quantiles = np.quantile(np.abs(error), (0.5, 0.9)).tolist()
+    return {"bias": float(error.mean()), "median_absolute": quantiles[0], "p90_absolute": quantiles[1]}
+
+
+def _bands(y: np.ndarray, outputs: np.ndarray, train_y: np.ndarray, *, seed: int) -> list[dict[str, Any]]:
+    """Fifths of the training targets, from the lowest; fewer where many targets are equal."""
+    edges = np.unique(np.quantile(train_y, np.linspace(0, 1, NUM_BANDS + 1)))
+    band = np.clip(np.searchsorted(edges, y, side="right") - 1, 0, max(len(edges) - 2, 0))
+    described = []
+    for index in range(len(edges) - 1):
+        rows = band == index
+        if rows.sum() < FEWEST_ROWS:
+            continue
+        found = _score(y[rows], outputs[:, rows], seed=seed)
+        scores = {metric: found.interval(metric).as_dict() for metric in ("rmse", "mae", "bias")}
+        low, high = float(edges[index]), float(edges[index + 1])
+        described.append({"low": low, "high": high, "rows": int(rows.sum()), **scores})
+    return described
+
+
+def _beyond(y: np.ndarray, outputs: np.ndarray, bound: float, *, seed: int) -> dict[str, Any]:
+    """RMSE on the test rows that lie at the bound, and on all others."""
+    described: dict[str, Any] = {}
+    for name, rows in (("there", y == bound), ("elsewhere", y != bound)):
+        described[f"rows_{name}"] = int(rows.sum())
+        if rows.sum() >= FEWEST_ROWS:
+            found: Interval = _score(y[rows], outputs[:, rows], seed=seed).interval("rmse")
+            described[f"rmse_{name}"] = found.as_dict()
+    return described
+
+
+def _score(y: np.ndarray, outputs: np.ndarray, *, seed: int) -> Evaluation:
+    return evaluate(y, {"": outputs}, task="regression", seed=seed)[""]

@@ -1,0 +1,165 @@
+"""The part of final.json that only a table has: its columns, the baselines, and what the winner makes of each feature.
+
+target, target_unit, columns    names and kinds of the inputs, as the training rows show them
+baselines       classical methods on the same rows, the simplest first:
+    name, title, settings, seeds, fit_seconds, rows_per_second, scores, by_seed,
+    difference (the winner minus this one, paired on rows)
+importance      of each feature, and of features that hang together, the most important first: `features`, `value`
+                with its interval, the rise of `importance_metric` when they are dealt out to other rows
+dependence      of the most important features: mean answer along `x`, with its interval over seeds
+places          where the columns hold latitude and longitude, their names
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.evaluation.networks import outputs_of
+from analysis.progress import Advance, no_progress, step
+from analysis.scores import comparison
+from analysis.scores.baselines import Baseline
+from analysis.scores.features import CURVES, Predict, Rows, partial_dependence, permutation_importance, tied_features
+from analysis.scores.geography import describe_geography, place_columns
+from analysis.scores.metrics import Evaluation, Task, evaluate
+from trainables.sources.load import Dataset, Split
+from trainables.training.training import Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineAnswers:
+    """What one baseline says of the test rows."""
+
+    baseline: Baseline
+    outputs: np.ndarray
+    """(S, N), or (S, N, K)."""
+    rows_per_second: float
+
+    @property
+    def name(self) -> str:
+        """Unique among all that is evaluated."""
+        return self.baseline.method.name
+
+
+def answer_baselines(
+    baselines: Sequence[Baseline], test: Split, *, advance: Advance = no_progress
+) -> list[BaselineAnswers]:
+    """The predictions of every baseline, and how fast one model gives them; `advance` is called after each."""
+    answers = []
+    for baseline in baselines:
+        began = time.perf_counter()
+        outputs = baseline.predict(test.x)
+        seconds = (time.perf_counter() - began) / len(outputs)
+        answers.append(BaselineAnswers(baseline=baseline, outputs=outputs, rows_per_second=len(test) / seconds))
+        advance()
+    return answers
+
+
+def describe_baselines(
+    answers: Sequence[BaselineAnswers], found: dict[str, Evaluation], *, winner: str, metric: str
+) -> list[dict[str, Any]]:
+    """The `baselines` of final.json."""
+    return [
+        {
+            **{key: value for key, value in asdict(a.baseline.method).items() if key != "random"},
+            "seeds": list(a.baseline.seeds),
+            "fit_seconds": a.baseline.fit_seconds,
+            "rows_per_second": a.rows_per_second,
+            "scores": {m: found[a.name].interval(m).as_dict() for m in found[a.name].scores},
+            "by_seed": {m: values.tolist() for m, values in found[a.name].scores.items()},
+            "difference": comparison.difference(found[winner], found[a.name], metric=metric).as_dict(),
+        }
+        for a in answers
+    ]
+
+
+def describe_table(
+    dataset: Dataset, test: Split, trained: Sequence[Training], outputs: np.ndarray, *, metric: str, seed: int
+) -> dict[str, Any]:
+    """All that final.json says of a table beside the baselines; nothing of images.
+
+    Args:
+        dataset: what the winner was trained on.
+        test: the sealed rows.
+        trained: the winner's networks, one per seed.
+        outputs: their answers (S, N), or (S, N, K).
+        metric: by which networks are compared.
+        seed: of permutations and bootstrap.
+    """
+    if not dataset.columns:
+        return {}
+    described = _columns(dataset, test) | _features(dataset, test, trained, seed=seed)
+    if place_columns(dataset.columns) and dataset.task == "regression":
+        with step("errors on the map, and boosting with whole regions held out"):
+            described |= describe_geography(dataset, test, outputs[0], seed=seed)
+    return described | _ensemble(test.y.numpy(), outputs, task=dataset.task, metric=metric, seed=seed)
+
+
+def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
+    train, held_out = (as_rows(split, dataset) for split in (dataset.train, test))
+    missing = [float(share) for share in missing_shares(train)]
+    described = {
+        "target": dataset.target,
+        "target_unit": dataset.target_unit,
+        "columns": [asdict(c) | {"missing": share} for c, share in zip(dataset.columns, missing, strict=True)],
+        "places": place_columns(dataset.columns),
+        "range": _range(train, held_out),
+    }
+    return described | ({"target_median": float(np.median(train.y))} if dataset.task == "regression" else {})
+
+
+def missing_shares(rows: Rows) -> np.ndarray:
+    """Share of the rows in which a column has no value, or a category that was never seen (F,)."""
+    numbers = np.array([column.kind == "number" for column in rows.columns])
+    return np.where(numbers, np.isnan(rows.x).mean(0), (rows.x == 0).mean(0))
+
+
+def _range(train: Rows, test: Rows) -> dict[str, Any]:
+    numbers = [
+        i for i, column in enumerate(train.columns) if column.kind == "number" and np.isfinite(train.x[:, i]).any()
+    ]
+    low, high = np.nanmin(train.x[:, numbers], axis=0), np.nanmax(train.x[:, numbers], axis=0)
+    found = test.x[:, numbers]
+    bounds = {train.columns[i].name: (float(a), float(b)) for i, a, b in zip(numbers, low, high, strict=True)}
+    return {
+        "outside": int(((found < low) | (found > high)).any(1).sum()),  # a gap is outside of nothing
+        "places": {name: bounds[name] for name in place_columns(train.columns)},
+    }
+
+
+def _features(dataset: Dataset, test: Split, trained: Sequence[Training], *, seed: int) -> dict[str, Any]:
+    train, held_out = (as_rows(split, dataset) for split in (dataset.train, test))
+    networks = [_predictor(training) for training in trained]
+    groups = tied_features(train)
+    sets = len(dataset.columns) + len(groups)
+    with step("importance of each column", total=sets * len(networks)) as advance:
+        importance = permutation_importance(networks, held_out, groups=groups, seed=seed, advance=advance)
+    alone = [found["features"][0] for found in importance if len(found["features"]) == 1][:CURVES]
+    with step("curves along the columns", total=len(alone)) as advance:
+        dependence = partial_dependence(networks, train, alone, classes=dataset.classes, seed=seed, advance=advance)
+    return {
+        "importance_metric": "rmse" if dataset.task == "regression" else "log_loss",
+        "importance": importance,
+        "dependence": dependence,
+    }
+
+
+def _ensemble(y: np.ndarray, outputs: np.ndarray, *, task: Task, metric: str, seed: int) -> dict[str, Any]:
+    """The mean answer of the networks against one of them; nothing where there is one only."""
+    if len(outputs) < 2:
+        return {}
+    found = evaluate(y, {"one": outputs, "mean": outputs.mean(0, keepdims=True)}, task=task, seed=seed)
+    gap = comparison.difference(found["mean"], found["one"], metric=metric)
+    return {"ensemble": {"score": found["mean"].interval(metric).as_dict(), "difference": gap.as_dict()}}
+
+
+def as_rows(split: Split, dataset: Dataset) -> Rows:
+    """A split with the columns of its data set, in numpy."""
+    return Rows(columns=dataset.columns, x=split.x.cpu().numpy(), y=split.y.cpu().numpy(), task=dataset.task)
+
+
+def _predictor(training: Training) -> Predict:
+    return lambda rows: outputs_of(training, torch.from_numpy(rows))

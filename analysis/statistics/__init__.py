@@ -1,0 +1,3 @@
+"""Statistics that know no study: bootstrap, design matrices, projection.
+
+Imports studies and datasets."""

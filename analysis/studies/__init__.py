@@ -1,0 +1,3 @@
+"""Studies as tidy tables.
+
+Imports wording alone."""

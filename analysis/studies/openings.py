@@ -1,0 +1,160 @@
+"""The log of every time the test set was opened: final/openings.jsonl, written before anything is computed.
+
+Whoever states how often it was opened counts here: an evaluation that was killed has a line in the log, nothing else.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+EVALUATION = "evaluation"
+"""What `trainables.files.whole` calls the parts of one evaluation."""
+PARTS = ("figures", "tables", "model.onnx", "model.safetensors", "model.json", "README.md", "final.json")
+"""What one opening leaves in `final`, replaced together; final.json is the last."""
+_WITHOUT = "after an evaluation that ended without results"
+
+
+def read_openings(final_dir: Path) -> list[dict[str, Any]]:
+    """All openings so far, the first first; a line that cannot be read counts as one.
+
+    The results of an evaluation repeat the log as it was. What is missing in a log that was removed or cut comes from
+    there.
+    """
+    logged = _read_log(final_dir)
+    return [*_lost(final_dir, logged), *logged]
+
+
+def _read_log(final_dir: Path) -> list[dict[str, Any]]:
+    try:
+        lines = (final_dir / "openings.jsonl").read_text(errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    return [_parse(line) for line in lines if line.strip()]
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _lost(final_dir: Path, logged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Openings that the results know of and the log does not."""
+    results = _results(final_dir)
+    if results is None:
+        there = any(os.path.lexists(final_dir / name) for name in PARTS)
+        return [{}] if there and not logged else []
+    recorded = [o if isinstance(o, dict) else {} for o in _list(results.get("opened"))]
+    known = {o.get("when") for o in logged if o}
+    lost = [o for o in recorded if o and o.get("when") not in known]
+    damaged = list(logged).count({}) - recorded.count({})  # lines that can no longer be read, but are counted
+    lost = lost[max(0, damaged) :]
+    return [{}] * (_count(results, default=1) - len(lost) - len(logged)) + lost
+
+
+def _results(final_dir: Path) -> dict[str, Any] | None:
+    """final.json; None where there is none that can be read."""
+    try:
+        found = json.loads((final_dir / "final.json").read_text(errors="replace"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _count(results: dict[str, Any], *, default: int) -> int:
+    found = results.get("openings")
+    return found if isinstance(found, int) and 0 < found < 10**6 else default
+
+
+def num_without_results(final_dir: Path, *, concluding: bool = False) -> int:
+    """How many openings led to no results: killed, or ended by an error.
+
+    Args:
+        concluding: the results of the last one are about to be written.
+    """
+    openings = read_openings(final_dir)
+    ended = {index for index, after in enumerate(openings[1:]) if _WITHOUT in str(after.get("why"))}
+    return len(ended | set(range(_num_concluded(final_dir, openings), len(openings) - concluding)))
+
+
+def _num_concluded(final_dir: Path, openings: Sequence[dict[str, Any]]) -> int:
+    """The number of the last opening that led to results; 0 without any."""
+    if not (final_dir / "final.json").exists():
+        return 0
+    return _count(_results(final_dir) or {}, default=len(openings))
+
+
+def times_opened(final_dir: Path, *, concluding: bool = False) -> str:
+    """`once`, `2 times`, `3 times, 1 of them without results`."""
+    count, without = len(read_openings(final_dir)), num_without_results(final_dir, concluding=concluding)
+    if not without:
+        return times(count)
+    return "once, without results" if count == 1 else f"{times(count)}, {without} of them without results"
+
+
+def times(count: int) -> str:
+    """`once`, `2 times`."""
+    return "once" if count == 1 else f"{count} times"
+
+
+def record_opening(final_dir: Path, *, command: str, why: str, checksum: str) -> None:
+    """Append one opening and see it on the disk before returning.
+
+    Args:
+        checksum: sha256 over the checkpoints of the networks that are about to be evaluated: what was final by then.
+
+    Raises:
+        OSError: it cannot be written; the log is as it was.
+    """
+    opening = {"when": datetime.now(UTC).isoformat(timespec="milliseconds"), "command": command, "why": why}
+    opening["checksum"] = checksum
+    lost = _lost(final_dir, _read_log(final_dir))
+    text = "".join(json.dumps(line) + "\n" for line in [*lost, opening])
+    with (final_dir / "openings.jsonl").open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        torn = file.read(1) not in (b"", b"\n")  # a full disk or a power cut ended the last line early
+        try:
+            _write_all(file.fileno(), (("\n" if torn else "") + text).encode())
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
+
+
+def check_opening(final_dir: Path, *, again: bool) -> str:
+    """Why the test set is about to be opened.
+
+    Raises:
+        ValueError: it was opened before, and --again was not given.
+    """
+    openings = read_openings(final_dir)
+    if not openings:
+        return "first evaluation"
+    without_results = _num_concluded(final_dir, openings) < len(openings)
+    if not again:
+        raise ValueError(_refusal(openings, without_results=without_results))
+    return f"--again, {_WITHOUT}" if without_results else "--again"
+
+
+def _refusal(openings: Sequence[dict[str, Any]], *, without_results: bool) -> str:
+    count, last = times(len(openings)), str(openings[-1].get("when", "at an unknown time"))[:19]
+    if without_results:
+        cause = f"the test set was opened ({count}, last {last}) by an evaluation that ended without results"
+    else:
+        cause = f"the test set was opened {count} already, last {last}; looking again makes its answer less honest"
+    return f"{cause}; add --again to open it once more, which is counted on the page"

@@ -1,0 +1,275 @@
+"""Turns a study into tidy tables: one row per trial, and one row per trial and epoch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+from pandas.api.types import is_object_dtype
+
+from analysis.studies.parameters import Parameter, from_distributions
+from analysis.wording import is_share, named, visible
+from search.algorithms.halving import num_weights
+from search.storage.collector import collector_paused
+
+COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
+FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
+STATES = (COMPLETE, STOPPED, UNFINISHED, FAILED, INFEASIBLE, WAITING)
+"""complete: trained to the full budget; stopped: ended early on purpose; unfinished: running, paused or interrupted."""
+
+_PREFIX = "params_"
+_RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "worker", "node", "device")
+_HANDLED = ("epoch", "trial", "value")
+_COLUMNS = ("number", "state", "epochs", "value", "last", "best", "best_epoch", "seconds", "weights", "macs", "seed")
+_CAUSE = ("failure_kind", "failure", "started", "ended")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """A study as tables, with what is needed to read them."""
+
+    trials: pd.DataFrame
+    """One row per trial, indexed by its number: state, epochs, last, best, value (full budget only), seconds, ...,
+    `rung_E` (the objective after E epochs) and `params_NAME` for each hyperparameter."""
+    epochs: pd.DataFrame
+    """One row per (trial, epoch): trial, epoch, value, seconds, worker, started, ..."""
+    parameters: tuple[Parameter, ...]
+    metric: str = "objective"
+    direction: str = "maximize"
+    target_unit: str = ""
+    """Of a regression's target, where the data are known."""
+    full_epochs: int = 1
+    rungs: tuple[int, ...] = (1,)
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sign(self) -> float:
+        """1 when larger is better, -1 when smaller is better."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    @property
+    def points(self) -> float:
+        """100 for metrics in 0..1, which are told in percentage points, else 1."""
+        if not is_share(self.metric):
+            return 1.0
+        values = self.epochs["value"]
+        return 100.0 if values.empty or values.between(0, 1).all() else 1.0  # some tell a share in percent
+
+    @property
+    def unit(self) -> str:
+        """The unit of a difference, with a leading blank, ready to follow a number."""
+        return " points" if self.points == 100 else f" {named(self.metric, self.target_unit)}"
+
+    @property
+    def params(self) -> pd.DataFrame:
+        """The hyperparameters alone; missing where one is not active."""
+        return params_of(self.trials)
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """Trials with at least one finite value that count for the analysis: complete, stopped and unfinished."""
+        return self.trials[self.trials["state"].isin([COMPLETE, STOPPED, UNFINISHED]) & (self.trials["epochs"] > 0)]
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        """Trials that were trained to the full budget; they alone compete for best."""
+        return self.trials[self.trials["state"] == COMPLETE]
+
+    @property
+    def best(self) -> pd.Series | None:
+        """The best complete trial, or None."""
+        done = self.complete
+        return None if done.empty else done.loc[(done["value"] * self.sign).idxmax()]
+
+
+def params_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The hyperparameters of these rows of `Trials.trials`, under their own names."""
+    columns = [name for name in rows.columns if name.startswith(_PREFIX)]
+    return rows[columns].rename(columns=lambda name: name[len(_PREFIX) :])
+
+
+def config_of(row: pd.Series) -> dict[str, Any]:
+    """The active hyperparameters of one row of `Trials.trials`."""
+    named = {str(k)[len(_PREFIX) :]: v for k, v in row.items() if str(k).startswith(_PREFIX)}
+    return {k: v for k, v in named.items() if not pd.isna(v)}
+
+
+def read_trials(study: optuna.Study, run: Any = None) -> Trials:
+    """The study's tables.
+
+    Args:
+        study: any single-objective study, also one that plain Optuna wrote.
+        run: what was asked (search.storage.study.Run), or None: budget and rungs are then read off the trials.
+
+    Raises:
+        ValueError: the study has several objectives.
+    """
+    if len(study.directions) != 1:
+        raise ValueError(f"the study must have one objective, got {len(study.directions)}; analyse one at a time")
+    with collector_paused():
+        stored = study.get_trials(deepcopy=False)
+    raw = _values(stored)
+    full = int(getattr(run, "epochs", 0) or _longest(stored, raw))
+    values = [{epoch or full: v for epoch, v in found.items()} for found in raw]
+    rungs = tuple(getattr(run, "rungs", ()) or _stops(stored, values, full))
+    parameters = from_distributions(stored)
+    sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
+    rows = [_trial_row(t, v, full=full, sign=sign) for t, v in zip(stored, values, strict=True)]
+    for row, trial, found in zip(rows, stored, values, strict=True):
+        row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
+        row.update({_PREFIX + visible(name): value for name, value in trial.params.items()})
+    columns = [*_COLUMNS, *_CAUSE, *(f"rung_{r}" for r in rungs), *(_PREFIX + p.name for p in parameters)]
+    more = _reported(stored)
+    epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v, more)]
+    return Trials(
+        trials=_typed(pd.DataFrame(rows, columns=pd.Index(columns)), parameters).set_index("number", drop=False),
+        epochs=pd.DataFrame(epochs, columns=pd.Index(["trial", "epoch", "value", *_RECORD, *more])),
+        parameters=parameters,
+        metric=str(getattr(run, "metric", None) or (study.metric_names or ["objective"])[0]),
+        direction=study.direction.name.lower(),
+        full_epochs=full,
+        rungs=rungs,
+        baseline=_baseline(run, stored),
+    )
+
+
+def _baseline(run: Any, stored: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """That of the run, which may have none; of a study without a run its first trial."""
+    known = getattr(run, "baseline", None)
+    if known is None:
+        known = stored[0].params if stored else {}
+    return dict(known)
+
+
+def export(trials: Trials, folder: Path) -> list[Path]:
+    """Writes both tables as CSV (safe to open in a spreadsheet) and Parquet, and returns the four paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, table in (("trials", trials.trials), ("epochs", trials.epochs)):
+        plain = table.copy()
+        for column in filter(
+            lambda name: is_object_dtype(table[name]), table.columns
+        ):  # a column of mixed types has no Parquet type
+            plain[column] = [None if pd.isna(cell) else str(cell) for cell in plain[column]]
+        plain.to_parquet(folder / f"{name}.parquet", index=False)
+        written += [write_csv(table, folder / f"{name}.csv"), folder / f"{name}.parquet"]
+    return written
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> Path:
+    """Writes a CSV whose text cells cannot act as formulas in a spreadsheet, and returns its path."""
+    safe = table.rename(columns=lambda name: plain_text(str(name)))
+    for column in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[column]):
+            safe[column] = [plain_text(cell) if isinstance(cell, str) else cell for cell in safe[column]]
+    safe.to_csv(path, index=False)
+    return path
+
+
+def plain_text(text: str) -> str:
+    """The same, with a quote before what a spreadsheet would run as a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
+
+
+def _values(stored: list[FrozenTrial]) -> list[dict[int, float]]:
+    """Finite values by epoch from 1; a final value without any report stands at epoch 0, meaning the full budget."""
+    steps = [min(t.intermediate_values) for t in stored if t.intermediate_values]
+    shift = 1 if steps and min(steps) <= 0 else 0
+    found = []
+    for trial in stored:
+        if not trial.intermediate_values and trial.state == TrialState.COMPLETE and trial.value is not None:
+            found.append({0: trial.value} if math.isfinite(trial.value) else {})
+        else:
+            found.append({s + shift: v for s, v in sorted(trial.intermediate_values.items()) if math.isfinite(v)})
+    return found
+
+
+def _longest(stored: list[FrozenTrial], values: list[dict[int, float]]) -> int:
+    ends = [max(v) for t, v in zip(stored, values, strict=True) if t.state == TrialState.COMPLETE and v]
+    return max(ends, default=0) or max((max(v) for v in values if v), default=0) or 1
+
+
+def _stops(stored: list[FrozenTrial], values: list[dict[int, float]], full: int) -> list[int]:
+    """Epochs at which at least one in twenty of the stopped trials ended, then the full budget."""
+    ends = pd.Series([max(v) for t, v in zip(stored, values, strict=True) if t.state == TrialState.PRUNED and v])
+    common = ends.value_counts(normalize=True)
+    return [*sorted(int(end) for end in common.index[common >= 0.05] if 0 < end < full)[:6], full]
+
+
+def _state(trial: FrozenTrial, epochs: int, full: int) -> str:
+    if "infeasible" in trial.user_attrs:
+        return INFEASIBLE
+    if trial.state == TrialState.COMPLETE:  # told complete below the full budget: it was stopped all the same
+        return COMPLETE if epochs >= full else STOPPED
+    by_state = {TrialState.RUNNING: UNFINISHED, TrialState.PRUNED: STOPPED, TrialState.WAITING: WAITING}
+    return by_state.get(trial.state, FAILED)
+
+
+def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign: float) -> dict[str, Any]:
+    epochs = max(values, default=0)
+    state = _state(trial, epochs, full)
+    best = max(values, key=lambda epoch: sign * values[epoch], default=None)
+    start, end = trial.datetime_start, trial.datetime_complete
+    seconds = sum(_number(record.get("seconds"), 0.0) for record in _history(trial))
+    lasted = max((end - start).total_seconds(), 0.0) if start and end else math.nan  # a clock may go back
+    attrs = trial.user_attrs
+    cause = attrs.get("infeasible") or attrs.get("failure")
+    return {
+        "number": trial.number,
+        "state": state,
+        "epochs": epochs,
+        "value": values[epochs] if state == COMPLETE else math.nan,
+        "last": values.get(epochs, math.nan),
+        "best": math.nan if best is None else values[best],
+        "best_epoch": best or 0,
+        "seconds": seconds or lasted,
+        "weights": _number(num_weights(trial)),
+        "macs": _number(attrs.get("macs")),
+        "seed": _number(attrs.get("seed")),
+        "failure_kind": attrs.get("failure_kind", "error") if state == FAILED else None,
+        "failure": visible(str(cause or "no cause stored")) if state in (FAILED, INFEASIBLE) else None,
+        "started": start,
+        "ended": end,
+    }
+
+
+def _reported(stored: list[FrozenTrial]) -> tuple[str, ...]:
+    """Names of whatever else the epochs reported, in the order in which they did."""
+    names = dict.fromkeys(name for trial in stored for record in _history(trial) for name in record)
+    return tuple(visible(name) for name in names if name not in (*_RECORD, *_HANDLED))
+
+
+def _epoch_rows(trial: FrozenTrial, values: dict[int, float], more: tuple[str, ...]) -> list[dict[str, Any]]:
+    records = {record.get("epoch"): record for record in _history(trial)}
+    rows = []
+    for epoch, value in values.items():
+        record = records.get(epoch, {})
+        rows.append(
+            {"trial": trial.number, "epoch": epoch, "value": value, **{k: record.get(k) for k in (*_RECORD, *more)}}
+        )
+    return rows
+
+
+def _history(trial: FrozenTrial) -> list[dict[str, Any]]:
+    stored = trial.user_attrs.get("history")
+    return [record for record in stored if isinstance(record, dict)] if isinstance(stored, list) else []
+
+
+def _number(value: Any, missing: float = math.nan) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else missing
+
+
+def _typed(table: pd.DataFrame, parameters: tuple[Parameter, ...]) -> pd.DataFrame:
+    """Numeric hyperparameters as floats (integers when no trial lacks them), the rest as plain objects."""
+    for parameter in parameters:
+        column = _PREFIX + parameter.name
+        if parameter.numeric:
+            table[column] = pd.to_numeric(table[column])
+        else:
+            table[column] = table[column].astype(object)
+    return table

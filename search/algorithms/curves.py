@@ -1,0 +1,127 @@
+"""The sampler `curves` at work: a surrogate of the study as it grows says what a free slot is best used for.
+
+Everything depends on the study, the seeds and the trials that have a worker alone.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
+from search.algorithms.halving import epochs_reached
+from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
+from search.storage.study import Run
+
+if TYPE_CHECKING:
+    from search.algorithms.gaussian_process import Surrogate, Tried
+    from search.storage.ledger import Ledger
+
+MAX_WEIGHED = 100
+"""Paused trials, the best, that are weighed against a new configuration."""
+TRIALS_A_DRAW = 5
+"""For so many trials in a row the candidates are the same, but for what has been tried: drawing them costs most."""
+Suggest = Callable[[Any], Any]
+
+
+class _Decision(NamedTuple):
+    situation: tuple[int, frozenset[int], frozenset[int]]
+    """Number of the next trial, trials with a worker, paused trials."""
+    promoted: int | None
+    configuration: dict[str, Any]
+    """Of the next trial, if it is to begin."""
+
+
+class Learner:
+    """Learns from a ledger; of other samplers' studies nothing."""
+
+    def __init__(self, ledger: "Ledger", run: Run) -> None:
+        self._ledger = ledger
+        self._run = run
+        self.tried: set[Identity] = set()
+        """Configurations that are not new."""
+        self._surrogate: Surrogate | None = None
+        self._is_fitted = False
+        self._drawn: tuple[int, Candidates] | None = None
+        self._decision: _Decision | None = None
+        """The last one, while nothing more is known."""
+
+    def forget(self) -> None:
+        """What was learnt is out of date: the ledger holds more, or a trial has failed."""
+        self._is_fitted = False
+
+    def configuration(self, suggest: Suggest, *, number: int, live: Collection[int]) -> dict[str, Any]:
+        """The parameters of the trial of this number, which is the next; empty where a space has nothing new, or fails.
+
+        Args:
+            live: numbers of the trials that have a worker.
+        """
+        if self._fit() is None:
+            trial_seed = derive_seed(self._run.seed, number)
+            return spread(suggest, number=number, seed=self._run.seed, trial_seed=trial_seed)
+        if self._decision is None or self._decision.situation[:2] != (number, frozenset(live)):
+            self._decide(suggest, (), number=number, live=live)
+        assert self._decision is not None
+        return self._decision.configuration
+
+    def promotion(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> int | None:
+        """The paused trial to continue, or None when a new configuration is the better use of a slot.
+
+        What decides is by how much each is expected to exceed the best at the full budget, for every epoch that it has
+        still to go. Without a surrogate the best of each rung go on.
+
+        Args:
+            number: of the next trial.
+            live: numbers of the trials that have a worker, but for one of `paused`.
+        """
+        if self._fit() is None:
+            return self._ledger.ladder.promotion(paused)
+        if not paused:
+            return None
+        if self._decision is None or self._decision.situation != (number, frozenset(live), frozenset(paused)):
+            self._decide(suggest, paused, number=number, live=live)
+        assert self._decision is not None
+        return self._decision.promoted
+
+    def _decide(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> None:
+        surrogate = self._fit()
+        assert surrogate is not None
+        weighed = [n for n in self._ledger.ladder.pooled() if n in paused][:MAX_WEIGHED] if paused else []
+        new = self._candidates(suggest, number).new(surrogate.most_promising(NUM_PARENTS), tried=self.tried)
+        asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
+        promoted, configuration = None, {}
+        if asked:
+            epochs = [self._run.epochs - epochs_reached(self._ledger.trial(n)) for n in weighed]
+            gains = surrogate.improvement(asked, self._as_tried(sorted(live)))
+            gains /= [*epochs, *(self._run.epochs for _ in new)]
+            best = int(gains.argmax())
+            promoted = weighed[best] if best < len(weighed) else None
+            configuration = new[int(gains[len(weighed) :].argmax())] if new else {}
+        self._decision = _Decision((number, frozenset(live), frozenset(paused)), promoted, configuration)
+
+    def _candidates(self, suggest: Suggest, number: int) -> Candidates:
+        turn = number // TRIALS_A_DRAW
+        if self._drawn is None or self._drawn[0] != turn:
+            self._drawn = turn, Candidates(suggest, seed=derive_seed(self._run.seed, -1 - turn))
+        return self._drawn[1]
+
+    def _as_tried(self, numbers: Sequence[int]) -> "list[Tried]":
+        return [(self._ledger.trial(number).params, number) for number in numbers]
+
+    def _fit(self) -> "Surrogate | None":
+        """The model of all that the ledger holds; None while too few trials have reached the first rung."""
+        from search.algorithms.gaussian_process import (
+            Surrogate,  # imports SciPy, which other samplers need not wait for
+        )
+
+        if not self._is_fitted:
+            enough = self._run.sampler == "curves" and self._ledger.ladder.num_ranked >= NUM_STARTUP_TRIALS
+            rungs, maximize = self._run.rungs, self._run.direction == "maximize"
+            self._surrogate = Surrogate(self._ledger.own_trials, rungs=rungs, maximize=maximize) if enough else None
+            self._decision, self._is_fitted = None, True
+        return self._surrogate
+
+
+def derive_seed(seed: int, number: int) -> int:
+    """The seed of one trial: 32 bits that depend on the run's seed and the trial's number alone."""
+    digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "little")

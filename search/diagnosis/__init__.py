@@ -1,0 +1,3 @@
+"""What `search.doctor` looks at.
+
+Imports every wing of search but session."""

@@ -1,0 +1,189 @@
+"""Checks training code of the user's own before it is searched: two epochs straight, and with a pause in between."""
+
+import multiprocessing as mp
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+import spaces.space
+from search.diagnosis import probe as own_probe
+from search.diagnosis.limits import Finding
+from search.diagnosis.probe import Probe, Straight
+from search.process.disk import size
+from search.storage.source_code import canonical, told
+from spaces.space import Space
+from trainables.trainable import Setting, Source
+
+Apart = Callable[..., Any]
+SLOW_EPOCH_SECONDS = 60
+_LESS = ("loss", "error", "rmse", "mae", "mse", "perplexity", "nll", "wer", "seconds", "latency")
+_MORE = ("acc", "accuracy", "auc", "f1", "precision", "recall", "r2", "score", "bleu")
+
+
+def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Finding]:
+    """The findings about a space whose configurations are trained by the user's own code.
+
+    Args:
+        apart: calls a function with its arguments in a process of its own.
+
+    Raises:
+        ValueError: the space cannot be loaded, or its data not be read; the line says why.
+    """
+    apart = apart or _in_process
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = spaces.space.load(reference)
+    other = _drawn(space)
+    yield Finding(what="your code", found=f"{reference}: the baseline fits, {len(other)} hyperparameters")
+    yield from _check_direction(space)
+    try:
+        data = space.work.load(Source())
+        packed = space.work.pack(data)
+    except Exception as error:
+        raise ValueError(f"data() fails: {told(error)}") from error
+    with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
+        setting = Setting(epochs=max(2, space.epochs), seed=1)
+        probe = Probe(space=canonical(reference), packed=packed, setting=setting, folder=Path(folder))
+        try:
+            straight = apart(own_probe.train_straight, probe, dict(space.baseline), other)
+        except Exception as error:
+            found = f"the baseline fails: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            yield Finding(what="training", found=found, do="mend it: every trial would fail", fatal=True)
+            return
+        yield from _check_costs(straight, space)
+        yield from _check_bits(probe, dict(space.baseline), straight, apart=apart)
+        yield from _check_metric(probe, dict(space.baseline), straight, space, apart=apart)
+
+
+def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _drawn(space: Space) -> dict[str, Any]:
+    """A configuration that is not the baseline."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=random.Random(1).randrange(1000)))
+    space.decode(space.baseline)
+    trial = study.ask()
+    space.suggest(trial)
+    return dict(trial.params)
+
+
+def _check_direction(space: Space) -> Iterator[Finding]:
+    words = space.metric.lower().replace("/", "_").replace("-", "_").split("_")
+    wrong = "maximize" if any(word in _LESS for word in words) else "minimize" if set(words) & set(_MORE) else ""
+    if wrong == space.direction:
+        meant = "minimize" if wrong == "maximize" else "maximize"
+        do = f"is it direction={meant!r} that you mean?"
+        yield Finding(what="direction", found=f"{space.metric!r} is to be {wrong}d", do=do)
+
+
+def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
+    epoch = found.seconds[-1]
+    total = f", so {space.epochs * epoch / 60:.1f} min for a full trial" if space.epochs * epoch > 60 else ""
+    share = f"a checkpoint of {size(found.checkpoint_bytes)} takes {1000 * found.save_seconds:.0f} ms"
+    yield Finding(what="an epoch", found=f"{epoch:.3g} s{total}; {share}")
+    yield Finding(what="memory", found=f"a worker takes {size(found.memory_bytes)} with the baseline")
+    if found.data_changed:
+        do = "copy what you change: run.data is shared by all trials of a node, and is read-only there"
+        yield Finding(what="run.data", found="train changes it in place", do=do, fatal=True)
+
+
+def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apart: Apart) -> Iterator[Finding]:
+    again = apart(own_probe.train_again, probe, params, straight.records)
+    if again:
+        yield Finding(
+            what="repeatable",
+            found=f"the same seed gives other values in another process ({_shown(again)})",
+            do=_way_out(straight, "seed what draws random numbers from run.seed, and track generators of your own"),
+            fatal=True,
+        )
+    else:
+        yield Finding(what="repeatable", found="the same seed gives the same bits in another process")
+    if straight.leaked and not again:
+        left = f"; changed at module level: {', '.join(straight.changed_globals)}" if straight.changed_globals else ""
+        yield Finding(
+            what="leaks",
+            found=f"a trial is not the same after another one in the same process ({_shown(straight.leaked)}){left}",
+            do="keep nothing between trials at module level: no caches of trained or drawn things, no counters",
+            fatal=True,
+        )
+    elif not again:
+        yield Finding(what="leaks", found="a trial is the same after another one in the same process")
+    try:
+        paused = apart(own_probe.train_on, probe, params, straight.records)
+    except ValueError as error:
+        yield Finding(what="pause", found=f"the state cannot be restored: {error}", do="see above", fatal=True)
+        return
+    if paused and not again:
+        yield Finding(
+            what="pause",
+            found=f"an epoch after a pause is not the epoch without ({_shown(paused)})",
+            do=_way_out(straight, "track all that the next epoch depends on, or keep it in run.state"),
+            fatal=True,
+        )
+    elif not paused:
+        yield Finding(what="pause", found="two epochs with a pause in between equal two without, to the bit")
+        yield from _check_tracked(straight)
+
+
+def _check_tracked(straight: Straight) -> Iterator[Finding]:
+    """What two epochs need not show: a schedule that acts later, an optimizer whose state is small."""
+    names = [name for name, changes in straight.untracked.items() if changes]
+    if names:
+        do = "two epochs do not need it, later ones may: add it to run.track(...)"
+        yield Finding(what="tracked", found=f"not tracked: {', '.join(names)}", do=do)
+
+
+def _shown(differing: list[str]) -> str:
+    return ", ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else "") + " differ"
+
+
+def _way_out(straight: Straight, otherwise: str) -> str:
+    if not straight.untracked:
+        return otherwise
+    names = ", ".join(straight.untracked)
+    return f"not tracked: {names}; add to run.track(...), before the loop"
+
+
+def _check_metric(
+    probe: Probe, params: dict[str, Any], straight: Straight, space: Space, *, apart: Apart
+) -> Iterator[Finding]:
+    values = [record[space.metric] for record in (*straight.records, straight.other) if space.metric in record]
+    if len(values) > 1 and len(set(values)) == 1:
+        found = f"{space.metric} is {values[0]:.6g} after every epoch, and for another configuration as well"
+        yield Finding(what="metric", found=found, do="report what depends on the model", fatal=True)
+        return
+    twins = [
+        name
+        for name in straight.records[0]
+        if name != space.metric and "train" in name and all(r.get(name) == r[space.metric] for r in straight.records)
+    ]
+    if twins:
+        found = f"{space.metric} equals {twins[0]} to the bit"
+        yield Finding(what="metric", found=found, do="report the metric of the validation rows", fatal=True)
+        return
+    if straight.seconds[-1] > SLOW_EPOCH_SECONDS:
+        yield Finding(what="metric", found="an epoch is too long to find out which rows it is measured on")
+        return
+    yield from _check_rows(apart(own_probe.train_on_other_rows, probe, params, space.metric), space)
+
+
+def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[Finding]:
+    """What follows from which part of the data moves the weights, and which the metric."""
+    held_out = [name for name, weights, metric in parts if metric and not weights]
+    deciding = [name for name, weights, metric in parts if metric and weights]
+    idle = [name for name, weights, metric in parts if not metric and not weights]
+    if held_out:
+        found = f"{space.metric} is measured on {' and '.join(held_out)} of run.data, which train no weight"
+        yield Finding(what="metric", found=found)
+    elif deciding and idle:
+        found = f"{space.metric} depends on what is trained on alone ({', '.join(deciding)}), not on {', '.join(idle)}"
+        yield Finding(what="metric", found=found, do="report the metric of the validation rows", fatal=True)
+    else:
+        yield Finding(what="metric", found=f"whether {space.metric} is that of held-out rows cannot be seen from here")

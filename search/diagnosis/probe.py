@@ -1,0 +1,212 @@
+"""Trains a configuration of the user's own code twice over, in processes of its own, for `search.doctor` to compare.
+
+Each function here runs in a fresh process: nothing that one of them leaves behind can help another.
+"""
+
+import gc
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import torch
+
+import spaces.space
+from spaces.origin import locate
+from trainables.files import checkpoint
+from trainables.own.loop import Loop
+from trainables.own.stored import copied, count_bytes, difference
+from trainables.own.suspects import changed_globals, describe_globals, find_untracked
+from trainables.own.task import arrays_in, checksum, with_array
+from trainables.trainable import Setting, close
+
+_PARTS = {"own": "state()", "state": "run.state"}
+HIDDEN = ("seconds", "weights", "epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a process needs."""
+
+    space: str
+    packed: Any
+    setting: Setting
+    folder: Path
+    """Where states are left for other processes."""
+
+    def open(self) -> tuple[Any, Any]:
+        """The space and the data, as a worker has them."""
+        torch.set_num_threads(self.setting.threads)
+        space = spaces.space.load(self.space)
+        return space, space.work.unpack(self.packed, device=self.setting.device)
+
+
+@dataclass(kw_only=True)
+class Straight:
+    """Two epochs without a pause."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    save_seconds: float = 0.0
+    checkpoint_bytes: int = 0
+    memory_bytes: int = 0
+    untracked: dict[str, bool] = field(default_factory=dict)
+    """What the code uses and does not track, in words, and whether it changes by itself in training."""
+    leaked: list[str] = field(default_factory=list)
+    """Where a second training in the same process differs from the first."""
+    changed_globals: list[str] = field(default_factory=list)
+    other: dict[str, Any] = field(default_factory=dict)
+    """The record of another configuration after one epoch."""
+    data_changed: bool = False
+
+
+def train_straight(probe: Probe, params: Mapping[str, Any], other: Mapping[str, Any]) -> Straight:
+    """Two epochs; then another configuration, and the same two epochs again in the process that is warm by now."""
+    space, data = probe.open()
+    root = locate(probe.space).root
+    before = checksum(data.value)
+    found, states = Straight(), []
+    training = space.work.build(space.decode(params), data, probe.setting)
+    for epoch in (1, 2)[: probe.setting.epochs]:
+        began = time.perf_counter()
+        found.records.append(dict(training.run_epoch()))
+        found.seconds.append(time.perf_counter() - began)
+        if epoch == 1:
+            found.untracked = _untracked(training, root)
+        states.append(_saved(training, probe.folder / f"epoch-{epoch}", found))
+    close(training)
+    found.memory_bytes = psutil.Process().memory_info().rss
+    found.data_changed = checksum(data.value) != before
+    names = describe_globals(root)
+    second = space.work.build(space.decode(other), data, probe.setting)
+    found.other = dict(second.run_epoch())
+    close(second)
+    found.changed_globals = changed_globals(names, describe_globals(root))
+    gc.collect()
+    again = space.work.build(space.decode(params), data, probe.setting)
+    for epoch in range(len(found.records)):
+        record = dict(again.run_epoch())
+        found.leaked += differences(states[epoch], dict(again.state()), found.records[epoch], record)
+    close(again)
+    found.leaked = list(dict.fromkeys(found.leaked))
+    return found
+
+
+def train_again(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+    """The same two epochs in a fresh process; returns what differs."""
+    space, data = probe.open()
+    training = space.work.build(space.decode(params), data, probe.setting)
+    found: list[str] = []
+    for epoch, expected in enumerate(records, start=1):
+        record = dict(training.run_epoch())
+        found += differences(_loaded(probe.folder / f"epoch-{epoch}"), dict(training.state()), expected, record)
+    close(training)
+    return list(dict.fromkeys(found))
+
+
+def train_on(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+    """The second epoch after a pause, from the checkpoint of the first, in a fresh process; returns what differs."""
+    space, data = probe.open()
+    training = space.work.build(space.decode(params), data, probe.setting)
+    training.restore(_loaded(probe.folder / "epoch-1"))
+    record = dict(training.run_epoch())
+    found = differences(_loaded(probe.folder / "epoch-2"), dict(training.state()), records[1], record)
+    close(training)
+    return found
+
+
+def train_on_other_rows(probe: Probe, params: Mapping[str, Any], metric: str) -> list[tuple[str, bool, bool]]:
+    """What each array of the data decides: its name, whether the weights, and whether the metric after an epoch.
+
+    The rows of one array at a time are put in the opposite order, which breaks them from what belongs to them.
+    """
+    space, data = probe.open()
+
+    def train(value: Any) -> tuple[Any, float]:
+        training = space.work.build(space.decode(params), type(data)(value=value, checksum=""), probe.setting)
+        try:
+            record = dict(training.run_epoch())
+            return dict(training.state()), record[metric]
+        finally:
+            close(training)
+
+    state, value = train(data.value)
+    state = {**state, "objects": copied(state.get("objects", state.get("own")))}
+    found = []
+    for name, changed in _reversed_parts(data.value):
+        try:
+            other, moved = train(changed)
+        except Exception:  # the rows cannot stand in this order: nothing is learnt from them
+            continue
+        same = difference(state["objects"], copied(other.get("objects", other.get("own")))) is None
+        found.append((name, not same, moved != value))
+    return found
+
+
+def differences(first: Any, second: Any, record: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What differs between two states and two records, in words.
+
+    Bytes are not compared: what code of the user's own packed itself may differ and yet mean the same.
+    """
+    tracked = first.get("objects", {})
+    found = [name for name in tracked if difference(tracked[name], second["objects"].get(name)) is not None]
+    for part, words in _PARTS.items():
+        if difference(_without_bytes(first.get(part)), _without_bytes(second.get(part))) is not None:
+            found.append(words)
+    for name, value in first.get("random", {}).items():
+        if difference(value, second["random"].get(name)) is not None:
+            found.append(f"the random numbers of {name}")
+    found += [f"reported {k}" for k in record if not _is_a_time(k) and record[k] != other.get(k)]
+    return found
+
+
+def _without_bytes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_bytes(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_bytes(part) for part in value]
+    return b"" if isinstance(value, bytes) else value
+
+
+def _is_a_time(name: str) -> bool:
+    return name in HIDDEN or any(word in name for word in ("second", "runtime", "time"))
+
+
+def _saved(training: Any, folder: Path, found: Straight) -> dict[str, Any]:
+    began = time.perf_counter()
+    state = dict(training.state())
+    checkpoint.save(folder, state, epoch=1)
+    found.save_seconds = time.perf_counter() - began
+    found.checkpoint_bytes = count_bytes(state)
+    return _loaded(folder)
+
+
+def _loaded(folder: Path) -> dict[str, Any]:
+    loaded = checkpoint.load_newest(folder)
+    assert loaded is not None
+    assert loaded.state is not None
+    return loaded.state
+
+
+def _untracked(training: Any, root: Path) -> dict[str, bool]:
+    if not isinstance(training, Loop) or training.thread_id is None:
+        return {}
+    frame = sys._current_frames().get(training.thread_id)
+    return find_untracked(_frames(frame), training.run.tracked, root=root)
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _reversed_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """The data once for each array or tensor in it, whose rows are then in the opposite order."""
+    for name, array in arrays_in(value)[:6]:
+        turned = array.flip(0) if isinstance(array, torch.Tensor) else array[::-1].copy()
+        yield name, with_array(value, array, turned)

@@ -1,0 +1,3 @@
+"""A search on Ray Tune: legs of trials on warm workers.
+
+Imports scheduling and below, and runtime."""

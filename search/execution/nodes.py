@@ -1,0 +1,136 @@
+"""Asks every node of a cluster what it has: versions, clock, and whether it sees the checkpoints."""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.runtime.guard import Line
+from search.runtime.versions import versions
+from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_place
+
+ANSWER_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What one node answered."""
+
+    host: str
+    sees: bool
+    """Whether what was just written to the place of the checkpoints is there."""
+    versions: dict[str, str]
+    clock_seconds: float
+    """How far its clock is ahead of ours; good to half the time that the question took."""
+
+
+def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node], list[str]]:
+    """What every living node of the connected cluster answers.
+
+    Args:
+        where: folder or URI that all nodes should share; it is made if missing.
+        seconds: to wait for an answer.
+
+    Returns:
+        The answers, and the hosts that gave none.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    remote = ray.remote(num_cpus=0, max_retries=1)(answer)
+    place, marker = open_place(where), f".shared-{os.getpid()}"
+    place.write(marker, {MANIFEST: b"{}"})
+    try:
+        asked = time.time()
+        pending = {
+            remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+                where, marker
+            ): node["NodeManagerHostname"]
+            for node in ray.nodes()
+            if node["Alive"]
+        }
+        ray.wait(list(pending), num_returns=len(pending), timeout=seconds)
+        told = time.time()
+        answers = {reference: _answered(reference) for reference in pending}
+    finally:
+        place.remove(marker)
+    nodes = [Node(clock_seconds=_ahead(a.pop("clock"), asked, told), **a) for a in answers.values() if a is not None]
+    return nodes, [host for reference, host in pending.items() if answers[reference] is None]
+
+
+def _answered(reference: Any) -> dict[str, Any] | None:
+    """None of a node that is slow, or gone by now."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        return ray.get(reference, timeout=0)
+    except RayError:
+        return None
+
+
+def answer(where: str, marker: str) -> dict[str, Any]:
+    """Runs on the node."""
+    import ray
+
+    try:
+        sees = marker in open_place(where).entries()
+    except (OSError, UnreachableError):
+        sees = False
+    return {
+        "host": f"{socket.gethostname()} ({ray.get_runtime_context().get_node_id()[:6]})",
+        "sees": sees,
+        "versions": versions(),
+        "clock": time.time(),
+    }
+
+
+def is_gone(node_id: str) -> bool:
+    """Whether the node is dead, or nobody answers there: Ray itself takes some seconds to find out."""
+    import ray
+
+    for node in ray.nodes():
+        if node["NodeID"] == node_id and node["Alive"]:
+            return not Line((node["NodeManagerAddress"], node["NodeManagerPort"]), patience_seconds=0)()
+    return bool(node_id)
+
+
+def _ahead(clock: float, asked: float, told: float) -> float:
+    """0 when the node's clock lies within the time that the question took."""
+    return clock - told if clock > told else min(clock - asked, 0.0)
+
+
+def differing_versions(nodes: Sequence[Node], here: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Host -> package -> version, where it is not the one of this process."""
+    differing = {}
+    for node in nodes:
+        other = {name: node.versions.get(name, "missing") for name in here}
+        changed = {name: version for name, version in other.items() if version != here[name]}
+        if changed:
+            differing[node.host] = changed
+    return differing
+
+
+def blind(nodes: Sequence[Node]) -> list[str]:
+    """Hosts that do not see the place of the checkpoints."""
+    return [node.host for node in nodes if not node.sees]
+
+
+def look_at_nodes(checkpoints: str) -> list[str]:
+    """What the user should know of the nodes before a search begins there, a line for each matter."""
+    nodes, silent = ask_nodes(checkpoints)
+    lines = [f"no answer from {', '.join(silent)} in {ANSWER_SECONDS} s"] if silent else []
+    if hosts := blind(nodes):
+        lines.append(f"{', '.join(hosts)} cannot see {checkpoints}: {_choice(checkpoints)}")
+    for host, changed in differing_versions(nodes, versions()).items():
+        shown = ", ".join(f"{name} {version}" for name, version in changed.items())
+        lines.append(f"{host} has {shown}, other than here: its numbers may differ; install the lock file there")
+    return lines
+
+
+def _choice(checkpoints: str) -> str:
+    if isinstance(open_place(checkpoints), Folder):
+        return "give a folder that all nodes share (--runs-dir or --storage), or a trial that moves starts again"
+    return "give these nodes credentials for it (a role, or ~/.aws), or their trials cannot be kept"

@@ -1,0 +1,270 @@
+"""The Ray Trainable: a warm process that trains many trials one after another, one epoch a step."""
+
+import json
+import math
+import os
+import socket
+import time
+import traceback
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+import spaces.space
+from search.execution.capture import KEPT_BYTES, Capture, headline, shorten
+from search.process.disk import free_space
+from search.process.faults import fault_point
+from search.process.scratch import make_scratch
+from search.scheduling.messages import EpochResult
+from trainables.files import checkpoint
+from trainables.files.stores import Folder, UnreachableError, open_place
+from trainables.trainable import (
+    Diverged,
+    MisuseError,
+    OutOfMemory,
+    Setting,
+    StateError,
+    StuckError,
+    Trainable,
+    close,
+)
+
+_RAYS_OWN = frozenset(
+    "done config date pid hostname node_ip timestamp training_iteration trial_id experiment_id experiment_tag"
+    " should_checkpoint checkpoint_dir_name time_this_iter_s time_total_s time_since_restore said node_id".split()
+)
+"""Names that mean something to Ray in what a step returns: metrics so called are in the study alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is the same for every trial of a search; shipped to each node once."""
+
+    space: str
+    arrays: Any
+    """The data as the space's task packs them, held in the node's shared memory; or Ray's reference to that."""
+    epochs: int
+    metric: str
+    checkpoints: str
+    """Folder or URI of the checkpoints, the same on every node."""
+    home: str = ""
+    """Ray's name for the node of the search, where the run folder must be."""
+    threads: int
+    cuda: bool
+    final: bool = False
+    """Whether these are the trainings of the final evaluation."""
+    output: str | None = None
+    """Folder where the driver looks for what a trial has printed since its last report; None on a cluster."""
+    debug: bool = False
+    """Show what trials print as well."""
+
+
+class TrialWorker(tune.Trainable):
+    """Decodes a configuration, continues its newest checkpoint if there is one, and trains an epoch per step."""
+
+    def setup(self, config: dict[str, Any], *, job: Job) -> None:
+        """Prepare the process once, then begin the first leg."""
+        torch.set_num_threads(job.threads)
+        torch.set_flush_denormal(True)  # denormals slow convolutions on the CPU forty times
+        self._job = job
+        self._device = torch.device("cuda" if job.cuda else "cpu")
+        self._space = spaces.space.load(job.space)
+        arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
+        self._data = self._space.work.unpack(arrays, device=self._device.type)
+        self._checkpoints = open_place(job.checkpoints, anchored=True)
+        self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        self._capture = Capture(Path(job.output) if job.output else None)
+        self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        if (
+            isinstance(self._checkpoints, Folder) and self._node_id != job.home
+        ):  # it may share no folder with the search
+            self._checkpoints.path.mkdir(parents=True, exist_ok=True)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin the next leg in this warm process."""
+        self._end()
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Let the last training give up what it holds."""
+        self._end()
+
+    def _end(self) -> None:
+        """Unwind the training of the last leg."""
+        try:
+            close(self._training)
+        except StuckError as error:  # it would go on beside the next trial
+            print(f"error: {error}", flush=True)
+            os._exit(1)
+        self._training = None
+
+    def _begin(self, leg: dict[str, Any]) -> None:
+        """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
+        self._leg = leg
+        self._reported = leg["reported"]
+        self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
+        self._notices: list[str] = []
+        self._training: Trainable | None = None
+        self._records: list[dict[str, Any]] = []
+        self._capture.begin(self._place.name)
+        self._is_headed = False
+
+    def _build(self) -> Trainable:
+        leg, job = self._leg, self._job
+        setting = Setting(
+            epochs=job.epochs,
+            seed=leg["seed"],
+            trial=leg["trial"],
+            device=self._device.type,
+            threads=job.threads,
+            final=job.final,
+            scratch=lambda: self._scratch,
+        )
+        return self._space.work.build(self._space.decode(leg["params"]), self._data, setting)
+
+    @cached_property
+    def _scratch(self) -> Path:
+        """Of this process; what a killed one left is swept away by the next search."""
+        return make_scratch()
+
+    def _continued(self) -> Trainable:
+        """The training as its newest checkpoint left it, or from its beginning."""
+        fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
+        new = [self._build()]  # before any state is read: what this raises is no fault of a checkpoint
+        restored: list[Trainable] = []
+
+        def use(state: dict[str, Any]) -> None:
+            training, (stored, records) = new.pop() if new else self._build(), checkpoint.parted(state)
+            try:
+                training.restore(stored)
+                _check_records(records, training.epoch, of=self._job)
+            except Exception:
+                close(training)
+                raise
+            restored.append(training)
+            self._records = records
+
+        loaded = checkpoint.load_newest(self._place, use=use)
+        if loaded is not None:
+            self._notices += loaded.problems
+        elif self._reported:
+            self._notices.append(f"{self._place.name} has lost its checkpoints: it is trained again from epoch 1")
+        return next(iter([*restored, *new]), None) or self._build()
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, or say again one that finished before a crash could report it."""
+        epoch = self._reported
+        with self._capture.captured():
+            result = self._next_epoch()
+        result = replace(result, log=self._headed(self._capture.take() + result.log, epoch=epoch))
+        self._notices = []
+        numbers = {self._job.metric: float("nan"), **(result.record or {})}
+        numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and k not in _RAYS_OWN}
+        return {**numbers, "said": json.dumps(asdict(result)), "node_id": self._node_id}
+
+    def _headed(self, text: str, *, epoch: int) -> str:
+        """The text, under a line that says when, where and after which epoch if it is the first of the leg."""
+        if self._job.debug and text:
+            print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        if self._is_headed or not text:
+            return text
+        self._is_headed = True
+        return headline(f"{self._host['worker']}, after epoch {epoch}") + text
+
+    def _next_epoch(self) -> EpochResult:
+        kind = "invalid"
+        try:
+            if self._training is None:
+                self._training = self._continued()
+            kind = "error"
+            if self._reported >= self._training.epoch:
+                self._train(self._training)
+            record = self._records[self._reported]
+        except (Exception, SystemExit) as error:
+            return _failure(error, kind=kind, notices=self._notices)
+        self._reported += 1
+        return EpochResult(record=record, notices=tuple(self._notices))
+
+    def _train(self, training: Trainable) -> None:
+        while training.epoch <= self._reported:  # behind after a damaged checkpoint: the lost epochs are trained again
+            started, clock = time.time(), time.perf_counter()
+            fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
+            if self._device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            record = dict(training.run_epoch())
+            record.setdefault("seconds", time.perf_counter() - clock)
+            record |= {"started": started, "device": self._device.type, "threads": torch.get_num_threads()}
+            record |= {**self._host, **_gpu_memory(self._device)}
+            self._records.append(record)
+            fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
+            self._save(training)
+            fault_point("saved", training.epoch, trial=self._leg["trial"])
+
+    def _save(self, training: Trainable) -> None:
+        state = checkpoint.with_records(training.state(), self._records)
+        try:
+            checkpoint.save(self._place, state, epoch=training.epoch)
+        except OSError as error:
+            reason = f"a checkpoint could not be written: {error.strerror or error}"
+            if isinstance(self._place, Folder):
+                reason += f"; {free_space(self._place.path)}"
+            raise _StorageError(reason) from error
+
+
+def _gpu_memory(device: torch.device) -> dict[str, int]:
+    """The most that this process took of its GPU in the epoch: what --gpus-per-trial must leave room for."""
+    return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
+
+
+def _check_records(records: list[dict[str, Any]], epoch: int, *, of: Job) -> None:
+    """Raise ValueError unless a restored training has a record for each of its epochs, as it would report them."""
+    if not 0 < epoch <= of.epochs or len(records) != epoch:
+        raise ValueError(f"{len(records)} records of {epoch} epochs, of {of.epochs} at most")
+    for number, record in enumerate(records, start=1):
+        plain = all(value is None or isinstance(value, str | int | float) for value in record.values())
+        value = record.get(of.metric)
+        if not plain or record["epoch"] != number or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"the record of epoch {number} cannot be used")
+
+
+class _StorageError(Exception):
+    """The folder of the checkpoints cannot be written: no fault of the trial."""
+
+
+_KINDS: dict[type[BaseException], str] = {
+    _StorageError: "storage",
+    UnreachableError: "storage",
+    Diverged: "diverged",
+    OutOfMemory: "out of memory",
+    torch.OutOfMemoryError: "out of memory",
+    MemoryError: "out of memory",
+}
+
+
+_PLAIN = (Diverged, OutOfMemory, _StorageError, UnreachableError, MisuseError, StateError)
+"""Errors whose message says it all."""
+
+
+def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
+    kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
+    message = _said(error)[:2000]
+    if not isinstance(error, _PLAIN):
+        message = f"{type(error).__name__}: {message}".removesuffix(": ")
+    told = isinstance(error, Diverged | _StorageError | UnreachableError)  # where it was raised explains nothing
+    log = "" if told else "".join(traceback.format_exception(error))
+    log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
+    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be shown"

@@ -1,0 +1,202 @@
+"""How fast this machine trains configurations of a space: each for about a second, as many at once as in a search."""
+
+import multiprocessing as mp
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+import spaces.space
+from search.process.allotted import available_cpus
+from search.runtime.cluster import Resources, count_gpus
+from search.storage.study import Run
+from spaces.space import Space
+from trainables.files import checkpoint
+from trainables.sources.load import Dataset, Split, from_arrays
+from trainables.trainable import Setting, Trainable, close
+from trainables.training.training import TrainConfig, Training
+
+CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
+MEASURED_SECONDS = 0.7
+PROBE_ROWS = 128
+EVALUATED_ROWS = 512
+SHIPPED_BYTES = 8 << 20
+MAX_EPOCHS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One measured configuration."""
+
+    macs: int
+    """Multiply-adds for one row; 1 where they are not known."""
+    epoch_seconds: float
+    """One epoch of all training and validation rows, while every slot is busy."""
+    save_seconds: float = 0.0
+    """One checkpoint."""
+
+
+class Measures(Protocol):
+    """Measures a configuration, in a process of its own."""
+
+    def measure(self, params: dict[str, Any]) -> Speed: ...
+
+
+def calibrate(
+    run: Run,
+    dataset: Any,
+    resources: Resources,
+    *,
+    draws: Sequence[dict[str, Any]],
+    seconds: float = CALIBRATION_SECONDS,
+    space: Space | None = None,
+) -> list[Speed]:
+    """Train configurations for a moment each, as many at once as the search will on a node like this machine.
+
+    Code of the user's own is trained for a whole epoch each.
+
+    Args:
+        draws: the first few are measured in any case, the others in turn until the time is up.
+        seconds: until no further one is begun.
+        space: that of the run; loaded when None.
+
+    Returns:
+        The speeds of the first few draws, in their order.
+    """
+    space = space or spaces.space.load(run.space)
+    if space.own:
+        bench, least = _own_bench(run, space, dataset, resources), 1
+    else:
+        bench, least = _bench(run, dataset, resources), MIN_MEASURED
+    running: dict[Future[Speed], int] = {}
+    found: dict[int, Speed] = {}
+    at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
+    with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
+        deadline = time.monotonic() + seconds
+        while True:
+            number = len(found) + len(running)
+            wanted = number < len(draws) and (number < least or time.monotonic() < deadline)
+            if wanted and len(running) < at_once:
+                future = pool.submit(bench.measure, draws[number])
+                running[future] = number
+            elif running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    found[running.pop(future)] = future.result()
+            else:
+                return [found[number] for number in sorted(found)]
+
+
+def _device(resources: Resources) -> str:
+    return "cuda" if resources.gpus_per_trial and count_gpus() else "cpu"
+
+
+def _bench(run: Run, dataset: Dataset, resources: Resources) -> "Bench":
+    num_rows = max(1024, SHIPPED_BYTES // dataset.train.x[:1].nbytes)
+    part = replace(
+        dataset, train=_first(dataset.train, num_rows), validation=_first(dataset.validation, EVALUATED_ROWS)
+    )
+    return Bench(
+        space=run.space,
+        arrays=part.arrays(),
+        num_train=len(dataset.train),
+        num_validation=len(dataset.validation),
+        threads=resources.cpus_per_trial,
+        device=_device(resources),
+    )
+
+
+def _own_bench(run: Run, space: Space, dataset: Any, resources: Resources) -> "OwnBench":
+    setting = Setting(epochs=run.epochs, seed=run.seed, device=_device(resources), threads=resources.cpus_per_trial)
+    return OwnBench(space=run.space, packed=space.work.pack(dataset), setting=setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnBench:
+    """What a process needs to measure a configuration of code of the user's own."""
+
+    space: str
+    packed: Any
+    setting: Setting
+
+    def measure(self, params: dict[str, Any]) -> Speed:
+        """Train one whole epoch: of code that is not ours, no part is known to stand for the rest."""
+        torch.set_num_threads(self.setting.threads)
+        space = spaces.space.load(self.space)
+        data = space.work.unpack(self.packed, device=self.setting.device)
+        config = space.decode(params)
+        training = space.work.build(config, data, self.setting)
+        try:
+            began = time.perf_counter()
+            training.run_epoch()
+            seconds = time.perf_counter() - began
+            macs = int(space.work.costs(config, data).get("macs", 1))
+            return Speed(macs=max(macs, 1), epoch_seconds=seconds, save_seconds=_time_saving(training))
+        finally:
+            close(training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What a process needs to measure a configuration."""
+
+    space: str
+    arrays: dict[str, Any]
+    """A part of the data set."""
+    num_train: int
+    """Rows of the whole."""
+    num_validation: int
+    threads: int
+    device: str
+
+    def measure(self, params: dict[str, Any]) -> Speed:
+        """Train one configuration for some steps like those of its epochs, after one unmeasured step of each shape.
+
+        Where a single batch would take too long a smaller one is measured: then the arithmetic is all that counts, and
+        it grows with the rows.
+        """
+        torch.set_num_threads(self.threads)
+        dataset = from_arrays(self.arrays)
+        config = spaces.space.load(self.space).decode(params)
+        config = replace(config, optimizer=replace(config.optimizer, lr=1e-9))  # as fast, and never diverges
+        batch = min(config.batch_size, len(dataset.train))
+        rows = min(batch, PROBE_ROWS)
+        self._train(config, dataset, batch=rows, steps=1, seconds=0)
+        training, row_seconds = self._train(config, dataset, batch=rows, steps=1, seconds=0)
+        if row_seconds * batch <= MEASURED_SECONDS:
+            steps = max(1, min(len(dataset.train) // batch, int(MEASURED_SECONDS / (row_seconds * batch))))
+            self._train(config, dataset, batch=batch, steps=1, seconds=0)
+            training, row_seconds = self._train(config, dataset, batch=batch, steps=steps, seconds=MEASURED_SECONDS)
+        num_trained = self.num_train - self.num_train % min(config.batch_size, self.num_train)
+        seconds = row_seconds * num_trained
+        if len(dataset.validation):
+            taken = sum(record["evaluation_seconds"] for record in training.history) / len(training.history)
+            seconds += taken * self.num_validation / len(dataset.validation)
+        return Speed(macs=training.macs, epoch_seconds=seconds, save_seconds=_time_saving(training))
+
+    def _train(
+        self, config: TrainConfig, dataset: Dataset, *, batch: int, steps: int, seconds: float
+    ) -> tuple[Training, float]:
+        """A new training after epochs of so many steps that took `seconds` together, and its seconds for a row."""
+        part = replace(dataset, train=_first(dataset.train, batch * steps))
+        config = replace(config, batch_size=batch)
+        training = Training(config, part, epochs=MAX_EPOCHS, seed=0, device=self.device)
+        taken = 0.0
+        while training.epoch == 0 or (taken < seconds and training.epoch < MAX_EPOCHS):
+            record = training.run_epoch()
+            taken += record["input_seconds"] + record["compute_seconds"]
+        return training, taken / (training.epoch * batch * steps)
+
+
+def _time_saving(training: Trainable) -> float:
+    with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
+        began = time.perf_counter()
+        checkpoint.save(folder, dict(training.state()), epoch=1)
+        return time.perf_counter() - began
+
+
+def _first(split: Split, count: int) -> Split:
+    return Split(x=split.x[:count], y=split.y[:count])

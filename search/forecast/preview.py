@@ -1,0 +1,161 @@
+"""What a search would do, before it does it: sampled configurations with their sizes, rungs, and how long it takes."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from search.forecast.calibration import CALIBRATION_SECONDS
+from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.process.allotted import load
+from search.runtime.cluster import Resources
+from search.scheduling.baseline import describe_reduction
+from search.session.console import duration, printable
+from search.storage.source_code import subject
+from search.storage.study import Run
+from spaces.space import Space
+from trainables.files.whole import write_whole
+from trainables.sources.load import Dataset
+
+NUM_SHOWN = 9
+_COSTS = {"macs": "multiply-adds"}
+NUM_NAMED = 12
+_DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
+pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
+
+
+def describe(dataset: Dataset) -> str:
+    """What was found rather than stated, in one line: the classes of images, or the columns of a table."""
+    return describe_table(dataset) if dataset.columns else describe_images(dataset)
+
+
+def describe_images(dataset: Dataset) -> str:
+    """How many classes there are, and what the images are like."""
+    channels, height, width = dataset.image_shape
+    names = ", ".join(dataset.classes[:NUM_NAMED]) + ", ..." * (dataset.num_classes > NUM_NAMED)
+    return printable(
+        f"{dataset.num_classes} classes ({names}); {'grey' if channels == 1 else 'colour'} images of {height}x{width}"
+        " pixels"
+    )
+
+
+def describe_table(dataset: Dataset) -> str:
+    """What is predicted from what."""
+    kinds = [column.kind for column in dataset.columns]
+    found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
+    gaps = sum(column.gaps for column in dataset.columns)
+    classes = f" of {dataset.num_classes} classes" if dataset.classes else ""
+    return printable(
+        f"predicting {dataset.target} ({dataset.task}{classes}) from {len(kinds)} columns: {found}, {gaps} with gaps"
+    )
+
+
+def describe_columns(dataset: Dataset) -> str:
+    """What each column was taken for, in one line: `numbers: size, age; categories: city (4)`."""
+    by_kind = {
+        "numbers": [column.name for column in dataset.columns if column.kind == "number"],
+        "categories": [f"{c.name} ({len(c.categories)})" for c in dataset.columns if c.kind == "category"],
+    }
+    shown = [
+        f"{kind}: {', '.join(names[:NUM_NAMED])}" + (f" and {len(names) - NUM_NAMED} more" * (len(names) > NUM_NAMED))
+        for kind, names in by_kind.items()
+        if names
+    ]
+    return printable("; ".join(shown))
+
+
+def show_preview(
+    run: Run, space: Space, dataset: Any, resources: Resources, *, examine: Examine, console: Console
+) -> Forecast:
+    """Print the first few trials with their sizes, then how far trials will get and how long it takes.
+
+    Returns:
+        The forecast, to be kept for the run that follows.
+    """
+    if space.own:
+        console.print(f"{escape(subject(run))}: {run.metric}, to {run.direction}", soft_wrap=True)
+    else:
+        rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
+        console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
+        show_data(dataset, console=console)
+    if reduction := describe_reduction(run, space):
+        console.print(escape(printable(reduction)), soft_wrap=True)
+    console.print()
+    _show_configurations(run, space, examine, console=console)
+    busy = f", longer beside other programs ({load()})" if load() else ""
+    measured = "an epoch each of as many trials as fit in" if space.own else "the speed of this machine, about"
+    console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{busy} ...")
+    forecast = make_forecast(run, space, dataset, resources, examine=examine)
+    for rung, count in zip(run.rungs, forecast.reaching, strict=True):
+        console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
+    saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
+    console.print(f"  about {forecast.epochs[1]:,.0f} epochs, {100 * saved:.0f} % fewer than training all")
+    first = "the baseline" if run.baseline else "the first trial"
+    console.print(
+        f"  an epoch takes {first} {forecast.baseline_epoch_seconds:.2g} s, a random configuration"
+        f" {forecast.draw_epoch_seconds[1]:.2g} s ({forecast.draw_epoch_seconds[0]:.2g} to"
+        f" {forecast.draw_epoch_seconds[2]:.2g}; {forecast.num_measured} were measured)",
+        soft_wrap=True,
+    )
+    console.print(
+        f"\nforecast: {in_words(forecast.wall_seconds)} with {resources.slots} at once,"
+        f" {in_words(forecast.trial_seconds)} of training",
+        style="bold",
+    )
+    return forecast
+
+
+def show_data(dataset: Dataset, *, console: Console) -> None:
+    """Print what the data are, and what there is to note about their files."""
+    console.print(escape(describe(dataset)), soft_wrap=True)
+    if dataset.columns:
+        console.print(escape(describe_columns(dataset)), soft_wrap=True)
+    for note in dataset.notes:
+        console.print(escape(printable(f"note: {note}")), soft_wrap=True)
+
+
+def in_words(seconds: Percentiles) -> str:
+    """`14m05s (11m20s to 19m02s)`."""
+    low, middle, high = map(duration, seconds)
+    return f"{middle} ({low} to {high})"
+
+
+def keep_forecast(runs_dir: Path, run: Run, forecast: Forecast) -> None:
+    """Leave the forecast for the run that will search the same in the same way."""
+    path = _path(runs_dir, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(asdict(forecast), indent=1) + "\n")
+
+
+def kept_forecast(runs_dir: Path, run: Run) -> dict[str, Any] | None:
+    """The forecast that a preview left for such a run, if there is one."""
+    try:
+        return json.loads(_path(runs_dir, run).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _path(runs_dir: Path, run: Run) -> Path:
+    decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
+    if run.decided is not None:
+        decisive["types"] = dict(run.decided.types)
+    return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"
+
+
+def _show_configurations(run: Run, space: Space, examine: Examine, *, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    draws = [params for params, _ in first_draws(run, space, examine, number=NUM_SHOWN)]
+    costs = [examine(space.decode(params)).attrs for params in draws]
+    names = list(dict.fromkeys(name for found in costs for name in found))
+    for name in ("configuration", *(_COSTS.get(name, name) for name in names)):
+        table.add_column(escape(name), justify="left" if name == "configuration" else "right")
+    for number, (params, attrs) in enumerate(zip(draws, costs, strict=True)):
+        shown = " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+        name = f"trial {number}, the baseline" if params == run.baseline else f"trial {number}"
+        table.add_row(escape(f"{name}: {shown}"), *(f"{attrs[cost]:,}" if cost in attrs else "-" for cost in names))
+    console.print(table)

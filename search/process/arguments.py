@@ -1,0 +1,124 @@
+"""Reads the options of every command: tyro does the parsing, mistakes become one line."""
+
+import atexit
+import contextlib
+import io
+import os
+import re
+import sys
+from itertools import dropwhile, takewhile
+from typing import Annotated, NoReturn, TypeVar
+
+import tyro
+
+from search.process.output import drain_all
+from search.process.secrets import redact_text
+
+DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
+"""Exit codes of every command."""
+SIGNALLED = 128
+"""Added to the number of the signal, as shells do."""
+Options = TypeVar("Options")
+_FRAME = "╭╮╰╯│─+-| "
+_PLAINER = (
+    (r"(--\S+): (?:invalid literal for int\(\).*: |.*\|INT could .* \[)(.*?)\]?", r"\1 must be a whole number, got \2"),
+    (r"(--\S+): (?:could not convert .*: |.*\|FLOAT could .* \[)(.*?)\]?", r"\1 must be a number, got \2"),
+    (r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)", r"\2 must be one of \3, got \1"),
+    (r"Missing value for argument '(.*)'\..*", r"\1 needs a value"),
+    (r"Unrecognized options: (--[^,]*).*", r"there is no option \1"),
+    (r"Unrecognized options: (.*)", r"unexpected word \1"),
+    (r"Missing from .*?: (\S+) (.*)\. \(required\).*", r"\1 is missing: \2"),
+)
+"""What tyro says, and how we say it."""
+
+OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
+OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
+OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
+Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint=""), tyro.conf.FlagCreatePairsOff]
+
+
+def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
+    """The options that these words state. Every command begins with it: closed streams are opened here.
+
+    Raises:
+        ValueError: an unknown option or a value of the wrong type, in one line.
+        SystemExit: help was asked for and has been printed.
+    """
+    open_streams()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=argv, prog=prog)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ValueError(f"{_one_line(said.getvalue())}; see {prog} --help") from None
+
+
+def open_streams() -> None:
+    """Lead the standard streams that the caller has closed to /dev/null.
+
+    Else the next file that is opened, a lock or a database, gets their descriptor and what is printed by libraries, and
+    Python has None for a stream.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # gets this number: those below are open by now
+            os.set_inheritable(nowhere, True)
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
+def _one_line(framed: str) -> str:
+    """tyro's framed message in one line: the mistake itself, and the nearest option when there is one."""
+    lines = [line.strip(_FRAME) for line in framed.splitlines()][1:]  # the first is a title
+    mistake = takewhile(bool, dropwhile(lambda line: not line, lines))
+    text = " ".join(mistake).removeprefix("Error parsing ").rstrip(".")
+    text = re.sub("'None', |, 'None'", "", text)
+    for said, plainer in _PLAINER:
+        text, changed = re.subn(f"^{said}$", plainer, text)
+        if changed:
+            break
+    meant = next((i for i, line in enumerate(lines) if line.startswith("Perhaps you meant")), len(lines))
+    hint = "--" + lines[meant + 1].split()[0] if meant + 1 < len(lines) else ""
+    return text + (f" (did you mean {hint}?)" if hint else "")
+
+
+def words_of(module: str) -> list[str]:
+    """How the user calls a command of ours: as they called this one."""
+    if os.environ.get("RUNGWISE_PROGRAM"):
+        return ["rungwise", {"search.run": "search"}.get(module, module.rpartition(".")[2])]
+    return ["python", "-m", module]
+
+
+def report_error(error: Exception) -> int:
+    """Print the error in one line and return the exit code for bad input."""
+    print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def report_fault(error: Exception, *, debug: bool) -> int:
+    """Print an error that no rule foresaw, in one line, and return the exit code of a command that was broken off.
+
+    Raises:
+        Exception: the error itself, where its traceback is asked for.
+    """
+    if debug:
+        raise error
+    reason = " ".join(str(error).split())[:300] or "no reason given"
+    print(f"error: {type(error).__name__}: {reason}; add --debug to see where", file=sys.stderr)
+    return BROKEN_OFF
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code, once what is registered for the end has been done.
+
+    Python itself would go on to take torch and Ray apart, object by object, which takes a second or two for nothing.
+    """
+    atexit._run_exitfuncs()
+    drain_all()
+    os._exit(code)

@@ -1,0 +1,249 @@
+"""Ray: started privately on this machine, or attached to a running cluster, with none of its chatter."""
+
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from search.execution.warm import WARM_UP, warming
+from search.process.allotted import allotted_cpus
+from search.process.environment import only_allowed
+from search.process.scratch import make_scratch, remove_scratch
+from search.process.signals import others_overruled
+from search.runtime import private_ray
+from search.runtime.guard import LastWords, Line, RayGuard, RayLostError, Reaper
+from search.runtime.parcel import pack_code
+
+HEAD_PATIENCE_SECONDS = 30
+"""A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
+RAYLET_PATIENCE_SECONDS = 2
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers keep the working directory
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_worker_niceness": "0",  # Ray's 15 would leave a search next to nothing beside other work; `nice` is handed on
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study keeps the results
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours stops the search and prints how to resume it
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nothing of Ray's state is ever needed again
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+_GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
+"""Files by which Linux knows GPUs of NVIDIA, also on Tegra boards, of AMD, and those of Windows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """How many trials run at once, and what each of them gets."""
+
+    slots: int
+    cpus_per_trial: int
+    gpus_per_trial: float
+    elastic: bool = False
+    """Whether the slots follow the nodes of a cluster; `slots` is then their number at the start."""
+
+
+def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None) -> Resources:
+    """Fill in what was not given from what this machine has.
+
+    CPUs are those that this process may use. With a GPU a trial gets a whole one and its share of the CPUs; without,
+    one CPU.
+
+    Raises:
+        ValueError: more was asked for than the machine has.
+    """
+    allotted, gpus = allotted_cpus(), count_gpus()
+    cpus = allotted.count
+    here = f"{cpus} CPU{'s' * (cpus > 1)} " + (
+        f"that this process may use ({allotted.limit})" if allotted.limit else "of this machine"
+    )
+    gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
+    if gpus_per_trial > gpus:
+        raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
+    by_gpu = gpus * int(1 / gpus_per_trial + 1e-9) if gpus_per_trial else None  # a part lies on one GPU
+    if cpus_per_trial is None:
+        cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
+    if cpus_per_trial > cpus:
+        raise ValueError(f"--cpus-per-trial must be at most the {here}, got {cpus_per_trial}")
+    room = min(cpus // cpus_per_trial, by_gpu or cpus)
+    if concurrent is not None and concurrent > room:
+        raise ValueError(
+            f"--concurrent must be at most {room} with {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs for each trial"
+            f" on the {here}, got {concurrent}"
+        )
+    return Resources(slots=concurrent or room, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
+
+
+def count_gpus() -> int:
+    """CUDA devices of this machine."""
+    if sys.platform == "linux" and not any(any(Path("/dev").glob(device)) for device in _GPU_DEVICES):
+        return 0  # without asking torch, which takes seconds to import
+
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@contextmanager
+def ray_session(
+    resources: Resources,
+    *,
+    address: str | None,
+    debug: bool,
+    on_lost: Callable[[RayLostError], int | None],
+    last_words: LastWords | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    warm_up: str = WARM_UP,
+    meanwhile: Callable[[], object] | None = None,
+    space: str = "",
+) -> Iterator[Path]:
+    """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
+
+    The private one keeps its files in a 0700 folder of its own, listens on the loopback interface alone, sees no
+    secret of the environment, and is gone at the end.
+
+    Args:
+        debug: let Ray talk.
+        on_lost: told when Ray is lost for good, before this process ends; it may return the exit code.
+        last_words: what another process says when this one is ended without a word.
+        say: told how a slow start goes on.
+        variables: of the environment, which the processes of a private Ray get beside those that all get.
+        warm_up: function that each process of a private Ray calls before it is needed, as "module.function".
+        meanwhile: called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the
+            environment alone, and must be nothing that an end in between would leave half done: imports.
+        space: what is searched; of a space of the user's own the code travels to the nodes of a cluster.
+
+    Yields:
+        A folder for temporary files.
+
+    Raises:
+        ValueError: there is no cluster at the address.
+        RayStartError: the private Ray did not come up.
+    """
+    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1000 if resources.elastic else resources.slots)  # together
+    warnings.filterwarnings("ignore", module=r"ray\.")
+    if address is None:
+        private_ray.protect()
+    import ray
+
+    scratch = make_scratch(short=True)
+    quiet = {
+        "configure_logging": debug,
+        "log_to_driver": debug,
+        "logging_level": logging.INFO if debug else logging.ERROR,
+    }
+    guard: RayGuard | None = None
+    reaper = Reaper(scratch, last_words=last_words)
+    try:
+        if meanwhile is not None:
+            threading.Thread(target=meanwhile, daemon=True).start()
+        if address is None:
+            warm = warming(warm_up, cpus_per_trial=resources.cpus_per_trial)
+            with only_allowed({**variables, **warm, **reaper.variables}), others_overruled():
+                private_ray.start(resources.slots * resources.cpus_per_trial, scratch, say=say, **quiet)
+        else:
+            _attach(address, space=space, **quiet)
+        guard = RayGuard(on_lost, signs=None if address is None else _signs_of_life(), reaper=reaper)
+        guard.start()
+        if not debug:
+            logging.getLogger("ray").setLevel(logging.CRITICAL)
+            from ray._private import worker
+
+            worker._worker_logs_enabled = False  # pages on each lost worker, which the search tells itself
+        _hand_on(*([] if address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
+        yield scratch
+    finally:
+        if guard is not None:
+            guard.stop()
+        ray.shutdown()
+        reaper.stop()
+        if guard is not None:
+            guard.kill_stragglers()
+        remove_scratch(scratch)
+
+
+@contextmanager
+def attached(address: str) -> Iterator[None]:
+    """The cluster at `address`, for a question or two.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import ray
+
+    _attach(address, configure_logging=False, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
+    """Workers import the packages of this very checkout, whatever is installed or lies on their node.
+
+    The packages travel as the working directory: Ray's `py_modules` would come behind whatever a node has at the path
+    where this process was started.
+    """
+    import ray
+
+    parcel = make_scratch()
+    try:
+        if not _answers(address):
+            raise ConnectionError("nobody listens there")
+        pack_code(parcel / "code", space=space)
+        ray.init(address=address, runtime_env={"working_dir": str(parcel / "code")}, **quiet)
+    except (ConnectionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ValueError(
+            f"no Ray cluster can be joined at {address!r} ({reason}); start one with `ray start --head`"
+        ) from None
+    finally:
+        remove_scratch(parcel)
+
+
+def _answers(address: str) -> bool:
+    """Ray itself would try for a minute and a half."""
+    if address == "auto":
+        from ray._private.services import canonicalize_bootstrap_address
+
+        address = canonicalize_bootstrap_address("auto") or ""
+    host, _, port = address.rpartition(":")
+    return bool(port) and Line((host.strip("[]"), int(port)), patience_seconds=0)()
+
+
+def _signs_of_life() -> dict[str, Callable[[], bool]]:
+    """Of the cluster that this process is attached to: without the head, or its own raylet, nothing goes on."""
+    import ray
+    from ray._private import worker
+
+    gcs = ray.get_runtime_context().gcs_address
+    host, port = gcs.rsplit(":", 1)
+    node: Any = worker._global_node
+    head = Line((host.strip("[]"), int(port)), patience_seconds=HEAD_PATIENCE_SECONDS)
+    raylet = Line(node.raylet_socket_name, patience_seconds=RAYLET_PATIENCE_SECONDS)
+    return {
+        f"the cluster is lost: its head does not answer at {gcs}": head,
+        "the cluster is lost: the raylet of this machine is gone": raylet,
+    }
+
+
+def _hand_on(*names: str) -> None:
+    """The variables of this process that Tune gives each worker, by way of Ray's logs; else the keys of AWS are among
+    them. Where there are none a worker that stands ready is used: with any, Ray starts another process for each."""
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE = set(names)
+    class_cache.DEFAULT_ENV_VARS = {}

@@ -1,0 +1,237 @@
+"""Watches the processes of Ray: without its servers and their agents nothing can go on, and Ray would abort."""
+
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from search.process.arguments import BROKEN_OFF
+from search.process.environment import allowed
+from search.process.output import drain_all
+from search.process.scratch import remove_all
+from search.runtime import reaper
+
+_CONNECT_SECONDS = 5
+_SERVERS = ("gcs_server", "raylet")
+_AGENT = re.compile(r"(RuntimeEnv|Dashboard)Agent|(runtime_env|dashboard)/agent")
+"""Children of the raylet with which it ends: by the name that they give themselves, and by their program before."""
+_POLL_SECONDS = 0.5
+_PATIENCE_SECONDS = 5
+
+
+class RayLostError(RuntimeError):
+    """A server process of Ray has died, or the head of a cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastWords:
+    """What is said on stderr when this process is ended without a word."""
+
+    begun: Path
+    """A file that is there once there is something to resume."""
+    words: str
+    """How to go on then."""
+    otherwise: str
+    """And how before."""
+
+
+class RayGuard(threading.Thread):
+    """Ends this process when Ray is lost for good, after it has told the user how to go on.
+
+    Ray itself would abort the process at once, or 10 to 60 seconds later and report healthy trials as failed until
+    then. The study is durable: ending at once loses nothing but the running epochs.
+    """
+
+    def __init__(
+        self,
+        on_lost: Callable[[RayLostError], int | None],
+        *,
+        signs: Mapping[str, Callable[[], bool]] | None = None,
+        reaper: "Reaper | None" = None,
+    ) -> None:
+        """
+        Args:
+            on_lost: says what has happened, and may return the exit code of this process.
+            signs: what to say when a sign of life is missing -> whether it is there. By default those of a private Ray:
+                its servers are among the children of this process, and their agents among theirs.
+            reaper: ends what starts while this process ends.
+        """
+        super().__init__(name="ray-guard", daemon=True)
+        self._on_lost, self._signs, self._reaper = on_lost, signs or {}, reaper
+        self._over = threading.Event()
+        self._family: set[psutil.Process] = set()
+        self._watched: dict[psutil.Process, str] = {}
+        """Process without which Ray is lost -> its name."""
+        self._handles: list[int] = []
+        self._wake, self._waker = os.pipe()
+        self._events = select.poll()
+        self._events.register(self._wake, select.POLLIN)
+        self._private = signs is None
+        self._look_around()
+
+    def run(self) -> None:
+        """Look twice a second, and at once when one of the processes ends: Ray then ends this one within moments."""
+        while not self._over.is_set():
+            for reason in self._missing():
+                self._end(reason)
+            self._events.poll(1000 * _POLL_SECONDS)
+            self._look_around()
+        for handle in (self._wake, self._waker, *self._handles):
+            os.close(handle)
+
+    def stop(self) -> None:
+        """Ray is about to be shut down in good order."""
+        self._over.set()
+        if self.is_alive():
+            os.write(self._waker, b".")
+            self.join()
+
+    def kill_stragglers(self) -> None:
+        """After the shutdown: what Ray could not end, such as a worker that someone has stopped."""
+        _, left = psutil.wait_procs(self._family, timeout=_PATIENCE_SECONDS)
+        _kill(left)
+
+    def _look_around(self) -> None:
+        """Processes that have started since."""
+        with suppress(psutil.Error):
+            own = psutil.Process().children(recursive=True)
+            self._family |= {p for p in own if self._reaper is None or p.pid != self._reaper.pid}
+            if self._private:
+                self._watch(own)
+
+    def _watch(self, processes: Iterable[psutil.Process]) -> None:
+        raylets = {p.pid for p, name in self._watched.items() if name == "raylet"}
+        for process in processes:
+            if process in self._watched:
+                continue
+            with suppress(psutil.Error, OSError):
+                name = process.name()
+                if name not in _SERVERS:
+                    agent = _AGENT.search(" ".join(process.cmdline())) if process.ppid() in raylets else None
+                    if agent is None:
+                        continue
+                    name = f"{agent[1] or agent[2]} agent"
+                self._watched[process] = name
+                if hasattr(os, "pidfd_open"):
+                    self._handles.append(os.pidfd_open(process.pid))
+                    self._events.register(self._handles[-1], select.POLLIN)
+
+    def _missing(self) -> list[str]:
+        gone = [name for process, name in self._watched.items() if not _lives(process)]
+        of_ray = f"its process {gone[0]} is" if len(gone) == 1 else f"its processes {', '.join(gone)} are"
+        return [
+            *([f"Ray has died: {of_ray} gone (killed, or out of memory)"] if gone else []),
+            *(reason for reason, is_there in self._signs.items() if not is_there()),
+        ]
+
+    def _end(self, reason: str) -> None:
+        if self._over.is_set():
+            return
+        code = None
+        with suppress(Exception):
+            code = self._on_lost(RayLostError(reason))
+        if self._reaper is not None:
+            self._reaper.all_said()
+        _kill(self._family)
+        remove_all()
+        drain_all()
+        os._exit(BROKEN_OFF if code is None else code)
+
+
+class Reaper:
+    """Ends a private Ray with this process, also when this process is killed, and speaks for it then; Linux only."""
+
+    def __init__(self, folder: Path, *, last_words: LastWords | None = None) -> None:
+        """
+        Args:
+            folder: of this Ray alone.
+            last_words: what it says if this process ends without a word; by default nothing.
+        """
+        self.variables = {"RUNGWISE_RAY": str(folder), "SPT_NOENV": "1"}
+        """What Ray's processes, and no others, must have in their environment. By the second they write their name over
+        their command line alone, and stay recognisable."""
+        self._process = None
+        if sys.platform == "linux":
+            own = allowed(os.environ)
+            said = [str(last_words.begun), last_words.words, last_words.otherwise] if last_words else []
+            command = [sys.executable, "-I", "-S", reaper.__file__, str(folder), *said]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=own)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that does it."""
+        return None if self._process is None else self._process.pid
+
+    def all_said(self) -> None:
+        """This process has said how to go on, and is about to end without shutting Ray down."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.write(reaper.SAID)
+                self._process.stdin.flush()
+
+    def stop(self) -> None:
+        """Ray has been shut down; whatever is left of it is ended."""
+        if self._process is not None:
+            self._process.communicate(reaper.SHUT_DOWN)
+
+
+class Line:
+    """Whether somebody listens at an address; a short silence is forgiven."""
+
+    def __init__(
+        self,
+        address: tuple[str, int] | str,
+        *,
+        patience_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            address: host and port, or the path of a Unix socket.
+        """
+        self._address, self._patience, self._clock = address, patience_seconds, clock
+        self._heard = clock()
+
+    def __call__(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) if isinstance(self._address, str) else _tcp(self._address) as line:
+                if isinstance(self._address, str):
+                    line.settimeout(_CONNECT_SECONDS)
+                    line.connect(self._address)
+            self._heard = self._clock()
+        except OSError:
+            return self._clock() - self._heard < self._patience
+        return True
+
+
+def _tcp(address: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(address, timeout=_CONNECT_SECONDS)
+
+
+def kill_process(pid: int) -> None:
+    """End a process of this machine that hears no gentler word."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -1,0 +1,60 @@
+"""The code of a user's own on its way to the nodes of a cluster: the folder of the space, bounded, and told."""
+
+import shutil
+from pathlib import Path
+
+from search.process.disk import size
+from spaces.origin import SHIPPED, is_own, local_files, locate
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("rungwise", "search", "spaces", "trainables")
+MAX_FILES, MAX_BYTES, MAX_FILE_BYTES = 2000, 50_000_000, 10_000_000
+_LEFT = frozenset("__pycache__ runs node_modules venv env site-packages build dist wandb mlruns lightning_logs".split())
+
+
+def pack_code(parcel: Path, *, space: str) -> None:
+    """Copy our packages that a worker needs, and the user's own code if that is searched."""
+    for package in _PACKAGES:
+        shutil.copytree(_ROOT / package, parcel / package, ignore=shutil.ignore_patterns("__pycache__"))
+    told = pack_own_code(space, parcel)
+    if told is not None:
+        print(f"note: {told}", flush=True)
+
+
+def pack_own_code(space: str, parcel: Path) -> str | None:
+    """Copy what the space needs into the parcel; returns a line that says how much it is, None for a space of ours.
+
+    The whole folder travels where it is small, so that files which the code reads are there too; of a large one only
+    the modules that the space imports.
+    """
+    if not is_own(space):
+        return None
+    origin = locate(space)
+    files = _folder(origin.root) if origin.is_file else _folder(origin.root / origin.module.split(".")[0])
+    whole = files is not None
+    chosen = files if files is not None else local_files(origin)
+    for path in dict.fromkeys([*chosen, *local_files(origin)]):
+        target = parcel / SHIPPED.name / path.relative_to(origin.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    total = size(sum(path.stat().st_size for path in chosen))
+    left = "" if whole else f"; its folder is larger than {size(MAX_BYTES)}: only the modules that it imports travel"
+    return f"your code travels to the nodes: {len(chosen)} files, {total}{left}"
+
+
+def _folder(root: Path) -> list[Path] | None:
+    """The files of a folder but for hidden, built and large ones; None where there are too many."""
+    found: list[Path] = []
+    total, waiting = 0, [root]
+    while waiting:
+        for path in sorted(waiting.pop().iterdir()):
+            if path.name.startswith(".") or path.name in _LEFT or path.is_symlink():
+                continue
+            if path.is_dir():
+                waiting.append(path)
+            elif path.is_file() and (count := path.stat().st_size) <= MAX_FILE_BYTES:
+                found.append(path)
+                total += count
+            if len(found) > MAX_FILES or total > MAX_BYTES:
+                return None
+    return found

@@ -1,0 +1,134 @@
+"""The baseline of a search: the one that its space states, reduced where the bounds on size demand it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search.storage.ledger import Examination
+from search.storage.study import Planned, Run
+from spaces.space import Space
+
+NUM_SCALES = 20
+"""Sizes between that of the baseline and the smallest in the space."""
+
+Params = dict[str, Any]
+Measure = Callable[[Params], float | None]
+"""By what share of its bounds a configuration exceeds them, 0 if it may be trained; None if there is no such one."""
+
+
+def fit_baseline(space: Space, examine: Callable[[Any], Examination], *, bounds: Mapping[str, int | None]) -> Params:
+    """The baseline of the space, or the largest reduced version of it that keeps to the bounds; empty if none does.
+
+    All parameters that the size depends on go down together, towards their lowest values. Where that is not enough,
+    one that decides which others there are (the number of stages) goes down by one step first. The same space, data
+    and bounds give the same configuration.
+
+    Args:
+        bounds: of the run, by the names that `examine` uses.
+    """
+
+    params: Params | None = dict(space.baseline)
+    if examine(space.decode(params)).infeasible is None:
+        return params
+
+    def measure(params: Params) -> float | None:
+        try:
+            excess = examine(space.decode(params)).excess
+        except ValueError:
+            return None
+        return sum(max(0.0, over) / (bounds.get(name) or 1) for name, over in excess.items())
+
+    while params is not None:
+        for candidate in _scaled(params, space, measure):
+            if measure(candidate) == 0:
+                return candidate
+        params = _simpler(params, space, measure)
+    return {}
+
+
+def baseline_plan(baseline: Mapping[str, Any]) -> tuple[Planned, ...]:
+    """Trial 0 of a search: what a good practitioner would write first; none where no baseline may be trained."""
+    return (Planned(params=dict(baseline), tag="baseline"),) if baseline else ()
+
+
+def describe_reduction(run: Run, space: Space) -> str | None:
+    """What the bounds made of the baseline, in one line; None if it is as its space states it."""
+    if run.baseline == space.baseline:
+        return None
+    bounds = {"--max-weights": run.max_weights, "--max-macs": run.max_macs}
+    exceeded = "the baseline exceeds " + " or ".join(f"{name} {n:,}" for name, n in bounds.items() if n is not None)
+    if not run.baseline:
+        return f"{exceeded}, and so does every reduced version of it: the search begins without a baseline"
+    changes = [
+        f"{name} {run.baseline[name]} instead of {value}" if name in run.baseline else f"no {name}"
+        for name, value in space.baseline.items()
+        if run.baseline.get(name) != value or name not in run.baseline
+    ]
+    return f"{exceeded}; it is reduced: {', '.join(changes)}"
+
+
+def _scaled(params: Params, space: Space, measure: Measure) -> Iterator[Params]:
+    """The configuration, then ever smaller ones with the same parameters."""
+    yield params
+    ranges = space.distributions(params)
+    lowest = {name: _lowered(params[name], ranges[name], share=0) for name in params}
+    excess = measure(params) or 0.0
+    sizes = []
+    for name, value in lowest.items():
+        smaller = {**params, name: value}
+        if value != params[name] and (over := measure(smaller)) is not None and over < excess:
+            sizes.append(name)  # without a parameter more or less, which `decode` would refuse
+    for i in range(1, NUM_SCALES + 1):
+        share = 1 - i / NUM_SCALES
+        yield params | {name: _lowered(params[name], ranges[name], share=share) for name in sizes}
+
+
+def _simpler(params: Params, space: Space, measure: Measure) -> Params | None:
+    """The configuration with one parameter a step lower and with fewer others for it, the smallest of such."""
+    found: list[tuple[float, Params]] = []
+    ranges = space.distributions(params)
+    for name, value in params.items():
+        below = _next_below(value, ranges[name])
+        if below is None:
+            continue
+        try:
+            active = space.distributions({**params, name: below})
+        except ValueError:  # it would need parameters that the baseline has not
+            continue
+        candidate = {other: {**params, name: below}[other] for other in active}
+        over = measure(candidate)
+        if over is not None and len(candidate) < len(params):
+            found.append((over, candidate))
+    return min(found, key=lambda each: each[0], default=(0.0, None))[1]
+
+
+def _lowered(value: Any, distribution: BaseDistribution, *, share: float) -> Any:
+    """What lies at this share of the way from the lowest value of a range up to `value`, rounded down to one that is in
+    it; `value` itself if it is no quantity."""
+    if isinstance(distribution, CategoricalDistribution):
+        below = _quantities_up_to(value, distribution)
+        return below[int(share * (len(below) - 1))] if below else value
+    if not isinstance(distribution, IntDistribution | FloatDistribution):
+        return value
+    low, step = distribution.low, distribution.step
+    exact = low * (value / low) ** share if distribution.log else low + (value - low) * share
+    if step:
+        exact = low + step * int((exact - low) / step + 1e-9)
+    return int(exact) if isinstance(distribution, IntDistribution) else float(exact)
+
+
+def _next_below(value: Any, distribution: BaseDistribution) -> Any:
+    """The next lower value of a range; None if there is none."""
+    if isinstance(distribution, CategoricalDistribution):
+        below = _quantities_up_to(value, distribution)[:-1]
+        return below[-1] if below else None
+    if isinstance(distribution, IntDistribution) and value - distribution.step >= distribution.low:
+        return value - distribution.step
+    return None
+
+
+def _quantities_up_to(value: Any, distribution: CategoricalDistribution) -> list[Any]:
+    if any(isinstance(c, bool) or not isinstance(c, int | float) for c in distribution.choices):
+        return []
+    return sorted(choice for choice in distribution.choices if choice <= value)

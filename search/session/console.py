@@ -1,0 +1,254 @@
+"""What the user sees of a search: a live view in a terminal, plain lines in a pipe, and the table at the end."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from search.algorithms.halving import epochs_reached, num_weights
+from search.storage.logs import log_path
+from search.storage.study import Run
+from trainables.data.notation import format_value
+
+HEARTBEAT_SECONDS = 60
+SHOWN_RUNNING = 12
+SHOWN_CAUSE = 200
+_WITH_TRACEBACK = ("error", "invalid")
+"""Kinds of failures that are exceptions."""
+_STATES = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "stopped early",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "paused",
+}
+
+
+class Output(Console):
+    """What is printed; a closed pipe is an error that stops the search and can be told, where rich would just exit."""
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        super().__init__(highlight=False, file=file)
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError, once; nothing that is printed later fails again."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+        raise BrokenPipeError("nobody reads the output any more")
+
+
+class CalmLive(Live):
+    """A live view that is not drawn anew before the last picture has been written."""
+
+    def refresh(self) -> None:
+        """Draw, unless the terminal stands still (Ctrl-S)."""
+        if getattr(self.console.file, "idle", True):
+            super().refresh()
+
+
+class SearchConsole:
+    """Follows a search: implements the `Events` that `Search` tells."""
+
+    def __init__(self, run: Run, *, console: Console | None = None, logs: Path | None = None) -> None:
+        """
+        Args:
+            logs: folder of the logs of trials, which are named when trials fail.
+        """
+        self._run, self._logs = run, logs
+        self._console = console or Output()
+        self._trials: dict[int, FrozenTrial] = {}
+        self._running: dict[int, FrozenTrial] = {}
+        self._began = time.monotonic()
+        self._epochs = 0
+        self._started_now = 0
+        self._last_line = self._began
+        self._best: FrozenTrial | None = None
+
+    @contextmanager
+    def following(self, trials: list[FrozenTrial]) -> Iterator[None]:
+        """Show the search while it runs, beginning with what the study holds already."""
+        self._trials = {t.number: t for t in trials}
+        for trial in trials:
+            self._consider(trial)
+        if not self._console.is_terminal:
+            yield
+            return
+        with CalmLive(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True):
+            yield
+
+    # Events
+
+    def started(self, trial: FrozenTrial) -> None:
+        """A trial was given a worker."""
+        self._started_now += trial.number not in self._trials
+        self._trials[trial.number] = self._running[trial.number] = trial
+
+    def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None:
+        """An epoch is in the study."""
+        self._epochs += 1
+        self._trials[trial.number] = self._running[trial.number] = trial
+        if not self._console.is_terminal and time.monotonic() - self._last_line > HEARTBEAT_SECONDS:
+            self._say(f"trial {trial.number} is at epoch {epochs_reached(trial)}; {self._counts()}")
+
+    def paused(self, trial: FrozenTrial) -> None:
+        """A trial waits at a rung."""
+        self._trials[trial.number] = trial
+        self._running.pop(trial.number, None)
+        self._line(trial, "paused")
+
+    def ended(self, trial: FrozenTrial) -> None:
+        """A trial reached its final state."""
+        self._trials[trial.number] = trial
+        if self._running.pop(trial.number, None) is None:
+            return  # told PRUNED at the end of the search
+        self._consider(trial)
+        self._line(trial, _STATES[trial.state])
+
+    def notice(self, text: str) -> None:
+        """Something that the user should know of, and need not act on."""
+        self._console.print(f"note: {escape(printable(text))}", soft_wrap=True)
+
+    # What is shown
+
+    def _consider(self, trial: FrozenTrial) -> None:
+        if trial.state != TrialState.COMPLETE or trial.value is None:
+            return
+        sign = 1 if self._run.direction == "maximize" else -1
+        if self._best is None or sign * trial.value > sign * (self._best.value or 0.0):
+            self._best = trial
+
+    def _line(self, trial: FrozenTrial, what: str) -> None:
+        if self._console.is_terminal and trial.state != TrialState.FAIL:
+            return
+        if trial.state == TrialState.FAIL:
+            cause = printable(str(trial.user_attrs.get("failure")))[:SHOWN_CAUSE]
+            self._say(f"trial {trial.number} failed: {cause}{self._log_of(trial)}")
+            return
+        value = trial.intermediate_values.get(epochs_reached(trial))
+        shown = "" if value is None else f", {self._run.metric} {format_value(value)}"
+        best = "" if self._best is None else f" (best {format_value(self._best.value)}, trial {self._best.number})"
+        self._say(f"trial {trial.number} {what} at epoch {epochs_reached(trial)}{shown}{best}")
+
+    def _log_of(self, trial: FrozenTrial) -> str:
+        path = None if self._logs is None else log_path(self._logs, trial.number)
+        if path is None or not path.exists():
+            return ""
+        what = "traceback" if trial.user_attrs.get("failure_kind") in _WITH_TRACEBACK else "log"
+        return f"; {what}: {printable(str(path))}"
+
+    def _say(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        self._console.print(f"{duration(self._last_line - self._began):>7}  {escape(text)}", soft_wrap=True)
+
+    def _counts(self) -> str:
+        states = Counter(t.state for t in self._trials.values() if "infeasible" not in t.user_attrs)
+        waiting = states[TrialState.RUNNING] - len(self._running)
+        parts = [
+            f"{sum(states.values())} of {self._run.trials} trials begun",
+            f"{states[TrialState.COMPLETE]} finished",
+            f"{states[TrialState.PRUNED] + waiting} paused or stopped",
+        ]
+        if states[TrialState.FAIL]:
+            parts.append(f"{states[TrialState.FAIL]} failed")
+        return ", ".join(parts)
+
+    def _pace(self) -> str:
+        elapsed = time.monotonic() - self._began
+        if not self._epochs:
+            return f"{duration(elapsed)}, starting Ray and its workers"
+        text = f"{duration(elapsed)}, {60 * self._epochs / max(elapsed, 1):.0f} epochs/min"
+        todo = self._run.trials - len(self._trials)
+        if self._started_now > 5 and todo > 0:
+            text += f", about {duration(elapsed * todo / self._started_now)} left"
+        return text
+
+    def _render(self) -> Group:
+        best = Text("best so far: none yet")
+        if self._best is not None:
+            best = Text(
+                f"best so far: {self._run.metric} {format_value(self._best.value)} (trial {self._best.number})",
+                "bold green",
+            )
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("trial", "epoch", self._run.metric):
+            table.add_column(name, justify="right")
+        for number, trial in sorted(self._running.items())[:SHOWN_RUNNING]:
+            epoch = epochs_reached(trial)
+            value = trial.intermediate_values.get(epoch)
+            table.add_row(str(number), f"{epoch}/{self._run.epochs}", format_value(value))
+        hidden = len(self._running) - SHOWN_RUNNING
+        more = [Text(f"and {hidden} more", "dim")] if hidden > 0 else []
+        return Group(Text(""), best, Text(self._counts()), Text(self._pace(), "dim"), table, *more)
+
+
+def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
+    """Print the top five, what early stopping saved, and the failures by cause."""
+    sign = -1 if run.direction == "maximize" else 1
+    tried = [t for t in trials if "infeasible" not in t.user_attrs]
+    seen = [t for t in tried if t.state != TrialState.FAIL and t.intermediate_values]
+    last = {t.number: t.intermediate_values[epochs_reached(t)] for t in seen}
+    ranked = sorted(seen, key=lambda t: (-epochs_reached(t), sign * last[t.number]))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("trial", run.metric, "epochs", "state", "weights"):
+        table.add_column(name, justify="left" if name == "state" else "right")
+    for trial in ranked[:5]:
+        weights = num_weights(trial)
+        table.add_row(
+            f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
+            format_value(last[trial.number]),
+            f"{epochs_reached(trial)}/{run.epochs}",
+            _STATES[trial.state],
+            "-" if weights is None else f"{weights:,}",
+        )
+    if ranked:
+        console.print(table)
+    states = Counter(t.state for t in tried)
+    trained = sum(len(t.intermediate_values) for t in tried)
+    saved = f", {100 * (1 - trained / (run.epochs * len(tried))):.0f} % saved against full training" if trained else ""
+    console.print(
+        f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
+        f" {states[TrialState.FAIL]} failed"
+        + (f", {states[TrialState.RUNNING]} to be continued" if states[TrialState.RUNNING] else "")
+        + f"; {trained:,} epochs trained{saved}",
+        soft_wrap=True,
+    )
+    if len(trials) > len(tried):
+        console.print(describe_skipped(trials), soft_wrap=True)
+    causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
+    for cause, count in causes.most_common(5):
+        console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
+
+
+def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
+    """How many configurations were too large, and why trials have higher numbers than there are trials."""
+    count = sum("infeasible" in t.user_attrs for t in trials)
+    them = "configuration was too large and was" if count == 1 else "configurations were too large and were"
+    last = max((t.number for t in trials if "infeasible" not in t.user_attrs), default=0)
+    counted = len(trials) - count
+    numbers = f"; each has a number, so the {counted} trials have numbers up to {last}" if last >= counted > 0 else ""
+    return f"{count} sampled {them} skipped{numbers}"
+
+
+def duration(seconds: float) -> str:
+    """`42s`, `3m20s`, `2h05m`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes, seconds = divmod(seconds, 60)
+    return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could move the cursor or ring the bell."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,262 @@
+"""The options of `search.run`: one definition of flag, type, default, help and rule."""
+
+import re
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+import tyro
+
+import spaces
+from search.execution.loggers import check_logger
+from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
+from search.process.secrets import find_secret, redact_url
+from search.runtime.cluster import plan_resources
+from search.storage.folder import check_free, check_name, check_there, check_writable
+from search.storage.lock import RunLock
+from trainables.data.names import split_names
+from trainables.data.table import Kind, TableOptions, Task
+from trainables.sources.catalogue import SIZES, check_table_options, check_train_size
+
+MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
+_ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+FIXED = (
+    "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
+    "target", "task",
+)  # fmt: skip
+"""Options that a resumed run keeps; stating another value is an error."""
+_NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Search a space of networks. All is stored under RUNS_DIR/NAME and can be resumed after any interruption."""
+
+    space: str = "digits_arch"
+    """What to search: the name of a file in spaces/."""
+    name: OptionalStr = None
+    """Name of the run: letters, digits, '.', '_' and '-'. Default: the space and the time."""
+    trials: int = 40
+    """Configurations to try; with --resume all in all, so that a larger number extends a finished run."""
+    time_budget: OptionalFloat = None
+    """Minutes after which no epoch is begun; what is unfinished can be resumed. Default: no limit."""
+    max_epochs: OptionalInt = None
+    """Full budget of one trial, in epochs. Default: the space's own."""
+    min_epochs: OptionalInt = None
+    """First rung: epochs that every trial gets before it is compared. Default: the space's own."""
+    reduction_factor: int = 3
+    """One in this many trials goes on from each rung; each rung is this many times the one before."""
+    pruner: Literal["asha", "asha-stop", "hyperband", "median", "none"] = "asha"
+    """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop them
+    for good; none trains all to the end."""
+    sampler: Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"] = "curves"
+    """How configurations are chosen: curves learns from the learning curves of all trials, and gives each slot to
+    whatever gains most for its epochs, a paused trial or a new one; the others are Optuna's."""
+    seed: int = 0
+    """Drives sampler, split, initialisation and batches."""
+    data_dir: Path = Path("data")
+    """Folder of the data sets; what is missing is downloaded there once and verified. For a tabular space your own CSV
+    file."""
+    target: OptionalStr = None
+    """Column of your own CSV file to predict."""
+    task: Annotated[Task | None, tyro.conf.arg(metavar="{classification,regression}", help_behavior_hint="")] = None
+    """What the target is. Default: found from its values."""
+    drop: OptionalStr = None
+    """Columns of your own CSV file that are no inputs, separated by commas: id,date; a name with a comma in quotes."""
+    types: OptionalStr = None
+    """What columns of your own CSV file are: age=number,zip=category. Default: found from their cells."""
+    runs_dir: Path = Path("runs")
+    """Folder of all runs."""
+    train_size: OptionalInt = None
+    """Rows to use, training and validation together, a stratified subset. Default: all."""
+    max_weights: OptionalStr = None
+    """Bound on a network's weights, such as 2M; larger configurations are skipped and do not count as trials. The
+    baseline is reduced to fit."""
+    max_macs: OptionalStr = None
+    """Bound on multiply-adds per image, such as 60M; as above."""
+    resume: Flag = False
+    """Continue the run NAME: unfinished trials go on from their last epoch."""
+    force: Flag = False
+    """Take over a run whose lock was left behind by another host."""
+    study_url: OptionalStr = None
+    """Optuna database URL for the study instead of study.db, such as postgresql+psycopg://..."""
+    storage: OptionalStr = None
+    """Where checkpoints go instead of the run folder, as a URI that every node reaches: s3://bucket/searches, or
+    file:///shared/searches. It holds no credentials: those are the nodes' own (a role, or ~/.aws)."""
+    address: OptionalStr = None
+    """Ray cluster to run on: auto, or HOST:PORT. Default: a private Ray on this machine."""
+    concurrent: OptionalInt = None
+    """Trials that run at once. Default: as many as fit, on a cluster as its nodes come and go. On a cluster that grows
+    by itself the number to grow to."""
+    cpus_per_trial: OptionalInt = None
+    """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run; with
+    --resume as the run began."""
+    gpus_per_trial: OptionalFloat = None
+    """GPUs for each trial; 0.25 packs four on one, which take turns. Default: 1 where there is a GPU now, else 0."""
+    max_failures: int = 2
+    """Times a trial is given a new worker after its worker was lost; errors in code are not retried."""
+    trial_timeout: OptionalFloat = None
+    """Seconds without a finished epoch after which a trial has failed and its worker is ended. Default: no limit."""
+    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Also log to TensorBoard, MLflow or W&B, into the run folder: one run for each trial. A resumed search goes on
+    with its logger."""
+    dry_run: Flag = False
+    """Show what would be searched: sampled configurations with their sizes, rungs, and a forecast of the time."""
+    debug: Flag = False
+    """Show tracebacks and Ray's own messages."""
+
+    def check(self) -> None:
+        """Raise ValueError at the first option that no search could run with; needs neither torch nor Ray."""
+        _check_range("--trials", self.trials, 1, MAX_TRIALS)
+        _check_range("--min-epochs", self.min_epochs, 1, MAX_EPOCHS)
+        _check_range("--max-epochs", self.max_epochs, 1, MAX_EPOCHS)
+        _check_range("--reduction-factor", self.reduction_factor, 2, 100)
+        _check_range("--seed", self.seed, 0, MAX_SEED)
+        _check_range("--train-size", self.train_size, 2, 10**9)
+        parse_count("--max-weights", self.max_weights)
+        parse_count("--max-macs", self.max_macs)
+        _check_range("--concurrent", self.concurrent, 1, 10_000)
+        _check_range("--cpus-per-trial", self.cpus_per_trial, 1, 1024)
+        _check_range("--max-failures", self.max_failures, 0, 1000)
+        if self.time_budget is not None and not 0 < self.time_budget < 10**7:
+            raise ValueError(f"--time-budget must be a positive number of minutes, got {self.time_budget:g}")
+        if self.trial_timeout is not None and not 0 < self.trial_timeout < 10**7:
+            raise ValueError(f"--trial-timeout must be a positive number of seconds, got {self.trial_timeout:g}")
+        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
+            raise ValueError(
+                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}: a trial runs on one GPU or a part"
+            )
+        if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
+            raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
+        if self.name is not None:
+            check_name(self.name)
+        if self.resume and self.name is None:
+            raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
+        if self.study_url is not None:
+            _check_url(self.study_url)
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
+        if self.storage is not None:
+            _check_storage(self.storage)
+        if self.target is None and not self.resume and (self.task or self.drop or self.types):
+            named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
+            raise ValueError(f"{named} is for a table of your own and needs --target, the column to predict")
+        parse_types(self.types)
+        split_names(self.drop or "")
+        spaces.check_name(self.space)
+        if not self.resume:
+            self._check_against_space()
+
+    def _check_against_space(self) -> None:
+        """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
+        stated = spaces.stated(self.space)
+        if stated.get("own") and (self.train_size is not None or self.table is not None):
+            given = "--train-size" if self.train_size is not None else "--target"
+            raise ValueError(f"{given} is for data sets of ours, {self.space} reads its own data; leave it out")
+        if self.max_epochs is None and "epochs" in stated:
+            check_min_epochs(self.min_epochs, stated["epochs"])
+        if stated.get("dataset") in SIZES:
+            check_table_options(stated["dataset"], self.table)
+            if self.train_size is not None:
+                check_train_size(self.train_size, *SIZES[stated["dataset"]])
+
+    def check_here(self) -> None:
+        """Raise ValueError at what the folder of runs or this machine does not allow; as quick."""
+        run_dir = self.runs_dir / (self.name or "new")
+        if self.resume:
+            check_there(run_dir)
+            RunLock(run_dir).look()
+        else:
+            check_writable(self.runs_dir)
+        if self.name is not None and not self.resume:
+            check_free(run_dir)
+        check_logger(self.logger)
+        if self.address is None:
+            plan_resources(
+                concurrent=self.concurrent, cpus_per_trial=self.cpus_per_trial, gpus_per_trial=self.gpus_per_trial
+            )
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The names in --drop."""
+        return split_names(self.drop or "")
+
+    @property
+    def table(self) -> TableOptions | None:
+        """What is said of a table of the user's own."""
+        if self.target is None:
+            return None
+        return TableOptions(target=self.target, task=self.task, drop=self.dropped, types=parse_types(self.types))
+
+
+def _check_url(url: str) -> None:
+    if found := find_secret(url):
+        raise ValueError(
+            f"--study-url must not hold a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
+            " ~/.pgpass or a service file (postgresql+psycopg://?service=NAME) instead"
+        )
+    if url.partition("://")[0].split("+")[0] not in _DATABASES:
+        shown = redact_url(url)[:80]
+        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {shown!r}")
+
+
+def _check_storage(uri: str) -> None:
+    parts = urlsplit(uri)
+    found = "one before the @" if "@" in parts.netloc else find_secret(uri)
+    if found:
+        raise ValueError(
+            f"--storage must not hold credentials, got {found}: it is stored and shown; give the nodes a role, or use"
+            " ~/.aws instead"
+        )
+    if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
+        raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
+
+
+def _check_range(option: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
+
+
+def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
+    """Raise ValueError unless the first rung lies within the epochs of a full trial."""
+    if min_epochs is not None and min_epochs > epochs:
+        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
+
+
+def parse_count(option: str, text: str | None) -> int | None:
+    """The number that `2M`, `300k` or `1500000` stands for."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([kMG]?)", text)
+    count = round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
+    if count < 1:
+        raise ValueError(f"{option} must be a positive number such as 300k, 2M or 1500000, got {text[:80]!r}")
+    return count
+
+
+def parse_types(text: str | None) -> dict[str, Kind]:
+    """What `age=number,zip=category,"weight, kg=number"` says of each column."""
+    kinds: dict[str, Kind] = {}
+    for entry in split_names(text or ""):
+        name, _, kind = (part.strip() for part in entry.rpartition("="))
+        if kind not in get_args(Kind) or not name:
+            raise ValueError(f"--types must be a list such as age=number,zip=category, got {entry[:80]!r}")
+        if name in kinds:
+            raise ValueError(f"--types must say of each column what it is once, got {name[:80]!r} twice")
+        kinds[name] = kind  # pyright: ignore[reportArgumentType]
+    return kinds
+
+
+def resume_command(options: Options, name: str) -> str:
+    """The command that continues this run, to be pasted."""
+    words = [*words_of("search.run"), "--resume", "--name", name]
+    defaults = {f.name: f.default for f in fields(Options)}
+    for flag in _NOT_STORED:
+        value: Any = getattr(options, flag)
+        if value != defaults[flag]:
+            words += [f"--{flag.replace('_', '-')}", str(value)]
+    return shlex.join(words)

@@ -1,0 +1,325 @@
+"""One use of the search command: open or make the run, search, say what came of it."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Collection
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
+
+import spaces.space
+from search.execution.feed import logged
+from search.execution.launch import best_trial, launch, logs_of, make_examiner
+from search.execution.loggers import where_to_look
+from search.execution.slots import differences, plan
+from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
+from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.process.secrets import redact_command
+from search.process.signals import first_signal
+from search.runtime.cluster import Resources
+from search.runtime.guard import RayLostError
+from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
+from search.scheduling.search import HopelessSearchError, Search
+from search.session import opening as prepare
+from search.session.console import Output, SearchConsole, printable, summarise
+from search.session.options import Options, check_min_epochs, parse_count, resume_command
+from search.session.trouble import explain
+from search.storage import source_code as own_code
+from search.storage.folder import new_name
+from search.storage.lease import hold_study
+from search.storage.ledger import Ledger
+from search.storage.lock import RunLock
+from search.storage.presence import StudyLostError
+from search.storage.study import Run, write_run
+from spaces.origin import short_name
+from spaces.space import Space
+from trainables.data.notation import format_value
+from trainables.files.stores import UnreachableError
+
+_UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
+"""What breaks a search off when its folder, its database or its checkpoints cannot be reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A run together with all that is needed to work on it."""
+
+    options: Options
+    run: Run
+    run_dir: Path
+    space: Space
+    dataset: Any
+    """What the space's task has loaded: a `Dataset`, or `OwnData`."""
+    resources: Resources
+    new: bool
+
+    @classmethod
+    def open(cls, options: Options, *, given: Collection[str], resources: Resources | None = None) -> "Session":
+        """Check everything that was asked for, and read the data; writes nothing yet.
+
+        Args:
+            resources: planned for these options; planned now when None.
+
+        Raises:
+            ValueError, OSError: what is wrong, in one line.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if options.resume:
+            return _open_old(options, resources, given=given)
+        return _open_new(options, resources or plan(options))
+
+    def preview(self) -> None:
+        """Show what would be searched and how long it would take; the run that follows remembers the forecast."""
+        forecast = show_preview(
+            self.run,
+            self.space,
+            self.dataset,
+            self.resources,
+            examine=make_examiner(self.run, self.dataset, space=self.space),
+            console=Output(),
+        )
+        keep_forecast(self.options.runs_dir, self.run, forecast)
+
+    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
+        """Search on the Ray that is up, and say what came of it while Ray is there: its end may end this process.
+
+        Args:
+            scratch: folder for Ray's files.
+            stack: holds the lock of a new run; one that is resumed is locked already.
+            held: the study of a run that is resumed.
+
+        Returns:
+            The exit code.
+        """
+        console = Output()
+        try:
+            storage = self._begin(stack, held)
+        except _UNREACHABLE as error:
+            return _report_fatal(error, self, begun=self._is_made())
+        try:
+            ledger = Ledger(storage, self.run)
+            follower = SearchConsole(self.run, console=console, logs=logs_of(self.run_dir))
+            with (
+                follower.following(ledger.trials),
+                logged(self.run, self.run_dir, events=follower, trials=ledger.trials) as events,
+            ):
+                search, received = launch(
+                    self.run,
+                    self.run_dir,
+                    ledger=ledger,
+                    space=self.space,
+                    dataset=self.dataset,
+                    events=events,
+                    resources=self.resources,
+                    ray=nullcontext(scratch),
+                    deadline=deadline,
+                    on_cluster=self.options.address is not None,
+                    max_failures=self.options.max_failures,
+                    trial_timeout=self.options.trial_timeout,
+                    debug=self.options.debug,
+                )
+            return _close(self, search, received, console=console)
+        except _UNREACHABLE as error:
+            return _report_fatal(error, self)
+
+    def on_lost(self, error: RayLostError) -> int:
+        """Say that Ray has died, before the process ends; returns the exit code.
+
+        A signal may be the reason, where it is sent to every process: then it is what stopped the search.
+        """
+        console = Output()
+        console.show_cursor()
+        received = first_signal()
+        if received is not None:
+            return _say_stopped(self, received, console=console)
+        return _report_fatal(error, self, begun=self._is_made())
+
+    def _is_made(self) -> bool:
+        """Whether there is a run that can be resumed."""
+        return not self.new or (self.run_dir / "run.json").exists()
+
+    def _begin(self, stack: ExitStack, held: BaseStorage | None) -> BaseStorage:
+        console = Output()
+        if held is None:
+            prepare.new_run(self.run_dir, self.run)
+            stack.enter_context(RunLock(self.run_dir, force=self.options.force))
+            held = hold_study(stack, self.run_dir, self.run)
+        else:
+            write_run(self.run_dir, self.run)
+        for line in self._keep_code():
+            console.print(f"note: {escape(line)}", soft_wrap=True)
+        run, slots = self.run, self.resources.slots
+        console.print(
+            f"{'searching' if self.new else 'resuming'} {escape(own_code.subject(run))}: {run.trials} trials of up to"
+            f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
+            f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
+            soft_wrap=True,
+        )
+        if not self.space.own:
+            show_data(self.dataset, console=console)
+        if self.new and (reduction := describe_reduction(run, self.space)):
+            console.print(escape(printable(reduction)), soft_wrap=True)
+        if not self.new and (changed := differences(run, self.resources)):
+            console.print(f"note: {changed}", soft_wrap=True)
+        console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
+        if logs := where_to_look(run.logger, self.run_dir):
+            console.print(escape(logs), soft_wrap=True)
+        console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
+        return held
+
+    def _keep_code(self) -> list[str]:
+        """Keep the user's own code in the run folder; the lines to say about it."""
+        lines = [own_code.told_change(self.run_dir, self.run.space), own_code.keep_source(self.run_dir, self.run.space)]
+        if self.space.own and not self.new and self.dataset.checksum != self.run.dataset_checksum:
+            lines.append("what data() returns is not what it was when this run began; going on with it")
+        return [line for line in lines if line]
+
+
+def _open_new(options: Options, resources: Resources) -> Session:
+    space = spaces.space.load(options.space)
+    name = options.name or new_name(short_name(options.space))
+    run_dir = options.runs_dir / name
+    epochs = options.max_epochs or space.epochs
+    min_epochs = options.min_epochs or min(space.min_epochs, epochs)
+    check_min_epochs(min_epochs, epochs)
+    dataset = prepare.load_data(
+        space,
+        data_dir=str(options.data_dir),
+        seed=options.seed,
+        train_size=options.train_size,
+        validation_fraction=space.validation_fraction,
+        table=options.table,
+    )
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, str(options.data_dir))
+    metric, direction = space.objective("" if space.own else dataset.task)
+    run = Run(
+        name=name,
+        space=own_code.canonical(options.space),
+        fingerprint=prepare.fingerprint(space),
+        dataset=space.dataset,
+        dataset_checksum=dataset.checksum,
+        data_dir=str(options.data_dir),
+        train_size=options.train_size,
+        validation_fraction=space.validation_fraction,
+        seed=options.seed,
+        epochs=epochs,
+        min_epochs=min_epochs,
+        reduction_factor=options.reduction_factor,
+        pruner=options.pruner,
+        sampler=options.sampler,
+        metric=metric,
+        direction=direction,
+        trials=options.trials,
+        baseline=dict(space.baseline),
+        table=options.table,
+        decided=prepare.decide_table(options.table, dataset),
+        max_weights=parse_count("--max-weights", options.max_weights),
+        max_macs=parse_count("--max-macs", options.max_macs),
+        study_url=options.study_url,
+        storage=options.storage,
+        title=space.title,
+        unit=space.unit,
+        source=own_code.describe_source(options.space, test=space.test is not None),
+        logger=options.logger,
+        command=redact_command(
+            shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
+        ),
+        **prepare.provenance(resources),
+    )
+    prepare.check_storage(run, new=True)
+    run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
+    return Session(
+        options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
+    )
+
+
+def _with_baseline(run: Run, space: Space, dataset: Any) -> Run:
+    bounds = {"weights": run.max_weights, "macs": run.max_macs}
+    baseline = fit_baseline(space, make_examiner(run, dataset, space=space), bounds=bounds)
+    return replace(run, baseline=baseline, plan=baseline_plan(baseline))
+
+
+def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:
+    run, run_dir = prepare.resumed_run(options, given=given), options.runs_dir / str(options.name)
+    data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
+    own_code.there(run_dir, run.space)
+    spaces.check_name(run.space)
+    space = spaces.space.load(run.space)
+    dataset = prepare.load_data(
+        space,
+        data_dir=data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=run.validation_fraction,
+        table=run.reading,
+    )
+    prepare.check_same(run, space=space, dataset=dataset)
+    if not space.own:
+        dataset = prepare.with_test_notes(dataset, data_dir)
+    prepare.check_storage(run, new=False)
+    run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
+    run = replace(run, source=own_code.describe_source(run.space, test=space.test is not None))
+    resources = resources or plan(options, run)
+    return Session(
+        options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
+    )
+
+
+def _close(session: Session, search: Search, received: int | None, *, console: Console) -> int:
+    trials = search.ledger.trials
+    summarise(session.run, trials, console=console)
+    resume = resume_command(session.options, session.run.name)
+    if received is not None:
+        return _say_stopped(session, received, console=console)
+    if search.fatal is not None:
+        return _report_fatal(search.fatal, session)
+    best = best_trial(trials, maximize=session.run.direction == "maximize")
+    if search.out_of_time:
+        ended = "the time budget is used up" + (" before any trial was finished" if best is None else "")
+        console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
+    if best is None:
+        why = "nothing can be used yet" if search.out_of_time else "see the failures above"
+        print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
+        return NOTHING_USABLE
+    run_dir = escape(shlex.quote(str(session.run_dir)))
+    found = f"{session.run.metric} {format_value(best.value)}"
+    console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
+    for name, value in best.params.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
+    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {run_dir}", soft_wrap=True)
+    console.print(f"  {' '.join(words_of('analysis.final'))} {run_dir}", soft_wrap=True)
+    return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
+
+
+def _say_stopped(session: Session, number: int, *, console: Console) -> int:
+    resume = resume_command(session.options, session.run.name)
+    console.print(f"stopped by {signal.Signals(number).name}; all finished epochs are saved; resume with:")
+    console.print(f"  {escape(resume)}", soft_wrap=True)
+    return SIGNALLED + number
+
+
+def _report_fatal(error: Exception, session: Session, *, begun: bool = True) -> int:
+    """Say in one line on stderr what broke the search off, and how to go on if there is a run."""
+    if session.options.debug and not isinstance(error, RayLostError):
+        raise error
+    resume = resume_command(session.options, session.run.name)
+    then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
+    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
+    reason = explain(error, session.run_dir)
+    with suppress(OSError):
+        print(f"error: {reason}{then}", file=sys.stderr, flush=True)
+    if isinstance(error, HopelessSearchError):
+        return NOTHING_USABLE
+    return BROKEN_OFF if begun or isinstance(error, RayLostError) else BAD_INPUT

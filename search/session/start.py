@@ -1,0 +1,165 @@
+"""Starts a search: Ray first, since its start is mostly waiting, and this process imports meanwhile; then it reads."""
+
+import importlib
+import os
+import sys
+from collections.abc import Collection
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import spaces
+from search.diagnosis.limits import require_limits
+from search.execution.slots import plan
+from search.process.arguments import BROKEN_OFF
+from search.process.environment import keys_for
+from search.process.secrets import redact_text, redact_url
+from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
+from search.runtime.cluster import ray_session
+from search.runtime.guard import LastWords, RayLostError
+from search.runtime.private_ray import RayStartError
+from search.session.options import Options, resume_command
+from search.storage.folder import new_name
+from search.storage.lock import RunLock
+
+if TYPE_CHECKING:
+    from search.session.session import Session
+    from search.storage.rdb import WholeTrialStorage
+    from search.storage.study import Run
+
+_BUNDLED = ("digits", "diabetes", "breast_cancer")
+"""Data sets that are installed with scikit-learn."""
+_OFFICIAL = {
+    "fashion_mnist": "FashionMNIST/raw",
+    "cifar10": "cifar-10-batches-py",
+    "california_housing": "california_housing.csv",
+}
+"""What lies in the folder of the data once they were downloaded."""
+
+
+def search_on_ray(options: Options, *, given: Collection[str], deadline: float | None) -> int:
+    """Search; returns the exit code.
+
+    Args:
+        given: names of the options that the user stated.
+        deadline: `time.monotonic()` at which the time budget ends.
+
+    Raises:
+        ValueError, OSError: what is wrong with the options, the data or the study, in one line; Ray is gone by then.
+    """
+    opened: list[Session] = []
+    options = replace(options, name=options.name or new_name(options.space))
+
+    def on_lost(error: RayLostError) -> int:
+        if opened:
+            return opened[0].on_lost(error)
+        received = first_signal()  # sent to every process: Ray died of it as well
+        return _report(error, options) if received is None else say_stopped(Stopped(received))
+
+    if options.address is None:
+        require_limits()
+    with ExitStack() as stack:
+        run, held = _lock(options, stack, given=given) if options.resume else (None, None)
+        _check_places(options)
+        resources = plan(options, run)
+        ray = ray_session(
+            resources,
+            address=options.address,
+            debug=options.debug,
+            on_lost=on_lost,
+            last_words=_last_words(options),
+            say=_say,
+            variables=keys_for(run.storage if run else options.storage, os.environ),
+            meanwhile=_import,
+            space=run.space if run else options.space,
+        )
+        if not _at_hand(options, run, given=given):
+            opened.append(_session().open(options, given=given, resources=resources))
+        try:
+            with signals_restored(), ray as scratch:
+                if not opened:
+                    opened.append(_session().open(options, given=given, resources=resources))
+                raise_noted()
+                return opened[0].search_on(scratch, stack, deadline=deadline, held=held)
+        except RayStartError as error:
+            return _report(error, options)
+
+
+def say_stopped(stop: Stopped) -> int:
+    """Say which signal ended the command; returns the exit code."""
+    print(f"{stop}; every finished epoch is saved", file=sys.stderr, flush=True)
+    return stop.code
+
+
+def _last_words(options: Options) -> LastWords:
+    """What is said when this process is killed."""
+    resume = resume_command(options, str(options.name))
+    return LastWords(
+        begun=options.runs_dir / str(options.name) / "run.json",
+        words=f"what is finished is saved; resume with: {resume}",
+        otherwise="nothing was begun; try again",
+    )
+
+
+def _say(line: str) -> None:
+    print(f"note: {line}", flush=True)
+
+
+def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, WholeTrialStorage]":
+    """The run that is resumed and its study, locked once it is known that it can be."""
+    from search.session.opening import resumed_run
+    from search.storage.lease import hold_study  # both import Optuna
+
+    run, run_dir = resumed_run(options, given=given), options.runs_dir / str(options.name)
+    stack.enter_context(RunLock(run_dir, force=options.force))
+    return run, hold_study(stack, run_dir, run, force=options.force)
+
+
+def _check_places(options: Options) -> None:
+    """Raise ValueError unless the database answers and the place of the checkpoints can be."""
+    if options.study_url is not None:
+        import sqlalchemy.exc
+
+        try:
+            engine = sqlalchemy.create_engine(options.study_url)
+            engine.connect().close()
+            engine.dispose()
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
+            shown = redact_url(options.study_url)
+            reason = redact_text(str(error).splitlines()[0]).replace(options.study_url, shown)
+            raise ValueError(f"the study cannot be made in {shown}: {reason}") from None
+    if options.storage is not None:
+        from search.session.opening import open_storage  # imports Optuna
+
+        open_storage(options.storage)
+
+
+def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
+    """Whether the data need neither a download nor a look at files of the user's own, whose mistakes are told before
+    anything starts."""
+    if run is not None and run.source is not None:
+        return False  # the user's own code, which may fail
+    dataset = run.dataset if run else spaces.stated(options.space).get("dataset")
+    data_dir = run.data_dir if run and "data_dir" not in given else options.data_dir
+    return dataset in _BUNDLED or (dataset in _OFFICIAL and (Path(data_dir) / _OFFICIAL[dataset]).exists())
+
+
+def _import() -> None:
+    """What fails here fails again, and is told, where it is needed."""
+    with suppress(Exception):
+        _session()
+
+
+def _session() -> "type[Session]":
+    return importlib.import_module("search.session.session").Session
+
+
+def _report(error: Exception, options: Options) -> int:
+    """Say why Ray is not there, before anything has begun on it."""
+    if options.debug and not isinstance(error, RayLostError):
+        raise error
+    again = f"resume with: {resume_command(options, options.name)}" if options.resume and options.name else "try again"
+    with suppress(OSError):
+        print(f"error: {error}; nothing was begun; {again}", file=sys.stderr, flush=True)
+    return BROKEN_OFF

@@ -1,0 +1,174 @@
+"""Opens the database of a study: a SQLite file or a server's; whatever is wrong with it becomes one line."""
+
+import shutil
+import sqlite3
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy.exc
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.pool import QueuePool
+
+from search.process.scratch import make_scratch, remove_scratch
+from search.process.secrets import redact_text, redact_url
+from search.storage.rdb import WholeTrialStorage
+
+_UNDECODABLE = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError, ImportError,
+    sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError,
+)  # fmt: skip
+"""What SQLite, SQLAlchemy, Optuna and JSON raise on rows that nobody wrote so."""
+_LOCKED = ("database is locked", "database table is locked")
+_NO_ACCESS = ("unable to open", "readonly database", "disk I/O error", "database or disk is full")
+
+
+class StudyError(ValueError):
+    """A study cannot be read; the message is one line with the reason and the way out."""
+
+
+class Damage(ValueError):
+    """What is wrong with a study, in a few words."""
+
+
+@contextmanager
+def reading(where: str | Path) -> Iterator[None]:
+    """Turn whatever is raised while a study is opened and decoded into one line.
+
+    Args:
+        where: the file, or the URL of the server.
+
+    Raises:
+        StudyError: what is wrong, and the way out.
+    """
+    try:
+        yield
+    except StudyError:
+        raise
+    except _UNDECODABLE as error:
+        raise StudyError(_told(error, where)) from None
+
+
+def _told(error: BaseException, where: str | Path) -> str:
+    cause = _cause(error)
+    reason = redact_text(" ".join(f"{cause}".split()))[:300] or type(cause).__name__
+    if isinstance(where, str) and isinstance(cause, ImportError):
+        return f"the study cannot be read from {redact_url(where)}: {reason}"
+    if isinstance(where, str) and _is_unreachable(error):
+        return (
+            f"the study cannot be read from {redact_url(where)}: {reason}; check that the server runs, and that"
+            " PGPASSWORD or ~/.pgpass lets you in"
+        )
+    name = redact_url(where) if isinstance(where, str) else str(where)
+    if isinstance(cause, sqlite3.Error) and any(text in reason for text in _LOCKED):
+        return f"{name} is locked by another program; end that program and try again"
+    if isinstance(cause, sqlite3.Error) and any(text in reason for text in _NO_ACCESS):
+        return f"{name} cannot be read ({reason}); check the permissions and the disk of its folder"
+    if isinstance(error, RuntimeError) and "optuna" in reason:
+        return f"{name} was written by another version of Optuna ({reason}); install that version"
+    if not isinstance(cause, sqlite3.Error | sqlalchemy.exc.SQLAlchemyError | StudyError | Damage):
+        reason = f"{type(cause).__name__}: {reason}"
+    return f"{name} is damaged ({reason}); restore it from a copy, or start under another --name"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the driver of the database said, if it was its error."""
+    while True:
+        inner = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else None
+        if inner is None and isinstance(error, StorageInternalError):
+            inner = error.__cause__
+        if inner is None:
+            return error
+        error = inner
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+
+
+def check_database(path: Path) -> None:
+    """Raise ValueError with the reason unless `path` is a sound SQLite database."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the study is lost; restore it from a copy or start under another --name")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty: the study is lost; restore it from a copy or start under another --name")
+    with reading(path), closing(connect(path)) as connection:
+        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if answer != "ok":
+            raise Damage(answer)
+
+
+def connect(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
+    """A connection to a SQLite file, whatever its path is made of.
+
+    Args:
+        mode: ro, rw, or rwc, which alone makes a file that is missing.
+    """
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=60, check_same_thread=False)
+
+
+def file_storage(path: Path, *, new: bool = False) -> WholeTrialStorage:
+    """The storage in a SQLite file, in WAL mode.
+
+    synchronous=NORMAL keeps every commit through a kill of the process; a power cut may take the last few.
+
+    Args:
+        new: make the file.
+    """
+
+    path = path.absolute()
+
+    def opened() -> sqlite3.Connection:
+        if made and made[0].presence is not None:
+            made[0].presence.check()
+        connection = connect(path, mode="rwc" if new else "rw")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    # a path in a URL would be decoded, and cut at a question mark
+    made: list[WholeTrialStorage] = []
+    made.append(WholeTrialStorage("sqlite://", engine_kwargs={"creator": opened, "poolclass": QueuePool}))
+    return made[0]
+
+
+def server_storage(url: str, **engine: Any) -> WholeTrialStorage:
+    """The storage on a database server, whose connections are closed with it."""
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in what stands between braces
+    storage = WholeTrialStorage(url, engine_kwargs=engine)
+    weakref.finalize(storage, storage.engine.dispose)
+    return storage
+
+
+def snapshot(path: Path) -> sqlite3.Connection:
+    """A copy of the database in memory, as it is now; nothing is locked, nothing is written."""
+    memory = sqlite3.connect(":memory:", check_same_thread=False)
+    try:
+        with closing(connect(path, mode="ro")) as source:
+            source.backup(memory)
+        return memory
+    except sqlite3.OperationalError:
+        # a WAL database in a folder that cannot be written: SQLite wants its -shm file, so read a private copy
+        scratch = make_scratch()
+        try:
+            for suffix in ("", "-wal"):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(f"{path}{suffix}", scratch / f"study.db{suffix}")
+            with closing(sqlite3.connect(scratch / "study.db")) as source:
+                source.backup(memory)
+        finally:
+            remove_scratch(scratch)
+        return memory
+
+
+def name_metric(study: optuna.Study, metric: str) -> None:
+    """Let Optuna's own tools call the objective by its name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([metric])

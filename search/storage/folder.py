@@ -1,0 +1,67 @@
+"""What a look at the folders tells before anything slow is imported: a mistyped name is answered at once."""
+
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from trainables.files.whole import finish
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless a run may be called so."""
+    if not _NAME.fullmatch(name):
+        rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
+        raise ValueError(f"--name must be {rule}, got {name[:80]!r}")
+
+
+def new_name(space: str) -> str:
+    """Name of a run that was given none: the space and the time."""
+    return f"{space}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def check_run(run_dir: Path) -> None:
+    """Raise ValueError unless this is the folder of a run.
+
+    A publication that was killed between the two renames at its end is put in its place first.
+    """
+    if not (run_dir / "run.json").is_file():
+        with suppress(OSError):
+            finish(run_dir.parent, run_dir.name)
+    if not (run_dir / "run.json").is_file():
+        raise ValueError(f"{str(run_dir)!r} is not a run: it has no run.json; give a folder that search.run made")
+
+
+def check_free(run_dir: Path) -> None:
+    """Raise ValueError if there is something by the name of the new run already."""
+    if run_dir.exists() or run_dir.is_symlink():
+        name = run_dir.name
+        raise ValueError(f"run {name!r} exists already; add --resume to continue it, or give another --name")
+
+
+def check_writable(runs_dir: Path) -> None:
+    """Raise ValueError if no run can be made there; makes nothing."""
+    parent = runs_dir
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        raise cannot_make(runs_dir, "Not a directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        read_only = os.statvfs(parent).f_flag & os.ST_RDONLY
+        raise cannot_make(runs_dir, "Read-only file system" if read_only else "Permission denied")
+
+
+def cannot_make(runs_dir: Path, reason: str | None) -> ValueError:
+    """The error of a folder in which no run can be made."""
+    return ValueError(f"no run can be made in {str(runs_dir)!r} ({reason}); give another --runs-dir")
+
+
+def check_there(run_dir: Path) -> None:
+    """Raise ValueError, with the names that there are, unless there is such a run."""
+    if not run_dir.is_dir():
+        near = sorted(p.parent.name for p in run_dir.parent.glob("*/run.json"))[-5:]
+        hint = f"; runs there: {', '.join(near)}" if near else ""
+        raise ValueError(f"there is no run {run_dir.name!r} in {str(run_dir.parent)!r} to resume{hint}")

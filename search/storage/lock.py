@@ -1,0 +1,70 @@
+"""One search at a time in a run folder: a lock that dies with its owner."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+
+class RunLock:
+    """Holds `run.lock` for the life of the process; the kernel releases it on any kind of death.
+
+    The file names its owner, host and start. A lock of another host cannot be probed through most network file
+    systems, so it is refused unless forced; where its owner had a lease of the study, that decides (`search.storage.lease`).
+    """
+
+    def __init__(self, run_dir: Path, *, force: bool = False) -> None:
+        self._path = run_dir / "run.lock"
+        self._force = force
+        self._file: int | None = None
+
+    def __enter__(self) -> Self:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        owner = self._owner()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._refuse(owner)
+        foreign = owner.get("host") not in (None, socket.gethostname()) and "leased" not in owner
+        if foreign and not self._force:
+            self._refuse(owner)
+        stamp = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+        stamp["leased"] = True
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, json.dumps(stamp).encode(), 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._file is not None
+        os.ftruncate(self._file, 0)
+        os.close(self._file)
+
+    def look(self) -> None:
+        """Raise ValueError when somebody holds the lock now; takes nothing."""
+        with suppress(FileNotFoundError):
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                self._refuse(self._owner())
+            os.close(self._file)
+
+    def _owner(self) -> dict[str, str]:
+        assert self._file is not None
+        with suppress(ValueError):
+            stamp = json.loads(os.pread(self._file, 4096, 0))
+            return stamp if isinstance(stamp, dict) else {}
+        return {}
+
+    def _refuse(self, owner: dict[str, str]) -> None:
+        assert self._file is not None
+        os.close(self._file)
+        who = f"pid {owner.get('pid', '?')} on {owner.get('host', '?')} since {owner.get('since', '?')}"
+        raise ValueError(
+            f"run {self._path.parent.name!r} is in use by {who}; wait for it, or give another --name"
+            " (--force takes over a lock that a dead host left behind)"
+        )

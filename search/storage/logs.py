@@ -1,0 +1,79 @@
+"""The logs of a run: for each trial what it printed and the traceback of its failure, written by the driver alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from search.execution.capture import KEPT_BYTES, headline, shorten
+
+MAX_BYTES = 1024 * 1024
+"""Of the log of one trial; of a longer one both ends are kept."""
+
+
+class TrialLogs:
+    """Writes RUN/logs/trial-00012.log, for a trial that has something to say."""
+
+    def __init__(self, folder: Path | None, *, say: Callable[[str], None] = lambda text: None) -> None:
+        """
+        Args:
+            folder: made when it is needed; None to keep nothing.
+            say: gets a notice when a log cannot be written, once; the search goes on.
+        """
+        self._folder, self._say = folder, say
+        self._can_write = True
+        self.spool: Path | None = None
+        """Folder where the workers of this machine collect what has not been reported yet."""
+
+    def find(self, number: int) -> Path | None:
+        """The log of a trial, if it has one."""
+        path = log_path(self._folder, number) if self._folder else None
+        return path if path and path.exists() else None
+
+    def append(self, number: int, text: str) -> None:
+        """Add to the log of a trial."""
+        if self._folder is None or not text:
+            return
+        path = log_path(self._folder, number)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with path.open("ab") as file:
+                file.write(text.encode("utf-8", errors="backslashreplace"))
+                size = file.tell()
+            if size > MAX_BYTES:
+                _shorten_file(path)
+        except OSError as error:
+            if self._can_write:
+                self._say(f"{path} cannot be written ({error.strerror or error}); the search goes on without logs")
+            self._can_write = False
+
+    def lost(self, number: int, what: str) -> None:
+        """Add what the trial has printed since its last report, and then what happened to its worker."""
+        if self.spool is None:
+            text, what = "", f"{what}; what it printed since its last report is lost"
+        else:
+            text = _rest(self.spool / f"trial-{number:05d}")
+        if text and not text.endswith("\n"):
+            text += "\n"
+        self.append(number, text + headline(what))
+
+
+def log_path(folder: Path, number: int) -> Path:
+    """Where the log of a trial is, or would be."""
+    return folder / f"trial-{number:05d}.log"
+
+
+def _rest(path: Path) -> str:
+    try:
+        rest = path.read_bytes()
+        path.unlink()
+    except OSError:
+        return ""  # its worker had not begun
+    return shorten(rest, each=KEPT_BYTES).decode("utf-8", errors="replace")
+
+
+def _shorten_file(path: Path) -> None:
+    """Keep the beginning and the end, and room for what comes next; written aside, so that a kill loses nothing."""
+    text = path.read_bytes()
+    left_out = b"\n[... the middle is left out: a log keeps its beginning and its end ...]\n"
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(text[: MAX_BYTES // 2] + left_out + text[-MAX_BYTES // 4 :])
+    partial.replace(path)

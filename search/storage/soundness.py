@@ -1,0 +1,107 @@
+"""Checks that a study holds what was written: no trial is missing or twice, and no value has changed since.
+
+Every trial carries a checksum of its configuration and of its epochs, as a system attribute that Optuna ignores.
+SQLite notices a damaged page, but not a damaged number.
+"""
+
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+
+from search.checksums import CHECKSUM, base_checksum, with_history
+from search.storage.database import Damage
+
+CLOSED = "rungwise:trials"
+"""System attribute of a study: how many trials it held when a search last let it go."""
+
+
+def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 0) -> None:
+    """Raise Damage unless the trials of a study agree with themselves and with each other.
+
+    Args:
+        trials: in the order of their numbers.
+        metric: the objective, which the record of each epoch repeats.
+        at_least: number of trials that there were.
+    """
+    for place, trial in enumerate(trials):
+        if trial.number != place:
+            known = isinstance(trial.number, int) and trial.number < place
+            raise Damage(f"trial {trial.number} is there twice" if known else f"trial {place} is missing")
+    if len(trials) < at_least:
+        raise Damage(f"{at_least - len(trials)} of {at_least} trials are missing")
+    for trial in trials:
+        if "seed" in trial.user_attrs and (wrong := _contradiction(trial, metric)):
+            raise Damage(f"trial {trial.number}: {wrong}")
+
+
+def _contradiction(trial: FrozenTrial, metric: str) -> str | None:
+    """What of this trial of ours cannot be."""
+    values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
+    sealed = CHECKSUM in trial.system_attrs
+    if sealed and sorted(values) != [record["epoch"] for record in history]:
+        return f"it has {len(values)} values and {len(history)} records of epochs"
+    for record in history:
+        epoch = record["epoch"]
+        told = record.get(metric, values.get(epoch))
+        if epoch in values and not _same(told, values[epoch]):
+            return f"its value in epoch {epoch} is {values[epoch]!r}, its record says {told!r}"
+    if not sealed or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return None
+    final = values[max(values)] if values else None
+    if (trial.value is None) != (final is None) or (final is not None and not _same(trial.value, final)):
+        return f"its final value is {trial.value!r}, that of its last epoch {final!r}"
+    return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    return numbers and (one == other or (math.isnan(one) and math.isnan(other)))
+
+
+def check_stored(
+    number: Any,
+    params: Iterable[tuple[str, float, BaseDistribution]],
+    *,
+    attrs: Mapping[str, Any],
+    history: str | None,
+    checksum: Any,
+) -> None:
+    """Raise Damage unless the rows of a trial are those that its checksum was made of.
+
+    Args:
+        number: of the trial, for the message.
+        params: name, internal number and distribution.
+        attrs: user attributes.
+        history: the records of the epochs, as they are stored.
+        checksum: as it is stored.
+    """
+    base = base_checksum({name: (distribution, value) for name, value, distribution in params}, attrs)
+    if (base if history is None else with_history(base, history)) != checksum:
+        raise Damage(f"trial {number}: its configuration or its epochs have changed since they were written")
+
+
+def num_kept(attrs: Mapping[str, Any]) -> int:
+    """How many trials a study must hold, from its system attributes."""
+    kept = attrs.get(CLOSED, 0)
+    if type(kept) is not int:
+        raise Damage(f"the number of trials is {kept!r}")
+    return kept
+
+
+def known_schema(connection: sqlite3.Connection) -> None:
+    """Raise Damage if the tables are those of an Optuna that this one does not know."""
+    scripts = Path(models.__file__).parent / "alembic" / "versions"
+    known = {script.stem.rstrip("_").removeprefix("v") for script in scripts.glob("v*.py")}
+    with suppress(sqlite3.OperationalError):  # without that table: made before there was one
+        for (version,) in connection.execute("SELECT version_num FROM alembic_version"):
+            if known and str(version).removeprefix("v") not in known:
+                rule = f"Optuna {optuna.__version__} does not know; upgrade it"
+                raise Damage(f"its tables are of version {version!r}, which {rule}")

@@ -1,0 +1,112 @@
+"""The code of a user's own in a run: kept beside its study, compared when it is resumed, told when it fails."""
+
+import shutil
+import traceback
+from pathlib import Path
+from typing import Any
+
+from search.storage.study import Run
+from spaces.origin import is_own, locate, read_sources, short_name
+
+FOLDER = "source"
+
+
+def canonical(reference: str) -> str:
+    """How a space is called in run.json: as it is, or by the whole path of the user's own file."""
+    return locate(reference).text if is_own(reference) else reference
+
+
+def subject(run: Run) -> str:
+    """What is searched, for a line of text: the space and its data."""
+    return f"{short_name(run.space)} ({run.dataset or run.title or 'own code'})"
+
+
+def describe_source(reference: str, *, test: bool) -> dict[str, Any] | None:
+    """The `source` of a `Run`; None for a space of ours.
+
+    Args:
+        test: whether the space has a test function.
+    """
+    if not is_own(reference):
+        return None
+    sources = read_sources(locate(reference))
+    return {
+        "sha256": sources.sha256,
+        "files": sorted(sources.files),
+        "left_out": list(sources.left_out),
+        "test": test,
+    }
+
+
+def keep_source(run_dir: Path, reference: str) -> str | None:
+    """Keep the user's own files in the run folder; what other code left there is kept beside it.
+
+    Returns:
+        A line for the user where something was left out.
+    """
+    if not is_own(reference):
+        return None
+    sources, folder = read_sources(locate(reference)), run_dir / FOLDER
+    if _kept(folder) == sources.files:
+        return None
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}.{_number(folder)}"))
+    partial = run_dir / f".{FOLDER}"
+    shutil.rmtree(partial, ignore_errors=True)
+    for name, content in sources.files.items():
+        path = partial / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    partial.rename(folder)
+    if not sources.left_out:
+        return None
+    return f"{', '.join(sources.left_out)} would make the kept source larger than 2 MB: left out"
+
+
+def told_change(run_dir: Path, reference: str) -> str | None:
+    """The line about training code that has changed since the run was last used; None for the same."""
+    if not is_own(reference) or not (run_dir / FOLDER).is_dir():
+        return None
+    kept, now = _kept(run_dir / FOLDER), read_sources(locate(reference)).files
+    changed = sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
+    if not changed:
+        return None
+    shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    return (
+        f"the training code has changed since this run was last used ({shown}); going on with the new, the old is kept"
+        f" in {run_dir / FOLDER}.{_number(run_dir / FOLDER)}"
+    )
+
+
+def there(run_dir: Path, reference: str) -> None:
+    """Raise ValueError, with the way out, unless the file of a run's space is still where it was."""
+    if not is_own(reference):
+        return
+    try:
+        locate(reference)
+    except ValueError:
+        kept = run_dir / FOLDER
+        again = f"; what it was is kept in {kept}" if kept.is_dir() else ""
+        raise ValueError(
+            f"the code of this run is no longer at {reference}{again}; put it back, or say where it is with --space"
+        ) from None
+
+
+def told(error: BaseException) -> str:
+    """What code of the user's own raised, with the file and line, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: " if frames else ""
+    return " ".join(f"{where}{type(error).__name__}: {error}".split())[:500]
+
+
+def _kept(folder: Path) -> dict[str, bytes]:
+    if not folder.is_dir():
+        return {}
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _number(folder: Path) -> int:
+    number = 1
+    while folder.with_name(f"{folder.name}.{number}").exists():
+        number += 1
+    return number

@@ -1,0 +1,261 @@
+"""The run folder and its Optuna study: what was asked (run.json), and all that came of it (study.db).
+
+Imports no Ray, so that analysis can read a run anywhere, also while a search is writing it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import optuna
+import sqlalchemy.exc
+from optuna.storages import RDBStorage
+
+from search.process.secrets import HIDDEN, redact_command, redact_url
+from search.storage.checking import Pattern, Range, build
+from search.storage.database import (
+    StudyError,
+    check_database,
+    file_storage,
+    name_metric,
+    reading,
+    server_storage,
+    snapshot,
+)
+from search.storage.folder import check_run
+from search.storage.presence import Presence
+from search.storage.rdb import WholeTrialStorage
+from search.storage.reading import study_in, study_on
+from trainables.data.table import TableOptions
+from trainables.files.whole import write_whole
+
+FORMAT = 1
+"""Version of the run folder; a reader refuses a newer one."""
+
+Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
+Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+Count = Annotated[int, Range(low=1, high=10**12)]
+Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
+Scalar = str | int | float | bool | None
+Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A configuration that is trained as it stands, before the sampler chooses any."""
+
+    params: dict[str, Scalar]
+    seed: Seed | None = None
+    """Seed of this trial; None derives it from the seed of the run."""
+    tag: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a search was asked to do: everything that its outcome depends on."""
+
+    name: Name
+    space: str
+    fingerprint: str
+    """Hash of the space's parameters and ranges: a resumed run must search the same space."""
+    dataset: str
+    dataset_checksum: str
+    data_dir: str
+    train_size: Count | None
+    validation_fraction: Annotated[float, Range(low=0, high=1)]
+    seed: Seed
+    epochs: Annotated[int, Range(low=1, high=10**9)]
+    """Full budget of one trial."""
+    min_epochs: Annotated[int, Range(low=1, high=10**9)]
+    reduction_factor: Annotated[int, Range(low=2, high=10**9)]
+    pruner: Pruner
+    sampler: Sampler
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    trials: Annotated[int, Range(low=0, high=10**9)]
+    baseline: dict[str, Scalar]
+    plan: tuple[Planned, ...] = ()
+    table: TableOptions | None = None
+    """What is predicted in a table of the user's own."""
+    decided: TableOptions | None = None
+    """The same with the task and what every column is, as found when the run began; older runs lack it."""
+    max_weights: Count | None = None
+    max_macs: Count | None = None
+    study_url: str | None = None
+    storage: str | None = None
+    """URI under which the checkpoints lie, in a place by the name of the run; None for the run folder."""
+    keep_checkpoints: Literal["best", "all"] = "best"
+    slots: Annotated[int, Range(low=0, high=10**9)] = 1
+    cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
+    gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
+    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    """Where results go as well, also when the run is resumed."""
+    command: str = ""
+    created: str = ""
+    """UTC, ISO 8601."""
+    commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    """What is searched, in words; of code of the user's own."""
+    unit: str = ""
+    """Of the metric, where code of the user's own states it."""
+    source: dict[str, Any] | None = None
+    """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
+    files are in the folder `source` of the run."""
+    forecast: dict[str, Any] | None = None
+    """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.forecast.Forecast`."""
+    format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
+
+    @property
+    def reading(self) -> TableOptions | None:
+        """How the table is to be read: as when the run began."""
+        return self.decided or self.table
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs at which trials are compared, the full budget last."""
+        return rungs(self.min_epochs, self.reduction_factor, epochs=self.epochs)
+
+
+def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, ...]:
+    """The epochs `min_epochs * reduction_factor**k` below `epochs`, and `epochs` itself: (1, 3, 9, 20)."""
+    if min_epochs < 1 or reduction_factor < 2:
+        raise ValueError(f"rungs need min_epochs >= 1 and reduction_factor >= 2, got {min_epochs}, {reduction_factor}")
+    levels, rung = [], min_epochs
+    while rung < epochs:
+        levels.append(rung)
+        rung *= reduction_factor
+    return (*levels, epochs)
+
+
+def write_run(run_dir: Path, run: Run) -> None:
+    """Write run.json whole or not at all; the URLs of an old run stay as they are, so that it can be continued."""
+    kept = {name: url for name, url in _stored_urls(run_dir).items() if redact_url(url) == getattr(run, name)}
+    write_whole(run_dir / "run.json", json.dumps(asdict(run) | kept, indent=2, default=str) + "\n")
+
+
+def read_run(run_dir: str | Path) -> Run:
+    """What the run in this folder was asked to do, without the credentials that an old run may have kept.
+
+    Raises:
+        ValueError: the folder is no run, its run.json is damaged, or a newer release wrote it.
+    """
+    check_run(Path(run_dir))
+    path = Path(run_dir) / "run.json"
+    stored = _stored(path)
+    if not isinstance(stored, dict) or type(stored.get("format")) is not int:
+        raise ValueError(f"{path} does not describe a run; restore it from a copy")
+    if stored["format"] > FORMAT:
+        raise ValueError(f"{path} has format {stored['format']}, this release reads up to {FORMAT}; upgrade rungwise")
+    try:
+        run = build(Run, stored)
+    except TypeError as error:
+        raise ValueError(f"{path} is incomplete ({error}); restore it from a copy") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
+    urls = {name: redact_url(url) for name in _URLS if (url := getattr(run, name)) is not None}
+    return replace(run, command=redact_command(run.command), **urls)
+
+
+_URLS = ("study_url", "storage")
+
+
+def _stored(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
+
+
+def _stored_urls(run_dir: Path) -> dict[str, str]:
+    """The URLs in run.json that hold credentials, which older releases let pass."""
+    path = run_dir / "run.json"
+    try:
+        stored = _stored(path) if path.exists() else {}
+    except ValueError:
+        return {}
+    found = {name: stored.get(name) for name in _URLS} if isinstance(stored, dict) else {}
+    return {name: url for name, url in found.items() if isinstance(url, str) and redact_url(url) != url}
+
+
+def stored_url(run_dir: Path, run: Run, name: Literal["study_url", "storage"]) -> str | None:
+    """The URL to connect with, where that of `run` was redacted."""
+    url = getattr(run, name)
+    return _stored_urls(run_dir).get(name, url) if url is not None and HIDDEN in url else url
+
+
+def create_study(run_dir: Path, run: Run) -> None:
+    """Make the empty study of a new run.
+
+    Raises:
+        ValueError: the database of --study-url holds one by that name, or cannot be reached.
+    """
+    try:
+        if run.study_url is None:
+            storage = file_storage(run_dir / "study.db", new=True)
+        else:
+            storage = server_storage(run.study_url, pool_pre_ping=True)
+        study = optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
+        name_metric(study, run.metric)
+    except optuna.exceptions.DuplicatedStudyError:
+        raise ValueError(f"the database holds a study {run.name!r} already; give another --name") from None
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, ValueError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        where = run_dir if run.study_url is None else redact_url(run.study_url)
+        raise ValueError(f"the study cannot be made in {where}: {reason}") from None
+    storage.engine.dispose()
+
+
+def resume_study(run_dir: Path, run: Run) -> WholeTrialStorage:
+    """The storage of an existing run, ready to be continued.
+
+    Raises:
+        ValueError: the study is missing, damaged or not the one that run.json describes; never a silent fresh start.
+    """
+    path, url = run_dir / "study.db", stored_url(run_dir, run, "study_url")
+    if url is None:
+        check_database(path)
+    with reading(path if url is None else url):
+        storage = file_storage(path) if url is None else server_storage(url, pool_pre_ping=True)
+        study_id = _study_id(storage, run.name, where=path if run.study_url is None else run.study_url)
+        directions = [direction.name.lower() for direction in storage.get_study_directions(study_id)]
+    if directions != [run.direction]:
+        raise ValueError(
+            f"the study's direction must be {run.direction!r}, got {', '.join(directions) or 'none'!r}; it is not the"
+            " study of run.json"
+        )
+    storage.where = path if url is None else url
+    storage.presence = Presence(run_dir, study=path if url is None else None, keep=storage.keep_copy)
+    return storage
+
+
+def _study_id(storage: RDBStorage, name: str, *, where: str | Path) -> int:
+    try:
+        return storage.get_study_id_from_name(name)
+    except KeyError:
+        raise StudyError(
+            f"{where} holds no study {name!r}; restore it from a copy or start under another --name"
+        ) from None
+
+
+def open_study(run_dir: str | Path) -> optuna.Study:
+    """A consistent snapshot of the study, in memory: nothing is locked, nothing is written.
+
+    Works while a search writes, and on a read-only folder.
+
+    Raises:
+        ValueError: there is no study, or it is damaged.
+    """
+    run_dir = Path(run_dir)
+    run = read_run(run_dir) if (run_dir / "run.json").exists() else None
+    if run is not None and (url := stored_url(run_dir, run, "study_url")) is not None:
+        with reading(url):
+            return study_on(url, name=run.name, metric=run.metric)
+    path = run_dir / "study.db"
+    if not path.is_file() or path.stat().st_size == 0:
+        raise ValueError(f"{path} is missing or empty: there is no study to read")
+    with reading(path):
+        named = {} if run is None else {"name": run.name, "metric": run.metric}
+        return study_in(snapshot(path), path, **named)

@@ -1,0 +1,68 @@
+"""A search over a user's own file, from another folder, beside folders with the names of ours: killed and resumed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.storage.study import read_run
+from tests.own_spaces import WHOLE, write_own
+from tests.searching import ONE_SLOT, ROOT, TIMEOUT_SECONDS, Running, assert_sound, table
+
+COMMAND = [sys.executable, "-P", "-m", "rungwise.cli"]
+TEST = """
+def test(model, run):
+    x, y = run.data["valid"]
+    with torch.no_grad():
+        return rw.Predictions(y_true=y, y_score=model.eval()(x))
+
+"""
+
+
+def rungwise(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_own_code_survives_a_kill_and_is_reported_and_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home = tmp_path / "project"
+    home.mkdir()
+    for name in ("analysis", "spaces"):
+        (home / name).mkdir()
+        (home / name / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")
+    (home / "search.py").write_text("raise SystemExit('the wrong one')\n")
+    text = WHOLE.replace("SPACE = rw.Space(", TEST + "SPACE = rw.Space(test=test,").replace(
+        "    run.track(", "    print('training', config)\n    run.track("
+    )
+    write_own(home, "ours", text=text)
+    words = ["search", "--space", "ours.py", "--trials", "6", "--seed", "3", *ONE_SLOT]
+    calm = rungwise(home, *words, "--name", "calm")
+    assert calm.returncode == 0, calm.stderr
+    assert_sound(home / "runs" / "calm")
+    assert (home / "runs" / "calm" / "source" / "ours.py").read_text() == text
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    running = Running([*COMMAND, *words, "--name", "killed", "--runs-dir", str(home / "runs")], cwd=home)
+    running.until(r"trial 1 ")
+    os.kill(running.process.pid, signal.SIGKILL)
+    running.end()
+    running.assert_gone()
+    resumed = rungwise(home, "search", "--resume", "--name", "killed", *ONE_SLOT)
+    assert resumed.returncode == 0, resumed.stderr
+    assert table(home / "runs" / "killed") == table(home / "runs" / "calm")
+
+    assert "training {" in rungwise(home, "logs", "calm", "0").stdout
+    final = rungwise(home, "final", "runs/calm", "--top", "1", "--seeds", "2")
+    assert final.returncode == 0, final.stderr
+    page = (home / "runs" / "calm" / "report" / "index.html").read_text()
+    assert "with <code>run.final</code> set" in page
+    assert "log loss" in page
+    assert read_run(home / "runs" / "calm").source is not None
+    shutil.rmtree(home)

@@ -1,0 +1,3 @@
+"""Whole batches, changed on the device.
+
+Imports data."""

@@ -1,0 +1,235 @@
+"""Augmented, normalised batches made on the device: whole batches at once, no worker processes, no synchronisation.
+
+All randomness of an epoch is drawn from (seed, epoch), so there is no state to store: asking for epoch 7 again, in
+another process or after a crash, gives the same batches to the bit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.augmentation import boxes, pixels
+from trainables.augmentation.boxes import Box
+from trainables.augmentation.normalize import Normalize
+from trainables.augmentation.pixels import PaddingMode
+from trainables.sources.load import Dataset
+
+Flip = Literal["none", "random", "alternating"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training images are changed before the network sees them, in this order; the default changes nothing."""
+
+    rotation: float = 0.0
+    """Largest angle in degrees, either way."""
+    crop_padding: int = 0
+    """Pixels added on each side before a crop of the original size at a random place; 0 switches it off."""
+    padding_mode: PaddingMode = "zero"
+    """What the added pixels show: black, or the image reflected at its edge."""
+    flip: Flip = "none"
+    """Horizontal flip: `random` half of the images; `alternating` each image in every second epoch (Jordan 2024)."""
+    cutout: int = 0
+    """Side in pixels of a square in the mean colour around a random centre (DeVries and Taylor 2017)."""
+    erasing: float = 0.0
+    """Probability of a random rectangle in the mean colour (Zhong et al. 2017, sizes as in torchvision)."""
+    mixup: float = 0.0
+    """Beta parameter of mixup (Zhang et al. 2017); with cutmix on as well each batch takes one of the two."""
+    cutmix: float = 0.0
+    """Beta parameter of cutmix (Yun et al. 2019)."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("padding_mode", get_args(PaddingMode)), ("flip", get_args(Flip))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name in ("crop_padding", "cutout"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise ValueError(f"{name} must be a whole number of pixels, at least 0, got {getattr(self, name)}")
+        for name, high in (("rotation", 180), ("erasing", 1), ("mixup", 100), ("cutmix", 100)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie in [0, {high}], got {getattr(self, name)}")
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
+        if len(shape) != 3:
+            for name in ("rotation", "crop_padding", "cutout", "erasing", "mixup", "cutmix"):  # codes cannot be mixed
+                if getattr(self, name):
+                    raise ValueError(f"{name} needs images, got rows of {shape[0]} numbers; set it to 0")
+            if self.flip != "none":
+                raise ValueError(f"flip needs images, got rows of {shape[0]} numbers; set it to none")
+            return
+        side = min(shape[1:])
+        for name in ("crop_padding", "cutout"):
+            if getattr(self, name) >= side:
+                raise ValueError(f"{name} must be less than the {side} pixels of an image, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One training batch.
+
+    With mixup or cutmix the loss is `weight * loss(logits, y) + (1 - weight) * loss(logits, y_mixed)`; without,
+    `y_mixed` and `weight` are None.
+    """
+
+    x: Tensor
+    """Normalised images (B, C, H, W), or rows of a table (B, F)."""
+    y: Tensor
+    """Labels int64, or targets float32 (B,)."""
+    y_mixed: Tensor | None = None
+    """Labels (B,) of the images mixed in."""
+    weight: Tensor | None = None
+    """Share of `y` as a float32 scalar on the device."""
+
+
+class Batches:
+    """The training rows of a data set as augmented batches, shuffled anew in every epoch."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: AugmentConfig,
+        *,
+        batch_size: int,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = True,
+    ) -> None:
+        """Batches live on the device of the data set.
+
+        Args:
+            dataset: its training rows are used, its mean and std normalise them.
+            config: the augmentation.
+            batch_size: rows per batch; all of them where the data set is smaller.
+            seed: with the number of the epoch it decides everything random.
+            dtype: of the images handed out.
+            channels_last: memory format of the images handed out.
+
+        Raises:
+            ValueError: the augmentation does not fit rows of this shape.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        config.check(dataset.image_shape)
+        self._train, self._config, self._seed = dataset.train, config, seed
+        self._batch_size = min(batch_size, len(dataset.train))
+        self._crop = pixels.Crop(padding=config.crop_padding, mode=config.padding_mode)
+        self._colour = tuple(round(255 * value) for value in dataset.mean)
+        self._normalize = Normalize(dataset, dtype=dtype, channels_last=channels_last)
+
+    def __len__(self) -> int:
+        """Batches per epoch; the rows that do not fill the last one sit the epoch out, others each time."""
+        return len(self._train) // self._batch_size
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yields the batches of one epoch, counted from 1; every batch has `batch_size` rows."""
+        draws = self._draw(number)
+        # On an accelerator a small kernel costs more to launch than to run; a CPU's cache holds about one batch.
+        group = 1 if self._train.x.device.type == "cpu" else 16
+        for first in range(0, len(self), group):
+            part = slice(first * self._batch_size, min(first + group, len(self)) * self._batch_size)
+            x = self._changed(draws, part, draws.num_flipped[first : first + group])
+            y = self._train.y.index_select(0, draws.rows[part])
+            pairs = zip(x.split(self._batch_size), y.split(self._batch_size), strict=True)
+            for index, (x_batch, y_batch) in enumerate(pairs, start=first):
+                yield self._mixed(self._normalize(x_batch), y_batch, draws, index)
+
+    def _changed(self, draws: "_Draws", part: slice, num_flipped: list[int]) -> Tensor:
+        """Returns the rows of a part of the epoch with every change that keeps an image uint8."""
+        x = self._train.x
+        if x.ndim != 4:
+            return x.index_select(0, draws.rows[part])
+        images = x.permute(0, 2, 3, 1).index_select(0, draws.rows[part])  # (B, H, W, C)
+        if self._config.rotation:
+            images = pixels.rotate(images, draws.degrees[part])
+        if self._config.crop_padding:
+            images = self._crop(images, draws.top[part], draws.left[part])
+        for batch, count in zip(images.split(self._batch_size), num_flipped, strict=True):
+            pixels.flip_first(batch, count)
+        for drawn in draws.erased:
+            pixels.erase(images, drawn[part], colour=self._colour)
+        return images.permute(0, 3, 1, 2)
+
+    def _mixed(self, x: Tensor, y: Tensor, draws: "_Draws", index: int) -> Batch:
+        """Returns the batch with each image mixed with the one before it, if anything is to be mixed."""
+        if not (self._config.mixup or self._config.cutmix):
+            return Batch(x=x, y=y)
+        weight, box = draws.weights[index], draws.mix_boxes[index]
+        if box is None:
+            x = torch.lerp(x.roll(1, 0), x, weight.to(x.dtype))
+        else:
+            y0, y1, x0, x1 = box
+            x[:, :, y0:y1, x0:x1] = x[:, :, y0:y1, x0:x1].roll(1, 0)
+        return Batch(x=x, y=y, y_mixed=y.roll(1, 0), weight=weight)
+
+    def _draw(self, number: int) -> "_Draws":
+        config, shape, device = self._config, tuple(self._train.x.shape[1:]), self._train.x.device
+        rng = np.random.default_rng((self._seed, number))
+        count = len(self) * self._batch_size
+        rows = rng.permutation(len(self._train))[:count].reshape(len(self), self._batch_size)
+        flipped = self._flipped(rows, number, rng)
+        # Images to be flipped come first in their batch, so that they are one block and their number is known here.
+        rows = np.take_along_axis(rows, np.argsort(~flipped, axis=1, kind="stable"), axis=1).reshape(-1)
+        drawn = []
+        if config.cutout:
+            drawn.append(boxes.squares(shape, count, side=config.cutout, rng=rng))
+        if config.erasing:
+            drawn.append(boxes.rectangles(shape, count, probability=config.erasing, rng=rng))
+        weights, mix_boxes = self._draw_mixes(shape, rng)
+
+        def move(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).to(device, non_blocking=True)
+
+        return _Draws(
+            rows=move(rows),
+            degrees=move(rng.uniform(-config.rotation, config.rotation, count).astype(np.float32)),
+            top=move(rng.integers(0, 2 * config.crop_padding, count, endpoint=True)),
+            left=move(rng.integers(0, 2 * config.crop_padding, count, endpoint=True)),
+            num_flipped=flipped.sum(1).tolist(),
+            erased=tuple(move(box) for box in drawn),
+            weights=move(weights),
+            mix_boxes=mix_boxes,
+        )
+
+    def _flipped(self, rows: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+        """Returns which images are flipped, bool in the shape of `rows`."""
+        if self._config.flip == "none":
+            return np.zeros(rows.shape, bool)
+        if self._config.flip == "random":
+            return rng.random(rows.shape) < 0.5
+        first = np.random.default_rng((self._seed, 0)).integers(0, 2, len(self._train))  # the same in every epoch
+        return (first[rows] + number) % 2 == 1
+
+    def _draw_mixes(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, list[Box | None]]:
+        """Returns the share of the batch's own images, float32, and the box that cutmix takes from the others."""
+        mixup, cutmix = self._config.mixup, self._config.cutmix
+        weights = np.ones(len(self), np.float32)
+        mix_boxes: list[Box | None] = [None] * len(self)
+        for index in range(len(self) if mixup or cutmix else 0):
+            if cutmix and not (mixup and rng.random() < 0.5):
+                mix_boxes[index], weights[index] = boxes.patch(shape, share=rng.beta(cutmix, cutmix), rng=rng)
+            else:
+                weights[index] = rng.beta(mixup, mixup)
+        return weights, mix_boxes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draws:
+    """Everything random in one epoch; the tensors have one entry per row used and are on the device."""
+
+    rows: Tensor
+    degrees: Tensor
+    top: Tensor
+    left: Tensor
+    num_flipped: list[int]
+    """Per batch: these come first."""
+    erased: tuple[Tensor, ...]
+    """int64 (N, 4) each: boxes."""
+    weights: Tensor
+    """Per batch."""
+    mix_boxes: list[Box | None]
+    """Per batch: None is mixup."""

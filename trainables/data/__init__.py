@@ -1,0 +1,3 @@
+"""Rows in memory: a data set and its splits, a table and its columns.
+
+Imports nothing else of ours."""

@@ -1,0 +1,160 @@
+"""What the columns of a table of the user's own are: decided once for a run, and which cells do not fit."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from trainables.data.names import option
+from trainables.data.notation import holds_numbers, is_missing, parse_numbers
+from trainables.data.table import LARGEST, Kind, Table, as_texts
+
+_MOST_NAMED = 3
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
+_LEADING = re.compile(r"-?0\d+")
+_DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+
+
+def decide_kinds(table: Table, stated: Mapping[str, Kind]) -> dict[str, Kind]:
+    """Returns what each column is: numbers, if nearly all of its cells are, or categories.
+
+    Args:
+        table: all rows but the test rows; of its texts alone, the target plays no part.
+        stated: what was decided before, or the user says; it is not looked at again.
+
+    Raises:
+        ValueError: a column that is neither stated nor holds numbers has a text of its own in nearly every row.
+    """
+    for name, kind in stated.items():
+        if kind == "number" and name in table.cells:
+            _check_numbers(name, table.cells[name], table)
+    return {name: stated.get(name) or _decide(name, values, table) for name, values in table.cells.items()}
+
+
+def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
+    """Returns a line for each column of texts whose cells are not all taken as they stand.
+
+    Args:
+        table: all rows of the file.
+        kinds: what the columns are.
+    """
+    found = [(name, values) for name, values in table.cells.items() if values.dtype == object]
+    notes = [
+        _describe_numbers(name, values, table) if kinds[name] == "number" else _describe_categories(name, values, table)
+        for name, values in found
+    ]
+    return [note for note in notes if note]
+
+
+def are_dates(texts: Iterable[str]) -> bool:
+    """Whether nearly all texts that are not missing are dates, with or without a time: `2024-01-31`, `20240131`."""
+    filled = [text for text in map(str.strip, texts) if not is_missing(text)]
+    written, digits = (sum(bool(way.fullmatch(text)) for text in filled) for way in (_DATE, _DAY))
+    return bool(filled) and max(written, digits) >= 0.9 * len(filled)
+
+
+def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None) -> str:
+    """Returns the first of these cells in words: `'n.a.' in row 19 (line 20) and 4 more cells`.
+
+    Args:
+        texts: of the column.
+        rows: numbers of the rows in question, at least one.
+        places: as in `Table`.
+    """
+    named = [f"{texts[row][:40]!r} in {name_row(row, places)}" for row in rows[:_MOST_NAMED]]
+    more = len(rows) - len(named)
+    if more:
+        return f"{', '.join(named)} and {more:,} more cell{'s' * (more > 1)}"
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def name_row(row: int, places: np.ndarray | None) -> str:
+    """Returns the row as a reader of the file finds it: `row 19 (line 20)`."""
+    return f"row {row + 1}" if places is None else f"row {places[row, 0]} (line {places[row, 1]})"
+
+
+def odd_rows(values: np.ndarray) -> np.ndarray:
+    """Returns the numbers of the rows whose cell is filled, but with no number that float32 could hold."""
+    numbers = parse_numbers(values)
+    suspects = np.flatnonzero(~(np.abs(numbers) <= LARGEST))
+    return np.array([row for row in suspects if not is_missing(str(values[row]))], np.int64)
+
+
+def _check_numbers(name: str, values: np.ndarray, table: Table) -> None:
+    numbers, odd = parse_numbers(values), odd_rows(values)
+    if len(odd) and not (np.abs(numbers) <= LARGEST).any():
+        texts = [str(value).strip() for value in values]
+        raise ValueError(
+            f"--types {name!r} cannot be numbers: it holds {name_cells(texts, odd, table.places)}; leave it out:"
+            f" {option('--drop', name)}"
+        )
+
+
+def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
+    if values.dtype != object:
+        return "number"
+    texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
+    num_numbers = int((~np.isnan(numbers)).sum())
+    odd = Counter(texts[row] for row in np.flatnonzero(np.isnan(numbers)) if not is_missing(texts[row]))
+    if holds_numbers(num_numbers, odd):
+        return "number"
+    counts = Counter(text for text in as_texts(values) if text)
+    if len(counts) <= max(20, 0.5 * counts.total()):
+        return "category"
+    if num_numbers >= odd.total():
+        raise ValueError(
+            f"column {name!r} holds numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct"
+            f" these cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column"
+            f" out: {option('--drop', name)}"
+        )
+    what = "dates" if are_dates(texts) else "texts"
+    raise ValueError(
+        f"column {name!r} holds {len(counts):,} different {what} in {counts.total():,} training rows, from which"
+        f" nothing can be learnt; leave it out: {option('--drop', name)}"
+    )
+
+
+def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
+    texts, odd, as_category = (
+        [str(v).strip() for v in values],
+        odd_rows(values),
+        option("--types", name, suffix="=category"),
+    )
+    said = []
+    if len(odd):
+        words = np.isnan(parse_numbers(values[odd])).any()
+        what = (
+            f"no numbers, taken as missing (as categories: {as_category})"
+            if words
+            else "beyond float32, taken as missing"
+        )
+        said.append(f"{name_cells(texts, odd, table.places)}: {what}")
+    leading = np.array([row for row, text in enumerate(texts) if _LEADING.fullmatch(text)], np.int64)
+    if len(leading):
+        said.append(
+            f"{name_cells(texts, leading, table.places)}: read without leading zeros (as categories: {as_category})"
+        )
+    long = _describe_long(values)
+    if long:
+        said.append(f"{long} (as categories: {as_category})")
+    return f"column {name!r} holds numbers; {'; '.join(said)}" if said else ""
+
+
+def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
+    texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
+    filled = sum(not is_missing(text) for text in texts)
+    odd = odd_rows(values)
+    if 2 * int(np.isfinite(numbers).sum()) < max(filled, 1) or not len(odd):
+        return ""
+    return (
+        f"column {name!r} is read as categories, since it holds {name_cells(texts, odd, table.places)}; as numbers,"
+        f" with these cells missing: {option('--types', name, suffix='=number')}"
+    )
+
+
+def _describe_long(values: np.ndarray) -> str:
+    """What even float64 cannot tell apart: numbers of more than 17 digits."""
+    long = [text for text in set(values) if sum(map(str.isdigit, text)) > 17]
+    kept = len(np.unique(parse_numbers(np.array(long, dtype=object)))) if long else 0
+    return f"of {len(long):,} numbers of more than 17 digits {kept:,} can be told apart" if kept < len(long) else ""

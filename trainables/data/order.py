@@ -1,0 +1,62 @@
+"""What the order and the repetition of rows say against drawing test rows at random."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from trainables.data.kinds import are_dates
+from trainables.data.names import option
+from trainables.data.notation import parse_numbers
+
+_MOST_NAMED = 3
+
+
+def describe_rows(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str]) -> list[str]:
+    """Returns a line on rows that repeat others, and one on columns by which rows seem to follow each other in time.
+
+    Args:
+        cells: texts of all columns, also of those that are not used.
+        target: name of the column to predict.
+        inputs: names of the columns that it is predicted from.
+    """
+    return [*_repeated([cells[name] for name in (*inputs, target)]), *_ordered(cells, target=target, inputs=inputs)]
+
+
+def _repeated(columns: Sequence[np.ndarray]) -> list[str]:
+    counts = Counter(zip(*columns, strict=True))
+    total = counts.total()
+    repeated = total - len(counts)
+    if not repeated:
+        return []
+    return [
+        f"{repeated:,} of {total:,} rows repeat an earlier row in all inputs and the target; copies fall on both sides"
+        " of the split and make scores look better than they are: remove them, unless each was measured by itself"
+    ]
+
+
+def _ordered(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str]) -> list[str]:
+    others = {name: values for name, values in cells.items() if name != target}
+    found = {name: "holds dates" for name, values in others.items() if are_dates(values)}
+    found = {name: "rises or falls from row to row" for name, values in others.items() if _is_sorted(values)} | found
+    if not found:
+        return []
+    said = [f"{name!r} {what}" for name, what in found.items()]
+    more = f" and {len(said) - _MOST_NAMED} more columns" * (len(said) > _MOST_NAMED)
+    used = [name for name in found if name in inputs]
+    drop = f", and leave out a column that only numbers the rows: {option('--drop', *used)}" if used else ""
+    return [
+        f"rows may be ordered in time ({', '.join(said[:_MOST_NAMED])}{more}): test rows are drawn at random among all,"
+        " so that scores say little about later rows; to learn about these, keep the last rows in a file of their own"
+        f" and predict them with analysis.predict{drop}"
+    ]
+
+
+def _is_sorted(values: np.ndarray) -> bool:
+    """Whether the numbers of a column never fall, or never rise, from row to row, and hardly repeat."""
+    numbers = parse_numbers(values)
+    numbers = numbers[np.isfinite(numbers)]
+    if len(numbers) < max(3, 0.9 * len(values)) or len(np.unique(numbers)) < 0.5 * len(numbers):
+        return False
+    steps = np.diff(numbers)
+    return bool((steps >= 0).all() or (steps <= 0).all())

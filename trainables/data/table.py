@@ -1,0 +1,221 @@
+"""Tables: columns as the file states them, and as the numbers that a network reads.
+
+What a column is (`trainables/data/kinds.py`) is decided once for a run. Categories and gaps are fitted here, on training
+rows alone. Scaling and imputation are part of the network (`trainables/models/embeddings.py`).
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from trainables.data.notation import is_missing, parse_numbers
+from trainables.data.stratify import stratified_rows
+
+Task = Literal["classification", "regression"]
+Kind = Literal["number", "category"]
+MAX_CATEGORIES = 100
+"""Of one column; rarer ones count as unknown."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Numbers beyond it are missing where they are inputs, and refused where they are targets."""
+_SMALLEST = float(np.finfo(np.float32).tiny)
+_COMPARED_ROWS = 200_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One input of a table; plain values, so that JSON can hold it."""
+
+    name: str
+    kind: Kind
+    categories: tuple[str, ...] = ()
+    """Of the training rows, the most frequent first; the code of `categories[i]` is i + 1."""
+    gaps: bool = False
+    """Whether values are missing among the training rows."""
+    wide: bool = False
+    """Whether float32 would lose what tells its numbers apart, so that the table is float64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """What a user says of a table of their own, or what was decided of it."""
+
+    target: str
+    """Name of the column to predict."""
+    task: Task | None = None
+    """Found from the target when left out."""
+    drop: tuple[str, ...] = ()
+    """Names of columns that are not inputs."""
+    types: Mapping[str, Kind] = field(default_factory=dict)
+    """What columns are; found from the file for those left out."""
+
+    def __post_init__(self) -> None:
+        for name, kind in self.types.items():
+            if kind not in get_args(Kind):
+                raise ValueError(f"a column must be a number or a category, got {str(kind)[:40]!r} for {name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows as the source states them: nothing is fitted, nothing is imputed."""
+
+    cells: Mapping[str, np.ndarray]
+    """By input column: float64 (N,) with NaN where a value is missing, or texts (N,) as dtype object."""
+    y: np.ndarray
+    """Labels int64, or targets float64 or float32 (N,)."""
+    classes: tuple[str, ...] = ()
+    """Empty for a regression."""
+    target: str
+    target_unit: str = ""
+    texts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """As the file writes them, of columns whose numbers it writes in another way than Python."""
+    places: np.ndarray | None = None
+    """Number of each row and its line in the file, from 1: int64 (N, 2)."""
+    notes: tuple[str, ...] = ()
+    """What was not taken as the file states it."""
+
+    def part(self, *, test: bool) -> "Table":
+        """Returns the test rows, a fixed fifth (of each class), or all others.
+
+        Targets of a regression become float32, unless that would lose what tells those outside the test rows apart.
+        """
+        size = max(len(self.y) // 5, len(self.classes))
+        test_rows = stratified_rows(self.y, size, np.random.default_rng(0))
+        others = np.delete(np.arange(len(self.y)), test_rows)
+        rows = test_rows if test else others
+        y = self.y[rows]
+        if y.dtype == np.float64 and fits_float32(self.y[others]):
+            y = y.astype(np.float32)
+        cells, texts = ({name: values[rows] for name, values in held.items()} for held in (self.cells, self.texts))
+        places = None if self.places is None else self.places[rows]
+        return replace(self, cells=cells, texts=texts, y=y, places=places)
+
+    def with_kinds(self, kinds: Mapping[str, Kind]) -> "Table":
+        """Returns the same rows, the texts of categories as the file writes them."""
+        written = {name: texts for name, texts in self.texts.items() if kinds[name] == "category"}
+        return replace(self, cells={**self.cells, **written}, texts={})
+
+    def checksum(self) -> str:
+        """Returns sha256 over names, cells and targets."""
+        digest = hashlib.sha256("\0".join([self.target, *self.classes]).encode())
+        for name, values in {**self.cells, "": self.y}.items():
+            digest.update(f"{name}\0{values.dtype.str}{values.shape}".encode())
+            digest.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+
+def fits_float32(values: np.ndarray) -> bool:
+    """Returns whether float32 keeps what tells numbers apart: offsets and units such as 1e-13 can cost it.
+
+    It does if rounding moves a typical value by less than 1e-5 of the quartiles' distance, and merges few values.
+
+    Args:
+        values: float64 (N,); what is not finite is left out.
+    """
+    known = values[np.isfinite(values)][:_COMPARED_ROWS]
+    if not len(known) or np.ptp(known) == 0:
+        return True
+    size = np.abs(known).max()
+    if not 1e-15 < size < 1e15:
+        return False
+    rounded = known.astype(np.float32).astype(np.float64)
+    rounded[np.abs(rounded) < _SMALLEST] = 0.0  # as all computations in float32 take it
+    low, high = np.quantile(known, (0.25, 0.75))
+    spread = (high - low) or known.std()
+    moved = float(np.median(np.abs(known - rounded)))
+    return moved <= 1e-5 * spread and len(np.unique(rounded)) >= 0.9 * len(np.unique(known))
+
+
+def fit_columns(
+    cells: Mapping[str, np.ndarray], rows: np.ndarray, kinds: Mapping[str, Kind] | None = None
+) -> tuple[Column, ...]:
+    """Returns the columns as these rows show them, in the order of the file.
+
+    Args:
+        cells: as in `Table`.
+        rows: numbers of the training rows; no other is looked at.
+        kinds: what each column is; without them a column of texts holds numbers if every filled cell is one.
+    """
+    return tuple(_fit_column(name, values[rows], (kinds or {}).get(name)) for name, values in cells.items())
+
+
+def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.ndarray:
+    """Returns the table as (N, F): numbers with NaN where none can be read, categories as codes.
+
+    The code of a category is its place in `Column.categories`, from 1; 0 is missing, or unknown. The array is float32,
+    or float64 if a column is wide.
+    """
+    arrays = []
+    for column in columns:
+        values = cells[column.name]
+        if column.kind == "number":
+            arrays.append(_within(parse_numbers(values)))
+            continue
+        codes, texts = codes_of(column), as_texts(values)
+        arrays.append(np.array([codes.get(text, 0) for text in texts], np.float64))
+    return np.stack(arrays, axis=1).astype(table_dtype(columns))
+
+
+def table_dtype(columns: tuple[Column, ...]) -> type[np.floating[Any]]:
+    """Returns the type of the numbers that `encode` gives."""
+    return np.float64 if any(column.wide for column in columns) else np.float32
+
+
+def codes_of(column: Column) -> dict[str, int]:
+    """Returns the code of each text that the column knows; truth values in every usual spelling."""
+    codes = {category: code for code, category in enumerate(column.categories, start=1)}
+    if not _are_truths(codes):
+        return codes
+    spelt = {way(text): code for text, code in codes.items() for way in (str.lower, str.upper, str.capitalize)}
+    return spelt | codes
+
+
+def fold_truths(counts: Counter[str]) -> Counter[str]:
+    """Returns the counts of texts, those of `True`, `true` and `TRUE` under the most frequent spelling.
+
+    Other texts stay as they are, and all do where one is no truth value.
+    """
+    if not _are_truths(counts):
+        return counts
+    folded: Counter[str] = Counter()
+    for text in sorted(counts, key=lambda text: (-counts[text], text)):
+        folded[next((known for known in folded if known.lower() == text.lower()), text)] += counts[text]
+    return folded
+
+
+def _are_truths(texts: Collection[str]) -> bool:
+    return len(texts) > 0 and all(text.lower() in ("true", "false") for text in texts)
+
+
+def as_texts(values: np.ndarray) -> list[str]:
+    """Returns the values as texts without outer blanks; `nan`, which tools write for no text, is empty."""
+    texts = (str(value).strip() for value in values)
+    return ["" if text in ("nan", "NaN") else text for text in texts]
+
+
+def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Returns the columns that JSON holds."""
+    return tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in stored)
+
+
+def _within(numbers: np.ndarray) -> np.ndarray:
+    """The numbers with NaN for those beyond float32."""
+    return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
+
+
+def _fit_column(name: str, values: np.ndarray, kind: Kind | None) -> Column:
+    numbers = parse_numbers(values)
+    if kind is None:
+        plain = values.dtype != object or all(is_missing(values[row]) for row in np.flatnonzero(np.isnan(numbers)))
+        kind = "number" if plain else "category"
+    if kind == "number":
+        numbers = _within(numbers)
+        wide = values.dtype == object and not fits_float32(numbers)
+        return Column(name=name, kind="number", gaps=bool(np.isnan(numbers).any()), wide=wide)
+    texts = as_texts(values)
+    counts = fold_truths(Counter(text for text in texts if text))
+    frequent = sorted(counts, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
+    return Column(name=name, kind="category", categories=tuple(frequent), gaps=counts.total() < len(texts))

@@ -1,0 +1,187 @@
+"""The column to predict in a table of the user's own: labels as the file writes them, or numbers."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.data.kinds import name_cells
+from trainables.data.notation import holds_numbers, is_missing, parse_numbers
+from trainables.data.table import LARGEST, Task, fold_truths
+
+MIN_ROWS, MAX_CLASSES, MIN_PER_CLASS = 50, 100, 3
+"""One row of a class each for training, validation and test."""
+_MAX_NUMERIC_CLASSES = 20  # whole numbers of more different values than these are measured, not named
+_FREQUENT = 0.1
+"""Share of the rows from which a word such as `none` is a class, not a missing target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is to be predicted in each row."""
+
+    known: np.ndarray
+    """Whether a row has a target: bool (N,)."""
+    y: np.ndarray
+    """Of these rows: labels int64, or targets float64."""
+    classes: tuple[str, ...]
+    """Empty for a regression."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cells:
+    """The cells of the target; `kept` are the numbers of the rows that have one."""
+
+    name: str
+    texts: list[str]
+    numbers: np.ndarray
+    kept: np.ndarray
+    places: np.ndarray
+
+    @property
+    def odd(self) -> np.ndarray:
+        """Rows whose target is no number."""
+        return self.kept[np.isnan(self.numbers[self.kept])]
+
+    def named(self, rows: np.ndarray) -> str:
+        """These rows in words."""
+        return name_cells(self.texts, rows, self.places)
+
+
+def read_target(texts: Sequence[str], plain: np.ndarray, name: str, *, task: Task | None, places: np.ndarray) -> Target:
+    """Returns labels and classes, or targets and no classes.
+
+    The task is decided on all rows: the test rows are drawn by class, so that the classes must be known before.
+
+    Args:
+        texts: as the file has them.
+        plain: the same, with numbers as Python writes them.
+        name: of the column.
+        task: what the user says.
+        places: as in `Table`.
+
+    Raises:
+        ValueError: the target cannot be learnt; one line says why, where, and what to do.
+    """
+    texts = [text.strip() for text in texts]
+    missing = [is_missing(text) for text in texts]
+    numbers = parse_numbers(plain)
+    cells = _Cells(
+        name=name, texts=texts, numbers=numbers, kept=np.flatnonzero(~np.array(missing, bool)), places=places
+    )
+    cells, notes = _with_words(cells)
+    if len(cells.kept) < MIN_ROWS:
+        raise ValueError(f"a table must have at least {MIN_ROWS} rows with a target, got {len(cells.kept)}")
+    if task is None:
+        task = "regression" if _is_measured(cells) else "classification"
+    y, classes, more = _read_numbers(cells) if task == "regression" else _read_labels(cells)
+    known = np.zeros(len(texts), bool)
+    known[cells.kept] = True
+    return Target(known=known, y=y, classes=classes, notes=(*notes, *more))
+
+
+def _with_words(cells: _Cells) -> tuple[_Cells, list[str]]:
+    """The cells with words such as `none` kept where they are classes: in a target of words that has them often."""
+    empty = [row for row, text in enumerate(cells.texts) if text.lower() in ("", "nan")]
+    words = Counter(text for text in cells.texts if text and text.lower() != "nan" and is_missing(text))
+    frequent = {text for text, count in words.items() if count >= _FREQUENT * (len(cells.texts) - len(empty))}
+    kept = cells.kept
+    if len(cells.odd) and frequent:
+        kept = np.sort([*kept, *(row for row, text in enumerate(cells.texts) if text in frequent)]).astype(np.int64)
+    found = _Cells(name=cells.name, texts=cells.texts, numbers=cells.numbers, kept=kept, places=cells.places)
+    notes, left_out = [], len(cells.texts) - len(kept)
+    if left_out:
+        dropped = [text for text in words if not (len(cells.odd) and text in frequent)]
+        written = f" ({', '.join(map(repr, dropped[:4]))} counts as missing)" if dropped else ""
+        notes.append(f"{left_out} of {len(cells.texts)} rows have no {cells.name} and are left out{written}")
+    return found, notes
+
+
+def _is_measured(cells: _Cells) -> bool:
+    """Whether the target holds numbers that are measured, with few other cells at most."""
+    numbers, odd = cells.numbers[cells.kept], Counter(cells.texts[row] for row in cells.odd)
+    num_numbers = len(cells.kept) - len(cells.odd)
+    if not num_numbers or not holds_numbers(num_numbers, odd):
+        return False
+    known = numbers[~np.isnan(numbers)]
+    whole = np.isfinite(known) & (np.floor(known) == known)
+    return not whole.all() or len(np.unique(known)) > _MAX_NUMERIC_CLASSES
+
+
+def _read_numbers(cells: _Cells) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+    y = cells.numbers[cells.kept]
+    bad = cells.kept[~(np.abs(y) <= LARGEST)]
+    if len(bad):
+        words = len(cells.odd) > 0
+        rule = "numbers" if words else f"finite numbers up to {LARGEST:.1g}"
+        hint = "; for classes: --task classification" if words else ""
+        raise ValueError(
+            f"target {cells.name!r} must hold {rule} for a regression, got {cells.named(bad)}; correct these cells, or"
+            f" empty them to leave the rows out{hint}"
+        )
+    if np.ptp(y) == 0:
+        raise _constant(cells)
+    return y, (), []
+
+
+def _constant(cells: _Cells) -> ValueError:
+    left = sorted({text for text in cells.texts if text and is_missing(text)})
+    more = f" that has one ({', '.join(map(repr, left[:4]))} counts as missing)" if left else ""
+    return ValueError(
+        f"target {cells.name!r} is {cells.texts[cells.kept[0]][:40]!r} in every row{more}; there is nothing to predict;"
+        " give another --target"
+    )
+
+
+def _read_labels(cells: _Cells) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+    labels = [cells.texts[row] for row in cells.kept]
+    counts = fold_truths(Counter(labels))
+    folded = {text: next((c for c in counts if c == text), "") for text in set(labels)}
+    folded = {text: found or next(c for c in counts if c.lower() == text.lower()) for text, found in folded.items()}
+    if len(counts) == 1:
+        raise _constant(cells)
+    numeric = not len(cells.odd)
+    _check_classes(counts, cells, numeric=numeric)
+    value = dict(zip(labels, cells.numbers[cells.kept], strict=True))
+    classes = tuple(sorted(counts, key=lambda text: (value[text], text) if numeric else (0.0, text)))
+    place = {label: index for index, label in enumerate(classes)}
+    notes = _alike(classes, value if numeric else {})
+    spelt = sorted(set(folded) - set(counts))
+    if spelt:
+        notes.append(f"target {cells.name!r}: {', '.join(map(repr, spelt))} counts as {', '.join(map(repr, classes))}")
+    return np.array([place[folded[label]] for label in labels], np.int64), classes, notes
+
+
+def _check_classes(counts: Counter[str], cells: _Cells, *, numeric: bool) -> None:
+    """Raise ValueError unless there are few classes, each with a row for training, validation and test."""
+    regression = "is it a regression? --task regression"
+    if len(counts) > MAX_CLASSES:
+        raise ValueError(
+            f"target {cells.name!r} must have at most {MAX_CLASSES} classes, got {len(counts):,}; "
+            + (regression if numeric else "give another --target")
+        )
+    rarest, count = min(counts.items(), key=lambda item: item[1])
+    if count < MIN_PER_CLASS:
+        rows = np.array([row for row in cells.kept if cells.texts[row] == rarest])
+        raise ValueError(
+            f"every class of target {cells.name!r} needs at least {MIN_PER_CLASS} rows, got {count} of {rarest[:40]!r};"
+            f" add rows, or remove or merge the class ({cells.named(rows)})" + (f"; {regression}" if numeric else "")
+        )
+
+
+def _alike(classes: Sequence[str], value: dict[str, float]) -> list[str]:
+    """Notes on classes that a reader may take for one: `7` and `007`, `Yes` and `yes`."""
+    seen: dict[object, str] = {}
+    notes = []
+    for text in classes:
+        plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).casefold()
+        keys: list[object] = [plain, value[text]] if text in value else [plain]
+        other = next((seen[key] for key in keys if key in seen), None)
+        if other is not None:
+            notes.append(f"{other!r} and {text!r} are two classes; write them alike if they are one")
+        seen |= dict.fromkeys(keys, text)
+    return notes[:3]

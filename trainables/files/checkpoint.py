@@ -1,0 +1,172 @@
+"""Checkpoints that are whole or not there: checksummed, written aside or manifest last, and verified before use.
+
+PLACE/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
+PLACE/epoch-0009/manifest.json    epoch, size and sha256 of state.pt; written last
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.files.stores import MANIFEST, Place, UnreachableError, open_place
+from trainables.trainable import StateError
+
+_STATE = "state.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What `load_newest` found."""
+
+    state: dict[str, Any] | None
+    """None if every checkpoint is damaged: start again."""
+    epoch: int
+    """Finished epochs in `state`; 0 without one."""
+    problems: list[str]
+    """One line for each damaged checkpoint that was passed over, for the user to see."""
+
+
+def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
+    """Writes the state after `epoch` and removes all but the newest `keep` checkpoints of the place.
+
+    There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
+    That is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
+
+    Args:
+        where: one trial's own folder, URI or place; made if missing. One process writes to it at a time.
+        state: tensors and plain values, so that it loads with `weights_only=True`.
+        epoch: number of finished epochs.
+        keep: at least 1.
+
+    Raises:
+        OSError, UnreachableError: it could not be written; older checkpoints stay.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}")
+    place = _opened(where)
+    data = _as_bytes(state)
+    manifest = {"epoch": epoch, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    place.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
+    for _, old in _checkpoints(place)[keep:]:
+        place.remove(old)
+
+
+def _as_bytes(state: dict[str, Any]) -> memoryview:
+    """The file's content, without torch's own checksums: they take longer than all the rest, and sha256 sees more."""
+    buffer, before = io.BytesIO(), torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, buffer)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    return buffer.getbuffer()
+
+
+def with_records(training: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The state of a training with the records of its finished epochs, as it is saved."""
+    return {"records": list(records), "training": dict(training)}
+
+
+def parted(state: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The state of the training and the records of its epochs; older checkpoints hold both in one."""
+    if "training" in state:
+        return state["training"], list(state["records"])
+    return state, list(state.get("history", ()))
+
+
+def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
+    """Returns the newest checkpoint that is whole, or None if the place has none at all; writes nothing.
+
+    Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (sha256); using epoch 2`.
+
+    Args:
+        use: takes each state in turn; one that it refuses is of another training, and passed over too.
+
+    Raises:
+        UnreachableError: an object store does not answer, which says nothing of what it holds.
+    """
+    place = _opened(where)
+    found = _checkpoints(place)
+    damages: list[tuple[int, str]] = []
+    state, used = None, 0
+    for epoch, entry in found:
+        try:
+            state = _read(place, entry, epoch)
+            if use is not None:
+                _try(use, state)
+            used = epoch
+            break
+        except _DamagedError as damage:
+            state = None
+            damages.append((epoch, str(damage)))
+    outcome = f"using epoch {used}" if used else "none is left, starting again"
+    problems = [f"checkpoint {epoch} of {place.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
+    return Loaded(state=state, epoch=used, problems=problems) if found else None
+
+
+class _DamagedError(Exception):
+    """A checkpoint that cannot be used; the message is the reason in a word or two."""
+
+
+def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
+    """A state that was damaged on purpose may raise anything; what fails for want of memory says nothing of it."""
+    try:
+        use(state)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except StateError as error:
+        raise _DamagedError(f"of another training: {error}") from error
+    except Exception as error:
+        raise _DamagedError("of another training") from error
+
+
+def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
+    """The state of an entry that is whole; the files may have been damaged on purpose, so that any exception counts."""
+    try:
+        manifest = json.loads(place.read(entry, MANIFEST))
+        size, sha256 = manifest["size"], manifest["sha256"]
+        sound = manifest["epoch"] == epoch
+    except UnreachableError:
+        raise
+    except Exception as error:
+        raise _DamagedError("manifest") from error
+    if not sound:
+        raise _DamagedError("manifest")
+    try:
+        data = place.read(entry, _STATE)
+    except FileNotFoundError as error:
+        raise _DamagedError("missing file") from error
+    except OSError as error:
+        raise _DamagedError(error.strerror or "cannot be read") from error
+    if len(data) != size:
+        raise _DamagedError("size")
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise _DamagedError("sha256")
+    try:
+        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise _DamagedError("refused: more than tensors and plain values") from error
+    if not isinstance(state, dict):
+        raise _DamagedError("refused: not a state")
+    return state
+
+
+def _opened(where: str | Path | Place) -> Place:
+    return open_place(where) if isinstance(where, str | Path) else where
+
+
+def _entry(epoch: int) -> str:
+    return f"epoch-{epoch:04d}"
+
+
+def _checkpoints(place: Place) -> list[tuple[int, str]]:
+    """Returns (epoch, entry), newest first."""
+    matches = (re.fullmatch(r"epoch-(\d{4,9})", name) for name in place.entries())
+    return sorted(((int(match[1]), match[0]) for match in matches if match), reverse=True)

@@ -1,0 +1,206 @@
+"""Where checkpoints lie: a folder, or a place in an object store through pyarrow's file systems.
+
+    place = open_place("s3://bucket/searches/first?region=eu-central-1").child("trial-00005")
+    place.write("epoch-0009", {"state.pt": state, "manifest.json": manifest})
+
+An entry is a set of files that is there whole or not at all.
+"""
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from trainables.files.whole import remove, swap
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+MANIFEST = "manifest.json"
+"""The file that is written last: in an object store an entry without it is none."""
+_TEMPORARY = ".writing-"
+
+
+class UnreachableError(RuntimeError):
+    """The object store cannot be reached, or refuses: no fault of what was to be kept there."""
+
+
+class Place(Protocol):
+    """Holds entries by name; one process writes to a place at a time."""
+
+    @property
+    def name(self) -> str:
+        """The last part of where it is."""
+        ...
+
+    def child(self, name: str) -> "Place":
+        """A place inside, which need not exist yet."""
+        ...
+
+    def entries(self) -> list[str]:
+        """Names of what is here, in any order; empty for a place that does not exist."""
+        ...
+
+    def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
+        """Put the entry here, whole or not at all, in the place of one by that name.
+
+        Raises:
+            OSError: the folder cannot be written; what was here stays.
+            UnreachableError: the same of an object store.
+        """
+        ...
+
+    def read(self, entry: str, file: str) -> bytes:
+        """What a file of an entry holds.
+
+        Raises:
+            OSError: there is no such file, or it cannot be read.
+            UnreachableError: the object store does not answer, which says nothing of the file.
+        """
+        ...
+
+    def remove(self, entry: str) -> None:
+        """Remove the entry, or all that is in the place inside by that name; nothing if there is none."""
+        ...
+
+
+def open_place(where: str | Path, *, anchored: bool = False) -> Place:
+    """The place that a path or a URI names.
+
+    Args:
+        anchored: of a folder, whether the one around it must be there whenever something is written: a run folder that
+            was removed is not made again.
+
+    Raises:
+        ValueError: pyarrow knows no file system of that name, or not in this form.
+        UnreachableError: a store had to be asked (for the region of a bucket) and did not answer.
+    """
+    if "://" not in str(where):
+        return Folder(Path(where), root=Path(where).parent if anchored else None)
+    from pyarrow.fs import FileSystem, LocalFileSystem
+
+    with _reaching(str(where)):
+        files, path = FileSystem.from_uri(str(where))
+    if not isinstance(files, LocalFileSystem):
+        return Store(files, path)
+    return Folder(Path(path), root=Path(path).parent if anchored else None)
+
+
+def join(uri: str, name: str) -> str:
+    """The URI of what is called `name` inside.
+
+    >>> join("s3://bucket/searches?region=eu-central-1", "first")
+    's3://bucket/searches/first?region=eu-central-1'
+    """
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of a file system: entries are folders in it, renamed into place."""
+
+    path: Path
+    root: Path | None = field(default=None, compare=False)
+    """The folder that must be there for anything to be written: the run's, or that of --storage."""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def child(self, name: str) -> "Folder":
+        return Folder(self.path / name, root=self.root)
+
+    def entries(self) -> list[str]:
+        return [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+
+    def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
+        self._make()
+        for unfinished in self.path.glob(f"{_TEMPORARY}*"):
+            remove(unfinished)
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
+        try:
+            for name, data in files.items():
+                (temporary / name).write_bytes(data)
+            swap(temporary, self.path / entry)  # one may be there of a run that went back, or a damaged one
+        finally:
+            remove(temporary)
+
+    def _make(self) -> None:
+        """Make the folder; not the run's, which somebody has removed or moved."""
+        if self.root is not None and not self.root.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"{self.root} is gone", str(self.root))
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def read(self, entry: str, file: str) -> bytes:
+        return _read_file(self.path / entry / file)
+
+    def remove(self, entry: str) -> None:
+        remove(self.path / entry)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A place in a file system of pyarrow, which need not know how to rename a folder: S3 does not."""
+
+    files: "FileSystem"
+    path: str
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+    def child(self, name: str) -> "Store":
+        return Store(self.files, f"{self.path.rstrip('/')}/{name}")
+
+    def entries(self) -> list[str]:
+        from pyarrow.fs import FileSelector
+
+        with _reaching(self.path):
+            found = self.files.get_file_info(FileSelector(self.path, recursive=True, allow_not_found=True))
+        return [PurePosixPath(file.path).parent.name for file in found if file.base_name == MANIFEST]
+
+    def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
+        self.remove(entry)
+        with _reaching(self.path):
+            for name, data in sorted(files.items(), key=lambda item: item[0] == MANIFEST):
+                with self.files.open_output_stream(f"{self.path}/{entry}/{name}") as stream:
+                    stream.write(data)
+
+    def read(self, entry: str, file: str) -> bytes:
+        with _reaching(self.path), self.files.open_input_file(f"{self.path}/{entry}/{file}") as stream:
+            return stream.readall()
+
+    def remove(self, entry: str) -> None:
+        with _reaching(self.path), suppress(FileNotFoundError):
+            self.files.delete_dir(f"{self.path}/{entry}")
+
+
+@contextmanager
+def _reaching(where: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UnreachableError(f"the storage {where} cannot be used: {reason}") from error
+
+
+def _read_file(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Whoever can write to the folder may have put a pipe or a device there: reading one could wait for ever or never end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # looked at first, since opening a device can have effects
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()

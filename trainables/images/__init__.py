@@ -1,0 +1,3 @@
+"""Image files: which there are, what they hold, and their pixels as uint8.
+
+Imports data and files."""

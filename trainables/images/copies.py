@@ -1,0 +1,69 @@
+"""Images that are there twice, on both sides of a split: what a network learns by heart, it is then tested on."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainables.images.listing import shown
+
+
+def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path]) -> tuple[str, ...]:
+    """Returns a line if files of the test set are, byte for byte, files of the training set; nothing is decoded."""
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for path in train:
+        sizes[os.stat(path).st_size].append(path)
+    known: dict[bytes, Path] = {}
+    for size in {os.stat(path).st_size for path in test} & sizes.keys():
+        known |= {_file_digest(path): path for path in reversed(sizes[size])}
+    digests = ((path, _file_digest(path)) for path in test if os.stat(path).st_size in sizes)
+    copies = [(path, known[digest]) for path, digest in digests if digest in known]
+    if not copies:
+        return ()
+    first, second = (shown(path.relative_to(data_dir)) for path in copies[0])
+    other = sum(one.parent.name != two.parent.name for one, two in copies)
+    return (
+        f"{len(copies):,} of {len(test):,} test images are copies of training images ({first} = {second})"
+        f"{_in_other_classes(other)}: the test score will mislead; remove one of each pair",
+    )
+
+
+def note_copied_rows(
+    x: np.ndarray, y: np.ndarray, files: Sequence[str], *, validation: np.ndarray, training: np.ndarray
+) -> tuple[str, ...]:
+    """Returns a line if validation rows have the pixels of training rows.
+
+    Args:
+        x: uint8 (N, H, W, C).
+        y: labels (N,).
+        files: the names of all rows.
+        validation: numbers of rows.
+        training: numbers of rows.
+    """
+    known = {_row_digest(x[row]): row for row in reversed(training)}
+    digests = ((row, _row_digest(x[row])) for row in validation)
+    copies = [(row, known[digest]) for row, digest in digests if digest in known]
+    if not copies:
+        return ()
+    first, second = (files[row] for row in copies[0])
+    other = sum(int(y[one] != y[two]) for one, two in copies)
+    return (
+        f"{len(copies):,} of {len(validation):,} validation images have the pixels of training images ({first} ="
+        f" {second}){_in_other_classes(other)}: validation scores will mislead; remove one of each pair",
+    )
+
+
+def _in_other_classes(count: int) -> str:
+    return f", {count:,} of them in another class" if count else ""
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _row_digest(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest()

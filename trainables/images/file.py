@@ -1,0 +1,274 @@
+"""One image file: what its header says, and its pixels as uint8, the same for training, test and prediction.
+
+Images of 8 bits keep their values. Deeper ones (16 and 32 bits, floats) are scaled by `Levels`, which the training
+images of a folder fix once.
+"""
+
+import functools
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from trainables.data.levels import Levels, default_levels, scale
+
+MAX_PIXELS = 64_000_000
+"""Of one image before decoding: a small file can unpack to any number."""
+_GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+_DEEP = {"I": "integer", "I;16": "integer", "I;16B": "integer", "I;16L": "integer", "I;16N": "integer", "F": "float"}
+_TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
+_SEQUENCES = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # of others, such as MPO, only the first is a picture
+_NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}  # start other programs, or hold no pixels
+_SIGNED = set("AVIF BMP DDS GIF ICNS JPEG JPEG2000 PNG PPM PSD QOI TIFF WEBP".split())  # sure by their first bytes
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_SIDE = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
+_PHOTOMETRIC, _WHITE_IS_ZERO, _ORIENTATION = 262, 0, 274
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # of damage it tells by exceptions as well
+
+Source = Path | str | io.BytesIO
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What can be said of an image without decoding it."""
+
+    width: int
+    """As stored; of an image that was decoded, as it is shown, after its EXIF orientation."""
+    height: int
+    mode: str
+    """Of Pillow."""
+    rawmode: str
+    """How the file stores its values, in Pillow's words; empty where a format does not tell."""
+    format: str
+    transparent: bool
+    sequence: bool
+    """It holds more than one frame, of which the first is used."""
+    inverted: bool
+    """0 is white in a deep TIFF, which Pillow does not correct."""
+
+    @property
+    def grey(self) -> bool:
+        """Whether it has no colour: with or without transparency."""
+        return self.mode in _GREY or self.rawmode.split(";")[0] == "LA"  # LA of 16 bits opens as RGBA
+
+    @property
+    def kind(self) -> str:
+        """`integer` or `float` of an image that needs `Levels`, `colour` of one with 16 bits a channel, or empty."""
+        if self.mode in _DEEP:
+            return _DEEP[self.mode]
+        return "colour" if ";16" in self.rawmode else ""
+
+    @property
+    def default(self) -> Levels | None:
+        """The levels that its format states, where no training image says more."""
+        sixteen = self.mode.startswith("I;16") or (self.mode == "I" and self.format in ("PNG", "PPM"))
+        return default_levels() if sixteen else None
+
+
+@functools.cache
+def readable_suffixes() -> frozenset[str]:
+    """The suffixes, in lower case with their dot, of the formats that can be read here."""
+    formats = set(_formats())
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def looks_like_image(path: Path) -> bool:
+    """Whether the first bytes are those of an image; for files whose suffix does not tell."""
+    try:
+        with quiet(), opened(path, formats=[name for name in _formats() if name in _SIGNED]):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def read_header(source: Source) -> Header:
+    """Returns the header of an image.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no image that can be read; the message is the cause, without the name of the file.
+    """
+    with opened(source) as image:
+        return _describe(image)
+
+
+def decode_only(source: Source) -> None:
+    """Raises what `read_header` raises, or ValueError if the pixels are damaged."""
+    with opened(source) as image:
+        image.load()
+
+
+def read_values(source: Source) -> np.ndarray:
+    """Returns the values of a deep image as the file holds them (H, W); of 16-bit colour their upper bytes.
+
+    Raises:
+        OSError, ValueError: as `read_header`; or values that are not finite.
+    """
+    with opened(source) as image:
+        return _values(image, _describe(image))
+
+
+def read_image(
+    source: Source, *, size: tuple[int, int], grey: bool, levels: Sequence[Levels] = ()
+) -> tuple[np.ndarray, Header]:
+    """Returns an image upright, in one size and either grey or in colour, and its header.
+
+    Args:
+        source: a path, or the content.
+        size: (height, width) of the result.
+        grey: one channel instead of three; transparency is left out either way.
+        levels: of the training images, for images of more than 8 bits.
+
+    Returns:
+        uint8 (height, width, C), and what the file was.
+
+    Raises:
+        OSError, ValueError: as `read_header`; or a mode that cannot be brought to 8 bits.
+    """
+    with opened(source) as image:
+        header = _describe(image)
+        image.draft(None, (4 * size[1], 4 * size[0]))  # a JPEG is decoded at a fraction of its size
+        image.load()  # a TIFF turns itself upright here, and forgets its orientation
+        if header.kind in ("integer", "float"):
+            plain = Image.fromarray(scale(_values(image, header), levels_for(header, levels)))
+        else:
+            plain = _plain(image)
+        turn = _turn(image)
+        colours = (plain.transpose(turn) if turn is not None else plain).convert("L" if grey else "RGB")
+        if turn in _ON_SIDE:
+            header = replace(header, width=header.height, height=header.width)
+        return np.asarray(colours.resize((size[1], size[0]), Image.Resampling.BICUBIC)).reshape(*size, -1), header
+
+
+def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:
+    """Returns the scale of a deep image: that of the training images, or what its format states.
+
+    Raises:
+        ValueError: neither says which values are black and white.
+    """
+    for found in (*(one for one in levels if one.kind == header.kind), header.default):
+        if found is not None:
+            return found
+    stored = "32-bit integers" if header.kind == "integer" else "floating-point numbers"
+    raise ValueError(
+        f"it holds {stored} (mode {header.mode}), and no training image says which of them are black and white; "
+        "save it with 8 bits a channel"
+    )
+
+
+@contextmanager
+def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+    """Holds an image open, and turns whatever goes wrong in or around its decoder into ValueError.
+
+    Pillow warns of much that is no fault, and reading with threads cannot silence it here: see `quiet`.
+    """
+    try:
+        with Image.open(source, formats=list(formats or _formats())) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it has {image.width * image.height:,} pixels, at most {MAX_PIXELS:,} are read")
+            yield image
+    except UnidentifiedImageError:
+        raise ValueError(_unidentified(source)) from None
+    except Exception as error:  # decoders raise nearly everything on damaged files, struct.error and IndexError too
+        if isinstance(error, OSError) and error.strerror:
+            raise
+        text = " ".join(str(error).split()) or "no reason given"
+        known = isinstance(error, (OSError, ValueError))
+        raise ValueError(text if known else f"{type(error).__name__}: {text}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences Pillow's warnings; to be entered once, by the thread that starts the others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name in Image.OPEN and name not in _NEVER)
+
+
+def _describe(image: Image.Image) -> Header:
+    tiles = getattr(image, "tile", None)
+    args = tiles[0][3] if tiles else ""
+    rawmode = args[0] if isinstance(args, tuple) and args else args
+    tags = getattr(image, "tag_v2", {})
+    return Header(
+        width=image.width,
+        height=image.height,
+        mode=image.mode,
+        rawmode=rawmode if isinstance(rawmode, str) else "",
+        format=image.format or "",
+        transparent=image.mode in _TRANSPARENT or "transparency" in image.info,
+        sequence=image.format in _SEQUENCES and bool(getattr(image, "is_animated", False)),
+        inverted=image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO,
+    )
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Returns what brings a decoded image upright, by its EXIF; asking a PNG for that would decode it."""
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF beside sound pixels: they are taken as they lie
+        return None
+
+
+def _values(image: Image.Image, header: Header) -> np.ndarray:
+    values = np.asarray(image if header.kind != "colour" else _plain(image).convert("RGB"))
+    if header.rawmode in ("I;32N", "I;32"):  # unsigned, which Pillow keeps in signed integers
+        values = values.view(np.uint32)
+    if header.inverted:
+        values = 65535 - values.astype(np.int64)
+    if header.kind == "float" and not np.isfinite(values).all():
+        raise ValueError(f"it holds NaN or infinite values (mode {header.mode}); replace them by numbers")
+    return values
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Returns the image in a mode that converts to grey and to colour."""
+    if image.mode == "La":
+        return image.convert("LA")
+    if image.mode == "RGBa":
+        return image.convert("RGBA")
+    if image.mode != "LAB":
+        return image
+    try:
+        from PIL import ImageCms
+    except ImportError:
+        raise ValueError("this Pillow lacks littlecms, which the mode LAB needs; save the image as RGB") from None
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    assert converted is not None  # only in place it returns nothing
+    return converted
+
+
+def _unidentified(source: Source) -> str:
+    """Returns the cause for a file that no decoder takes."""
+    if isinstance(source, io.BytesIO):
+        start = source.getvalue()[:4]
+    else:
+        with Path(source).open("rb") as file:
+            start = file.read(4)
+    if not start:
+        return "the file is empty"
+    if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "a TIFF that is damaged or stores its pixels in a way that Pillow lacks; save it with 8, 16 or 32 bits"
+    return "no image of a known format"

@@ -1,0 +1,254 @@
+"""A folder of the user's own images: `train/CLASS/*`, and `test/CLASS/*` if there is one.
+
+Images are decoded once, brought to one square size, and kept in a cache that is used only while the folder lists the
+same files and the cache's checksum holds. Without `test/` a fixed 15 % of each class is the test set. Size, channels
+and the scale of deep images follow from the training images alone.
+"""
+
+import logging
+import os
+import shlex
+import statistics
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from trainables.data.levels import Levels, as_stored, choose_levels, levels_from
+from trainables.images import cache as image_cache
+from trainables.images import file as image_file
+from trainables.images.copies import note_copied_files
+from trainables.images.damage import seems_cut
+from trainables.images.file import Header, decode_only, levels_for, quiet, read_header, read_image, read_values
+from trainables.images.listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
+
+_DARK = 64
+"""Upper bytes below this one are all that 14 bits in a file of 16 reach."""
+_FEW = 3
+"""Files that a message names."""
+_logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRows:
+    """Decoded images with their labels."""
+
+    x: np.ndarray
+    """uint8 (N, H, W, C)."""
+    y: np.ndarray
+    """int64 (N,)."""
+    classes: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """Where each image is from, below the folder; empty for a data set that is not made of files."""
+    levels: tuple[Levels, ...] = ()
+    """How deep images became uint8."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the files, a line each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """What the training images of a folder decide for all its images."""
+
+    size: int
+    grey: bool
+    levels: tuple[Levels, ...]
+    notes: tuple[str, ...]
+
+
+def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageRows:
+    """Returns images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
+
+    Args:
+        data_dir: holds `train` and perhaps `test`; only the part asked for is opened where both are there.
+        test: the test rows instead of those for training and validation.
+        image_size: S; the median of the shorter sides of the training images, from 8 to 64, when left out.
+
+    Raises:
+        ValueError: no such folders, too few classes or images, images that cannot be read, or a folder `test` whose
+            classes are not those of `train`.
+    """
+    if image_size is not None and not 4 <= image_size <= 512:
+        raise ValueError(f"image_size must lie in [4, 512], got {image_size}")
+    found = survey(data_dir)
+    form = _format(data_dir, found, image_size)
+    if test and found.test is not None:
+        files = _list_test(found).files
+        y, rows = found.labels(files), np.arange(len(files))
+    else:
+        files, y, rows = found.train.files, found.y, found.held_out if test else found.training
+    key = image_cache.key_of(data_dir, files, form.size, form.grey, form.levels)
+    x = image_cache.array(data_dir, key, partial(_decode, data_dir, files, form))
+    return ImageRows(
+        x=x if len(rows) == len(x) else x[rows],
+        y=y[rows],
+        classes=found.classes,
+        files=tuple(shown(files[row].relative_to(data_dir)) for row in rows),
+        levels=form.levels,
+        notes=(*found.notes, *form.notes),
+    )
+
+
+def check_test_files(data_dir: Path) -> tuple[str, ...]:
+    """Returns what the user should know of the test set, from headers and checksums; no pixel of it is kept.
+
+    Raises:
+        ValueError: as `read`; or test images whose headers cannot be read or whose modes training images do not cover.
+    """
+    found = survey(data_dir)
+    form = _format(data_dir, found, None)
+    train = found.train.files
+    if found.test is None:
+        test = [train[row] for row in found.held_out]
+        return note_copied_files(data_dir, test, [train[row] for row in found.training])
+    listing = _list_test(found)
+    test = listing.files
+    headers = _each(data_dir, test, partial(_check_header, levels=form.levels))
+    return (
+        *note_left_out(listing),
+        *_describe(data_dir, test, headers),
+        *note_copied_files(data_dir, test, train),
+    )
+
+
+def _list_test(found: Survey) -> Listing:
+    """Returns what is in the folder `test`, now that it may be opened."""
+    assert found.test is not None
+    test = list_images(found.test.folder, look=True)
+    check_test(test, found.classes)
+    return test
+
+
+def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:
+    """Returns what the training images decide, from the cache if it is of these very files."""
+    key = image_cache.key_of(data_dir, found.train.files, image_size, found.test is None)
+    facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, image_size))
+    return Format(
+        size=facts["size"], grey=facts["grey"], levels=levels_from(facts["levels"]), notes=tuple(facts["notes"])
+    )
+
+
+def _settle_format(data_dir: Path, found: Survey, image_size: int | None) -> dict[str, Any]:
+    """Size and channels by all headers, levels by the pixels of the rows that are no test rows."""
+    files = found.train.files
+    try:
+        headers = _each(data_dir, files, read_header)
+    except ValueError:
+        _each(data_dir, files, decode_only)  # names those as well whose header alone is sound
+        raise
+    median = statistics.median(min(header.width, header.height) for header in headers)
+    levels = _choose_levels(data_dir, [files[row] for row in found.training], [headers[row] for row in found.training])
+    described = [
+        f"{one.kind} images: values from {one.low:,.6g} (black) to {one.high:,.6g} (white) become 0 to 255, in test"
+        " images and predictions too"
+        for one in levels
+    ]
+    return {
+        "size": image_size or min(max(4 * round(median / 4), 8), 64),
+        "grey": all(header.grey for header in headers),
+        "levels": as_stored(levels),
+        "notes": [*described, *_describe(data_dir, files, headers)],
+    }
+
+
+def _choose_levels(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) -> tuple[Levels, ...]:
+    levels = []
+    for kind in ("integer", "float", "colour"):
+        deep = [path for path, header in zip(files, headers, strict=True) if header.kind == kind]
+        if not deep:
+            continue
+        extents = _each(data_dir, deep, _extent)
+        low, high = min(low for low, _ in extents), max(high for _, high in extents)
+        if kind != "colour":
+            levels.append(choose_levels(kind, low, high, alone=len(deep) == len(files)))
+        elif high < _DARK:
+            raise ValueError(
+                f"{len(deep):,} colour images with 16 bits a channel, such as {shown(deep[0])}, use {high + 1:.0f} of"
+                " the 256 levels that are read of them (their upper 8 bits); a camera of 10 to 14 bits leaves them so:"
+                " scale them to 16 bits, or save them with 8 bits a channel"
+            )
+    return tuple(levels)
+
+
+def _extent(path: Path) -> tuple[float, float]:
+    values = read_values(path)
+    return values.min().item(), values.max().item()
+
+
+def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
+    """Returns the header of a test image; one that seems cut is decoded to be sure, and its pixels are dropped."""
+    header = read_header(path)
+    if seems_cut(path):
+        decode_only(path)
+    if header.kind in ("integer", "float"):
+        levels_for(header, levels)
+    return header
+
+
+def _describe(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) -> list[str]:
+    """Returns a line for each thing that the files hold and that is not used."""
+    said = {
+        "several frames, of which the first is used": [header.sequence for header in headers],
+        "transparency, which is left out: the colours under it are used": [header.transparent for header in headers],
+    }
+    notes = []
+    for what, flags in said.items():
+        found = [path for path, flag in zip(files, flags, strict=True) if flag]
+        if found:
+            example = shown(found[0].relative_to(data_dir))
+            notes.append(f"{len(found):,} image{'s have' if len(found) > 1 else ' has'} {what} ({example})")
+    return notes
+
+
+def _decode(data_dir: Path, files: Sequence[Path], form: Format) -> np.ndarray:
+    _logger.info("decoding %d images", len(files))
+    shape = (form.size, form.size)
+    return np.stack(
+        _each(data_dir, files, lambda path: read_image(path, size=shape, grey=form.grey, levels=form.levels)[0])
+    )
+
+
+def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) -> list[T]:
+    """Returns the function of every file, computed by threads.
+
+    Raises:
+        ValueError: it failed for some, which are counted and named.
+    """
+
+    def attempt(path: Path) -> T | str:
+        try:
+            return function(path)
+        except (OSError, ValueError) as error:
+            return (isinstance(error, OSError) and error.strerror) or str(error)
+
+    with quiet(), ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
+        results = list(pool.map(attempt, files))
+    bad = {path: result for path, result in zip(files, results, strict=True) if isinstance(result, str)}
+    if bad:
+        raise ValueError(_unreadable(data_dir, bad, of=len(files)))
+    return [result for result in results if not isinstance(result, str)]
+
+
+def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
+    """Returns a message that counts the files, names some with the causes, and says where to find them all."""
+    few = list(bad)[:_FEW]
+    names: dict[str, list[str]] = {}
+    for path in few:
+        names.setdefault(shown(bad[path]), []).append(shown(path.name))
+    causes = "; ".join(f"{', '.join(those)}: {cause}" for cause, those in names.items())
+    message = (
+        f"{len(bad):,} of {of:,} images cannot be read or have over {image_file.MAX_PIXELS:,} pixels: "
+        f"{', '.join(map(shown, few))}{', ...' * (len(bad) > _FEW)}; repair or remove them ({causes})"
+    )
+    if len(bad) <= _FEW:
+        return message
+    path = image_cache.cache_folder(data_dir).resolve() / "unreadable.txt"
+    lines = [b"\t".join((os.fsencode(one.absolute()), shown(cause).encode())) for one, cause in bad.items()]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    listed = shlex.quote(shown(path))
+    return f"{message}; {listed} lists all with their causes, and removes them by: cut -f1 {listed} | xargs -d '\\n' rm"

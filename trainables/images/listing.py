@@ -1,0 +1,238 @@
+"""Which files of an image folder are its images, what is left out, and whether `test/` fits `train/`.
+
+Only names and, of files whose suffix does not tell, first bytes are looked at; in `test/` names alone.
+"""
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data.stratify import stratified_rows
+from trainables.images.file import looks_like_image, readable_suffixes
+
+MIN_PER_CLASS = 3
+"""One each for training, validation and test."""
+_NO_IMAGES = frozenset(
+    ".bak .cr2 .csv .dcm .db .dng .doc .gz .heic .heif .ini .json .jxl .log .mat .md .mp4 .nef .npy .npz .old .orig"
+    " .part .pdf .svg .tmp .txt .url .xml .yaml .yml .zip".split()
+)
+"""Suffixes of other things and of copies set aside: whatever their first bytes are, these files are not used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The folders of classes in `train` or `test`, and the files in them."""
+
+    folder: Path
+    images: Mapping[str, tuple[Path, ...]]
+    """By class, sorted; a class whose folder has none is there with an empty tuple."""
+    left_out: Mapping[str, tuple[str, ...]]
+    """Paths below the folder, by why they are left out: a suffix, or words."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All images, class by class."""
+        return [path for paths in self.images.values() for path in paths]
+
+    @property
+    def labels(self) -> list[str]:
+        """The class of each of `files`."""
+        return [name for name, paths in self.images.items() for _ in paths]
+
+    def describe(self, name: str | None = None) -> str:
+        """What is left out, of one class or of all: `6 .heic (cat/1.heic, ...), 1 hidden (cat/._1.jpg)`."""
+        parts = []
+        for why, paths in self.left_out.items():
+            found = [path for path in paths if name is None or readable_name(path.split("/")[0]) == name]
+            if found:
+                parts.append(f"{len(found):,} {why} ({shown(found[0])}{', ...' * (len(found) > 1)})")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """An image folder as its names show it."""
+
+    classes: tuple[str, ...]
+    train: Listing
+    test: Listing | None
+    """None without a folder `test`: then a part of `train` is held out."""
+    y: np.ndarray
+    """Of the files in `train`, int64 (N,)."""
+    held_out: np.ndarray
+    """Rows of `train` that are the test set; empty if there is a folder `test`."""
+    notes: tuple[str, ...]
+    """One line for each thing that is not used; of the test set alone `note_left_out` says what."""
+
+    @property
+    def training(self) -> np.ndarray:
+        """Rows of `train` that are no test rows."""
+        return np.delete(np.arange(len(self.y)), self.held_out)
+
+    def labels(self, files: Sequence[Path]) -> np.ndarray:
+        """The labels of files by the names of their folders, int64 (N,)."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return np.array([numbers[readable_name(path.parent.name)] for path in files], np.int64)
+
+
+def survey(data_dir: Path) -> Survey:
+    """Returns the images of a folder; opens no file of the test set.
+
+    Raises:
+        ValueError: no such folders, too few classes or images, a class without an image, or a test set of others.
+    """
+    train = list_images(data_dir / "train", look=True)
+    _check_classes(train)
+    classes = tuple(name for name, paths in train.images.items() if paths)
+    y = np.array([classes.index(name) for name in train.labels], np.int64)
+    test = list_images(data_dir / "test", look=False) if (data_dir / "test").is_dir() else None
+    if test is not None:
+        check_test(test, classes)
+    size = 0 if test is not None else max(round(0.15 * len(y)), len(classes))
+    return Survey(
+        classes=classes,
+        train=train,
+        test=test,
+        y=y,
+        held_out=stratified_rows(y, size, np.random.default_rng(0)),
+        notes=(*note_left_out(train), *_note_unused(data_dir, apart=test is not None)),
+    )
+
+
+def list_images(folder: Path, *, look: bool) -> Listing:
+    """Returns the images of the folders of a folder; linked ones count, hidden ones and deeper folders do not.
+
+    Args:
+        folder: holds one folder for each class.
+        look: open files whose suffix does not tell; they count as images if not.
+
+    Raises:
+        ValueError: there is no such folder, or two names differ in their Unicode form alone.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{shown(folder)} is not a folder; images are expected as {shown(folder)}/CLASS/FILE")
+    images: dict[str, tuple[Path, ...]] = {}
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            _leave_out(path, folder, left_out, why="beside the folders of the classes")
+        elif not path.name.startswith("."):
+            name = readable_name(path.name)
+            if name in images:
+                raise ValueError(
+                    f"{shown(folder)} has two folders named {name!r}, which differ in their Unicode form alone; "
+                    "put their images into one"
+                )
+            images[name] = tuple(_images_in(path, left_out, look=look))
+    return Listing(folder=folder, images=images, left_out={why: tuple(found) for why, found in left_out.items()})
+
+
+def check_test(test: Listing, classes: Sequence[str]) -> None:
+    """Raise ValueError unless the test set has images of exactly these classes."""
+    folder = shown(test.folder)
+    strange = [name for name, paths in test.images.items() if paths and name not in classes]
+    if strange:
+        raise ValueError(f"{folder} has a class {strange[0]!r} that train/ has not; the classes must agree")
+    lacking = [name for name in classes if not test.images.get(name)]
+    way_out = "or remove the folder test/, so that 15 % of train/ are held out as the test set"
+    if len(lacking) == len(classes):
+        left_out = test.describe()
+        raise ValueError(
+            f"{folder} holds no images{f' that can be used: {left_out}' if left_out else ''}; "
+            f"put them into {folder}/CLASS, {way_out}"
+        )
+    if lacking:
+        raise ValueError(
+            f"{folder} holds no image of {_names(lacking)}, which train/ has; the classes must agree: add some,"
+            f" {way_out}"
+        )
+
+
+def note_left_out(listing: Listing) -> list[str]:
+    """Returns a line on the files that are not used, and one on folders without a file."""
+    name = listing.folder.name
+    notes = [f"left out of {name}/: {listing.describe()}"] if listing.left_out else []
+    empty = [one for one, paths in listing.images.items() if not paths]
+    return [*notes, f"empty folders in {name}/ are no classes: {_names(empty)}"] if empty else notes
+
+
+def readable_name(name: str) -> str:
+    """Returns a name as text that every file can hold: composed (NFC), with bytes that are not UTF-8 as `\\xe9`."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def shown(path: Path | str) -> str:
+    """Returns a path that can be printed: without control characters, and with bytes that are not UTF-8 as `\\xe9`."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _images_in(folder: Path, left_out: dict[str, list[str]], *, look: bool) -> list[Path]:
+    images = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            for deeper, _, names in os.walk(path):
+                for name in sorted(names):
+                    _leave_out(Path(deeper, name), folder.parent, left_out, why="in deeper folders")
+        elif path.name.startswith("."):
+            _leave_out(path, folder.parent, left_out, why="hidden")
+        elif _is_image(path, look=look):
+            images.append(path)
+        else:
+            _leave_out(path, folder.parent, left_out)
+    return images
+
+
+def _is_image(path: Path, *, look: bool) -> bool:
+    """A broken link counts by its suffix: it is named when it is read."""
+    if path.exists() and not path.is_file():
+        return False  # a pipe or a device, at which reading would wait
+    suffix = path.suffix.lower()
+    if suffix in readable_suffixes():
+        return True
+    return suffix not in _NO_IMAGES and (not look or looks_like_image(path))
+
+
+def _leave_out(path: Path, folder: Path, left_out: dict[str, list[str]], *, why: str = "") -> None:
+    """Note a file that is not used; hidden ones are worth a word only if they are named like images."""
+    if path.name.startswith(".") and path.suffix.lower() not in readable_suffixes():
+        return
+    if not why:
+        suffix = shown(path.suffix.lower())
+        why = "without a suffix" if not suffix else suffix if path.is_file() else "that are no plain files"
+    left_out[why].append(str(path.relative_to(folder)))
+
+
+def _check_classes(train: Listing) -> None:
+    """Raise ValueError unless there are two classes, and enough images of each; empty folders are no classes."""
+    folder = shown(train.folder)
+    for name in [name for name, paths in train.images.items() if not paths]:
+        left_out = train.describe(name)
+        if left_out:
+            raise ValueError(
+                f"{folder}/{shown(name)} holds no image that can be used, only {left_out}; convert them to PNG or JPEG"
+                f" and put them into {folder}/{shown(name)} itself, or move that folder out of train/"
+            )
+    counts = Counter(train.labels)
+    if len(counts) < 2:
+        raise ValueError(f"{folder} must hold images in at least 2 classes (folders), got {len(counts)}")
+    name, count = min(counts.items(), key=lambda item: item[1])
+    if count < MIN_PER_CLASS:
+        raise ValueError(f"every class needs at least {MIN_PER_CLASS} images in train/, got {count} in {name!r}")
+
+
+def _note_unused(data_dir: Path, *, apart: bool) -> list[str]:
+    known = {"train", "test"} if apart else {"train"}
+    others = sorted(p.name for p in data_dir.iterdir() if p.is_dir() and not p.name.startswith("."))
+    unused = [shown(name) for name in others if name not in known]
+    return [f"not used, for only train/ and test/ are read: {_names(unused, mark='/')}"] if unused else []
+
+
+def _names(names: Sequence[str], *, mark: str = "") -> str:
+    few = ", ".join(f"{name}{mark}" if mark else repr(name) for name in names[:3])
+    return f"{few}, ..." if len(names) > 3 else few

@@ -1,0 +1,3 @@
+"""Networks, each a frozen configuration with `build(dataset)`, and what they cost.
+
+Imports data."""

@@ -1,0 +1,84 @@
+"""Networks for tables: a multilayer perceptron, plain or residual, behind an encoder of the columns."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+from torch import nn
+
+from trainables.models.cnn import Residual
+from trainables.models.embeddings import Encoder, EncoderConfig
+from trainables.sources.load import Dataset
+
+_ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpConfig:
+    """A network of layers of one width.
+
+    plain: `depth` times linear, norm, activation, dropout. residual: a linear layer, then `depth` blocks of norm,
+    linear, activation, dropout, linear added to their input (Gorishniy et al. 2021, arXiv:2106.11959), then norm and
+    activation. Both end in a linear layer.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    block: Literal["plain", "residual"] = "plain"
+    depth: int = 2
+    width: int = 256
+    """Units per layer."""
+    batch_norm: bool = False
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    dropout: float = 0.0
+    """Chance that a unit is dropped."""
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, choices in (("block", ("plain", "residual")), ("activation", tuple(_ACTIVATIONS))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        """The network for this table, its encoder fitted to the training rows, initialised from torch's random state.
+
+        Raises:
+            ValueError: the data set holds images.
+        """
+        if len(dataset.image_shape) != 1:
+            raise ValueError(f"an MLP needs rows of a table, got images of shape {dataset.image_shape}")
+        encoder = Encoder(self.encoder, dataset)
+        layers: list[nn.Module] = []
+        if self.block == "plain":
+            widths = [encoder.num_outputs, *[self.width] * self.depth]
+            for num_inputs, num_outputs in pairwise(widths):
+                layers += [self._linear(num_inputs, num_outputs), *self._norm(), *self._activation()]
+        else:
+            layers.append(self._linear(encoder.num_outputs, self.width))
+            layers += [self._block() for _ in range(self.depth)]
+            layers += [*self._norm(), *self._activation()]
+        head = nn.Linear(self.width, max(1, dataset.num_classes))
+        nn.init.zeros_(head.weight)  # the first answer is the mean, or every class alike
+        nn.init.zeros_(head.bias)
+        return nn.Sequential(encoder, *layers, head)
+
+    def _block(self) -> nn.Module:
+        last = self._linear(self.width, self.width)
+        nn.init.zeros_(last.weight)  # the block starts as the identity
+        return Residual(nn.Sequential(*self._norm(), self._linear(self.width, self.width), *self._activation(), last))
+
+    def _linear(self, num_inputs: int, num_outputs: int) -> nn.Linear:
+        """He initialisation (He et al. 2015)."""
+        layer = nn.Linear(num_inputs, num_outputs)
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+        return layer
+
+    def _norm(self) -> list[nn.Module]:
+        return [nn.BatchNorm1d(self.width)] if self.batch_norm else []
+
+    def _activation(self) -> list[nn.Module]:
+        return [_ACTIVATIONS[self.activation](), *([nn.Dropout(self.dropout)] if self.dropout else [])]

@@ -1,0 +1,150 @@
+"""What `train(config, run)` of the user's own is given: the epochs still to train, and where to report and keep."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from trainables.own.conditions import Conditions
+from trainables.own.randomness import set_random_states
+from trainables.own.reported import checked
+from trainables.own.stored import from_plain, to_plain
+from trainables.own.tracked import load_state, state_of
+from trainables.trainable import MisuseError, Setting, StateError
+
+
+class Paused(BaseException):
+    """The trial pauses or has ended: unwinds the training code. Do not catch it; `finally` and `with` are for that."""
+
+
+class LoopRun(Conditions):
+    """What `train(config, run)` is given: the epochs still to train, and where to report and keep what matters."""
+
+    def __init__(self, setting: Setting, *, data: Any, metric: str) -> None:
+        super().__init__(setting, data=data)
+        self.state: dict[str, Any] = {}
+        """Plain values, bytes, tensors and arrays that are saved after every epoch and are here again afterwards."""
+        self._metric = metric
+        self._objects: dict[str, Any] = {}
+        self._restored: dict[str, Any] | None = None
+        self._done = 0
+        self._current: int | None = None
+        self._report: dict[str, Any] | None = None
+        self._finished = False
+        self._hand_over: Callable[[str], None] = lambda event: None
+        self._owner = 0
+        self._fault: Exception | None = None
+
+    @property
+    def epochs(self) -> "Epochs":
+        """The epochs still to train, counted from 1; begins after the last finished one."""
+        return Epochs(self)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in training; the last finished one outside of the loop."""
+        return self._done if self._current is None else self._current
+
+    @property
+    def tracked(self) -> Mapping[str, Any]:
+        """What is tracked, by name."""
+        return self._objects
+
+    def track(self, **objects: Any) -> None:
+        """Save these after every epoch; where a trial goes on they are restored here and now.
+
+        Args:
+            objects: with `state_dict` and `load_state_dict`: models, optimizers, schedulers, gradient scalers; or
+                generators of random numbers.
+
+        Raises:
+            MisuseError: an object that has no state to save, a name that is taken, or a loop that has begun.
+        """
+        self._check_turn("track")
+        if self._current is not None:
+            self._misuse("run.track was called inside the loop; track everything before `for epoch in run.epochs`")
+        for name, thing in objects.items():
+            if name in self._objects and self._objects[name] is not thing:
+                self._misuse(f"{name!r} is tracked already; give the second one another name")
+            state_of(thing, name)  # says at once what cannot be stored
+            self._objects[name] = thing
+            if self._restored is not None:
+                self._load(name, thing, self._restored["objects"])
+
+    def report(self, **metrics: Any) -> None:
+        """Say what came of the epoch: the objective, and whatever else is worth keeping; once an epoch.
+
+        Raises:
+            MisuseError: the metric is missing, or it is not the time to report.
+            Diverged: the metric is not finite.
+        """
+        self._check_turn("report")
+        if self._finished:
+            self._misuse("run.report was called after the loop; report inside it, once in each epoch")
+        if self._current is None:
+            self._misuse("run.report was called outside the loop; write `for epoch in run.epochs:` around the epoch")
+        if self._report is not None:
+            self._misuse(f"epoch {self.epoch} was reported twice; call run.report once in an epoch, with all metrics")
+        self._report = checked(metrics, metric=self._metric, epoch=self.epoch, final=self.final)
+
+    def _load(self, name: str, thing: Any, stored: Mapping[str, Any]) -> None:
+        if name not in stored:
+            known = ", ".join(stored) or "nothing"
+            raise StateError(f"it holds no {name!r} (it has {known})")
+        load_state(thing, name, stored[name])
+
+    def _next(self) -> int:
+        """Called by the loop: ends the epoch that was trained, if one was, and begins the next."""
+        self._check_turn("epochs")
+        if self._finished:
+            raise StopIteration
+        if self._current is None:
+            if self._restored is not None:
+                set_random_states(self._restored["random"])
+            if self._done < self.num_epochs:
+                self._hand_over("ready")
+        else:
+            if self._report is None:
+                self._misuse(f"epoch {self._current} was never reported; call run.report({self._metric}=...) in it")
+            self._done = self._current
+            self._hand_over("epoch")
+        if self._done >= self.num_epochs:
+            self._current, self._finished = None, True
+            raise StopIteration
+        self._current, self._report = self._done + 1, None
+        return self._current
+
+    def _check_turn(self, what: str) -> None:
+        if threading.get_ident() != self._owner:
+            self._fault = MisuseError(
+                f"run.{what} was used in another thread than the one that runs train; use it in that one"
+            )
+            raise self._fault
+
+    def _misuse(self, text: str) -> NoReturn:
+        raise MisuseError(text)
+
+    def _restore(self, stored: Mapping[str, Any]) -> None:
+        self._restored = dict(stored)
+        self._done = int(stored["epoch"])
+        self.state = from_plain(stored["state"])
+        self._folder.write(stored["files"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "objects": {name: state_of(thing, name) for name, thing in self._objects.items()},
+            "state": to_plain(self.state, "run.state"),
+            "files": self._folder.read(),
+        }
+
+
+class Epochs(Iterator[int]):
+    """The epochs still to train."""
+
+    def __init__(self, run: LoopRun) -> None:
+        self._run = run
+
+    def __next__(self) -> int:
+        return self._run._next()
+
+    def __len__(self) -> int:
+        return self._run.num_epochs - self._run._done

@@ -1,0 +1,70 @@
+"""The states of objects that training code tracks: models, optimizers, schedulers, generators of random numbers."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.own.stored import from_plain, to_plain
+from trainables.trainable import MisuseError, StateError
+
+
+def is_trackable(thing: object) -> bool:
+    """Whether the object has a state that can be taken and put back."""
+    if isinstance(thing, torch.Generator | np.random.Generator | random.Random):
+        return True
+    return callable(getattr(thing, "state_dict", None)) and callable(getattr(thing, "load_state_dict", None))
+
+
+def state_of(thing: Any, name: str) -> Any:
+    """The object's state as tensors and plain values, sharing its memory.
+
+    Raises:
+        MisuseError: it has none.
+        StateError: something in it cannot be stored safely.
+    """
+    match thing:
+        case torch.Generator():
+            return thing.get_state()
+        case np.random.Generator():
+            return to_plain(dict(thing.bit_generator.state), name)
+        case random.Random():
+            version, words, gauss = thing.getstate()
+            return [version, list(words), gauss]
+    if not is_trackable(thing):
+        raise MisuseError(
+            f"run.track({name}=...) needs an object with state_dict and load_state_dict, got a"
+            f" {type(thing).__name__}; keep plain values in run.state, and files in run.folder"
+        )
+    return to_plain(thing.state_dict(), f"the state of {name!r}")
+
+
+def load_state(thing: Any, name: str, stored: Any) -> None:
+    """Puts back what `state_of` returned.
+
+    Raises:
+        StateError: the state is of another object.
+    """
+    try:
+        match thing:
+            case torch.Generator():
+                thing.set_state(stored)
+            case np.random.Generator():
+                thing.bit_generator.state = from_plain(stored)
+            case random.Random():
+                version, words, gauss = stored
+                thing.setstate((version, tuple(words), gauss))
+            case _:
+                thing.load_state_dict(from_plain(stored))
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise StateError(f"{name!r} does not fit: {reason}") from error
+
+
+def weights_of(objects: Mapping[str, Any]) -> int:
+    """Parameters of all tracked modules, those that several share only once."""
+    modules = [thing for thing in objects.values() if isinstance(thing, nn.Module)]
+    return sum({id(p): p.numel() for module in modules for p in module.parameters()}.values())

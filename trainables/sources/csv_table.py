@@ -1,0 +1,91 @@
+"""A user's own table: a CSV file with the column to predict."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data.names import nearest
+from trainables.data.order import describe_rows
+from trainables.data.table import Table, TableOptions
+from trainables.data.target import read_target
+from trainables.sources.sheet import Sheet, parse_sheet, read_sheet
+
+_logger = logging.getLogger(__name__)
+
+
+def read(path: Path, options: TableOptions) -> Table:
+    """Returns the rows whose target is known.
+
+    Args:
+        path: a CSV file with a header.
+        options: the target, what is left out, and what columns are.
+
+    Raises:
+        ValueError: the file is no table, or its target cannot be learnt; one line says why and what to do.
+    """
+    sheet = read_sheet(path)
+    _check_names(sheet, options, path)
+    target = read_target(
+        sheet.texts[options.target].tolist(),
+        sheet.cells[options.target],
+        options.target,
+        task=options.task,
+        places=sheet.places,
+    )
+    inputs = [name for name in sheet.cells if name != options.target and name not in options.drop]
+    if not inputs:
+        raise ValueError(f"{path} has no column left to predict {options.target!r} from")
+    known = {name: values[target.known] for name, values in sheet.cells.items()}
+    return Table(
+        cells={name: known[name] for name in inputs},
+        texts={name: sheet.texts[name][target.known] for name in inputs if name in sheet.changed},
+        y=target.y,
+        classes=target.classes,
+        target=options.target,
+        places=sheet.places[target.known],
+        notes=(*sheet.notes, *target.notes, *describe_rows(known, target=options.target, inputs=inputs)),
+    )
+
+
+def read_cells(path: Path) -> dict[str, np.ndarray]:
+    """Returns the texts (N,) of each named column, as dtype object; numbers as Python writes them.
+
+    Raises:
+        ValueError: the file is no CSV, or its rows do not agree.
+    """
+    return _told(read_sheet(path))
+
+
+def parse_cells(data: bytes, path: str) -> dict[str, np.ndarray]:
+    """The same of the content of a file; the path is for messages."""
+    return _told(parse_sheet(data, path))
+
+
+def _told(sheet: Sheet) -> dict[str, np.ndarray]:
+    for note in sheet.notes:
+        _logger.warning("%s", note)
+    return dict(sheet.cells)
+
+
+def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:
+    """Raise ValueError unless the file has the columns that the options name."""
+    names = list(sheet.cells)
+    if len(names) < 2:
+        raise ValueError(
+            f"{path} must have 2 columns or more, separated by commas, semicolons or tabs, got"
+            f" {', '.join(names)[:60]!r}"
+        )
+    if options.target not in names:
+        raise ValueError(f"the table has no column {options.target!r} to predict{nearest(options.target, names)}")
+    for flag, stated in (("--drop", options.drop), ("--types", options.types)):
+        for name in stated:
+            if name == options.target:
+                raise ValueError(
+                    f"{flag} {name!r} cannot be: it is the target" + ("; say --task instead" * (flag == "--types"))
+                )
+            if name not in names:
+                raise ValueError(f"{flag} {name!r} cannot be: the table has no such column{nearest(name, names)}")
+    both = [name for name in options.types if name in options.drop]
+    if both:
+        raise ValueError(f"--types {both[0]!r} cannot be: --drop leaves the column out")

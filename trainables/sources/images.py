@@ -1,0 +1,73 @@
+"""Data sets of images by name: the bundled ones, and a folder of the user's own.
+
+A bundled one is one function `read(data_dir, *, test) -> (x, y, classes)` and one line in `_BUNDLED`: uint8
+`(N, H, W, C)`, int64 labels and the names of the classes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from trainables.images import folder as image_folder
+from trainables.images.folder import ImageRows
+from trainables.sources import cifar10, digits, fashion_mnist
+
+FOLDER = "image_folder"
+_BUNDLED: dict[str, Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]]] = {
+    "digits": digits.read,
+    "fashion_mnist": fashion_mnist.read,
+    "cifar10": cifar10.read,
+}
+_TEST_FILES: dict[str, Callable[[Path], None]] = {
+    "fashion_mnist": fashion_mnist.fetch_test_files,
+    "cifar10": cifar10.fetch_test_files,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names that `read_images` knows."""
+    return (*_BUNDLED, FOLDER)
+
+
+def read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int | None) -> ImageRows:
+    """Returns the rows for training and validation, or the test rows."""
+    if name == FOLDER:
+        return image_folder.read(Path(data_dir), test=test, image_size=image_size)
+    x, y, classes = _BUNDLED[name](Path(data_dir), test=test)
+    return ImageRows(x=x, y=y, classes=classes)
+
+
+def check_test_files(name: str, data_dir: str | Path) -> tuple[str, ...]:
+    """Returns what the user should know of the test files before a search, a line each; keeps no pixel.
+
+    Raises:
+        ValueError: the test set of an image folder has other classes than its training set, or files whose headers
+            cannot be read. The files of other data sets are checked where they are read.
+    """
+    return image_folder.check_test_files(Path(data_dir)) if name == FOLDER else ()
+
+
+def fetch_test_files(name: str, data_dir: str | Path) -> None:
+    """Make the test files be there, downloading official ones if need be.
+
+    Raises:
+        ValueError: a file is not the official one.
+        FileNotFoundError: a file is missing and cannot be downloaded.
+    """
+    if name in _TEST_FILES:
+        _TEST_FILES[name](Path(data_dir))
+
+
+def channel_moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and standard deviation of the channels of uint8 images, in units where 255 is 1."""
+    exact, unit = np.int32, 255
+    total, squares = np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
+    for part in np.array_split(rows, -(-len(rows) // 4096)):  # bounds the copy, and the squares to 32 bits
+        values = x[part].astype(exact)
+        total += values.sum(0, dtype=exact)
+        squares += (values * values).sum(0, dtype=exact)
+    count = len(rows) * total.size / x.shape[-1]
+    mean = total.reshape(-1, x.shape[-1]).sum(0) / count / unit
+    std = np.sqrt(np.maximum(squares.reshape(-1, x.shape[-1]).sum(0) / count / unit**2 - mean**2, 1e-12))
+    return tuple(mean.tolist()), tuple(std.tolist())

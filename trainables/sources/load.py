@@ -1,0 +1,268 @@
+"""Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
+
+Data sets of images are in `images.py`. A table is one function `read(data_dir) -> Table` and one line in `_TABLES`;
+what its columns are is decided here on all rows but the test rows, their categories are fitted on the training rows.
+"""
+
+import difflib
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.data.kinds import decide_kinds, describe_cells
+from trainables.data.levels import Levels
+from trainables.data.stratify import stratified_rows
+from trainables.data.table import Column, Kind, Table, TableOptions, encode, fit_columns
+from trainables.images.copies import note_copied_rows
+from trainables.sources import bundled, california, csv_table, images
+from trainables.sources.catalogue import check_table_options, check_train_size
+from trainables.sources.images import ImageRows, channel_moments, read_images
+
+_TABLES: dict[str, Callable[..., Table]] = {
+    "california_housing": california.read,
+    "diabetes": bundled.read_diabetes,
+    "breast_cancer": bundled.read_breast_cancer,
+    "csv": csv_table.read,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Rows of a data set."""
+
+    x: Tensor
+    """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F): NaN where a number is missing,
+    codes for categories, 0 where one is missing or unknown. It is float64 if a column is wide."""
+    y: Tensor
+    """Labels int64 (N,), or targets of a regression (N,): float32, or float64 where that would lose their digits."""
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Returns the same rows on the device."""
+        return Split(x=self.x.to(device, non_blocking=True), y=self.y.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Training and validation rows with what is needed to train on them; the test rows are not part of it."""
+
+    name: str
+    task: Literal["classification", "regression"]
+    train: Split
+    validation: Split
+    """May have 0 rows."""
+    classes: tuple[str, ...]
+    """Empty for a regression."""
+    mean: tuple[float, ...]
+    """Per channel of the training images, in units where 255 is 1; empty for a table, which its network scales."""
+    std: tuple[float, ...]
+    checksum: str
+    """sha256 over the source arrays, before any split."""
+    columns: tuple[Column, ...] = ()
+    """Of a table, as its training rows show them; empty for images."""
+    target: str = ""
+    """What is predicted, in words; of a table only."""
+    target_unit: str = ""
+    levels: tuple[Levels, ...] = ()
+    """Which values of images of more than 8 bits became 0 and 255."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the files, a line each."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one image, or (F,) of one row of a table."""
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """Returns the same data set on the device."""
+        fields = {**vars(self), "train": self.train.to(device), "validation": self.validation.to(device)}
+        return Dataset(**fields)
+
+    def arrays(self) -> dict[str, Any]:
+        """Returns the data set as numpy arrays and plain values, without copying; `from_arrays` undoes it."""
+        fields = {key: value for key, value in vars(self).items() if not isinstance(value, Split)}
+        for key in ("train", "validation"):
+            split: Split = getattr(self, key)
+            fields[f"{key}_x"] = _rows_last(split.x).numpy()
+            fields[f"{key}_y"] = split.y.numpy()
+        return fields
+
+
+def from_arrays(arrays: dict[str, Any]) -> Dataset:
+    """Returns the data set that `Dataset.arrays` described, sharing its memory.
+
+    Arrays out of Ray's object store are read-only, and writing to a tensor over one ends the process: the tensors of a
+    `Split` are never written to.
+    """
+    fields = dict(arrays)
+    for key in ("train", "validation"):
+        fields[key] = _split(fields.pop(f"{key}_x"), fields.pop(f"{key}_y"))
+    return Dataset(**fields)
+
+
+def available() -> tuple[str, ...]:
+    """Returns the names that `load` knows."""
+    return (*images.names(), *_TABLES)
+
+
+def load(
+    name: str,
+    data_dir: str | Path,
+    *,
+    seed: int = 0,
+    train_size: int | None = None,
+    validation_fraction: float = 0.1,
+    image_size: int | None = None,
+    table: TableOptions | None = None,
+) -> Dataset:
+    """Returns training and validation rows, split stratified by class; never opens the test files.
+
+    Of an image folder with a folder `test`, the names in it are compared with those in `train`.
+
+    Args:
+        name: one of `available()`.
+        data_dir: where the files are, or are downloaded to; for `csv` the file itself.
+        seed: chooses the subset and the split.
+        train_size: rows to use, training and validation together; None for all.
+        validation_fraction: share of these rows kept for validation; 0 leaves the validation split empty.
+        image_size: side that the images of an `image_folder` are brought to; chosen from the images when left out.
+        table: what is to be predicted in a `csv`.
+
+    Raises:
+        ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
+        FileNotFoundError: files are missing and cannot be downloaded.
+    """
+    if not 0 <= validation_fraction <= 0.5:
+        raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
+    _check_options(name, image_size, table)
+    draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
+    if name in _TABLES:
+        return _load_table(name, _read_table(name, data_dir, table), types=table.types if table else {}, **draw)
+    return _load_images(name, read_images(name, data_dir, test=False, image_size=image_size), **draw)
+
+
+def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None, like: Dataset | None = None) -> Split:
+    """Returns the test rows; only the final evaluation may call this.
+
+    Args:
+        name: one of `available()`.
+        data_dir: as in `load`.
+        image_size: as in `load`.
+        like: the training rows, whose columns say how the rows of a table are read.
+    """
+    if name not in _TABLES:
+        _check_options(name, image_size, None)
+        found = read_images(name, data_dir, test=True, image_size=image_size)
+        return _split(found.x, found.y)
+    if like is None:
+        raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
+    options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
+    kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
+    found = _read_table(name, data_dir, options).part(test=True).with_kinds(kinds)
+    return _split(encode(found.cells, like.columns), found.y)
+
+
+def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
+    x, y = found.x, found.y
+    kept, held_out = _draw_rows(y, found.classes, **draw)
+    mean, std = channel_moments(x, kept)
+    copies = note_copied_rows(x, y, found.files, validation=held_out, training=kept) if found.files else ()
+    return Dataset(
+        name=name,
+        task="classification",
+        train=_split(x[kept], y[kept]),
+        validation=_split(x[held_out], y[held_out]),
+        classes=found.classes,
+        mean=mean,
+        std=std,
+        checksum=_sha256(x, y),
+        levels=found.levels,
+        notes=(*found.notes, *copies),
+    )
+
+
+def _load_table(name: str, source: Table, *, types: Mapping[str, Kind], **draw: Any) -> Dataset:
+    found = source.part(test=False)
+    kinds = decide_kinds(found, types)
+    notes = (*source.notes, *describe_cells(source, kinds))
+    found = found.with_kinds(kinds)
+    kept, held_out = _draw_rows(found.y, found.classes, **draw)
+    columns = fit_columns(found.cells, kept, kinds)
+    x = encode(found.cells, columns)
+    return Dataset(
+        name=name,
+        task="classification" if found.classes else "regression",
+        train=_split(x[kept], found.y[kept]),
+        validation=_split(x[held_out], found.y[held_out]),
+        classes=found.classes,
+        mean=(),
+        std=(),
+        checksum=found.checksum(),
+        columns=columns,
+        target=found.target,
+        target_unit=found.target_unit,
+        notes=notes,
+    )
+
+
+def _draw_rows(
+    y: np.ndarray, classes: tuple[str, ...], *, seed: int, train_size: int | None, validation_fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the numbers of the training and of the validation rows."""
+    rng = np.random.default_rng((seed, 0x5EED))
+    rows = np.arange(len(y))
+    if train_size is not None:
+        check_train_size(train_size, len(y), len(classes))
+        rows = stratified_rows(y, train_size, rng)
+    num_validation = max(round(len(rows) * validation_fraction), len(classes)) if validation_fraction else 0
+    held_out = rows[stratified_rows(y[rows], num_validation, rng)]
+    return np.setdiff1d(rows, held_out, assume_unique=True), held_out
+
+
+def _check_options(name: str, image_size: int | None, table: TableOptions | None) -> None:
+    known = available()
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
+    if image_size is not None and name != images.FOLDER:
+        raise ValueError(f"image_size is for image_folder alone, {name} has a size of its own; leave it out")
+    check_table_options(name, table)
+
+
+def _read_table(name: str, data_dir: str | Path, options: TableOptions | None) -> Table:
+    return _TABLES[name](Path(data_dir), *([options] if options else []))
+
+
+def _sha256(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _split(x: np.ndarray, y: np.ndarray) -> Split:
+    with warnings.catch_warnings():
+        # The object store's arrays are read-only, which is what is wanted.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        tensor, labels = torch.from_numpy(x), torch.from_numpy(y)
+    return Split(x=tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor, y=labels)
+
+
+def _rows_last(x: Tensor) -> Tensor:
+    """Returns images as (N, H, W, C), which is how they lie in memory; a table as it is."""
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x

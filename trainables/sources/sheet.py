@@ -1,0 +1,233 @@
+"""What a CSV file holds, as texts: its encoding, separator, line ends and quotes are found from the file."""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data.notation import plain_columns
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_WORD_START, _WORD_END = re.compile(r"^[^\s,;|\"]*"), re.compile(r"[^\s,;|\"]*$")
+_NO_TEXT = {
+    b"PK": "a zip archive or a workbook",
+    b"PAR1": "Parquet",
+    b"\x1f\x8b": "a gzip archive",
+    b"\xd0\xcf": "an Excel file",
+}
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
+          codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
+_WIDTHS = {"utf-16": 2, "utf-32": 4}
+_LONGEST_CELL = 2**31 - 1
+_SHOWN = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The rows of a file by column, without those that are empty."""
+
+    cells: Mapping[str, np.ndarray]
+    """Texts (N,) of each named column, as dtype object; numbers as Python writes them, whatever the file's notation."""
+    texts: Mapping[str, np.ndarray]
+    """The same as the file has them."""
+    changed: frozenset[str]
+    """Names of the columns whose cells are not their texts."""
+    places: np.ndarray
+    """Number of each row, and of its first line in the file, both from 1: int64 (N, 2)."""
+    notes: tuple[str, ...]
+    """What was not taken as it stands."""
+
+
+def read_sheet(path: Path) -> Sheet:
+    """Returns what a CSV file holds.
+
+    Raises:
+        ValueError: there is no such file, it is no CSV, or its rows do not agree; one line names the place.
+    """
+    try:
+        return parse_sheet(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {str(path)!r}; a CSV file is needed") from None
+    except IsADirectoryError:
+        raise ValueError(f"{str(path)!r} is a folder; a CSV file is needed") from None
+
+
+def parse_sheet(data: bytes, path: str) -> Sheet:
+    """The same of the content of a file; the path is for messages."""
+    text, notes = _decode(data, path)
+    stated = _SEP_LINE.match(text)
+    lines = list(io.StringIO(text, newline=""))  # a line ends at \n, \r\n or \r
+    first = 1 if stated else 0
+    csv.field_size_limit(_LONGEST_CELL)
+    try:
+        separator = stated[1] if stated else _find_separator(lines, path)
+        rows = _read_rows(lines, separator, first=first, path=path)
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV that can be read: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} is empty; a CSV file with a header and rows is needed")
+    header = [name.strip() for name in rows[0][1]]
+    twice = [name for name, count in Counter(header).items() if count > 1 and name]
+    if twice:
+        raise ValueError(f"every column must have a name of its own, {path} has {twice[0]!r} twice; rename one")
+    notes += _check_rows(rows, lines, separator, path)
+    unnamed = header.count("")
+    if unnamed:
+        notes.append(f"{unnamed} column{'s' * (unnamed > 1)} without a name left out of {path}")
+    body = rows[1:]
+    columns = zip(*(row for _, row in body), strict=True) if body else [()] * len(header)
+    texts = {name: cells for name, cells in zip(header, columns, strict=True) if name}
+    plain, read = plain_columns(texts, separator=separator)
+    if read:
+        notes.append(
+            f"read as numbers: {', '.join(read[:6])}" + (f" and {len(read) - 6} more columns" * (len(read) > 6))
+        )
+    return Sheet(
+        cells={name: np.array(plain.get(name, cells), dtype=object) for name, cells in texts.items()},
+        texts={name: np.array(cells, dtype=object) for name, cells in texts.items()},
+        changed=frozenset(plain),
+        places=np.array([(number, line) for number, (line, _) in enumerate(body, 1)], np.int64).reshape(-1, 2),
+        notes=tuple(notes),
+    )
+
+
+def _decode(data: bytes, path: str) -> tuple[str, list[str]]:
+    """The text, and a note where its encoding is a guess."""
+    kind = next((kind for magic, kind in _NO_TEXT.items() if data.startswith(magic)), None)
+    wide = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None) or _unmarked(data)
+    if kind or (wide is None and b"\0" in data[:4096]):
+        raise ValueError(f"{path} must be a CSV file, it looks like {kind or 'binary data'}; save the table as CSV")
+    if wide is not None:
+        text, notes = _decode_wide(data, wide, path), []
+    else:
+        text, notes = _decode_bytes(data, path)
+    if "\0" in text:
+        line = _line_of(text, text.index("\0"))
+        raise ValueError(
+            f"line {line} of {path} holds a NUL character; the file is damaged, save the table as CSV again"
+        )
+    return text.removeprefix("\ufeff"), notes
+
+
+def _unmarked(data: bytes) -> str | None:
+    """UTF-16 without the mark that should begin it: every other byte is zero."""
+    head = data[:4096]
+    zeros = [head[start::2].count(0) for start in (0, 1)]
+    if len(head) < 4 or max(zeros) < 0.4 * len(head) / 2 or min(zeros) > 0.05 * len(head) / 2:
+        return None
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+
+
+def _decode_wide(data: bytes, encoding: str, path: str) -> str:
+    width = _WIDTHS[encoding[:6]]
+    surplus = len(data) % width
+    if surplus and not data[-surplus:].strip(b"\0\r\n"):
+        data = data[:-surplus]  # a line end of one byte, as tools append it that know no wide characters
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = data[: error.start - error.start % width].decode(encoding, errors="replace")
+        raise ValueError(
+            f"{path} is damaged {encoding.upper()} ({error.reason}) in line {_line_of(before, len(before))}; save the"
+            " table as UTF-8"
+        ) from None
+
+
+def _decode_bytes(data: bytes, path: str) -> tuple[str, list[str]]:
+    try:
+        return data.decode("utf-8"), []
+    except UnicodeDecodeError as error:
+        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
+        if data.startswith(codecs.BOM_UTF8):
+            raise ValueError(f"{path} is damaged UTF-8 in line {line}; save the table as UTF-8 again") from None
+        try:
+            text = data.decode("cp1252")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")  # knows a letter for every byte, so that no two texts become one
+        start = error.start - len(_WORD_END.findall(text[max(0, error.start - 20) : error.start])[0])
+        word = _WORD_START.findall(text[start : start + 20])[0]
+        return text, [
+            f"{path} is not UTF-8; it is read as Latin-1 (Windows-1252), such as {word!r} in line {line}; if that is"
+            " wrong, save it as UTF-8"
+        ]
+
+
+def _line_of(text: str, place: int) -> int:
+    """Number of the line, from 1, in which this character stands."""
+    return len(re.findall(r"\r\n|\r|\n", text[:place])) + 1
+
+
+def _find_separator(lines: list[str], path: str) -> str:
+    """Returns the separator by which the first rows fall into as many cells as the header, the most of them."""
+    scores = {}
+    for separator in SEPARATORS:
+        rows = [len(row) for row in islice(csv.reader(lines, delimiter=separator), 200) if any(map(str.strip, row))]
+        if not rows:
+            raise ValueError(f"{path} is empty; a CSV file with a header and rows is needed")
+        width, *widths = rows
+        scores[separator] = (width > 1, widths.count(width), width)
+    return max(scores, key=lambda separator: scores[separator])
+
+
+def _read_rows(lines: list[str], separator: str, *, first: int, path: str) -> list[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of its first line.
+
+    Raises:
+        ValueError: a quote is never closed.
+    """
+    reader = csv.reader(lines[first:], delimiter=separator)
+    rows, start = [], first + 1
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            rows.append((start, row))
+        last, start = start, reader.line_num + first + 1
+    if rows and _is_open(lines[last - 1 :], separator):
+        line = max(last, len(lines) - len(list(io.StringIO(rows[-1][1][-1], newline=""))) + 1)
+        raise ValueError(
+            f"the quote that opens in line {min(line, len(lines))} of {path} is never closed; close it, or write the"
+            " quote twice inside quotes"
+        )
+    return rows
+
+
+def _is_open(lines: list[str], separator: str) -> bool:
+    """Whether the row in these lines ends inside a quote."""
+    try:
+        list(csv.reader(lines, delimiter=separator, strict=True))
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
+
+
+def _check_rows(rows: list[tuple[int, list[str]]], lines: list[str], separator: str, path: str) -> list[str]:
+    """Notes on rows that may be more than one.
+
+    Raises:
+        ValueError: a row has more or fewer cells than the header.
+    """
+    width, notes = len(rows[0][1]), []
+    ends = [line for line, _ in rows[1:]] + [len(lines) + 1]
+    for (line, row), end in zip(rows, ends, strict=True):
+        if len(row) != width:
+            named = SEPARATORS.get(separator, repr(separator))
+            raise ValueError(
+                f"every row of {path} must have the {width} cells of its header, separated by a {named}, got"
+                f" {len(row)} in {separator.join(row)[:_SHOWN]!r}; use one separator, and quotes around a text that"
+                f" holds it (line {line})"
+            )
+        if end - line > 1 and width > 1:
+            parts = [one for one in lines[line - 1 : end - 1] if one.strip()]
+            if len(parts) > 1 and all(one.count(separator) == width - 1 for one in parts):
+                notes.append(
+                    f"the row in line {line} of {path} goes on to line {line + len(parts) - 1} within quotes, and each"
+                    " of these lines looks like a row; is a quote missing?"
+                )
+    return notes[:3]

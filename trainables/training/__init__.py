@@ -1,0 +1,3 @@
+"""Trains one network: the loop, its optimiser, loss, metrics and device.
+
+Imports augmentation, models and data."""

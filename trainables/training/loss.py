@@ -1,0 +1,42 @@
+"""What is minimised: the loss of a task."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.sources.load import Dataset
+
+
+class Loss:
+    """Cross entropy for classes, mean squared error on the standardised target for a regression."""
+
+    def __init__(self, dataset: Dataset, *, label_smoothing: float = 0.0) -> None:
+        self._classification = dataset.task == "classification"
+        self._label_smoothing = label_smoothing
+        targets = dataset.train.y if dataset.train.y.is_floating_point() else dataset.train.y.float()
+        self._mean, self._std = targets.mean(), targets.std(correction=0).clamp_min(torch.finfo(targets.dtype).tiny)
+
+    def __call__(
+        self, outputs: Tensor, y: Tensor, y_mixed: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        """The loss that is trained on: smoothed, and of both labels where images are mixed.
+
+        Args:
+            outputs: of the network, (N, K); (N, 1) for a regression.
+            y: labels or targets, (N,).
+            y_mixed: labels of the images mixed in, (N,).
+            weight: share of `y`.
+        """
+        loss = self._plain(outputs, y)
+        if y_mixed is None or weight is None:
+            return loss
+        return torch.lerp(self._plain(outputs, y_mixed), loss, weight)
+
+    def to_units(self, outputs: Tensor) -> Tensor:
+        """Outputs as predictions: logits as they are, a regression in the unit and with the digits of its target."""
+        return outputs if self._classification else outputs.to(self._std.dtype) * self._std + self._mean
+
+    def _plain(self, outputs: Tensor, y: Tensor) -> Tensor:
+        if self._classification:
+            return F.cross_entropy(outputs.float(), y, label_smoothing=self._label_smoothing)
+        return F.mse_loss(outputs.float().squeeze(1), ((y - self._mean) / self._std).float())

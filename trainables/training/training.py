@@ -1,0 +1,285 @@
+"""Trains one configuration: one epoch per call, resumable to the bit.
+
+    training = Training(config, dataset, epochs=9, seed=0)
+    while training.epoch < training.epochs:
+        print(training.run_epoch())
+
+Everything random in an epoch is drawn from (seed, epoch), so a checkpoint holds no random state.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.augmentation.augment import AugmentConfig, Batch, Batches, Normalize
+from trainables.models.cost import ModelConfig, count_cost
+from trainables.sources.load import Dataset
+from trainables.trainable import Diverged, OutOfMemory
+from trainables.training import metrics
+from trainables.training.device import Clock, Numerics, choose_numerics, keep_freed_memory
+from trainables.training.ema import WeightAverage
+from trainables.training.loss import Loss
+from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig, keep_rate_on_device, set_rate
+from trainables.training.step_graph import StepGraph
+
+__all__ = ["Diverged", "OutOfMemory", "TrainConfig", "Training"]
+
+EVALUATION_ROWS = {"cpu": 256, "cuda": 2048}
+"""Rows per batch of an evaluation: what fits a CPU's cache; on a GPU, what hides the launches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides how one network is built and trained, except data, budget and seed."""
+
+    model: ModelConfig
+    optimizer: SgdConfig | AdamWConfig
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    batch_size: int = 128
+    """Rows per step; the rows that do not fill a last batch sit the epoch out, others each time."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread evenly over all classes."""
+    ema_decay: float = 0.0
+    """Decay per step of the moving average of the weights, which is then what is evaluated and kept; 0 for none."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient of a batch; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        for name in ("label_smoothing", "ema_decay"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if not (self.clip_norm >= 0.0 and math.isfinite(self.clip_norm)):
+            raise ValueError(f"clip_norm must be at least 0 and finite, got {self.clip_norm}")
+
+
+class Training:
+    """One configuration in training, on the number of threads that torch is set to."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        *,
+        epochs: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        numerics: Numerics | None = None,
+        graphs: bool = True,
+    ) -> None:
+        """Builds the network and all around it; trains nothing yet.
+
+        Args:
+            config: what to train.
+            dataset: moved to the device once; its validation split may be empty.
+            epochs: full budget, over which the schedule runs.
+            seed: decides everything random; the same seed on the same CPU gives the same numbers to the bit.
+            device: where to train.
+            numerics: precision and memory format; what suits the device best when left out.
+            graphs: record a step once and replay it, on a GPU.
+        """
+        if epochs < 1 or seed < 0:
+            raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
+        torch.set_flush_denormal(True)  # numbers below 1e-38 slow convolutions on a CPU by an order of magnitude
+        keep_freed_memory()
+        self.config, self.epochs, self.seed = config, epochs, seed
+        self.device = torch.device(device)
+        self.numerics = numerics or choose_numerics(self.device, dataset.image_shape)
+        self.dataset = dataset.to(self.device)
+        form = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
+        self.batches = Batches(self.dataset, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
+        self.normalize = Normalize(self.dataset, **form)
+        with _seeded(self.device, seed, 0):
+            model = config.model.build(dataset)
+        self.cost = count_cost(model, dataset.image_shape)
+        self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
+        self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
+        self.optimizer = config.optimizer.build(self.model)
+        self._cuda = self.device.type == "cuda"
+        self._graph = StepGraph(self._step) if self._cuda and graphs else None
+        keep_rate_on_device(self.optimizer)
+        self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
+        self.history: list[dict[str, Any]] = []
+        """The records of the epochs that this object trained."""
+        self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows per step."""
+        return min(self.config.batch_size, len(self.dataset.train))
+
+    @property
+    def num_weights(self) -> int:
+        return self.cost.num_weights
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one forward pass of one image."""
+        return self.cost.macs
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Trains one more epoch, evaluates it, and returns its record, which is also the new end of `history`.
+
+        Raises:
+            ValueError: the full budget has been trained.
+            Diverged: the training or validation loss is not finite; this object is then of no further use.
+            OutOfMemory: the device cannot hold even one row.
+        """
+        number = self.epoch + 1
+        if number > self.epochs:
+            raise ValueError(f"all {self.epochs} epochs are trained; for more, train anew with a larger budget")
+        clock = Clock(self.device)
+        with _seeded(self.device, self.seed, number):
+            train_loss, lr = self._train(number, clock)
+        clock.mark("evaluation")
+        scores = self._evaluate()
+        seconds = clock.seconds()
+        for name, value in {"training loss": train_loss, **scores}.items():
+            if not math.isfinite(value):
+                raise Diverged(f"epoch {number}: {'validation loss' if name == 'loss' else name} is {value}")
+        record = {"epoch": number, "train_loss": train_loss, **scores, "lr": lr, "seconds": sum(seconds.values())}
+        record["images_per_second"] = len(self.batches) * self.batch_rows / (seconds["input"] + seconds["compute"])
+        record |= {f"{part}_seconds": spent for part, spent in seconds.items()}
+        record |= {"precision": self.numerics.precision, "micro_batch": -(-self.batch_rows // self.num_parts)}
+        if self._graph:
+            record["cuda_graph"] = self._graph.recorded
+        self.epoch = number
+        self.history.append(record)
+        return record
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The kept network's answers.
+
+        Args:
+            x: rows as in the data set: images uint8 (N, C, H, W), or a table float32 (N, F).
+
+        Returns:
+            Logits, or predictions in the unit of the target: float32 (N, K) on the CPU.
+        """
+        return self.loss.to_units(self._outputs(x)).cpu()
+
+    def state(self) -> dict[str, Any]:
+        """A copy of all that the next epoch depends on, as tensors and plain values."""
+        state = {
+            "epochs": self.epochs,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "num_parts": self.num_parts,
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict() if self.average else None,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        return copy.deepcopy(state)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continues where `state` was taken from a training of the same configuration, budget and seed.
+
+        Raises:
+            ValueError: the state belongs to another training.
+        """
+        for name in ("epochs", "seed"):
+            if state[name] != getattr(self, name):
+                raise ValueError(
+                    f"the checkpoint is of a training with {name}={state[name]}, not {getattr(self, name)}"
+                )
+        for name, low in (("epoch", 0), ("num_parts", 1)):
+            if type(state[name]) is not int or state[name] < low:
+                raise ValueError(f"{name} of a checkpoint must be a whole number from {low}, got {state[name]!r}")
+        state = copy.deepcopy(dict(state))
+        self.epoch, self.num_parts = state["epoch"], state["num_parts"]
+        try:
+            self.model.load_state_dict(state["model"])
+            if self.average:
+                self.average.model.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            keep_rate_on_device(self.optimizer)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"the checkpoint is of another configuration: {str(error).splitlines()[0]}") from None
+
+    def _train(self, number: int, clock: Clock) -> tuple[float, float]:
+        """One pass over the training rows, in which nothing waits for the device; the mean loss and the last lr."""
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        num_steps = len(self.batches)
+        lr = 0.0
+        clock.mark("input")
+        for step, batch in enumerate(self.batches.epoch(number), start=(number - 1) * num_steps):
+            clock.mark("compute")
+            lr = self.config.optimizer.lr * self.config.schedule.factor(step, self.epochs * num_steps)
+            set_rate(self.optimizer, lr)
+            total += self._graph(batch) if self._graph else self._step(batch)
+            if self.average:
+                self.average.update(self.model, step)
+            clock.mark("input")
+        return total.item() / num_steps, lr
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Moves the weights once; returns the loss. It may be recorded: nothing in it waits for a GPU."""
+        loss = self._backward(batch)
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Adds the gradient of the batch, in as many parts as memory demands; returns the loss."""
+        while True:
+            try:
+                return self._backward_in_parts(batch)
+            except torch.OutOfMemoryError as error:
+                if self._cuda and torch.cuda.is_current_stream_capturing():
+                    raise  # memory is given back outside of recordings only
+                if self.num_parts >= len(batch.y):
+                    raise OutOfMemory(f"a single row needs more memory than there is: {error}") from None
+            self.num_parts = min(2 * self.num_parts, len(batch.y))
+            self.optimizer.zero_grad()
+            if self._cuda:
+                torch.cuda.empty_cache()
+
+    def _backward_in_parts(self, batch: Batch) -> Tensor:
+        total = torch.zeros((), device=self.device)
+        for rows in torch.arange(len(batch.y)).tensor_split(self.num_parts):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            with self.numerics.autocast(self.device):
+                outputs = self.model(batch.x[part])
+            y_mixed = None if batch.y_mixed is None else batch.y_mixed[part]
+            loss = self.loss(outputs, batch.y[part], y_mixed, batch.weight) * (len(rows) / len(batch.y))
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _evaluate(self) -> dict[str, float]:
+        """Metrics on the validation rows; none where there are no rows."""
+        x, y = self.dataset.validation.x, self.dataset.validation.y
+        if len(y) == 0:
+            return {}
+        measure = metrics.classification if self.dataset.task == "classification" else metrics.regression
+        return measure(self.loss.to_units(self._outputs(x)), y)
+
+    @torch.no_grad()
+    def _outputs(self, x: Tensor) -> Tensor:
+        model = (self.average.model if self.average else self.model).eval()
+        with self.numerics.autocast(self.device):
+            parts = [
+                model(self.normalize(rows.to(self.device))).float()
+                for rows in x.split(EVALUATION_ROWS.get(self.device.type, 256))
+            ]
+        return torch.cat(parts)
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int, number: int) -> Iterator[None]:
+    """Torch's own random numbers (initialisation, dropout) from (seed, number); the caller's go on undisturbed."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence((seed, number, 0x70)).generate_state(1, np.uint64)[0]) >> 1)
+        yield
