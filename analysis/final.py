@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from analysis.evaluation.settings import Options
 from analysis.studies.openings import check_opening, read_openings, record_opening
 from search.process.arguments import (
-    BAD_INPUT,
     BROKEN_OFF,
     DONE,
     NOTHING_USABLE,
@@ -116,7 +115,7 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
     from analysis.evaluation.networks import checksum
     from trainables.sources import load as data
 
-    code, before = BAD_INPUT, len(read_openings(job.final_dir))
+    before = len(read_openings(job.final_dir))
     try:
         own = job.space.own  # such code opens its test rows in its own `test`
         # what cannot be read is not opened
@@ -124,7 +123,6 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
         record_opening(job.final_dir, command=command, why=job.why, checksum=checksum(networks))
         fault_point("final", 1)
         opened.restate(job.run_dir)
-        code = BROKEN_OFF
         if test is None:
             results = own_opened.evaluate(job, networks, failures)
         else:
@@ -134,13 +132,13 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
             raise
         if job.options.debug and isinstance(error, Exception):
             traceback.print_exc()
-        return _ended_without_results(error, job, code=code)
+        return _ended_without_results(error, job)
     return _show(job, results) or (SOME_FAILED if failures else DONE)
 
 
-def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int) -> int:
+def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
     from analysis.pages.final import read_results
-    from search.session.trouble import explain, is_machine_fault
+    from search.session.trouble import explain
 
     results = read_results(job.final_dir)  # a signal may have come when they were being put in place, or just after
     if isinstance(results, dict) and results.get("openings") == len(read_openings(job.final_dir)):
@@ -154,10 +152,8 @@ def _ended_without_results(error: Exception | Stopped, job: "Job", *, code: int)
     if isinstance(error, Stopped):
         print(f"{error}; {what}:\n  {command}", flush=True)
         return error.code
-    bad_input = code == BAD_INPUT and isinstance(error, ValueError | OSError) and not is_machine_fault(error)
-    reason = " ".join(str(error).split()) if bad_input else explain(error, job.final_dir)
-    print(f"error: {reason}; {what}: {command}", file=sys.stderr)
-    return code if bad_input else BROKEN_OFF
+    print(f"error: {explain(error, job.final_dir)}; {what}: {command}", file=sys.stderr)
+    return BROKEN_OFF
 
 
 def _show(job: "Job", results: dict[str, Any]) -> int:

@@ -13,8 +13,8 @@ checkpoint.
 
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # pyright: ignore[reportMissingImports]
+from transformers.trainer_utils import get_last_checkpoint  # pyright: ignore[reportMissingImports]
 
 from trainables.own.looprun import LoopRun
 

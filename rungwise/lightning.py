@@ -10,7 +10,7 @@ def train(config, run):
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer  # pyright: ignore[reportMissingImports]
 
 from trainables.own.looprun import LoopRun
 

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from spaces.origin import PACKAGES, Origin, check, read_sources
+from spaces.origin import PACKAGES, SHIPPED, Origin, check, read_sources
 
 _versions: dict[str, tuple[Path, str]] = {}
 """Of each module of a user's own that was imported here: the root, and the checksum of what was read."""
@@ -90,10 +90,15 @@ def _imported(origin: Origin, name: str) -> ModuleType:
 
 
 def _put_on_path(root: Path) -> None:
+    """The folder comes first, as it does for a script in it, but never before what it would hide from everybody: a
+    `random.py` hides Python's own from all libraries, a `search.py` hides ours from the processes that we start."""
     if str(root) in sys.path:
         return
-    hides = any(path.stem in sys.stdlib_module_names for path in root.glob("*.py"))
-    sys.path.insert(len(sys.path) if hides else 0, str(root))  # a random.py would hide Python's own from all libraries
+    names = {path.stem for path in root.iterdir() if path.suffix == ".py" or path.is_dir()}
+    place = len(sys.path) if names & sys.stdlib_module_names else 0
+    sys.path.insert(place, str(root))
+    if names & set(PACKAGES) and str(SHIPPED.parent) not in sys.path[:place]:
+        sys.path.insert(place, str(SHIPPED.parent))
 
 
 def _forget(name: str) -> None:

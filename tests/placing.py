@@ -12,8 +12,8 @@ from benchmarks import idle, sleeper
 from search.execution.launch import run_legs
 from search.execution.slots import Slots
 from search.execution.watch import ProgressWatch
-from search.runtime.cluster import ray_session
-from search.runtime.resources import Resources, plan_on_cluster
+from search.runtime.cluster import plan_on_cluster, ray_session
+from search.runtime.resources import Resources
 from search.scheduling.search import Search
 from search.session.options import Options
 

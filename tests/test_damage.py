@@ -13,8 +13,8 @@ import pytest
 from analysis import report
 from benchmarks.fuzzing.studies import make_run_folder, run
 from search.storage.ledger import Ledger
-from search.storage.run import read_run, rungs, write_run
-from search.storage.study import new_run, open_study, resume_study, stored_url
+from search.storage.run import read_run, rungs, stored_url, write_run
+from search.storage.study import new_run, open_study, resume_study
 from tests.test_ledger import fill, make_run, open_ledger
 from tests.test_secrets import SECRET
 

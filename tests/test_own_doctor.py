@@ -53,6 +53,7 @@ def test_a_scheduler_that_is_not_tracked_is_noted_though_two_epochs_do_not_show_
 
 @pytest.mark.slow
 def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tmp_path: Path):
+    (tmp_path / "search.py").write_text("raise SystemExit('not for the processes of the doctor')\n")
     found = examined(write_own(tmp_path, "with_cache", fault="cache"))
     assert found["leaks"].fatal
     assert "SEEN (dict of" in found["leaks"].found

@@ -11,7 +11,7 @@ import pytest
 import spaces
 from rungwise.searching import reference_of, search
 from rungwise.written import write_space
-from search.runtime.parcel import pack_own_code
+from search.runtime.parcel import pack_code, pack_own_code
 from search.storage.source_code import canonical, describe_source, keep_source, told_change
 from spaces.origin import locate, read_sources, short_name
 from spaces.space import Space, load
@@ -154,6 +154,12 @@ def test_the_folder_of_the_space_travels_without_what_is_hidden_built_or_large(t
     found = sorted(p.name for p in (tmp_path / "parcel").rglob("*") if p.is_file())
     assert found == ["table.txt", "travels.py"]
     assert pack_own_code("digits_arch", tmp_path / "none") is None
+
+
+def test_the_packages_that_a_worker_needs_travel_wherever_the_module_that_packs_them_lies(tmp_path: Path):
+    pack_code(tmp_path, space="digits_arch")
+    for package in ("rungwise", "search", "spaces", "trainables"):
+        assert (tmp_path / package / "__init__.py").is_file()
 
 
 # A notebook

@@ -74,7 +74,7 @@ def test_what_a_killed_writer_left_is_swept_by_the_next_one_and_what_a_living_on
     program = """
 import os, signal, sys
 from pathlib import Path
-from trainables import whole
+from trainables.files import whole
 with whole.new_folder(Path(sys.argv[1])) as partial:
     (partial / "big").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -136,7 +136,7 @@ import os, signal, sys
 from itertools import islice
 from pathlib import Path
 from tests.test_whole import PARTS, fill_parts
-from trainables import whole
+from trainables.files import whole
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 whole.finish = lambda folder, label: [*islice(whole.moves(folder, label), steps), steps and os.kill(os.getpid(), 9)]
 steps, wanted = 0, steps  # nothing is ready before the parts are written

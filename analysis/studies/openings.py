@@ -1,4 +1,4 @@
-"""The log of every time the test set was opened: final/openings.jsonl, written before the test set is read.
+"""The log of every time the test set was opened: final/openings.jsonl, written before anything is computed.
 
 Whoever states how often it was opened counts here: an evaluation that was killed has a line in the log, nothing else.
 """

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.runtime.resources import Nodes, Resources, count_places, living_nodes, plan_on_cluster, plan_resources
+from search.runtime.cluster import plan_on_cluster
+from search.runtime.resources import Nodes, Resources, count_places, living_nodes, plan_resources
 
 if TYPE_CHECKING:  # imports Optuna
     from search.storage.run import Run

@@ -30,7 +30,8 @@ _OPTION = re.compile(
     r"(--(?:study[-_]url|storage)(?:=|\s+))(?P<value>(?=['\"])(?:'[^']*'|\"[^\"]*\")+|.+?(?=\s--[a-z]|$))"
 )
 """Commands were once kept without quotes: a value with a blank in it ends at the next option."""
-_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>`\\]+")
+_URL = re.compile(r"[A-Za-z][\w+.-]{0,60}://[^\s'\"<>`\\]+")
+"""The length of a scheme is bounded: a picture in a page is one word of a hundred thousand letters."""
 
 
 def is_secret(name: str) -> bool:

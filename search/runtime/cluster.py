@@ -18,7 +18,7 @@ from search.runtime.guard import LastWords, RayGuard, RayLostError, Reaper
 from search.runtime.parcel import pack_code
 from search.runtime.private_ray import WARM_UP, warming
 from search.runtime.probe import Line
-from search.runtime.resources import Resources
+from search.runtime.resources import Resources, living_nodes, share_nodes
 
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
@@ -192,3 +192,16 @@ def _hand_on(*names: str) -> None:
 
     class_cache.ENV_VARS_TO_PROPAGATE = set(names)
     class_cache.DEFAULT_ENV_VARS = {}
+
+
+def plan_on_cluster(
+    address: str, *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None
+) -> Resources:
+    """Fill in what was not given from what the cluster at `address` has.
+
+    Raises:
+        ValueError: there is no cluster.
+    """
+    with attached(address):
+        nodes = living_nodes()
+    return share_nodes(nodes, concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)

@@ -3,11 +3,10 @@
 import shutil
 from pathlib import Path
 
-import spaces
 from search.process.disk import size
 from spaces.origin import SHIPPED, is_own, local_files, locate
 
-_ROOT = Path(spaces.__file__).resolve().parent.parent
+_ROOT = SHIPPED.parent
 _PACKAGES = ("rungwise", "search", "spaces", "trainables")
 MAX_FILES, MAX_BYTES, MAX_FILE_BYTES = 2000, 50_000_000, 10_000_000
 _LEFT = frozenset("__pycache__ runs node_modules venv env site-packages build dist wandb mlruns lightning_logs".split())

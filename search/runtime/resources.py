@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.process.allotted import allotted_cpus
-from search.runtime.cluster import attached
 
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
 """Files by which Linux knows GPUs of NVIDIA, also on Tegra boards, of AMD, and those of Windows."""
@@ -73,19 +72,6 @@ def living_nodes() -> Nodes:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def plan_on_cluster(
-    address: str, *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None
-) -> Resources:
-    """Fill in what was not given from what the cluster at `address` has.
-
-    Raises:
-        ValueError: there is no cluster.
-    """
-    with attached(address):
-        nodes = living_nodes()
-    return share_nodes(nodes, concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
 
 
 def share_nodes(

@@ -5,25 +5,26 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from search.process.secrets import redact_command, redact_url
-from search.storage.checking import Range, build
+from search.process.secrets import HIDDEN, redact_command, redact_url
+from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import told
-from search.storage.study import _URLS, Count, Name, Scalar, Seed, _stored, _stored_urls
 from trainables.data.table import TableOptions
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
     from spaces.space import Space
 
+
 FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
-
-
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
-
-
 Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+Count = Annotated[int, Range(low=1, high=10**12)]
+Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
+Scalar = str | int | float | bool | None
+Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
+_URLS = ("study_url", "storage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,3 +170,27 @@ def load_data(
         return space.work.load(source)
     except Exception as error:
         raise ValueError(f"data() fails: {told(error)}") from error
+
+
+def _stored(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
+
+
+def _stored_urls(run_dir: Path) -> dict[str, str]:
+    """The URLs in run.json that hold credentials, which older releases let pass."""
+    path = run_dir / "run.json"
+    try:
+        stored = _stored(path) if path.exists() else {}
+    except ValueError:
+        return {}
+    found = {name: stored.get(name) for name in _URLS} if isinstance(stored, dict) else {}
+    return {name: url for name, url in found.items() if isinstance(url, str) and redact_url(url) != url}
+
+
+def stored_url(run_dir: Path, run: Run, name: Literal["study_url", "storage"]) -> str | None:
+    """The URL to connect with, where that of `run` was redacted."""
+    url = getattr(run, name)
+    return _stored_urls(run_dir).get(name, url) if url is not None and HIDDEN in url else url

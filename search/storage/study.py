@@ -3,17 +3,14 @@
 Imports no Ray, so that analysis can read a run anywhere, also while a search is writing it.
 """
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import optuna
 import sqlalchemy.exc
 from optuna.storages import RDBStorage
 
-from search.process.secrets import HIDDEN, redact_url
-from search.storage.checking import Pattern, Range
+from search.process.secrets import redact_url
 from search.storage.database import (
     StudyError,
     check_database,
@@ -27,40 +24,8 @@ from search.storage.folder import cannot_make, check_free
 from search.storage.presence import Presence
 from search.storage.rdb import WholeTrialStorage
 from search.storage.reading import study_in, study_on
-from search.storage.run import Run, read_run, write_run
+from search.storage.run import Run, read_run, stored_url, write_run
 from trainables.files.whole import new_folder
-
-Count = Annotated[int, Range(low=1, high=10**12)]
-Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
-Scalar = str | int | float | bool | None
-Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
-
-
-_URLS = ("study_url", "storage")
-
-
-def _stored(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
-
-
-def _stored_urls(run_dir: Path) -> dict[str, str]:
-    """The URLs in run.json that hold credentials, which older releases let pass."""
-    path = run_dir / "run.json"
-    try:
-        stored = _stored(path) if path.exists() else {}
-    except ValueError:
-        return {}
-    found = {name: stored.get(name) for name in _URLS} if isinstance(stored, dict) else {}
-    return {name: url for name, url in found.items() if isinstance(url, str) and redact_url(url) != url}
-
-
-def stored_url(run_dir: Path, run: Run, name: Literal["study_url", "storage"]) -> str | None:
-    """The URL to connect with, where that of `run` was redacted."""
-    url = getattr(run, name)
-    return _stored_urls(run_dir).get(name, url) if url is not None and HIDDEN in url else url
 
 
 def create_study(run_dir: Path, run: Run) -> None:
