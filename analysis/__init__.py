@@ -1,4 +1,7 @@
-"""Reads studies and says what they show."""
+"""Reads studies and says what they show; the commands stand here, everything else in the wings.
+
+Imports search, spaces and trainables; only rungwise imports it. Knows no Ray.
+"""
 
 import warnings
 

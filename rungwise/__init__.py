@@ -9,6 +9,7 @@
         print(run.best, run.report())
 
 Names are imported when they are first used, so that `import rungwise` costs next to nothing.
+Imports any of our packages; none of them imports it, apart from tests and examples.
 """
 
 import importlib

@@ -1,4 +1,7 @@
-"""What may be searched: each module defines SPACE, a pure function of an Optuna trial."""
+"""What may be searched: each module defines SPACE, a pure function of an Optuna trial.
+
+Imports trainables; search, analysis and rungwise may import it. Knows no Ray.
+"""
 
 import ast
 import pkgutil

@@ -1,3 +1,4 @@
 """The final evaluation: networks on fresh seeds, the sealed test set, final.json.
 
-Imports model, plots, prose and below."""
+Imports every other wing of analysis; only the commands import it.
+"""

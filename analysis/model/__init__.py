@@ -1,3 +1,4 @@
-"""The winner as a thing to use: written, loaded, asked.
+"""The winner as a model to use: written, loaded, and its answers for new rows.
 
-Imports scores and below."""
+Imports `scores`, `impact` and below; `pages`, `evaluation` and the commands may import it.
+"""

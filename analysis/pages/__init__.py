@@ -1,3 +1,4 @@
-"""The report page.
+"""The report page, section by section.
 
-Imports everything below."""
+Imports every wing of analysis but `evaluation`; `evaluation` and the commands may import it.
+"""

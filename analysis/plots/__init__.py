@@ -1,4 +1,7 @@
-"""Figures of a study: every plot_*(…, ax=None) computes plain data first, then draws it and returns the axes."""
+"""Figures of a study: every plot_*(…, ax=None) computes plain data first, then draws it and returns the axes.
+
+Imports `scores`, `impact` and below; `pages`, `evaluation` and the commands may import it.
+"""
 
 from analysis.plots.cost import plot_pareto, plot_timeline
 from analysis.plots.impact import (

@@ -1,3 +1,4 @@
-"""Findings in sentences.
+"""Findings in sentences: discussion, conclusion, model card.
 
-Imports scores, impact and below."""
+Imports `scores`, `impact` and below; `pages`, `evaluation` and the commands may import it.
+"""

@@ -1,3 +1,4 @@
-"""Studies as tidy tables.
+"""Studies as tidy tables, their parameters, and the log of openings of the test set.
 
-Imports wording alone."""
+Imports `wording` and `progress` alone; any wing above may import it, `datasets` may not.
+"""

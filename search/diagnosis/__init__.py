@@ -1,3 +1,4 @@
-"""What `search.doctor` looks at.
+"""What `search.doctor` checks: limits of the machine, and training code of the user's own.
 
-Imports every wing of search but session."""
+Imports `execution`, `forecast` and below; `session` and the commands may import it.
+"""

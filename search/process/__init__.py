@@ -1,3 +1,4 @@
-"""What every process of ours needs: arguments, signals, environment, scratch folders, text.
+"""What every process needs: options, signals, output, environment, scratch folders, text.
 
-Imports nothing else of search; any wing may import it."""
+Imports no other wing of search; every other wing may import it.
+"""

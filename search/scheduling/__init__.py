@@ -1,3 +1,4 @@
-"""What a free slot does next, and what follows from a finished epoch. Knows no Ray.
+"""What a free slot does next, and what follows from a finished epoch.
 
-Imports algorithms and storage."""
+Imports `algorithms` and below; `execution`, `forecast` and what is above them may import it. Knows no Ray.
+"""

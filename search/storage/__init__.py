@@ -1,3 +1,4 @@
-"""The run folder and its study: run.json and study.db. Knows no Ray.
+"""The run folder and its study: run.json, study.db, lease and logs. Knows no Ray.
 
-Imports process. Only `ledger` writes to the study of a running search."""
+Imports `process`; every wing above may import it, `runtime` may not. Only `ledger` writes to a running study.
+"""

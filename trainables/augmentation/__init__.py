@@ -1,3 +1,4 @@
-"""Whole batches, changed on the device.
+"""Augments and normalises whole batches on the device.
 
-Imports data."""
+Imports `data`; `training` and what is above it may import it, `models` may not.
+"""

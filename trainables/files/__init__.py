@@ -1,3 +1,4 @@
-"""Bytes that are there whole or not at all: stores, checkpoints, downloads.
+"""Bytes that are there whole or not at all: files, stores, checkpoints, downloads.
 
-Imports nothing else of ours."""
+Imports `trainable` alone; every other wing may import it.
+"""

@@ -1,3 +1,4 @@
 """Networks, each a frozen configuration with `build(dataset)`, and what they cost.
 
-Imports data."""
+Imports `data`; `training` and what is above it may import it, `augmentation` may not.
+"""

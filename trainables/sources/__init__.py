@@ -1,3 +1,4 @@
 """Where data come from: one file for each data set, the catalogue of all, and `load`.
 
-Imports data and files."""
+Imports `images`, `data` and `files`; models, augmentation and what is above them may import it.
+"""
