@@ -60,6 +60,8 @@ class ProgressWatch(tune.Callback):
         self._since: dict[str, float] = {}
         self._legs: dict[str, Trial] = {}
         self._nodes: dict[str, str] = {}
+        self._explained: dict[str, tuple[str, tuple[str, str]]] = {}
+        """Of a leg that has lost a worker: the error, its kind and its reason."""
         """Leg -> node that its last epoch was trained on."""
         self._places: dict[str, Any] = {}
         """Leg -> where its worker is: address and process, as a future that is answered before the training begins."""
@@ -110,12 +112,17 @@ class ProgressWatch(tune.Callback):
         self._search.losses.note(trial.trial_id, kind=kind, reason=reason)
 
     def _why_lost(self, trial: Trial) -> tuple[str, str]:
-        node = self._nodes.pop(trial.trial_id, "")
-        return loss(
-            str(trial.get_error()),
-            node_is_gone=bool(node) and is_gone(node),
-            killed_for_memory=self._kills.claim(self._clock()),
-        )
+        """Kind and reason of the trial's last loss. Ray tells of one loss more than once: the first look decides."""
+        error = str(trial.get_error())
+        if self._explained.get(trial.trial_id, ("",))[0] != error:
+            node = self._nodes.pop(trial.trial_id, "")
+            found = loss(
+                error,
+                node_is_gone=bool(node) and is_gone(node),
+                killed_for_memory=self._kills.claim(self._clock()),
+            )
+            self._explained[trial.trial_id] = error, found
+        return self._explained[trial.trial_id][1]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look around, once a second."""
