@@ -11,6 +11,7 @@ import psutil
 import pytest
 from ray.tune.experiment import Trial
 
+from search.execution import watch
 from search.execution.scheduler import StudyScheduler
 from search.execution.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
 from search.runtime.guard import kill_process
@@ -247,6 +248,7 @@ def test_the_reason_of_the_last_loss_is_the_one_that_is_told(tmp_path: Path, mon
     trial, _ = bench.ask()  # type: ignore[misc]
     trial.set_status(Trial.RUNNING)
     bench.watch.on_trial_recover(0, [], trial)
+    trial.run_metadata.num_failures += 1  # as Ray counts
     bench.memory_kills += 1
     bench.lose(trial)
     assert open_study(tmp_path).trials[0].user_attrs["failure_kind"] == "out of memory"
@@ -341,3 +343,14 @@ def test_a_short_silence_of_a_cluster_s_head_is_forgiven_and_a_long_one_is_not(t
     assert [line() for line in lines] == [True, True]
     now[0] = 130
     assert [line() for line in lines] == [False, False]
+
+
+def test_a_lost_node_is_told_although_ray_tells_the_loss_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
+    trial, _ = bench.ask()  # type: ignore[misc]
+    monkeypatch.setattr(watch, "is_gone", lambda node_id: node_id == "gone")
+    bench.watch.on_trial_result(0, [], trial, {"node_id": "gone"})
+    trial.set_status(Trial.RUNNING)
+    bench.watch.on_lost(trial)  # Ray asks the scheduler first
+    bench.watch.on_trial_recover(0, [], trial)
+    assert bench.diary.notices == ["trial 0 lost its worker (its node is gone); another goes on after epoch 0"]

@@ -61,7 +61,7 @@ class ProgressWatch(tune.Callback):
         self._legs: dict[str, Trial] = {}
         self._nodes: dict[str, str] = {}
         self._explained: dict[str, tuple[str, tuple[str, str]]] = {}
-        """Of a leg that has lost a worker: the error, its kind and its reason."""
+        """Of a leg that has lost a worker: which loss it was, its kind and its reason."""
         """Leg -> node that its last epoch was trained on."""
         self._places: dict[str, Any] = {}
         """Leg -> where its worker is: address and process, as a future that is answered before the training begins."""
@@ -114,14 +114,15 @@ class ProgressWatch(tune.Callback):
     def _why_lost(self, trial: Trial) -> tuple[str, str]:
         """Kind and reason of the trial's last loss. Ray tells of one loss more than once: the first look decides."""
         error = str(trial.get_error())
-        if self._explained.get(trial.trial_id, ("",))[0] != error:
+        which = f"{trial.run_metadata.num_failures} {error}"
+        if self._explained.get(trial.trial_id, ("",))[0] != which:
             node = self._nodes.pop(trial.trial_id, "")
             found = loss(
                 error,
                 node_is_gone=bool(node) and is_gone(node),
                 killed_for_memory=self._kills.claim(self._clock()),
             )
-            self._explained[trial.trial_id] = error, found
+            self._explained[trial.trial_id] = which, found
         return self._explained[trial.trial_id][1]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
