@@ -1,3 +1,3 @@
 """The run folder and its study: run.json and study.db. Knows no Ray.
 
-Imports process. Only `ledger` writes to the study of a running search."""
+Imports process. Only `ledger` writes to the study of a running search, and it decides nothing."""
