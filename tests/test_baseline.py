@@ -11,9 +11,9 @@ import spaces.space
 from search.forecast.forecast import first_draws
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.scheduling.constraints import make_examiner
+from search.scheduling.examination import Examination
 from search.session.options import Options
 from search.session.session import Session
-from search.storage.ledger import Examination
 from spaces.space import Space
 from trainables.models.mlp import MlpConfig
 from trainables.training.config import TrainConfig

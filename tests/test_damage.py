@@ -15,7 +15,7 @@ from benchmarks.fuzzing.studies import make_run_folder, run
 from search.storage.ledger import Ledger
 from search.storage.run import read_run, rungs, stored_url, write_run
 from search.storage.study import new_run, open_study, resume_study
-from tests.test_ledger import fill, make_run, open_ledger
+from tests.test_ledger import fill, make_run, open_proposals
 from tests.test_secrets import SECRET
 
 
@@ -157,7 +157,7 @@ def test_rungs_that_would_not_end_are_refused(first: int, factor: int):
 def test_a_run_lies_in_any_folder_that_the_file_system_allows(tmp_path: Path, name: str):
     folder = tmp_path / name / "r"
     new_run(folder, make_run())
-    fill(open_ledger(folder, make_run()), 2)
+    fill(open_proposals(folder, make_run()), 2)
     assert len(open_study(folder).trials) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == [name]
 

@@ -8,10 +8,11 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.storage.ledger import Examination, derive_seed
+from search.scheduling.examination import Examination
 from search.storage.presence import StudyLostError
+from search.storage.seeds import derive_seed
 from search.storage.study import open_study
-from tests.test_ledger import examine, fill, make_run, open_ledger, suggest
+from tests.test_ledger import examine, fill, make_run, open_ledger, open_proposals, report, suggest
 from tests.test_search import Bench
 
 
@@ -59,15 +60,18 @@ def test_what_is_enqueued_while_the_search_runs_is_taken_up_before_a_new_configu
 
 def test_what_an_enqueued_trial_leaves_open_is_sampled_and_a_retry_samples_the_same(tmp_path: Path):
     run = make_run()
-    fill(open_ledger(tmp_path, run), 2)
+    fill(open_proposals(tmp_path, run), 2)
     enqueue(tmp_path, {"x": 0.125})
-    ledger = open_ledger(tmp_path, run)
-    assert ledger.take_up(suggest, examine, live=()) == (2, "")
+    proposals = open_proposals(tmp_path, run)
+    assert proposals.take_up(suggest, examine, live=()) == (2, "")
     (trial,) = (t for t in open_study(tmp_path).trials if t.number == 2)
     assert trial.params["x"] == 0.125
     assert set(trial.params) in ({"x", "deep"}, {"x", "deep", "y"})
-    assert (trial.params, trial.user_attrs) == (ledger.trials[2].params, ledger.trials[2].user_attrs)
-    ledger.report(2, epoch=1, value=0.5, record={"epoch": 1})
+    assert (trial.params, trial.user_attrs) == (
+        proposals.ledger.trials[2].params,
+        proposals.ledger.trials[2].user_attrs,
+    )
+    report(proposals, 2, epoch=1, value=0.5)
     assert open_ledger(tmp_path, run).trials[2].intermediate_values == {1: 0.5}
 
 
@@ -85,40 +89,40 @@ def test_a_value_that_the_space_does_not_have_fails_the_trial_alone_and_is_named
     fixed: dict[str, Any], message: str, tmp_path: Path
 ):
     run = make_run()
-    fill(open_ledger(tmp_path, run), 1)
+    fill(open_proposals(tmp_path, run), 1)
     enqueue(tmp_path, fixed)
-    ledger = open_ledger(tmp_path, run)
-    number, said = ledger.take_up(suggest, examine, live=())
+    proposals = open_proposals(tmp_path, run)
+    number, said = proposals.take_up(suggest, examine, live=())
     with pytest.raises(ValueError, match=f"trial 1, enqueued, is not trained: {message}"):
         raise ValueError(said)
     stored = open_study(tmp_path).trials[number]
     assert stored.state == TrialState.FAIL
     assert stored.user_attrs["failure"] in f"enqueued, but {said}".replace("trial 1, enqueued, is not trained: ", "")
-    assert open_ledger(tmp_path, run).sample(suggest, examine, live=()) == 2
+    assert open_proposals(tmp_path, run).sample(suggest, examine, live=()) == 2
 
 
 def test_a_name_that_the_space_does_not_ask_for_is_named(tmp_path: Path):
-    fill(open_ledger(tmp_path, make_run()), 1)
+    fill(open_proposals(tmp_path, make_run()), 1)
     enqueue(tmp_path, {"x": 0.5, "learning_rate": 1})
-    _, said = open_ledger(tmp_path, make_run()).take_up(suggest, examine, live=())
+    _, said = open_proposals(tmp_path, make_run()).take_up(suggest, examine, live=())
     assert said.startswith("trial 1, enqueued, is trained without learning_rate: the space does not ask for it")
 
 
 def test_an_enqueued_configuration_above_a_bound_is_stored_and_never_trained(tmp_path: Path):
     run = make_run()
-    fill(open_ledger(tmp_path, run), 1)
+    fill(open_proposals(tmp_path, run), 1)
     enqueue(tmp_path, {"x": 0.5})
-    ledger = open_ledger(tmp_path, run)
-    _, said = ledger.take_up(suggest, lambda _: Examination(excess={"weights": 7.0}), live=())
+    proposals = open_proposals(tmp_path, run)
+    _, said = proposals.take_up(suggest, lambda _: Examination(excess={"weights": 7.0}), live=())
     assert said == "trial 1, enqueued, is not trained: weights exceeds its bound by 7"
-    assert (ledger.num_asked, open_study(tmp_path).trials[1].state) == (1, TrialState.PRUNED)
+    assert (proposals.ledger.num_asked, open_study(tmp_path).trials[1].state) == (1, TrialState.PRUNED)
 
 
 def test_a_waiting_trial_with_parameters_of_its_own_is_taken_up(tmp_path: Path):
-    fill(open_ledger(tmp_path, make_run()), 1)
+    fill(open_proposals(tmp_path, make_run()), 1)
     space = {"x": FloatDistribution(0, 1)}
     by_optuna(tmp_path).add_trial(create_trial(state=TrialState.WAITING, params={"x": 0.75}, distributions=space))
-    open_ledger(tmp_path, make_run()).take_up(suggest, examine, live=())
+    open_proposals(tmp_path, make_run()).take_up(suggest, examine, live=())
     assert open_study(tmp_path).trials[1].params["x"] == 0.75
 
 

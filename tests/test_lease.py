@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from search.scheduling.proposals import Proposals
 from search.storage.lease import Holder, Lease, hold_study
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError
 from search.storage.rdb import LEASE, WholeTrialStorage
 from search.storage.study import new_run, open_study, resume_study
 from tests.searching import ROOT
-from tests.test_ledger import examine, fill, make_run, suggest
+from tests.test_ledger import examine, fill, make_run, open_proposals, suggest
 from tests.test_search import Bench
 from trainables.files.stores import open_place
 
@@ -193,7 +194,7 @@ def test_a_search_that_was_taken_over_stops_writes_nothing_and_says_so(tmp_path:
 
 
 def test_two_drivers_without_a_lease_do_not_share_a_number(run_dir: Path):
-    one, other = (Ledger(resume_study(run_dir, make_run()), make_run()) for _ in range(2))
+    one, other = (open_proposals(run_dir, make_run()) for _ in range(2))
     assert one.sample(suggest, examine, live=()) == 0
     with pytest.raises(StudyLostError, match="trial 0 was to be stored, but the study holds 1 trials: another process"):
         other.sample(suggest, examine, live=())
@@ -202,7 +203,7 @@ def test_two_drivers_without_a_lease_do_not_share_a_number(run_dir: Path):
 
 def test_the_number_of_trials_is_kept_when_a_search_lets_go(run_dir: Path):
     with ExitStack() as stack:
-        fill(Ledger(hold_study(stack, run_dir, make_run()), make_run()), 3)
+        fill(Proposals(Ledger(hold_study(stack, run_dir, make_run()), make_run()), make_run()), 3)
     with sqlalchemy.create_engine(f"sqlite:///{run_dir}/study.db").begin() as connection:
         connection.execute(sqlalchemy.text("DELETE FROM trials WHERE number = 2"))
     with pytest.raises(ValueError, match="1 of 3 trials are missing"):

@@ -6,8 +6,11 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import BaseTrial, TrialState
 
-from search.storage.ledger import Examination, Ledger, derive_seed
+from search.scheduling.examination import Examination
+from search.scheduling.proposals import Proposals
+from search.storage.ledger import Ledger
 from search.storage.run import Run, write_run
+from search.storage.seeds import derive_seed
 from search.storage.study import create_study, open_study, resume_study
 
 
@@ -28,6 +31,10 @@ def open_ledger(folder: Path, run: Run) -> Ledger:
     return Ledger(resume_study(folder, run), run)
 
 
+def open_proposals(folder: Path, run: Run) -> Proposals:
+    return Proposals(open_ledger(folder, run), run)
+
+
 def suggest(trial: BaseTrial) -> float:
     x = trial.suggest_float("x", 0, 1)
     if trial.suggest_categorical("deep", [True, False]):
@@ -39,18 +46,25 @@ def examine(value: float) -> Examination:
     return Examination(attrs={"weights": 7})
 
 
-def fill(ledger: Ledger, count: int) -> None:
+def report(proposals: Proposals, number: int, *, epoch: int, value: float) -> None:
+    """As a search does it."""
+    if proposals.ledger.report(number, epoch=epoch, value=value, record={"epoch": epoch}):
+        proposals.on_epoch(number, epoch=epoch, value=value)
+
+
+def fill(proposals: Proposals, count: int) -> None:
     for _ in range(count):
-        number = ledger.sample(suggest, examine, live=())
+        number = proposals.sample(suggest, examine, live=())
         assert number is not None
-        x = ledger.trials[number].params["x"]
-        ledger.report(number, epoch=1, value=-((x - 0.3) ** 2), record={"epoch": 1})
+        x = proposals.ledger.trials[number].params["x"]
+        report(proposals, number, epoch=1, value=-((x - 0.3) ** 2))
 
 
 def test_what_was_acknowledged_is_in_the_database_for_any_reader(tmp_path: Path):
     run = make_run()
-    ledger = open_ledger(tmp_path, run)
-    number = ledger.sample(suggest, examine, live=())
+    proposals = open_proposals(tmp_path, run)
+    ledger = proposals.ledger
+    number = proposals.sample(suggest, examine, live=())
     assert number == 0
     ledger.report(0, epoch=1, value=0.5, record={"epoch": 1, "loss": 2.0})
     ledger.report(0, epoch=2, value=0.75, record={"epoch": 2, "loss": 1.0})
@@ -66,10 +80,11 @@ def test_what_was_acknowledged_is_in_the_database_for_any_reader(tmp_path: Path)
 
 
 def test_an_epoch_reported_twice_counts_once(tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run())
-    ledger.sample(suggest, examine, live=())
-    ledger.report(0, epoch=1, value=0.5, record={"epoch": 1})
-    ledger.report(0, epoch=1, value=0.9, record={"epoch": 1})
+    proposals = open_proposals(tmp_path, make_run())
+    ledger = proposals.ledger
+    proposals.sample(suggest, examine, live=())
+    assert ledger.report(0, epoch=1, value=0.5, record={"epoch": 1})
+    assert not ledger.report(0, epoch=1, value=0.9, record={"epoch": 1})
     (stored,) = open_study(tmp_path).trials
     assert stored.intermediate_values == {1: 0.5}
     assert stored.user_attrs["history"] == [{"epoch": 1}]
@@ -80,24 +95,24 @@ def test_a_reopened_study_suggests_what_the_undisturbed_one_would(sampler: str, 
     run = make_run(sampler=sampler)
     (tmp_path / "calm").mkdir()
     (tmp_path / "torn").mkdir()
-    calm = open_ledger(tmp_path / "calm", run)
+    calm = open_proposals(tmp_path / "calm", run)
     fill(calm, 15)
-    fill(open_ledger(tmp_path / "torn", run), 7)
-    fill(open_ledger(tmp_path / "torn", run), 5)
-    torn = open_ledger(tmp_path / "torn", run)
+    fill(open_proposals(tmp_path / "torn", run), 7)
+    fill(open_proposals(tmp_path / "torn", run), 5)
+    torn = open_proposals(tmp_path / "torn", run)
     fill(torn, 3)
-    assert [t.params for t in torn.trials] == [t.params for t in calm.trials]
+    assert [t.params for t in torn.ledger.trials] == [t.params for t in calm.ledger.trials]
     assert [t.intermediate_values for t in open_study(tmp_path / "torn").trials] == [
-        t.intermediate_values for t in calm.trials
+        t.intermediate_values for t in calm.ledger.trials
     ]
 
 
 @pytest.mark.parametrize("sampler", ["curves", "tpe"])
 def test_the_sampler_learns_from_paused_trials(sampler: str, tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run(sampler=sampler))
-    fill(ledger, 60)
-    late = [t.params["x"] for t in ledger.trials[30:]]
-    early = [t.params["x"] for t in ledger.trials[:10]]
+    proposals = open_proposals(tmp_path, make_run(sampler=sampler))
+    fill(proposals, 60)
+    late = [t.params["x"] for t in proposals.ledger.trials[30:]]
+    early = [t.params["x"] for t in proposals.ledger.trials[:10]]
     distance = [sum(abs(x - 0.3) for x in xs) / len(xs) for xs in (late, early)]
     assert distance[0] < distance[1] / 2
 
@@ -114,12 +129,12 @@ def test_a_planned_trial_is_stored_with_its_own_seed(tmp_path: Path):
 
 
 def test_an_infeasible_draw_is_stored_with_its_constraint_and_never_trained(tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run())
+    proposals = open_proposals(tmp_path, make_run())
 
     def too_large(value: float) -> Examination:
         return Examination(excess={"weights": value + 1})
 
-    assert ledger.sample(suggest, too_large, live=()) is None
+    assert proposals.sample(suggest, too_large, live=()) is None
     (stored,) = open_study(tmp_path).trials
     assert stored.state == TrialState.PRUNED
     assert stored.constraints["weights"] > 1
@@ -129,26 +144,26 @@ def test_an_infeasible_draw_is_stored_with_its_constraint_and_never_trained(tmp_
 
 @pytest.mark.parametrize("sampler", ["curves", "tpe"])
 def test_the_sampler_learns_to_stay_within_the_bounds(sampler: str, tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run(sampler=sampler))
+    proposals = open_proposals(tmp_path, make_run(sampler=sampler))
 
     def wide(value: float) -> Examination:
         return Examination(excess={"weights": value - 0.4})
 
-    outcomes = [ledger.sample(lambda t: t.suggest_float("x", 0, 1), wide, live=()) for _ in range(60)]
+    outcomes = [proposals.sample(lambda t: t.suggest_float("x", 0, 1), wide, live=()) for _ in range(60)]
     for number in (n for n in outcomes if n is not None):
-        ledger.report(number, epoch=1, value=0.0, record={"epoch": 1})
-    outcomes = [ledger.sample(lambda t: t.suggest_float("x", 0, 1), wide, live=()) for _ in range(40)]
+        report(proposals, number, epoch=1, value=0.0)
+    outcomes = [proposals.sample(lambda t: t.suggest_float("x", 0, 1), wide, live=()) for _ in range(40)]
     assert sum(n is not None for n in outcomes) > 25
 
 
 def test_a_space_that_raises_is_named_with_the_trial_and_its_parameters(tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run())
+    proposals = open_proposals(tmp_path, make_run())
 
     def broken(trial: BaseTrial) -> float:
         return 1 / (trial.suggest_int("depth", 2, 2) - 2)
 
     with pytest.raises(ValueError, match=r"space 's' fails on trial 0 with \{'depth': 2\}: ZeroDivisionError"):
-        ledger.sample(broken, examine, live=())
+        proposals.sample(broken, examine, live=())
 
 
 def test_seeds_of_trials_differ_and_depend_on_the_run_alone():

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from analysis import report
 from search.run import main
+from search.scheduling.proposals import Proposals
 from search.session.trouble import explain
 from search.storage.lease import Lease, hold_study
 from search.storage.ledger import Ledger
@@ -20,7 +21,7 @@ from search.storage.presence import StudyLostError
 from search.storage.study import new_run, open_study, resume_study
 from tests.postgres import NoServerError, PostgresServer
 from tests.searching import assert_sound, search
-from tests.test_ledger import examine, fill, make_run, open_ledger, suggest
+from tests.test_ledger import examine, fill, make_run, open_proposals, suggest
 from tests.test_search import Bench, kill_driver
 
 
@@ -56,10 +57,10 @@ def test_a_reopened_study_goes_on_as_the_undisturbed_one(sampler: str, server: P
     calm, torn = tmp_path / "calm", tmp_path / "torn"
     calm.mkdir()
     torn.mkdir()
-    fill(open_ledger(calm, make_run(sampler=sampler)), 14)
+    fill(open_proposals(calm, make_run(sampler=sampler)), 14)
     run = make_run(sampler=sampler, name=f"torn-{sampler}", study_url=server.url)
     for _ in range(7):
-        fill(open_ledger(torn, run), 2)
+        fill(open_proposals(torn, run), 2)
     assert [t.params for t in open_study(torn).trials] == [t.params for t in open_study(calm).trials]
 
 
@@ -98,12 +99,12 @@ def test_an_outage_breaks_the_search_off_in_one_line_and_a_restart_resumes_it(se
 
 
 def test_a_snapshot_reads_one_moment_and_writes_nothing(server: PostgresServer, tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run(name="moment", study_url=server.url))
-    fill(ledger, 3)
+    proposals = open_proposals(tmp_path, make_run(name="moment", study_url=server.url))
+    fill(proposals, 3)
     study = open_study(tmp_path)
     study.trials[0].user_attrs["mine"] = 1
     study.set_user_attr("mine", 1)
-    fill(ledger, 1)
+    fill(proposals, 1)
     assert len(study.trials) == 3
     assert len(open_study(tmp_path).trials) == 4
     assert open_study(tmp_path).user_attrs == {}
@@ -137,9 +138,9 @@ def test_a_server_that_does_not_answer_is_one_line_with_exit_code_two(
 
 
 def test_planned_and_infeasible_trials_are_kept(server: PostgresServer, tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run(name="attrs", study_url=server.url))
-    assert ledger.sample(suggest, examine, live=()) == 0
-    ledger.finish(0, TrialState.FAIL, failure="x" * 500, failure_kind="error")
+    proposals = open_proposals(tmp_path, make_run(name="attrs", study_url=server.url))
+    assert proposals.sample(suggest, examine, live=()) == 0
+    proposals.ledger.finish(0, TrialState.FAIL, failure="x" * 500, failure_kind="error")
     (stored,) = open_study(tmp_path).trials
     assert stored.user_attrs["failure"] == "x" * 500
     assert stored.state == TrialState.FAIL
@@ -153,10 +154,10 @@ def test_one_search_at_a_time_writes_to_a_study_whatever_folder_it_is_started_fr
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     here, there = (tmp_path / place / "shared" for place in ("here", "there"))
     with ExitStack() as stack:
-        fill(Ledger(hold_study(stack, here, run), run), 2)
+        fill(Proposals(Ledger(hold_study(stack, here, run), run), run), 2)
         with pytest.raises(ValueError, match=rf"study 'shared' is in use by pid {os.getpid()} on .* \(--force"):
             hold_study(stack, there, run)
-        forced = Ledger(hold_study(stack, there, run, force=True), run)
+        forced = Proposals(Ledger(hold_study(stack, there, run, force=True), run), run)
         fill(forced, 1)
     with ExitStack() as stack:
         assert len(Ledger(hold_study(stack, there, run), run).trials) == 3
@@ -182,15 +183,15 @@ def test_the_holder_of_a_study_outlives_a_restart_of_the_server(server: Postgres
         server.start()
         time.sleep(0.5)
         assert storage.lost is None
-        assert Ledger(storage, run).sample(suggest, examine, live=()) == 0
+        assert Proposals(Ledger(storage, run), run).sample(suggest, examine, live=()) == 0
 
 
 def test_a_removed_run_folder_is_noticed_though_the_study_is_elsewhere(server: PostgresServer, tmp_path: Path):
-    ledger = open_ledger(tmp_path, make_run(name="homeless", study_url=server.url))
-    fill(ledger, 1)
+    proposals = open_proposals(tmp_path, make_run(name="homeless", study_url=server.url))
+    fill(proposals, 1)
     shutil.rmtree(tmp_path)
     with pytest.raises(StudyLostError, match="was removed or moved while the search ran"):
-        ledger.sample(suggest, examine, live=())
+        proposals.sample(suggest, examine, live=())
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from search.storage.study import check_database, new_run, open_study, resume_stu
 from tests.disks import fill, read_only, small_disk
 from tests.searching import ROOT
 from tests.synthetic import make_study
-from tests.test_ledger import examine, make_run, open_ledger, suggest
+from tests.test_ledger import examine, make_run, open_proposals, suggest
 from tests.test_search import Bench
 
 __all__ = ["small_disk"]  # a fixture
@@ -156,11 +156,11 @@ def test_a_clock_that_goes_back_between_two_runs_changes_neither_order_nor_durat
 def test_the_ledger_s_order_is_that_of_the_numbers_whatever_the_clock_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    ledger = open_ledger(tmp_path, make_run())
-    assert ledger.sample(suggest, examine, live=()) == 0
+    proposals = open_proposals(tmp_path, make_run())
+    assert proposals.sample(suggest, examine, live=()) == 0
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 3600)
-    again = Ledger(resume_study(tmp_path, make_run()), make_run())
+    again = open_proposals(tmp_path, make_run())
     assert again.sample(suggest, examine, live=()) == 1
     assert [t.number for t in open_study(tmp_path).trials] == [0, 1]
 
@@ -172,6 +172,6 @@ def test_a_study_of_many_trials_is_opened_and_handed_out_in_time_that_grows_no_f
         new_run(folder, run)
         insert_trials(folder / "study.db", make_study(count).trials)
         began = time.perf_counter()
-        assert Ledger(resume_study(folder, run), run).sample(suggest, examine, live=()) == count
+        assert open_proposals(folder, run).sample(suggest, examine, live=()) == count
         seconds[count] = time.perf_counter() - began
     assert seconds[800] < 8 * seconds[200] + 3

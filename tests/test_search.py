@@ -19,8 +19,8 @@ from ray.tune.search import Searcher
 
 from search.execution.scheduler import StudyScheduler
 from search.execution.searcher import StudySearcher
+from search.scheduling.examination import Examination
 from search.scheduling.search import HopelessSearchError, Search
-from search.storage.ledger import Examination
 from search.storage.run import Planned
 from search.storage.study import open_study
 from spaces.space import Space

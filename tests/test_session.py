@@ -13,6 +13,7 @@ from search.runtime.guard import RayLostError
 from search.runtime.resources import Resources
 from search.session.options import Options
 from search.session.session import Session
+from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.study import resume_study
 from tests.disks import read_only
@@ -27,7 +28,8 @@ def opened(runs: Path, *, resources: Resources | None = ONE, **changes: Any) -> 
 
 def searched(session: Session, scratch: Path, *, deadline: float | None) -> int:
     with ExitStack() as stack, signals_restored():
-        return session.search_on(scratch, stack, deadline=deadline)
+        held = None if session.new else hold_study(stack, session.run_dir, session.run)
+        return session.search_on(scratch, stack, deadline=deadline, held=held)
 
 
 def test_a_time_budget_that_ends_before_the_first_trial_leaves_nothing_usable_and_says_how_to_go_on(

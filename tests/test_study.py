@@ -16,7 +16,7 @@ from search.session.opening import old_run
 from search.storage.lock import RunLock
 from search.storage.run import read_run, write_run
 from search.storage.study import new_run, open_study, resume_study
-from tests.test_ledger import examine, make_run, open_ledger, suggest
+from tests.test_ledger import examine, make_run, open_proposals, suggest
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def run_dir(tmp_path: Path) -> Path:
     """A run with one finished trial."""
     folder = tmp_path / "r"
     new_run(folder, make_run())
-    ledger = open_ledger(folder, make_run())
-    ledger.sample(suggest, examine, live=())
-    ledger.report(0, epoch=1, value=0.5, record={"epoch": 1})
-    ledger.finish(0, TrialState.PRUNED)
+    proposals = open_proposals(folder, make_run())
+    proposals.sample(suggest, examine, live=())
+    proposals.ledger.report(0, epoch=1, value=0.5, record={"epoch": 1})
+    proposals.ledger.finish(0, TrialState.PRUNED)
     return folder
 
 
@@ -98,10 +98,10 @@ def test_the_study_of_another_run_is_refused(run_dir: Path):
 
 def test_a_snapshot_sees_what_another_process_has_just_committed_and_writes_nothing(run_dir: Path):
     names = {p.name for p in run_dir.iterdir()}
-    ledger = open_ledger(run_dir, make_run())
-    ledger.sample(suggest, examine, live=())
+    proposals = open_proposals(run_dir, make_run())
+    proposals.sample(suggest, examine, live=())
     assert len(open_study(run_dir).trials) == 2
-    ledger.sample(suggest, examine, live=())
+    proposals.sample(suggest, examine, live=())
     assert len(open_study(run_dir).trials) == 3
     assert {p.name for p in run_dir.iterdir()} >= names
 
@@ -123,8 +123,8 @@ def test_a_read_only_folder_is_read(run_dir: Path, tmp_path: Path):
 def test_a_wal_cut_short_by_a_crash_keeps_every_acknowledged_commit(run_dir: Path, tmp_path: Path):
     writer = sqlite3.connect(run_dir / "study.db")
     writer.execute("PRAGMA journal_mode=WAL")
-    ledger = open_ledger(run_dir, make_run())
-    ledger.sample(suggest, examine, live=())
+    proposals = open_proposals(run_dir, make_run())
+    proposals.sample(suggest, examine, live=())
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("run.json", "study.db", "study.db-wal"):
@@ -140,8 +140,8 @@ def test_a_moved_run_is_read_and_continued_at_its_new_place(run_dir: Path, tmp_p
     run_dir.rename(moved)
     run = old_run(moved, given={}, trials=None)
     assert len(open_study(moved).trials) == 1
-    ledger = open_ledger(moved, run)
-    assert ledger.sample(suggest, examine, live=()) == 1
+    proposals = open_proposals(moved, run)
+    assert proposals.sample(suggest, examine, live=()) == 1
 
 
 def test_a_resumed_run_names_every_option_that_contradicts_it(run_dir: Path):

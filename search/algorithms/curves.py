@@ -7,14 +7,15 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
+from search.algorithms.halving import Ladder
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
+from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.trials import epochs_reached
 
 if TYPE_CHECKING:
     from search.algorithms.gaussian_process import Surrogate, Tried
-    from search.storage.ledger import Ledger
 
 MAX_WEIGHED = 100
 """Paused trials, the best, that are weighed against a new configuration."""
@@ -34,8 +35,12 @@ class _Decision(NamedTuple):
 class Learner:
     """Learns from a ledger; of other samplers' studies nothing."""
 
-    def __init__(self, ledger: "Ledger", run: Run) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, ladder: Ladder, run: Run) -> None:
+        """
+        Args:
+            ladder: the values of the ledger's trials at the rungs, kept up to date by others.
+        """
+        self._ledger, self._ladder = ledger, ladder
         self._run = run
         self.tried: set[Identity] = set()
         """Configurations that are not new."""
@@ -74,7 +79,7 @@ class Learner:
             live: numbers of the trials that have a worker, but for one of `paused`.
         """
         if self._fit() is None:
-            return self._ledger.ladder.promotion(paused)
+            return self._ladder.promotion(paused)
         if not paused:
             return None
         if self._decision is None or self._decision.situation != (number, frozenset(live), frozenset(paused)):
@@ -85,7 +90,7 @@ class Learner:
     def _decide(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> None:
         surrogate = self._fit()
         assert surrogate is not None
-        weighed = [n for n in self._ledger.ladder.pooled() if n in paused][:MAX_WEIGHED] if paused else []
+        weighed = [n for n in self._ladder.pooled() if n in paused][:MAX_WEIGHED] if paused else []
         new = self._candidates(suggest, number).new(surrogate.most_promising(NUM_PARENTS), tried=self.tried)
         asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
         promoted, configuration = None, {}
@@ -114,7 +119,7 @@ class Learner:
         )
 
         if not self._is_fitted:
-            enough = self._run.sampler == "curves" and self._ledger.ladder.num_ranked >= NUM_STARTUP_TRIALS
+            enough = self._run.sampler == "curves" and self._ladder.num_ranked >= NUM_STARTUP_TRIALS
             rungs, maximize = self._run.rungs, self._run.direction == "maximize"
             self._surrogate = Surrogate(self._ledger.own_trials, rungs=rungs, maximize=maximize) if enough else None
             self._decision, self._is_fitted = None, True

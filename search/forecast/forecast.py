@@ -12,9 +12,10 @@ from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.forecast.calibration import Speed, calibrate
 from search.forecast.simulate import Silent, simulate
 from search.runtime.resources import Resources
+from search.scheduling.examination import Examination
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
-from search.storage.ledger import Examination, Ledger
+from search.storage.ledger import Ledger
 from search.storage.run import Run
 from spaces.space import Space
 

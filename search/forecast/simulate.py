@@ -12,9 +12,10 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
+from search.scheduling.examination import Examination
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
-from search.storage.ledger import Examination, Ledger
+from search.storage.ledger import Ledger
 from search.storage.run import Run, Sampler
 from spaces.space import Space
 
@@ -78,8 +79,8 @@ def simulate(
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
-    ledger = Ledger(storage, replace(run, sampler=sampler or run.sampler))
-    search = _Search(run, ledger, space, examine=examine, events=Silent())
+    run = replace(run, sampler=sampler or run.sampler)
+    search = _Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
     search.straight = straight
     agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
     free, driver, order = [start_seconds] * slots, 0.0, itertools.count()

@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.storage.ledger import Examination
+from search.scheduling.examination import Examination
 from search.storage.run import Planned, Run
 from spaces.space import Space
 

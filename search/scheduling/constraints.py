@@ -1,16 +1,16 @@
-"""..."""
+"""Which configurations may be trained: their costs against the bounds of a run."""
 
 from collections.abc import Callable
 from typing import Any
 
 import spaces.space
-from search.storage.ledger import Examination
+from search.scheduling.examination import Examination
 from search.storage.run import Run
 from spaces.space import Space
 
 
 def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Callable[[Any], Examination]:
-    """What `Ledger.sample` asks of a configuration: weights, multiply-adds and other costs, and the bounds it
+    """What `Proposals.sample` asks of a configuration: weights, multiply-adds and other costs, and the bounds it
     exceeds.
 
     Args:

@@ -14,9 +14,11 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import HopelessSearchError, StorageError
+from search.scheduling.examination import Examination
 from search.scheduling.losses import TIMEOUT, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
-from search.storage.ledger import Examination, Ledger
+from search.scheduling.proposals import Proposals
+from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
 from search.storage.trials import epochs_reached
@@ -50,7 +52,7 @@ class Search:
             deadline: `time.monotonic()` after which no epoch is begun.
             logs: gets what trials print, and their tracebacks.
         """
-        self.run, self.ledger = run, ledger
+        self.run, self.ledger, self.proposals = run, ledger, Proposals(ledger, run)
         self.stop_requested, self.deadline = False, deadline
         self.fatal: Exception | None = None
         self._space, self._examine = space, examine
@@ -148,13 +150,13 @@ class Search:
         if self.run.pruner != "asha":
             return None
         if self.ledger.num_asked < self.run.trials:
-            return self.ledger.promotion(self._space.suggest, self._paused, live=self.live - {pausing})
-        promoted = self.ledger.ladder.promotion(self._paused)
+            return self.proposals.promotion(self._space.suggest, self._paused, live=self.live - {pausing})
+        promoted = self.proposals.ladder.promotion(self._paused)
         if promoted is not None or not self._is_over(but=pausing):
             return promoted
         if any(t.state == TrialState.COMPLETE for t in self.trials):
             return None
-        return self.ledger.ladder.leader(self._paused)  # a search too small to promote anyone to the top
+        return self.proposals.ladder.leader(self._paused)  # a search too small to promote anyone to the top
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, apart from the trial `but`, and nothing new will start."""
@@ -163,7 +165,7 @@ class Search:
     def _enqueued_trial(self) -> int | None:
         """The next trial that another program has enqueued and that can be trained."""
         while self.ledger.waiting:
-            number, said = self.ledger.take_up(self._space.suggest, self._examine, live=self.live)
+            number, said = self.proposals.take_up(self._space.suggest, self._examine, live=self.live)
             if said:
                 self._events.notice(said)
             if self.ledger.trial(number).state == TrialState.RUNNING:
@@ -174,22 +176,13 @@ class Search:
         if self.ledger.num_asked >= self.run.trials:
             return None
         if len(self.ledger.made) < len(self.run.plan):
-            return self._planned_trial(len(self.ledger.made))
+            return self.proposals.planned(self._space, self._examine)
         for _ in range(MAX_INFEASIBLE_DRAWS):
-            number = self.ledger.sample(self._space.suggest, self._examine, live=self.live)
+            number = self.proposals.sample(self._space.suggest, self._examine, live=self.live)
             if number is not None:
                 return number
         broken = f"{MAX_INFEASIBLE_DRAWS} draws in a row exceed --max-weights or --max-macs"
         raise ValueError(f"{broken}; raise the bounds, or narrow the space")
-
-    def _planned_trial(self, index: int) -> int:
-        planned = self.run.plan[index]
-        attrs = dict(self._examine(self._space.decode(planned.params)).attrs)
-        if planned.seed is not None:
-            attrs["seed"] = planned.seed
-        if planned.tag:
-            attrs["tag"] = planned.tag
-        return self.ledger.add(planned.params, self._space.distributions(planned.params), **attrs)
 
     @property
     def finished(self) -> bool:
@@ -218,7 +211,8 @@ class Search:
             self._fail(number, f"metric {self.run.metric!r} must be a number, got {value!r}", kind="error")
             return False
         known = epochs_reached(self.ledger.trial(number)) >= epoch
-        self.ledger.report(number, epoch=epoch, value=float(value), record=record)
+        if self.ledger.report(number, epoch=epoch, value=float(value), record=record):
+            self.proposals.on_epoch(number, epoch=epoch, value=float(value))
         self._events.epoch(self.ledger.trial(number), record)
         if epoch >= self.run.epochs:
             self._finish(number, TrialState.COMPLETE)
@@ -244,7 +238,7 @@ class Search:
         return promoted == number
 
     def _is_stopped(self, number: int) -> bool:
-        return self.run.pruner not in _NEVER_STOPS and self.ledger.should_prune(number)
+        return self.run.pruner not in _NEVER_STOPS and self.proposals.should_prune(number)
 
     def end_leg(self, leg_id: str, *, lost: bool) -> None:
         """The worker is free. A lost one has been retried as often as allowed, so its trial has failed."""
@@ -295,5 +289,7 @@ class Search:
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         self.ledger.finish(number, state, **attrs)
+        if state == TrialState.FAIL:
+            self.proposals.on_failure(number)
         self._on_end(trial := self.ledger.trial(number))
         self._events.ended(trial)

@@ -1,10 +1,9 @@
 """One use of the search command: open or make the run, search, say what came of it."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Collection
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
-from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,7 +20,7 @@ from search.execution.launch import launch, logs_of
 from search.execution.loggers import where_to_look
 from search.execution.slots import differences
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
-from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.process.arguments import words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal
 from search.process.text import printable
@@ -33,24 +30,22 @@ from search.runtime.resources import Resources
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
 from search.scheduling.checkpoints import check_storage
 from search.scheduling.constraints import make_examiner
-from search.scheduling.search import HopelessSearchError, Search
+from search.scheduling.messages import Events
+from search.scheduling.search import Search
 from search.session import opening as prepare
-from search.session.console import Output, SearchConsole, summarise
+from search.session.closing import close, report_fatal, say_stopped
+from search.session.console import Output, SearchConsole
 from search.session.opening import plan
 from search.session.options import Options, check_min_epochs, parse_count, resume_command
-from search.session.trouble import explain
 from search.storage import source_code as own_code
 from search.storage.folder import new_name
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
-from search.storage.presence import StudyLostError
 from search.storage.run import Run, load_data, write_run
 from search.storage.study import new_run
-from search.storage.trials import best_trial
 from spaces.origin import short_name
 from spaces.space import Space, fingerprint
-from trainables.data.notation import format_value
 from trainables.files.stores import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
@@ -112,7 +107,7 @@ class Session:
         try:
             storage = self._begin(stack, held)
         except _UNREACHABLE as error:
-            return _report_fatal(error, self, begun=self._is_made())
+            return self._report_fatal(error, begun=self._is_made())
         try:
             ledger = Ledger(storage, self.run)
             follower = SearchConsole(self.run, console=console, logs=logs_of(self.run_dir))
@@ -120,24 +115,31 @@ class Session:
                 follower.following(ledger.trials),
                 logged(self.run, self.run_dir, events=follower, trials=ledger.trials) as events,
             ):
-                search, received = launch(
-                    self.run,
-                    self.run_dir,
-                    ledger=ledger,
-                    space=self.space,
-                    dataset=self.dataset,
-                    events=events,
-                    resources=self.resources,
-                    ray=nullcontext(scratch),
-                    deadline=deadline,
-                    on_cluster=self.options.address is not None,
-                    max_failures=self.options.max_failures,
-                    trial_timeout=self.options.trial_timeout,
-                    debug=self.options.debug,
-                )
-            return _close(self, search, received, console=console)
+                search, received = self._launch(ledger, events=events, scratch=scratch, deadline=deadline)
+            return close(
+                search, received, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, console=console
+            )
         except _UNREACHABLE as error:
-            return _report_fatal(error, self)
+            return self._report_fatal(error)
+
+    def _launch(
+        self, ledger: Ledger, *, events: Events, scratch: Path, deadline: float | None
+    ) -> tuple[Search, int | None]:
+        return launch(
+            self.run,
+            self.run_dir,
+            ledger=ledger,
+            space=self.space,
+            dataset=self.dataset,
+            events=events,
+            resources=self.resources,
+            ray=nullcontext(scratch),
+            deadline=deadline,
+            on_cluster=self.options.address is not None,
+            max_failures=self.options.max_failures,
+            trial_timeout=self.options.trial_timeout,
+            debug=self.options.debug,
+        )
 
     def on_lost(self, error: RayLostError) -> int:
         """Say that Ray has died, before the process ends; returns the exit code.
@@ -148,8 +150,17 @@ class Session:
         console.show_cursor()
         received = first_signal()
         if received is not None:
-            return _say_stopped(self, received, console=console)
-        return _report_fatal(error, self, begun=self._is_made())
+            return say_stopped(received, resume=self.resume, console=console)
+        return self._report_fatal(error, begun=self._is_made())
+
+    @property
+    def resume(self) -> str:
+        """The command that continues this run, to be pasted."""
+        return resume_command(self.options, self.run.name)
+
+    def _report_fatal(self, error: Exception, *, begun: bool = True) -> int:
+        debug = self.options.debug
+        return report_fatal(error, run_dir=self.run_dir, resume=self.resume, debug=debug, begun=begun)
 
     def _is_made(self) -> bool:
         """Whether there is a run that can be resumed."""
@@ -181,7 +192,7 @@ class Session:
         console.print(f"run folder: {escape(str(self.run_dir))}", soft_wrap=True)
         if logs := where_to_look(run.logger, self.run_dir):
             console.print(escape(logs), soft_wrap=True)
-        console.print(f"if interrupted: {escape(resume_command(self.options, run.name))}", style="dim", soft_wrap=True)
+        console.print(f"if interrupted: {escape(self.resume)}", style="dim", soft_wrap=True)
         return held
 
     def _keep_code(self) -> list[str]:
@@ -281,52 +292,3 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False
     )
-
-
-def _close(session: Session, search: Search, received: int | None, *, console: Console) -> int:
-    trials = search.ledger.trials
-    summarise(session.run, trials, console=console)
-    resume = resume_command(session.options, session.run.name)
-    if received is not None:
-        return _say_stopped(session, received, console=console)
-    if search.fatal is not None:
-        return _report_fatal(search.fatal, session)
-    best = best_trial(trials, maximize=session.run.direction == "maximize")
-    if search.out_of_time:
-        ended = "the time budget is used up" + (" before any trial was finished" if best is None else "")
-        console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
-    if best is None:
-        why = "nothing can be used yet" if search.out_of_time else "see the failures above"
-        print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
-        return NOTHING_USABLE
-    run_dir = escape(shlex.quote(str(session.run_dir)))
-    found = f"{session.run.metric} {format_value(best.value)}"
-    console.print(f"\nbest: trial {best.number}, {found}", style="bold", soft_wrap=True)
-    for name, value in best.params.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
-    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {run_dir}", soft_wrap=True)
-    console.print(f"  {' '.join(words_of('analysis.final'))} {run_dir}", soft_wrap=True)
-    return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
-
-
-def _say_stopped(session: Session, number: int, *, console: Console) -> int:
-    resume = resume_command(session.options, session.run.name)
-    console.print(f"stopped by {signal.Signals(number).name}; all finished epochs are saved; resume with:")
-    console.print(f"  {escape(resume)}", soft_wrap=True)
-    return SIGNALLED + number
-
-
-def _report_fatal(error: Exception, session: Session, *, begun: bool = True) -> int:
-    """Say in one line on stderr what broke the search off, and how to go on if there is a run."""
-    if session.options.debug and not isinstance(error, RayLostError):
-        raise error
-    resume = resume_command(session.options, session.run.name)
-    then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
-    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
-    reason = explain(error, session.run_dir)
-    with suppress(OSError):
-        print(f"error: {reason}{then}", file=sys.stderr, flush=True)
-    if isinstance(error, HopelessSearchError):
-        return NOTHING_USABLE
-    return BROKEN_OFF if begun or isinstance(error, RayLostError) else BAD_INPUT

@@ -15,7 +15,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from search.checksums import CHECKSUM, with_history
+from search.storage.checksums import CHECKSUM, with_history
 from search.storage.presence import Presence, StudyLostError
 
 LEASE = "rungwise:lease"

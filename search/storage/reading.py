@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from search.checksums import CHECKSUM
 from search.process.secrets import redact_url
+from search.storage.checksums import CHECKSUM
 from search.storage.collector import collector_paused
 from search.storage.database import Damage, StudyError, name_metric, server_storage
 from search.storage.soundness import check_stored, check_trials, known_schema, num_kept

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
-from search.checksums import CHECKSUM, base_checksum, with_history
+from search.storage.checksums import CHECKSUM, base_checksum, with_history
 from search.storage.database import Damage
 
 CLOSED = "rungwise:trials"

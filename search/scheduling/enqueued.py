@@ -1,16 +1,14 @@
 """Takes up trials that were enqueued with Optuna or its dashboard: what they fix is checked, the rest is sampled."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from search.checksums import CHECKSUM, trial_checksum
-
-if TYPE_CHECKING:
-    from search.examination import Examination
+from search.scheduling.examination import Examination
+from search.storage.checksums import CHECKSUM, trial_checksum
 
 
 class _Enqueued(Trial):
@@ -52,7 +50,7 @@ def begin(
     number: int,
     *,
     suggest: Callable[[Trial], Any],
-    examine: "Callable[[Any], Examination]",
+    examine: Callable[[Any], Examination],
     seed: int,
 ) -> str:
     """Turn a waiting trial of a study in memory into a running one, or one that has failed.

@@ -1,0 +1,91 @@
+"""The end of a search command: what came of the search, how to go on, and the exit code."""
+
+import shlex
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.markup import escape
+
+from search.errors import HopelessSearchError
+from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.process.text import printable
+from search.runtime.guard import RayLostError
+from search.scheduling.search import Search
+from search.session.console import summarise
+from search.session.trouble import explain
+from search.storage.presence import StudyLostError
+from search.storage.trials import best_trial
+from trainables.data.notation import format_value
+
+
+def close(search: Search, received: int | None, *, run_dir: Path, resume: str, debug: bool, console: Console) -> int:
+    """Say what came of a search.
+
+    Args:
+        received: the signal that stopped it, if any.
+        resume: the command that continues it.
+        debug: raise what broke it off.
+
+    Returns:
+        The exit code.
+    """
+    trials = search.ledger.trials
+    summarise(search.run, trials, console=console)
+    if received is not None:
+        return say_stopped(received, resume=resume, console=console)
+    if search.fatal is not None:
+        return report_fatal(search.fatal, run_dir=run_dir, resume=resume, debug=debug)
+    best = best_trial(trials, maximize=search.run.direction == "maximize")
+    if search.out_of_time:
+        ended = "the time budget is used up" + (" before any trial was finished" if best is None else "")
+        console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
+    if best is None:
+        why = "nothing can be used yet" if search.out_of_time else "see the failures above"
+        print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
+        return NOTHING_USABLE
+    _show_best(best, metric=search.run.metric, run_dir=run_dir, console=console)
+    return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
+
+
+def _show_best(best: FrozenTrial, *, metric: str, run_dir: Path, console: Console) -> None:
+    console.print(f"\nbest: trial {best.number}, {metric} {format_value(best.value)}", style="bold", soft_wrap=True)
+    for name, value in best.params.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
+    folder = escape(shlex.quote(str(run_dir)))
+    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {folder}", soft_wrap=True)
+    console.print(f"  {' '.join(words_of('analysis.final'))} {folder}", soft_wrap=True)
+
+
+def say_stopped(number: int, *, resume: str, console: Console) -> int:
+    """Say that this signal stopped the search; returns the exit code."""
+    console.print(f"stopped by {signal.Signals(number).name}; all finished epochs are saved; resume with:")
+    console.print(f"  {escape(resume)}", soft_wrap=True)
+    return SIGNALLED + number
+
+
+def report_fatal(error: Exception, *, run_dir: Path, resume: str, debug: bool, begun: bool = True) -> int:
+    """Say in one line on stderr what broke the search off, and how to go on if there is a run.
+
+    Args:
+        resume: the command that continues it.
+        debug: raise the error instead.
+        begun: whether there is a run to continue.
+
+    Returns:
+        The exit code.
+    """
+    if debug and not isinstance(error, RayLostError):
+        raise error
+    then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
+    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
+    reason = explain(error, run_dir)
+    with suppress(OSError):
+        print(f"error: {reason}{then}", file=sys.stderr, flush=True)
+    if isinstance(error, HopelessSearchError):
+        return NOTHING_USABLE
+    return BROKEN_OFF if begun or isinstance(error, RayLostError) else BAD_INPUT
