@@ -13,7 +13,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import HopelessSearchError, StorageError
+from search.scheduling.errors import HopelessSearchError, StorageError
 from search.scheduling.examination import Examination
 from search.scheduling.losses import TIMEOUT, Losses
 from search.scheduling.messages import EpochResult, Events, Leg

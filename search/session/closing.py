@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.errors import HopelessSearchError
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
 from search.process.text import printable
 from search.runtime.guard import RayLostError
+from search.scheduling.errors import HopelessSearchError
 from search.scheduling.search import Search
 from search.session.console import summarise
 from search.session.trouble import explain
