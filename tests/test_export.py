@@ -146,7 +146,8 @@ def test_the_model_card_states_scores_conditions_and_checksum_and_escapes_what_i
     facts = json.loads((exported.final_dir / "model.json").read_text())
     facts["classes"] = ["<script>", *facts["classes"][1:]]
     score = {"value": 0.9, "low": 0.85, "high": 0.94}
-    winner = {"name": "trial-3", "trial": 3, "seeds": [1, 2], "scores": {"accuracy": score}, "difference": score}
+    winner = {"name": "trial-3", "role": "top", "trial": 3, "seeds": [1, 2]}
+    winner |= {"scores": {"accuracy": score}, "difference": score}
     results = {
         "winner": "trial-3",
         "entrants": [winner],

@@ -38,7 +38,7 @@ class Ledger:
         self._run = run
         self._study_id = storage.get_study_id_from_name(run.name)
         self._mirror = Mirror(storage, self._study_id)
-        self.study = optuna.create_study(storage=self._mirror, direction=run.direction)
+        self.study = optuna.create_study(study_name=run.name, storage=self._mirror, direction=run.direction)
         """The study in memory, on which trials are drawn. What is drawn is stored by `store` or `take_up`."""
         self._ids: list[int] = []
         self._num_infeasible = 0
