@@ -250,7 +250,7 @@ def test_a_logger_whose_package_is_missing_is_an_error_before_anything_starts(
 def test_the_command_says_that_a_package_is_missing_and_leaves_no_run(tmp_path: Path):
     words = ["--runs-dir", str(tmp_path / "runs"), "--name", "x", "--logger", "wandb"]
     program = (
-        "import sys; from search import loggers, run\n"
+        "import sys; from search import run\nfrom search.execution import loggers\n"
         "loggers.PACKAGES['wandb'] = 'no_such_package'\n"
         "sys.exit(run.main(sys.argv[1:]))"
     )

@@ -81,7 +81,7 @@ def test_affinity_and_batch_systems_limit_the_cpus(
 
 PLANNED = """
 import os, sys
-from search.runtime.cluster import plan_resources
+from search.runtime.resources import plan_resources
 from search.process.allotted import allotted_cpus
 one = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=0)
 print(one.slots, one.cpus_per_trial, allotted_cpus())
