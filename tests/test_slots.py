@@ -4,8 +4,8 @@ import pytest
 
 from search.execution.slots import Slots, as_begun, differences
 from search.runtime.resources import Resources, count_places, share_nodes
-from search.session.opening import plan
 from search.session.options import Options
+from search.session.planning import plan
 from tests.test_ledger import make_run
 
 GPU_NODE = {"CPU": 16.0, "GPU": 4.0, "memory": 1e9}

@@ -1,14 +1,11 @@
 """From options to a run: a new folder with run.json and an empty study, or an old one opened again."""
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.execution.loggers import check_logger
-from search.execution.slots import _plan, as_begun
-from search.runtime.resources import Resources
 from search.session.options import FIXED, Options, parse_count, parse_types
 from search.storage.folder import check_there
 from search.storage.run import Run, read_run
@@ -113,21 +110,3 @@ def check_same(run: Run, *, space: "Space", dataset: Any) -> None:
             f"data set {dataset.name!r} has changed since run {run.name!r} began (sha256 {dataset.checksum[:12]}, not"
             f" {run.dataset_checksum[:12]}); give the --data-dir of then, or start under another --name"
         )
-
-
-def plan(options: Options, run: "Run | None" = None) -> Resources:
-    """What these options give each trial, here or on the cluster they name.
-
-    Args:
-        run: one that is resumed: what the options do not state is as it began, where that fits.
-
-    Raises:
-        ValueError: this machine has less, or there is no cluster.
-    """
-    stated: dict[str, Any] = {
-        name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial")
-    }
-    if run is not None:
-        with suppress(ValueError):
-            return _plan(options.address, **as_begun(run, stated, on_cluster=options.address is not None))
-    return _plan(options.address, **stated)

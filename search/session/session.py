@@ -35,8 +35,8 @@ from search.scheduling.search import Search
 from search.session import opening as prepare
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
-from search.session.opening import plan
 from search.session.options import Options, check_min_epochs, parse_count, resume_command
+from search.session.planning import plan
 from search.storage import source_code as own_code
 from search.storage.folder import new_name
 from search.storage.lease import hold_study

@@ -18,8 +18,8 @@ from search.process.signals import Stopped, first_signal, raise_noted, signals_r
 from search.runtime.cluster import ray_session
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.private_ray import RayStartError
-from search.session.opening import plan
 from search.session.options import Options, resume_command
+from search.session.planning import plan
 from search.storage.folder import new_name
 from search.storage.lock import RunLock
 

@@ -1,0 +1,29 @@
+"""How many trials run at once, and what each gets: from the options, the machine, and a run that is resumed."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from search.execution.slots import _plan, as_begun
+from search.runtime.resources import Resources
+from search.session.options import Options
+
+if TYPE_CHECKING:
+    from search.storage.run import Run
+
+
+def plan(options: Options, run: "Run | None" = None) -> Resources:
+    """What these options give each trial, here or on the cluster they name.
+
+    Args:
+        run: one that is resumed: what the options do not state is as it began, where that fits.
+
+    Raises:
+        ValueError: this machine has less, or there is no cluster.
+    """
+    stated: dict[str, Any] = {
+        name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial")
+    }
+    if run is not None:
+        with suppress(ValueError):
+            return _plan(options.address, **as_begun(run, stated, on_cluster=options.address is not None))
+    return _plan(options.address, **stated)
