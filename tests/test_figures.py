@@ -79,6 +79,17 @@ def test_a_column_and_a_target_of_any_values_are_drawn(name, tmp_path, capsys):
     assert not list(tmp_path.rglob("*.txt"))
 
 
+def test_zeros_are_drawn_in_a_process_that_flushes_denormal_numbers(tmp_path, capsys):
+    torch.set_flush_denormal(True)  # as every training does
+    try:
+        assert (
+            sum(isinstance(block, Picture) for block in table_data(found(np.zeros(300)), Folder(tmp_path)).blocks) == 3
+        )
+    finally:
+        torch.set_flush_denormal(False)
+    assert capsys.readouterr().err == ""
+
+
 NAMES = {
     "Chinese": ("低", "中", "高"),
     "emoji": ("🍎", "🍊", "👨‍👩‍👧"),

@@ -22,7 +22,7 @@ def run_dir(tmp_path_factory):
 def test_values_that_training_does_not_give_are_told_apart(run_dir, capsys):
     assert rerun.main([str(run_dir), "--trial", "0"]) == 3
     said = capsys.readouterr().out
-    assert len(re.findall(r"epoch +\d  0\.500000  0\.\d+  differs", said)) == 2
+    assert len(re.findall(r"epoch +\d  0\.5  0\.\d+  differs", said)) == 2
     assert re.search(r"differs by at most 0\.\d+; processor and versions are the same$", said.strip())
 
 

@@ -132,7 +132,8 @@ def histogram(ax: Axes, values: np.ndarray, *, most: int) -> None:
     """
     values = np.asarray(values, dtype=float)
     low, high = float(values.min()), float(values.max())
-    steps = (high - low) / float(np.spacing(max(abs(low), abs(high))))
+    gap = float(np.spacing(max(abs(low), abs(high)))) or np.finfo(float).tiny  # 0 where a training flushes denormals
+    steps = (high - low) / gap
     if steps > 2 * most:
         ax.hist(values, bins=most, color=SKY)
         return  # else it is but one value, up to the last bits
