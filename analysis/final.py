@@ -5,8 +5,8 @@ python -m analysis.final runs/NAME --top 2 --seeds 3 --epochs 20
 python -m analysis.final runs/NAME --seeds 10 --again       # more seeds; a second opening, which is counted
 
 Contenders train on training and validation rows together, as trials on Ray under RUN/final/training; an interrupted
-evaluation continues with the same command and trains nothing twice. Only when all training has ended is the test set
-read, after a line in RUN/final/openings.jsonl that says so. Everything then goes to RUN/final/final.json (described in
+evaluation continues with the same command and trains nothing twice. Only when all training has ended are the test rows
+read; a line in RUN/final/openings.jsonl counts the opening before anything is computed from them. Everything then goes to RUN/final/final.json (described in
 `analysis/evaluation/record.py`), figures, tables, model.safetensors, model.json and a model card.
 """
 

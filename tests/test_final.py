@@ -269,7 +269,7 @@ def test_the_section_and_the_page_show_every_contender_and_escape_what_is_not_ou
         "The exported network",
     ):
         assert f"<h3>{heading}</h3>" in section
-    assert section.count("<img ") == 5
+    assert section.count("<svg ") == 5
     page = evaluated[0] / "report" / "index.html"
     assert f"open this page: {page}" in evaluated[1].stdout
     assert '<h2 id="final">Final evaluation</h2>' in page.read_text()
@@ -394,20 +394,17 @@ def test_a_killed_evaluation_continues_and_the_test_images_are_untouched_until_a
         assert trials[number].user_attrs["history"][: len(history)] == history
 
     ended = max(t.datetime_complete.astimezone(UTC).timestamp() for t in trials if t.datetime_complete)
-    (opening,) = read_openings(tmp_path / "own" / "final")
-    opened = datetime.fromisoformat(opening["when"]).timestamp()
     reads = [float(line.split()[0]) for line in log.read_text().splitlines()]
     assert reads, "the hook works: the evaluation itself did read them"
-    assert ended <= opened <= min(reads)
+    assert ended <= min(reads)
+    assert list(read_openings(tmp_path / "own" / "final")) == [], "what cannot be read was not opened"
 
     shutil.rmtree(data / "test")
     write_images(data / "test", range(120, 200))
-    refused = evaluate(tmp_path / "own")
-    assert refused.returncode == 2
-    assert "ended without results" in refused.stderr
-    assert evaluate(tmp_path / "own", "--again").returncode == 0
+    assert evaluate(tmp_path / "own").returncode == 0
     assert len(trials_of(training)) == 6
-    assert len(read_openings(tmp_path / "own" / "final")) == 2
+    (opening,) = read_openings(tmp_path / "own" / "final")
+    assert ended <= datetime.fromisoformat(opening["when"]).timestamp()
 
 
 def _kill_when_begun(run_dir: Path, training: Path, environment: dict[str, str]) -> dict[int, list[dict[str, Any]]]:

@@ -21,6 +21,14 @@ from tests.disks import read_only
 ONE = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
 
 
+@pytest.fixture(autouse=True)
+def no_signal_yet():
+    """What other tests have sent to this process is forgotten."""
+    with signals_restored():
+        for _ in range(2):
+            collect_signals(lambda: None)
+
+
 def opened(runs: Path, *, resources: Resources | None = ONE, **changes: Any) -> Session:
     options = Options(**{"name": "x", "runs_dir": runs, "trials": 4, "max_epochs": 3, "train_size": 60, **changes})
     return Session.open(options, given=set(), resources=resources)
