@@ -6,8 +6,9 @@ python -m analysis.final runs/NAME --seeds 10 --again       # more seeds; a seco
 
 Contenders train on training and validation rows together, as trials on Ray under RUN/final/training; an interrupted
 evaluation continues with the same command and trains nothing twice. Only when all training has ended are the test rows
-read; a line in RUN/final/openings.jsonl counts the opening before anything is computed from them. Everything then goes to RUN/final/final.json (described in
-`analysis/evaluation/record.py`), figures, tables, model.safetensors, model.json and a model card.
+read; a line in RUN/final/openings.jsonl counts the opening before anything is computed from them. Everything then goes
+to RUN/final/final.json (described in `analysis/evaluation/record.py`), figures, tables, model.safetensors, model.json
+and a model card.
 """
 
 import os
