@@ -10,7 +10,7 @@ import pytest
 from tests.__main__ import LANE, lanes
 from tests.searching import ROOT
 
-PACKAGES = ("search", "spaces", "trainables", "analysis")
+PACKAGES = ("search", "spaces", "trainables", "analysis", "rungwise")
 SOURCES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 UNSAFE = re.compile(r"pickle\.loads?\(|weights_only=False|allow_pickle=True|joblib\.load|(?<![.\w])(?:eval|exec)\(")
 

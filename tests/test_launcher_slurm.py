@@ -86,7 +86,7 @@ def test_a_job_saves_before_its_time_limit_is_queued_again_and_finishes(hosts: l
 def _furnish(head: Host, job: Path) -> None:
     """What SLURM and the user provide: two commands, and this repository on the shared folder."""
     job.mkdir()
-    for name in ("search", "spaces", "trainables", "analysis", ".venv"):
+    for name in ("search", "spaces", "trainables", "analysis", "rungwise", ".venv"):
         (job / name).symlink_to(f"{TREE}/{name}")
     (before,) = re.findall(r"^options=.*--space.*$", TEXT, re.MULTILINE)
     (head.home / "slurm.sbatch").write_text(TEXT.replace(before, OPTIONS))
