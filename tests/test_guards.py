@@ -43,7 +43,8 @@ def test_every_module_says_what_it_is_and_stays_small(path: Path):
 LONG = {
     "analysis/case_study.py gather", "analysis/docs.py read_study", "analysis/evaluation/job.py open",
     "analysis/impact/confirm.py train", "analysis/model/write.py export_model", "analysis/model/write.py export_onnx",
-    "search/execution/launch.py launch", "search/execution/launch.py run_legs", "search/forecast/calibration.py calibrate",
+    "search/execution/launch.py launch", "search/execution/launch.py run_legs",
+    "search/forecast/calibration.py calibrate",
     "search/forecast/simulate.py simulate", "search/rerun.py _rerun", "search/runtime/cluster.py ray_session",
     "search/scheduling/enqueued.py begin", "search/session/fixed.py train_fixed", "search/session/options.py check",
     "search/session/session.py _open_new", "search/session/start.py search_on_ray",
