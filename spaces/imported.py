@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -111,6 +112,8 @@ def _forget(name: str) -> None:
         inside = file is not None and Path(file).is_relative_to(root)
         if inside and known.split(".")[0] not in PACKAGES and "site-packages" not in str(file):
             del sys.modules[known]
+            with suppress(OSError, NotImplementedError):  # Python goes by its size and second of change
+                Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
     if str(root) in sys.path:
         sys.path.remove(str(root))
 
