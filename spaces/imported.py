@@ -112,8 +112,9 @@ def _forget(name: str) -> None:
         inside = file is not None and Path(file).is_relative_to(root)
         if inside and known.split(".")[0] not in PACKAGES and "site-packages" not in str(file):
             del sys.modules[known]
-            with suppress(OSError, NotImplementedError):  # Python goes by its size and second of change
-                Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+            if compiled := getattr(module, "__cached__", None):  # Python goes by its size and second of change
+                with suppress(OSError):
+                    Path(compiled).unlink(missing_ok=True)
     if str(root) in sys.path:
         sys.path.remove(str(root))
 
