@@ -13,7 +13,7 @@ from search.process.arguments import BROKEN_OFF, DONE, leave, open_streams, pars
 from search.process.output import print_patiently
 from search.process.signals import Stopped, ignore_signals, raise_stopped
 from search.session.options import Options
-from search.session.start import say_stopped, search_on_ray
+from search.session.start import search_on_ray
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return report_error(error)
     except Stopped as stop:
-        return say_stopped(stop)
+        print(stop, file=sys.stderr)
+        return stop.code
 
 
 def _search(options: Options, *, given: set[str]) -> int:

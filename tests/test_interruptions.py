@@ -110,7 +110,7 @@ KILLED = "error: the process was killed .* what is finished is saved; resume wit
 STOPPED = "all finished epochs are saved; resume with:"
 TOUR = [
     (killed_at("recorded:2"), -signal.SIGKILL, KILLED),
-    (stopped_early, 143, "stopped by SIGTERM; every finished epoch is saved"),
+    (stopped_early, 143, "stopped by SIGTERM; what is finished is saved; resume with: python"),
     (signalled(signal.SIGINT), 130, f"stopped by SIGINT; {STOPPED}"),
     (signalled(signal.SIGHUP), 129, f"stopped by SIGHUP; {STOPPED}"),
     (signalled(signal.SIGINT, signal.SIGINT), -signal.SIGINT, KILLED),

@@ -1,6 +1,7 @@
 """Signals that end a command, sent to this process."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -44,6 +45,24 @@ def test_the_alarm_by_which_ray_would_abort_a_slow_end_is_taken_back():
     with pytest.raises(Stopped, match="SIGTERM"):
         signal.raise_signal(signal.SIGTERM)
     assert signal.alarm(0) == 0
+
+
+def logging_what_it_cannot_close() -> None:
+    """As SQLAlchemy does where the exception of a signal passes its cursor."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException:
+        logging.getLogger("library").exception("cannot close")
+        raise
+
+
+def test_a_library_that_logs_what_a_signal_breaks_off_is_silent(caplog: pytest.LogCaptureFixture):
+    with signals_restored():
+        with pytest.raises(Stopped, match="SIGTERM"):
+            logging_what_it_cannot_close()
+        assert caplog.messages == []
+    logging.getLogger("library").error("closed")
+    assert caplog.messages == ["closed"]
 
 
 def exit_as_ray_does() -> None:

@@ -204,8 +204,9 @@ def _make_stopper(search: Search) -> Any:
 @contextmanager
 def _silence(debug: bool) -> Iterator[None]:
     """Ray reports trials that wrote no result file as errors; ours write to the study."""
+    before = logging.root.manager.disable
     logging.disable(logging.NOTSET if debug else logging.CRITICAL)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)

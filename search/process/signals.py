@@ -5,6 +5,7 @@ each signal is noted as well, and sent again when its exception was dropped.
 """
 
 import _thread
+import logging
 import os
 import signal
 import sys
@@ -56,6 +57,7 @@ def raise_noted() -> None:
 def _unwind(number: int, _frame: FrameType | None) -> NoReturn:
     _disarm()
     _noted.append(number)
+    logging.disable()  # libraries log what they then cannot close; the user asked for the end and gets one line
     raise Stopped(number)
 
 
@@ -150,14 +152,15 @@ def ignore_signals() -> None:
 
 @contextmanager
 def signals_restored() -> Iterator[None]:
-    """The handlers of the caller come back at the end."""
+    """The handlers of the caller, and the level of its logging, come back at the end."""
     previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    hook = sys.unraisablehook
+    hook, level = sys.unraisablehook, logging.root.manager.disable
     try:
         yield
     finally:
         if _in_main_thread():
             sys.unraisablehook = hook
+            logging.disable(level)
             for number, handler in previous.items():
                 signal.signal(number, handler)
 

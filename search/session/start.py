@@ -48,14 +48,23 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
     Raises:
         ValueError, OSError: what is wrong with the options, the data or the study, in one line; Ray is gone by then.
     """
-    opened: list[Session] = []
     options = replace(options, name=options.name or new_name(options.space))
+    try:
+        return _search_on_ray(options, given=given, deadline=deadline)
+    except RayStartError as error:
+        return _report(error, options)
+    except Stopped as stop:
+        return _say_stopped(stop, options)
+
+
+def _search_on_ray(options: Options, *, given: Collection[str], deadline: float | None) -> int:
+    opened: list[Session] = []
 
     def on_lost(error: RayLostError) -> int:
         if opened:
             return opened[0].on_lost(error)
         received = first_signal()  # sent to every process: Ray died of it as well
-        return _report(error, options) if received is None else say_stopped(Stopped(received))
+        return _report(error, options) if received is None else _say_stopped(Stopped(received), options)
 
     if options.address is None:
         require_limits()
@@ -76,19 +85,16 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
         )
         if not _at_hand(options, run, given=given):
             opened.append(_session().open(options, given=given, resources=resources))
-        try:
-            with signals_restored(), ray as scratch:
-                if not opened:
-                    opened.append(_session().open(options, given=given, resources=resources))
-                raise_noted()
-                return opened[0].search_on(scratch, stack, deadline=deadline, held=held)
-        except RayStartError as error:
-            return _report(error, options)
+        with signals_restored(), ray as scratch:
+            if not opened:
+                opened.append(_session().open(options, given=given, resources=resources))
+            raise_noted()
+            return opened[0].search_on(scratch, stack, deadline=deadline, held=held)
 
 
-def say_stopped(stop: Stopped) -> int:
-    """Say which signal ended the command; returns the exit code."""
-    print(f"{stop}; every finished epoch is saved", file=sys.stderr, flush=True)
+def _say_stopped(stop: Stopped, options: Options) -> int:
+    words = _last_words(options)
+    print(f"{stop}; {words.words if words.begun.exists() else words.otherwise}", file=sys.stderr, flush=True)
     return stop.code
 
 
