@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 
 TEXTS = (
     "report/index.html",
+    "report/figures/*.txt",
     "report/tables/*.csv",
     "confirm/results.csv",
     "final/README.md",
     "final/final.json",
     "final/openings.jsonl",
+    "final/figures/*.txt",
     "final/tables/*.csv",
 )
+"""What is copied as text; beside figures lies the reason why one could not be drawn."""
 FIGURES = ("report/figures/*.png", "final/figures/*.png")
 LEFT_OUT = ("trials.csv", "epochs.csv", "predictions.csv")
 """Tables that repeat the study, and one with a line for every test row."""

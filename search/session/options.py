@@ -81,7 +81,8 @@ class Options:
     resume: Flag = False
     """Continue the run NAME: unfinished trials go on from their last epoch."""
     force: Flag = False
-    """Take over a run whose lock was left behind by another host."""
+    """Take over at once a run whose search is dead or hangs, such as one on a host that is gone. A search that still
+    runs stops at its next write."""
     study_url: OptionalStr = None
     """Optuna database URL for the study instead of study.db, such as postgresql+psycopg://..."""
     storage: OptionalStr = None
