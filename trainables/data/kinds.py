@@ -1,18 +1,23 @@
 """What the columns of a table of the user's own are: decided once for a run, and which cells do not fit."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
 from trainables.data.names import option
-from trainables.data.notation import holds_numbers, is_missing, parse_numbers
-from trainables.data.table import LARGEST, Kind, Table, as_texts
+from trainables.data.notation import NEARLY_ALL, holds_numbers, is_missing, parse_numbers
+from trainables.data.table import LARGEST, MAX_CATEGORIES, Kind, Table, as_texts, fold_truths
 
 _MOST_NAMED = 3
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
 _LEADING = re.compile(r"-?0\d+")
+_TRUTHS = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True) | dict.fromkeys(
+    ("false", "f", "no", "n", "off", "0"), False
+)
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
@@ -52,6 +57,36 @@ def are_dates(texts: Iterable[str]) -> bool:
     filled = [text for text in map(str.strip, texts) if not is_missing(text)]
     written, digits = (sum(bool(way.fullmatch(text)) for text in filled) for way in (_DATE, _DAY))
     return bool(filled) and max(written, digits) >= 0.9 * len(filled)
+
+
+def describe_alike(texts: Iterable[str], what: str) -> list[str]:
+    """Returns notes on texts that a reader may take for one: `7` and `007`, `Yes` and `yes`, `1` and `True`.
+
+    Args:
+        texts: different ones, each of which is read as a class or category of its own.
+        what: `classes` or `categories`.
+    """
+    texts = list(texts)
+    truths = all(text.casefold() in _TRUTHS for text in texts)
+    seen: dict[object, str] = {}
+    notes = []
+    for text in texts:
+        plain = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+        plain = re.sub(r"\s+", " ", plain).strip().casefold()
+        keys = {plain, _exact(plain), _TRUTHS.get(plain) if truths else plain}
+        other = next((seen[key] for key in keys if key in seen), None)
+        if other is not None:
+            notes.append(f"{other!r} and {text!r} are two {what}; write them alike if they are one")
+        seen |= dict.fromkeys(keys, text)
+    return notes[:3]
+
+
+def _exact(text: str) -> object:
+    """The number that a text is, to its last digit; the text if it is none, or so large that it cannot be compared."""
+    try:
+        return Decimal(text) if "_" not in text and abs(Decimal(text).adjusted()) < 400 else text
+    except InvalidOperation:
+        return text
 
 
 def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None) -> str:
@@ -108,11 +143,20 @@ def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
             f" these cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column"
             f" out: {option('--drop', name)}"
         )
-    what = "dates" if are_dates(texts) else "texts"
+    dates = are_dates(texts)
+    written = sum(any(map(str.isdigit, text)) for text in counts) >= NEARLY_ALL * len(counts) and not dates
     raise ValueError(
-        f"column {name!r} holds {len(counts):,} different {what} in {counts.total():,} training rows, from which"
-        f" nothing can be learnt; leave it out: {option('--drop', name)}"
+        f"column {name!r} holds {len(counts):,} different {'dates' if dates else 'texts'} in {counts.total():,}"
+        f" training rows, such as {max(counts, key=lambda text: counts[text])[:40]!r}, from which nothing can be learnt;"
+        + " write them in one form, without units, if they are numbers, or" * written
+        + f" leave it out: {option('--drop', name)}"
     )
+
+
+def _categories(texts: Sequence[str]) -> list[str]:
+    """The different texts in the order of their names, unless there are so many that they are no categories."""
+    found = fold_truths(Counter(text for text in texts if not is_missing(text)))
+    return sorted(found) if len(found) <= MAX_CATEGORIES else []
 
 
 def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
@@ -146,7 +190,7 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
     filled = sum(not is_missing(text) for text in texts)
     odd = odd_rows(values)
     if 2 * int(np.isfinite(numbers).sum()) < max(filled, 1) or not len(odd):
-        return ""
+        return "; ".join(describe_alike(_categories(texts), f"categories of {name!r}"))
     return (
         f"column {name!r} is read as categories, since it holds {name_cells(texts, odd, table.places)}; as numbers,"
         f" with these cells missing: {option('--types', name, suffix='=number')}"
