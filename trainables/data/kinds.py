@@ -15,9 +15,8 @@ from trainables.data.table import LARGEST, MAX_CATEGORIES, Kind, Table, as_texts
 _MOST_NAMED = 3
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
 _LEADING = re.compile(r"-?0\d+")
-_TRUTHS = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True) | dict.fromkeys(
-    ("false", "f", "no", "n", "off", "0"), False
-)
+_TRUTHS: dict[str, bool] = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True)
+_TRUTHS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
@@ -147,7 +146,8 @@ def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
     written = sum(any(map(str.isdigit, text)) for text in counts) >= NEARLY_ALL * len(counts) and not dates
     raise ValueError(
         f"column {name!r} holds {len(counts):,} different {'dates' if dates else 'texts'} in {counts.total():,}"
-        f" training rows, such as {max(counts, key=lambda text: counts[text])[:40]!r}, from which nothing can be learnt;"
+        f" training rows, such as {max(counts, key=lambda text: counts[text])[:40]!r}, from which nothing can be"
+        " learnt;"
         + " write them in one form, without units, if they are numbers, or" * written
         + f" leave it out: {option('--drop', name)}"
     )
