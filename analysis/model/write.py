@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from analysis.model.load import FORMAT, load_model, stand_in
+from analysis.model.load import FORMAT, decisive, load_model, stand_in
 from trainables.data.levels import as_stored
 from trainables.files.whole import write_whole
 from trainables.training.training import Training
@@ -50,8 +50,6 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     if dataset.levels:
         named["levels"] = as_stored(dataset.levels)
     named = json.loads(json.dumps(named))  # as a reader will find it
-    metadata = {name: json.dumps(value) for name, value in named.items()}
-    data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata})
     stored = {
         "format": FORMAT,
         **facts,
@@ -64,7 +62,6 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "image_shape": list(dataset.image_shape),
         "num_weights": training.num_weights,
         "macs": training.macs,
-        "sha256": hashlib.sha256(data).hexdigest(),
     }
     if dataset.task == "regression":
         targets = dataset.train.y
@@ -72,6 +69,9 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         stored |= {"target_wide": targets.dtype == torch.float64}  # float32 would lose digits of the target
     if dataset.columns:
         stored |= {"target": dataset.target, "target_unit": dataset.target_unit}
+    metadata = {name: json.dumps(value) for name, value in named.items()}
+    data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata, "decisive": decisive(stored)})
+    stored["sha256"] = hashlib.sha256(data).hexdigest()
     write_whole(final_dir / "model.safetensors", data)
     write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
     return stored
