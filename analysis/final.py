@@ -26,9 +26,9 @@ from search.process.arguments import (
     DONE,
     NOTHING_USABLE,
     SOME_FAILED,
-    leave,
     parse,
     report_error,
+    run_command,
 )
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
@@ -187,4 +187,4 @@ def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    run_command(main)

@@ -19,7 +19,7 @@ import tyro
 
 from analysis.pages.published import DATA_DIR, portable, text_of
 from analysis.studies.openings import EVALUATION
-from search.process.arguments import BROKEN_OFF, OptionalStr, leave, parse, report_error
+from search.process.arguments import BROKEN_OFF, OptionalStr, parse, report_error, run_command
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
 from trainables.files.whole import finish, replacing, write_whole
@@ -232,4 +232,4 @@ def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_command(main)
