@@ -114,8 +114,10 @@ class _Standalone(nn.Module):
         mean, std = (255 * torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
         self.network = network
         self.mean, self.std = nn.Buffer(mean if images else torch.zeros(1)), nn.Buffer(std if images else torch.ones(1))
-        self.factor, self.shift = facts.get("target_std", 1.0), facts.get("target_mean", 0.0)
         self.outputs = torch.float64 if facts.get("target_wide") else torch.float32
+        scale = (facts.get("target_std", 1.0), facts.get("target_mean", 0.0))
+        # as tensors, since plain numbers are exported as float32
+        self.factor, self.shift = (nn.Buffer(torch.tensor(one, dtype=self.outputs)) for one in scale)
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std
@@ -157,7 +159,7 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     found = np.asarray(session.run(None, {"x": x.to(numbers).numpy()})[0])
     with torch.no_grad():
         expected = module(x.to(numbers)).numpy()  # as ONNX computes
-    near = 1e-4 * np.maximum(np.abs(expected[:, 0]), module.factor)
+    near = 1e-4 * (module.factor.item() + np.abs(expected[:, 0] - module.shift.item()))
     same = found.argmax(1) == expected.argmax(1) if model.classes else np.abs(found - expected)[:, 0] <= near
     return {
         "path": "model.onnx",
