@@ -178,12 +178,12 @@ def strike(search: Started, chance: random.Random, *, window: float) -> dict[str
     seconds = chance.uniform(0, window)
     with suppress(subprocess.TimeoutExpired):
         search.process.wait(seconds)
-    if target == "worker":
-        wait_for(lambda: bool(search.workers()) or search.process.poll() is not None)
-    workers = search.workers() if target == "worker" else []
+    processes: list[Any] = [search.process]
+    while target == "worker" and not (processes := search.workers()) and search.process.poll() is None:
+        time.sleep(0.1)
     if search.process.poll() is not None:
         return None
-    for process in workers or [search.process]:
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     if target == "driver":

@@ -92,7 +92,7 @@ def manifest_of_another_epoch(path: Path) -> None:
     [
         (truncate, "size"),
         (empty, "size"),
-        (flip_one_bit, "sha256"),
+        (flip_one_bit, "checksum"),
         (remove_state, "missing file"),
         (remove_manifest, "manifest"),
         (garble_manifest, "manifest"),

@@ -114,6 +114,15 @@ class Source:
     """`TableOptions` of a table of the user's own."""
 
 
+def go_on(training: Trainable) -> Mapping[str, Any] | None:
+    """Lets a training begin its next epoch while the state after this one is saved; returns that state.
+
+    None where it waits for `run_epoch`, as most do: take `state()` then.
+    """
+    going_on = getattr(training, "go_on", None)
+    return going_on() if callable(going_on) else None
+
+
 def close(training: object) -> None:
     """Lets a training give up what it holds; most hold nothing."""
     closing = getattr(training, "close", None)
