@@ -114,13 +114,10 @@ class Source:
     """`TableOptions` of a table of the user's own."""
 
 
-def go_on(training: Trainable) -> Mapping[str, Any] | None:
-    """Lets a training begin its next epoch while the state after this one is saved; returns that state.
-
-    None where it waits for `run_epoch`, as most do: take `state()` then.
-    """
+def go_on(training: object) -> bool:
+    """Lets a training whose state was taken begin its next epoch; most wait for `run_epoch`, and it is False."""
     going_on = getattr(training, "go_on", None)
-    return going_on() if callable(going_on) else None
+    return bool(going_on()) if callable(going_on) else False
 
 
 def close(training: object) -> None:

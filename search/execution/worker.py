@@ -220,11 +220,10 @@ class TrialWorker(tune.Trainable):
 
     def _save(self, training: Trainable) -> None:
         """Save the state after an epoch; where nothing can follow but the next one, that may begin meanwhile."""
-        state = go_on(training) if self._is_followed(training.epoch) else None
-        self._is_ahead = state is not None
-        state = training.state() if state is None else state
+        epoch, data = training.epoch, checkpoint.as_bytes(checkpoint.with_records(training.state(), self._records))
+        self._is_ahead = self._is_followed(epoch) and go_on(training)
         try:
-            checkpoint.save(self._place, checkpoint.with_records(state, self._records), epoch=training.epoch)
+            checkpoint.write(self._place, data, epoch=epoch)
         except OSError as error:
             reason = f"a checkpoint could not be written: {error.strerror or error}"
             if isinstance(self._place, Folder):

@@ -35,14 +35,19 @@ class Loaded:
 
 
 def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
-    """Writes the state after `epoch` and removes all but the newest `keep` checkpoints of the place.
+    """Writes the state after `epoch`: `as_bytes` and `write`."""
+    write(where, as_bytes(state), epoch=epoch, keep=keep)
+
+
+def write(where: str | Path | Place, data: memoryview, *, epoch: int, keep: int = 2) -> None:
+    """Writes a state after `epoch` and removes all but the newest `keep` checkpoints of the place.
 
     There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
     That is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
 
     Args:
         where: one trial's own folder, URI or place; made if missing. One process writes to it at a time.
-        state: tensors and plain values, so that it loads with `weights_only=True`.
+        data: `as_bytes` of the state.
         epoch: number of finished epochs.
         keep: at least 1.
 
@@ -52,15 +57,20 @@ def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: 
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}")
     place = _opened(where)
-    data = _as_bytes(state)
     manifest = {"epoch": epoch, "size": len(data), "crc32": zlib.crc32(data)}
     place.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
     for _, old in _checkpoints(place)[keep:]:
         place.remove(old)
 
 
-def _as_bytes(state: dict[str, Any]) -> memoryview:
-    """The file's content, without torch's own checksums: they take longer than all the rest."""
+def as_bytes(state: dict[str, Any]) -> memoryview:
+    """The content of the file: a copy of the state as it is now.
+
+    It has no checksums of torch's own: they take longer than all the rest.
+
+    Args:
+        state: tensors and plain values, so that it loads with `weights_only=True`.
+    """
     buffer, before = io.BytesIO(), torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
     try:

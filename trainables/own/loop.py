@@ -22,7 +22,7 @@ import torch
 
 from trainables.own.looprun import LoopRun, Paused
 from trainables.own.randomness import random_states, seed_everything, set_random_states
-from trainables.own.stored import copied, count_bytes
+from trainables.own.stored import copied
 from trainables.own.tracked import weights_of
 from trainables.trainable import MisuseError, Setting, StateError, StuckError
 
@@ -32,8 +32,6 @@ PAUSE_SECONDS = 60
 """How long a function may take to unwind once its trial pauses."""
 AHEAD_SECONDS = 2.0
 """Longer epochs wait until the one before is saved: there that costs little, and an epoch in vain would cost much."""
-AHEAD_BYTES = 256 << 20
-"""Larger states are not copied."""
 
 
 class Loop:
@@ -103,23 +101,15 @@ class Loop:
         """
         return self._kept if self._kept is not None else self._collect()
 
-    def go_on(self) -> dict[str, Any] | None:
-        """Begin the next epoch, and return the state after the last one, which shares no memory with what is trained.
+    def go_on(self) -> bool:
+        """Begin the next epoch, and return at once; what `state` returned before changes from now on.
 
-        None, with nothing begun, after the last epoch, where an epoch is long, or where the state is large.
-
-        Raises:
-            StateError: as for `state`.
+        False, with nothing begun, after the last epoch and where epochs are long.
         """
-        if self._event != "epoch" or self._seconds > AHEAD_SECONDS:
-            return None
-        state = self.state()
-        if count_bytes(state) > AHEAD_BYTES:
-            return None
-        state = copied(state)
-        self._is_ahead = True
-        self._code_turn.release()
-        return state
+        self._is_ahead = self._event == "epoch" and self._seconds <= AHEAD_SECONDS
+        if self._is_ahead:
+            self._code_turn.release()
+        return self._is_ahead
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Runs the function up to its first epoch, with all that it tracks as it was.

@@ -65,27 +65,18 @@ def from_plain(value: Any) -> Any:
     return value
 
 
-def copied(value: Any, *, _known: dict[Any, torch.Tensor] | None = None) -> Any:
-    """Returns a plain value on the CPU whose tensors share no memory with it; weights that are tied stay so."""
-    known = {} if _known is None else _known
+def copied(value: Any) -> Any:
+    """Returns a plain value whose tensors share no memory with it."""
     if isinstance(value, torch.Tensor):
-        return _copied_tensor(value, known)
+        return value.detach().clone()
     if isinstance(value, dict):
-        found = ((key, copied(part, _known=known)) for key, part in value.items())
+        found = ((key, copied(part)) for key, part in value.items())
         return _with_versions(OrderedDict(found), value) if isinstance(value, OrderedDict) else dict(found)
     if isinstance(value, list):
-        return [copied(part, _known=known) for part in value]
+        return [copied(part) for part in value]
     if isinstance(value, tuple) and not isinstance(value, torch.Size):
-        return tuple(copied(part, _known=known) for part in value)
+        return tuple(copied(part) for part in value)
     return value
-
-
-def _copied_tensor(value: torch.Tensor, known: dict[Any, torch.Tensor]) -> torch.Tensor:
-    plain = value.layout == torch.strided and not value.is_quantized
-    key = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride()) if plain else id(value)
-    if key not in known:
-        known[key] = value.detach().to("cpu", copy=True)
-    return known[key]
 
 
 def difference(first: Any, second: Any, where: str = "") -> str | None:  # noqa: PLR0911
