@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(uri: str):
     loaded = load_newest(uri)
     assert loaded is not None
     name = open_place(uri).name
-    assert (loaded.epoch, loaded.problems) == (1, [f"checkpoint 2 of {name} is damaged (sha256); using epoch 1"])
+    assert (loaded.epoch, loaded.problems) == (1, [f"checkpoint 2 of {name} is damaged (checksum); using epoch 1"])
     save(uri, make_state(2), epoch=2)  # trained again
     assert load_newest(uri).epoch == 2  # type: ignore[union-attr]
 
@@ -213,7 +213,7 @@ def test_a_worker_goes_on_from_the_epoch_before_a_damaged_one(make_worker, uri: 
     flip_one_bit(join(uri, "trial-00005"), 2)
     again = step(make_worker(uri, reported=1))
     assert numbers(again) == expected
-    assert again.notices == ["checkpoint 2 of trial-00005 is damaged (sha256); using epoch 1"]
+    assert again.notices == ["checkpoint 2 of trial-00005 is damaged (checksum); using epoch 1"]
 
 
 def test_a_store_that_does_not_answer_is_no_lost_checkpoint_and_no_fault_of_the_trial(make_worker):
