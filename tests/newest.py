@@ -5,14 +5,16 @@ python -m tests.newest [WORDS FOR PYTEST]      # what `make upgrade-check` runs
 The private parts that we use come first: they say which use broke, and what to do.
 """
 
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 from tests.searching import ROOT
 
-ENVIRONMENT = ROOT / ".venv-newest"
+ENVIRONMENT = Path(os.environ.get("UPGRADE_VENV", ROOT / ".venv-newest"))
 LANES = (("tests/test_private_uses.py",), ("tests",))
 
 

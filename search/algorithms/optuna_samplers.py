@@ -11,8 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.halving import Ladder
-from search.process.plain import is_plain
 from search.storage.trials import is_paused
+from trainables.plain import is_plain
 
 if TYPE_CHECKING:
     from search.algorithms.tpe import Encodings

@@ -25,7 +25,7 @@ from search.storage.lock import RunLock
 
 if TYPE_CHECKING:
     from search.session.session import Session
-    from search.storage.rdb import WholeTrialStorage
+    from search.storage.durable import StudyStorage
     from search.storage.run import Run
 
 _BUNDLED = ("digits", "diabetes", "breast_cancer")
@@ -112,7 +112,7 @@ def _say(line: str) -> None:
     print(f"note: {line}", flush=True)
 
 
-def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, WholeTrialStorage]":
+def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, StudyStorage]":
     """The run that is resumed and its study, locked once it is known that it can be."""
     from search.session.opening import resumed_run
     from search.storage.lease import hold_study  # both import Optuna
