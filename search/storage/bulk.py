@@ -49,6 +49,8 @@ def read_trials(storage: RDBStorage, study_id: int) -> list[FrozenTrial]:
         systems = _rows(session, study_id, system, system.key, system.value_json)
         query = sqlalchemy.select(models.TrialModel).where(models.TrialModel.study_id == study_id)
         trials: Sequence[Any] = session.scalars(query.order_by(models.TrialModel.number)).all()
+        if not trials:
+            storage.get_study_name_from_id(study_id)  # raises KeyError where there is no such study
         tables = (values, steps, params, users, systems)
         return [_trial(trial, [rows[trial.trial_id] for rows in tables]) for trial in trials]
 

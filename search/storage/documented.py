@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.checksums import CHECKSUM, with_history
-from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, stored_by_another
+from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, is_begun, stored_by_another
 
 
 class DocumentedStorage(StudyStorage):
@@ -22,7 +22,7 @@ class DocumentedStorage(StudyStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self._look()
         trial_id = super().create_new_trial(study_id, template_trial=template_trial)
-        if template_trial is not None and template_trial.number >= 0 and template_trial.values is None:
+        if is_begun(template_trial) and template_trial.number >= 0:
             number = self.get_trial_number_from_id(trial_id)
             if number != template_trial.number:
                 super().set_trial_state_values(trial_id, TrialState.FAIL)

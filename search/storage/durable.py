@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TypeGuard
 
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
@@ -86,6 +87,11 @@ class StudyStorage(RDBStorage):
                 "another search took this study over; what this one stored is saved; wait for the other, or end it and"
                 " resume"
             )
+
+
+def is_begun(template: FrozenTrial | None) -> TypeGuard[FrozenTrial]:
+    """Whether a trial that is to be stored is one that a search begins: with its number, and without any value."""
+    return template is not None and template.values is None and not template.intermediate_values
 
 
 def begun_by_another(number: int) -> StudyLostError:

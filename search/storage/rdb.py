@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
 from search.storage.checksums import CHECKSUM, with_history
-from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, stored_by_another
+from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, is_begun, stored_by_another
 
 
 class WholeTrialStorage(StudyStorage):
@@ -30,8 +30,7 @@ class WholeTrialStorage(StudyStorage):
         self._check_present()
         if self.owner is not None:
             self._check_owner(session.connection().execute(_HOLDER, {"study": study_id}).scalar())
-        stored = template_trial
-        if stored is None or stored.values is not None or stored.intermediate_values:
+        if not is_begun(stored := template_trial):
             return super()._get_prepared_new_trial(study_id, template_trial, session)
         connection = session.connection()
         columns = {"datetime_start": stored.datetime_start, "datetime_complete": stored.datetime_complete}
