@@ -9,6 +9,7 @@ import importlib
 import inspect
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ def found(use: Use) -> Any:
         importlib.import_module(use.module) if not use.module.startswith("torch.ops") else _torch_ops(use.module)
     )
     for name in use.name.split("."):
-        part = getattr(part, name)
+        # a module that nobody has imported yet is no attribute of its package
+        is_module = inspect.ismodule(part) and not hasattr(part, name)
+        part = importlib.import_module(f"{part.__name__}.{name}") if is_module else getattr(part, name)
     return part
 
 
@@ -104,15 +107,23 @@ def _torch_ops(module: str) -> Any:
     return getattr(torch.ops, module.rpartition(".")[2])
 
 
+def release(use: Use) -> str:
+    """The package of a part and the release of it that is installed."""
+    package = use.module.partition(".")[0]
+    return f"{package} {metadata.version(package)}"
+
+
 @pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.module}.{use.name}")
 def test_a_private_part_that_we_use_is_there_and_takes_what_we_give_it(use: Use):
     try:
         part = found(use)
     except (ImportError, AttributeError) as error:
-        pytest.fail(f"{use.module}.{use.name} is gone ({error}): {use.otherwise}")
+        pytest.fail(f"{release(use)}: {use.module}.{use.name} is gone ({error}). {use.otherwise}", pytrace=False)
     if use.takes and not use.module.startswith("torch.ops"):
         takes = tuple(name for name in inspect.signature(part).parameters if name != "self")
-        assert takes[: len(use.takes)] == use.takes, use.otherwise
+        if takes[: len(use.takes)] != use.takes:
+            says = f"{release(use)}: {use.module}.{use.name} takes ({', '.join(takes)})"
+            pytest.fail(f"{says}, no longer ({', '.join(use.takes)}). {use.otherwise}", pytrace=False)
 
 
 def private_imports(path: Path) -> set[tuple[str, str]]:
