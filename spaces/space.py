@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
@@ -14,7 +14,7 @@ from optuna.trial import BaseTrial
 import spaces
 from spaces.asking import AskedTrial, contains
 from spaces.imported import import_module
-from spaces.objectives import Direction, Objective
+from spaces.objectives import Objective
 from spaces.origin import is_own, locate
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Space:
     """`task(config, run)` gives an object with `epoch`, `run_epoch`, `state` and `restore`: a class of your own."""
     metric: str = ""
     """With code of your own: the reported number that the search goes by."""
-    direction: Direction = "maximize"
+    direction: Literal["maximize", "minimize"] = "maximize"
     """With code of your own: whether more of it is better."""
     min_epochs: int = 1
     """The first rung: epochs before a trial is compared."""

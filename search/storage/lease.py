@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.storage.database import StudyError, reading
@@ -27,6 +28,8 @@ from search.storage.run import Run
 from search.storage.soundness import CLOSED
 from search.storage.study import resume_study
 
+_AWAY = (SQLAlchemyError, StorageInternalError)
+"""A database that does not answer now."""
 RENEW_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
 
 
@@ -124,7 +127,7 @@ class Lease:
         self._done.set()
         self._thread.join(timeout=5)
         self._storage.owner = None
-        with suppress(SQLAlchemyError, StudyLostError):
+        with suppress(*_AWAY, StudyLostError):
             self._release()
 
     def _take(self) -> None:
@@ -177,7 +180,7 @@ class Lease:
             except StudyLostError as error:
                 self._storage.lost = error
                 return
-            except SQLAlchemyError:
+            except _AWAY:
                 continue
 
     def _renew(self) -> None:
