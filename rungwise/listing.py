@@ -121,7 +121,7 @@ def _facts(folder: Path) -> dict[str, str]:
     trials = [t for t in open_study(folder).trials if "infeasible" not in t.user_attrs]
     done = sum(t.state.is_finished() for t in trials)
     failed = sum(t.state == TrialState.FAIL for t in trials)
-    best = best_trial(trials, maximize=run.direction == "maximize")
+    best = best_trial(trials, run.objective)
     state = "finished" if done == run.trials else f"{done} of {run.trials} trials"
     return {
         "run": folder.name,
@@ -183,7 +183,7 @@ def _compare(folders: list[Path]) -> None:
 
     runs = [read_run(folder) for folder in folders]
     _print_table([_facts(folder) for folder in folders])
-    if len({(run.metric, run.direction) for run in runs}) > 1:
+    if len({run.objective for run in runs}) > 1:
         print("note: these runs go by different metrics; their values cannot be compared")
     elif len({(run.dataset, run.dataset_checksum) for run in runs}) > 1:
         print("note: these runs use different data; their values can be compared with care only")

@@ -48,7 +48,7 @@ def _rerun(options: Options) -> bool:
     from trainables.trainable import Setting, close
 
     run = read_run(options.run)
-    trial = _choose(open_study(options.run), options)
+    trial = _choose(open_study(options.run), run, options)
     stored = {epoch: trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)}
     epochs = len(stored) if options.epochs is None else options.epochs
     if not 1 <= epochs <= len(stored):
@@ -86,18 +86,20 @@ def _rerun(options: Options) -> bool:
     return not max(gaps)
 
 
-def _choose(study: Any, options: Options) -> Any:
+def _choose(study: Any, run: Any, options: Options) -> Any:
     """The trial that was asked for, or the best.
 
     Raises:
         ValueError: there is none.
     """
+    from search.storage.trials import best_trial
+
     trials = study.get_trials(deepcopy=False)
     if options.trial is None:
-        finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
-        if not finished:
+        best = best_trial(trials, run.objective)
+        if best is None:
             raise ValueError(f"{options.run} has no trial that was trained to the end; name one with --trial")
-        return study.best_trial
+        return best
     found = next((trial for trial in trials if trial.number == options.trial), None)
     if found is None:
         raise ValueError(f"--trial must lie in 0..{len(trials) - 1}, got {options.trial}")

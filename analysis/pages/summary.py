@@ -22,7 +22,8 @@ from analysis.studies.trials import (
     Trials,
     config_of,
 )
-from analysis.wording import SMALLER_IS_BETTER, named
+from analysis.wording import named
+from spaces.objectives import metric_named
 
 _WORDS = {
     COMPLETE: "complete",
@@ -101,7 +102,7 @@ def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> t
         gap = f"{difference(trials, abs(sure.value - sure.second))} ahead of the second of {sure.num_complete}"
     if not np.isfinite(sure.low):
         why = "the study alone gives it for an accuracy on a known number of rows"
-        if trials.metric in SMALLER_IS_BETTER:
+        if metric_named(trials.metric).less_is_better:
             why = f"a study alone has none for {named(trials.metric)}; the final evaluation gives it"
         return gap, f"no interval: {why}"
     others = "no other trial lies" if sure.tied == 0 else f"{sure.tied} more trial{'s lie' * (sure.tied > 1)}"

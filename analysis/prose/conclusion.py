@@ -11,6 +11,7 @@ from analysis import wording
 from analysis.progress import say
 from analysis.studies.openings import read_openings, times_opened
 from search.session.console import Output
+from spaces.objectives import metric_named
 
 
 def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
@@ -50,7 +51,7 @@ def _contenders(results: dict[str, Any]) -> Table:
 
 def _baselines(results: dict[str, Any]) -> Table:
     metric = results["metric"]
-    better = "less" if metric in wording.SMALLER_IS_BETTER else "more"
+    better = "less" if metric_named(metric).less_is_better else "more"
     table = _table(
         "without a network",
         f"test {wording.in_unit(metric, results)}",

@@ -144,9 +144,8 @@ def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
     span = window(len(values))
     if len(values) < 2 * span:
         return []
-    better = 1 if run.direction == "maximize" else -1
     last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span
-    gain = better * (last - before)
+    gain = run.objective.sign * (last - before)
     if is_share(run.metric) and "train_rows" in results["conditions"] and 0 <= last <= 1:
         rows = max(1, round(results["conditions"]["train_rows"] * run.validation_fraction))
         noise = math.sqrt(last * (1 - last) / rows)
@@ -190,10 +189,9 @@ def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
     rho, p = (float(found) for found in spearmanr(*zip(*pairs, strict=True)))  # pyright: ignore[reportArgumentType]
     if math.isnan(rho):
         return []
-    better = 1 if run.direction == "maximize" else -1
     meaning = "no clear sign that capacity is the limit"
     if p < 0.05:
-        meaning = "larger networks did better" if better * rho > 0 else "smaller networks did better"
+        meaning = "larger networks did better" if run.objective.sign * rho > 0 else "smaller networks did better"
     low, high = count(min(pairs)[0]), count(max(pairs)[0])
     return [
         f"Capacity: over {len(pairs)} completed trials with {low} to {high} weights the rank correlation of size and"
@@ -203,8 +201,8 @@ def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
 
 def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
     """Parameters that the best completed trials have at an edge of their range."""
-    better = 1 if run.direction == "maximize" else -1
-    best = sorted((t for t in complete if t.value is not None), key=lambda t: -better * (t.value or 0.0))[:NUM_TOP]
+    valued = (t for t in complete if t.value is not None)
+    best = sorted(valued, key=lambda t: run.objective.order(t.value or 0.0))[:NUM_TOP]
     if len(best) < 3:
         return []
     text = []

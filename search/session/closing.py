@@ -39,7 +39,7 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
         return say_stopped(received, resume=resume, console=console)
     if search.fatal is not None:
         return report_fatal(search.fatal, run_dir=run_dir, resume=resume, debug=debug)
-    best = best_trial(trials, maximize=search.run.direction == "maximize")
+    best = best_trial(trials, search.run.objective)
     if search.out_of_time:
         ended = "the time budget is used up" + (" before any trial was finished" if best is None else "")
         console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)

@@ -19,7 +19,7 @@ from search.algorithms.halving import num_weights
 from search.process.text import duration, printable
 from search.storage.logs import log_path
 from search.storage.run import Run
-from search.storage.trials import epochs_reached
+from search.storage.trials import best_trial, epochs_reached
 from trainables.data.notation import format_value
 
 HEARTBEAT_SECONDS = 60
@@ -124,11 +124,7 @@ class SearchConsole:
     # What is shown
 
     def _consider(self, trial: FrozenTrial) -> None:
-        if trial.state != TrialState.COMPLETE or trial.value is None:
-            return
-        sign = 1 if self._run.direction == "maximize" else -1
-        if self._best is None or sign * trial.value > sign * (self._best.value or 0.0):
-            self._best = trial
+        self._best = best_trial([trial, *([self._best] if self._best else [])], self._run.objective)
 
     def _line(self, trial: FrozenTrial, what: str) -> None:
         if self._console.is_terminal and trial.state != TrialState.FAIL:
@@ -196,11 +192,10 @@ class SearchConsole:
 
 def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     """Print the top five, what early stopping saved, and the failures by cause."""
-    sign = -1 if run.direction == "maximize" else 1
     tried = [t for t in trials if "infeasible" not in t.user_attrs]
     seen = [t for t in tried if t.state != TrialState.FAIL and t.intermediate_values]
     last = {t.number: t.intermediate_values[epochs_reached(t)] for t in seen}
-    ranked = sorted(seen, key=lambda t: (-epochs_reached(t), sign * last[t.number]))
+    ranked = sorted(seen, key=lambda t: (-epochs_reached(t), run.objective.order(last[t.number])))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("trial", run.metric, "epochs", "state", "weights"):
         table.add_column(name, justify="left" if name == "state" else "right")
