@@ -101,7 +101,7 @@ class SearchConsole:
         self._epochs += 1
         self._trials[trial.number] = self._running[trial.number] = trial
         if not self._console.is_terminal and time.monotonic() - self._last_line > HEARTBEAT_SECONDS:
-            self._say(f"trial {trial.number} is at epoch {epochs_reached(trial)}; {self._counts()}")
+            self._say(f"{self._name(trial)} is at epoch {epochs_reached(trial)}; {self._counts()}")
 
     def paused(self, trial: FrozenTrial) -> None:
         """A trial waits at a rung."""
@@ -135,12 +135,15 @@ class SearchConsole:
             return
         if trial.state == TrialState.FAIL:
             cause = printable(str(trial.user_attrs.get("failure")))[:SHOWN_CAUSE]
-            self._say(f"trial {trial.number} failed: {cause}{self._log_of(trial)}")
+            self._say(f"{self._name(trial)} failed: {cause}{self._log_of(trial)}")
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
         shown = "" if value is None else f", {self._run.metric} {format_value(value)}"
         best = "" if self._best is None else f" (best {format_value(self._best.value)}, trial {self._best.number})"
         self._say(f"trial {trial.number} {what} at epoch {epochs_reached(trial)}{shown}{best}")
+
+    def _name(self, trial: FrozenTrial) -> str:
+        return f"trial {trial.number}"
 
     def _log_of(self, trial: FrozenTrial) -> str:
         path = None if self._logs is None else log_path(self._logs, trial.number)
@@ -217,7 +220,10 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
         console.print(table)
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
-    saved = f", {100 * (1 - trained / (run.epochs * len(tried))):.0f} % saved against full training" if trained else ""
+    saved = ""
+    full = run.epochs * len(tried)
+    if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
+        saved = f", {100 * (1 - trained / full):.0f} % saved against full training"
     console.print(
         f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
         f" {states[TrialState.FAIL]} failed"

@@ -7,29 +7,40 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from trainables.data.names import option
-from trainables.data.notation import holds_numbers, is_missing, parse_numbers
+from trainables.data.notation import NEARLY_ALL, holds_numbers, is_missing, parse_numbers
 from trainables.data.table import LARGEST, Kind, Table, as_texts
 
 _MOST_NAMED = 3
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
+_WITH_UNIT = re.compile(r"\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d][^\d]*)")
 _LEADING = re.compile(r"-?0\d+")
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
-def decide_kinds(table: Table, stated: Mapping[str, Kind]) -> dict[str, Kind]:
+def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[str] = ()) -> dict[str, Kind]:
     """Returns what each column is: numbers, if nearly all of its cells are, or categories.
 
     Args:
         table: all rows but the test rows; of its texts alone, the target plays no part.
         stated: what was decided before, or the user says; it is not looked at again.
+        dropped: columns that are left out already, so that the advice names them as well.
 
     Raises:
-        ValueError: a column that is neither stated nor holds numbers has a text of its own in nearly every row.
+        ValueError: columns that are neither stated nor hold numbers have a text of their own in nearly every row.
     """
     for name, kind in stated.items():
         if kind == "number" and name in table.cells:
-            _check_numbers(name, table.cells[name], table)
-    return {name: stated.get(name) or _decide(name, values, table) for name, values in table.cells.items()}
+            _check_numbers(name, table.cells[name], table, dropped)
+    kinds = {name: stated.get(name) or _decide(name, values, table, dropped) for name, values in table.cells.items()}
+    useless = {name: _describe_useless(table.cells[name]) for name, kind in kinds.items() if kind is None}
+    if useless:
+        held = ", ".join(f"{name!r} holds {what}" for name, what in useless.items())
+        noun, them = ("column", "it") if len(useless) == 1 else ("columns that cannot be used:", "them")
+        raise ValueError(
+            f"{noun} {held}, from which nothing can be learned; leave {them} out:"
+            f" {option('--drop', *dropped, *useless)}"
+        )
+    return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
@@ -81,17 +92,18 @@ def odd_rows(values: np.ndarray) -> np.ndarray:
     return np.array([row for row in suspects if not is_missing(str(values[row]))], np.int64)
 
 
-def _check_numbers(name: str, values: np.ndarray, table: Table) -> None:
+def _check_numbers(name: str, values: np.ndarray, table: Table, dropped: Sequence[str]) -> None:
     numbers, odd = parse_numbers(values), odd_rows(values)
     if len(odd) and not (np.abs(numbers) <= LARGEST).any():
         texts = [str(value).strip() for value in values]
         raise ValueError(
             f"--types {name!r} cannot be numbers: it holds {name_cells(texts, odd, table.places)}; leave it out:"
-            f" {option('--drop', name)}"
+            f" {option('--drop', *dropped, name)}"
         )
 
 
-def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
+def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str]) -> Kind | None:
+    """The kind of a column; None where it has a text of its own in nearly every row."""
     if values.dtype != object:
         return "number"
     texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
@@ -106,13 +118,21 @@ def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
         raise ValueError(
             f"column {name!r} holds numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct"
             f" these cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column"
-            f" out: {option('--drop', name)}"
+            f" out: {option('--drop', *dropped, name)}"
         )
+    return None
+
+
+def _describe_useless(values: np.ndarray) -> str:
+    """What a column holds that is neither numbers nor categories."""
+    texts = [text for text in as_texts(values) if not is_missing(text)]
+    units = Counter(found["unit"] for found in map(_WITH_UNIT.fullmatch, texts) if found)
+    unit, count = units.most_common(1)[0] if units else ("", 0)
+    if count >= NEARLY_ALL * len(texts):
+        example = next(text for text in texts if text.endswith(unit))
+        return f"numbers with a unit ({example[:40]!r}: write the numbers alone, the unit in the column's name)"
     what = "dates" if are_dates(texts) else "texts"
-    raise ValueError(
-        f"column {name!r} holds {len(counts):,} different {what} in {counts.total():,} training rows, from which"
-        f" nothing can be learnt; leave it out: {option('--drop', name)}"
-    )
+    return f"{len(set(texts)):,} different {what} in {len(texts):,} training rows"
 
 
 def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
