@@ -14,6 +14,7 @@ from search.process.arguments import (
     Flag,
     OptionalInt,
     OptionalStr,
+    command,
     leave,
     parse,
     report_error,
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> int:
     raise_stopped()
     where = Path()
     try:
-        options = parse(Options, argv, prog="python -m analysis.report")
+        options = parse(Options, argv, prog=command("analysis.report"))
         options.check()
         where = Path(options.out) if options.out else options.run
         page = build(options)

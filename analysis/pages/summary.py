@@ -23,6 +23,7 @@ from analysis.studies.trials import (
     config_of,
 )
 from analysis.wording import SMALLER_IS_BETTER, named
+from search.process.arguments import command
 
 _WORDS = {
     COMPLETE: "complete",
@@ -113,7 +114,7 @@ def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> t
 def _luck(sure: Confidence) -> str:
     return (
         f"The best of {sure.num_complete} values on one validation split is partly luck: expect a little worse on "
-        "new data. The final evaluation (python -m analysis.final) measures that on fresh seeds and the test set."
+        f"new data. The final evaluation ({command('analysis.final')}) measures that on fresh seeds and the test set."
     )
 
 

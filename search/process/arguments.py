@@ -88,8 +88,13 @@ def _one_line(framed: str) -> str:
     return text + (f" (did you mean {hint}?)" if hint else "")
 
 
+def command(module: str) -> str:
+    """How the user calls a command of ours, as they called this one: `rungwise final` or `python -m analysis.final`."""
+    return " ".join(words_of(module))
+
+
 def words_of(module: str) -> list[str]:
-    """How the user calls a command of ours: as they called this one."""
+    """The words of `command`."""
     if os.environ.get("RUNGWISE_PROGRAM"):
         return ["rungwise", {"search.run": "search"}.get(module, module.rpartition(".")[2])]
     return ["python", "-m", module]

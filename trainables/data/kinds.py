@@ -31,8 +31,11 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
     for name, kind in stated.items():
         if kind == "number" and name in table.cells:
             _check_numbers(name, table.cells[name], table, dropped)
-    kinds = {name: stated.get(name) or _decide(name, values, table, dropped) for name, values in table.cells.items()}
-    useless = {name: _describe_useless(table.cells[name]) for name, kind in kinds.items() if kind is None}
+    kinds: dict[str, Kind | None] = {
+        name: stated.get(name) or _decide(name, values, table, dropped) for name, values in table.cells.items()
+    }
+    usable: dict[str, Kind] = {name: kind for name, kind in kinds.items() if kind is not None}
+    useless = {name: _describe_useless(table.cells[name]) for name in kinds if name not in usable}
     if useless:
         held = ", ".join(f"{name!r} holds {what}" for name, what in useless.items())
         noun, them = ("column", "it") if len(useless) == 1 else ("columns that cannot be used:", "them")
@@ -40,7 +43,7 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
             f"{noun} {held}, from which nothing can be learned; leave {them} out:"
             f" {option('--drop', *dropped, *useless)}"
         )
-    return {name: kind for name, kind in kinds.items() if kind is not None}
+    return usable
 
 
 def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
