@@ -117,6 +117,8 @@ def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None
         return
     if sign < 0 and x.max() < 0 and np.quantile(x, 0.25) / x.max() > _DECADES:
         ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))  # the page draws no formulas
+        ax.yaxis.set_minor_formatter(NullFormatter())
         return
     low, middle, high = np.quantile(x, [0.05, 0.5, 1.0])
     floor = low - 0.5 * (high - low)

@@ -27,12 +27,14 @@ SHOWN_RUNNING = 12
 SHOWN_CAUSE = 200
 _WITH_TRACEBACK = ("error", "invalid")
 """Kinds of failures that are exceptions."""
-_STATES = {
+STATES = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped early",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "paused",
+    TrialState.WAITING: "waiting",
 }
+"""How a trial stands, in words."""
 
 
 class Output(Console):
@@ -115,7 +117,7 @@ class SearchConsole:
         if self._running.pop(trial.number, None) is None:
             return  # told PRUNED at the end of the search
         self._consider(trial)
-        self._line(trial, _STATES[trial.state])
+        self._line(trial, STATES[trial.state])
 
     def notice(self, text: str) -> None:
         """Something that the user should know of, and need not act on."""
@@ -213,7 +215,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
             f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
             format_value(last[trial.number]),
             f"{epochs_reached(trial)}/{run.epochs}",
-            _STATES[trial.state],
+            STATES[trial.state],
             "-" if weights is None else f"{weights:,}",
         )
     if ranked:
