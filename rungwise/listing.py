@@ -73,13 +73,12 @@ def main(words: list[str]) -> int:
                 _list(options)
             case Show(trial=None, number=None):
                 _show(_folder(options.run, options.runs_dir))
-            case Show():
-                number = options.trial if options.trial is not None else options.number
+            case Show(trial=int(number)) | Show(number=int(number)):
                 _show_trial(_folder(options.run, options.runs_dir), number)
-            case Logs(trial=None):
-                _list_logs(_folder(options.run, options.runs_dir))
+            case Logs(trial=int(number)):
+                _print_log(_folder(options.run, options.runs_dir), number)
             case Logs():
-                _print_log(_folder(options.run, options.runs_dir), options.trial)
+                _list_logs(_folder(options.run, options.runs_dir))
             case Compare():
                 _compare([_folder(name, options.runs_dir) for name in options.runs])
     except (ValueError, OSError) as error:
@@ -149,9 +148,8 @@ def _show(folder: Path) -> None:
     from search.storage.study import open_study
 
     run = read_run(folder)
-    print(
-        f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}"
-    )
+    rungs = " ".join(map(str, run.rungs))
+    print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {rungs}")
     print(f"begun {run.created or 'at an unknown time'} by {run.command or 'an unknown command'}\n")
     summarise(run, open_study(folder).trials, console=Console(highlight=False))
 

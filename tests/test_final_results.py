@@ -132,6 +132,11 @@ def test_the_verdict_gives_score_difference_rank_and_optimism(described):
     assert "'<script>'" in text or "'bag'" in text or "coat" in text
 
 
+def test_the_test_of_right_and_wrong_rows_is_quoted_for_an_accuracy_alone(described):
+    assert "McNemar's test" in say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
+    assert "McNemar" not in say({**described, "metric": "log_loss"}, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
+
+
 @pytest.mark.parametrize(
     ("last", "meaning"), [([0.80, 0.81, 0.95, 0.96], "a larger budget is worth trying"), ([0.9] * 4, "promise little")]
 )

@@ -282,7 +282,7 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "go by different metrics" in said
     assert re.search(r"best trial +fashion +housing", said)
-    assert re.search(r"batch_size +64 +\d+", said)
+    assert re.search(r"batch_size +128 +128", said)
     assert main(["show", "fashon", "--runs-dir", results]) == 2
     assert "there is no run 'fashon'" in capsys.readouterr().err
 

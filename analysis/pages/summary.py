@@ -80,7 +80,7 @@ def _facts(
 ) -> list[tuple[str, str, str]]:
     facts = []
     if sure is not None and trials.best is not None:
-        where = f"trial {trials.best['number']}, {trials.full_epochs} epochs{_beside_baseline(trials)}"
+        where = f"trial {trials.best['number']}, {trials.full_epochs} epochs{beside_baseline(trials)}"
         facts.append((f"Best {named(trials.metric, trials.target_unit)}", value(trials, sure.value), where))
         facts.append(("How sure", *_sureness(trials, sure, _num_validation(found))))
     audit = impact.audit
@@ -96,7 +96,7 @@ def _facts(
     return facts
 
 
-def _beside_baseline(trials: Trials) -> str:
+def beside_baseline(trials: Trials) -> str:
     """What the baseline reached, if it was trained to the end and is not the best itself."""
     for _, trial in trials.trials[trials.trials["state"] == COMPLETE].iterrows():
         if trials.baseline and config_of(trial) == trials.baseline:
