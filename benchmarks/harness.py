@@ -66,7 +66,7 @@ class Comparison:
 
     def publish(self, console: Console, *, calibration: dict[str, float], conditions: dict[str, Any]) -> Path:
         """Prints the table and writes `results/NAME.json`; returns its path."""
-        table = Table("contestant", self.unit, "ours is faster by", "must reach", title=self.name)
+        table = Table("contestant", self.unit, "ours is faster by", "target", title=self.name)
         for contestant in self.contestants:
             must = f"{contestant.required:g}x" if contestant.required else ""
             rate, ratio = Interval.of(self.rates[contestant.name]), self.ratio(contestant.name)

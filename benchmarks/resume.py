@@ -64,7 +64,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "analysis.report", str(runs / "large")], check=True, capture_output=True)
         report = time.perf_counter() - began
         size = (runs / "large" / "study.db").stat().st_size
-    table = Table("what", "seconds", "must reach", title=f"a study of {options.trials} trials")
+    table = Table("what", "seconds", "target", title=f"a study of {options.trials} trials")
     table.add_row("command to first epoch, resumed", Interval.of(resumed).text(1), f"{LIMIT_RESUME}")
     table.add_row("command to first epoch, new search", Interval.of(new).text(1), "")
     table.add_row("report", f"{report:.1f}", f"{LIMIT_REPORT}")

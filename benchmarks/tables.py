@@ -33,7 +33,7 @@ def interval(values: dict[str, float], *, digits: int) -> str:
 
 
 def turnaround(result: Result) -> str:
-    columns = ("runner", "ms a trial", "times ours", "must reach", "share of the slots' time within epochs")
+    columns = ("runner", "ms a trial", "times ours", "target", "share of the slots' time within epochs")
     rows = []
     for name, found in result["results"].items():
         must = f"{result['required'][name]:g}" if name in result["required"] else ""
@@ -72,7 +72,7 @@ def ramp(result: Result) -> str:
 
 def comparison(result: Result) -> str:
     """The contestants of any benchmark that `benchmarks.harness.compare` ran, and its further figures."""
-    columns = ("contestant", result["unit"], "ours is faster by", "must reach")
+    columns = ("contestant", result["unit"], "ours is faster by", "target")
     rows = []
     for name, rates in result["rates"].items():
         required = result["required"][name]
@@ -97,7 +97,7 @@ def agreement(result: Result) -> str:
 
 
 def packing(result: Result) -> str:
-    columns = ("network", "processes", "img/s together", "times one process", "must reach")
+    columns = ("network", "processes", "img/s together", "times one process", "target")
     rows = []
     for network, rates in result["rates"].items():
         best = max(rates, key=lambda count: rates[count] if count != "1" else 0)

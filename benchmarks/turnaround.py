@@ -133,7 +133,7 @@ def _train_all(todo: Any, barrier: Any, work: dict[str, Any], folder: str) -> No
 def publish(found: dict[str, list[Run]], options: Options, *, calibration: dict[str, float], console: Console) -> None:
     """Print the table and keep it."""
     title = f"{options.trials} trials of {options.epochs} epochs, {options.space}, {options.slots} slots"
-    columns = ("runner", "ms a trial", "times ours", "must reach", "share within epochs", "whole command, s")
+    columns = ("runner", "ms a trial", "times ours", "target", "share within epochs", "whole command, s")
     table = Table(*columns, title=title)
     results: dict[str, Any] = {}
     for name, runs in found.items():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import pytest
 
@@ -19,6 +20,12 @@ REPORT = ROOT / "docs" / "report.md"
 def test_the_evaluation_and_the_readme_are_what_results_give(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert docs.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_the_version_is_the_same_wherever_it_is_stated():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {stated}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {stated} " in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_a_number_changed_by_hand_is_noticed(tmp_path, monkeypatch, capsys):

@@ -47,7 +47,7 @@ LONG = {
     "search/forecast/calibration.py calibrate",
     "search/forecast/simulate.py simulate", "search/rerun.py _rerun", "search/runtime/cluster.py ray_session",
     "search/scheduling/enqueued.py begin", "search/session/fixed.py train_fixed", "search/session/options.py check",
-    "search/session/session.py _open_new", "search/session/start.py search_on_ray",
+    "search/session/session.py _open_new",
     "trainables/training/training.py __init__",
 }  # fmt: skip
 """Functions of more than 40 lines, signature and docstring included. The list may only become shorter."""

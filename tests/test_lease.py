@@ -201,6 +201,13 @@ def test_two_drivers_without_a_lease_do_not_share_a_number(run_dir: Path):
     assert len(open_study(run_dir).trials) == 1
 
 
+def test_after_a_search_a_copy_of_the_file_alone_holds_the_whole_study(run_dir: Path, tmp_path: Path):
+    with ExitStack() as stack:
+        fill(Proposals(Ledger(hold_study(stack, run_dir, make_run()), make_run()), make_run()), 3)
+    assert [path.name for path in run_dir.glob("study.db*")] == ["study.db"]
+    assert len(open_study(run_dir).trials) == 3
+
+
 def test_the_number_of_trials_is_kept_when_a_search_lets_go(run_dir: Path):
     with ExitStack() as stack:
         fill(Proposals(Ledger(hold_study(stack, run_dir, make_run()), make_run()), make_run()), 3)

@@ -2,11 +2,13 @@
 
 import atexit
 import contextlib
+import dataclasses
 import io
 import os
 import re
 import sys
 from itertools import dropwhile, takewhile
+from types import MappingProxyType
 from typing import Annotated, NoReturn, TypeVar
 
 import tyro
@@ -46,7 +48,10 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
         SystemExit: help was asked for and has been printed.
     """
     open_streams()
+    prog = " ".join(words_of(prog.removeprefix("python -m "))) if prog.startswith("python -m ") else prog
     said = io.StringIO()
+    if not {"-h", "--help"}.isdisjoint(argv):
+        _unwrap_help(kind)
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(kind, args=argv, prog=prog)
@@ -54,6 +59,16 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
         if stop.code in (0, None):
             raise
         raise ValueError(f"{_one_line(said.getvalue())}; see {prog} --help") from None
+
+
+def _unwrap_help(kind: type) -> None:
+    """Let tyro wrap the help of an option anew: it keeps the line breaks of a docstring that is indented."""
+    from docstring_parser import parse_from_object
+
+    texts = {said.arg_name: " ".join((said.description or "").split()) for said in parse_from_object(kind).params}
+    for field in dataclasses.fields(kind):
+        if texts.get(field.name):
+            field.metadata = MappingProxyType({**field.metadata, "help": texts[field.name]})
 
 
 def open_streams() -> None:

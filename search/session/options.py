@@ -34,78 +34,78 @@ _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial addres
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Search a space of networks. All is stored under RUNS_DIR/NAME and can be resumed after any interruption."""
+    """Search a space of configurations. All is stored in RUNS_DIR/NAME; an interrupted search can be resumed."""
 
     space: str = "digits_arch"
-    """What to search: the name of a file in spaces/."""
+    """What to search: a built-in space, a file of your own (my_search.py), or package.module:NAME."""
     name: OptionalStr = None
-    """Name of the run: letters, digits, '.', '_' and '-'. Default: the space and the time."""
+    """Name of the run: letters, digits, '.', '_' and '-'. Default: space, date and time."""
     trials: int = 40
-    """Configurations to try; with --resume all in all, so that a larger number extends a finished run."""
+    """Number of configurations to try, in total; with --resume, a larger number extends a finished run."""
     time_budget: OptionalFloat = None
-    """Minutes after which no epoch is begun; what is unfinished can be resumed. Default: no limit."""
+    """Minutes after which no new epoch starts; unfinished trials can be resumed. Default: no limit."""
     max_epochs: OptionalInt = None
-    """Full budget of one trial, in epochs. Default: the space's own."""
+    """Epochs of a fully trained trial. Default: set by the space."""
     min_epochs: OptionalInt = None
-    """First rung: epochs that every trial gets before it is compared. Default: the space's own."""
+    """Epochs that every trial gets before it is first compared (the first rung). Default: set by the space."""
     reduction_factor: int = 3
-    """One in this many trials goes on from each rung; each rung is this many times the one before."""
+    """At each rung one in this many trials continues; each rung is this many times longer than the one before."""
     pruner: Literal["asha", "asha-stop", "hyperband", "median", "none"] = "asha"
-    """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop them
-    for good; none trains all to the end."""
+    """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop
+    trials for good; none trains every trial to the end."""
     sampler: Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"] = "curves"
-    """How configurations are chosen: curves learns from the learning curves of all trials, and gives each slot to
-    whatever gains most for its epochs, a paused trial or a new one; the others are Optuna's."""
+    """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
+    or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
     seed: int = 0
-    """Drives sampler, split, initialisation and batches."""
+    """Seed of the sampler, the data split, the initial weights and the batches."""
     data_dir: Path = Path("data")
-    """Folder of the data sets; what is missing is downloaded there once and verified. For a tabular space your own CSV
-    file."""
+    """Folder of the data sets; missing ones are downloaded there once and verified. For your own data: a CSV file (with
+    --target) or a folder of images."""
     target: OptionalStr = None
-    """Column of your own CSV file to predict."""
+    """Column of your CSV file to predict."""
     task: Annotated[Task | None, tyro.conf.arg(metavar="{classification,regression}", help_behavior_hint="")] = None
-    """What the target is. Default: found from its values."""
+    """Kind of target. Default: detected from its values."""
     drop: OptionalStr = None
-    """Columns of your own CSV file that are no inputs, separated by commas: id,date; a name with a comma in quotes."""
+    """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
-    """What columns of your own CSV file are: age=number,zip=category. Default: found from their cells."""
+    """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
     runs_dir: Path = Path("runs")
-    """Folder of all runs."""
+    """Folder that holds all runs."""
     train_size: OptionalInt = None
-    """Rows to use, training and validation together, a stratified subset. Default: all."""
+    """Use a stratified subset of this many rows for training and validation together. Default: all rows."""
     max_weights: OptionalStr = None
-    """Bound on a network's weights, such as 2M; larger configurations are skipped and do not count as trials. The
-    baseline is reduced to fit."""
+    """Largest number of weights of a network, such as 2M. Larger configurations are skipped and do not count as trials;
+    a baseline that is too large is reduced to fit."""
     max_macs: OptionalStr = None
-    """Bound on multiply-adds per image, such as 60M; as above."""
+    """Largest number of multiply-adds per row or image, such as 60M; otherwise like --max-weights."""
     resume: Flag = False
-    """Continue the run NAME: unfinished trials go on from their last epoch."""
+    """Continue the run --name; unfinished trials continue from their last finished epoch."""
     force: Flag = False
-    """Take over a run whose lock was left behind by another host."""
+    """Take over a run that another search still holds, if that search is dead or hangs."""
     study_url: OptionalStr = None
-    """Optuna database URL for the study instead of study.db, such as postgresql+psycopg://..."""
+    """Store the study in this Optuna database instead of RUNS_DIR/NAME/study.db: postgresql+psycopg://..."""
     storage: OptionalStr = None
-    """Where checkpoints go instead of the run folder, as a URI that every node reaches: s3://bucket/searches, or
-    file:///shared/searches. It holds no credentials: those are the nodes' own (a role, or ~/.aws)."""
+    """Store checkpoints here instead of in the run folder, at a URI that every node can reach: s3://bucket/searches or
+    file:///shared/searches. Credentials come from the nodes (a role, or ~/.aws), never from the URI."""
     address: OptionalStr = None
-    """Ray cluster to run on: auto, or HOST:PORT. Default: a private Ray on this machine."""
+    """Ray cluster to run on: auto or HOST:PORT. Default: start Ray on this machine."""
     concurrent: OptionalInt = None
-    """Trials that run at once. Default: as many as fit, on a cluster as its nodes come and go. On a cluster that grows
-    by itself the number to grow to."""
+    """Number of trials that run at once. Default: as many as fit, which follows the nodes of a cluster. On a cluster
+    that scales automatically, the number to scale up to."""
     cpus_per_trial: OptionalInt = None
-    """CPUs, and threads, for each trial. Default: 1, or an equal share when --concurrent or GPUs say how many run; with
-    --resume as the run began."""
+    """CPUs and threads of each trial. Default: 1, or an equal share if --concurrent or the GPUs determine how many run;
+    with --resume, as when the run started."""
     gpus_per_trial: OptionalFloat = None
-    """GPUs for each trial; 0.25 packs four on one, which take turns. Default: 1 where there is a GPU now, else 0."""
+    """GPUs of each trial; with 0.25, four trials share one GPU. Default: 1 if there is a GPU, else 0."""
     max_failures: int = 2
-    """Times a trial is given a new worker after its worker was lost; errors in code are not retried."""
+    """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None
-    """Seconds without a finished epoch after which a trial has failed and its worker is ended. Default: no limit."""
+    """Seconds without a finished epoch after which a trial fails and its worker is stopped. Default: no limit."""
     logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
-    """Also log to TensorBoard, MLflow or W&B, into the run folder: one run for each trial. A resumed search goes on
-    with its logger."""
+    """Also log to TensorBoard, MLflow or W&B in the run folder, one logger run per trial. A resumed search keeps its
+    logger."""
     dry_run: Flag = False
-    """Show what would be searched: sampled configurations with their sizes, rungs, and a forecast of the time."""
+    """Only show what would be searched: sampled configurations, their sizes, the rungs and a forecast of the time."""
     debug: Flag = False
     """Show tracebacks and Ray's own messages."""
 

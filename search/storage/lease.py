@@ -234,6 +234,7 @@ def hold_study(stack: ExitStack, run_dir: Path, run: Run, *, force: bool = False
     """
     storage = resume_study(run_dir, run)
     shares = run.study_url is not None or run.storage is not None
+    stack.callback(storage.engine.dispose)  # the last connection folds study.db-wal into study.db, which is then whole
     with reading(storage.where):
         stack.enter_context(Lease(storage, run.name, shares=shares, force=force))
     return storage
