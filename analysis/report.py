@@ -57,9 +57,7 @@ class Options:
         if self.confirm_epochs is not None and self.confirm_epochs < 1:
             raise ValueError(f"--confirm-epochs must be at least 1, got {self.confirm_epochs}")
         if not self.confirm and (self.confirm_only or self.confirm_epochs):
-            raise ValueError(
-                "--confirm-only and --confirm-epochs need --confirm; say how many seeds, such as --confirm 3"
-            )
+            raise ValueError("--confirm-only and --confirm-epochs need --confirm and a number of seeds: --confirm 3")
 
 
 def main(argv: list[str]) -> int:
