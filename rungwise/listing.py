@@ -33,7 +33,7 @@ class Show:
 
     run: Annotated[str, tyro.conf.Positional]
     """Name of the run, or its folder."""
-    number: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="TRIAL", help_behavior_hint="")] = None
+    number: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TRIAL]", help_behavior_hint="")] = None
     """Number of a trial."""
     trial: OptionalInt = None
     """The same as an option."""
@@ -47,7 +47,7 @@ class Logs:
 
     run: Annotated[str, tyro.conf.Positional]
     """Name of the run, or its folder."""
-    trial: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(help_behavior_hint="")] = None
+    trial: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TRIAL]", help_behavior_hint="")] = None
     """Number of the trial."""
     runs_dir: Path = _RUNS_DIR
     """Folder of all runs."""

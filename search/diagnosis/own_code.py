@@ -197,4 +197,7 @@ def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[F
         found = f"{space.metric} depends on what is trained on alone ({', '.join(deciding)}), not on {', '.join(idle)}"
         yield Finding(what="metric", found=found, do="report the metric of the validation rows", fatal=True)
     else:
-        yield Finding(what="metric", found=f"whether {space.metric} is that of held-out rows cannot be seen from here")
+        found = f"cannot tell whether {space.metric} is measured on held-out rows"
+        yield Finding(
+            what="metric", found=found, do="to have it checked, return both sets of rows from Space(data=...)"
+        )
