@@ -25,7 +25,7 @@ _FRAME = "╭╮╰╯│─+-| "
 _PLAINER = (
     (r"(--\S+): (?:invalid literal for int\(\).*: |.*\|INT could .* \[)(.*?)\]?", r"\1 must be a whole number, got \2"),
     (r"(--\S+): (?:could not convert .*: |.*\|FLOAT could .* \[)(.*?)\]?", r"\1 must be a number, got \2"),
-    (r"\[.*\|INT\]: .* from \['(.*)'\]", r"a number is needed, got '\1'"),
+    (r"\[.*\]: .* from \['(.*)'\]", r"a number is needed, got '\1'"),
     (r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)", r"\2 must be one of \3, got \1"),
     (r"Missing value for argument '(.*)'\..*", r"\1 needs a value"),
     (r"Unrecognized options: (--[^,]*).*", r"there is no option \1"),
