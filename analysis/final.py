@@ -26,9 +26,9 @@ from search.process.arguments import (
     DONE,
     NOTHING_USABLE,
     SOME_FAILED,
-    leave,
     parse,
     report_error,
+    run_command,
     words_of,
 )
 from search.process.faults import fault_point
@@ -190,4 +190,4 @@ def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    run_command(main)

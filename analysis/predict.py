@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from analysis.model.files import exported_folder
-from search.process.arguments import Flag, OptionalStr, command, leave, parse, report_error
+from search.process.arguments import Flag, OptionalStr, command, parse, report_error, run_command
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
@@ -256,4 +256,4 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    leave(main())
+    run_command(main)

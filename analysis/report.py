@@ -15,10 +15,10 @@ from search.process.arguments import (
     OptionalInt,
     OptionalStr,
     command,
-    leave,
     parse,
     report_error,
     report_fault,
+    run_command,
 )
 from search.process.signals import Stopped, raise_stopped
 
@@ -296,4 +296,4 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_command(main)

@@ -47,9 +47,12 @@ def _run(name: str, words: list[str]) -> None:
     check_packages()
     import importlib
 
-    from search.process.arguments import leave
+    from search.process.arguments import leave, open_streams
+    from search.process.output import print_to_the_end
     from search.process.signals import ignore_signals
 
+    open_streams()
+    print_to_the_end()
     module = importlib.import_module(COMMANDS[name][0])
     code = module.main([name, *words] if COMMANDS[name][0] == "rungwise.listing" else words)
     ignore_signals()

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import spaces
 from search.diagnosis.limits import Finding, check_limits, check_priority, check_start
 from search.process.allotted import allotted_cpus, available_cpus, available_memory
-from search.process.arguments import BAD_INPUT, DONE, OptionalStr, command, leave, parse, report_error
+from search.process.arguments import BAD_INPUT, DONE, OptionalStr, command, parse, report_error, run_command
 from search.process.disk import free_space, size
 from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
@@ -268,5 +268,4 @@ def compare_nodes(nodes: Sequence["Node"], *, here: dict[str, str], runs_dir: Pa
 
 
 if __name__ == "__main__":
-    with suppress(BrokenPipeError):
-        leave(main())
+    run_command(main)

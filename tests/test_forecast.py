@@ -168,6 +168,13 @@ def test_calibration_measures_the_first_draws_on_all_slots(session: Session) -> 
     assert all(0 < speed.epoch_seconds < 60 for speed in speeds)
 
 
+def test_a_slow_machine_goes_on_with_what_it_has_measured(session: Session) -> None:
+    resources = Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0)
+    draws = [dict(SPACE.baseline)] * MIN_MEASURED
+    speeds = calibrate(session.run, session.dataset, resources, draws=draws, seconds=0.0, longest=0.0)
+    assert len(speeds) == 1
+
+
 def test_what_a_moment_tells_of_an_epoch_is_what_an_epoch_takes(session: Session) -> None:
     """To a factor of three: other work on the machine may come between."""
     dataset = data.load("digits", "nowhere")

@@ -16,9 +16,11 @@ from search.runtime.parcel import pack_code, pack_own_code
 from search.storage.source_code import canonical, describe_source, keep_source, told_change
 from spaces.origin import locate, read_sources, short_name
 from spaces.space import Space, load
+from tests.disks import fill, small_disk
 from tests.own_spaces import WHOLE, write_own
 from tests.searching import ROOT
 
+__all__ = ["small_disk"]
 SPACE = load("digits_arch")
 
 
@@ -132,6 +134,21 @@ def test_sources_are_kept_and_a_change_is_told_once(tmp_path: Path):
     keep_source(run_dir, str(path))
     assert told_change(run_dir, str(path)) is None
     assert (run_dir / "source.1" / "kept.py").exists()
+
+
+def test_the_kept_source_stays_where_there_is_no_room_for_the_changed_one(small_disk: Path, tmp_path: Path):
+    path = write_own(tmp_path, "kept")
+    before = path.read_text()
+    keep_source(small_disk, str(path))
+    path.write_text(before + f"\nBIG = '{'x' * 300_000}'\n")
+    fill(small_disk / "filler")
+    with pytest.raises(OSError, match="No space left"):
+        keep_source(small_disk, str(path))
+    assert (small_disk / "source" / "kept.py").read_text() == before
+    (small_disk / "filler").unlink()
+    assert keep_source(small_disk, str(path)) is None
+    assert (small_disk / "source" / "kept.py").read_text() == path.read_text()
+    assert (small_disk / "source.1" / "kept.py").read_text() == before
 
 
 def test_a_space_of_ours_keeps_no_source(tmp_path: Path):

@@ -38,7 +38,7 @@ def _read_log(final_dir: Path) -> list[dict[str, Any]]:
 def _parse(line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -61,7 +61,7 @@ def _results(final_dir: Path) -> dict[str, Any] | None:
     """final.json; None where there is none that can be read."""
     try:
         found = json.loads((final_dir / "final.json").read_text(errors="replace"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -23,6 +23,8 @@ from trainables.training.config import TrainConfig
 from trainables.training.training import Training
 
 CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
+LONGEST_SECONDS = 60.0
+"""After which a slow machine goes on with fewer than MIN_MEASURED."""
 MEASURED_SECONDS = 0.7
 WARM_SECONDS = 30.0
 """An epoch of the user's own code that is shorter than this is measured a second time, in a process that is warm."""
@@ -57,6 +59,7 @@ def calibrate(
     *,
     draws: Sequence[dict[str, Any]],
     seconds: float = CALIBRATION_SECONDS,
+    longest: float = LONGEST_SECONDS,
     space: Space | None = None,
 ) -> list[Speed]:
     """Train configurations for a moment each, as many at once as the search will on a node like this machine.
@@ -64,8 +67,9 @@ def calibrate(
     Code of the user's own is trained for a whole epoch each.
 
     Args:
-        draws: the first few are measured in any case, the others in turn until the time is up.
-        seconds: until no further one is begun.
+        draws: the first is measured in any case, the others in turn until the time is up.
+        seconds: until no further one is begun, if MIN_MEASURED were.
+        longest: seconds until no further one is begun even if fewer were.
         space: that of the run; loaded when None.
 
     Returns:
@@ -80,10 +84,11 @@ def calibrate(
     found: dict[int, Speed] = {}
     at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
     with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while True:
             number = len(found) + len(running)
-            wanted = number < len(draws) and (number < least or time.monotonic() < deadline)
+            until = longest if number < least else seconds
+            wanted = number < len(draws) and (number == 0 or time.monotonic() < began + until)
             if wanted and len(running) < at_once:
                 future = pool.submit(quietly, bench.measure, draws[number])
                 running[future] = number

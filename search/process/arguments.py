@@ -7,13 +7,14 @@ import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from itertools import dropwhile, takewhile
 from types import MappingProxyType
 from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
-from search.process.output import drain_all
+from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
@@ -135,6 +136,13 @@ def report_fault(error: Exception, *, debug: bool) -> int:
     return BROKEN_OFF
 
 
+def run_command(main: Callable[[list[str]], int]) -> NoReturn:
+    """Run a command with the words of this process to its end; see `leave`."""
+    open_streams()
+    print_to_the_end()
+    leave(main(sys.argv[1:]))
+
+
 def leave(code: int) -> NoReturn:
     """End the process with this exit code, once what is registered for the end has been done.
 
@@ -142,4 +150,9 @@ def leave(code: int) -> NoReturn:
     """
     atexit._run_exitfuncs()
     drain_all()
+    lost = sys.stdout.error if isinstance(sys.stdout, KeptStream) else None
+    if lost is not None and not isinstance(lost, BrokenPipeError):  # a reader that has seen enough is no error
+        print(f"error: what this command prints cannot be written ({lost.strerror})", file=sys.stderr)
+        code = code or BROKEN_OFF
+        drain_all()
     os._exit(code)

@@ -55,14 +55,14 @@ def keep_source(run_dir: Path, reference: str) -> str | None:
     sources, folder = read_sources(locate(reference)), run_dir / FOLDER
     if _kept(folder) == sources.files:
         return None
-    if folder.exists():
-        folder.rename(folder.with_name(f"{folder.name}.{_number(folder)}"))
     partial = run_dir / f".{FOLDER}"
     shutil.rmtree(partial, ignore_errors=True)
     for name, content in sources.files.items():
         path = partial / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}.{_number(folder)}"))
     partial.rename(folder)
     if not sources.left_out:
         return None

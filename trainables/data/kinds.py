@@ -1,19 +1,23 @@
 """What the columns of a table of the user's own are: decided once for a run, and which cells do not fit."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
 from trainables.data.names import option
 from trainables.data.notation import NEARLY_ALL, holds_numbers, is_missing, parse_numbers
-from trainables.data.table import LARGEST, Kind, Table, as_texts
+from trainables.data.table import LARGEST, MAX_CATEGORIES, Kind, Table, as_texts, fold_truths
 
 _MOST_NAMED = 3
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
 _WITH_UNIT = re.compile(r"\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d][^\d]*)")
 _LEADING = re.compile(r"-?0\d+")
+_TRUTHS: dict[str, bool] = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True)
+_TRUTHS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
@@ -40,8 +44,7 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
         held = ", ".join(f"{name!r} holds {what}" for name, what in useless.items())
         noun, them = ("column", "it") if len(useless) == 1 else ("columns that cannot be used:", "them")
         raise ValueError(
-            f"{noun} {held}, from which nothing can be learned; leave {them} out:"
-            f" {option('--drop', *dropped, *useless)}"
+            f"{noun} {held}, from which nothing can be learnt; leave {them} out: {option('--drop', *dropped, *useless)}"
         )
     return usable
 
@@ -66,6 +69,36 @@ def are_dates(texts: Iterable[str]) -> bool:
     filled = [text for text in map(str.strip, texts) if not is_missing(text)]
     written, digits = (sum(bool(way.fullmatch(text)) for text in filled) for way in (_DATE, _DAY))
     return bool(filled) and max(written, digits) >= 0.9 * len(filled)
+
+
+def describe_alike(texts: Iterable[str], what: str) -> list[str]:
+    """Returns notes on texts that a reader may take for one: `7` and `007`, `Yes` and `yes`, `1` and `True`.
+
+    Args:
+        texts: different ones, each of which is read as a class or category of its own.
+        what: `classes` or `categories`.
+    """
+    texts = list(texts)
+    truths = all(text.casefold() in _TRUTHS for text in texts)
+    seen: dict[object, str] = {}
+    notes = []
+    for text in texts:
+        plain = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+        plain = re.sub(r"\s+", " ", plain).strip().casefold()
+        keys = {plain, _exact(plain), _TRUTHS.get(plain) if truths else plain}
+        other = next((seen[key] for key in keys if key in seen), None)
+        if other is not None:
+            notes.append(f"{other!r} and {text!r} are two {what}; write them alike if they are one")
+        seen |= dict.fromkeys(keys, text)
+    return notes[:3]
+
+
+def _exact(text: str) -> object:
+    """The number that a text is, to its last digit; the text if it is none, or so large that it cannot be compared."""
+    try:
+        return Decimal(text) if "_" not in text and abs(Decimal(text).adjusted()) < 400 else text
+    except InvalidOperation:
+        return text
 
 
 def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None) -> str:
@@ -128,14 +161,27 @@ def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str])
 
 def _describe_useless(values: np.ndarray) -> str:
     """What a column holds that is neither numbers nor categories."""
-    texts = [text for text in as_texts(values) if not is_missing(text)]
+    counts = Counter(text for text in as_texts(values) if text)
+    texts = list(counts.elements())
     units = Counter(found["unit"] for found in map(_WITH_UNIT.fullmatch, texts) if found)
     unit, count = units.most_common(1)[0] if units else ("", 0)
     if count >= NEARLY_ALL * len(texts):
         example = next(text for text in texts if text.endswith(unit))
         return f"numbers with a unit ({example[:40]!r}: write the numbers alone, the unit in the column's name)"
-    what = "dates" if are_dates(texts) else "texts"
-    return f"{len(set(texts)):,} different {what} in {len(texts):,} training rows"
+    dates = are_dates(texts)
+    written = sum(any(map(str.isdigit, text)) for text in counts) >= NEARLY_ALL * len(counts) and not dates
+    return (
+        f"{len(counts):,} different {'dates' if dates else 'texts'} in {counts.total():,} training rows, such as"
+        f" {max(counts, key=lambda text: counts[text])[:40]!r}"
+        + " (write them in one form, without units, if they are numbers)"
+        * written
+    )
+
+
+def _categories(texts: Sequence[str]) -> list[str]:
+    """The different texts in the order of their names, unless there are so many that they are no categories."""
+    found = fold_truths(Counter(text for text in texts if not is_missing(text)))
+    return sorted(found) if len(found) <= MAX_CATEGORIES else []
 
 
 def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
@@ -169,7 +215,7 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
     filled = sum(not is_missing(text) for text in texts)
     odd = odd_rows(values)
     if 2 * int(np.isfinite(numbers).sum()) < max(filled, 1) or not len(odd):
-        return ""
+        return "; ".join(describe_alike(_categories(texts), f"categories of {name!r}"))
     return (
         f"column {name!r} is read as categories, since it holds {name_cells(texts, odd, table.places)}; as numbers,"
         f" with these cells missing: {option('--types', name, suffix='=number')}"
