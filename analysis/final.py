@@ -29,6 +29,7 @@ from search.process.arguments import (
     parse,
     report_error,
     run_command,
+    words_of,
 )
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
@@ -48,11 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     os.environ.setdefault("MPLBACKEND", "Agg")
-    command = shlex.join(["python", "-m", "analysis.final", *argv])
+    command = shlex.join([*words_of("analysis.final"), *argv])
     raise_stopped()
     where = Path()
     try:
-        options = parse(Options, argv, prog="python -m analysis.final")
+        options = parse(Options, argv, prog=" ".join(words_of("analysis.final")))
         options.check()
         where = options.run
         return _final(options, command=command)
@@ -178,7 +179,9 @@ def _show(job: "Job", results: dict[str, Any]) -> int:
 def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
     from search.session.trouble import explain
 
-    again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
+    again = (
+        f"the results are saved, the page is not; make it with: {' '.join(words_of('analysis.report'))} {job.run_dir}"
+    )
     if isinstance(error, Stopped):
         print(f"{error}; {again}", flush=True)
         return error.code

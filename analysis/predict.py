@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from analysis.model.files import exported_folder
-from search.process.arguments import Flag, OptionalStr, parse, report_error, run_command
+from search.process.arguments import Flag, OptionalStr, command, parse, report_error, run_command
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
@@ -52,7 +52,8 @@ class Options:
         if self.top < 1:
             raise ValueError(f"--top must be at least 1, got {self.top}")
         if not self.files:
-            raise ValueError("give at least one file: python -m analysis.predict RUN image.png ..., or RUN rows.csv")
+            program = command("analysis.predict")
+            raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
         if self.output is not None and len(self.files) != 1:
             raise ValueError(f"--output takes the rows of one file, got {len(self.files)}")
 
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        options = parse(Options, argv, prog="python -m analysis.predict")
+        options = parse(Options, argv, prog=command("analysis.predict"))
         options.check()
         return _predict(options)
     except BrokenPipeError:

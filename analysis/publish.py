@@ -19,7 +19,7 @@ import tyro
 
 from analysis.pages.published import DATA_DIR, portable, text_of
 from analysis.studies.openings import EVALUATION
-from search.process.arguments import BROKEN_OFF, OptionalStr, parse, report_error, run_command
+from search.process.arguments import BROKEN_OFF, OptionalStr, command, parse, report_error, run_command
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
 from trainables.files.whole import finish, replacing, write_whole
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     """Publishes a run; 0 when it is written, 1 when it was broken off, 2 for bad input, 128 + n when stopped."""
     raise_stopped()
     try:
-        options = parse(Options, argv, prog="python -m analysis.publish")
+        options = parse(Options, argv, prog=command("analysis.publish"))
         folder = publish(options)
     except (ValueError, OSError, sqlite3.Error) as error:
         from search.session.trouble import explain, is_machine_fault
@@ -93,7 +93,7 @@ def publish(options: Options) -> Path:
 
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
-        raise ValueError(f"{options.run} has no report; make it with: python -m analysis.report {options.run}")
+        raise ValueError(f"{options.run} has no report; make it with: {command('analysis.report')} {options.run}")
     name = options.name or run.name
     check_name(name)
     folder = options.to / name
@@ -222,7 +222,7 @@ def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ValueError(f"{source} is damaged ({error}); make it anew: python -m analysis.report RUN") from None
+        raise ValueError(f"{source} is damaged ({error}); make it anew: {command('analysis.report')} RUN") from None
     if small.width > widest:
         height = round(small.height * widest / small.width)
         small = small.resize((widest, height), Image.Resampling.LANCZOS)

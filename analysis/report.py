@@ -14,6 +14,7 @@ from search.process.arguments import (
     Flag,
     OptionalInt,
     OptionalStr,
+    command,
     parse,
     report_error,
     report_fault,
@@ -56,9 +57,7 @@ class Options:
         if self.confirm_epochs is not None and self.confirm_epochs < 1:
             raise ValueError(f"--confirm-epochs must be at least 1, got {self.confirm_epochs}")
         if not self.confirm and (self.confirm_only or self.confirm_epochs):
-            raise ValueError(
-                "--confirm-only and --confirm-epochs need --confirm; say how many seeds, such as --confirm 3"
-            )
+            raise ValueError("--confirm-only and --confirm-epochs need --confirm and a number of seeds: --confirm 3")
 
 
 def main(argv: list[str]) -> int:
@@ -66,7 +65,7 @@ def main(argv: list[str]) -> int:
     raise_stopped()
     where = Path()
     try:
-        options = parse(Options, argv, prog="python -m analysis.report")
+        options = parse(Options, argv, prog=command("analysis.report"))
         options.check()
         where = Path(options.out) if options.out else options.run
         page = build(options)

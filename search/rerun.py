@@ -11,7 +11,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.process.arguments import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
+from search.process.arguments import (
+    DONE,
+    SIGNALLED,
+    SOME_FAILED,
+    OptionalInt,
+    OptionalStr,
+    command,
+    parse,
+    report_error,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +40,7 @@ class Options:
 def main(argv: list[str]) -> int:
     """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input, 130 after Ctrl-C."""
     try:
-        options = parse(Options, argv, prog="python -m search.rerun")
+        options = parse(Options, argv, prog=command("search.rerun"))
         return DONE if _rerun(options) else SOME_FAILED
     except (ValueError, OSError) as error:
         return report_error(error)

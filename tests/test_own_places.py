@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -288,8 +289,17 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     assert "fashion" in capsys.readouterr().out
     assert main(["show", "fashion", "--runs-dir", results]) == 0
     assert "accuracy, to maximize" in capsys.readouterr().out
+    assert main(["show", "fashion", "0", "--runs-dir", results]) == 0
+    assert capsys.readouterr().out.startswith("trial 0 of fashion: stopped early\n")
+    assert main(["logs", "fashion", "--runs-dir", results]) == 0
+    assert capsys.readouterr().out == "no trial of 'fashion' wrote anything\n"
+    assert main(["logs", "fashion", "first", "--runs-dir", results]) == 2
+    assert "error: a number is needed, got 'first'; see" in capsys.readouterr().err
     assert main(["compare", "fashion", "housing", "--runs-dir", results]) == 0
-    assert "go by different metrics" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "go by different metrics" in said
+    assert re.search(r"best trial +fashion +housing", said)
+    assert re.search(r"batch_size +128 +128", said)
     assert main(["show", "fashon", "--runs-dir", results]) == 2
     assert "there is no run 'fashon'" in capsys.readouterr().err
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 import spaces.space
 from analysis.model.files import exported_folder
 from analysis.scores.metrics import probabilities
+from search.process.arguments import command
 from trainables.augmentation.normalize import Normalize
 from trainables.data.dataset import Dataset, Split
 from trainables.data.levels import Levels, levels_from
@@ -140,9 +141,9 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); export again with: python -m analysis.final RUN") from None
+        raise ValueError(f"{path} is damaged ({error}); export again with: {command('analysis.final')} RUN") from None
     if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
-        raise ValueError(f"{path} does not describe a model; export again with: python -m analysis.final RUN")
+        raise ValueError(f"{path} does not describe a model; export again with: {command('analysis.final')} RUN")
     if facts["format"] > FORMAT:
         raise ValueError(f"{path} has format {facts['format']}, this release reads up to {FORMAT}; upgrade rungwise")
     for name, kind in _FIELDS.items():
@@ -183,7 +184,7 @@ def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dic
     try:
         data = path.read_bytes()
     except OSError:
-        raise ValueError(f"{path} is missing; export again with: python -m analysis.final RUN") from None
+        raise ValueError(f"{path} is missing; export again with: {command('analysis.final')} RUN") from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ValueError(

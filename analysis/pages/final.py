@@ -17,6 +17,7 @@ from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
 from analysis.studies.criterion import BASELINE
 from analysis.studies.openings import EVALUATION, read_openings, times, times_opened
+from search.process.arguments import command
 from trainables.files.whole import finish
 
 FORMAT = 1
@@ -87,7 +88,7 @@ def refresh_page(page: str, run_dir: Path) -> str:
     if (opened := read_openings(run_dir / "final")) and f"opened {times(len(opened))}" not in page:
         raise ValueError(
             f"the page of {run_dir} does not show that the test set was opened {times_opened(run_dir / 'final')};"
-            f" make it anew: python -m analysis.report {run_dir}"
+            f" make it anew: {command('analysis.report')} {run_dir}"
         )
     return page
 

@@ -26,6 +26,7 @@ _FRAME = "╭╮╰╯│─+-| "
 _PLAINER = (
     (r"(--\S+): (?:invalid literal for int\(\).*: |.*\|INT could .* \[)(.*?)\]?", r"\1 must be a whole number, got \2"),
     (r"(--\S+): (?:could not convert .*: |.*\|FLOAT could .* \[)(.*?)\]?", r"\1 must be a number, got \2"),
+    (r"\[.*\]: .* from \['(.*)'\]", r"a number is needed, got '\1'"),
     (r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)", r"\2 must be one of \3, got \1"),
     (r"Missing value for argument '(.*)'\..*", r"\1 needs a value"),
     (r"Unrecognized options: (--[^,]*).*", r"there is no option \1"),
@@ -104,8 +105,13 @@ def _one_line(framed: str) -> str:
     return text + (f" (did you mean {hint}?)" if hint else "")
 
 
+def command(module: str) -> str:
+    """How the user calls a command of ours, as they called this one: `rungwise final` or `python -m analysis.final`."""
+    return " ".join(words_of(module))
+
+
 def words_of(module: str) -> list[str]:
-    """How the user calls a command of ours: as they called this one."""
+    """The words of `command`."""
     if os.environ.get("RUNGWISE_PROGRAM"):
         return ["rungwise", {"search.run": "search"}.get(module, module.rpartition(".")[2])]
     return ["python", "-m", module]
