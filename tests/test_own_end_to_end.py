@@ -16,13 +16,21 @@ from tests.own_spaces import WHOLE, write_own
 from tests.searching import ONE_SLOT, ROOT, TIMEOUT_SECONDS, Running, assert_sound, table
 
 COMMAND = [sys.executable, "-P", "-m", "rungwise.cli"]
-TEST = """
+ANSWERS = "rw.Predictions(y_true=y, y_score=z)"
+TEST = f"""
 def test(model, run):
     x, y = run.data["valid"]
     with torch.no_grad():
-        return rw.Predictions(y_true=y, y_score=model.eval()(x))
+        z = model.eval()(x)
+        return {ANSWERS}
 
 """
+OTHER_ANSWERS = {
+    "rw.Predictions(y_true=torch.eye(2)[y], y_score=z.sigmoid())": "macro_f1",
+    "rw.Predictions(y_true=y.float(), y_pred=z.softmax(1)[:, 1])": "rmse",
+    "{'accuracy': (z.argmax(1) == y).float().mean().item(), 'margin': z.std().item()}": "margin",
+}
+"""Several labels, a regression, plain numbers; by the metric that they get."""
 
 
 def rungwise(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -78,5 +86,15 @@ def test_own_code_survives_a_kill_and_is_reported_and_evaluated(tmp_path: Path, 
     assert "dropout" in page
     assert "with <code>run.final</code> set" in page
     assert "log loss" in page
+    for answers, metric in OTHER_ANSWERS.items():
+        write_own(home, "ours", text=text.replace(ANSWERS, answers))
+        found = run.evaluate(seeds=2, top=1, again=True)
+        assert metric in found["entrants"][0]["by_seed"], "evaluated with what is trained, though the code has changed"
+    write_own(home, "ours", text=text.replace(ANSWERS, "None"))
+    with pytest.raises(
+        RuntimeError, match=r"must return rw.Predictions.*traceback: .*error.log; the test set was opened"
+    ):
+        run.evaluate(seeds=2, top=1, again=True)
+    assert "own_opened.py" in (run.folder / "final" / "error.log").read_text()
     assert read_run(home / "runs" / "calm").source is not None
     shutil.rmtree(home)
