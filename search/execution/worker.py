@@ -173,6 +173,7 @@ class TrialWorker(tune.Trainable):
         epoch = self._reported
         if not self._is_ahead:
             self._captured.enter_context(self._capture.captured())
+        self._is_ahead = False
         try:
             result = self._next_epoch()
         finally:
