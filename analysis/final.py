@@ -91,7 +91,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
 
 def _final(options: Options, *, command: str) -> int:
     check_run(options.run)
-    check_opening(options.run / "final", again=options.again)
+    _check_opening(options)
     plan_resources(
         concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
     )
@@ -110,6 +110,16 @@ def _final(options: Options, *, command: str) -> int:
     baselines = job.fit_baselines()
     job.check_before_opening(networks)
     return _evaluate(job, networks, failures, baselines, command=command)
+
+
+def _check_opening(options: Options) -> None:
+    try:
+        check_opening(options.run / "final", again=options.again)
+    except ValueError:
+        from search.storage.study import open_study
+
+        open_study(options.run)  # of a damaged run nothing can be evaluated, with or without --again: that comes first
+        raise
 
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
