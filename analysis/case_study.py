@@ -5,7 +5,6 @@ python -m analysis.case_study runs/housing --out docs/case-study.md --same-rows 
 """
 
 import shlex
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.process.arguments import Flag, OptionalStr, leave, parse, report_error, report_fault
+from search.process.arguments import Flag, OptionalStr, parse, report_error, report_fault, run_command
 from trainables.files.whole import write_whole
 
 DATASET = "california_housing"
@@ -59,8 +58,7 @@ def write(options: Options) -> Path:
     Raises:
         ValueError: the run is of other data, or lacks its report or its final evaluation.
     """
-    import jinja2
-
+    from analysis.pages.templates import environment
     from search.storage.run import read_run
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
@@ -73,11 +71,9 @@ def write(options: Options) -> Path:
         raise ValueError(found["missing"])
     figures = options.out.with_suffix("")
     _copy_figures(options.run, figures, found["results"])
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # Markdown of our own numbers: nothing in it is HTML
+    templates = environment(html=False)
     commands = [portable(command, found["run"].name) for command in _commands(found, same)]
-    text = environment.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
+    text = templates.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
     write_whole(options.out, text)
     return options.out
 
@@ -212,4 +208,4 @@ def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_command(main)

@@ -8,40 +8,19 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
-NAMES = {
-    "accuracy": "accuracy",
-    "macro_precision": "precision (macro)",
-    "macro_recall": "recall (macro)",
-    "macro_f1": "F1 (macro)",
-    "weighted_precision": "precision (weighted)",
-    "weighted_recall": "recall (weighted)",
-    "weighted_f1": "F1 (weighted)",
-    "top2_accuracy": "top-2 accuracy",
-    "log_loss": "log loss (nats)",
-    "ece": "calibration error (ECE)",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "r2": "R²",
-    "bias": "mean error (bias)",
-}
-_NO_SHARES = ("log_loss", "rmse", "mae", "r2", "bias")
-_SHARES = {
-    *(name for name in NAMES if name not in _NO_SHARES),
-    *("precision", "recall", "f1", "balanced_accuracy", "label_accuracy", "subset_accuracy"),
-    *("micro_precision", "micro_recall", "micro_f1"),
-}
-_IN_UNITS = ("rmse", "mae", "bias")
+from spaces.objectives import metric_named
+
 _STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 """Control characters, overrides of the writing direction, and what UTF-8 or XML cannot hold."""
-SMALLER_IS_BETTER = ("log_loss", "loss", "train_loss", "ece", "rmse", "mae")
 
 
 def named(metric: str, unit: str = "") -> str:
     """The metric in words, with the unit of the target where it has it too: `RMSE ($100k)`."""
-    name = NAMES.get(metric, metric.replace("_", " "))
-    return f"{name} ({unit})" if unit and (metric in _IN_UNITS or metric not in NAMES) else name
+    known = metric_named(metric)
+    name = known.title or metric.replace("_", " ")
+    return f"{name} ({unit})" if unit and (known.in_unit or not known.title) else name
 
 
 def in_unit(metric: str, results: dict[str, Any]) -> str:
@@ -52,19 +31,19 @@ def in_unit(metric: str, results: dict[str, Any]) -> str:
 def is_less_better(results: dict[str, Any]) -> bool:
     """Whether less of the metric of these results (final.json) is better."""
     sign = results.get("sign")
-    return results["metric"] in SMALLER_IS_BETTER if sign is None else sign < 0
+    return metric_named(results["metric"]).less_is_better if sign is None else sign < 0
 
 
 def verdict(metric: str, found: dict[str, float]) -> str:
     """What a difference with its interval says: `better`, `worse`, or `not told apart`."""
     if found["low"] <= 0 <= found["high"]:
         return "not told apart"
-    return "better" if (found["value"] < 0) == (metric in SMALLER_IS_BETTER) else "worse"
+    return "better" if (found["value"] < 0) == metric_named(metric).less_is_better else "worse"
 
 
 def is_share(metric: str) -> bool:
     """Whether the metric lies in 0..1 and is told in percent."""
-    return metric in _SHARES
+    return metric_named(metric).share
 
 
 def number(metric: str, value: float | None) -> str:

@@ -45,7 +45,7 @@ def train_baseline(options: Options, *, dataset: Dataset, seed: int) -> dict[str
     training = Training(config, dataset, epochs=options.epochs or chosen.epochs, seed=seed)
     while training.epoch < training.epochs:
         record = training.run_epoch()
-        shown = ("train_loss", "loss", chosen.objective(dataset.task)[0])
+        shown = ("train_loss", "loss", chosen.objective(dataset.task).metric)
         scores = {name: round(record[name], 4) for name in shown if name in record}
         print(f"seed {seed} epoch {training.epoch:3d} {scores} {record['images_per_second']:.0f} img/s", flush=True)
     return {
@@ -63,7 +63,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     chosen = space.load(options.space)
     dataset = data.load(chosen.dataset, options.data_dir, validation_fraction=chosen.validation_fraction)
-    metric, _ = chosen.objective(dataset.task)
+    metric = chosen.objective(dataset.task).metric
     runs = [train_baseline(options, dataset=dataset, seed=seed) for seed in range(options.seeds)]
     values = [run[metric] for run in runs]
     minutes = sum(run["seconds"] for run in runs) / 60

@@ -223,7 +223,7 @@ def newest(run_dir: Path, trial: FrozenTrial) -> int:
 def study_of(run_dir: Path) -> dict[str, Any]:
     """All that must be equal between two searches that are the same, as it is after a way through JSON."""
     run, trials = read_run(run_dir), open_study(run_dir).trials
-    best = best_trial(trials, maximize=run.direction == "maximize")
+    best = best_trial(trials, run.objective)
     study = {
         "params": [[t.number, t.params, t.user_attrs.get("seed")] for t in trials],
         "values": [[t.state.name, t.value, sorted(t.intermediate_values.items())] for t in trials],

@@ -197,7 +197,7 @@ def check(run_dir: Path, memory: Memory, *, action: str) -> list[str]:
         found += [f"{action}: the {name} of epoch {e} of trial {n} changed" for n, e in changed]
     found += [f"{action}: trial {n} was {s}, is not" for n, s in memory.final.items() if final.get(n) != s]
     found += [f"trial {t.number} has epochs {sorted(t.intermediate_values)}" for t in trials if not whole(t)]
-    leader = best_trial(trials, maximize=read_run(run_dir).direction == "maximize")
+    leader = best_trial(trials, read_run(run_dir).objective)
     if leader is not None and leader.number not in memory.damaged:
         now = (leader.value, checksum(run_dir, leader))
         if memory.best.setdefault(leader.number, now) != now:

@@ -61,7 +61,7 @@ class FinishedRun:
         """The best trial of the full budget; None before the first."""
         from search.storage.trials import best_trial
 
-        found = best_trial(self.study.trials, maximize=self.settings.direction == "maximize")
+        found = best_trial(self.study.trials, self.settings.objective)
         if found is None or found.value is None:
             return None
         return BestTrial(number=found.number, value=found.value, params=dict(found.params))

@@ -5,13 +5,11 @@ python -m search.doctor --space cifar_arch --data-dir data
 python -m search.doctor --address auto --runs-dir /shared/runs     # every node of a cluster
 """
 
-import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING
 import spaces
 from search.diagnosis.limits import Finding, check_limits, check_priority, check_start
 from search.process.allotted import allotted_cpus, available_cpus, available_memory
-from search.process.arguments import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
+from search.process.arguments import BAD_INPUT, DONE, OptionalStr, command, parse, report_error, run_command
 from search.process.disk import free_space, size
 from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
@@ -53,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     raise_stopped()
     try:
-        options = parse(Options, argv, prog="python -m search.doctor")
+        options = parse(Options, argv, prog=command("search.doctor"))
         spaces.check_name(options.space)
         failed = False
         for finding in examine(options):
@@ -198,6 +196,7 @@ def check_clock() -> Finding:
 def check_data(space: str, data_dir: Path) -> Finding:
     """Whether the data set of the space is at hand and whole; what is missing is not fetched."""
     import spaces.space
+    from trainables.files.download import downloads_refused
     from trainables.sources import load as data
 
     name = spaces.space.load(space).dataset
@@ -205,7 +204,7 @@ def check_data(space: str, data_dir: Path) -> Finding:
         there = data_dir.is_file()
         found = f"{str(data_dir)!r} is {'there' if there else 'no file'}"
         return Finding(what="data", found=found, do="" if there else "give --data-dir your.csv", fatal=not there)
-    with _offline():
+    with downloads_refused():
         try:
             dataset = data.load(name, data_dir)
         except (ValueError, OSError) as error:
@@ -215,19 +214,6 @@ def check_data(space: str, data_dir: Path) -> Finding:
             return Finding(what="data", found=reason, do=do, fatal=not fetched)
     rows = f"{len(dataset.train) + len(dataset.validation):,} rows"
     return Finding(what="data", found=f"{name}: {rows}, verified")
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    before = os.environ.get("https_proxy")
-    os.environ["https_proxy"] = "http://127.0.0.1:9"  # the discard port: nothing answers
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["https_proxy"]
-        else:
-            os.environ["https_proxy"] = before
 
 
 def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
@@ -268,5 +254,4 @@ def compare_nodes(nodes: Sequence["Node"], *, here: dict[str, str], runs_dir: Pa
 
 
 if __name__ == "__main__":
-    with suppress(BrokenPipeError):
-        leave(main())
+    run_command(main)

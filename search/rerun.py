@@ -4,14 +4,22 @@ python -m search.rerun runs/NAME                       # the best trial
 python -m search.rerun results/fashion --trial 12 --data-dir data
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from search.process.arguments import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
+from search.process.arguments import (
+    DONE,
+    SOME_FAILED,
+    OptionalInt,
+    OptionalStr,
+    command,
+    parse,
+    report_error,
+    run_command,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +37,12 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input, 130 after Ctrl-C."""
+    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input."""
     try:
-        options = parse(Options, argv, prog="python -m search.rerun")
+        options = parse(Options, argv, prog=command("search.rerun"))
         return DONE if _rerun(options) else SOME_FAILED
     except (ValueError, OSError) as error:
         return report_error(error)
-    except KeyboardInterrupt:
-        return SIGNALLED + 2
 
 
 def _rerun(options: Options) -> bool:
@@ -48,7 +54,7 @@ def _rerun(options: Options) -> bool:
     from trainables.trainable import Setting, close
 
     run = read_run(options.run)
-    trial = _choose(open_study(options.run), options)
+    trial = _choose(open_study(options.run), run, options)
     stored = {epoch: trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)}
     epochs = len(stored) if options.epochs is None else options.epochs
     if not 1 <= epochs <= len(stored):
@@ -86,18 +92,20 @@ def _rerun(options: Options) -> bool:
     return not max(gaps)
 
 
-def _choose(study: Any, options: Options) -> Any:
+def _choose(study: Any, run: Any, options: Options) -> Any:
     """The trial that was asked for, or the best.
 
     Raises:
         ValueError: there is none.
     """
+    from search.storage.trials import best_trial
+
     trials = study.get_trials(deepcopy=False)
     if options.trial is None:
-        finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
-        if not finished:
+        best = best_trial(trials, run.objective)
+        if best is None:
             raise ValueError(f"{options.run} has no trial that was trained to the end; name one with --trial")
-        return study.best_trial
+        return best
     found = next((trial for trial in trials if trial.number == options.trial), None)
     if found is None:
         raise ValueError(f"--trial must lie in 0..{len(trials) - 1}, got {options.trial}")
@@ -127,4 +135,4 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

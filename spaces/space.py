@@ -14,6 +14,7 @@ from optuna.trial import BaseTrial
 import spaces
 from spaces.asking import AskedTrial, contains
 from spaces.imported import import_module
+from spaces.objectives import Objective
 from spaces.origin import is_own, locate
 
 if TYPE_CHECKING:
@@ -113,15 +114,17 @@ class Space:
 
         return Supervised(dataset=self.dataset)
 
-    def objective(self, task: str = "") -> tuple[str, Literal["maximize", "minimize"]]:
-        """The metric that a search goes by, and whether more of it is better.
+    def objective(self, task: str = "") -> Objective:
+        """What a search goes by.
 
         Args:
             task: of a data set of ours: classification or regression.
         """
         if self.own:
-            return self.metric, self.direction
-        return ("accuracy", "maximize") if task == "classification" else ("rmse", "minimize")
+            return Objective(metric=self.metric, direction=self.direction)
+        if task == "classification":
+            return Objective(metric="accuracy", direction="maximize")
+        return Objective(metric="rmse", direction="minimize")
 
     def decode(self, params: Mapping[str, Choice]) -> Any:
         """The configuration that these flat parameters stand for.
@@ -215,7 +218,8 @@ def fingerprint(space: "Space") -> str:
         space.suggest(trial)
         asked |= {f"{name} {distribution_to_json(d)}" for name, d in trial.distributions.items()}
     _check_baseline(space)
-    asked |= {space.dataset, *space.objective("classification")}
+    objective = space.objective("classification")
+    asked |= {space.dataset, objective.metric, objective.direction}
     return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:16]
 
 

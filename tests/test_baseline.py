@@ -14,6 +14,7 @@ from search.scheduling.constraints import make_examiner
 from search.scheduling.examination import Examination
 from search.session.options import Options
 from search.session.session import Session
+from spaces.objectives import Constraint
 from spaces.space import Space
 from trainables.models.mlp import MlpConfig
 from trainables.training.config import TrainConfig
@@ -99,7 +100,7 @@ def count(config: Any) -> Examination:
 def test_choices_of_numbers_whole_numbers_and_shares_are_reduced_and_nothing_else_is():
     baseline = {"width": 512, "depth": 3, "share": 1.0, "name": "b", "flag": True, "lr": 0.01}
     space = Space(suggest=suggest, baseline=baseline, dataset="digits", epochs=9)
-    found = fit_baseline(space, count, bounds={"weights": 30_000})
+    found = fit_baseline(space, count, constraints=[Constraint(cost="weights", bound=30_000)])
     assert {k: found[k] for k in ("name", "flag", "lr")} == {"name": "b", "flag": True, "lr": 0.01}
     assert found["width"] in (64, 128, 256)
     assert found["depth"] < 3
@@ -120,7 +121,9 @@ def test_every_space_reduces_its_baseline_to_configurations_of_its_own(name: str
 
     bound = part * weights(space.decode(space.baseline))
     found = fit_baseline(
-        space, lambda config: Examination(excess={"weights": weights(config) - bound}), bounds={"weights": round(bound)}
+        space,
+        lambda config: Examination(excess={"weights": weights(config) - bound}),
+        constraints=[Constraint(cost="weights", bound=round(bound))],
     )
     if found:
         assert weights(space.decode(found)) <= bound

@@ -27,7 +27,7 @@ from trainables.data.stratify import stratified_rows
 from trainables.files import download
 from trainables.files.download import OfficialFile, fetch
 from trainables.sources import cifar10
-from trainables.sources.catalogue import SIZES
+from trainables.sources.catalogue import SOURCES, needs_download
 from trainables.sources.images import fetch_test_files
 from trainables.sources.load import available, load, load_test
 
@@ -466,14 +466,14 @@ def test_of_two_processes_that_fetch_at_once_one_may_be_killed(tmp_path: Path, s
 @pytest.mark.parametrize("name", ["digits", "diabetes", "breast_cancer"])
 def test_the_sizes_known_beforehand_are_those_of_the_rows(name: str) -> None:
     dataset = load(name, "nowhere")
-    assert (len(dataset.train) + len(dataset.validation), dataset.num_classes) == SIZES[name]
+    assert (len(dataset.train) + len(dataset.validation), dataset.num_classes) == SOURCES[name].size
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "california_housing"])
 def test_the_sizes_known_beforehand_are_those_of_the_real_rows(data_dir: Path, name: str) -> None:
     dataset = load(name, data_dir)
-    assert (len(dataset.train) + len(dataset.validation), dataset.num_classes) == SIZES[name]
+    assert (len(dataset.train) + len(dataset.validation), dataset.num_classes) == SOURCES[name].size
 
 
 @pytest.mark.data
@@ -520,3 +520,15 @@ def test_loading_needs_no_test_file_and_packed_files_do(
     assert torch.equal(packed.validation.x, unpacked.validation.x)
     with pytest.raises(FileNotFoundError, match="t10k-images-idx3-ubyte.gz"):
         load_test("fashion_mnist", tmp_path)
+
+
+def test_every_data_set_that_can_be_read_is_in_the_catalogue_and_no_other():
+    assert set(available()) == set(SOURCES)
+    assert all(source.about.endswith(".") for source in SOURCES.values())
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.size])
+def test_what_is_in_the_folder_of_the_data_needs_no_download(name: str, data_dir: Path, tmp_path: Path):
+    assert not needs_download(name, data_dir)
+    assert needs_download(name, tmp_path) == bool(SOURCES[name].files)

@@ -22,6 +22,16 @@ def test_a_search_ends_with_finished_and_stopped_trials_and_names_the_best(calm)
     assert "ray" not in plain(done.stdout + done.stderr).lower()
 
 
+def test_a_search_in_plain_mode_trains_the_same_trials(calm, tmp_path: Path):
+    done = search(tmp_path, "--name", "plain", *CALM, "--trials", "3", RUNGWISE_PLAIN="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_sound(tmp_path / "plain")
+    for ours, found in zip(trials_of(calm[0]), trials_of(tmp_path / "plain"), strict=False):
+        assert found.params == ours.params
+        pairs = zip(found.intermediate_values.items(), ours.intermediate_values.items(), strict=False)
+        assert all(one == other for one, other in pairs)
+
+
 def test_a_larger_number_of_trials_extends_a_finished_search(calm, tmp_path: Path):
     run_dir, _ = calm
     shutil.copytree(run_dir, tmp_path / "x")

@@ -117,6 +117,14 @@ def test_importance_ranks_the_parameters_right_and_null_ones_stay_in_the_noise(b
     assert max(table.loc[list(NULL), "importance"]) < table.loc["batch_norm", "importance"]
 
 
+def test_in_plain_mode_the_importances_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    small = read_trials(make_study(40))
+    quick = ped_anova(small, bootstraps=2)
+    monkeypatch.setenv("RUNGWISE_PLAIN", "1")
+    for ours, plain in zip(quick, ped_anova(small, bootstraps=2), strict=True):
+        pd.testing.assert_frame_equal(plain.table, ours.table)
+
+
 def test_fanova_of_the_surrogate_gives_a_parent_its_due(big):
     surrogate = fit_surrogate(big)
     assert surrogate is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from search.storage.run import read_run
 from search.storage.study import open_study
 from search.storage.trials import best_trial, epochs_reached
 from tests.searching import CALM, ROOT, Running, assert_sound, command, patience, search, table, trials_of
@@ -133,7 +134,7 @@ def epochs(run_dir: Path) -> Epochs:
 
 def best(run_dir: Path) -> tuple[int, float | None, str] | None:
     """Number, value and checksum of the checkpoint of the best finished trial."""
-    trial = best_trial(trials_of(run_dir), maximize=True)
+    trial = best_trial(trials_of(run_dir), read_run(run_dir).objective)
     if trial is None:
         return None
     state = run_dir / "checkpoints" / f"trial-{trial.number:05d}" / f"epoch-{epochs_reached(trial):04d}" / "state.pt"

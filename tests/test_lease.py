@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy
 
 from search.scheduling.proposals import Proposals
+from search.storage.durable import LEASE, StudyStorage
 from search.storage.lease import Holder, Lease, hold_study
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError
-from search.storage.rdb import LEASE, WholeTrialStorage
 from search.storage.study import new_run, open_study, resume_study
 from tests.searching import ROOT
 from tests.test_ledger import examine, fill, make_run, open_proposals, suggest
@@ -56,7 +56,7 @@ def lease(
     )
 
 
-def stored(storage: WholeTrialStorage) -> dict | None:
+def stored(storage: StudyStorage) -> dict | None:
     return storage.get_study_system_attrs(1).get(LEASE)
 
 
@@ -179,7 +179,7 @@ def test_the_holder_gives_signs_of_life_and_survives_a_database_that_is_away(run
 def test_a_search_that_was_taken_over_stops_writes_nothing_and_says_so(tmp_path: Path):
     bench = Bench(tmp_path)
     storage = bench.search.ledger._storage
-    assert isinstance(storage, WholeTrialStorage)
+    assert isinstance(storage, StudyStorage)
     with Lease(storage, "r", shares=False, renew_seconds=0.05, patience_seconds=1):
         trial, _ = bench.ask()  # type: ignore[misc]
         with lease(tmp_path, force=True):

@@ -164,9 +164,9 @@ def test_root_s_processes_are_not_counted():
 
 
 def test_a_search_at_a_low_priority_or_on_a_busy_machine_is_noted():
-    assert not check_priority({}, busy="").do
+    assert not check_priority({"RAY_worker_niceness": str(-os.nice(0))}, busy="").do  # the tests themselves may be nice
     assert "hardly advances" in check_priority({"RAY_worker_niceness": "15"}, busy="load 9 on 2 CPUs").do
-    assert check_priority({}, busy="load 9 on 2 CPUs").do == (
+    assert check_priority({"RAY_worker_niceness": str(-os.nice(0))}, busy="load 9 on 2 CPUs").do == (
         "other programs use this machine: a search takes longer by as much"
     )
 

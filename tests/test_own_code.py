@@ -1,5 +1,6 @@
 """Training code of the user's own: paused at every epoch, misused in every way, restored from damaged states."""
 
+import copy
 import json
 import random
 import threading
@@ -21,6 +22,7 @@ from trainables.files import checkpoint
 from trainables.own.loop import Loop
 from trainables.own.stored import difference, from_plain, to_plain
 from trainables.own.task import OwnTask
+from trainables.own.tracked import weights_of
 from trainables.trainable import Diverged, MisuseError, Setting, Source, StateError, close
 
 EPOCHS = 4
@@ -381,6 +383,18 @@ def test_an_error_of_the_users_code_keeps_its_traceback():
         training.run_epoch()
     assert caught.traceback[-1].name == "train"
     close(training)
+
+
+def test_a_moving_average_of_a_model_does_not_count_as_more_weights():
+    model, frozen = torch.nn.Linear(3, 2), torch.nn.Linear(5, 2)
+    copies = {"ema": copy.deepcopy(model), "swa": torch.optim.swa_utils.AveragedModel(model)}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert weights_of({"model": model, "optimizer": optimizer, "frozen": frozen}) == 8 + 12
+    assert weights_of({**copies, "model": model, "optimizer": optimizer}) == 8
+    members = {"one": torch.nn.Linear(3, 2), "two": torch.nn.Linear(3, 2)}
+    both = torch.optim.SGD([p for member in members.values() for p in member.parameters()], lr=0.1)
+    assert weights_of({**members, "optimizer": both}) == 16
+    assert weights_of(members) == 16
 
 
 def test_the_weights_of_what_is_tracked_are_counted_once():

@@ -9,11 +9,13 @@ import importlib
 import inspect
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from search.storage.kinds import STEPS
 from tests.searching import ROOT
 
 SOURCES = sorted(
@@ -35,6 +37,10 @@ class Use:
     """What happens without it, and what to do."""
 
 
+QUICK_FILES = {
+    "search/storage/rdb.py", "search/storage/bulk.py", "search/algorithms/tpe.py", "search/execution/warm.py",
+}  # fmt: skip
+"""Files of private parts, which nobody imports in plain mode; others ask `is_plain` before each of theirs."""
 TPE = "`--sampler tpe` is then Optuna's own, four times slower: adapt the quick TPE, or delete it if Optuna is as fast"
 TABLES = "studies are written and read by Optuna's own storage, slower: adapt the quick storage to the new tables"
 SERVERS = "Ray starts three more processes for each search: find their new names in ray._private.node.Node"
@@ -52,25 +58,7 @@ USES = (
     Use("optuna.samplers", "TPESampler._compare", ("samples", "acquisition_func_vals"), TPE),
     Use("optuna.study", "Study._get_trials", ("deepcopy", "states", "use_cache"), TPE),
     Use("optuna.storages._rdb", "models", None, TABLES),
-    Use("optuna.storages", "RDBStorage._get_prepared_new_trial", ("study_id", "template_trial", "session"), TABLES),
-    Use(
-        "optuna.storages",
-        "RDBStorage._set_trial_attr_without_commit",
-        ("session", "model_cls", "trial_id", "key", "value"),
-        TABLES,
-    ),
-    Use(
-        "optuna.storages",
-        "RDBStorage._set_trial_intermediate_value_without_commit",
-        ("session", "trial_id", "step", "intermediate_value"),
-        TABLES,
-    ),
-    Use(
-        "optuna.storages",
-        "RDBStorage._get_trials",
-        ("study_id", "states", "included_trial_ids", "trial_id_greater_than"),
-        TABLES,
-    ),
+    *(Use("optuna.storages", f"RDBStorage.{name}", takes, TABLES) for name, takes in STEPS.items()),
     Use("optuna.study", "Study._is_multi_objective", (), "importances fail: give them a real study"),
     Use(
         "ray._private.worker", "_worker_logs_enabled", None, "Ray prints pages about each lost worker: find the switch"
@@ -107,7 +95,9 @@ def found(use: Use) -> Any:
         importlib.import_module(use.module) if not use.module.startswith("torch.ops") else _torch_ops(use.module)
     )
     for name in use.name.split("."):
-        part = getattr(part, name)
+        # a module that nobody has imported yet is no attribute of its package
+        is_module = inspect.ismodule(part) and not hasattr(part, name)
+        part = importlib.import_module(f"{part.__name__}.{name}") if is_module else getattr(part, name)
     return part
 
 
@@ -117,15 +107,23 @@ def _torch_ops(module: str) -> Any:
     return getattr(torch.ops, module.rpartition(".")[2])
 
 
+def release(use: Use) -> str:
+    """The package of a part and the release of it that is installed."""
+    package = use.module.partition(".")[0]
+    return f"{package} {metadata.version(package)}"
+
+
 @pytest.mark.parametrize("use", USES, ids=lambda use: f"{use.module}.{use.name}")
 def test_a_private_part_that_we_use_is_there_and_takes_what_we_give_it(use: Use):
     try:
         part = found(use)
     except (ImportError, AttributeError) as error:
-        pytest.fail(f"{use.module}.{use.name} is gone ({error}): {use.otherwise}")
+        pytest.fail(f"{release(use)}: {use.module}.{use.name} is gone ({error}). {use.otherwise}", pytrace=False)
     if use.takes and not use.module.startswith("torch.ops"):
         takes = tuple(name for name in inspect.signature(part).parameters if name != "self")
-        assert takes[: len(use.takes)] == use.takes, use.otherwise
+        if takes[: len(use.takes)] != use.takes:
+            says = f"{release(use)}: {use.module}.{use.name} takes ({', '.join(takes)})"
+            pytest.fail(f"{says}, no longer ({', '.join(use.takes)}). {use.otherwise}", pytrace=False)
 
 
 def private_imports(path: Path) -> set[tuple[str, str]]:
@@ -149,6 +147,12 @@ def test_no_other_private_part_is_imported(path: Path):
         tuple(use.module.rsplit(".", 1)) for use in USES if "." in use.module
     }
     assert private_imports(path) <= named, "name it in USES, with what happens without it"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_plain_mode_reaches_every_private_part(path: Path):
+    if private_imports(path) and str(path.relative_to(ROOT)) not in QUICK_FILES:
+        assert "is_plain()" in path.read_text(), "without RUNGWISE_PLAIN alone may it be imported"
 
 
 def test_every_package_with_private_parts_in_use_has_an_upper_end():

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.storage.reading import BulkStorage, read_trials
+from search.storage.bulk import BulkStorage, read_trials
 from tests.synthetic import make_study
 from tests.test_run_folder import FORMATS, restored
 

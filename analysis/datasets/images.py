@@ -11,28 +11,7 @@ import pandas as pd
 from analysis.datasets.tables import TableOverview, table_overview
 from analysis.wording import visible
 from spaces.origin import short_name
-
-_FILES = {
-    "fashion_mnist": "FashionMNIST/raw/train-images-*",
-    "cifar10": "cifar-10-batches-py/data_batch_1",
-    "california_housing": "cal*housing*",
-}
-"""What must be there before a data set is read: a report never downloads."""
-_WHY = {
-    "digits": (
-        "Scikit-learn's digits: 1,797 hand-written digits of 8 x 8 pixels (UCI, 1998). It comes with the library and "
-        "trains in seconds, so it stands for trying the system out; differences of under a point are a few images."
-    ),
-    "fashion_mnist": (
-        "Fashion-MNIST: 28 x 28 grey pictures of ten kinds of clothing (Xiao et al. 2017), a harder replacement for "
-        "MNIST. It stands for small grey product images; shirts, pullovers and coats overlap, so no model is perfect."
-    ),
-    "cifar10": (
-        "CIFAR-10: 32 x 32 colour photographs of ten kinds of objects (Krizhevsky 2009), the usual first benchmark of "
-        "convolutional networks. It stands for natural images at low resolution."
-    ),
-    "image_folder": "Your own images: one folder for each class.",
-}
+from trainables.sources.catalogue import describe, needs_download
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +69,7 @@ def overview(dataset: Any) -> Overview:
     leaks, conflicts, repeats = _twins(train_x, train_y, check_x, check_y)
     return Overview(
         name=dataset.name,
-        why=_WHY.get(dataset.name, ""),
+        why=describe(dataset.name),
         shape=dataset.image_shape,
         counts=counts,
         pixels=pixels,
@@ -110,7 +89,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
             " kept in the folder source of the run."
         )
     name, folder = run.dataset, Path(data_dir or run.data_dir)
-    if name in _FILES and not list(folder.glob(_FILES[name])):
+    if needs_download(name, folder):
         return f"The data set {name} is not in {folder}; give its folder with --data-dir (in a notebook: DATA_DIR)."
     from trainables.sources import load as data
 

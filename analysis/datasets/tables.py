@@ -10,23 +10,8 @@ from scipy import stats
 from analysis.datasets.columns import Rows, as_rows, find_piles, missing_shares, place_columns, rank_correlation
 from analysis.wording import percent, plain, together, visible
 from trainables.data.dataset import Dataset
+from trainables.sources.catalogue import describe
 
-_WHY = {
-    "california_housing": (
-        "California housing: 20,640 districts of the census of 1990 (Pace and Barry 1997). Each row is a block group "
-        "of some 1,400 people; the target is the median value of its houses. It is the usual first benchmark of "
-        "regression on tables: eight plain features, of which two are a place on a map."
-    ),
-    "diabetes": (
-        "Diabetes: 442 patients with ten measurements and the progress of the disease a year later (Efron et al. "
-        "2004). It comes with scikit-learn; so few rows leave wide intervals."
-    ),
-    "breast_cancer": (
-        "Breast cancer (Wisconsin): 569 tumours with thirty measurements of cell nuclei (Wolberg et al. 1995). It "
-        "comes with scikit-learn; a few rows decide between two methods."
-    ),
-    "csv": "Your own table.",
-}
 STRONG = 0.5
 """Rank correlation from which a pair of features is told."""
 LONG_TAIL = 10.0
@@ -74,7 +59,7 @@ def table_overview(dataset: Dataset) -> TableOverview:
     twins, repeats = _twins(train.x, dataset.validation.x.numpy())
     return TableOverview(
         name=dataset.name,
-        why=_WHY.get(dataset.name, ""),
+        why=describe(dataset.name),
         task=dataset.task,
         target=dataset.target,
         unit=dataset.target_unit,

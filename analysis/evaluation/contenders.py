@@ -4,7 +4,6 @@ Contenders are the best of the search by a criterion that one lucky epoch cannot
 random, which says what searching was worth. They are named, and the winner among them, before the test set is opened.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.studies.criterion import BASELINE, RANDOM, window
 from search.scheduling.constraints import make_examiner
 from search.storage.run import Planned, Run
+from search.storage.seeds import fresh_seed
 from spaces.space import Space
 
 TOP, SEEDS = 3, 5
@@ -48,13 +48,12 @@ def rank(study: optuna.Study, run: Run) -> list[Contender]:
     last epochs takes out the luck of one epoch; that of a seed and of the validation rows remains, and is what the
     fresh seeds and the test set measure.
     """
-    better = 1 if run.direction == "maximize" else -1
     found: dict[str, Contender] = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         contender = _of_trial(trial, run)
         if contender is not None:
             found.setdefault(repr(sorted(trial.params.items())), contender)
-    return sorted(found.values(), key=lambda c: (-better * (c.criterion or 0.0), c.trial))
+    return sorted(found.values(), key=lambda c: (run.objective.order(c.criterion or 0.0), c.trial))
 
 
 def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
@@ -92,7 +91,7 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
 
 def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
     """One configuration drawn from the space without looking, within the run's bounds; the same for the same run."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=fresh_seed(run, -1)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=fresh_seed(run.seed, -1)))
     examine = make_examiner(run, dataset, space=space)
     for _ in range(MAX_DRAWS):
         trial = study.ask()
@@ -101,15 +100,10 @@ def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
     raise ValueError(f"{MAX_DRAWS} random draws exceed the bounds of run {run.name!r}; its space is too wide for them")
 
 
-def fresh_seed(run: Run, index: int) -> int:
-    """The seed of the index-th training of each contender: 32 bits from the run's own seed."""
-    return int.from_bytes(hashlib.sha256(f"{run.seed}/final/{index}".encode()).digest()[:4], "little")
-
-
 def fresh_seeds(study: optuna.Study, run: Run, *, count: int) -> list[int]:
     """The first `count` seeds that no trial of the search was trained on."""
     used = {trial.user_attrs.get("seed") for trial in study.get_trials(deepcopy=False)}
-    return [seed for seed in (fresh_seed(run, i) for i in range(count + len(used))) if seed not in used][:count]
+    return [seed for seed in (fresh_seed(run.seed, i) for i in range(count + len(used))) if seed not in used][:count]
 
 
 def settle(

@@ -108,7 +108,7 @@ def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str,
     same = metric == job.run.metric or metric in _stems(job.run.metric)
     if not same:  # what the search went by has no counterpart here
         measured = [replace(m, contender=replace(m.contender, search_value=None)) for m in measured]
-    sign = (1 if job.run.direction == "maximize" else -1) if same else None
+    sign = job.run.objective.sign if same else None
     shown = first.classes if isinstance(first, Answered) and first.kind == "classification" else ()
     y = first.y if isinstance(first, Answered) else np.zeros(0)
     results = _head(job, winner, first, metric=metric, sign=sign)

@@ -204,6 +204,7 @@ def train(
     from search.runtime.resources import count_gpus, plan_resources
     from search.session.fixed import train_fixed
     from search.storage.run import Planned, load_data
+    from search.storage.seeds import confirmation_seeds
 
     space = spaces.space.load(run.space)
     fits = _fits(space)
@@ -218,7 +219,7 @@ def train(
     assert best is not None
     kinds = {p.name: p.kind for p in trials.parameters}
     config = {name: int(v) if kinds[name] == "integer" else v for name, v in config_of(best).items()}
-    seeds = [run.seed + 100_003 * (i + 1) for i in range(num_seeds)]
+    seeds = confirmation_seeds(run.seed, count=num_seeds)
     named = [("best", config), *((flip.text, dict(flip.params)) for flip in changes)]
     plan = [Planned(params=params, seed=seed, tag=text) for seed in seeds for text, params in named]
     dataset = load_data(

@@ -6,6 +6,7 @@ to one and are never negative, so a bar by itself proves nothing.
 
 import warnings
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from analysis.statistics.design import make_design
 from analysis.statistics.projection import make_projector
 from analysis.studies.parameters import Parameter
 from analysis.studies.trials import Trials, params_of
+from trainables.plain import is_plain
 
 PED_ANOVA = "conditional PED-ANOVA (Optuna)"
 FANOVA = "fANOVA (surrogate forest)"
@@ -136,19 +138,31 @@ def _frozen(parameters: tuple[Parameter, ...], rows: pd.DataFrame) -> list[Froze
 
 def _evaluate(configs: list[FrozenTrial], loss: np.ndarray, names: list[str]) -> np.ndarray:
     """PED-ANOVA importance of each name for a low `loss` (by trial number), not normalised."""
-    sample = _Sample(configs, optuna.study.StudyDirection.MINIMIZE)
+    sample: optuna.Study = _Sample(configs, optuna.study.StudyDirection.MINIMIZE)
+    if is_plain():
+        sample, loss = _copied(configs), loss[[trial.number for trial in configs]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about rare regimes; the interval tells the same
         found = PedAnovaImportanceEvaluator().evaluate(sample, target=lambda trial: float(loss[trial.number]))
     return np.array([found.get(name, 0.0) for name in names])
 
 
+def _copied(trials: list[FrozenTrial]) -> optuna.Study:
+    """A real study of these trials, which Optuna numbers anew; making it takes longer than its evaluation."""
+    study = optuna.create_study()
+    study.add_trials(trials)
+    return study
+
+
 def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
+    # the trials of a real study are copies, whose ranges must be known by their values
+    ours = (_Categories, _Integers, _Reals)
+    categories, integers, reals = (CategoricalDistribution, IntDistribution, FloatDistribution) if is_plain() else ours
     if not parameter.numeric:
-        return _Categories(parameter.choices)
+        return categories(parameter.choices)
     if parameter.kind == "integer":
-        return _Integers(int(parameter.low), int(parameter.high), log=parameter.log)
-    return _Reals(parameter.low, parameter.high, log=parameter.log)
+        return integers(int(parameter.low), int(parameter.high), log=parameter.log)
+    return reals(parameter.low, parameter.high, log=parameter.log)
 
 
 class _Categories(CategoricalDistribution):
@@ -173,8 +187,8 @@ def _trial(
         trial_id=number,
         state=TrialState.COMPLETE,
         value=0.0,
-        datetime_start=None,
-        datetime_complete=None,
+        datetime_start=datetime.min,
+        datetime_complete=datetime.min,
         params=params,
         distributions={name: ranges[name] for name in params},
         user_attrs={},

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis import wording
 from analysis.plots import style
+from spaces.objectives import metric_named
 
 MOST_FEATURES = 20
 _PALETTE = (style.BLUE, style.ORANGE, style.GREEN, style.PINK)
@@ -20,7 +21,7 @@ def plot_baselines(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
     rows = [(f"{wording.title(winner['name'])} (winner)", winner, style.BLUE)]
     rows += [(b["title"], b, style.ORANGE) for b in results["baselines"]]
-    rows.sort(key=lambda row: row[1]["scores"][metric]["value"], reverse=metric not in wording.SMALLER_IS_BETTER)
+    rows.sort(key=lambda row: row[1]["scores"][metric]["value"], reverse=not metric_named(metric).less_is_better)
     ax = style.new_axes(ax, width=6.6, height=1.1 + 0.4 * len(rows))
     scale = 100 if wording.is_share(metric) else 1
     for place, (_, row, color) in enumerate(rows):
@@ -47,7 +48,7 @@ def plot_bands(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     ):
         found = [band[metric] for band in bands]
         ax.vlines(at + offset, [f["low"] for f in found], [f["high"] for f in found], color=color, lw=2)
-        ax.plot(at + offset, [f["value"] for f in found], mark, color=color, ms=6, label=wording.NAMES[metric])
+        ax.plot(at + offset, [f["value"] for f in found], mark, color=color, ms=6, label=wording.named(metric))
     ax.axhline(0, color=style.INK, lw=0.8)
     ends = wording.together([end for band in bands for end in (band["low"], band["high"])], digits=3)
     names = [

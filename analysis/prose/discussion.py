@@ -69,7 +69,8 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
             if found["low"] > 0 or found["high"] < 0
             else "the interval includes zero, so the two cannot be told apart"
         )
-        test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if "mcnemar" in winner else ""
+        compared = metric == "accuracy" and "mcnemar" in winner  # the test compares which rows are right
+        test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if compared else ""
         better = " (less is better)" if is_less_better(results) else ""
         text.append(f"Against the baseline that is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}.")
     if winner["probability_best"] is not None:
@@ -90,15 +91,15 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
 
 def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
     metric, found = results["metric"], winner["optimism"]
-    verdict = (
-        "promised too much" if found["low"] > 0 else "promised too little" if found["high"] < 0 else "kept its word"
-    )
     fresh = number(metric, winner["scores"][metric]["value"])
     own = results.get("own", False)
-    more = "" if own or results["conditions"].get("held_out_rows") else " (those train on the validation rows too)"
+    more = "" if own or results["conditions"].get("held_out_rows") else "; they train on the validation rows too"
+    verdict = "no clear sign that the search was optimistic"
+    if found["low"] > 0 or found["high"] < 0:
+        verdict = f"the search was {'optimistic' if found['low'] > 0 else 'pessimistic'}"
     return (
-        f"The search {verdict}: its value was {number(metric, winner['search_value'])}, that of fresh networks on fresh"
-        f" rows is {fresh}, so it was too hopeful by {gap(metric, found)}{more}."
+        f"In the search the winner reached {number(metric, winner['search_value'])}; new networks reach {fresh} on the"
+        f" test rows{more}. The search value is better by {gap(metric, found)}: {verdict}."
     )
 
 
@@ -144,9 +145,8 @@ def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
     span = window(len(values))
     if len(values) < 2 * span:
         return []
-    better = 1 if run.direction == "maximize" else -1
     last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span
-    gain = better * (last - before)
+    gain = run.objective.sign * (last - before)
     if is_share(run.metric) and "train_rows" in results["conditions"] and 0 <= last <= 1:
         rows = max(1, round(results["conditions"]["train_rows"] * run.validation_fraction))
         noise = math.sqrt(last * (1 - last) / rows)
@@ -190,10 +190,9 @@ def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
     rho, p = (float(found) for found in spearmanr(*zip(*pairs, strict=True)))  # pyright: ignore[reportArgumentType]
     if math.isnan(rho):
         return []
-    better = 1 if run.direction == "maximize" else -1
     meaning = "no clear sign that capacity is the limit"
     if p < 0.05:
-        meaning = "larger networks did better" if better * rho > 0 else "smaller networks did better"
+        meaning = "larger networks did better" if run.objective.sign * rho > 0 else "smaller networks did better"
     low, high = count(min(pairs)[0]), count(max(pairs)[0])
     return [
         f"Capacity: over {len(pairs)} completed trials with {low} to {high} weights the rank correlation of size and"
@@ -203,8 +202,8 @@ def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
 
 def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
     """Parameters that the best completed trials have at an edge of their range."""
-    better = 1 if run.direction == "maximize" else -1
-    best = sorted((t for t in complete if t.value is not None), key=lambda t: -better * (t.value or 0.0))[:NUM_TOP]
+    valued = (t for t in complete if t.value is not None)
+    best = sorted(valued, key=lambda t: run.objective.order(t.value or 0.0))[:NUM_TOP]
     if len(best) < 3:
         return []
     text = []

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.scores.baselines import CONSTANT
-from analysis.wording import SMALLER_IS_BETTER, between, feature_names, gap, in_unit, number, percent, together, verdict
+from analysis.wording import between, feature_names, gap, in_unit, number, percent, together, verdict
+from spaces.objectives import metric_named
 
 LARGE = 0.25
 """Share of the median target from which an error of one row in ten is called large."""
@@ -13,6 +14,8 @@ _VERDICTS = {
     "worse": "the network is worse",
     "not told apart": "the interval includes zero, so the two cannot be told apart",
 }
+
+_WITHOUT_FEATURES = {"mean": "always predicting the mean", "majority": "always predicting the most frequent class"}
 
 
 def discuss_table(results: dict[str, Any], winner: dict[str, Any]) -> list[tuple[str, str]]:
@@ -35,13 +38,20 @@ def discuss_table(results: dict[str, Any], winner: dict[str, Any]) -> list[tuple
 def _informed(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Baselines that look at the features, the best on the test rows first."""
     metric = results["metric"]
-    sign = 1 if metric in SMALLER_IS_BETTER else -1
+    sign = 1 if metric_named(metric).less_is_better else -1
     found = [b for b in results.get("baselines", []) if b["name"] not in CONSTANT]
     return sorted(found, key=lambda b: sign * b["scores"][metric]["value"])
 
 
 def _against_baselines(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
     metric = results["metric"]
+    for baseline in results.get("baselines", []):
+        if baseline["name"] in CONSTANT and verdict(metric, baseline["difference"]) != "better":
+            yield (
+                f"The winner is not clearly better than {_WITHOUT_FEATURES[baseline['name']]}, which reaches"
+                f" {between(metric, baseline['scores'][metric])}: there is no sign that it learned anything from the"
+                " columns."
+            )
     for baseline in _informed(results):
         found = baseline["difference"]
         yield (
@@ -51,7 +61,7 @@ def _against_baselines(results: dict[str, Any], _winner: dict[str, Any]) -> Iter
 
 
 def _against_published(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
-    metric, sign = results["metric"], 1 if results["metric"] in SMALLER_IS_BETTER else -1
+    metric, sign = results["metric"], 1 if metric_named(results["metric"]).less_is_better else -1
     published = sorted((r for r in results["references"] if not r["disputed"]), key=lambda r: sign * r["value"])
     if not published or not results.get("columns"):
         return

@@ -8,12 +8,12 @@ from scipy.stats import binom
 
 from analysis.scores.metrics import Evaluation
 from analysis.statistics.bootstrap import Interval, interval
-from analysis.wording import SMALLER_IS_BETTER
+from spaces.objectives import metric_named
 
 
 def sign(metric: str) -> int:
     """1 when a larger value is better, -1 when a smaller one is."""
-    return -1 if metric in SMALLER_IS_BETTER else 1
+    return -1 if metric_named(metric).less_is_better else 1
 
 
 def difference(first: Evaluation, second: Evaluation, *, metric: str) -> Interval:

@@ -15,6 +15,7 @@ from analysis.studies.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, visible
 from search.algorithms.halving import num_weights
 from search.storage.collector import collector_paused
+from spaces.objectives import Direction, Objective
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
@@ -39,7 +40,7 @@ class Trials:
     """One row per (trial, epoch): trial, epoch, value, seconds, worker, started, ..."""
     parameters: tuple[Parameter, ...]
     metric: str = "objective"
-    direction: str = "maximize"
+    direction: Direction = "maximize"
     target_unit: str = ""
     """Of a regression's target, where the data are known."""
     full_epochs: int = 1
@@ -47,9 +48,14 @@ class Trials:
     baseline: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def objective(self) -> Objective:
+        """What the search went by."""
+        return Objective(metric=self.metric, direction=self.direction)
+
+    @property
     def sign(self) -> float:
         """1 when larger is better, -1 when smaller is better."""
-        return 1.0 if self.direction == "maximize" else -1.0
+        return float(self.objective.sign)
 
     @property
     def points(self) -> float:
@@ -82,8 +88,9 @@ class Trials:
     @property
     def best(self) -> pd.Series | None:
         """The best complete trial, or None."""
-        done = self.complete
-        return None if done.empty else done.loc[(done["value"] * self.sign).idxmax()]
+        valued = self.complete["value"].dropna()
+        number = self.objective.best((int(number), value) for number, value in valued.items())  # pyright: ignore[reportArgumentType]
+        return None if number is None else self.complete.loc[number]  # pyright: ignore[reportReturnType]
 
 
 def params_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +124,8 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     values = [{epoch or full: v for epoch, v in found.items()} for found in raw]
     rungs = tuple(getattr(run, "rungs", ()) or _stops(stored, values, full))
     parameters = from_distributions(stored)
-    sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
+    direction: Direction = "maximize" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "minimize"
+    sign = float(Objective(metric="", direction=direction).sign)
     rows = [_trial_row(t, v, full=full, sign=sign) for t, v in zip(stored, values, strict=True)]
     for row, trial, found in zip(rows, stored, values, strict=True):
         row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
@@ -130,7 +138,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
         epochs=pd.DataFrame(epochs, columns=pd.Index(["trial", "epoch", "value", *_RECORD, *more])),
         parameters=parameters,
         metric=str(getattr(run, "metric", None) or (study.metric_names or ["objective"])[0]),
-        direction=study.direction.name.lower(),
+        direction=direction,
         full_epochs=full,
         rungs=rungs,
         baseline=_baseline(run, stored),

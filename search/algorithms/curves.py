@@ -120,7 +120,7 @@ class Learner:
 
         if not self._is_fitted:
             enough = self._run.sampler == "curves" and self._ladder.num_ranked >= NUM_STARTUP_TRIALS
-            rungs, maximize = self._run.rungs, self._run.direction == "maximize"
+            rungs, maximize = self._run.rungs, self._run.objective.maximize
             self._surrogate = Surrogate(self._ledger.own_trials, rungs=rungs, maximize=maximize) if enough else None
             self._decision, self._is_fitted = None, True
         return self._surrogate

@@ -11,8 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.halving import Ladder
-from search.process.plain import is_plain
 from search.storage.trials import is_paused
+from trainables.plain import is_plain
 
 if TYPE_CHECKING:
     from search.algorithms.tpe import Encodings
@@ -113,7 +113,7 @@ def make_view(run: "Run") -> View:
     many trials it sees the best quarter of `MAX_SEEN` and an even selection of the others, which is all that its two
     densities need. Random draws depend on no trial; the other samplers see paused trials as pruned.
     """
-    sign = 1 if run.direction == "maximize" else -1
+    sign = run.objective.sign
 
     def ranked(trials: Sequence[FrozenTrial], live: Collection[int], known: Known) -> list[FrozenTrial]:
         order = known.ladder.pooled()

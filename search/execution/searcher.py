@@ -24,7 +24,7 @@ class StudySearcher(Searcher):
         Args:
             slots: how many legs there may be at once, now.
         """
-        super().__init__(metric=search.run.metric, mode="max" if search.run.direction == "maximize" else "min")
+        super().__init__(metric=search.run.metric, mode="max" if search.run.objective.maximize else "min")
         self._search = search
         self._slots = slots
         self._put_back: set[str] = set()

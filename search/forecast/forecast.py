@@ -161,7 +161,7 @@ class _Curves:
         even = None if run.sampler in _BLIND else weights / weights.sum()
         later = rng.choice(others, size=max(0, run.trials - len(first)), p=even)
         self._seconds = np.concatenate([first, later])[: run.trials]
-        self._sign = 1 if run.direction == "maximize" else -1
+        self._sign = run.objective.sign
         distance = np.abs((np.log(self._seconds) - logs.mean()) / spread - best)
         learned = np.log2(np.maximum(1, np.arange(run.trials) / NUM_STARTUP_TRIALS)) if even is not None else 0.0
         self._quality = rng.normal(size=run.trials) - distance + LEARNING * rng.uniform(0, 2) * learned

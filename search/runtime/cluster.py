@@ -19,6 +19,7 @@ from search.runtime.parcel import pack_code
 from search.runtime.private_ray import WARM_UP, warming
 from search.runtime.probe import Line
 from search.runtime.resources import Resources, living_nodes, share_nodes
+from trainables.plain import is_plain
 
 HEAD_PATIENCE_SECONDS = 30
 """A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
@@ -73,12 +74,13 @@ def ray_session(
         A folder for temporary files.
 
     Raises:
-        ValueError: there is no cluster at the address.
+        ValueError: there is no cluster at the address, or the plain mode would give keys away.
         RayStartError: the private Ray did not come up.
     """
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1000 if resources.elastic else resources.slots)  # together
     warnings.filterwarnings("ignore", module=r"ray\.")
+    _check_keys()
     if address is None:
         private_ray.protect()
     import ray
@@ -103,10 +105,7 @@ def ray_session(
         guard = RayGuard(on_lost, signs=None if address is None else _signs_of_life(), reaper=reaper)
         guard.start()
         if not debug:
-            logging.getLogger("ray").setLevel(logging.CRITICAL)
-            from ray._private import worker
-
-            worker._worker_logs_enabled = False  # pages on each lost worker, which the search tells itself
+            _silence()
         _hand_on(*([] if address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
         yield scratch
     finally:
@@ -161,6 +160,8 @@ def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
 
 def _answers(address: str) -> bool:
     """Ray itself would try for a minute and a half."""
+    if address == "auto" and is_plain():
+        return True  # Ray alone knows where it is
     if address == "auto":
         from ray._private.services import canonicalize_bootstrap_address
 
@@ -172,22 +173,44 @@ def _answers(address: str) -> bool:
 def _signs_of_life() -> dict[str, Callable[[], bool]]:
     """Of the cluster that this process is attached to: without the head, or its own raylet, nothing goes on."""
     import ray
-    from ray._private import worker
 
     gcs = ray.get_runtime_context().gcs_address
     host, port = gcs.rsplit(":", 1)
-    node: Any = worker._global_node
     head = Line((host.strip("[]"), int(port)), patience_seconds=HEAD_PATIENCE_SECONDS)
-    raylet = Line(node.raylet_socket_name, patience_seconds=RAYLET_PATIENCE_SECONDS)
-    return {
-        f"the cluster is lost: its head does not answer at {gcs}": head,
-        "the cluster is lost: the raylet of this machine is gone": raylet,
-    }
+    signs: dict[str, Callable[[], bool]] = {f"the cluster is lost: its head does not answer at {gcs}": head}
+    if not is_plain():
+        from ray._private import worker
+
+        node: Any = worker._global_node
+        raylet = Line(node.raylet_socket_name, patience_seconds=RAYLET_PATIENCE_SECONDS)
+        signs["the cluster is lost: the raylet of this machine is gone"] = raylet
+    return signs
+
+
+def _silence() -> None:
+    """Keep back what Ray says of each lost worker, which the search tells itself; in plain mode pages of it remain."""
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    if not is_plain():
+        from ray._private import worker
+
+        worker._worker_logs_enabled = False
+
+
+def _check_keys() -> None:
+    """Raise ValueError where Tune would write keys into Ray's logs, which only `_hand_on` keeps it from."""
+    keys = [name for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if name in os.environ]
+    if keys and is_plain():
+        raise ValueError(
+            f"with RUNGWISE_PLAIN set, Ray's logs would hold {' and '.join(keys)}; unset it and keep the keys in"
+            " ~/.aws/credentials"
+        )
 
 
 def _hand_on(*names: str) -> None:
     """The variables of this process that Tune gives each worker, by way of Ray's logs; else the keys of AWS are among
     them. Where there are none a worker that stands ready is used: with any, Ray starts another process for each."""
+    if is_plain():
+        return
     from ray.tune.execution import class_cache
 
     class_cache.ENV_VARS_TO_PROPAGATE = set(names)

@@ -18,8 +18,10 @@ import psutil
 
 import spaces
 from search.process.allotted import load
+from search.process.arguments import command
 from search.process.disk import shared_room
 from search.process.scratch import make_scratch
+from trainables.plain import is_plain
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """The least room for the data set, and Ray itself, in the memory that the processes of a private Ray share."""
@@ -111,7 +113,7 @@ def _is_late(error: Exception) -> bool:
 
 
 def _advice() -> str:
-    return f"this machine is busy ({load()})" if load() else "`python -m search.doctor` looks for the cause"
+    return f"this machine is busy ({load()})" if load() else f"`{command('search.doctor')}` looks for the cause"
 
 
 def _end_since(before: set[psutil.Process]) -> None:
@@ -173,8 +175,10 @@ def _fit_ray(*, debug: bool) -> None:
     A private Ray scales nothing, shows no dashboard and, unless asked, passes no log lines on: the three Python
     processes that would do so cost two cores several seconds at every start. Its servers have a process group of their
     own: a signal to the group of the search (`timeout`, a closed terminal) would end them before the search has saved
-    and said all. And they get longer than 30 seconds to come up.
+    and said all. And they get longer than 30 seconds to come up. In plain mode Ray stays as it is.
     """
+    if is_plain():
+        return
     from ray._private import services
     from ray._private.node import Node
 
@@ -236,7 +240,7 @@ def warming(hook: str, *, cpus_per_trial: int) -> dict[str, str]:
     would be more than are ever used; then a worker starts with its first trial.
     """
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    ready = cpus_per_trial == 1
+    ready = cpus_per_trial == 1 and not is_plain()
     return {
         "PYTHONPATH": path,  # before it knows its driver, a worker knows no other path to this package
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cpus_per_trial)),  # Ray says so only to a trial

@@ -1,12 +1,13 @@
 """The baseline of a search: the one that its space states, reduced where the bounds on size demand it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search.scheduling.examination import Examination
 from search.storage.run import Planned, Run
+from spaces.objectives import Constraint
 from spaces.space import Space
 
 NUM_SCALES = 20
@@ -17,7 +18,7 @@ Measure = Callable[[Params], float | None]
 """By what share of its bounds a configuration exceeds them, 0 if it may be trained; None if there is no such one."""
 
 
-def fit_baseline(space: Space, examine: Callable[[Any], Examination], *, bounds: Mapping[str, int | None]) -> Params:
+def fit_baseline(space: Space, examine: Callable[[Any], Examination], *, constraints: Sequence[Constraint]) -> Params:
     """The baseline of the space, or the largest reduced version of it that keeps to the bounds; empty if none does.
 
     All parameters that the size depends on go down together, towards their lowest values. Where that is not enough,
@@ -25,9 +26,10 @@ def fit_baseline(space: Space, examine: Callable[[Any], Examination], *, bounds:
     and bounds give the same configuration.
 
     Args:
-        bounds: of the run, by the names that `examine` uses.
+        constraints: of the run, by which `examine` measures.
     """
 
+    bounds = {one.cost: one.bound for one in constraints}
     params: Params | None = dict(space.baseline)
     if examine(space.decode(params)).infeasible is None:
         return params
@@ -56,8 +58,7 @@ def describe_reduction(run: Run, space: Space) -> str | None:
     """What the bounds made of the baseline, in one line; None if it is as its space states it."""
     if run.baseline == space.baseline:
         return None
-    bounds = {"--max-weights": run.max_weights, "--max-macs": run.max_macs}
-    exceeded = "the baseline exceeds " + " or ".join(f"{name} {n:,}" for name, n in bounds.items() if n is not None)
+    exceeded = "the baseline exceeds " + " or ".join(f"{one.option} {one.bound:,}" for one in run.constraints)
     if not run.baseline:
         return f"{exceeded}, and so does every reduced version of it: the search begins without a baseline"
     changes = [

@@ -55,15 +55,15 @@ class CheckpointKeeper:
     def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
         self._place = open_place(where)
         self._keep_all = run.keep_checkpoints == "all"
-        self._maximize = run.direction == "maximize"
-        self._best = best_trial(ledger.trials, maximize=self._maximize)
+        self._objective = run.objective
+        self._best = best_trial(ledger.trials, run.objective)
         self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
 
     def clean(self, trial: FrozenTrial) -> None:
         """Called with each trial that reached a final state."""
         if self._keep_all:
             return
-        self._best = best_trial([trial, *([self._best] if self._best else [])], maximize=self._maximize)
+        self._best = best_trial([trial, *([self._best] if self._best else [])], self._objective)
         kept = {self._best.number} if self._best else set()
         for ended in (self._kept | {trial.number}) - kept:
             self._place.remove(f"trial-{ended:05d}")

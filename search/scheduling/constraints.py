@@ -17,17 +17,12 @@ def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Call
         space: that of the run; loaded when None.
     """
     space = space or spaces.space.load(run.space)
-    bounds = {"weights": run.max_weights, "macs": run.max_macs}
 
     def examine(config: Any) -> Examination:
         costs = dict(space.work.costs(config, dataset))
-        excess = {}
-        for name, bound in bounds.items():
-            if bound is None:
-                continue
-            if name not in costs:
-                raise ValueError(f"--max-{name} needs Space(costs=...) that gives {name!r}, known before training")
-            excess[name] = float(costs[name] - bound)
-        return Examination(attrs=costs, excess=excess)
+        for one in run.constraints:
+            if one.cost not in costs:
+                raise ValueError(f"{one.option} needs Space(costs=...) that gives {one.cost!r}, known before training")
+        return Examination(attrs=costs, excess={one.cost: one.excess(costs[one.cost]) for one in run.constraints})
 
     return examine

@@ -43,7 +43,7 @@ class Proposals:
             ledger.own_trials,
             rungs=run.rungs,
             reduction_factor=run.reduction_factor,
-            maximize=run.direction == "maximize",
+            maximize=run.objective.maximize,
         )
         """The values at the rungs, kept up to date by `on_epoch` and `on_failure`."""
         self._learner = Learner(ledger, self.ladder, run)

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SOME_FAILED, command
+from search.process.signals import SIGNALLED
 from search.process.text import printable
 from search.runtime.guard import RayLostError
 from search.scheduling.errors import HopelessSearchError
@@ -39,7 +40,7 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
         return say_stopped(received, resume=resume, console=console)
     if search.fatal is not None:
         return report_fatal(search.fatal, run_dir=run_dir, resume=resume, debug=debug)
-    best = best_trial(trials, maximize=search.run.direction == "maximize")
+    best = best_trial(trials, search.run.objective)
     if search.out_of_time:
         ended = "the time budget is used up" + (" before any trial was finished" if best is None else "")
         console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
@@ -57,8 +58,8 @@ def _show_best(best: FrozenTrial, *, metric: str, run_dir: Path, console: Consol
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     folder = escape(shlex.quote(str(run_dir)))
-    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {folder}", soft_wrap=True)
-    console.print(f"  {' '.join(words_of('analysis.final'))} {folder}", soft_wrap=True)
+    console.print(f"\nnext:\n  {command('analysis.report')} {folder}", soft_wrap=True)
+    console.print(f"  {command('analysis.final')} {folder}", soft_wrap=True)
 
 
 def say_stopped(number: int, *, resume: str, console: Console) -> int:

@@ -22,7 +22,7 @@ from search.runtime.cluster import ray_session
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
-from search.session.console import SearchConsole
+from search.session.training_console import TrainingConsole
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
@@ -82,7 +82,8 @@ def train_fixed(
         run, said = _continued(read_run(folder), run, folder, is_trained=is_trained)
         write_run(folder, run)
         ledger = Ledger(hold_study(stack, folder, run), run)
-        follower = SearchConsole(run, console=console, logs=logs_of(folder))
+        shown = like.metric if final and space.own else run.metric
+        follower = TrainingConsole(run, metric=shown, console=console, logs=logs_of(folder))
         stack.enter_context(follower.following(ledger.trials))
         for notice in filter(None, (said, differences(run, resources))):
             follower.notice(notice)

@@ -18,7 +18,7 @@ from search.storage.folder import check_free, check_name, check_there, check_wri
 from search.storage.lock import RunLock
 from trainables.data.names import split_names
 from trainables.data.table import Kind, TableOptions, Task
-from trainables.sources.catalogue import SIZES, check_table_options, check_train_size
+from trainables.sources.catalogue import check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
@@ -159,10 +159,10 @@ class Options:
             raise ValueError(f"{given} is for data sets of ours, {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
-        if stated.get("dataset") in SIZES:
+        if (size := size_of(stated.get("dataset"))) is not None:
             check_table_options(stated["dataset"], self.table)
             if self.train_size is not None:
-                check_train_size(self.train_size, *SIZES[stated["dataset"]])
+                check_train_size(self.train_size, *size)
 
     def check_here(self) -> None:
         """Raise ValueError at what the folder of runs or this machine does not allow; as quick."""

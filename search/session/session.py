@@ -220,7 +220,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     )
     if not space.own:
         dataset = prepare.with_test_notes(dataset, str(options.data_dir))
-    metric, direction = space.objective("" if space.own else dataset.task)
+    objective = space.objective("" if space.own else dataset.task)
     run = Run(
         name=name,
         space=own_code.canonical(options.space),
@@ -236,8 +236,8 @@ def _open_new(options: Options, resources: Resources) -> Session:
         reduction_factor=options.reduction_factor,
         pruner=options.pruner,
         sampler=options.sampler,
-        metric=metric,
-        direction=direction,
+        metric=objective.metric,
+        direction=objective.direction,
         trials=options.trials,
         baseline=dict(space.baseline),
         table=options.table,
@@ -263,8 +263,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
 
 
 def _with_baseline(run: Run, space: Space, dataset: Any) -> Run:
-    bounds = {"weights": run.max_weights, "macs": run.max_macs}
-    baseline = fit_baseline(space, make_examiner(run, dataset, space=space), bounds=bounds)
+    baseline = fit_baseline(space, make_examiner(run, dataset, space=space), constraints=run.constraints)
     return replace(run, baseline=baseline, plan=baseline_plan(baseline))
 
 

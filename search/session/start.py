@@ -6,7 +6,6 @@ import sys
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spaces
@@ -22,20 +21,12 @@ from search.session.options import Options, resume_command
 from search.session.planning import plan
 from search.storage.folder import new_name
 from search.storage.lock import RunLock
+from trainables.sources.catalogue import needs_download, size_of
 
 if TYPE_CHECKING:
     from search.session.session import Session
-    from search.storage.rdb import WholeTrialStorage
+    from search.storage.durable import StudyStorage
     from search.storage.run import Run
-
-_BUNDLED = ("digits", "diabetes", "breast_cancer")
-"""Data sets that are installed with scikit-learn."""
-_OFFICIAL = {
-    "fashion_mnist": "FashionMNIST/raw",
-    "cifar10": "cifar-10-batches-py",
-    "california_housing": "california_housing.csv",
-}
-"""What lies in the folder of the data once they were downloaded."""
 
 
 def search_on_ray(options: Options, *, given: Collection[str], deadline: float | None) -> int:
@@ -112,7 +103,7 @@ def _say(line: str) -> None:
     print(f"note: {line}", flush=True)
 
 
-def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, WholeTrialStorage]":
+def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, StudyStorage]":
     """The run that is resumed and its study, locked once it is known that it can be."""
     from search.session.opening import resumed_run
     from search.storage.lease import hold_study  # both import Optuna
@@ -148,7 +139,7 @@ def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> 
         return False  # the user's own code, which may fail
     dataset = run.dataset if run else spaces.stated(options.space).get("dataset")
     data_dir = run.data_dir if run and "data_dir" not in given else options.data_dir
-    return dataset in _BUNDLED or (dataset in _OFFICIAL and (Path(data_dir) / _OFFICIAL[dataset]).exists())
+    return size_of(dataset) is not None and not needs_download(str(dataset), data_dir)
 
 
 def _import() -> None:

@@ -16,7 +16,9 @@ from sqlalchemy.pool import QueuePool
 
 from search.process.scratch import make_scratch, remove_scratch
 from search.process.secrets import redact_text, redact_url
-from search.storage.rdb import WholeTrialStorage
+from search.storage.documented import DocumentedStorage
+from search.storage.durable import StudyStorage
+from search.storage.kinds import knows_tables
 
 _UNDECODABLE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError, ImportError,
@@ -113,7 +115,7 @@ def connect(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=60, check_same_thread=False)
 
 
-def file_storage(path: Path, *, new: bool = False) -> WholeTrialStorage:
+def file_storage(path: Path, *, new: bool = False) -> StudyStorage:
     """The storage in a SQLite file, in WAL mode.
 
     synchronous=NORMAL keeps every commit through a kill of the process; a power cut may take the last few.
@@ -133,17 +135,25 @@ def file_storage(path: Path, *, new: bool = False) -> WholeTrialStorage:
         return connection
 
     # a path in a URL would be decoded, and cut at a question mark
-    made: list[WholeTrialStorage] = []
-    made.append(WholeTrialStorage("sqlite://", engine_kwargs={"creator": opened, "poolclass": QueuePool}))
+    made: list[StudyStorage] = []
+    made.append(_storage("sqlite://", creator=opened, poolclass=QueuePool))
     return made[0]
 
 
-def server_storage(url: str, **engine: Any) -> WholeTrialStorage:
+def server_storage(url: str, **engine: Any) -> StudyStorage:
     """The storage on a database server, whose connections are closed with it."""
     url = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in what stands between braces
-    storage = WholeTrialStorage(url, engine_kwargs=engine)
+    storage = _storage(url, **engine)
     weakref.finalize(storage, storage.engine.dispose)
     return storage
+
+
+def _storage(url: str, **engine: Any) -> StudyStorage:
+    if not knows_tables():
+        return DocumentedStorage(url, engine_kwargs=engine)
+    from search.storage.rdb import WholeTrialStorage
+
+    return WholeTrialStorage(url, engine_kwargs=engine)
 
 
 def snapshot(path: Path) -> sqlite3.Connection:

@@ -16,23 +16,21 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import sqlalchemy
-from optuna.storages._rdb import models
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.storage.database import StudyError, reading
+from search.storage.durable import LEASE, Entries, StudyStorage
 from search.storage.presence import StudyLostError
-from search.storage.rdb import LEASE, WholeTrialStorage
 from search.storage.run import Run
 from search.storage.soundness import CLOSED
 from search.storage.study import resume_study
 
+_AWAY = (SQLAlchemyError, StorageInternalError)
+"""A database that does not answer now."""
 RENEW_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
-_ATTRS, _STUDIES, _TRIALS = (
-    model.__table__ for model in (models.StudySystemAttributeModel, models.StudyModel, models.TrialModel)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +91,7 @@ class Lease:
 
     def __init__(
         self,
-        storage: WholeTrialStorage,
+        storage: StudyStorage,
         study: str,
         *,
         shares: bool,
@@ -121,7 +119,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         self._take()
-        self._storage.owner = self._me.owner
+        self._storage.study_id, self._storage.owner = self._study_id, self._me.owner
         self._thread.start()
         return self
 
@@ -129,7 +127,7 @@ class Lease:
         self._done.set()
         self._thread.join(timeout=5)
         self._storage.owner = None
-        with suppress(SQLAlchemyError, StudyLostError):
+        with suppress(*_AWAY, StudyLostError):
             self._release()
 
     def _take(self) -> None:
@@ -156,37 +154,23 @@ class Lease:
         Args:
             silent: a holder that has given no sign of life for too long.
         """
-        with self._storage.engine.begin() as connection:
-            same = {"study_name": _STUDIES.c.study_name}
-            # changes nothing, but locks the study: two that start at the same moment take turns
-            connection.execute(sqlalchemy.update(_STUDIES).where(_STUDIES.c.study_id == self._study_id).values(same))
-            stored = self._stored(connection)
+        holders: list[Holder] = []
+
+        def choose(stored: str | None) -> Entries:
             holder = Holder.read(stored)
             if holder is not None and not self._force and holder != silent and not self._is_free(holder):
-                return holder
-            self._write(connection, self._me, stored=stored)
-        return None
+                holders.append(holder)
+                return {}
+            return {LEASE: self._me.text()}
+
+        self._storage.exchange_lease(self._study_id, choose)
+        return holders[0] if holders else None
 
     def _is_free(self, holder: Holder) -> bool:
         if not holder.is_here:
             return False
         is_copy = holder.file is not None and holder.file != self._me.file and not self._shares
         return is_copy or not holder.lives
-
-    def _stored(self, connection: Any) -> str | None:
-        return connection.execute(sqlalchemy.select(_ATTRS.c.value_json).where(*self._entry(LEASE))).scalar()
-
-    def _entry(self, key: str) -> tuple[Any, Any]:
-        return _ATTRS.c.study_id == self._study_id, _ATTRS.c.key == key
-
-    def _write(self, connection: Any, holder: Holder, *, stored: str | None) -> bool:
-        """Replace the entry that is stored; False if it is another by now."""
-        if stored is None:
-            row = {"study_id": self._study_id, "key": LEASE, "value_json": holder.text()}
-            connection.execute(sqlalchemy.insert(_ATTRS), row)
-            return True
-        same = sqlalchemy.update(_ATTRS).where(*self._entry(LEASE), _ATTRS.c.value_json == stored)
-        return connection.execute(same.values(value_json=holder.text())).rowcount == 1
 
     def _keep(self) -> None:
         """Give signs of life; a database that is away for a while is asked again."""
@@ -196,37 +180,37 @@ class Lease:
             except StudyLostError as error:
                 self._storage.lost = error
                 return
-            except SQLAlchemyError:
+            except _AWAY:
                 continue
 
     def _renew(self) -> None:
         if self._storage.presence is not None:
             self._storage.presence.check()
-        with self._storage.engine.begin() as connection:
-            stored = self._stored(connection)
+
+        def choose(stored: str | None) -> Entries:
             holder = Holder.read(stored)
             if holder is None or holder.owner != self._me.owner:
                 raise StudyLostError(
                     f"study {self._study!r} was taken over by {holder or 'another search, which has ended'}; what this"
                     " search stored is saved; wait for the other, or end it and resume"
                 )
-            renewed = replace(holder, seen=_now(), turn=holder.turn + 1)
-            self._write(connection, renewed, stored=stored)
+            return {LEASE: replace(holder, seen=_now(), turn=holder.turn + 1).text()}
+
+        self._storage.exchange_lease(self._study_id, choose)
 
     def _release(self) -> None:
         """Remove the entry, and note how many trials there are, so that one that is lost is missed."""
-        with self._storage.engine.begin() as connection:
-            holder = Holder.read(self._stored(connection))
-            if holder is None or holder.owner != self._me.owner:
-                return
-            connection.execute(sqlalchemy.delete(_ATTRS).where(*self._entry(LEASE)))
-            count = sqlalchemy.select(sqlalchemy.func.count()).where(_TRIALS.c.study_id == self._study_id)
-            row = {"study_id": self._study_id, "key": CLOSED, "value_json": str(connection.execute(count).scalar())}
-            connection.execute(sqlalchemy.delete(_ATTRS).where(*self._entry(CLOSED)))
-            connection.execute(sqlalchemy.insert(_ATTRS), row)
+        num_trials = self._storage.get_n_trials(self._study_id)
+
+        def choose(stored: str | None) -> Entries:
+            holder = Holder.read(stored)
+            mine = holder is not None and holder.owner == self._me.owner
+            return {LEASE: None, CLOSED: str(num_trials)} if mine else {}
+
+        self._storage.exchange_lease(self._study_id, choose)
 
 
-def hold_study(stack: ExitStack, run_dir: Path, run: Run, *, force: bool = False) -> WholeTrialStorage:
+def hold_study(stack: ExitStack, run_dir: Path, run: Run, *, force: bool = False) -> StudyStorage:
     """The storage of an existing run, which is this process's alone until the stack is left.
 
     Raises:

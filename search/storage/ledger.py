@@ -17,9 +17,9 @@ from search.process.faults import fault_point
 from search.storage.checksums import CHECKSUM, trial_checksum
 from search.storage.collector import collector_paused
 from search.storage.database import reading
+from search.storage.durable import StudyStorage
 from search.storage.mirror import Mirror
 from search.storage.presence import StudyLostError
-from search.storage.rdb import WholeTrialStorage, store_epoch
 from search.storage.reading import stored_trials
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
@@ -77,7 +77,7 @@ class Ledger:
         Raises:
             StudyLostError: one of them runs trials.
         """
-        if not isinstance(self._storage, WholeTrialStorage):
+        if not isinstance(self._storage, StudyStorage):
             return
         if self._storage.newest_trial(self._study_id) == (self._ids[-1] if self._ids else None):
             return
@@ -161,7 +161,7 @@ class Ledger:
             StudyLostError: another process has begun it.
         """
         trial = self.trial(number)
-        if isinstance(self._storage, WholeTrialStorage):
+        if isinstance(self._storage, StudyStorage):
             self._storage.begin_waiting(self._ids[number], trial, before=before)
         self.waiting.remove(number)
         self._mirror.hidden.discard(number)
@@ -194,10 +194,14 @@ class Ledger:
     def _store_epoch(self, number: int, *, epoch: int, value: float, history: list[dict[str, Any]]) -> None:
         if number not in self._bases:
             self._bases[number] = trial_checksum(self.trial(number))
-        base = self._bases[number]
-        checksum = store_epoch(self._storage, self._ids[number], epoch=epoch, value=value, history=history, base=base)
+        trial_id, base = self._ids[number], self._bases[number]
+        if isinstance(self._storage, StudyStorage):
+            checksum = self._storage.record_epoch(trial_id, epoch=epoch, value=value, history=history, base=base)
+            self._mirror.set_trial_system_attr(number, CHECKSUM, checksum)
+        else:  # a search that is simulated, in memory
+            self._storage.set_trial_user_attr(trial_id, "history", history)
+            self._storage.set_trial_intermediate_value(trial_id, epoch, value)
         self._mirror.set_trial_user_attr(number, "history", history)
-        self._mirror.set_trial_system_attr(number, CHECKSUM, checksum)
 
     def annotate(self, number: int, **attrs: Any) -> None:
         """Store attributes of a trial."""

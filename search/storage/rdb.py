@@ -1,46 +1,33 @@
-"""Optuna's database storage, quicker at storing a new trial and an epoch."""
+"""Optuna's database storage, quicker at storing a new trial and an epoch: by the tables that Optuna makes."""
 
 import json
-import sqlite3
-from collections.abc import Container, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from optuna.distributions import distribution_to_json
-from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from search.storage.checksums import CHECKSUM, with_history
-from search.storage.presence import Presence, StudyLostError
-
-LEASE = "rungwise:lease"
-"""System attribute of a study: which process may write to it."""
+from search.storage.checksums import CHECKSUM, Written
+from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, is_begun, stored_by_another
 
 
-class WholeTrialStorage(RDBStorage):
+class WholeTrialStorage(StudyStorage):
     """Stores a new trial, its parameters and its attributes in four statements and one transaction.
 
     Optuna asks the database twice for each parameter before it writes it: at twenty parameters that was a third of
     what a search spent on a trial. An attribute or a value of an epoch is two plain statements, where Optuna makes an
     object of the trial and builds the statements anew. The rows are the same. An Optuna that calls these steps
     otherwise falls back to its own way.
-
-    No row is written once the file has been replaced, or another process has the study.
     """
 
-    presence: Presence | None = None
-    """Of the file; checked before each write."""
-    owner: str | None = None
-    """Who must hold the lease of the study for a write; None for a study without one."""
-    where: str | Path = "the study"
-    """For messages."""
-    lost: Exception | None = None
-    """Why nothing can be written any more, where the keeper of the lease has noticed."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._written: dict[int, Written] = {}
+        """What this process has stored of the trials' epochs."""
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
@@ -48,8 +35,7 @@ class WholeTrialStorage(RDBStorage):
         self._check_present()
         if self.owner is not None:
             self._check_owner(session.connection().execute(_HOLDER, {"study": study_id}).scalar())
-        stored = template_trial
-        if stored is None or stored.values is not None or stored.intermediate_values:
+        if not is_begun(stored := template_trial):
             return super()._get_prepared_new_trial(study_id, template_trial, session)
         connection = session.connection()
         columns = {"datetime_start": stored.datetime_start, "datetime_complete": stored.datetime_complete}
@@ -59,10 +45,7 @@ class WholeTrialStorage(RDBStorage):
         trial_id = made.inserted_primary_key[0]  # type: ignore[index]
         number = connection.execute(_PAST_TRIALS, {"study": study_id, "trial": trial_id}).scalar()
         if stored.number not in (-1, number):  # undone with the transaction
-            raise StudyLostError(
-                f"trial {stored.number} was to be stored, but the study holds {number} trials: another process"
-                " writes to it; end that process and resume"
-            )
+            raise stored_by_another(stored.number, held=number)
         connection.execute(
             _update(models.TrialModel.__table__, ("trial_id",)), {"old_trial_id": trial_id, "number": number}
         )
@@ -91,33 +74,35 @@ class WholeTrialStorage(RDBStorage):
                 self._check_running(session, trial_id)
         return super().set_trial_state_values(trial_id, state, values)
 
-    def record_epoch(self, trial_id: int, *, epoch: int, value: float, history: str, checksum: tuple[str, int]) -> None:
-        """Store a finished epoch in one transaction.
-
-        Args:
-            history: records of all epochs, as JSON.
-            checksum: system attribute of the trial.
-        """
+    def record_epoch(
+        self, trial_id: int, *, epoch: int, value: float, history: Sequence[Mapping[str, Any]], base: int
+    ) -> int:
+        """As described there, in one transaction; a record goes behind those that are stored, which stay as they are:
+        a thousand epochs would else write half a million records."""
+        before = self._written.pop(trial_id, None)
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-        key, number = checksum
         with Session(self.engine) as session, session.begin():
             self._check_running(session, trial_id)
-            trial = {"trial_id": trial_id}
-            users, systems = models.TrialUserAttributeModel.__table__, models.TrialSystemAttributeModel.__table__
-            _put(session, users, {**trial, "key": "history"}, {"value_json": history})
-            _put(session, systems, {**trial, "key": key}, {"value_json": str(number)})
+            written = self._append(session, trial_id, history, before) or _rewrite(session, trial_id, history, base)
+            trial, systems = {"trial_id": trial_id}, models.TrialSystemAttributeModel.__table__
+            _put(session, systems, {**trial, "key": CHECKSUM}, {"value_json": str(written.checksum)})
             columns = {"intermediate_value": stored, "intermediate_value_type": kind}
             _put(session, models.TrialIntermediateValueModel.__table__, {**trial, "step": epoch}, columns)
+        self._written[trial_id] = written
+        return written.checksum
+
+    def _append(
+        self, session: Session, trial_id: int, history: Sequence[Mapping[str, Any]], before: Written | None
+    ) -> Written | None:
+        """Write the last record alone; None where what is stored is not what this process has written."""
+        if before is None or before.num_records != len(history) - 1:
+            return None
+        more = f", {json.dumps(history[-1])}]"
+        found = session.connection().execute(_APPEND, {"trial": trial_id, "length": before.length, "more": more})
+        return before.with_more(more) if found.rowcount == 1 else None
 
     def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
-        """Store the configuration of a trial that was WAITING, and the state that it now has; all or nothing.
-
-        Args:
-            before: the trial as it waited, which is what the study holds of it.
-
-        Raises:
-            StudyLostError: another process has begun it.
-        """
+        """As described there; all or nothing."""
         columns = {"state": trial.state, "datetime_start": trial.datetime_start}
         if trial.state.is_finished():
             columns["datetime_complete"] = trial.datetime_complete
@@ -128,34 +113,26 @@ class WholeTrialStorage(RDBStorage):
                 {"old_trial_id": trial_id, "old_state": TrialState.WAITING, **columns},
             )
             if begun.rowcount == 0:
-                raise StudyLostError(f"trial {trial.number} was begun by another process; end that process and resume")
+                raise begun_by_another(trial.number)
             _insert_details(session, trial_id, trial, but=before)
 
     def newest_trial(self, study_id: int) -> int | None:
-        """Identifier of the trial that was stored last."""
         with self.engine.connect() as connection:
             return connection.execute(_NEWEST, {"study": study_id}).scalar()
 
-    def keep_copy(self, path: Path) -> None:
-        """Write the SQLite database that is open to a new file, also when its own file is gone."""
-        source = self.engine.raw_connection()
-        try:
-            with closing(sqlite3.connect(path)) as target:
-                source.driver_connection.backup(target)  # type: ignore[union-attr]
-        finally:
-            source.close()
-
-    def _check_present(self) -> None:
-        if self.presence is not None:
-            self.presence.check()
-
-    def _check_owner(self, holder: str | None) -> None:
-        """No process but the holder of the lease writes: one that was suspended may have lost it."""
-        if self.owner is not None and self.owner not in (holder or ""):
-            raise StudyLostError(
-                "another search took this study over; what this one stored is saved; wait for the other, or end it and"
-                " resume"
-            )
+    def exchange_lease(self, study_id: int, choose: Callable[[str | None], Entries]) -> None:
+        """As described there, in one transaction."""
+        with Session(self.engine) as session, session.begin():
+            # changes nothing, but locks the study: two that start at the same moment take turns
+            session.connection().execute(_LOCK_STUDY, {"study": study_id})
+            stored = session.connection().execute(_HOLDER, {"study": study_id}).scalar()
+            attributes = models.StudySystemAttributeModel.__table__
+            for key, text in choose(stored).items():
+                row = {"study_id": study_id, "key": key}
+                if text is None:
+                    session.connection().execute(sqlalchemy.delete(attributes).filter_by(**row))
+                else:
+                    _put(session, attributes, row, {"value_json": text})
 
     def _check_running(self, session: Session, trial_id: int) -> None:
         self._check_present()
@@ -183,6 +160,23 @@ _STATE_AND_HOLDER = sqlalchemy.select(
     .where(_ATTRS.study_id == _TRIALS.study_id, _ATTRS.key == LEASE)
     .scalar_subquery(),
 ).where(_TRIALS.trial_id == sqlalchemy.bindparam("wanted"))
+_STUDIES = models.StudyModel.__table__.c
+_LOCK_STUDY = (
+    sqlalchemy.update(models.StudyModel.__table__)
+    .where(_STUDIES.study_id == sqlalchemy.bindparam("study"))
+    .values(study_name=_STUDIES.study_name)
+)
+_USERS = models.TrialUserAttributeModel.__table__.c
+_UNCLOSED = sqlalchemy.func.substr(_USERS.value_json, 1, sqlalchemy.bindparam("length") - 1, type_=sqlalchemy.Text)
+_APPEND = (
+    sqlalchemy.update(models.TrialUserAttributeModel.__table__)
+    .where(
+        _USERS.trial_id == sqlalchemy.bindparam("trial"),
+        _USERS.key == "history",
+        sqlalchemy.func.length(_USERS.value_json) == sqlalchemy.bindparam("length"),
+    )
+    .values(value_json=_UNCLOSED.concat(sqlalchemy.bindparam("more")))
+)
 _NEWEST = (
     sqlalchemy.select(_TRIALS.trial_id)
     .where(_TRIALS.study_id == sqlalchemy.bindparam("study"))
@@ -209,23 +203,12 @@ def _put(session: Session, table: Any, keys: Mapping[str, Any], values: Mapping[
         connection.execute(_insert(table), {**keys, **values})
 
 
-def store_epoch(
-    storage: BaseStorage, trial_id: int, *, epoch: int, value: float, history: list[dict[str, Any]], base: int
-) -> int:
-    """Store a finished epoch, and return the checksum that the trial now has.
-
-    Args:
-        history: records of all epochs.
-        base: checksum of the configuration.
-    """
+def _rewrite(session: Session, trial_id: int, history: Sequence[Mapping[str, Any]], base: int) -> Written:
+    """Write the records of all epochs."""
     text = json.dumps(history)
-    checksum = with_history(base, text)
-    if isinstance(storage, WholeTrialStorage):
-        storage.record_epoch(trial_id, epoch=epoch, value=value, history=text, checksum=(CHECKSUM, checksum))
-    else:
-        storage.set_trial_user_attr(trial_id, "history", history)
-        storage.set_trial_intermediate_value(trial_id, epoch, value)
-    return checksum
+    users = models.TrialUserAttributeModel.__table__
+    _put(session, users, {"trial_id": trial_id, "key": "history"}, {"value_json": text})
+    return Written.whole(base, text, num_records=len(history))
 
 
 def _insert_details(session: Session, trial_id: int, trial: FrozenTrial, *, but: FrozenTrial | None = None) -> None:

@@ -9,6 +9,7 @@ from search.process.secrets import HIDDEN, redact_command, redact_url
 from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import told
+from spaces.objectives import Constraint, Direction, Objective
 from trainables.data.table import TableOptions
 from trainables.files.whole import write_whole
 
@@ -58,7 +59,7 @@ class Run:
     pruner: Pruner
     sampler: Sampler
     metric: str
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     trials: Annotated[int, Range(low=0, high=10**9)]
     baseline: dict[str, Scalar]
     plan: tuple[Planned, ...] = ()
@@ -98,6 +99,17 @@ class Run:
     def reading(self) -> TableOptions | None:
         """How the table is to be read: as when the run began."""
         return self.decided or self.table
+
+    @property
+    def objective(self) -> Objective:
+        """What the search goes by."""
+        return Objective(metric=self.metric, direction=self.direction)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What no configuration may exceed."""
+        bounds = {"weights": self.max_weights, "macs": self.max_macs}
+        return tuple(Constraint(cost=cost, bound=bound) for cost, bound in bounds.items() if bound is not None)
 
     @property
     def rungs(self) -> tuple[int, ...]:

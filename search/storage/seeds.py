@@ -1,9 +1,25 @@
-"""Every seed that is derived from the seed of a run."""
+"""Every seed that is derived from the seed of a run: of its trials, of the final evaluation, of confirmations."""
 
 import hashlib
 
 
 def derive_seed(seed: int, number: int) -> int:
     """The seed of one trial: 32 bits that depend on the run's seed and the trial's number alone."""
-    digest = hashlib.sha256(f"{seed}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "little")
+    return _hashed(f"{seed}/{number}")
+
+
+def fresh_seed(seed: int, index: int) -> int:
+    """The seed of the index-th training of each configuration in the final evaluation."""
+    return _hashed(f"{seed}/final/{index}")
+
+
+def confirmation_seeds(seed: int, *, count: int) -> list[int]:
+    """Seeds on which the best configuration and its changes are trained once more.
+
+    They are no hashes, so that a confirmation that was begun by an earlier release goes on.
+    """
+    return [(seed + 100_003 * (index + 1)) % 2**32 for index in range(count)]
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")

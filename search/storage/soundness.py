@@ -4,6 +4,7 @@ Every trial carries a checksum of its configuration and of its epochs, as a syst
 SQLite notices a damaged page, but not a damaged number.
 """
 
+import json
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.checksums import CHECKSUM, base_checksum, with_history
@@ -45,7 +45,7 @@ def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 
 def _contradiction(trial: FrozenTrial, metric: str) -> str | None:
     """What of this trial of ours cannot be."""
     values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
-    sealed = CHECKSUM in trial.system_attrs
+    sealed = trial.system_attrs.get(CHECKSUM) is not None
     if sealed and sorted(values) != [record["epoch"] for record in history]:
         return f"it has {len(values)} values and {len(history)} records of epochs"
     for record in history:
@@ -88,6 +88,19 @@ def check_stored(
         raise Damage(f"trial {number}: its configuration or its epochs have changed since they were written")
 
 
+def check_sealed(trials: Iterable[FrozenTrial]) -> None:
+    """Raise Damage unless trials that Optuna has read are those that their checksums were made of."""
+    for trial in trials:
+        if (checksum := trial.system_attrs.get(CHECKSUM)) is None:
+            continue
+        params = [
+            (name, distribution.to_internal_repr(trial.params[name]), distribution)
+            for name, distribution in trial.distributions.items()
+        ]
+        history = json.dumps(trial.user_attrs["history"]) if "history" in trial.user_attrs else None  # as it is stored
+        check_stored(trial.number, params, attrs=trial.user_attrs, history=history, checksum=checksum)
+
+
 def num_kept(attrs: Mapping[str, Any]) -> int:
     """How many trials a study must hold, from its system attributes."""
     kept = attrs.get(CLOSED, 0)
@@ -98,7 +111,7 @@ def num_kept(attrs: Mapping[str, Any]) -> int:
 
 def known_schema(connection: sqlite3.Connection) -> None:
     """Raise Damage if the tables are those of an Optuna that this one does not know."""
-    scripts = Path(models.__file__).parent / "alembic" / "versions"
+    scripts = Path(optuna.storages.__file__).parent / "_rdb" / "alembic" / "versions"
     known = {script.stem.rstrip("_").removeprefix("v") for script in scripts.glob("v*.py")}
     with suppress(sqlite3.OperationalError):  # without that table: made before there was one
         for (version,) in connection.execute("SELECT version_num FROM alembic_version"):

@@ -20,9 +20,9 @@ from search.storage.database import (
     server_storage,
     snapshot,
 )
+from search.storage.durable import StudyStorage
 from search.storage.folder import cannot_make, check_free
 from search.storage.presence import Presence
-from search.storage.rdb import WholeTrialStorage
 from search.storage.reading import study_in, study_on
 from search.storage.run import Run, read_run, stored_url, write_run
 from trainables.files.whole import new_folder
@@ -50,7 +50,7 @@ def create_study(run_dir: Path, run: Run) -> None:
     storage.engine.dispose()
 
 
-def resume_study(run_dir: Path, run: Run) -> WholeTrialStorage:
+def resume_study(run_dir: Path, run: Run) -> StudyStorage:
     """The storage of an existing run, ready to be continued.
 
     Raises:

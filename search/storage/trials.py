@@ -1,15 +1,17 @@
 """Facts of a stored trial."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from spaces.objectives import Objective
 
-def best_trial(trials: list[FrozenTrial], *, maximize: bool) -> FrozenTrial | None:
+
+def best_trial(trials: Iterable[FrozenTrial], objective: Objective) -> FrozenTrial | None:
     """The best trial that was trained to its full budget; the older among equals. None before the first."""
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    sign = -1 if maximize else 1
-    return min(complete, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
+    complete = {t.number: t for t in trials if t.state == TrialState.COMPLETE and t.value is not None}
+    number = objective.best((n, t.value) for n, t in complete.items() if t.value is not None)
+    return None if number is None else complete[number]
 
 
 def epochs_reached(trial: FrozenTrial) -> int:

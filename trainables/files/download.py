@@ -8,13 +8,30 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 _CONNECT_SECONDS = 12  # name look-up and every address together: offline has to be said within 15 s
+_REFUSED: ContextVar[bool] = ContextVar("downloads are refused", default=False)
 _logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def downloads_refused() -> Iterator[None]:
+    """Inside, a file that is missing is said to be, and nothing is downloaded."""
+    token = _REFUSED.set(True)
+    try:
+        yield
+    finally:
+        _REFUSED.reset(token)
+
+
+def downloads_allowed() -> bool:
+    """Whether a file that is missing may be downloaded."""
+    return not _REFUSED.get()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +78,8 @@ def fetch(file: OfficialFile, folder: Path) -> Path:
     if path.exists():
         return path
     try:
+        if not downloads_allowed():
+            raise OSError(0, "this command downloads nothing")
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             if not path.exists():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainables.data.table import Table
+from trainables.files.download import downloads_allowed
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
@@ -71,7 +72,9 @@ def _fetch(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
     try:
         with warnings.catch_warnings(action="ignore"):  # of its second attempt
-            found: Bunch = fetch_california_housing(data_home=str(data_dir), n_retries=1, delay=0.1)  # pyright: ignore[reportAssignmentType]
+            found: Bunch = fetch_california_housing(  # pyright: ignore[reportAssignmentType]
+                data_home=str(data_dir), download_if_missing=downloads_allowed(), n_retries=1, delay=0.1
+            )
     except OSError as error:
         reason = getattr(error, "reason", None) or error
         raise FileNotFoundError(

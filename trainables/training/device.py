@@ -5,9 +5,12 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
+
+from trainables.plain import is_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +57,20 @@ def choose_numerics(device: torch.device, shape: tuple[int, ...]) -> Numerics:
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device)[0] >= 8  # Ampere and newer multiply bfloat16 at full rate
     else:
-        fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        fast = torch.backends.mkldnn.is_available() and _cpu_computes_bfloat16()
     return Numerics(precision="bfloat16" if fast else "float32", channels_last=True)
+
+
+def _cpu_computes_bfloat16() -> bool:
+    """Whether torch multiplies bfloat16 on this processor; in plain mode by what Linux says of an x86, else False."""
+    if not is_plain():
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    flags = next((line.split() for line in told.splitlines() if line.startswith("flags")), [])
+    return {"avx512vl", "avx512bw", "avx512dq"} <= set(flags)
 
 
 def keep_freed_memory() -> None:

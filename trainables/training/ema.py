@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from trainables.plain import is_plain
+
 
 class WeightAverage:
     """A second network whose weights and norm statistics follow those of the first.
@@ -22,9 +24,18 @@ class WeightAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged, current = _tensors(self.model), _tensors(model)
         floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
-        torch._foreach_lerp_([averaged[i] for i in floats], [current[i] for i in floats], 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        _approach([averaged[i] for i in floats], [current[i] for i in floats], share=1 - decay)
         for index in set(range(len(averaged))) - set(floats):  # counters of the norms
             averaged[index].copy_(current[index])
+
+
+def _approach(averaged: list[Tensor], current: list[Tensor], *, share: float) -> None:
+    """Moves each tensor by this share of the way, on CUDA in one launch for all."""
+    if not is_plain():
+        torch._foreach_lerp_(averaged, current, share)  # pyright: ignore[reportPrivateImportUsage]
+        return
+    for own, other in zip(averaged, current, strict=True):
+        own.lerp_(other, share)
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

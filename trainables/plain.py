@@ -2,8 +2,8 @@
 
 RUNGWISE_PLAIN=1 python -m search.run ...
 
-A search is slower to start and to decide then, and otherwise the same. When a search fails after an upgrade, the plain
-mode shows whether the fault is in what we replace or in the release.
+A search is slower to start, to decide and to store then, and otherwise the same. When a search fails after an upgrade,
+the plain mode shows whether the fault is in what we replace or in the release.
 """
 
 import os

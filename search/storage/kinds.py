@@ -1,0 +1,64 @@
+"""Whether the tables of the installed Optuna are known, so that they may be written and read without it."""
+
+import sys
+from functools import cache
+from inspect import signature
+
+import optuna
+from optuna.storages import RDBStorage
+
+from trainables.plain import is_plain
+
+STEPS = {
+    "_get_prepared_new_trial": ("study_id", "template_trial", "session"),
+    "_set_trial_attr_without_commit": ("session", "model_cls", "trial_id", "key", "value"),
+    "_set_trial_intermediate_value_without_commit": ("session", "trial_id", "step", "intermediate_value"),
+    "_get_trials": ("study_id", "states", "included_trial_ids", "trial_id_greater_than"),
+}
+"""Private steps of `RDBStorage` that `rdb.py` and `bulk.py` replace, with what Optuna gives them."""
+TABLES = {
+    "StudyModel": {"study_id", "study_name"},
+    "StudySystemAttributeModel": {"study_system_attribute_id", "study_id", "key", "value_json"},
+    "TrialModel": {"trial_id", "number", "study_id", "state", "datetime_start", "datetime_complete"},
+    "TrialUserAttributeModel": {"trial_user_attribute_id", "trial_id", "key", "value_json"},
+    "TrialSystemAttributeModel": {"trial_system_attribute_id", "trial_id", "key", "value_json"},
+    "TrialParamModel": {"param_id", "trial_id", "param_name", "param_value", "distribution_json"},
+    "TrialValueModel": {"trial_value_id", "trial_id", "objective", "value", "value_type"},
+    "TrialIntermediateValueModel": {
+        "trial_intermediate_value_id", "trial_id", "step", "intermediate_value", "intermediate_value_type",
+    },
+}  # fmt: skip
+"""Every column of the tables that are written or read without Optuna."""
+
+
+def knows_tables() -> bool:
+    """False in plain mode too: Optuna itself then writes and reads every study."""
+    return not is_plain() and _unknown() is None
+
+
+@cache
+def _unknown() -> str | None:
+    """What of this Optuna is not as it is known; said once."""
+    try:
+        unknown = _unknown_part()
+    except (ImportError, AttributeError) as error:
+        unknown = str(error)
+    if unknown is not None:
+        print(
+            f"note: Optuna {optuna.__version__} keeps studies in a way that is not known here ({unknown}); its own"
+            " storage is used, which takes some milliseconds more for each epoch",
+            file=sys.stderr,
+        )
+    return unknown
+
+
+def _unknown_part() -> str | None:
+    from optuna.storages._rdb import models
+
+    for name, takes in STEPS.items():
+        if tuple(signature(getattr(RDBStorage, name)).parameters)[1:] != takes:
+            return f"RDBStorage.{name}"
+    for name, columns in TABLES.items():
+        if {column.name for column in getattr(models, name).__table__.columns} != columns:
+            return f"the table of {name}"
+    return None
