@@ -16,6 +16,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,8 +165,19 @@ def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
     if isinstance(error, Stopped):
         print(f"{error}; {what}:\n  {command}", flush=True)
         return error.code
-    print(f"error: {explain(error, job.final_dir)}; {what}: {command}", file=sys.stderr)
+    print(f"error: {explain(error, job.final_dir)}{_traceback(error, job)}; {what}: {command}", file=sys.stderr)
     return BROKEN_OFF
+
+
+def _traceback(error: Exception, job: "Job") -> str:
+    """Where the traceback of an error in code of the user's own is kept, for the line about it."""
+    if not job.space.own:
+        return ""
+    path = job.final_dir / "error.log"
+    with suppress(OSError):  # no room
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+        return f"; traceback: {path}"
+    return ""
 
 
 def _show(job: "Job", results: dict[str, Any]) -> int:
