@@ -134,7 +134,6 @@ def write(
     from analysis.impact.impact import study_impact
     from analysis.pages import impact as impact_section
     from analysis.pages import search as sections
-    from analysis.pages.final import final_sections
     from analysis.pages.page import render
     from analysis.pages.summary import summary
 
@@ -158,7 +157,7 @@ def write(
         for make in makers:
             parts.append(make())
             advance()
-    parts += [*final_sections(options.run, run), _reproducibility(run, options, folder)]
+    parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
     name = run.name if run is not None else options.run.resolve().name
     return render(
         out / "index.html",
@@ -200,6 +199,12 @@ def _tested(run_dir: Path) -> "list[Fact]":
     with suppress(LookupError, TypeError, ValueError, OSError):
         return headline(read_results(run_dir / "final"))
     return []
+
+
+def _final(run_dir: Path, run: Any) -> "list[Section]":
+    from analysis.pages.final import final_sections
+
+    return final_sections(run_dir, run)
 
 
 def _folder(out: Path) -> "Folder":
