@@ -20,7 +20,7 @@ REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
 FINAL_FIGURES = ("residuals", "residual_map")
 REDRAWN_FIGURES = ("references", "bands", "importance", "dependence")
 _PLACES = {"--data-dir": "data", "--runs-dir": None}
-"""Folders of this machine in a command, and what stands for them."""
+"""Folders of this machine in a command, and their placeholders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,13 @@ def write(options: Options) -> Path:
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
-        raise ValueError(f"{options.same_rows} must have been evaluated with --without-validation; evaluate it so")
+        raise ValueError(
+            f"{options.same_rows} must have been evaluated with --without-validation; evaluate it that way"
+        )
     if (dataset := read_run(options.run).dataset) != DATASET:
-        raise ValueError(f"the case study is about {DATASET}, got a run on {dataset}; its report tells the same")
+        raise ValueError(
+            f"the case study is about {DATASET}, got a run on {dataset}; its own report has the same contents"
+        )
     found = gather(options.run, data_dir=options.data_dir)
     if found["overview"] is None:
         raise ValueError(found["missing"])
@@ -134,7 +138,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     run = read_run(run_dir)
     results = read_final(run_dir)
     if len(results["image_shape"]) == 3:
-        raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study is made of a run on a table")
+        raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study needs a run on a table")
     trials = read_trials(open_study(run_dir), run)
     found = load_overview(run, _data_place(run.data_dir, run_dir) if data_dir is None else Path(data_dir))
     overview = found if isinstance(found, TableOverview) else None

@@ -38,13 +38,13 @@ class Options:
     out: OptionalStr = None
     """Folder for the report. Default: RUN/report."""
     data_dir: OptionalStr = None
-    """Folder of the data sets. Default: the one the search used. Nothing is ever downloaded."""
+    """Folder of the data sets. Default: the folder that the search used. Nothing is downloaded."""
     confirm: int = 0
-    """Train the best configuration and each on/off change of it on this many fresh seeds, to verify the effects."""
+    """Verify the effects: train the best configuration and each on/off change of it on this many fresh seeds."""
     confirm_epochs: OptionalInt = None
     """With --confirm: epochs of each training. Default: the full budget of the search."""
     confirm_only: OptionalStr = None
-    """With --confirm: hyperparameters whose changes to train, separated by commas. Default: all that have levels."""
+    """With --confirm: hyperparameters to change, separated by commas. Default: all that have levels."""
     seed: int = 0
     """Seed of the bootstrap and the surrogate."""
     debug: Flag = False
@@ -53,11 +53,13 @@ class Options:
     def check(self) -> None:
         """Raise ValueError at the first option that makes no sense."""
         if self.confirm < 0 or self.confirm == 1:
-            raise ValueError(f"--confirm must be 0, or at least 2 seeds for an interval, got {self.confirm}")
+            raise ValueError(f"--confirm must be 0, or at least 2 (an interval needs two seeds), got {self.confirm}")
         if self.confirm_epochs is not None and self.confirm_epochs < 1:
             raise ValueError(f"--confirm-epochs must be at least 1, got {self.confirm_epochs}")
         if not self.confirm and (self.confirm_only or self.confirm_epochs):
-            raise ValueError("--confirm-only and --confirm-epochs need --confirm and a number of seeds: --confirm 3")
+            raise ValueError(
+                "--confirm-only and --confirm-epochs need --confirm with a number of seeds, such as --confirm 3"
+            )
 
 
 def main(argv: list[str]) -> int:
@@ -76,7 +78,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:  # damage that no reader foresaw: one line, and never half a page
         return report_fault(error, debug="--debug" in argv)
     except Stopped as stop:
-        print(f"{stop}; what is trained is saved; the same command continues", file=sys.stderr)
+        print(f"{stop}; finished trainings are saved; the same command continues", file=sys.stderr)
         return stop.code
     print(page)
     return 0
@@ -91,7 +93,7 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
     if not is_machine_fault(error):
         return report_error(error)
     reason = explain(error, where).replace("the run cannot", "the report cannot", 1)
-    print(f"error: {reason}; what is trained is saved; the same command continues", file=sys.stderr)
+    print(f"error: {reason}; finished trainings are saved; the same command continues", file=sys.stderr)
     return BROKEN_OFF
 
 
@@ -163,7 +165,7 @@ def write(
         title=f"Search report: {name}",
         summary=summary(trials, run, impact, found, folder),
         sections=parts,
-        footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
+        footer="Written by Rungwise. The figures and tables are also files next to this page.",
     )
 
 
@@ -212,8 +214,8 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
     if run is None or run.dataset or (run.source or {}).get("test"):
         return []
     missing = text(
-        "There is no final evaluation, and none can be made yet: the space has no test function. Write test(model, run)"
-        " that returns rw.Predictions(...) or numbers by name, and give it as Space(test=test)."
+        "There is no final evaluation, because the space has no test function. Write test(model, run) that returns "
+        "rw.Predictions(...) or numbers by name, and add it as Space(test=test)."
     )
     return [Section(id="final", title="Final evaluation", blocks=(missing,))]
 
@@ -269,7 +271,7 @@ def _read_confirmed(path: Path) -> "pd.DataFrame":
         confirm.paired(table, sign=1.0)
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged ({reason}); remove it, or train anew with --confirm") from None
+        raise ValueError(f"{path} is damaged ({reason}); remove it, or train again with --confirm") from None
     return table
 
 
@@ -291,7 +293,7 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
     rows += [(f"{group}: {key}", value) for group, values in nested.items() for key, value in values.items()]
     table = pd.DataFrame([(k, "" if v is None else str(v)) for k, v in rows], columns=pd.Index(["what", "value"]))
     said = f"Search: {run.command or 'unknown'}. Report: python -m analysis.report {options.run} --seed {options.seed}."
-    blocks = (text(said), folder.table("run", table, caption="What the search was asked, and with what it ran."))
+    blocks = (text(said), folder.table("run", table, caption="Settings of the search, and versions."))
     return Section(id="again", title="Reproducibility", blocks=blocks)
 
 

@@ -81,7 +81,7 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
     """
     ranked = rank(study, run)
     if not ranked:
-        raise ValueError(f"run {run.name!r} has no trial that was trained to its full {run.epochs} epochs; resume it")
+        raise ValueError(f"run {run.name!r} has no trial that was trained for its full {run.epochs} epochs; resume it")
     chosen = ranked[:top]
     baseline = next((c for c in ranked if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline)))
     if run.baseline and baseline not in chosen:
