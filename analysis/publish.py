@@ -138,7 +138,7 @@ def _check_replaceable(folder: Path, run: "Run") -> None:
     own += sorted(name for name in found - _PUBLISHED if not name.startswith("."))
     if own:
         raise ValueError(
-            f"{folder} holds {own[0]}, which is not part of a published run and would be lost; move it away or give "
+            f"{folder} contains {own[0]}, which is not part of a published run and would be lost; move it away or give "
             f"another folder with --to"
         )
 

@@ -38,7 +38,7 @@ def search(
     importing = is_importing()
     if importing is not None:
         raise RuntimeError(
-            f"rw.search is called while {importing.name} is imported, which every worker does; put the call under"
+            f"rw.search is called while {importing.name} is imported, and every worker imports it; put the call under"
             ' `if __name__ == "__main__":`'
         )
     _check(options)

@@ -85,10 +85,10 @@ class Space:
         given = [name for name in ("dataset", "train", "task") if getattr(self, name)]
         if len(given) != 1:
             got = " and ".join(given) or "none"
-            raise ValueError(f"a Space needs one of train=, task= and dataset=, got {got}")
+            raise ValueError(f"a Space needs exactly one of train=, task= and dataset=, got {got}")
         _check_callables(self)
         if self.own and (not isinstance(self.metric, str) or not self.metric):
-            raise ValueError("a Space with code of your own needs metric=, the name of the number to search by")
+            raise ValueError("a Space with your own code needs metric=, the name of the reported number to optimise")
         if self.direction not in ("maximize", "minimize"):
             raise ValueError(f"direction must be 'maximize' or 'minimize', got {self.direction!r}")
         if not isinstance(self.epochs, int) or self.epochs < 1:
@@ -183,7 +183,7 @@ def _check_callables(space: Space) -> None:
             raise ValueError(f"{name} must be a function, got {value!r}; give the function itself, not what it returns")
     for name in ("data", "test", "costs", "metric", "unit"):
         if getattr(space, name) and not space.own:
-            raise ValueError(f"{name} is for code of your own, with train= or task=; leave it out with dataset=")
+            raise ValueError(f"{name} is for your own code (train= or task=); leave it out with dataset=")
 
 
 def load(name: str) -> Space:
@@ -227,4 +227,4 @@ def _check_baseline(space: "Space") -> None:
     try:
         space.decode(space.baseline)
     except ValueError as error:
-        raise ValueError(f"the baseline of the space does not fit: {error}") from error
+        raise ValueError(f"the baseline of the space is not valid: {error}") from error

@@ -55,7 +55,7 @@ SEARCH = [
     (["--name", "a b"], "got 'a b'"),
     (["--name", "a;rm"], "got 'a;rm'"),
     (["--name=-x"], "got '-x'"),
-    (["--target", "price"], "--target is for a table of your own, digits has its own target; leave it out"),
+    (["--target", "price"], "--target is for your own table, but digits has its own target; leave it out"),
     (["--drop", "id"], "--drop is for a table of your own and needs --target"),
     (["--types", "id=number"], "--types is for a table of your own and needs --target"),
     (["--types", "id=numeric", "--target", "y"], "a list such as age=number,zip=category, got 'id=numeric'"),
@@ -91,12 +91,12 @@ SEARCH = [
     (["--storage", "s3://"], "--storage must be a URI"),
     (["--storage", "s3://me:secret@bucket/x"], "--storage must not hold credentials"),
     (["--storage", "s3://bucket/x?secret_key=1"], "--storage must not hold credentials"),
-    (["--storage", "nonsense://bucket/x"], "--storage must be a URI that pyarrow knows, got 'nonsense://bucket/x'"),
+    (["--storage", "nonsense://bucket/x"], "--storage must be a URI that pyarrow supports, got 'nonsense://bucket/x'"),
     (["--storage", "file:///no/such/folder"], "--storage must be a folder that exists, got 'file:///no/such/folder'"),
     (["--address", "local"], "--address must be auto or HOST:PORT, got 'local'"),
     (["--address", "ray://head:10001"], "--address must be auto or HOST:PORT, got 'ray://head:10001'"),
     (["--study-url", "nodb://host/name"], "--study-url must be a database URL"),
-    (["--runs-dir", "/dev/null/runs", "--name", "x"], "no run can be made in '/dev/null/runs' (Not a directory)"),
+    (["--runs-dir", "/dev/null/runs", "--name", "x"], "no run can be created in '/dev/null/runs' (Not a directory)"),
     (["surplus"], "unexpected word surplus"),
     (["--debug=maybe"], "unexpected word maybe"),
 ]
@@ -134,7 +134,7 @@ OTHERS = [
     ),
     ("analysis.predict", ["nothing", "a.png", "--top", "0"], "--top must be at least 1, got 0"),
     ("analysis.predict", ["nothing", "a.png", "--tpo", "1"], "there is no option --tpo (did you mean --top?)"),
-    ("analysis.predict", ["nothing", "a.csv", "b.csv", "--output", "c"], "--output takes the rows of one file, got 2"),
+    ("analysis.predict", ["nothing", "a.csv", "b.csv", "--output", "c"], "--output takes one input file, got 2"),
 ]
 
 MISTAKES = [("search.run", words, message) for words, message in SEARCH] + OTHERS

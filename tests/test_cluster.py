@@ -24,7 +24,7 @@ EPOCHS = 50
 TRIALS = 5
 WORDS = f"--name x --trials {TRIALS} --max-epochs {EPOCHS} --pruner none --sampler random".split()
 PATIENCE_SECONDS = 180
-LOST = r"trial (\d+) lost its worker \(its node is gone\); another goes on after epoch (\d+)"
+LOST = r"trial (\d+) lost its worker \(its node was lost\); another worker continues after epoch (\d+)"
 
 
 @dataclass(kw_only=True)
@@ -185,7 +185,7 @@ def test_parts_of_logical_gpus_give_the_concurrency_that_fits(story: Story):
 
 def test_a_search_without_room_says_what_is_asked_and_what_there_is_and_gives_up_resumable(story: Story):
     wish = r"a trial asks for 64 CPUs and 0 GPUs; the cluster has 8 CPUs and 2 GPUs, free are \d CPUs and [\d.]+ GPUs"
-    assert re.fullmatch(rf"nothing new for \ds: {wish}", story.placed["said"][0])
+    assert re.fullmatch(rf"no progress for \ds: {wish}", story.placed["said"][0])
     assert re.fullmatch(rf"no trial could start for 5s: {wish}", story.placed["fatal"])
     assert [t.state.name for t in trials_of(story.run_dir.parent / "huge")] == ["RUNNING"]
 

@@ -39,7 +39,7 @@ def run_dir(whole: Path, tmp_path: Path) -> Path:
         ("UPDATE alembic_version SET version_num = 'v9.9.9'", "v9.9.9|another version of Optuna"),
         ("UPDATE trials SET number = NULL WHERE number = 3", "trial None|trial 0 is missing|NoneType"),
         ("DELETE FROM trials WHERE number = 3", "trial 3 is missing"),
-        ("UPDATE trials SET number = 4 WHERE number = 3", "trial 3 is missing|trial 4 is there twice"),
+        ("UPDATE trials SET number = 4 WHERE number = 3", "trial 3 is missing|trial 4 occurs twice"),
         ("UPDATE trial_params SET param_value = 0.7 WHERE trial_id = 2 AND param_name = 'lr'", "have changed since"),
         ("DELETE FROM trial_params WHERE trial_id = 2 AND param_name = 'lr'", "have changed since"),
         (
@@ -111,7 +111,7 @@ def test_a_few_random_damages_crash_nothing_and_change_nothing_unnoticed():
         ({"plan": [{"seed": 1}]}, r"plan\[0\].params is missing"),
         ({"table": {"target": 3}}, "table.target must be a text, got 3"),
         ({"table": "price"}, "table must be an object, got 'price'"),
-        ({"metric": "\ud800"}, "metric must be a text of Unicode"),
+        ({"metric": "\ud800"}, "metric must be Unicode text"),
         ({"versions": {"torch": 2}}, "versions.torch must be a text"),
     ],
 )

@@ -149,7 +149,7 @@ def test_another_program_that_runs_trials_beside_a_search_breaks_it_off(tmp_path
     by_optuna(tmp_path).ask()
     assert bench.ask() == "FINISHED"
     assert isinstance(bench.search.fatal, StudyLostError)
-    assert "another program runs trial 1 of this study" in str(bench.search.fatal)
+    assert "another program is running trial 1 of this study" in str(bench.search.fatal)
 
 
 def test_the_objective_of_a_new_study_has_the_name_of_the_metric(tmp_path: Path):

@@ -127,7 +127,7 @@ def test_the_verdict_gives_score_difference_rank_and_optimism(described):
     text = say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
     assert "The winner, trial 3, reaches a test accuracy of" in text
     assert "the interval excludes zero" in text
-    assert "In the search the winner reached 99.00 %; new networks reach" in text
+    assert "The winner reached 99.00 % in the search; the retrained networks reach" in text
     assert ": the search was optimistic." in text
     assert "'<script>'" in text or "'bag'" in text or "coat" in text
 

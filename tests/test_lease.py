@@ -196,7 +196,9 @@ def test_a_search_that_was_taken_over_stops_writes_nothing_and_says_so(tmp_path:
 def test_two_drivers_without_a_lease_do_not_share_a_number(run_dir: Path):
     one, other = (open_proposals(run_dir, make_run()) for _ in range(2))
     assert one.sample(suggest, examine, live=()) == 0
-    with pytest.raises(StudyLostError, match="trial 0 was to be stored, but the study holds 1 trials: another process"):
+    with pytest.raises(
+        StudyLostError, match="trial 0 cannot be stored, because the study has 1 trials: another process"
+    ):
         other.sample(suggest, examine, live=())
     assert len(open_study(run_dir).trials) == 1
 

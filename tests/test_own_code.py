@@ -354,7 +354,7 @@ def test_a_state_of_other_code_is_refused_with_what_does_not_fit():
     _, state = straight(train_everything)
     training = make(train_everything)
     del state["objects"]["scheduler"]
-    with pytest.raises(StateError, match=r"it holds no 'scheduler' \(it has model, optimizer, generator\)"):
+    with pytest.raises(StateError, match=r"it has no 'scheduler' \(it has model, optimizer, generator\)"):
         training.restore(state)
     close(training)
     _, state = straight(train_everything)
@@ -473,7 +473,7 @@ def test_code_that_changed_what_it_tracks_starts_again_and_says_why(tmp_path: Pa
     result = step(worker_on(write_own(tmp_path), tmp_path / "runs", reported=1))
     assert result.record is not None
     assert result.record["epoch"] == 2
-    assert "it holds no 'scheduler'" in result.notices[0]
+    assert "it has no 'scheduler'" in result.notices[0]
     assert "none is left, starting again" in result.notices[0]
 
 

@@ -26,9 +26,9 @@ def examined(path: Path, **options: Any) -> dict[str, Finding]:
 def test_a_program_without_a_fault_passes(tmp_path: Path):
     found = examined(write_own(tmp_path, "sound"), apart=here)
     assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
-    assert found["pause"].found == "two epochs with a pause in between equal two without, to the bit"
+    assert found["pause"].found == "two epochs with a pause in between are identical to two without a pause"
     assert found["metric"].found == (
-        "loss is measured on run.data['valid'][0] and run.data['valid'][1] of run.data, which train no weight"
+        "loss is measured on run.data['valid'][0] and run.data['valid'][1] of run.data, which are not used for training"
     )
 
 
@@ -67,7 +67,7 @@ def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tm
     ("old", "new", "what", "said"),
     [
         ("loss=score(model, vx, vy)", "loss=0.5", "metric", "loss is 0.5 after every epoch"),
-        ("loss=score(model, vx, vy)", "loss=score(model, x, y)", "metric", "loss equals train_loss to the bit"),
+        ("loss=score(model, vx, vy)", "loss=score(model, x, y)", "metric", "loss equals train_loss"),
         ('direction="minimize"', 'direction="maximize"', "direction", "'loss' is to be maximized"),
         (
             "        scheduler.step()\n",

@@ -168,7 +168,7 @@ def test_the_folder_of_the_space_travels_without_what_is_hidden_built_or_large(t
     with (home / "large.bin").open("wb") as file:
         file.truncate(20_000_000)
     line = pack_own_code(str(path), tmp_path / "parcel")
-    assert line == "your code travels to the nodes: 2 files, 0.0 MB"
+    assert line == "sending your code to the nodes: 2 files, 0.0 MB"
     found = sorted(p.name for p in (tmp_path / "parcel").rglob("*") if p.is_file())
     assert found == ["table.txt", "travels.py"]
     assert pack_own_code("digits_arch", tmp_path / "none") is None
@@ -278,7 +278,7 @@ def test_a_module_of_the_users_that_came_first_is_named(tmp_path: Path):
         [sys.executable, "-c", program],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "which is also the name of a package of rungwise; rename yours (my_analysis)" in done.stdout
+    assert "which is also the name of a package of rungwise; rename your module (my_analysis)" in done.stdout
 
 
 def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -292,7 +292,7 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     assert main(["show", "fashion", "0", "--runs-dir", results]) == 0
     assert capsys.readouterr().out.startswith("trial 0 of fashion: stopped early\n")
     assert main(["logs", "fashion", "--runs-dir", results]) == 0
-    assert capsys.readouterr().out == "no trial of 'fashion' wrote anything\n"
+    assert capsys.readouterr().out == "no trial of 'fashion' printed anything\n"
     assert main(["logs", "fashion", "first", "--runs-dir", results]) == 2
     assert "error: a number is needed, got 'first'; see" in capsys.readouterr().err
     assert main(["compare", "fashion", "housing", "--runs-dir", results]) == 0

@@ -161,7 +161,9 @@ def test_in_plain_mode_two_drivers_without_a_lease_do_not_share_a_number(tmp_pat
     one = open_ledger(tmp_path, make_run())
     other = open_ledger(tmp_path, make_run())
     assert one.add({}, {}) == 0
-    with pytest.raises(StudyLostError, match="trial 0 was to be stored, but the study holds 1 trials: another process"):
+    with pytest.raises(
+        StudyLostError, match="trial 0 cannot be stored, because the study has 1 trials: another process"
+    ):
         other.add({}, {})
 
 
@@ -194,7 +196,7 @@ def test_an_optuna_whose_tables_are_not_known_stores_them_itself_and_that_is_sai
         assert len(open_study(tmp_path).trials) == 2
         said = capsys.readouterr().err
         assert said.count("note: Optuna") == 1
-        assert "keeps studies in a way that is not known here (" in said
+        assert "stores studies in a format unknown to this release (" in said
     finally:
         kinds._unknown.cache_clear()
 

@@ -67,7 +67,7 @@ def test_a_read_only_runs_folder_is_bad_input_before_anything_starts(tmp_path: P
         assert main(["--runs-dir", str(view), "--name", "x"]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert f"no run can be made in {str(view)!r} (Read-only file system); give another --runs-dir" in said
+        assert f"no run can be created in {str(view)!r} (Read-only file system); give another --runs-dir" in said
     assert [p.name for p in runs.iterdir()] == ["old"]
 
 
@@ -112,7 +112,7 @@ def test_a_run_of_a_newer_release_says_to_upgrade(tmp_path: Path):
     stored = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**stored, "format": stored["format"] + 1, "surprise": 1}))
     for read in (read_run, open_study):
-        with pytest.raises(ValueError, match=r"format \d+, this release reads up to \d+; upgrade rungwise"):
+        with pytest.raises(ValueError, match=r"format \d+; this release reads formats up to \d+; upgrade rungwise"):
             read(folder)
 
 

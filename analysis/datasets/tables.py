@@ -136,7 +136,8 @@ def _target_findings(found: TableOverview) -> list[str]:
     for side, (value, share) in found.piles.items():
         what, shown = "largest" if side == "cap" else "smallest", together([value, y.min(), y.max()], digits=6)[0]
         told.append(
-            f"{100 * share:.1f} % of the rows have the {what} target, {shown}: the source probably cut them off there."
+            f"{100 * share:.1f} % of the rows have the {what} target, {shown}: the source probably capped the "
+            f"values there."
         )
     return told
 

@@ -31,7 +31,7 @@ from search.storage.source_code import describe_source
 from search.storage.study import new_run
 from spaces.space import Space
 
-_CONTINUE = "what is finished is saved; the same command continues"
+_CONTINUE = "finished epochs are saved; the same command continues"
 
 
 def train_fixed(
@@ -168,5 +168,7 @@ def _continued(stored: Run, asked: Run, folder: Path) -> Run:
     if asked.plan[: len(stored.plan)] != stored.plan:
         changed.append("configurations")
     if changed:
-        raise ValueError(f"{folder} holds a training with other {', '.join(changed)}; remove the folder to train anew")
+        raise ValueError(
+            f"{folder} contains a training with different {', '.join(changed)}; remove the folder to train again"
+        )
     return replace(stored, plan=asked.plan, trials=asked.trials)

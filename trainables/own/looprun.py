@@ -64,7 +64,7 @@ class LoopRun(Conditions):
             self._misuse("run.track was called inside the loop; track everything before `for epoch in run.epochs`")
         for name, thing in objects.items():
             if name in self._objects and self._objects[name] is not thing:
-                self._misuse(f"{name!r} is tracked already; give the second one another name")
+                self._misuse(f"{name!r} is already tracked; give the second one another name")
             state_of(thing, name)  # says at once what cannot be stored
             self._objects[name] = thing
             if self._restored is not None:
@@ -79,17 +79,17 @@ class LoopRun(Conditions):
         """
         self._check_turn("report")
         if self._finished:
-            self._misuse("run.report was called after the loop; report inside it, once in each epoch")
+            self._misuse("run.report was called after the loop; call it in the loop, once in each epoch")
         if self._current is None:
             self._misuse("run.report was called outside the loop; write `for epoch in run.epochs:` around the epoch")
         if self._report is not None:
-            self._misuse(f"epoch {self.epoch} was reported twice; call run.report once in an epoch, with all metrics")
+            self._misuse(f"epoch {self.epoch} was reported twice; call run.report once per epoch, with all metrics")
         self._report = checked(metrics, metric=self._metric, epoch=self.epoch, final=self.final)
 
     def _load(self, name: str, thing: Any, stored: Mapping[str, Any]) -> None:
         if name not in stored:
             known = ", ".join(stored) or "nothing"
-            raise StateError(f"it holds no {name!r} (it has {known})")
+            raise StateError(f"it has no {name!r} (it has {known})")
         load_state(thing, name, stored[name])
 
     def _next(self) -> int:
@@ -116,7 +116,7 @@ class LoopRun(Conditions):
     def _check_turn(self, what: str) -> None:
         if threading.get_ident() != self._owner:
             self._fault = MisuseError(
-                f"run.{what} was used in another thread than the one that runs train; use it in that one"
+                f"run.{what} was used in a different thread than train; use it in the thread that runs train"
             )
             raise self._fault
 
