@@ -192,7 +192,7 @@ def read_final(run_dir: Path) -> dict[str, Any]:
     results = read_results(run_dir / "final")
     if not isinstance(results, dict):
         raise ValueError(
-            results or f"{run_dir} has no final evaluation; make it with: python -m analysis.final {run_dir}"
+            results or f"{run_dir} has no final evaluation; create it with: python -m analysis.final {run_dir}"
         )
     return results
 
@@ -206,7 +206,7 @@ def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
     sources += [run_dir / "final" / "figures" / f"{name}.png" for name in FINAL_FIGURES]
     missing = next((path for path in sources if not path.exists()), None)
     if missing is not None:
-        raise ValueError(f"{missing} is missing; make it with: python -m analysis.report {run_dir}")
+        raise ValueError(f"{missing} is missing; create it with: python -m analysis.report {run_dir}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         redraw_figures(results, Path(scratch))

@@ -191,7 +191,7 @@ def test_a_run_is_published_under_another_name_and_without_the_folder_it_was_sea
 def test_a_run_without_a_report_is_not_published(tmp_path, capsys):
     bare = store(make_study(3), tmp_path / "bare")
     assert publish.main([str(bare), "--to", str(tmp_path / "results")]) == 2
-    assert f"make it with: python -m analysis.report {bare}" in capsys.readouterr().err
+    assert f"create it with: python -m analysis.report {bare}" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
 

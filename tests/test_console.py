@@ -69,9 +69,9 @@ def test_trainings_on_fresh_seeds_are_named_by_configuration_and_seed_and_show_w
         follower.started(make(3, TrialState.RUNNING, []))
         follower.ended(make(3, TrialState.FAIL, [], failure="RuntimeError: my bug"))
     assert [line.split("  ")[-1] for line in out.getvalue().splitlines()] == [
-        "trial 7 on seed 1 finished at epoch 9, val_loss 0.2500; 1 of 4 trained",
-        "random configuration on seed 1 finished at epoch 9, f1 0.5000; 2 of 4 trained",
-        "baseline on seed 2 finished at epoch 9; 3 of 4 trained",
+        "trial 7 with seed 1 finished at epoch 9, val_loss 0.2500; 1 of 4 trained",
+        "random configuration with seed 1 finished at epoch 9, f1 0.5000; 2 of 4 trained",
+        "baseline with seed 2 finished at epoch 9; 3 of 4 trained",
         "wide finished at epoch 9; 4 of 4 trained",
         "wide failed: RuntimeError: my bug",
     ]
@@ -86,7 +86,7 @@ def test_a_terminal_shows_the_trainings_that_run_and_no_best_of_them():
     console.print(follower._render())
     assert "0 of 2 trained" in out.getvalue()
     assert "best" not in out.getvalue()
-    assert re.search(r"trial 7 on seed 1 +1/9 +0.2500", out.getvalue())
+    assert re.search(r"trial 7 with seed 1 +1/9 +0.2500", out.getvalue())
 
 
 def test_an_interrupted_search_does_not_count_unfinished_epochs_as_saved():

@@ -77,7 +77,7 @@ def test_a_pickle_in_place_of_the_weights_is_never_opened(copy: Path, tmp_path: 
     data = pickle.dumps(Touch())
     (copy / "model.safetensors").write_bytes(data)
     change(copy, sha256=hashlib.sha256(data).hexdigest())
-    with pytest.raises(ValueError, match="is no safetensors file"):
+    with pytest.raises(ValueError, match="is not a safetensors file"):
         load_model(copy)
     assert not (tmp_path / "touched").exists()
 
@@ -85,7 +85,7 @@ def test_a_pickle_in_place_of_the_weights_is_never_opened(copy: Path, tmp_path: 
 @pytest.mark.parametrize("classes", [["a", "b"], [str(i) for i in range(9)] + ["ten"], []])
 def test_a_class_set_that_is_not_the_one_trained_on_is_refused(copy: Path, classes: list[str]):
     change(copy, classes=classes)
-    with pytest.raises(ValueError, match="which are not those that its weights were trained on"):
+    with pytest.raises(ValueError, match="but its weights were trained on others"):
         load_model(copy)
 
 
@@ -96,7 +96,7 @@ def test_a_class_set_that_is_not_the_one_trained_on_is_refused(copy: Path, class
         ({"space": None}, "must contain 'space' as a str"),
         ({"params": {}}, "is missing; give a value"),
         ({"format": 99}, "upgrade rungwise"),
-        ({"format": None}, "does not describe a model"),
+        ({"format": None}, "is not the description of a model"),
         ({"image_shape": "8"}, "must contain 'image_shape' as a list"),
         ({"image_shape": [1, -8, 8]}, "must contain 'image_shape' as one or three sizes"),
         ({"image_shape": []}, "must contain 'image_shape' as one or three sizes"),
@@ -117,18 +117,18 @@ def test_a_description_that_cannot_be_used_says_why(copy: Path, fields: dict, ca
     ("fields", "cause"),
     [
         ({"mean": [0.5]}, r"has the mean \[0.5\], but its weights were trained with \["),
-        ({"std": [1.0]}, r"has the std \[1.0\], its weights"),
+        ({"std": [1.0]}, r"has the std \[1.0\], but its weights"),
         ({"params": {"activation": "gelu"}}, "has the activation gelu, but its weights were trained with "),
-        ({"image_shape": [1, 16, 16]}, r"has the image_shape \[1, 16, 16\], its weights"),
+        ({"image_shape": [1, 16, 16]}, r"has the image_shape \[1, 16, 16\], but its weights"),
         ({"target_mean": 3.0}, "has the target_mean 3.0, but its weights were trained with None"),
-        ({"task": "regression", "target_mean": 0, "target_std": 1}, "has the (task|target_mean) .*, its weights"),
+        ({"task": "regression", "target_mean": 0, "target_std": 1}, "has the (task|target_mean) .*, but its weights"),
     ],
 )
 def test_what_decides_the_answers_cannot_be_changed_beside_the_weights(copy: Path, fields: dict, cause: str):
     if "params" in fields:
         fields = {"params": {**json.loads((copy / "model.json").read_text())["params"], **fields["params"]}}
     change(copy, **fields)
-    with pytest.raises(ValueError, match=rf"model\.json {cause}.*restore it or export again"):
+    with pytest.raises(ValueError, match=rf"model\.json {cause}.*restore it or export it again"):
         load_model(copy)
 
 

@@ -174,7 +174,7 @@ REFUSED = {
     "1e400": (with_cells(A, r2="1e400"), {}, "'1e400' in row 2"),
     "1e39": (with_cells(A, r2="-1e39"), {}, "'-1e39' in row 2"),
     "all huge": ([f"{1 + a}e300" for a in A], {}, r"in row 1 .* and 297 more cells"),
-    "n.a.": (with_cells(A, r19="n.a."), {}, r"must contain numbers .* 'n.a.' in row 19 .*; for classes: --task classif"),
+    "n.a.": (with_cells(A, r19="n.a."), {}, r"must contain numbers .* 'n.a.' in row 19 .*; for classes: --task"),
     "words": (["yes" if a < 0.5 else "no" for a in A], {"task": "regression"}, "must contain numbers for a regression"),
     "one class": (["1"] * NUM_ROWS, {"task": "classification"}, "'1' in every row; there is nothing to predict"),
     "one spelling": ([["true", "TRUE"][int(2 * a)] for a in A], {}, "in every row; there is nothing to predict"),

@@ -1,7 +1,7 @@
 """Notices what makes no progress: ends trials that hang, and says every minute why nothing happens."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ray
