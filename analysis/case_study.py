@@ -129,6 +129,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     from analysis.datasets.images import load_overview
     from analysis.datasets.tables import TableOverview, findings
     from analysis.impact.impact import study_impact
+    from analysis.prose.discussion import discuss
     from analysis.studies.trials import read_trials
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -139,12 +140,13 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     results = read_final(run_dir)
     if len(results["image_shape"]) == 3:
         raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study needs a run on a table")
-    trials = read_trials(open_study(run_dir), run)
+    study = open_study(run_dir)
+    trials = read_trials(study, run)
     found = load_overview(run, _data_place(run.data_dir, run_dir) if data_dir is None else Path(data_dir))
     overview = found if isinstance(found, TableOverview) else None
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
     topics: dict[str, list[str]] = {}
-    for sentence in results["discussion"]:
+    for sentence in discuss(results, study, run):
         topics.setdefault(sentence["topic"], []).append(sentence["text"])
     return {
         "run": run,

@@ -76,7 +76,7 @@ class FinishedRun:
         return (Path(options["out"]) if options.get("out") else self.folder / "report") / "index.html"
 
     def evaluate(self, *, seeds: int = 5, **options: Any) -> dict[str, Any]:
-        """Train the best configurations anew, open the test set once, and return what was found.
+        """Retrain the best configurations, evaluate them once on the test set, and return the results.
 
         Args:
             seeds: fresh seeds for each configuration.

@@ -62,7 +62,7 @@ class Space:
     task: Callable[..., Any] | None = None
     """`task(config, run)` gives an object with `epoch`, `run_epoch`, `state` and `restore`: a class of your own."""
     metric: str = ""
-    """With code of your own: the reported number that the search goes by."""
+    """With your own code: the reported number to optimise."""
     direction: Literal["maximize", "minimize"] = "maximize"
     """With code of your own: whether more of it is better."""
     min_epochs: int = 1
@@ -115,7 +115,7 @@ class Space:
         return Supervised(dataset=self.dataset)
 
     def objective(self, task: str = "") -> Objective:
-        """What a search goes by.
+        """The number that the search optimises.
 
         Args:
             task: of a data set of ours: classification or regression.

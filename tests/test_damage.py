@@ -46,7 +46,7 @@ def run_dir(whole: Path, tmp_path: Path) -> Path:
             "UPDATE trial_params SET distribution_json = replace(distribution_json, 'mean', 'mead')",
             "have changed since",
         ),
-        ("UPDATE trial_intermediate_values SET intermediate_value = 0.9 WHERE trial_id = 3", "its record says"),
+        ("UPDATE trial_intermediate_values SET intermediate_value = 0.9 WHERE trial_id = 3", "but its record has"),
         ("DELETE FROM trial_intermediate_values WHERE trial_id = 3 AND step = 9", "8 values and 9 records"),
         ("UPDATE trial_values SET value = 0.99 WHERE trial_id = 3", "its final value is 0.99"),
         ("UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'seed'", "have changed since"),

@@ -105,7 +105,7 @@ def test_a_name_that_the_space_does_not_ask_for_is_named(tmp_path: Path):
     fill(open_proposals(tmp_path, make_run()), 1)
     enqueue(tmp_path, {"x": 0.5, "learning_rate": 1})
     _, said = open_proposals(tmp_path, make_run()).take_up(suggest, examine, live=())
-    assert said.startswith("trial 1, enqueued, is trained without learning_rate: the space does not ask for it")
+    assert said.startswith("trial 1, enqueued, is trained without learning_rate: the space does not use it")
 
 
 def test_an_enqueued_configuration_above_a_bound_is_stored_and_never_trained(tmp_path: Path):

@@ -50,7 +50,7 @@ def test_averaged_weights_are_what_is_exported(tmp_path: Path):
 
 def test_an_export_that_answers_differently_is_not_passed_over(exported: Exported):
     wrong = exported.expected[:, ::-1]
-    with pytest.raises(RuntimeError, match=r"answers \d+ of 359 rows differently"):
+    with pytest.raises(RuntimeError, match=r"predicts \d+ of 359 rows differently"):
         verify_export(exported.final_dir, exported.x, wrong)
 
 

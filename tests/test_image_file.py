@@ -252,7 +252,7 @@ def test_a_damaged_orientation_beside_sound_pixels_costs_nothing(tmp_path):
     [
         (b"", "the file is empty"),
         (b"GIF? no, words", "not an image in a known format"),
-        (b"II*\0\xff\xff\xff\xff", "a TIFF that is damaged or stores its pixels in a way that Pillow lacks"),
+        (b"II*\0\xff\xff\xff\xff", "a TIFF that is damaged or uses a format that Pillow does not support"),
     ],
 )
 def test_what_is_no_image_is_refused_with_the_cause(content, cause):

@@ -71,7 +71,7 @@ class LoopRun(Conditions):
                 self._load(name, thing, self._restored["objects"])
 
     def report(self, **metrics: Any) -> None:
-        """Say what came of the epoch: the objective, and whatever else is worth keeping; once an epoch.
+        """Report the results of an epoch: the metric, and other numbers to keep. Call it once per epoch.
 
         Raises:
             MisuseError: the metric is missing, or it is not the time to report.
