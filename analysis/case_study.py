@@ -58,8 +58,7 @@ def write(options: Options) -> Path:
     Raises:
         ValueError: the run is of other data, or lacks its report or its final evaluation.
     """
-    import jinja2
-
+    from analysis.pages.templates import environment
     from search.storage.run import read_run
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
@@ -76,11 +75,9 @@ def write(options: Options) -> Path:
         raise ValueError(found["missing"])
     figures = options.out.with_suffix("")
     _copy_figures(options.run, figures, found["results"])
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # Markdown of our own numbers: nothing in it is HTML
+    templates = environment(html=False)
     commands = [portable(command, found["run"].name) for command in _commands(found, same)]
-    text = environment.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
+    text = templates.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
     write_whole(options.out, text)
     return options.out
 

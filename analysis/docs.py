@@ -6,14 +6,13 @@ The prose is ours and stands in analysis/templates/evaluation.md; every number i
 """
 
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from search.process.arguments import Flag, parse, report_error, report_fault
+from search.process.arguments import Flag, parse, report_error, report_fault, run_command
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
@@ -77,20 +76,17 @@ def pages(options: Options) -> dict[Path, str]:
     Raises:
         ValueError: a published run lacks its final evaluation, or the README its marks.
     """
-    import jinja2
-
     from analysis import wording
+    from analysis.pages.templates import environment
 
     studies = [read_study(path.parent) for path in sorted(options.results.glob("*/run.json"))]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # Markdown of our own numbers: nothing in it is HTML
-    environment.filters |= {"count": wording.count, "named": wording.named}
+    templates = environment(html=False)
+    templates.filters |= {"count": wording.count, "named": wording.named}
     by_name = {name: study for name in TITLES for study in studies if study["run"].name == name}
-    environment.filters |= {"study": by_name.__getitem__, "titled": TITLES.__getitem__}
+    templates.filters |= {"study": by_name.__getitem__, "titled": TITLES.__getitem__}
     given = {"studies": by_name, "titles": TITLES, "words": wording}
-    text = environment.get_template("evaluation.md").render(**given)
-    table = environment.get_template("results.md").render(**given)
+    text = templates.get_template("evaluation.md").render(**given)
+    table = templates.get_template("results.md").render(**given)
     readme = options.readme.read_text(encoding="utf-8")
     if not all(mark in readme for mark in MARKS):
         raise ValueError(f"{options.readme} must contain the marks {' and '.join(MARKS)}")
@@ -196,4 +192,4 @@ def _place(name: str) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

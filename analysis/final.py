@@ -16,6 +16,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
 
 def _final(options: Options, *, command: str) -> int:
     check_run(options.run)
-    check_opening(options.run / "final", again=options.again)
+    _check_opening(options)
     plan_resources(
         concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
     )
@@ -109,6 +110,16 @@ def _final(options: Options, *, command: str) -> int:
     baselines = job.fit_baselines()
     job.check_before_opening(networks)
     return _evaluate(job, networks, failures, baselines, command=command)
+
+
+def _check_opening(options: Options) -> None:
+    try:
+        check_opening(options.run / "final", again=options.again)
+    except ValueError:
+        from search.storage.study import open_study
+
+        open_study(options.run)  # of a damaged run nothing can be evaluated, with or without --again: that comes first
+        raise
 
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
@@ -154,8 +165,19 @@ def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
     if isinstance(error, Stopped):
         print(f"{error}; {what}:\n  {command}", flush=True)
         return error.code
-    print(f"error: {explain(error, job.final_dir)}; {what}: {command}", file=sys.stderr)
+    print(f"error: {explain(error, job.final_dir)}{_traceback(error, job)}; {what}: {command}", file=sys.stderr)
     return BROKEN_OFF
+
+
+def _traceback(error: Exception, job: "Job") -> str:
+    """Where the traceback of an error in code of the user's own is kept, for the line about it."""
+    if not job.space.own:
+        return ""
+    path = job.final_dir / "error.log"
+    with suppress(OSError):  # no room
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+        return f"; traceback: {path}"
+    return ""
 
 
 def _show(job: "Job", results: dict[str, Any]) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from analysis.model.tables import TableAnswers
     from trainables.data.levels import Levels
 
-DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
+DONE, SOME_FAILED, NOTHING_USABLE = 0, 3, 4
 STDIN = "-"
 
 
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command.
 
     Returns:
-        0 done; 2 bad input or a damaged model; 3 some files could not be read; 4 none could; 130 stopped by Ctrl-C.
+        0 done; 2 bad input or a damaged model; 3 some files could not be read; 4 none could.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
@@ -94,8 +94,6 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in argv:
             raise
         return report_error(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
 
 
 def _predict(options: Options) -> int:

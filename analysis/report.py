@@ -1,5 +1,6 @@
 """Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -198,6 +199,7 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
     from analysis.pages.page import Fragment, Section, text
     from analysis.plots.drawing import explain
     from analysis.prose.card import restate_card
+    from analysis.studies.openings import OpeningsError
 
     try:
         restate_card(run_dir / "final")
@@ -205,9 +207,11 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
     except OSError:
         raise
     except Exception as error:  # a record that lacks something costs this part of the page, not the page
-        place, reason = run_dir / "final" / "final.json", explain(error)
-        print(f"note: the final evaluation cannot be shown: {place} is damaged ({reason})", file=sys.stderr)
-        line = f"The final evaluation cannot be shown: final.json is damaged ({reason}); restore it from a copy."
+        place = run_dir / "final"
+        damage = f"{place / 'final.json'} is damaged ({explain(error)}); restore it from a copy"
+        reason = str(error) if isinstance(error, OpeningsError) else damage
+        print(f"note: the final evaluation cannot be shown: {reason}", file=sys.stderr)
+        line = f"The final evaluation cannot be shown: {reason.replace(f'{place}{os.sep}', '')}."
         return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
     if found is not None:
         return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]

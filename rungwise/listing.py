@@ -181,14 +181,17 @@ def _list_logs(folder: Path) -> None:
     if not found:
         print(f"no trial of {folder.name!r} printed anything")
     for path in found:
-        print(f"{int(path.stem.removeprefix('trial-')):>5}  {path}")
+        print(f"{path.stem.removeprefix('trial-').lstrip('0') or '0':>5}  {path}")
 
 
 def _print_log(folder: Path, number: int) -> None:
     path = folder / "logs" / f"trial-{number:05d}.log"
     if not path.is_file():
         raise ValueError(f"trial {number} of {folder.name!r} has no log ({path}), because it printed nothing")
-    sys.stdout.write(path.read_text(errors="replace"))
+    from search.process.text import visible
+
+    text = path.read_text(encoding="utf-8", errors="replace")
+    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
 
 
 def _compare(folders: list[Path]) -> None:

@@ -4,7 +4,6 @@ python -m search.rerun runs/NAME                       # the best trial
 python -m search.rerun results/fashion --trial 12 --data-dir data
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,13 +12,13 @@ import tyro
 
 from search.process.arguments import (
     DONE,
-    SIGNALLED,
     SOME_FAILED,
     OptionalInt,
     OptionalStr,
     command,
     parse,
     report_error,
+    run_command,
 )
 
 
@@ -38,14 +37,12 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input, 130 after Ctrl-C."""
+    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input."""
     try:
         options = parse(Options, argv, prog=command("search.rerun"))
         return DONE if _rerun(options) else SOME_FAILED
     except (ValueError, OSError) as error:
         return report_error(error)
-    except KeyboardInterrupt:
-        return SIGNALLED + 2
 
 
 def _rerun(options: Options) -> bool:
@@ -143,4 +140,4 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

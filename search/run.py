@@ -9,9 +9,9 @@ import os
 import sys
 import time
 
-from search.process.arguments import BROKEN_OFF, DONE, command, leave, open_streams, parse, report_error
+from search.process.arguments import BROKEN_OFF, DONE, command, open_streams, parse, report_error, run_command
 from search.process.output import print_patiently
-from search.process.signals import Stopped, ignore_signals, raise_stopped
+from search.process.signals import Stopped, raise_stopped
 from search.session.options import Options
 from search.session.start import search_on_ray
 
@@ -57,6 +57,4 @@ def _search(options: Options, *, given: set[str]) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    ignore_signals()
-    leave(code)
+    run_command(main)

@@ -48,6 +48,19 @@ def test_a_pipe_gets_one_plain_line_for_each_pause_and_each_end():
     assert "\x1b" not in said.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("elapsed", "quiet", "speaks"), [(30, 9, False), (30, 11, True), (300, 29, False), (300, 31, True), (9e4, 61, True)]
+)
+def test_a_pipe_is_silent_for_a_tenth_of_the_time_that_has_passed_at_most(elapsed: float, quiet: float, speaks: bool):
+    search, said, _ = follow()
+    trial = make(3, TrialState.RUNNING, [0.5, 0.6])
+    search.started(trial)
+    search._began, search._last_line = search._began - elapsed, search._began - quiet
+    search.epoch(trial, {})
+    search.epoch(trial, {})
+    assert said.getvalue().count("trial 3 is at epoch 2; 1 of ") == speaks
+
+
 def test_a_failure_is_told_at_once_with_its_cause_and_without_control_characters():
     follower, said, _ = follow()
     with follower.following([]):

@@ -277,3 +277,21 @@ def test_a_reader_that_has_seen_enough_breaks_nothing_off_and_is_no_error(tmp_pa
     os.close(writing)
     assert (tmp_path / "out").read_text() == "done"
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_character_that_the_output_lacks_is_escaped_and_breaks_nothing_off(encoding: str):
+    program = (
+        "from search.process.arguments import run_command\n"
+        "run_command(lambda words: print('caf\\u00e9', '\\u732b', '\\udce9') or 0, [])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    lost = {"ascii": "caf\\xe9 \\u732b \\udce9", "latin-1": "café \\u732b \\udce9", "utf-8": "café 猫 \\udce9"}
+    assert done.stdout.decode(encoding) == lost[encoding] + "\n"

@@ -55,15 +55,15 @@ def newest(folder: Path) -> dict[str, Any]:
 
 
 def test_epochs_that_begin_early_have_the_bits_of_epochs_that_wait(tmp_path: Path):
-    path = write_own(tmp_path, text=DRAWS)
-    waiting, early = (worker_on(path, tmp_path / name, decided=d) for name, d in (("waiting", None), ("early", ())))
-    for epoch in range(1, EPOCHS + 1):
-        expected, found = step(waiting).record, step(early).record
-        assert numbers(found) == numbers(expected)
-        assert early._is_ahead == (epoch < EPOCHS)
-        assert difference(newest(tmp_path / "early"), newest(tmp_path / "waiting")) is None, "of this epoch, not after"
-    for worker in (waiting, early):
+    path, found = write_own(tmp_path, text=DRAWS), {}
+    for name, decided in (("waiting", None), ("early", ())):  # not side by side: they share the random states
+        worker = worker_on(path, tmp_path / name, decided=decided)
+        found[name] = [(numbers(step(worker).record), worker._is_ahead, newest(tmp_path / name)) for _ in range(EPOCHS)]
         worker.cleanup()
+    for epoch, (expected, early) in enumerate(zip(found["waiting"], found["early"], strict=True), start=1):
+        assert early[0] == expected[0]
+        assert (expected[1], early[1]) == (False, epoch < EPOCHS)
+        assert difference(early[2], expected[2]) is None, "the state after this epoch, not after the next"
 
 
 def test_no_epoch_begins_early_where_the_search_decides(tmp_path: Path):

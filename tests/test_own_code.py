@@ -477,6 +477,19 @@ def test_code_that_changed_what_it_tracks_starts_again_and_says_why(tmp_path: Pa
     assert "none is left, starting again" in result.notices[0]
 
 
+def test_code_that_cannot_be_imported_in_a_worker_says_why(tmp_path: Path):
+    path = write_own(tmp_path)
+    worker = worker_on(path, tmp_path / "runs")
+    job, leg = worker._job, worker._leg
+    path.write_text("import a_package_of_another_node\n" + path.read_text())
+    worker = TrialWorker.__new__(TrialWorker)
+    worker.setup(leg, job=job)
+    result = step(worker)
+    assert result.failure_kind == "invalid"
+    assert "line 1: ModuleNotFoundError: No module named 'a_package_of_another_node'" in str(result.failure)
+    worker.cleanup()
+
+
 def test_a_misuse_is_told_without_the_name_of_its_class(tmp_path: Path):
     path = write_own(tmp_path)
     path.write_text(path.read_text().replace("run.report(loss=", "run.report(other="))

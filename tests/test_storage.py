@@ -1,6 +1,8 @@
 """A new trial stored whole, against Optuna's own way of storing it."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -9,6 +11,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.storage.checksums import CHECKSUM, with_history
+from search.storage.presence import StudyLostError
 from search.storage.rdb import WholeTrialStorage
 
 
@@ -61,3 +65,82 @@ def test_the_number_of_statements_does_not_grow_with_that_of_the_parameters(tmp_
     storage.create_new_trial(study_id, template_trial=trial)
     storage.engine.dispose()
     assert len(statements) <= 8
+
+
+def rows(storage: RDBStorage, trial_id: int) -> tuple[str, str]:
+    """The records of the epochs and the checksum, as they are stored."""
+    query = "SELECT value_json FROM trial_{}_attributes WHERE trial_id = {} AND key = '{}'"
+    with storage.engine.connect() as connection:
+        texts = [
+            connection.exec_driver_sql(query.format(table, trial_id, key)).scalar_one()
+            for table, key in (("user", "history"), ("system", CHECKSUM))
+        ]
+    return texts[0], texts[1]
+
+
+class Epochs:
+    """A trial whose epochs are stored one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.storage = WholeTrialStorage(f"sqlite:///{path}")
+        study_id = self.storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], study_name="s")
+        self.trial_id = self.storage.create_new_trial(study_id, template_trial=make_trial(TrialState.RUNNING))
+        self.history: list[dict[str, object]] = []
+
+    def store(self, **more: object) -> None:
+        self.history = [*self.history, {"epoch": len(self.history) + 1, "loss": 0.1 * len(self.history), **more}]
+        epoch = len(self.history)
+        given = self.storage.record_epoch(self.trial_id, epoch=epoch, value=0.5, history=self.history, base=77)
+        text = json.dumps(self.history)
+        assert rows(self.storage, self.trial_id) == (text, str(with_history(77, text)))
+        assert given == with_history(77, text)
+
+    def statements(self) -> list[str]:
+        """Filled with what is written from now on."""
+        written: list[str] = []
+
+        def note(*args: Any) -> None:
+            written.append(str(args[3]))
+
+        sqlalchemy.event.listen(self.storage.engine, "before_cursor_execute", note)
+        return written
+
+
+def test_an_epoch_is_written_behind_the_others_and_reads_as_if_all_were_written_anew(tmp_path: Path):
+    epochs = Epochs(tmp_path / "study.db")
+    epochs.store()
+    written = epochs.statements()
+    for value in ("größe", None, float("nan"), 1e-300, "a]", '", "', [1, {"x": "]"}]):
+        epochs.store(value=value)
+    assert max(len(text) for text in written) < 200, "the records before must not be sent again"
+    epochs.storage.engine.dispose()
+
+
+def test_an_epoch_that_was_trained_again_or_whose_write_failed_is_written_with_all_before_it(tmp_path: Path):
+    epochs = Epochs(tmp_path / "study.db")
+    for _ in range(4):
+        epochs.store()
+    epochs.history = epochs.history[:2]  # a worker went back to its checkpoint
+    epochs.store(again=True)
+
+    def fail() -> None:
+        raise StudyLostError("away")
+
+    epochs.storage._check_present = fail
+    with pytest.raises(StudyLostError):
+        epochs.store()
+    del epochs.storage._check_present
+    epochs.history = epochs.history[:3]
+    epochs.store()
+    epochs.storage.engine.dispose()
+
+
+def test_records_that_another_program_has_changed_are_written_anew(tmp_path: Path):
+    epochs = Epochs(tmp_path / "study.db")
+    epochs.store()
+    other = RDBStorage(f"sqlite:///{tmp_path}/study.db")
+    other.set_trial_user_attr(epochs.trial_id, "history", [])
+    other.engine.dispose()
+    epochs.store()
+    epochs.storage.engine.dispose()

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from analysis import wording
+from analysis.pages.templates import environment
 from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
 from analysis.studies.criterion import BASELINE
@@ -67,13 +67,11 @@ def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
     if isinstance(results, str):
         print(f"note: the final evaluation of {run_dir} cannot be shown: {results}", file=sys.stderr)
         return Markup("<p>") + results + Markup("</p>")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(words=wording, baseline_name=BASELINE)
-    environment.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
+    templates = environment(html=True, strict=False)
+    templates.globals.update(words=wording, baseline_name=BASELINE)
+    templates.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
     figures = {name: _figure(final_dir, name, caption) for name, caption in _CAPTIONS.items()}
-    template = environment.get_template("final.html")
+    template = templates.get_template("final.html")
     return Markup(template.render(results=results, run_dir=str(run_dir), figures=figures, **_context(results)))
 
 

@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib.pyplot as plt
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.pages.templates import environment
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.plots.svg import inline
@@ -20,8 +20,6 @@ from analysis.studies.parameters import label
 from analysis.studies.trials import write_csv
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
-
-_TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +149,10 @@ def _number(value: float) -> str:
 
 def render(path: Path, *, title: str, summary: Section, sections: Iterable[Section], footer: str) -> Path:
     """Writes the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("report.html").render(
-        title=visible(title), summary=summary, sections=list(sections), footer=footer
+    page = (
+        environment(html=True)
+        .get_template("report.html")
+        .render(title=visible(title), summary=summary, sections=list(sections), footer=footer)
     )
     write_whole(path, printable(page))
     return path

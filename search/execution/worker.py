@@ -76,9 +76,14 @@ class TrialWorker(tune.Trainable):
         torch.set_flush_denormal(True)  # denormals slow convolutions on the CPU forty times
         self._job = job
         self._device = torch.device("cuda" if job.cuda else "cpu")
-        self._space = spaces.space.load(job.space)
-        arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
-        self._data = self._space.work.unpack(arrays, device=self._device.type)
+        self._unprepared: BaseException | None = None
+        try:
+            self._space = spaces.space.load(job.space)
+        except (Exception, SystemExit) as error:  # a package that this node lacks: no worker would fare better
+            self._unprepared = error
+        else:
+            arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
+            self._data = self._space.work.unpack(arrays, device=self._device.type)
         self._checkpoints = open_place(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
@@ -168,6 +173,7 @@ class TrialWorker(tune.Trainable):
         epoch = self._reported
         if not self._is_ahead:
             self._captured.enter_context(self._capture.captured())
+        self._is_ahead = False
         try:
             result = self._next_epoch()
         finally:
@@ -191,6 +197,8 @@ class TrialWorker(tune.Trainable):
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
         try:
+            if self._unprepared is not None:
+                raise self._unprepared
             if self._training is None:
                 self._training = self._continued()
             kind = "error"

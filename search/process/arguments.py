@@ -16,11 +16,11 @@ import tyro
 
 from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
+from search.process.signals import until_stopped
+from search.process.text import visible
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
 """Exit codes of every command."""
-SIGNALLED = 128
-"""Added to the number of the signal, as shells do."""
 Options = TypeVar("Options")
 _FRAME = "╭╮╰╯│─+-| "
 _PLAINER = (
@@ -76,7 +76,7 @@ def open_streams() -> None:
     """Lead the standard streams that the caller has closed to /dev/null.
 
     Else the next file that is opened, a lock or a database, gets their descriptor and what is printed by libraries, and
-    Python has None for a stream.
+    Python has None for a stream. What the encoding of stdout lacks is escaped, as it is on stderr: a name is no error.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -88,6 +88,8 @@ def open_streams() -> None:
             stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115 - to the end
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _one_line(framed: str) -> str:
@@ -119,7 +121,7 @@ def words_of(module: str) -> list[str]:
 
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
-    print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)
+    print(f"error: {visible(redact_text(' '.join(str(error).split())))}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -131,16 +133,16 @@ def report_fault(error: Exception, *, debug: bool) -> int:
     """
     if debug:
         raise error
-    reason = " ".join(str(error).split())[:300] or "no reason given"
+    reason = visible(" ".join(str(error).split())[:300]) or "no reason given"
     print(f"error: {type(error).__name__}: {reason}; add --debug to see where", file=sys.stderr)
     return BROKEN_OFF
 
 
-def run_command(main: Callable[[list[str]], int]) -> NoReturn:
-    """Run a command with the words of this process to its end; see `leave`."""
+def run_command(main: Callable[[list[str]], int], words: list[str] | None = None) -> NoReturn:
+    """Run a command to its end, with the words of this process unless others are given; see `leave`."""
     open_streams()
     print_to_the_end()
-    leave(main(sys.argv[1:]))
+    leave(until_stopped(main, sys.argv[1:] if words is None else words))
 
 
 def leave(code: int) -> NoReturn:

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, command
+from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SOME_FAILED, command
+from search.process.signals import SIGNALLED
 from search.process.text import printable
 from search.runtime.guard import RayLostError
 from search.scheduling.errors import HopelessSearchError

@@ -22,7 +22,8 @@ from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached
 from trainables.data.notation import format_value
 
-HEARTBEAT_SECONDS = 60
+QUIET_SECONDS = 10, 60
+"""Least and most between two lines in a pipe while epochs end; between them a tenth of the time that has passed."""
 SHOWN_RUNNING = 12
 SHOWN_CAUSE = 200
 _WITH_TRACEBACK = ("error", "invalid")
@@ -102,8 +103,11 @@ class SearchConsole:
         """An epoch is in the study."""
         self._epochs += 1
         self._trials[trial.number] = self._running[trial.number] = trial
-        if not self._console.is_terminal and time.monotonic() - self._last_line > HEARTBEAT_SECONDS:
-            self._say(f"{self._name(trial)} is at epoch {epochs_reached(trial)}; {self._counts()}")
+        now = time.monotonic()
+        quiet = min(max((now - self._began) / 10, QUIET_SECONDS[0]), QUIET_SECONDS[1])
+        if not self._console.is_terminal and now - self._last_line >= quiet:
+            left = self._time_left(now - self._began)
+            self._say(f"{self._name(trial)} is at epoch {epochs_reached(trial)}; {self._counts()}{left}")
 
     def paused(self, trial: FrozenTrial) -> None:
         """A trial waits at a rung."""
@@ -171,10 +175,13 @@ class SearchConsole:
         if not self._epochs:
             return f"{duration(elapsed)}, starting Ray and its workers"
         text = f"{duration(elapsed)}, {60 * self._epochs / max(elapsed, 1):.0f} epochs/min"
+        return text + self._time_left(elapsed)
+
+    def _time_left(self, elapsed: float) -> str:
         todo = self._run.trials - len(self._trials)
-        if self._started_now > 5 and todo > 0:
-            text += f", about {duration(elapsed * todo / self._started_now)} left"
-        return text
+        if self._started_now <= 5 or todo <= 0:
+            return ""
+        return f", about {duration(elapsed * todo / self._started_now)} left"
 
     def _render(self) -> Group:
         best = Text("best so far: none yet")

@@ -28,7 +28,7 @@ from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
 from search.storage.run import Planned, Run, read_run, write_run
 from search.storage.source_code import describe_source
-from search.storage.study import new_run
+from search.storage.study import new_run, open_study
 from spaces.space import Space
 
 _CONTINUE = "finished epochs are saved; the same command continues"
@@ -78,14 +78,15 @@ def train_fixed(
         new_run(folder, run)
     with ExitStack() as stack:
         stack.enter_context(RunLock(folder))
-        run = _continued(read_run(folder), run, folder)
+        is_trained = sum(trial.state.is_finished() for trial in open_study(folder).trials) >= run.trials
+        run, said = _continued(read_run(folder), run, folder, is_trained=is_trained)
         write_run(folder, run)
         ledger = Ledger(hold_study(stack, folder, run), run)
         shown = like.metric if final and space.own else run.metric
         follower = TrainingConsole(run, metric=shown, console=console, logs=logs_of(folder))
         stack.enter_context(follower.following(ledger.trials))
-        if changed := differences(run, resources):
-            follower.notice(changed)
+        for notice in filter(None, (said, differences(run, resources))):
+            follower.notice(notice)
         stack.enter_context(signals_restored())
         search, received = launch(
             run,
@@ -159,11 +160,18 @@ def _fixed_run(
     )
 
 
-def _continued(stored: Run, asked: Run, folder: Path) -> Run:
+def _continued(stored: Run, asked: Run, folder: Path, *, is_trained: bool) -> tuple[Run, str]:
+    """The run to go on with, and what to say of it.
+
+    Raises:
+        ValueError: what is trained already is not what is asked for. Changed code of the user's own is no matter where
+            nothing is left to train: a mistake in `test` must not cost the networks.
+    """
     same = ["space", "fingerprint", "validation_fraction", "epochs", "train_size", "seed"]
     same += ["dataset_checksum"] if asked.source is None or asked.dataset else []  # own code may read more each day
     changed = [name for name in same if getattr(stored, name) != getattr(asked, name)]
-    if (stored.source or {}).get("sha256") != (asked.source or {}).get("sha256"):
+    is_other_code = (stored.source or {}).get("sha256") != (asked.source or {}).get("sha256")
+    if is_other_code and not is_trained:
         changed.append("training code")
     if asked.plan[: len(stored.plan)] != stored.plan:
         changed.append("configurations")
@@ -171,4 +179,5 @@ def _continued(stored: Run, asked: Run, folder: Path) -> Run:
         raise ValueError(
             f"{folder} contains a training with different {', '.join(changed)}; remove the folder to train again"
         )
-    return replace(stored, plan=asked.plan, trials=asked.trials)
+    said = "your code has changed since these networks were trained; all are trained, and are used as they are"
+    return replace(stored, plan=asked.plan, trials=asked.trials), said if is_other_code else ""

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -45,3 +46,37 @@ def trial_checksum(trial: FrozenTrial) -> int:
 def with_history(base: int, history: str) -> int:
     """Checksum of a configuration and its epochs, the latter as they are stored."""
     return zlib.crc32(history.encode(), base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """The records of a trial's epochs as they are stored: enough to write one more behind them."""
+
+    num_records: int
+    length: int
+    """Characters of the text, all of them ASCII."""
+    unclosed: int
+    """Checksum of the configuration and of the text without its last bracket."""
+
+    @classmethod
+    def whole(cls, base: int, text: str, *, num_records: int) -> "Written":
+        """Of all records at once.
+
+        Args:
+            base: checksum of the configuration.
+            text: the records as JSON.
+        """
+        return cls(num_records=num_records, length=len(text), unclosed=zlib.crc32(text[:-1].encode(), base))
+
+    def with_more(self, more: str) -> "Written":
+        """After `more` has taken the place of the last bracket."""
+        return Written(
+            num_records=self.num_records + 1,
+            length=self.length - 1 + len(more),
+            unclosed=zlib.crc32(more[:-1].encode(), self.unclosed),
+        )
+
+    @property
+    def checksum(self) -> int:
+        """As `with_history` of the whole text."""
+        return zlib.crc32(b"]", self.unclosed)

@@ -11,7 +11,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from search.storage.checksums import CHECKSUM, with_history
+from search.storage.checksums import CHECKSUM, Written
 from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_another, is_begun, stored_by_another
 
 
@@ -23,6 +23,11 @@ class WholeTrialStorage(StudyStorage):
     object of the trial and builds the statements anew. The rows are the same. An Optuna that calls these steps
     otherwise falls back to its own way.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._written: dict[int, Written] = {}
+        """What this process has stored of the trials' epochs."""
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
@@ -72,19 +77,29 @@ class WholeTrialStorage(StudyStorage):
     def record_epoch(
         self, trial_id: int, *, epoch: int, value: float, history: Sequence[Mapping[str, Any]], base: int
     ) -> int:
-        """As described there, in one transaction."""
-        text = json.dumps(history)
-        checksum = with_history(base, text)
+        """As described there, in one transaction; a record goes behind those that are stored, which stay as they are:
+        a thousand epochs would else write half a million records."""
+        before = self._written.pop(trial_id, None)
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
         with Session(self.engine) as session, session.begin():
             self._check_running(session, trial_id)
-            trial = {"trial_id": trial_id}
-            users, systems = models.TrialUserAttributeModel.__table__, models.TrialSystemAttributeModel.__table__
-            _put(session, users, {**trial, "key": "history"}, {"value_json": text})
-            _put(session, systems, {**trial, "key": CHECKSUM}, {"value_json": str(checksum)})
+            written = self._append(session, trial_id, history, before) or _rewrite(session, trial_id, history, base)
+            trial, systems = {"trial_id": trial_id}, models.TrialSystemAttributeModel.__table__
+            _put(session, systems, {**trial, "key": CHECKSUM}, {"value_json": str(written.checksum)})
             columns = {"intermediate_value": stored, "intermediate_value_type": kind}
             _put(session, models.TrialIntermediateValueModel.__table__, {**trial, "step": epoch}, columns)
-        return checksum
+        self._written[trial_id] = written
+        return written.checksum
+
+    def _append(
+        self, session: Session, trial_id: int, history: Sequence[Mapping[str, Any]], before: Written | None
+    ) -> Written | None:
+        """Write the last record alone; None where what is stored is not what this process has written."""
+        if before is None or before.num_records != len(history) - 1:
+            return None
+        more = f", {json.dumps(history[-1])}]"
+        found = session.connection().execute(_APPEND, {"trial": trial_id, "length": before.length, "more": more})
+        return before.with_more(more) if found.rowcount == 1 else None
 
     def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
         """As described there; all or nothing."""
@@ -151,6 +166,17 @@ _LOCK_STUDY = (
     .where(_STUDIES.study_id == sqlalchemy.bindparam("study"))
     .values(study_name=_STUDIES.study_name)
 )
+_USERS = models.TrialUserAttributeModel.__table__.c
+_UNCLOSED = sqlalchemy.func.substr(_USERS.value_json, 1, sqlalchemy.bindparam("length") - 1, type_=sqlalchemy.Text)
+_APPEND = (
+    sqlalchemy.update(models.TrialUserAttributeModel.__table__)
+    .where(
+        _USERS.trial_id == sqlalchemy.bindparam("trial"),
+        _USERS.key == "history",
+        sqlalchemy.func.length(_USERS.value_json) == sqlalchemy.bindparam("length"),
+    )
+    .values(value_json=_UNCLOSED.concat(sqlalchemy.bindparam("more")))
+)
 _NEWEST = (
     sqlalchemy.select(_TRIALS.trial_id)
     .where(_TRIALS.study_id == sqlalchemy.bindparam("study"))
@@ -175,6 +201,14 @@ def _put(session: Session, table: Any, keys: Mapping[str, Any], values: Mapping[
     found = connection.execute(_update(table, tuple(keys)), {f"old_{k}": v for k, v in keys.items()} | {**values})
     if found.rowcount == 0:
         connection.execute(_insert(table), {**keys, **values})
+
+
+def _rewrite(session: Session, trial_id: int, history: Sequence[Mapping[str, Any]], base: int) -> Written:
+    """Write the records of all epochs."""
+    text = json.dumps(history)
+    users = models.TrialUserAttributeModel.__table__
+    _put(session, users, {"trial_id": trial_id, "key": "history"}, {"value_json": text})
+    return Written.whole(base, text, num_records=len(history))
 
 
 def _insert_details(session: Session, trial_id: int, trial: FrozenTrial, *, but: FrozenTrial | None = None) -> None:

@@ -47,7 +47,7 @@ class Loop:
         self.run._hand_over = self._hand_over
         self._train, self._config, self._setting = train, config, setting
         self._thread: threading.Thread | None = None
-        self._worker_turn, self._code_turn = threading.Semaphore(0), threading.Semaphore(0)
+        self._worker_turn, self._code_turn, self._begun = (threading.Semaphore(0) for _ in range(3))
         self._event = ""
         self._pausing = False
         self._is_ahead = False
@@ -109,6 +109,7 @@ class Loop:
         self._is_ahead = self._event == "epoch" and self._seconds <= AHEAD_SECONDS
         if self._is_ahead:
             self._code_turn.release()
+            self._begun.acquire()  # or the function would wait for the interpreter until this thread lets go of it
         return self._is_ahead
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -213,6 +214,8 @@ class Loop:
         self._random, self._event = random_states(), event
         self._worker_turn.release()
         self._code_turn.acquire()
+        if self._is_ahead:
+            self._begun.release()
         if self._pausing:
             raise Paused
         if self.run._fault is not None:
