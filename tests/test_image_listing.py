@@ -216,7 +216,9 @@ def test_copies_across_the_splits_are_counted(tmp_path):
     for path in sorted((tmp_path / "train" / "cat").glob("*.jpg")):
         Image.open(path).save(path.with_suffix(".png"))  # the same pixels in other bytes
     (note,) = load("image_folder", tmp_path, validation_fraction=0.5).notes
-    assert re.match(r"\d+ of 12 validation images have the pixels of training images \(train/cat/\d.*too optimistic", note)
+    assert re.match(
+        r"\d+ of 12 validation images have the pixels of training images \(train/cat/\d.*too optimistic", note
+    )
 
 
 def test_copies_of_the_images_held_out_are_counted(tmp_path):

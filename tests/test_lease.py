@@ -241,9 +241,7 @@ def test_a_run_folder_that_is_moved_is_named_at_its_new_place(tmp_path: Path):
     bench.ask()
     folder.rename(tmp_path / "y")
     assert bench.ask() == "FINISHED"
-    assert f"was moved to {tmp_path / 'y'} while the search ran; everything stored is there" in str(
-        bench.search.fatal
-    )
+    assert f"was moved to {tmp_path / 'y'} while the search ran; everything stored is there" in str(bench.search.fatal)
     assert len(open_study(tmp_path / "y").trials) == 1
 
 

@@ -41,8 +41,7 @@ def messages(source: str) -> Iterator[tuple[int, str]]:
     silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
-            if " " in node.value.strip():
-                yield node.lineno, node.value
+            yield node.lineno, node.value
 
 
 def stilted(texts: Iterator[tuple[int, str]]) -> list[str]:

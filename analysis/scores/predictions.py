@@ -12,7 +12,7 @@ Kind = Literal["classification", "multilabel", "regression"]
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """The truth about the test rows and what a model says of them; arrays or tensors.
+    """True values and predictions for the test rows, as arrays or tensors.
 
     - Classes: `y_true` (N,) with `y_score` (N, K), probabilities or logits; or (N,), those of the second of two
       classes; or `y_pred` (N,), the classes themselves.

@@ -17,7 +17,8 @@ class Paused(BaseException):
 
 
 class LoopRun(Conditions):
-    """What `train(config, run)` is given: the epochs still to train, and where to report and keep what matters."""
+    """The second argument of `train(config, run)`: the epochs to train, and methods to report results and track "
+    "state."""
 
     def __init__(self, setting: Setting, *, data: Any, metric: str) -> None:
         super().__init__(setting, data=data)
@@ -36,28 +37,28 @@ class LoopRun(Conditions):
 
     @property
     def epochs(self) -> "Epochs":
-        """The epochs still to train, counted from 1; begins after the last finished one."""
+        """The epochs still to train, counted from 1; starts after the last finished epoch."""
         return Epochs(self)
 
     @property
     def epoch(self) -> int:
-        """The epoch in training; the last finished one outside of the loop."""
+        """The current epoch; outside the loop, the last finished one."""
         return self._done if self._current is None else self._current
 
     @property
     def tracked(self) -> Mapping[str, Any]:
-        """What is tracked, by name."""
+        """The tracked objects, by name."""
         return self._objects
 
     def track(self, **objects: Any) -> None:
-        """Save these after every epoch; where a trial goes on they are restored here and now.
+        """Save these objects after every epoch. When a trial continues, this call restores them.
 
         Args:
             objects: with `state_dict` and `load_state_dict`: models, optimizers, schedulers, gradient scalers; or
                 generators of random numbers.
 
         Raises:
-            MisuseError: an object that has no state to save, a name that is taken, or a loop that has begun.
+            MisuseError: an object has no state to save, a name is already used, or the loop has started.
         """
         self._check_turn("track")
         if self._current is not None:
@@ -74,7 +75,7 @@ class LoopRun(Conditions):
         """Report the results of an epoch: the metric, and other numbers to keep. Call it once per epoch.
 
         Raises:
-            MisuseError: the metric is missing, or it is not the time to report.
+            MisuseError: the metric is missing, or this is not called once per epoch in the loop.
             Diverged: the metric is not finite.
         """
         self._check_turn("report")
