@@ -456,7 +456,7 @@ def test_ctrl_c_prints_the_command_that_continues(tmp_path):
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
-        if "the test set stays closed" in line:
+        if "the test set stays sealed" in line:
             break
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=280)

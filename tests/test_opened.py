@@ -94,7 +94,10 @@ def test_whatever_ends_an_evaluation_leaves_the_one_before_and_counts(evaluated,
     said = capsys.readouterr()
     assert code == (1 if action == "raise" else 128 + signal.SIGTERM)
     said = said.err if action == "raise" else said.out
-    assert "the test set was opened, but there are no results (those of the evaluation before are as they" in said
+    assert (
+        "the test set was opened, but there are no results (the results of the previous evaluation are unchanged"
+        in said
+    )
     assert f"python -m analysis.final {evaluated.run_dir} --again" in said
     assert parts(evaluated) == before
     assert hidden(evaluated.final_dir) == []
@@ -171,8 +174,8 @@ def test_every_step_is_said(newer):
     for words in (
         "the test set is open",
         "predictions of the networks",
-        "scores and their",
-        "export of the",
+        "scores and intervals",
+        "exporting the winner",
         "figures",
     ):
         assert words in newer[1]
@@ -190,7 +193,7 @@ def test_a_full_disk_keeps_the_test_set_closed(small_disk, first, capsys):
     assert final._broken_off(full.value, trained.run_dir, job.command) == 1
     said = capsys.readouterr().err
     assert f"{small_disk} (tmpfs) has 0.0 MB of" in said
-    assert "the test set stays closed" in said
+    assert "the test set stays sealed" in said
     assert job.command in said
 
 

@@ -57,10 +57,10 @@ def test_a_space_is_named_by_its_module_and_known_again_from_another_folder(
 @pytest.mark.parametrize(
     ("text", "reference", "message"),
     [
-        (WHOLE, "gone.py", "--space names no file: there is no"),
+        (WHOLE, "gone.py", "--space: there is no file"),
         (WHOLE, "mine.py:OTHER", "defines no OTHER; it defines SPACE: add :SPACE"),
         ("x = 1\n", "mine.py", "defines no SPACE; write SPACE = rw.Space"),
-        ("def f(:\n", "mine.py", "line 1 is no valid Python"),
+        ("def f(:\n", "mine.py", "line 1 is not valid Python"),
         (WHOLE, "no_package.mine:SPACE", "names no module: no_package/mine.py is neither in"),
         (WHOLE, "mine.py:not-a-name", "must end with the name of a space"),
         (WHOLE, "folder/mine", "unknown space 'folder/mine'"),
@@ -88,7 +88,7 @@ def test_a_module_of_the_users_with_the_name_of_a_package_of_ours_is_told_where_
     assert load(str(path)).metric == "loss"  # it is not imported: it may stay
     path.write_text(f"import {name}\n" + path.read_text())
     with pytest.raises(
-        ValueError, match=f"imports '{name}', which is a module in .* rename yours, for example to my_{name}"
+        ValueError, match=f"imports '{name}', which is a module in .* rename your module, for example to my_{name}"
     ):
         load(str(path))
 
@@ -129,7 +129,7 @@ def test_sources_are_kept_and_a_change_is_told_once(tmp_path: Path):
     line = told_change(run_dir, str(path))
     assert line is not None
     assert line.startswith(
-        "the training code has changed since this run was last used (kept.py); going on with the new"
+        "the training code has changed since this run was last used (kept.py); continuing with the new"
     )
     keep_source(run_dir, str(path))
     assert told_change(run_dir, str(path)) is None
@@ -258,7 +258,7 @@ def test_the_command_answers_beside_folders_with_the_names_of_ours(tmp_path: Pat
     assert "did you mean search?" in done.stderr
     done = rungwise("search", "--space", "nothing.py", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: --space names no file")
+    assert done.stderr.startswith("error: --space: there is no file")
     assert rungwise("runs", cwd=tmp_path).stdout == "no runs in 'runs'\n"
 
 
@@ -297,7 +297,7 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     assert "error: a number is needed, got 'first'; see" in capsys.readouterr().err
     assert main(["compare", "fashion", "housing", "--runs-dir", results]) == 0
     said = capsys.readouterr().out
-    assert "go by different metrics" in said
+    assert "use different metrics" in said
     assert re.search(r"best trial +fashion +housing", said)
     assert re.search(r"batch_size +128 +128", said)
     assert main(["show", "fashon", "--runs-dir", results]) == 2

@@ -150,7 +150,7 @@ def test_in_plain_mode_a_study_has_one_search_at_a_time_and_one_that_lost_it_wri
         with Lease(other, "r", shares=False, force=True):
             assert not bench.epoch(trial, 1, 0.5)
             assert isinstance(bench.search.fatal, StudyLostError)
-            assert "took this study over; what this one stored is saved" in str(bench.search.fatal)
+            assert "took over this study; what this search stored is saved" in str(bench.search.fatal)
     assert open_study(tmp_path).trials[0].intermediate_values == {}
     assert storage.get_study_system_attrs(1)[LEASE] is None
     with Lease(other, "r", shares=False):
@@ -214,7 +214,9 @@ def test_a_search_in_plain_mode_imports_none_of_the_files_of_private_parts(tmp_p
 def test_the_keys_of_a_store_never_reach_the_logs_of_ray_in_plain_mode(plain: None, monkeypatch: pytest.MonkeyPatch):
     _check_keys()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    with pytest.raises(ValueError, match="Ray's logs would hold AWS_SECRET_ACCESS_KEY; unset it and keep the keys in"):
+    with pytest.raises(
+        ValueError, match="Ray's logs would contain AWS_SECRET_ACCESS_KEY; unset RUNGWISE_PLAIN, or keep the keys in"
+    ):
         _check_keys()
     monkeypatch.setenv("RUNGWISE_PLAIN", "0")
     _check_keys()

@@ -48,7 +48,7 @@ def test_a_run_of_own_code_says_why_it_has_no_model_to_predict_with(tmp_path, ca
     assert "has no exported model; create it with: python -m analysis.final RUN" in capsys.readouterr().err
     (tmp_path / "final" / "final.json").write_text("{}")
     assert predict.main([str(tmp_path), "a.png"]) == 2
-    assert "was searched with your own code, of which no model is exported" in capsys.readouterr().err
+    assert "was searched with your own code, so no model was exported" in capsys.readouterr().err
 
 
 def test_an_image_gets_the_probabilities_of_the_model(exported, image, capsys):
@@ -113,7 +113,7 @@ def test_files_that_are_no_images_are_named_and_the_others_answered(exported, im
     assert say(exported, *bad, tmp_path, image) == 3
     out = capsys.readouterr()
     assert len(out.out.splitlines()) == 1
-    assert "text.png is not an image that can be read" in out.err
+    assert "text.png cannot be read as an image" in out.err
     assert "absent.png: there is no such file" in out.err
     assert "Is a directory" in out.err
     assert len([line for line in out.err.splitlines() if line.startswith("error:")]) == 5

@@ -254,7 +254,7 @@ def test_predictions_can_be_predicted_again_and_replace_the_earlier_ones(
     assert predict.main([str(exported.run_dir), str(first), "--output", str(second)]) == 0
     assert first.read_text() == second.read_text()
     assert predict.main([str(exported.run_dir), str(first), "--output", str(first)]) == 2
-    assert "--output must be another file than the one whose rows are predicted" in capsys.readouterr().err
+    assert "--output must not be one of the input files" in capsys.readouterr().err
     assert predict.main([str(exported.run_dir), str(first), "--output", str(tmp_path / "no" / "x.csv")]) == 2
     assert "cannot be written: there is no folder" in capsys.readouterr().err
 

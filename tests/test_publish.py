@@ -145,7 +145,7 @@ def test_a_copy_of_the_run_with_its_checkpoints_is_not_taken_for_a_publication(r
     backup = Path(shutil.copytree(run, tmp_path / "backup" / NAME))
     before = contents(backup)
     assert published(run, tmp_path / "backup") == 2
-    assert "which no publication has and which would be lost" in capsys.readouterr().err
+    assert "which is not part of a published run and would be lost" in capsys.readouterr().err
     shutil.rmtree(backup / "checkpoints")
     shutil.rmtree(backup / "final" / "training")
     assert published(run, tmp_path / "backup") == 2
@@ -243,7 +243,7 @@ def test_damaged_results_are_refused_and_cost_the_publication_before_nothing(run
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: {run / 'final' / 'final.json'} is damaged (")
     assert said.endswith(
-        ("make it anew", f"restore it from a copy, or evaluate again: python -m analysis.final {run} --again")
+        ("create it again", f"restore it from a copy, or evaluate again: python -m analysis.final {run} --again")
     )
     assert contents(tmp_path / "results") == before
 

@@ -30,8 +30,8 @@ def test_values_that_training_does_not_give_are_told_apart(run_dir, capsys):
     ("words", "rule"),
     [
         (("--trial", "7"), r"--trial must lie in 0\.\.0, got 7"),
-        (("--epochs", "3"), r"--epochs must lie in 1\.\.2, those of trial 0, got 3"),
-        (("--epochs", "0"), r"--epochs must lie in 1\.\.2, those of trial 0, got 0"),
+        (("--epochs", "3"), r"--epochs must lie in 1\.\.2 \(trial 0 has 2 epochs\), got 3"),
+        (("--epochs", "0"), r"--epochs must lie in 1\.\.2 \(trial 0 has 2 epochs\), got 0"),
     ],
 )
 def test_what_cannot_be_trained_again_is_refused_in_one_line(run_dir, capsys, words, rule):

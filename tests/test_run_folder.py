@@ -74,7 +74,7 @@ def test_a_read_only_runs_folder_is_bad_input_before_anything_starts(tmp_path: P
 def test_a_file_where_a_folder_should_be_is_bad_input(tmp_path: Path, capsys):
     (tmp_path / "runs").write_text("mine")
     assert main(["--runs-dir", str(tmp_path / "runs"), "--name", "x"]) == 2
-    assert "no run can be made in" in capsys.readouterr().err
+    assert "no run can be created in" in capsys.readouterr().err
     assert (tmp_path / "runs").read_text() == "mine"
 
 

@@ -46,7 +46,7 @@ def test_a_time_budget_that_ends_before_the_first_trial_leaves_nothing_usable_an
     assert searched(opened(tmp_path), tmp_path, deadline=time.monotonic()) == 4
     said = capsys.readouterr()
     assert "0 trials: 0 finished, 0 stopped early, 0 failed; 0 epochs trained\n" in said.out
-    assert "% saved" not in said.out
+    assert "% fewer" not in said.out
     assert "the time budget is used up before any trial finished; continue with:\n" in said.out
     assert f"python -m search.run --resume --name x --runs-dir {tmp_path} --time-budget MINUTES" in said.out
     assert said.err == "error: no trial was trained to its full budget; there is no usable result yet\n"
@@ -116,7 +116,7 @@ def test_before_the_run_is_made_a_dead_ray_has_started_nothing(tmp_path: Path, c
             Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.0),
             "note: 2 threads per trial, this run used 1: values",
         ),
-        (Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0), "note: 2 trials at once, this run trained one:"),
+        (Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0), "note: 2 trials at once, this run trained one;"),
     ],
 )
 def test_a_resume_trains_as_the_run_did_or_says_in_a_line_that_it_does_not(

@@ -45,7 +45,7 @@ def test_a_new_run_refuses_a_name_that_is_taken_and_changes_nothing(run_dir: Pat
 
 
 def test_a_run_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path):
-    with pytest.raises(ValueError, match="the study cannot be made"):
+    with pytest.raises(ValueError, match="the study cannot be created"):
         new_run(tmp_path / "r", make_run(study_url="sqlite:////proc/nowhere/study.db"))
     assert list(tmp_path.iterdir()) == []
 
@@ -74,8 +74,8 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p.unlink(), "is missing: the study is lost"),
-        (lambda p: p.write_bytes(b""), "is empty: the study is lost"),
+        (lambda p: p.unlink(), "is missing, so the study is lost"),
+        (lambda p: p.write_bytes(b""), "is empty, so the study is lost"),
         (lambda p: p.write_bytes(b"garbage" * 1000), "is damaged"),
     ],
 )

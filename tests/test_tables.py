@@ -74,7 +74,7 @@ def test_the_bundled_tables_are_scikit_learns(name: str, rows: int, num_columns:
 def test_the_options_of_a_csv_are_for_a_csv() -> None:
     with pytest.raises(ValueError, match="--target is for your own table, but diabetes has its own target"):
         load("diabetes", "", table=TableOptions(target="progression"))
-    with pytest.raises(ValueError, match="a table of your own needs --target"):
+    with pytest.raises(ValueError, match="your own table needs --target"):
         load("csv", "my.csv")
     with pytest.raises(ValueError, match="are read like its training rows"):
         load_test("diabetes", "")
@@ -217,7 +217,7 @@ REFUSED = {
     "constant": (
         change_column(numeric_with_gaps(), "price", lambda _: "7"),
         {},
-        "target 'price' is '7' in every row; there is nothing to predict",
+        "target 'price' is '7' in every row, so there is nothing to predict",
     ),
     "not numeric": (
         mixed_categories(),

@@ -107,8 +107,7 @@ def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
     bench.ask()
     bench.pass_time(61)
     assert bench.said == [
-        "no progress for 1m00s: a trial asks for 4 CPUs and 1 GPUs; the cluster has 2 CPUs and 0 GPUs,"
-        " free are 1 CPUs and 0 GPUs"
+        "no progress for 1m00s: a trial needs 4 CPUs and 1 GPUs; 1 of 2 CPUs and 0 of 0 GPUs are free"
     ]
     assert bench.search.fatal is None
     bench.pass_time(PLACE_SECONDS)
@@ -127,9 +126,9 @@ ROOMY = ({"CPU": 8.0, "GPU": 2.0},)
         ({"on_cluster": True, "nodes": ROOMY, "free": 4.0}, "1 worker is still starting"),  # has its place
         (
             {"on_cluster": True, "nodes": ROOMY, "free": 2.0},
-            "a trial asks for 4 CPUs and 1 GPUs; the cluster has 8 CPUs",
+            "a trial needs 4 CPUs and 1 GPUs; 2 of 8 CPUs",
         ),
-        ({"on_cluster": True, "nodes": ({"CPU": 2.0},) * 9, "free": 18.0}, "a trial asks for 4 CPUs and 1 GPUs"),
+        ({"on_cluster": True, "nodes": ({"CPU": 2.0},) * 9, "free": 18.0}, "a trial needs 4 CPUs and 1 GPUs"),
     ],
 )
 def test_a_search_that_waits_for_its_workers_says_so_and_not_that_room_is_lacking(
