@@ -97,7 +97,10 @@ def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
         trial = study.ask()
         if not examine(space.suggest(trial)).infeasible:
             return trial.params
-    raise ValueError(f"{MAX_DRAWS} random draws exceed the bounds of run {run.name!r}; its space is too wide for them")
+    raise ValueError(
+        f"{MAX_DRAWS} random configurations exceed the limits of run {run.name!r}; raise the limits, or restrict "
+        f"its space"
+    )
 
 
 def fresh_seeds(study: optuna.Study, run: Run, *, count: int) -> list[int]:

@@ -99,7 +99,7 @@ class LoggerFeed:
         """In the thread of the search: a line that cannot be printed is its matter."""
         problem, self._problem = self._problem, None
         if problem is not None:
-            self._events.notice(f"{self._name} failed and is switched off ({problem}); the search goes on")
+            self._events.notice(f"{self._name} failed and is switched off ({problem}); the search continues")
 
     def _work(self) -> None:
         try:
