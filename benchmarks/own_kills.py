@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import pickle
 import random
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import joblib
 import optuna
 import psutil
 import torch
@@ -239,7 +239,7 @@ def told(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights_of(run_dir: Path, trial: FrozenTrial) -> str:
-    """sha256 of what `train` returns for a finished trial, made from its checkpoint."""
+    """A checksum of what `train` returns for a finished trial, made from its checkpoint."""
     run = read_run(run_dir)
     space = load(run.space)
     setting = Setting(epochs=run.epochs, seed=trial.user_attrs["seed"], trial=trial.number)
@@ -251,7 +251,7 @@ def weights_of(run_dir: Path, trial: FrozenTrial) -> str:
     model = training.result()
     close(training)
     if not isinstance(model, torch.nn.Module):
-        return hashlib.sha256(pickle.dumps(model)).hexdigest()
+        return str(joblib.hash(model))  # of its numbers: the bytes of equal pickles may differ
     parts = (f"{name}{tensor.shape}".encode() + tensor.numpy().tobytes() for name, tensor in model.state_dict().items())
     return hashlib.sha256(b"".join(parts)).hexdigest()
 

@@ -72,4 +72,4 @@ def suggest(trial):
 
 
 test = lambda model, run: rw.Predictions(**predict(model))
-SPACE = rw.Space(suggest=suggest, train=main, test=test, baseline={"lr": 1e-2}, metric="eval_accuracy", epochs=6)
+SPACE = rw.Space(suggest=suggest, train=main, test=test, baseline={"lr": 1e-2}, metric="eval_loss", direction="minimize", epochs=6)

@@ -218,6 +218,16 @@ def test_flips_change_one_thing_and_keep_the_conditions():
     assert [f.after for f in confirm.flips(trials, fits) if f.parameter == "dropout"] == [0.0]
 
 
+def test_hyperparameters_without_an_off_are_set_back_to_the_baseline_one_by_one():
+    trials = read_trials(make_study(60, seed=4), make_run())
+    best = config_of(trials.best)  # type: ignore[arg-type]
+    names = {name for name in ("lr", "momentum") if name in best}
+    found = confirm.returns(trials, lambda params: set(best), baseline={"lr": 0.5, "momentum": 0.5, "gone": 1})
+    assert {flip.parameter for flip in found} == names
+    assert all(flip.params == {**best, flip.parameter: 0.5} for flip in found)
+    assert confirm.returns(trials, lambda params: set(best), baseline=dict(best)) == []
+
+
 def test_flips_are_confirmed_of_the_named_hyperparameters_alone():
     found = [
         confirm.Flip(parameter=name, before=False, after=True, params={})

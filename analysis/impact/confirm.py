@@ -54,6 +54,27 @@ def flips(trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None]) 
     return found
 
 
+def returns(
+    trials: Trials, fits: Callable[[Mapping[str, Any]], set[str] | None], *, baseline: Mapping[str, Any]
+) -> list[Flip]:
+    """Each hyperparameter of the best configuration set back to the baseline: for spaces without on/off changes.
+
+    Args:
+        trials, fits: as for `flips`.
+        baseline: of the space.
+    """
+    best = trials.best
+    if best is None:
+        return []
+    config, found = config_of(best), []
+    for name in [p.name for p in trials.parameters if p.name in config and p.name in baseline]:
+        if label(config[name]) != label(baseline[name]):
+            params = _complete(trials, {**config, name: baseline[name]}, name, fits)
+            if params is not None:
+                found.append(Flip(parameter=name, before=config[name], after=baseline[name], params=params))
+    return found
+
+
 def only(found: Sequence[Flip], names: str | None) -> list[Flip]:
     """The flips of these hyperparameters, or all.
 
@@ -166,6 +187,8 @@ def train(
 ) -> pd.DataFrame:
     """Trains the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
 
+    Where the space has no on/off changes, its hyperparameters are set back to the baseline one by one.
+
     Args:
         trials: of the search.
         run: what the search was asked.
@@ -184,7 +207,14 @@ def train(
     from search.storage.seeds import confirmation_seeds
 
     space = spaces.space.load(run.space)
-    changes = only(flips(trials, _fits(space)), names)
+    fits = _fits(space)
+    found = flips(trials, fits) or returns(trials, fits, baseline=space.baseline)
+    if not found:
+        raise ValueError(
+            "--confirm has nothing to change: the best configuration is the baseline, and nothing of it can be switched"
+            " off; leave --confirm out"
+        )
+    changes = only(found, names)
     best = trials.best
     assert best is not None
     kinds = {p.name: p.kind for p in trials.parameters}
