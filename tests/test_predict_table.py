@@ -187,7 +187,7 @@ def test_columns_under_other_names_are_refused(all_exported: dict[str, Exported]
     facts = json.loads((tmp_path / "model.json").read_text())
     facts["columns"][0]["categories"].reverse()
     (tmp_path / "model.json").write_text(json.dumps(facts))
-    with pytest.raises(ValueError, match="names the columns 'city, garden, rooms', which are not those"):
+    with pytest.raises(ValueError, match="names the columns 'city, garden, rooms', but its weights"):
         load_model(tmp_path)
     facts["columns"] = [{"title": "city"}]
     (tmp_path / "model.json").write_text(json.dumps(facts))
