@@ -103,7 +103,7 @@ def test_few_trials_make_a_page_that_says_what_is_missing(tmp_path, count):
     assert report.main([str(folder)]) == 0
     text = (folder / "report" / "index.html").read_text()
     assert "Importance needs at least 20 trials" in text
-    assert ("the study is empty" in text) == (count == 0)
+    assert ("The study is empty" in text) == (count == 0)
 
 
 def test_a_study_of_failures_alone_names_the_causes(tmp_path):

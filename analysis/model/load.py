@@ -227,7 +227,6 @@ def _check_decisive(facts: dict[str, Any], stated: dict[str, str], path: Path) -
         name = next(key for key in {**there, **here} if here.get(key) != there.get(key))
         here, there = here.get(name), there.get(name)
     raise ValueError(
-        f"{path} has the {name} {str(here)[:40]}, but its weights were trained with {str(there)[:40]}; restore it or "
-        f"export"
-        " again"
+        f"{path} has the {name} {str(here)[:40]}, but its weights were trained with {str(there)[:40]}; restore it or"
+        " export it again"
     )
