@@ -94,6 +94,40 @@ def test_what_is_removed_is_gone_and_its_neighbours_stay(uri: str):
     assert load_newest(join(uri, "trial-00010")) is not None
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_process_killed_while_it_writes_a_checkpoint_again_leaves_the_newest_one(at: int, tmp_path: Path):
+    """Killed before each of the renames: of what is new, of what was there, and of what is new into its place."""
+    for epoch in (1, 2):
+        save(tmp_path, make_state(epoch), epoch=epoch)
+    program = f"""
+import os, sys, torch
+from pathlib import Path
+from trainables.files.checkpoint import save
+left = {at}
+
+def look(event, _):
+    global left
+    left -= event == "os.rename"
+    if not left:
+        os._exit(9)
+
+sys.addaudithook(look)
+save(Path({str(tmp_path)!r}), {{"weight": torch.full((64, 64), 5.0)}}, epoch=2)
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 9
+    assert {"epoch-0001", "epoch-0002"} <= set(open_place(tmp_path).entries())
+    loaded = load_newest(tmp_path)
+    assert loaded is not None
+    assert loaded.state is not None
+    assert (loaded.epoch, loaded.problems) == (2, [])
+    assert loaded.state["weight"][0, 0] == (2.0 if at == 1 else 5.0)
+    save(tmp_path, make_state(3), epoch=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002", "epoch-0003"]
+    assert load_newest(tmp_path).epoch == 3  # type: ignore[union-attr]
+    open_place(tmp_path).remove("epoch-0002")
+    assert open_place(tmp_path).entries() == ["epoch-0003"]
+
+
 @pytest.mark.parametrize("file", ["state.pt", "manifest.json"])
 def test_a_process_killed_while_it_uploads_leaves_no_checkpoint(file: str, bucket: Bucket, tmp_path: Path):
     """Killed when half of a file has been handed over."""

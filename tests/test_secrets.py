@@ -25,6 +25,13 @@ DATABASES = (
     "mssql+pyodbc://host/db;password={}",
     "postgresql+psycopg://u:{}@[::1]:5432/db",
     "postgresql://host1:5432,u:{}@host2:5432/db",
+    "postgresql://host/db?p\u0430ssword={}",
+    "postgresql://host/db?\u0440assword={}",
+    "postgresql://host/db?pass\u200bword={}",
+    "postgresql://host/db?%D1%80assword%3D{}",
+    "postgresql://host/db?p\u0430ssword:{}",
+    "postgresql://host/db;\uff50assword={}",
+    "mssql+pyodbc:///?odbc_connect=DRIVER%3DX%3B%D0%A0WD%3D{}",
     "mysql+pymysql://u@h/db?init_command=SET%20PASSWORD%3D%27{}%27",
 )
 STORES = (
@@ -37,6 +44,7 @@ STORES = (
     "gs://bucket/x?X-Goog-Signature={}",
     "s3://key:{}@bucket/x",
     "s3://bucket/x;secret={}",
+    "s3://bucket/x?s\u0435cret={}",
     "s3://bucket/x?proxy_options=http%3A%2F%2Fu%3A{}%40proxy",
 )
 

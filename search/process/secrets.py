@@ -27,7 +27,7 @@ _USERINFO = re.compile(
 """As SQLAlchemy reads it: a password may hold a slash or a question mark. A port before a path is no password."""
 _BARE_USERINFO = re.compile(r"(?P<user>[^\s:/@=&;,]*):(?P<password>[^\s/@,]+)(?=@)")
 """In a value that is a host without a scheme."""
-_PAIR = re.compile(r"([A-Za-z][\w. %+-]*?)\s*=\s*([^;&]*)")
+_PAIR = re.compile(r"([^\W\d_][^=;&]*?)\s*=\s*([^;&]*)")
 _OPTION = re.compile(
     r"(--(?:study[-_]url|storage)(?:=|\s+))(?P<value>(?=['\"])(?:'[^']*'|\"[^\"]*\")+|.+?(?=\s--[a-z]|$))"
 )
@@ -39,10 +39,14 @@ _URL = re.compile(r"[A-Za-z][\w+.-]{0,60}://[^\s'\"<>`\\]+")
 def is_secret(name: str) -> bool:
     """Whether a parameter by this name holds a credential.
 
+    A name with other signs than ASCII counts as one: no driver knows such names, and one may look like another.
+
     >>> [name for name in ("sslpassword", "AccessKeyId", "passfile", "keyspace", "monkey") if is_secret(name)]
     ['sslpassword', 'AccessKeyId']
     """
     name = _decoded(name).strip()
+    if not name.isascii():
+        return True
     if name.lower() in _HARMLESS:
         return False
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)

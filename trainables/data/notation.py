@@ -18,13 +18,20 @@ MISSING = frozenset({"-", "?", "na", "n/a", "#n/a", "null", "none"} | {text.lowe
 """What a file writes where a number is missing, in small letters."""
 NEARLY_ALL = 0.9
 """Share of the filled cells from which a column holds numbers and the others are odd."""
-_MINUS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2012": "-"})
+_SIGNS = {"\u2212": "-", "\u2013": "-", "\u2012": "-", "\u066c": "'"}
+_SIGNS |= {chr(zero + digit): str(digit) for zero in (0x660, 0x6F0) for digit in range(10)}
 _DRESSED = re.compile(r"(?P<sign>[+-]?)(?P<before>\D??)\s?(?P<second>[+-]?)(?P<body>[\d.,].*?)\s?(?P<after>[^\d.,\s]?)")
 _GROUPS = {",": r"[.'\u2019\s]", ".": r"[,'\u2019\s]"}
+_LAKHS = {".": r"[1-9]\d?(?:,\d\d)+,\d{3}", ",": "(?!)"}
+"""Indian groups: `12,34,567`."""
 _MARKS: tuple[Mark, ...] = (".", ",")
+_PLAINER = {mark: str.maketrans(_SIGNS | {"\u066b": mark}) for mark in _MARKS}
+"""Other minus signs and Arabic marks, as this notation writes them."""
+_BOOKED = re.compile(r"\((?P<loss>[^()+-]+)\)|(?P<sign>[^\d\s.,+-]?)\((?P<signed>[^()+-]+)\)|(?P<back>[^()+-]*\d)\s?-")
+"""How accounts write less than nothing: `(42)`, `$(42)`, `42-`."""
 _BODY = {
     mark: re.compile(
-        rf"(?P<whole>\d+|[1-9]\d{{0,2}}(?P<gap>{_GROUPS[mark]})\d{{3}}(?:(?P=gap)\d{{3}})*)?"
+        rf"(?P<whole>\d+|{_LAKHS[mark]}|[1-9]\d{{0,2}}(?P<gap>{_GROUPS[mark]})\d{{3}}(?:(?P=gap)\d{{3}})*)?"
         rf"(?:{re.escape(mark)}(?P<part>\d*))?(?P<power>[eE][+-]?\d+)?"
     )
     for mark in _MARKS
@@ -139,6 +146,8 @@ def _is_plain(text: str) -> bool:
 def _read(texts: Sequence[str], mark: Mark) -> Reading:
     """The column with this decimal mark; all its numbers must carry the same sign of a currency or a percent."""
     found = [None if text.lower() in MISSING else _undress(text, mark) for text in texts]
+    if all(map(_may_be_label, (text for text, one in zip(texts, found, strict=True) if one))):
+        return Reading(plain=tuple(texts), mark=None)
     dresses = Counter(dress for _, dress in filter(None, found))
     worn = max(dresses, key=lambda dress: dresses[dress], default="")
     allowed = {worn} if "%" in worn or "\u2030" in worn else {worn, ""}
@@ -147,6 +156,11 @@ def _read(texts: Sequence[str], mark: Mark) -> Reading:
     if not holds_numbers(sum(one is not None for one in read), odd):
         return Reading(plain=tuple(texts), mark=None)
     return Reading(plain=tuple(one or text for one, text in zip(read, texts, strict=True)), mark=mark)
+
+
+def _may_be_label(text: str) -> bool:
+    """Whether this, as all of its column, is rather `(1)` or `1-` of a list than an amount below zero."""
+    return bool(_BOOKED.fullmatch(text)) and text.strip("()- ").isdigit()
 
 
 def _settle(both: Mapping[Mark, Reading]) -> Mark | None:
@@ -164,7 +178,11 @@ def _undress(text: str, mark: Mark) -> tuple[str, str] | None:
     """The number as Python writes it and the sign beside it (`$`, `%`); None for what is no number."""
     if math.isfinite(_number(text)) and (mark == "." or "." not in text):
         return text, ""
-    match = _DRESSED.fullmatch(text.translate(_MINUS))
+    text, less = text.translate(_PLAINER[mark]), ""
+    if booked := _BOOKED.fullmatch(text):
+        less = "-"
+        text = booked["loss"] or booked["back"] or f"{booked['sign']}{booked['signed']}"
+    match = _DRESSED.fullmatch(text)
     if match is None:
         return None
     before, after = match["before"].strip(), match["after"]
@@ -175,7 +193,7 @@ def _undress(text: str, mark: Mark) -> tuple[str, str] | None:
         return None
     whole = re.sub(r"\D", "", body["whole"] or "0")
     part = f".{body['part']}" if body["part"] else ""
-    return f"{match['sign'] or match['second']}{whole}{part}{body['power'] or ''}", before + after
+    return f"{less or match['sign'] or match['second']}{whole}{part}{body['power'] or ''}", before + after
 
 
 def _is_currency(sign: str) -> bool:

@@ -8,6 +8,7 @@ An entry is a set of files that is there whole or not at all.
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 """The file that is written last: in an object store an entry without it is none."""
 _TEMPORARY = ".writing-"
+_NEXT = re.compile(r"\.(?P<entry>.+)\.next")
+"""An entry that is whole and takes the place of one by its name, which two renames do: where it is there, it counts."""
 
 
 class UnreachableError(RuntimeError):
@@ -118,20 +121,36 @@ class Folder:
         return Folder(self.path / name, root=self.root)
 
     def entries(self) -> list[str]:
-        return [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        return list({found["entry"] if (found := _NEXT.fullmatch(name)) else name: None for name in names})
 
     def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
         self._make()
-        for unfinished in self.path.glob(f"{_TEMPORARY}*"):
-            remove(unfinished)
+        self._end_interrupted()
         sweep(self.path / entry)
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
+        temporary, place = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path)), self.path / entry
         try:
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
-            swap(temporary, self.path / entry)  # one may be there of a run that went back, or a damaged one
+            if os.path.lexists(place):  # of a run that went back, or a damaged one
+                os.rename(temporary, self._next(entry))
+                swap(self._next(entry), place)
+            else:
+                os.rename(temporary, place)
         finally:
             remove(temporary)
+
+    def _end_interrupted(self) -> None:
+        """Remove what a killed writer had not written to its end, and put into its place what it had."""
+        for unfinished in self.path.glob(f"{_TEMPORARY}*"):
+            remove(unfinished)
+        for found in map(_NEXT.fullmatch, os.listdir(self.path)):
+            if found:
+                swap(self.path / found[0], self.path / found["entry"])
+                sweep(self.path / found["entry"])
+
+    def _next(self, entry: str) -> Path:
+        return self.path / f".{entry}.next"
 
     def _make(self) -> None:
         """Make the folder; not the run's, which somebody has removed or moved."""
@@ -140,10 +159,12 @@ class Folder:
         self.path.mkdir(parents=True, exist_ok=True)
 
     def read(self, entry: str, file: str) -> bytes:
-        return _read_file(self.path / entry / file)
+        found = self._next(entry) if self._next(entry).is_dir() else self.path / entry
+        return _read_file(found / file)
 
     def remove(self, entry: str) -> None:
-        remove(self.path / entry)
+        for path in (self.path / entry, self._next(entry)):
+            remove(path)
 
 
 @dataclass(frozen=True)
