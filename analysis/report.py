@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,7 @@ from search.process.signals import Stopped, raise_stopped
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.pages.headline import Fact
     from analysis.pages.page import Folder, Section
     from analysis.progress import Advance
 
@@ -162,7 +163,7 @@ def write(
     return render(
         out / "index.html",
         title=f"Search report: {name}",
-        summary=summary(trials, run, impact, found, folder),
+        summary=summary(trials, impact, found, folder, tested=_tested(options.run)),
         sections=parts,
         footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
     )
@@ -189,6 +190,16 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
         return preprocessing(load(run.space).decode(params), found)
     except ValueError:  # the space has changed since
         return []
+
+
+def _tested(run_dir: Path) -> "list[Fact]":
+    """What the sealed test set said; nothing before, and where `_final` says that it cannot be read."""
+    from analysis.pages.final import read_results
+    from analysis.pages.headline import headline
+
+    with suppress(LookupError, TypeError, ValueError, OSError):
+        return headline(read_results(run_dir / "final"))
+    return []
 
 
 def _final(run_dir: Path, run: Any) -> "list[Section]":

@@ -9,12 +9,14 @@ from contextlib import closing
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
 from analysis import report
+from analysis.pages.headline import headline
 from analysis.pages.summary import beside_baseline
 from analysis.plots.svg import checked
 from analysis.studies.trials import read_trials
@@ -79,6 +81,40 @@ def test_the_first_card_compares_the_best_with_the_baseline():
     assert said(other.params) == f"; the baseline reached {100 * other.values[0]:.2f} %"
     assert said(study.best_params) == "; it is the baseline"
     assert said({}) == ""
+
+
+def results_of(low: float, high: float, *, winner: str = "trial-3", sign: int = 1) -> dict[str, Any]:
+    scores = {"score": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    entrants: list[dict[str, Any]] = [
+        {"name": name, "scores": scores, "by_seed": {"score": [0.5, 0.5]}} for name in ("trial-3", "baseline")
+    ]
+    entrants[0]["difference"] = {"value": (low + high) / 2, "low": low, "high": high}
+    return {"metric": "score", "winner": winner, "entrants": entrants, "sign": sign}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "said"),
+    [
+        (0.1, 0.3, 1, "Better than the baseline"),
+        (0.1, 0.3, -1, "Worse than the baseline"),
+        (-0.3, -0.1, -1, "Better than the baseline"),
+        (-0.3, -0.1, 1, "Worse than the baseline"),
+        (-0.1, 0.3, 1, "Not clearly better than the baseline"),
+    ],
+)
+def test_what_the_sealed_test_set_said_comes_first(low: float, high: float, sign: int, said: str):
+    (label, shown, note), (against, _, beside) = headline(results_of(low, high, sign=sign))
+    assert (label, shown) == ("Test score", "0.500 [0.400, 0.600]")
+    assert note == "trial 3 on the sealed test set, mean of 2 fresh seeds"
+    assert (against, beside) == (said, "the baseline reached 0.500 [0.400, 0.600]")
+
+
+def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there_is_nothing():
+    assert headline(results_of(0.1, 0.3, winner="baseline"))[1][1:] == (
+        "it is the baseline",
+        "the search found nothing better",
+    )
+    assert headline(None) == headline("damaged") == []
 
 
 def test_the_summary_names_the_best_trial_and_what_mattered(page):

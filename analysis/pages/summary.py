@@ -1,5 +1,6 @@
 """The first screen of the report: the best configuration, how sure that is, what mattered and what it cost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,20 +36,32 @@ _WORDS = {
 }
 
 
-def summary(trials: Trials, run: Any, impact: Impact, found: Overview | TableOverview | str, folder: Folder) -> Section:
-    """What a busy reader takes away in a minute."""
+def summary(
+    trials: Trials,
+    impact: Impact,
+    found: Overview | TableOverview | str,
+    folder: Folder,
+    *,
+    tested: Sequence[tuple[str, str, str]] = (),
+) -> Section:
+    """What a busy reader takes away in a minute.
+
+    Args:
+        tested: what the sealed test set said; it comes first, and in the place of how sure the search alone is.
+    """
     num_validation = _num_validation(found)
     sure = confidence(trials, num_validation=num_validation)
     blocks: list[Any] = [text(states(trials))]
     if sure is None:
         blocks.append(text(_missing(trials), kind="warning"))
-    blocks.append(Facts(facts=tuple(_facts(trials, impact, sure, found))))
+    blocks.append(Facts(facts=(*tested, *_facts(trials, impact, sure, found, is_tested=bool(tested)))))
     if len(trials.measured):
         blocks += _mattered(impact)
     if sure is not None:
         caption = "The best complete configuration" + (" beside the baseline." if trials.baseline else ".")
         blocks.append(folder.table("best", best_table(trials), caption=caption))
-        blocks.append(text(_luck(sure), kind="note"))
+        if not tested:
+            blocks.append(text(_luck(sure), kind="note"))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
 
 
@@ -76,10 +89,15 @@ def _missing(trials: Trials) -> str:
 
 
 def _facts(
-    trials: Trials, impact: Impact, sure: Confidence | None, found: Overview | TableOverview | str
+    trials: Trials,
+    impact: Impact,
+    sure: Confidence | None,
+    found: Overview | TableOverview | str,
+    *,
+    is_tested: bool,
 ) -> list[tuple[str, str, str]]:
     facts = []
-    if sure is not None and trials.best is not None:
+    if sure is not None and trials.best is not None and not is_tested:
         where = f"trial {trials.best['number']}, {trials.full_epochs} epochs{beside_baseline(trials)}"
         facts.append((f"Best {named(trials.metric, trials.target_unit)}", value(trials, sure.value), where))
         facts.append(("How sure", *_sureness(trials, sure, _num_validation(found))))
