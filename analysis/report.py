@@ -258,14 +258,8 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
     if options.confirm:
         if run is None or trials.best is None:
             raise ValueError("--confirm needs a run of search.run with at least one complete trial")
-        results = confirm.train(
-            trials,
-            run,
-            options.run,
-            num_seeds=options.confirm,
-            epochs=options.confirm_epochs,
-            names=options.confirm_only,
-        )
+        asked = {"num_seeds": options.confirm, "epochs": options.confirm_epochs, "names": options.confirm_only}
+        results = confirm.train(trials, run, options.run, **asked)
         write_whole(stored, results.to_csv(index=False))
         return results
     return _read_confirmed(stored) if stored.exists() else None
