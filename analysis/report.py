@@ -1,6 +1,5 @@
 """Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -137,6 +136,7 @@ def write(
     from analysis.impact.impact import study_impact
     from analysis.pages import impact as impact_section
     from analysis.pages import search as sections
+    from analysis.pages.final import final_sections
     from analysis.pages.page import render
     from analysis.pages.summary import summary
 
@@ -160,7 +160,7 @@ def write(
         for make in makers:
             parts.append(make())
             advance()
-    parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
+    parts += [*final_sections(options.run, run), _reproducibility(run, options, folder)]
     name = run.name if run is not None else options.run.resolve().name
     return render(
         out / "index.html",
@@ -195,44 +195,13 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 
 def _tested(run_dir: Path) -> "list[Fact]":
-    """What the sealed test set said; nothing before, and where `_final` says that it cannot be read."""
+    """What the sealed test set said; nothing before, and where `final_sections` says that it cannot be read."""
     from analysis.pages.final import read_results
     from analysis.pages.headline import headline
 
     with suppress(LookupError, TypeError, ValueError, OSError):
         return headline(read_results(run_dir / "final"))
     return []
-
-
-def _final(run_dir: Path, run: Any) -> "list[Section]":
-    """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
-    from analysis.pages.final import final_section
-    from analysis.pages.page import Fragment, Section, text
-    from analysis.plots.drawing import explain
-    from analysis.prose.card import restate_card
-    from analysis.studies.openings import OpeningsError
-
-    try:
-        restate_card(run_dir / "final")
-        found = final_section(run_dir)
-    except OSError:
-        raise
-    except Exception as error:  # a record that lacks something costs this part of the page, not the page
-        place = run_dir / "final"
-        damage = f"{place / 'final.json'} is damaged ({explain(error)}); restore it from a copy"
-        reason = str(error) if isinstance(error, OpeningsError) else damage
-        print(f"note: the final evaluation cannot be shown: {reason}", file=sys.stderr)
-        line = f"The final evaluation cannot be shown: {reason.replace(f'{place}{os.sep}', '')}."
-        return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
-    if found is not None:
-        return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
-    if run is None or run.dataset or (run.source or {}).get("test"):
-        return []
-    missing = text(
-        "There is no final evaluation, because the space has no test function. Write test(model, run) that returns "
-        "rw.Predictions(...) or numbers by name, and add it as Space(test=test)."
-    )
-    return [Section(id="final", title="Final evaluation", blocks=(missing,))]
 
 
 def _folder(out: Path) -> "Folder":

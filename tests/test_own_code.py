@@ -17,7 +17,7 @@ import rungwise as rw
 from search.execution.worker import Job, TrialWorker
 from search.scheduling.messages import EpochResult
 from spaces.space import Space, load
-from tests.own_spaces import write_own
+from tests.own_spaces import WHOLE, write_own
 from trainables.files import checkpoint
 from trainables.own.loop import Loop
 from trainables.own.stored import difference, from_plain, to_plain
@@ -464,6 +464,21 @@ def test_a_warm_worker_trains_a_trial_as_a_fresh_one_does(tmp_path: Path):
     assert found is not None
     assert expected is not None
     assert found["loss"] == expected["loss"]
+    worker.cleanup()
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "GeneratorExit", "SystemExit('bye')", "StopIteration", "Own"])
+def test_whatever_the_code_raises_fails_its_trial_and_the_worker_goes_on(error: str, tmp_path: Path):
+    planted = f"    for epoch in run.epochs:\n        if epoch == 2 and run.trial == 5:\n            raise {error}\n"
+    text = WHOLE.replace("    for epoch in run.epochs:\n", planted)
+    path = write_own(tmp_path, text="class Own(BaseException):\n    pass\n" + text)
+    worker = worker_on(path, tmp_path / "runs")
+    assert step(worker).failure is None
+    failed = step(worker)
+    assert (failed.failure or "").startswith(error.partition("(")[0])
+    assert "Traceback" in failed.log
+    worker.reset_config({"trial": 6, "params": dict(load(str(path)).baseline), "seed": 1, "reported": 0})
+    assert step(worker).failure is None
     worker.cleanup()
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 
 import pytest
@@ -238,3 +239,22 @@ def test_a_terminal_that_is_closed_ends_nothing_that_nohup_started():
         ["nohup", sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+class AsIfInitialised:
+    """The spec of a module in C, which runs Python code while it is initialised: this gets the signal."""
+
+    name = "anything"
+
+    @property
+    def origin(self) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        raise ImportError("ran to its end")
+
+
+def test_a_signal_while_a_module_in_c_is_initialised_waits_until_that_is_done():
+    """Such code may turn the exception into another, or abort: SciPy does, seen in 1 of 100 signals."""
+    with pytest.raises(ImportError, match="ran to its end"):
+        ExtensionFileLoader("anything", "anything").create_module(AsIfInitialised())  # type: ignore[arg-type]
+    with pytest.raises(Stopped, match="SIGTERM"):
+        time.sleep(60)

@@ -5,6 +5,7 @@ section = final_section("runs/NAME")      # None while there is no final evaluat
 
 import base64
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 from markupsafe import Markup
 
 from analysis import wording
+from analysis.pages.page import Fragment, Section, text
 from analysis.pages.templates import environment
 from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
+from analysis.prose.card import restate_card
 from analysis.studies.criterion import BASELINE
-from analysis.studies.openings import EVALUATION, read_openings, times, times_opened
+from analysis.studies.openings import EVALUATION, OpeningsError, read_openings, times, times_opened
 from search.process.arguments import command
 from trainables.files.whole import finish
 
@@ -58,12 +61,37 @@ def final_section(run_dir: str | Path) -> Markup | None:
     return None if found is None else Markup(_BEGIN) + found + Markup(_END)
 
 
+def final_sections(run_dir: Path, run: Any) -> list[Section]:
+    """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
+    try:
+        restate_card(run_dir / "final")
+        found = final_section(run_dir)
+    except OSError:
+        raise
+    except Exception as error:  # a record that lacks something costs this part of the page, not the page
+        place = run_dir / "final"
+        damage = f"{place / 'final.json'} is damaged ({drawing.explain(error)}); restore it from a copy"
+        reason = str(error) if isinstance(error, OpeningsError) else damage
+        print(f"note: the final evaluation cannot be shown: {reason}", file=sys.stderr)
+        line = f"The final evaluation cannot be shown: {reason.replace(f'{place}{os.sep}', '')}."
+        return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
+    if found is not None:
+        return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
+    if run is None or run.dataset or (run.source or {}).get("test"):
+        return []
+    missing = text(
+        "There is no final evaluation, because the space has no test function. Write test(model, run) that returns "
+        "rw.Predictions(...) or numbers by name, and add it as Space(test=test)."
+    )
+    return [Section(id="final", title="Final evaluation", blocks=(missing,))]
+
+
 def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
     results = read_results(final_dir)
     if results is None:
         count = len(read_openings(final_dir))
-        text = f"The test set was opened {times(count)} by an evaluation that ended without results."
-        return Markup("<p>") + text + Markup("</p>") if count else None
+        said = f"The test set was opened {times(count)} by an evaluation that ended without results."
+        return Markup("<p>") + said + Markup("</p>") if count else None
     if isinstance(results, str):
         print(f"note: the final evaluation of {run_dir} cannot be shown: {results}", file=sys.stderr)
         return Markup("<p>") + results + Markup("</p>")

@@ -205,7 +205,7 @@ class TrialWorker(tune.Trainable):
             if self._reported >= self._training.epoch:
                 self._train(self._training)
             record = self._records[self._reported]
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # a KeyboardInterrupt of the code too: Ray would take it for a lost worker
             return _failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))

@@ -121,7 +121,10 @@ def words_of(module: str) -> list[str]:
 
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
-    print(f"error: {visible(redact_text(' '.join(str(error).split())))}", file=sys.stderr)
+    reason = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        reason = f"{str(error.filename)!r} cannot be used ({error.strerror})"
+    print(f"error: {visible(redact_text(' '.join(reason.split())))}", file=sys.stderr)
     return BAD_INPUT
 
 

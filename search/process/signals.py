@@ -1,7 +1,8 @@
 """Signals that end a command: while trials train, the first stops them in good order; elsewhere it unwinds all.
 
 Python drops an exception that is raised inside a weakref callback or `__del__`, and a signal may arrive just there. So
-each signal is noted as well, and sent again when its exception was dropped.
+each signal is noted as well, and sent again when its exception was dropped. One that arrives while a module in C++ is
+being initialised waits until that is done.
 """
 
 import _thread
@@ -13,8 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
-from typing import NoReturn
 
 SIGNALLED = 128
 """Added to the number of the signal for an exit code, as shells do."""
@@ -56,11 +57,30 @@ def raise_noted() -> None:
         raise Stopped(_noted[0])
 
 
-def _unwind(number: int, _frame: FrameType | None) -> NoReturn:
+def _unwind(number: int, frame: FrameType | None) -> None:
     _disarm()
+    if _begins_extension(frame):
+        _thread.start_new_thread(_send_later, (number,))
+        return
     _noted.append(number)
     logging.disable()  # libraries log what they then cannot close; the user asked for the end and gets one line
     raise Stopped(number)
+
+
+def _begins_extension(frame: FrameType | None) -> bool:
+    """Whether a module in C or C++ is being initialised: some turn an exception into another, or abort the process."""
+    while frame is not None:
+        is_import = frame.f_code.co_filename == "<frozen importlib._bootstrap_external>"
+        if is_import and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_later(number: int) -> None:
+    time.sleep(_AGAIN_SECONDS)
+    if callable(signal.getsignal(number)):
+        os.kill(os.getpid(), number)
 
 
 def _disarm() -> None:
