@@ -2,8 +2,8 @@
 # make demo     search, report and final evaluation, one after the other
 # make test     all tests            make check       lint, format, types, import arrows
 # make upgrade-check   the tests against the newest releases of all packages, in an environment of their own
-# make docs     docs/reference/ from the code; docs/report.md and the README's results, and with DATA=FOLDER the case
-#               study, from results/
+# make docs     docs/reference/ from the code; docs/report.md, the README's results and its picture, and with
+#               DATA=FOLDER the case study, from results/
 # make bench    the quick benchmarks, with nothing else running; the slow ones are in docs/performance.md
 # make notebook Jupyter              make dashboard   optuna-dashboard on the newest run, or RUN=runs/NAME
 
@@ -28,6 +28,7 @@ demo: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m rungwise.reference
 	$(BIN)/python -m analysis.docs
+	$(BIN)/python -m benchmarks.live_picture
 	$(if $(DATA),$(BIN)/python -m analysis.case_study results/housing --data-dir $(DATA))
 
 bench: $(INSTALLED)

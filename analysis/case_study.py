@@ -20,7 +20,7 @@ REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
 FINAL_FIGURES = ("residuals", "residual_map")
 REDRAWN_FIGURES = ("references", "bands", "importance", "dependence")
 _PLACES = {"--data-dir": "data", "--runs-dir": None}
-"""Folders of this machine in a command, and what stands for them."""
+"""Folders of this machine in a command, and their placeholders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +63,13 @@ def write(options: Options) -> Path:
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
     if same is not None and not same["conditions"].get("held_out_rows"):
-        raise ValueError(f"{options.same_rows} must have been evaluated with --without-validation; evaluate it so")
+        raise ValueError(
+            f"{options.same_rows} must have been evaluated with --without-validation; evaluate it that way"
+        )
     if (dataset := read_run(options.run).dataset) != DATASET:
-        raise ValueError(f"the case study is about {DATASET}, got a run on {dataset}; its report tells the same")
+        raise ValueError(
+            f"the case study is about {DATASET}, got a run on {dataset}; its own report has the same contents"
+        )
     found = gather(options.run, data_dir=options.data_dir)
     if found["overview"] is None:
         raise ValueError(found["missing"])
@@ -122,6 +126,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     from analysis.datasets.images import load_overview
     from analysis.datasets.tables import TableOverview, findings
     from analysis.impact.impact import study_impact
+    from analysis.prose.discussion import discuss
     from analysis.studies.trials import read_trials
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -131,13 +136,14 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     run = read_run(run_dir)
     results = read_final(run_dir)
     if len(results["image_shape"]) == 3:
-        raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study is made of a run on a table")
-    trials = read_trials(open_study(run_dir), run)
+        raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study needs a run on a table")
+    study = open_study(run_dir)
+    trials = read_trials(study, run)
     found = load_overview(run, _data_place(run.data_dir, run_dir) if data_dir is None else Path(data_dir))
     overview = found if isinstance(found, TableOverview) else None
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
     topics: dict[str, list[str]] = {}
-    for sentence in results["discussion"]:
+    for sentence in discuss(results, study, run):
         topics.setdefault(sentence["topic"], []).append(sentence["text"])
     return {
         "run": run,
@@ -185,7 +191,7 @@ def read_final(run_dir: Path) -> dict[str, Any]:
     results = read_results(run_dir / "final")
     if not isinstance(results, dict):
         raise ValueError(
-            results or f"{run_dir} has no final evaluation; make it with: python -m analysis.final {run_dir}"
+            results or f"{run_dir} has no final evaluation; create it with: python -m analysis.final {run_dir}"
         )
     return results
 
@@ -199,7 +205,7 @@ def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
     sources += [run_dir / "final" / "figures" / f"{name}.png" for name in FINAL_FIGURES]
     missing = next((path for path in sources if not path.exists()), None)
     if missing is not None:
-        raise ValueError(f"{missing} is missing; make it with: python -m analysis.report {run_dir}")
+        raise ValueError(f"{missing} is missing; create it with: python -m analysis.report {run_dir}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         redraw_figures(results, Path(scratch))

@@ -44,9 +44,9 @@ class Options:
     out: Path = Path("docs/report.md")
     """The evaluation."""
     readme: Path = Path("README.md")
-    """The table stands in it between `<!-- results -->` and `<!-- end -->`."""
+    """The table is written into it, between `<!-- results -->` and `<!-- end -->`."""
     check: Flag = False
-    """Write nothing; say whether both files are what results/ gives."""
+    """Write nothing; exit with 2 if a file does not match results/."""
     debug: Flag = False
     """Show the traceback of an error."""
 
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
                 write_whole(path, text)
                 print(path)
             elif path.read_text(encoding="utf-8") != text:
-                raise ValueError(f"{path} is not what {options.results} gives; make it with: make docs")
+                raise ValueError(f"{path} does not match {options.results}; update it with: make docs")
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise
@@ -89,7 +89,7 @@ def pages(options: Options) -> dict[Path, str]:
     table = templates.get_template("results.md").render(**given)
     readme = options.readme.read_text(encoding="utf-8")
     if not all(mark in readme for mark in MARKS):
-        raise ValueError(f"{options.readme} must hold the marks {' and '.join(MARKS)}")
+        raise ValueError(f"{options.readme} must contain the marks {' and '.join(MARKS)}")
     filled = re.sub(f"(?s)(?<={MARKS[0]}\n).*?(?={MARKS[1]})", lambda _: table, readme, count=1)
     return {options.out: text, options.readme: filled}
 

@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _stopped(stop: Stopped, command: str) -> int:
-    print(f"{stop}; what is trained is saved; continue with:\n  {command}")
+    print(f"{stop}; finished trainings are saved; continue with:\n  {command}")
     return stop.code
 
 
@@ -83,7 +83,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
         return report_error(error)
     reason = explain(error, run_dir)
     print(
-        f"error: {reason}; the test set stays closed, what is trained is saved; continue with: {command}",
+        f"error: {reason}; the test set stays sealed, finished trainings are saved; continue with: {command}",
         file=sys.stderr,
     )
     return NOTHING_USABLE if isinstance(error, HopelessSearchError) else BROKEN_OFF
@@ -105,7 +105,7 @@ def _final(options: Options, *, command: str) -> int:
     for failure in failures:
         print(f"failed: {failure.contender}, seed {failure.seed}: {failure.cause}")
     if not any(network.contender.role != "random" for network in networks):
-        print("error: no network can be evaluated; the test set stays closed", file=sys.stderr)
+        print("error: no network can be evaluated; the test set stays sealed", file=sys.stderr)
         return NOTHING_USABLE
     baselines = job.fit_baselines()
     job.check_before_opening(networks)
@@ -157,10 +157,10 @@ def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
     if isinstance(results, dict) and results.get("openings") == len(read_openings(job.final_dir)):
         return _say_without_page(error, job)
     command = job.command + ("" if job.options.again else " --again")
-    kept = " (those of the evaluation before are as they were)" if (job.final_dir / "final.json").exists() else ""
+    kept = " (the results of the previous evaluation are unchanged)" if (job.final_dir / "final.json").exists() else ""
     what = (
-        f"the test set was opened and there are no results of it{kept}; this opening counts, the next is another;"
-        " the networks are trained and saved, evaluate them with"
+        f"the test set was opened, but there are no results{kept}; this opening counts, and the next one counts "
+        f"again; the networks are trained and saved; evaluate them with"
     )
     if isinstance(error, Stopped):
         print(f"{error}; {what}:\n  {command}", flush=True)
@@ -194,7 +194,7 @@ def _show(job: "Job", results: dict[str, Any]) -> int:
         if job.options.debug and isinstance(error, Exception):
             traceback.print_exc()
         return _say_without_page(error, job)
-    say(f"open this page: {page}")
+    say(f"page: {page}")
     return DONE
 
 
@@ -202,7 +202,8 @@ def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
     from search.session.trouble import explain
 
     again = (
-        f"the results are saved, the page is not; make it with: {' '.join(words_of('analysis.report'))} {job.run_dir}"
+        f"the results are saved, but the page is not; create it with: {' '.join(words_of('analysis.report'))} "
+        f"{job.run_dir}"
     )
     if isinstance(error, Stopped):
         print(f"{error}; {again}", flush=True)

@@ -22,8 +22,8 @@ def compare(forecast: Mapping[str, Any], trials: Trials) -> pd.DataFrame:
     epochs = trials.epochs.dropna(subset=["started", "seconds"]).astype({"started": float, "seconds": float})
     first, last = epochs["started"].min(), (epochs["started"] + epochs["seconds"]).max()
     took = {
-        "wall_seconds": ("wall time in minutes from the first epoch on", (last - first) / 60, 60),
-        "trial_seconds": ("training time in minutes, all slots", epochs["seconds"].sum() / 60, 60),
+        "wall_seconds": ("wall time in minutes, from the first epoch", (last - first) / 60, 60),
+        "trial_seconds": ("training time in minutes, sum over all slots", epochs["seconds"].sum() / 60, 60),
         "epochs": ("epochs", float(len(epochs)), 1),
     }
     rows = []

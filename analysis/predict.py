@@ -35,15 +35,15 @@ class Options:
     """Predict with the exported model of a run."""
 
     run: tyro.conf.Positional[Path]
-    """The run's folder, or its `final`."""
+    """Folder of the run, or its subfolder `final`."""
     files: tyro.conf.Positional[tuple[str, ...]]
-    """Images to classify, or CSV files whose rows to predict; - reads one from the standard input."""
+    """Images to classify, or CSV files with rows to predict; - reads from standard input."""
     top: int = 3
-    """Classes to print for each image or row."""
+    """Number of classes to print for each image or row."""
     json: Flag = False
     """Print one JSON object per image or row, with all probabilities."""
     output: OptionalStr = None
-    """Write the rows of a CSV file with their predictions to this file instead of printing them."""
+    """Write the rows of the CSV file and their predictions to this file instead of printing them."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -55,7 +55,7 @@ class Options:
             program = command("analysis.predict")
             raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
         if self.output is not None and len(self.files) != 1:
-            raise ValueError(f"--output takes the rows of one file, got {len(self.files)}")
+            raise ValueError(f"--output takes one input file, got {len(self.files)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Answer:
     notes: tuple[str, ...]
     """How the file was changed to fit the model."""
     probabilities: dict[str, float]
-    """By class, the most probable first."""
+    """By class, the most likely first."""
 
     def as_json(self) -> str:
         """One line."""
@@ -104,7 +104,7 @@ def _predict(options: Options) -> int:
     model = load_model(options.run)
     if options.output is not None:
         if not model.columns:
-            raise ValueError("--output is for the rows of a CSV file, this model reads images; leave it out")
+            raise ValueError("--output is for CSV files, but this model reads images; leave it out")
         _check_output(options.files[0], Path(options.output))
     answers, failed = _answer_tables(model, options.files) if model.columns else classify(model, options.files)
     for cause in failed:
@@ -121,7 +121,7 @@ def _predict(options: Options) -> int:
 def _check_output(source: str, output: Path) -> None:
     """Raise ValueError unless the predictions can be written, and beside the file that they are of."""
     if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
-        raise ValueError(f"--output must be another file than the one whose rows are predicted, got {str(output)!r}")
+        raise ValueError(f"--output must not be one of the input files, got {str(output)!r}")
     if output.is_dir():
         raise ValueError(f"--output must be a file, {str(output)!r} is a folder")
     if not output.parent.is_dir():
@@ -167,7 +167,8 @@ def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[s
 
     if len(model.image_shape) != 3:
         raise ValueError(
-            f"the model of space {model.facts['space']!r} predicts rows of {model.image_shape[0]} numbers, not images"
+            f"the model of space {model.facts['space']!r} predicts rows of {model.image_shape[0]} numbers, not "
+            f"images; give a CSV file"
         )
     read: list[tuple[str, np.ndarray, tuple[str, ...]]] = []
     failed: list[str] = []
@@ -197,7 +198,7 @@ def _reason(file: str, error: Exception) -> str:
         return f"{file}: {error.strerror}; give the images in it: {shlex.quote(file)}/*"
     if isinstance(error, OSError):
         return f"{file}: {error.strerror}"
-    return f"{file} is not an image that can be read ({error}); give a PNG, JPEG or another common format"
+    return f"{file} cannot be read as an image ({error}); give a PNG, JPEG or another common format"
 
 
 def read_image(
@@ -224,9 +225,11 @@ def read_image(
         pixels, header = image_file.read_image(source, size=(height, width), grey=channels == 1, levels=levels)
     notes = []
     if header.sequence:
-        notes.append("it holds several frames, of which the first is used")
+        notes.append("it has several frames; the first one is used")
     if header.grey != (channels == 1):
-        notes.append("a colour image made grey" if channels == 1 else "a grey image given to a model for colour")
+        notes.append(
+            "a colour image was converted to grey" if channels == 1 else ("a grey image was converted to colour")
+        )
     if header.kind in ("integer", "float"):
         used = image_file.levels_for(header, levels)
         notes.append(f"values from {used.low:,.6g} (black) to {used.high:,.6g} (white) became 0 to 255")

@@ -38,7 +38,7 @@ TEXTS = (
     "final/figures/*.txt",
     "final/tables/*.csv",
 )
-"""What is copied as text; beside figures lies the reason why one could not be drawn."""
+"""What is copied as text; for a figure that could not be drawn, the reason is beside it."""
 FIGURES = ("report/figures/*.png", "final/figures/*.png")
 LEFT_OUT = ("trials.csv", "epochs.csv", "predictions.csv")
 """Tables that repeat the study, and one with a line for every test row."""
@@ -51,11 +51,11 @@ class Options:
     """Keep the findings of a run; the run itself is only read."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a run with its report; with its final evaluation, if there is one."""
+    """Folder of a run with a report; its final evaluation is copied as well, if there is one."""
     to: Path = Path("results")
-    """Folder for what is kept, each run under its name; what an earlier call kept of the same run is replaced."""
+    """Folder for the published runs, each under its name; an earlier copy of the same run is replaced."""
     name: OptionalStr = None
-    """Another name for the run, where one by its own is kept already."""
+    """Another name for the run, if a different run is already published under its name."""
 
 
 def main(argv: list[str]) -> int:
@@ -70,10 +70,10 @@ def main(argv: list[str]) -> int:
         if not is_machine_fault(error):
             return report_error(error)
         reason = explain(error, options.to).replace("the run cannot", f"{options.to} cannot", 1)
-        print(f"error: {reason}; what was published before is as it was", file=sys.stderr)
+        print(f"error: {reason}; what was published before is unchanged", file=sys.stderr)
         return BROKEN_OFF
     except Stopped as stop:
-        print(f"{stop}; what was published before is as it was", file=sys.stderr)
+        print(f"{stop}; what was published before is unchanged", file=sys.stderr)
         return stop.code
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 1e6:.1f} MB")
@@ -93,7 +93,7 @@ def publish(options: Options) -> Path:
 
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
-        raise ValueError(f"{options.run} has no report; make it with: {command('analysis.report')} {options.run}")
+        raise ValueError(f"{options.run} has no report; create it with: {command('analysis.report')} {options.run}")
     name = options.name or run.name
     check_name(name)
     folder = options.to / name
@@ -133,13 +133,13 @@ def _check_replaceable(folder: Path, run: "Run") -> None:
     if all(name.startswith(".run.json.") for name in found):  # nothing else was written by then
         return
     if "run.json" not in found or read_run(folder).created != run.created:
-        raise ValueError(f"{folder} holds something else by that name; move it away or give another folder with --to")
+        raise ValueError(f"{folder} contains something else; move it away or give another folder with --to")
     own = [name for name in _NOT_PUBLISHED if os.path.lexists(folder / name)]
     own += sorted(name for name in found - _PUBLISHED if not name.startswith("."))
     if own:
         raise ValueError(
-            f"{folder} holds {own[0]}, which no publication has and which would be lost; move it away or give another"
-            " folder with --to"
+            f"{folder} contains {own[0]}, which is not part of a published run and would be lost; move it away or give "
+            f"another folder with --to"
         )
 
 
@@ -222,7 +222,7 @@ def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ValueError(f"{source} is damaged ({error}); make it anew: {command('analysis.report')} RUN") from None
+        raise ValueError(f"{source} is damaged ({error}); create it again: {command('analysis.report')} RUN") from None
     if small.width > widest:
         height = round(small.height * widest / small.width)
         small = small.resize((widest, height), Image.Resampling.LANCZOS)

@@ -39,13 +39,13 @@ class Options:
     out: OptionalStr = None
     """Folder for the report. Default: RUN/report."""
     data_dir: OptionalStr = None
-    """Folder of the data sets. Default: the one the search used. Nothing is ever downloaded."""
+    """Folder of the data sets. Default: the folder that the search used. Nothing is downloaded."""
     confirm: int = 0
-    """Train the best configuration and each on/off change of it on this many fresh seeds, to verify the effects."""
+    """Verify the effects: train the best configuration and each on/off change of it on this many fresh seeds."""
     confirm_epochs: OptionalInt = None
     """With --confirm: epochs of each training. Default: the full budget of the search."""
     confirm_only: OptionalStr = None
-    """With --confirm: hyperparameters whose changes to train, separated by commas. Default: all that have levels."""
+    """With --confirm: hyperparameters to change, separated by commas. Default: all that have levels."""
     seed: int = 0
     """Seed of the bootstrap and the surrogate."""
     debug: Flag = False
@@ -54,11 +54,13 @@ class Options:
     def check(self) -> None:
         """Raise ValueError at the first option that makes no sense."""
         if self.confirm < 0 or self.confirm == 1:
-            raise ValueError(f"--confirm must be 0, or at least 2 seeds for an interval, got {self.confirm}")
+            raise ValueError(f"--confirm must be 0, or at least 2 (an interval needs two seeds), got {self.confirm}")
         if self.confirm_epochs is not None and self.confirm_epochs < 1:
             raise ValueError(f"--confirm-epochs must be at least 1, got {self.confirm_epochs}")
         if not self.confirm and (self.confirm_only or self.confirm_epochs):
-            raise ValueError("--confirm-only and --confirm-epochs need --confirm and a number of seeds: --confirm 3")
+            raise ValueError(
+                "--confirm-only and --confirm-epochs need --confirm with a number of seeds, such as --confirm 3"
+            )
 
 
 def main(argv: list[str]) -> int:
@@ -77,7 +79,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:  # damage that no reader foresaw: one line, and never half a page
         return report_fault(error, debug="--debug" in argv)
     except Stopped as stop:
-        print(f"{stop}; what is trained is saved; the same command continues", file=sys.stderr)
+        print(f"{stop}; finished trainings are saved; the same command continues", file=sys.stderr)
         return stop.code
     print(page)
     return 0
@@ -92,7 +94,7 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
     if not is_machine_fault(error):
         return report_error(error)
     reason = explain(error, where).replace("the run cannot", "the report cannot", 1)
-    print(f"error: {reason}; what is trained is saved; the same command continues", file=sys.stderr)
+    print(f"error: {reason}; finished trainings are saved; the same command continues", file=sys.stderr)
     return BROKEN_OFF
 
 
@@ -164,7 +166,7 @@ def write(
         title=f"Search report: {name}",
         summary=summary(trials, impact, found, folder, tested=_tested(options.run)),
         sections=parts,
-        footer="Written by Rungwise. The study was only read. Figures and tables lie beside this page as files.",
+        footer="Written by Rungwise. The figures and tables are also files next to this page.",
     )
 
 
@@ -192,7 +194,7 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 
 def _tested(run_dir: Path) -> "list[Fact]":
-    """What the sealed test set said; nothing before, and where `_final` says that it cannot be read."""
+    """What the sealed test set said; nothing before, and where `final_sections` says that it cannot be read."""
     from analysis.pages.final import read_results
     from analysis.pages.headline import headline
 
@@ -230,14 +232,8 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
     if options.confirm:
         if run is None or trials.best is None:
             raise ValueError("--confirm needs a run of search.run with at least one complete trial")
-        results = confirm.train(
-            trials,
-            run,
-            options.run,
-            num_seeds=options.confirm,
-            epochs=options.confirm_epochs,
-            names=options.confirm_only,
-        )
+        asked = {"num_seeds": options.confirm, "epochs": options.confirm_epochs, "names": options.confirm_only}
+        results = confirm.train(trials, run, options.run, **asked)
         write_whole(stored, results.to_csv(index=False))
         return results
     return _read_confirmed(stored) if stored.exists() else None
@@ -258,7 +254,7 @@ def _read_confirmed(path: Path) -> "pd.DataFrame":
         confirm.paired(table, sign=1.0)
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged ({reason}); remove it, or train anew with --confirm") from None
+        raise ValueError(f"{path} is damaged ({reason}); remove it, or train again with --confirm") from None
     return table
 
 
@@ -280,7 +276,7 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
     rows += [(f"{group}: {key}", value) for group, values in nested.items() for key, value in values.items()]
     table = pd.DataFrame([(k, "" if v is None else str(v)) for k, v in rows], columns=pd.Index(["what", "value"]))
     said = f"Search: {run.command or 'unknown'}. Report: python -m analysis.report {options.run} --seed {options.seed}."
-    blocks = (text(said), folder.table("run", table, caption="What the search was asked, and with what it ran."))
+    blocks = (text(said), folder.table("run", table, caption="Settings of the search, and versions."))
     return Section(id="again", title="Reproducibility", blocks=blocks)
 
 

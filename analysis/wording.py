@@ -35,9 +35,9 @@ def is_less_better(results: dict[str, Any]) -> bool:
 
 
 def verdict(metric: str, found: dict[str, float]) -> str:
-    """What a difference with its interval says: `better`, `worse`, or `not told apart`."""
+    """What a difference with its interval says: `better`, `worse`, or `no clear difference`."""
     if found["low"] <= 0 <= found["high"]:
-        return "not told apart"
+        return "no clear difference"
     return "better" if (found["value"] < 0) == metric_named(metric).less_is_better else "worse"
 
 

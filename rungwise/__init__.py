@@ -87,8 +87,8 @@ def check_packages() -> None:
             found = Path(getattr(importlib.import_module(name), "__file__", None) or "nowhere").resolve()
             if not found.is_relative_to(ROOT):
                 raise ImportError(
-                    f"{found} is imported as {name!r}, which is also the name of a package of rungwise; rename yours"
-                    f" (my_{name}), or import rungwise before it"
+                    f"{found} is imported as {name!r}, which is also the name of a package of rungwise; rename your "
+                    f"module (my_{name}), or import rungwise before it"
                 )
     finally:
         sys.path[:] = before

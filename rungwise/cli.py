@@ -10,16 +10,16 @@ import sys
 
 COMMANDS = {
     "search": ("search.run", "search a space, or resume a run"),
-    "report": ("analysis.report", "turn a run into one HTML page"),
-    "final": ("analysis.final", "train the best anew, and open the test set once"),
-    "predict": ("analysis.predict", "use the network of a final evaluation"),
-    "doctor": ("search.doctor", "check whether a search can run here, and your own training code"),
-    "rerun": ("search.rerun", "train one trial again, and compare"),
-    "publish": ("analysis.publish", "copy what is worth keeping of a run"),
-    "runs": ("rungwise.listing", "list the runs of a folder"),
-    "show": ("rungwise.listing", "show a run, or one of its trials"),
-    "logs": ("rungwise.listing", "print what a trial wrote"),
-    "compare": ("rungwise.listing", "set runs beside each other"),
+    "report": ("analysis.report", "create a report on a run: one HTML page"),
+    "final": ("analysis.final", "retrain the best configurations and evaluate them once on the test set"),
+    "predict": ("analysis.predict", "predict with the winner of a final evaluation"),
+    "doctor": ("search.doctor", "check whether a search can run here, and check your own training code"),
+    "rerun": ("search.rerun", "train one trial again and compare its values"),
+    "publish": ("analysis.publish", "copy the results of a run, without checkpoints, to a folder for publication"),
+    "runs": ("rungwise.listing", "list all runs"),
+    "show": ("rungwise.listing", "show a run or one of its trials"),
+    "logs": ("rungwise.listing", "print the output of a trial"),
+    "compare": ("rungwise.listing", "compare runs"),
 }
 """By name: the module whose `main` is called, and what it does."""
 
@@ -62,7 +62,7 @@ def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
-        ["usage: rungwise COMMAND [OPTIONS]", "", *lines, "", "rungwise COMMAND --help says what each command takes."]
+        ["usage: rungwise COMMAND [OPTIONS]", "", *lines, "", "rungwise COMMAND --help lists the options of a command."]
     )
 
 

@@ -24,7 +24,7 @@ class Runs:
     """List the runs of a folder, the newest last."""
 
     runs_dir: Path = _RUNS_DIR
-    """Folder of all runs."""
+    """Folder that holds all runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class Show:
     number: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TRIAL]", help_behavior_hint="")] = None
     """Number of a trial."""
     trial: OptionalInt = None
-    """The same as an option."""
+    """Number of a trial, as an option."""
     runs_dir: Path = _RUNS_DIR
-    """Folder of all runs."""
+    """Folder that holds all runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Logs:
     trial: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TRIAL]", help_behavior_hint="")] = None
     """Number of the trial."""
     runs_dir: Path = _RUNS_DIR
-    """Folder of all runs."""
+    """Folder that holds all runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Compare:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Names of the runs, or their folders."""
     runs_dir: Path = _RUNS_DIR
-    """Folder of all runs."""
+    """Folder that holds all runs."""
 
 
 def main(words: list[str]) -> int:
@@ -150,7 +150,7 @@ def _show(folder: Path) -> None:
     run = read_run(folder)
     rungs = " ".join(map(str, run.rungs))
     print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {rungs}")
-    print(f"begun {run.created or 'at an unknown time'} by {run.command or 'an unknown command'}\n")
+    print(f"started {run.created or 'at an unknown time'} by {run.command or 'an unknown command'}\n")
     summarise(run, open_study(folder).trials, console=Console(highlight=False))
 
 
@@ -162,7 +162,7 @@ def _show_trial(folder: Path, number: int) -> None:
     run, trials = read_run(folder), open_study(folder).trials
     trial = next((t for t in trials if t.number == number), None)
     if trial is None:
-        raise ValueError(f"the number of a trial must lie in 0..{len(trials) - 1}, got {number}")
+        raise ValueError(f"the number of the trial must lie in 0..{len(trials) - 1}, got {number}")
     print(f"trial {number} of {folder.name}: {STATES[trial.state]}")
     for name, value in trial.params.items():
         print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
@@ -179,7 +179,7 @@ def _show_trial(folder: Path, number: int) -> None:
 def _list_logs(folder: Path) -> None:
     found = sorted((folder / "logs").glob("trial-*.log"))
     if not found:
-        print(f"no trial of {folder.name!r} wrote anything")
+        print(f"no trial of {folder.name!r} printed anything")
     for path in found:
         print(f"{path.stem.removeprefix('trial-').lstrip('0') or '0':>5}  {path}")
 
@@ -187,7 +187,7 @@ def _list_logs(folder: Path) -> None:
 def _print_log(folder: Path, number: int) -> None:
     path = folder / "logs" / f"trial-{number:05d}.log"
     if not path.is_file():
-        raise ValueError(f"trial {number} of {folder.name!r} has no log: {path} is missing; it wrote nothing")
+        raise ValueError(f"trial {number} of {folder.name!r} has no log ({path}), because it printed nothing")
     from search.process.text import visible
 
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -196,7 +196,7 @@ def _print_log(folder: Path, number: int) -> None:
 
 def _compare(folders: list[Path]) -> None:
     if len(folders) < 2:
-        raise ValueError("compare needs the names of two runs or more")
+        raise ValueError("compare needs the names of at least two runs")
     from search.storage.run import read_run
 
     runs = [read_run(folder) for folder in folders]
@@ -211,9 +211,9 @@ def _compare(folders: list[Path]) -> None:
         ]
     )
     if len({run.objective for run in runs}) > 1:
-        print("note: these runs go by different metrics; their values cannot be compared")
+        print("note: these runs use different metrics, so their values cannot be compared")
     elif len({(run.dataset, run.dataset_checksum) for run in runs}) > 1:
-        print("note: these runs use different data; their values can be compared with care only")
+        print("note: these runs use different data, so their values may not be comparable")
 
 
 def _number(value: Any) -> str:

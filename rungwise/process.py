@@ -43,7 +43,7 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
     last = next((line for line in reversed(errors) if line.startswith("error: ")), "")
     reason = last.removeprefix("error: ") or f"{module} ended with exit code {process.returncode}"
     if process.returncode in (128 + signal.SIGINT, -signal.SIGINT):
-        raise KeyboardInterrupt("stopped; every finished epoch is saved")
+        raise KeyboardInterrupt("stopped; all finished epochs are saved")
     raise (ValueError if process.returncode == 2 else RuntimeError)(reason)
 
 

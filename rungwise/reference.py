@@ -54,7 +54,7 @@ class Options:
     out: Path = ROOT / "docs" / "reference"
     """Folder of the reference."""
     check: Flag = False
-    """Write nothing; exit with 2 if a page is not what the code gives."""
+    """Write nothing; exit with 2 if a page does not match the code."""
 
 
 def main(argv: list[str]) -> int:
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, text)
             elif not path.exists() or path.read_text() != text:
-                raise ValueError(f"{path} is not what the code gives; make it with: make docs")
+                raise ValueError(f"{path} does not match the code; update it with: make docs")
     except (ValueError, OSError) as error:
         return report_error(error)
     return 0

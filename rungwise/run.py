@@ -28,20 +28,20 @@ class BestTrial:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run on the disk, finished or not; what is read from it is as it is now."""
+    """A run on disk, finished or not; each property reads its current state."""
 
     folder: Path
 
     @cached_property
     def settings(self) -> "Run":
-        """What the search was asked to do."""
+        """The settings of the search."""
         from search.storage.run import read_run
 
         return read_run(self.folder)
 
     @property
     def study(self) -> "optuna.Study":
-        """The Optuna study, a snapshot in memory."""
+        """The Optuna study, as a snapshot in memory."""
         from search.storage.study import open_study
 
         return open_study(self.folder)
@@ -58,7 +58,7 @@ class FinishedRun:
 
     @property
     def best(self) -> BestTrial | None:
-        """The best trial of the full budget; None before the first."""
+        """The best fully trained trial; None if there is none yet."""
         from search.storage.trials import best_trial
 
         found = best_trial(self.study.trials, self.settings.objective)
@@ -70,17 +70,17 @@ class FinishedRun:
         """Write the HTML page, and return its path.
 
         Args:
-            options: those of the command, such as `confirm=3`.
+            options: options of the command, such as `confirm=3`.
         """
         call("analysis.report", [str(self.folder)], options)
         return (Path(options["out"]) if options.get("out") else self.folder / "report") / "index.html"
 
     def evaluate(self, *, seeds: int = 5, **options: Any) -> dict[str, Any]:
-        """Train the best configurations anew, open the test set once, and return what was found.
+        """Retrain the best configurations, evaluate them once on the test set, and return the results.
 
         Args:
             seeds: fresh seeds for each configuration.
-            options: those of the command, such as `top=2` or `again=True`.
+            options: options of the command, such as `top=2` or `again=True`.
         """
         call("analysis.final", [str(self.folder)], {"seeds": seeds, **options})
         return json.loads((self.folder / "final" / "final.json").read_text())
@@ -97,10 +97,10 @@ class FinishedRun:
 
 
 def open_run(folder: str | Path) -> FinishedRun:
-    """The run in this folder.
+    """Open the run in this folder.
 
     Raises:
-        ValueError: it is the folder of no run.
+        ValueError: the folder is not a run.
     """
     from search.storage.folder import check_run
 

@@ -22,23 +22,23 @@ def search(
 ) -> FinishedRun:
     """Search a space, and return the run.
 
-    The search runs in processes of its own, which import the file that defines the space: in a script call this under
-    `if __name__ == "__main__":`. In a notebook the functions of the space are written to a file.
+    The search runs in separate processes, which import the file that defines the space. In a script, call this under
+    `if __name__ == "__main__":`. In a notebook, the functions of the space are written to a file.
 
     Args:
-        space: at the top level of a module, a script or a notebook; or how the command would name it.
-        name: of the run; the space and the time when None.
-        runs_dir: folder of all runs.
-        options: those of the command, such as `trials=40`, `max_epochs=9`, `seed=1` or `resume=True`.
+        space: at the top level of a module, a script or a notebook; or a name, as for the option --space.
+        name: name of the run; the space and the time if None.
+        runs_dir: folder that holds all runs.
+        options: options of the command, such as `trials=40`, `max_epochs=9`, `seed=1` or `resume=True`.
 
     Raises:
-        ValueError: what is wrong with the space or an option.
-        RuntimeError: the search was broken off, or no trial was usable; what is finished is saved.
+        ValueError: the space or an option is not valid.
+        RuntimeError: the search failed, or no trial was usable; finished epochs are saved.
     """
     importing = is_importing()
     if importing is not None:
         raise RuntimeError(
-            f"rw.search is called while {importing.name} is imported, which every worker does; put the call under"
+            f"rw.search is called while {importing.name} is imported, and every worker imports it; put the call under"
             ' `if __name__ == "__main__":`'
         )
     _check(options)

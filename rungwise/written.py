@@ -66,8 +66,8 @@ class _Parts:
             self.add_object(name, value, used_by=used_by)
         else:
             raise ValueError(
-                f"{used_by} uses {name!r}, a {type(value).__name__} of the notebook that cannot be written to a file;"
-                " make it inside the function, return it from data=, or put the space into a .py file"
+                f"{used_by} uses {name!r}, a {type(value).__name__} of the notebook that cannot be written to a file; "
+                f"create it in the function, return it from data=, or put the space into a .py file"
             )
 
     def add_object(self, name: str, value: Any, *, used_by: str) -> None:
@@ -84,7 +84,7 @@ class _Parts:
         try:
             source = textwrap.dedent(inspect.getsource(value))
         except (OSError, TypeError):
-            raise ValueError(f"the source of {name} is not known here; put the space into a .py file") from None
+            raise ValueError(f"the source code of {name} is not available; put the space into a .py file") from None
         for needed, found in _globals(value):
             self.add(needed, found, used_by=name)
         self.sources += [source.rstrip(), "", ""]

@@ -37,13 +37,14 @@ class Options:
     """Check devices, memory, folders, data, versions and clocks."""
 
     space: str = "digits_arch"
-    """What is to be searched: its data must be at hand, and code of your own must do the same after a pause."""
+    """What to search: checks that its data are available and that your own code gives the same results after a "
+    "pause."""
     data_dir: Path = Path("data")
     """Folder of the data sets."""
     runs_dir: Path = Path("runs")
-    """Folder of all runs; with --address it must be the same on every node."""
+    """Folder that holds all runs; with --address it must be the same on every node."""
     address: OptionalStr = None
-    """Ray cluster to look at as well: auto, or HOST:PORT."""
+    """Ray cluster to check as well: auto or HOST:PORT."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,7 +108,7 @@ def check_devices() -> Finding:
         names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
         return Finding(what="devices", found=f"{cpus}, {torch.cuda.device_count()} GPUs ({', '.join(names)})")
     unusable = shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()
-    do = "torch sees no GPU though there is a driver: install a CUDA build of torch" if unusable else ""
+    do = "there is a driver, but torch finds no GPU: install a CUDA build of torch" if unusable else ""
     return Finding(what="devices", found=f"{cpus}, no GPU", do=do)
 
 
@@ -117,7 +118,7 @@ def check_memory() -> Finding:
     trials = int(free / MEMORY_PER_TRIAL)
     do = "" if trials >= available_cpus() else f"run at most {max(trials, 1)} trials at once (--concurrent)"
     if trials < 1:
-        do = f"a worker takes about {size(MEMORY_PER_TRIAL)}: free some memory"
+        do = f"a worker needs about {size(MEMORY_PER_TRIAL)}: free some memory"
     return Finding(what="memory", found=f"{size(free)} free", do=do, fatal=trials < 1)
 
 
@@ -142,22 +143,22 @@ def check_folder(folder: Path) -> Finding:
             do="give another --runs-dir",
             fatal=True,
         )
-    return Finding(what="run folder", found=f"{str(folder)!r} can be written")
+    return Finding(what="run folder", found=f"{str(folder)!r} is writable")
 
 
 def check_disk(folder: Path) -> Finding:
     """Room for checkpoints and the study."""
-    return _room("free disk", folder, needed=DISK_NEEDED, do="make room, or give another --runs-dir")
+    return _room("free disk", folder, needed=DISK_NEEDED, do="free some space, or give another --runs-dir")
 
 
 def check_scratch(folder: Path, *, needed: float) -> Finding:
     """Room for the logs and sockets of Ray."""
-    return _room("temporary", folder, needed=needed / 4, do=f"make room in {folder}: Ray keeps its logs there")
+    return _room("temporary", folder, needed=needed / 4, do=f"free some space in {folder}: Ray keeps its logs there")
 
 
 def check_shared_memory(folder: Path) -> Finding:
     """The data set lies there, once for all workers of a node."""
-    do = f"make {folder} larger (docker run --shm-size=2g): Ray would keep the data on disk, which is slow"
+    do = f"make {folder} larger (docker run --shm-size=2g): otherwise Ray keeps the data on disk, which is slow"
     return _room("shared memory", folder, needed=SHARED_MEMORY_NEEDED, do=do)
 
 
@@ -180,7 +181,7 @@ def check_versions() -> Finding:
         return Finding(what="versions", found=f"{', '.join(missing)} missing", do="run `make search` once", fatal=True)
     old = tuple(int(part) for part in found["ray"].split(".")[:2]) < (2, 54)
     shown = ", ".join(f"{name} {found[name]}" for name in ("python", "torch", "ray", "optuna"))
-    do = "Ray before 2.54 lets others run code: install 2.54 or newer" if old else ""
+    do = "Ray before 2.54 allows others to run code: install 2.54 or newer" if old else ""
     return Finding(what="versions", found=shown, do=do, fatal=old)
 
 
@@ -190,7 +191,9 @@ def check_clock() -> Finding:
     written = Path(__file__).stat().st_mtime
     wrong = now < written - 86400
     shown = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(now))
-    return Finding(what="clock", found=shown, do="set the clock: it is behind this program's files" if wrong else "")
+    return Finding(
+        what="clock", found=shown, do="set the clock: it is behind the files of this program" if wrong else ("")
+    )
 
 
 def check_data(space: str, data_dir: Path) -> Finding:
@@ -210,7 +213,7 @@ def check_data(space: str, data_dir: Path) -> Finding:
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             fetched = isinstance(error, FileNotFoundError) and name != "image_folder"
-            do = "a search fetches it once, where there is a network" if fetched else "see above"
+            do = "a search downloads it once, if there is a network" if fetched else "see above"
             return Finding(what="data", found=reason, do=do, fatal=not fetched)
     rows = f"{len(dataset.train) + len(dataset.validation):,} rows"
     return Finding(what="data", found=f"{name}: {rows}, verified")
@@ -227,7 +230,7 @@ def check_cluster(address: str, *, runs_dir: Path) -> Iterator[Finding]:
         nodes, silent = ask_nodes(str(runs_dir.resolve()))
     yield Finding(what="nodes", found=f"{len(nodes)} answer at {address}")
     for host in silent:
-        yield Finding(what="nodes", found=f"{host} gives no answer", do="look at it with `ray status`", fatal=True)
+        yield Finding(what="nodes", found=f"{host} does not answer", do="check it with `ray status`", fatal=True)
     yield from compare_nodes(nodes, here=versions(), runs_dir=runs_dir)
 
 
@@ -247,7 +250,7 @@ def compare_nodes(nodes: Sequence["Node"], *, here: dict[str, str], runs_dir: Pa
         yield Finding(
             what="shared folder",
             found=f"{', '.join(hosts)} cannot see {str(runs_dir)!r}",
-            do="give a --runs-dir that all nodes share, or accept that a trial that moves starts again",
+            do="give a --runs-dir that all nodes share; otherwise a trial that moves to another node starts again",
         )
     elif nodes:
         yield Finding(what="shared folder", found=f"every node sees {str(runs_dir)!r}")

@@ -24,16 +24,16 @@ from search.process.arguments import (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train one trial again and compare: equal to the bit on the same processor, threads and versions."""
+    """Train one trial again and compare: identical to the bit on the same processor, threads and versions."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run; its study is only read."""
+    """Folder of the run, such as runs/digits_arch. Its study is not changed."""
     trial: OptionalInt = None
-    """Number of the trial. Default: the best one."""
+    """Number of the trial. Default: the best trial."""
     epochs: OptionalInt = None
-    """Epochs to train. Default: as many as the trial was trained for."""
+    """Epochs to train. Default: all epochs of the trial."""
     data_dir: OptionalStr = None
-    """Folder of the data sets. Default: the one the search used."""
+    """Folder of the data sets. Default: the folder that the search used."""
 
 
 def main(argv: list[str]) -> int:
@@ -58,7 +58,9 @@ def _rerun(options: Options) -> bool:
     stored = {epoch: trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)}
     epochs = len(stored) if options.epochs is None else options.epochs
     if not 1 <= epochs <= len(stored):
-        raise ValueError(f"--epochs must lie in 1..{len(stored)}, those of trial {trial.number}, got {epochs}")
+        raise ValueError(
+            f"--epochs must lie in 1..{len(stored)} (trial {trial.number} has {len(stored)} epochs), got {epochs}"
+        )
     space = spaces.space.load(run.space)
     dataset = load_data(
         space,
@@ -68,7 +70,10 @@ def _rerun(options: Options) -> bool:
         validation_fraction=run.validation_fraction,
         table=run.reading,
     )
-    print(f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} stored and again")
+    print(
+        f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} as stored, and "
+        f"trained again"
+    )
     device = "cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu"
     setting = Setting(
         epochs=run.epochs,
@@ -104,13 +109,13 @@ def _choose(study: Any, run: Any, options: Options) -> Any:
     if options.trial is None:
         best = best_trial(trials, run.objective)
         if best is None:
-            raise ValueError(f"{options.run} has no trial that was trained to the end; name one with --trial")
+            raise ValueError(f"{options.run} has no fully trained trial; select one with --trial")
         return best
     found = next((trial for trial in trials if trial.number == options.trial), None)
     if found is None:
         raise ValueError(f"--trial must lie in 0..{len(trials) - 1}, got {options.trial}")
     if not found.intermediate_values:
-        raise ValueError(f"trial {options.trial} has not finished an epoch; give another --trial")
+        raise ValueError(f"trial {options.trial} has no finished epoch; select another with --trial")
     return found
 
 
@@ -123,7 +128,7 @@ def _threads(trial: Any, run: Any) -> dict[int, int]:
 def _verdict(run: Any, gap: float, *, device: str) -> str:
     """What the largest difference means, and what could explain it."""
     if not gap:
-        return "equal to the bit"
+        return "identical to the bit"
     from search.runtime.machine import cpu_model, gpu_model
     from search.runtime.versions import versions
 
@@ -131,7 +136,7 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
     then = {"processor": trained, **run.versions}
     now = {"processor": gpu_model() if device == "cuda" else cpu_model(), **versions()}
     changed = [f"{name} {then[name]} then, {now.get(name)} now" for name in then if then[name] != now.get(name)]
-    return f"differs by at most {gap:.3g}; " + ("; ".join(changed) or "processor and versions are the same")
+    return f"differs by at most {gap:.3g}; " + ("; ".join(changed) or "the processor and versions are the same")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class AskedTrial(FixedTrial):
 
     def answer(self, name: str, distribution: BaseDistribution) -> Any:
         """The value of this parameter; it must lie in the distribution."""
-        raise LookupError(f"no answer for parameter {name!r}")
+        raise LookupError(f"there is no value for parameter {name!r}")
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False

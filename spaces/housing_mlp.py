@@ -21,7 +21,7 @@ def suggest(trial: BaseTrial) -> TrainConfig:
     return suggest_table_training(trial, batch_sizes=(128, 256, 512))
 
 
-_SPLIT = "another draw of the same sizes; trained on 13,209 rows, not on the 3,303 that chose the model as well"
+_SPLIT = "a different split of the same sizes; trained on 13,209 rows, without the 3,303 validation rows"
 
 
 def _published(model: str, rmse: float, *, source: str = "Gorishniy et al. 2021", note: str = _SPLIT) -> Reference:

@@ -42,7 +42,7 @@ def import_module(origin: Origin) -> ModuleType:
         module = _imported(origin, name)
     except SystemExit:
         raise ValueError(
-            f"{origin.file} ends the program while it is imported; put what it does as a script under"
+            f"{origin.file} ends the program while it is imported; put the code that runs it as a script under"
             f' `if __name__ == "__main__":`'
         ) from None
     except Exception as error:

@@ -9,7 +9,7 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """The number that a search goes by, and whether more of it is better."""
+    """The number that a search optimises, and whether larger values are better."""
 
     metric: str
     direction: Direction

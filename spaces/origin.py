@@ -78,8 +78,8 @@ def locate(reference: str) -> Origin:
         return _module([SHIPPED if SHIPPED.is_dir() else Path(root)], module, attribute, reference)
     if "/" in where:
         raise ValueError(
-            f"unknown space {reference[:80]!r}; give the name of one of ours, a file that ends in .py, or"
-            " package.module:NAME"
+            f"unknown space {reference[:80]!r}; give the name of a built-in space, a file that ends in .py, or "
+            f"package.module:NAME"
         )
     return _module([Path.cwd(), *map(Path, filter(None, sys.path))], where, attribute, reference)
 
@@ -94,7 +94,7 @@ def _file(where: str, attribute: str, reference: str) -> Origin:
     if SHIPPED.is_dir():
         path = SHIPPED / path.name
     if not path.is_file():
-        raise ValueError(f"--space names no file: there is no {where[:200]!r}; give the path of your .py file")
+        raise ValueError(f"--space: there is no file {where[:200]!r}; give the path of your .py file")
     if not path.stem.isidentifier():
         raise ValueError(f"--space must name a file that Python can import, got {path.name!r}; rename it, without '-'")
     return Origin(root=path.resolve().parent, module=path.stem, attribute=attribute)
@@ -102,7 +102,9 @@ def _file(where: str, attribute: str, reference: str) -> Origin:
 
 def _module(roots: list[Path], module: str, attribute: str, reference: str) -> Origin:
     if not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(f"--space must be a name of ours, a file, or package.module:NAME, got {reference[:200]!r}")
+        raise ValueError(
+            f"--space must be the name of a built-in space, a file, or package.module:NAME, got {reference[:200]!r}"
+        )
     for root in dict.fromkeys(root.resolve() for root in roots):
         found = Origin(root=root, module=module, attribute=attribute, is_file=False)
         if found.file.is_file():
@@ -124,7 +126,7 @@ def parsed(path: Path) -> ast.Module:
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise ValueError(f"{path}{line} is no valid Python: {reason}") from None
+        raise ValueError(f"{path}{line} is not valid Python: {reason}") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -149,7 +151,7 @@ def check_clashes(origin: Origin) -> None:
             if (top := name.split(".")[0]) in mine:
                 raise ValueError(
                     f"{path.name} imports {top!r}, which is a module in {str(origin.root)!r} and also a package of"
-                    f" rungwise, which wins; rename yours, for example to my_{top}"
+                    f" rungwise; rename your module, for example to my_{top}"
                 )
 
 

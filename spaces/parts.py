@@ -17,7 +17,7 @@ Choice = TypeVar("Choice", bound=str | int | float | bool)
 
 @dataclass(frozen=True, kw_only=True)
 class CnnRange:
-    """How large a network may be drawn."""
+    """Limits for the size of a network."""
 
     depth: tuple[int, int]
     """Fewest and most stages."""
@@ -30,9 +30,9 @@ class CnnRange:
 def suggest_training(
     trial: BaseTrial, *, model: CnnConfig, augmentation: AugmentConfig, batch_sizes: tuple[int, ...]
 ) -> TrainConfig:
-    """Asks for optimiser, schedule and the rest of the recipe around a network and its augmentation.
+    """Suggests the optimiser, the schedule and the other training settings for a network and its augmentation.
 
-    `clip_norm` is asked for only without batch norm, which bounds the gradient by itself.
+    `clip_norm` is suggested only without batch norm, which limits the gradient itself.
     """
     return TrainConfig(
         model=model,
@@ -47,7 +47,7 @@ def suggest_training(
 
 
 def suggest_table_training(trial: BaseTrial, *, batch_sizes: tuple[int, ...]) -> TrainConfig:
-    """Asks for a network for a table and its training by AdamW."""
+    """Suggests a network for a table and its training with AdamW."""
     return TrainConfig(
         model=suggest_mlp(trial),
         optimizer=suggest_adamw(trial),
@@ -58,7 +58,7 @@ def suggest_table_training(trial: BaseTrial, *, batch_sizes: tuple[int, ...]) ->
 
 
 def suggest_mlp(trial: BaseTrial) -> MlpConfig:
-    """Asks for a network; the strengths of an embedding only where it is used."""
+    """Suggests a network; the settings of an embedding only if it is used."""
     return MlpConfig(
         encoder=suggest_encoder(trial),
         block=_choose(trial, "block", ("plain", "residual")),
@@ -71,7 +71,7 @@ def suggest_mlp(trial: BaseTrial) -> MlpConfig:
 
 
 def suggest_encoder(trial: BaseTrial) -> EncoderConfig:
-    """Asks how the columns of a table are scaled and embedded."""
+    """Suggests how the columns of a table are scaled and embedded."""
     scaling: Scaling = _choose(trial, "scaling", ("standard", "quantile"))
     embedding: Embedding = _choose(trial, "embedding", ("none", "piecewise_linear", "periodic"))
     if embedding == "none":
@@ -90,10 +90,9 @@ def suggest_encoder(trial: BaseTrial) -> EncoderConfig:
 
 
 def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
-    """Asks for a network.
+    """Suggests a network.
 
-    There is one `width_i` per active stage, used as the nearest multiple of 8; `block` is asked for only where there
-    are blocks.
+    There is one `width_i` per active stage, rounded to a multiple of 8; `block` is suggested only if there are blocks.
     """
     depth = trial.suggest_int("depth", *limits.depth)
     widths = tuple(round_width(trial.suggest_int(f"width_{i}", *limits.width, log=True)) for i in range(depth))
@@ -113,7 +112,7 @@ def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
 
 
 def suggest_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig:
-    """Asks for an optimiser; each has a learning rate and a weight decay of its own, `momentum` only SGD."""
+    """Suggests an optimiser; each has its own learning rate and weight decay, and only SGD has `momentum`."""
     if trial.suggest_categorical("optimizer", ("sgd", "adamw")) == "sgd":
         return SgdConfig(
             lr=trial.suggest_float("sgd_lr", 0.01, 1.0, log=True),
@@ -124,7 +123,7 @@ def suggest_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig:
 
 
 def suggest_adamw(trial: BaseTrial) -> AdamWConfig:
-    """Asks for learning rate and weight decay."""
+    """Suggests learning rate and weight decay."""
     return AdamWConfig(
         lr=trial.suggest_float("adamw_lr", 2e-4, 2e-2, log=True),
         weight_decay=trial.suggest_float("adamw_weight_decay", 1e-3, 1.0, log=True),
@@ -132,7 +131,7 @@ def suggest_adamw(trial: BaseTrial) -> AdamWConfig:
 
 
 def suggest_schedule(trial: BaseTrial) -> ScheduleConfig:
-    """Asks for the shape of the learning rate over the budget."""
+    """Suggests the learning rate schedule."""
     return ScheduleConfig(
         kind=_choose(trial, "schedule", ("one_cycle", "cosine")),
         warmup=trial.suggest_float("warmup", 0.05, 0.4, step=0.05),
@@ -147,12 +146,12 @@ def suggest_augmentation(
     max_cutout: int = 16,
     max_rotation: float = 15.0,
 ) -> AugmentConfig:
-    """Asks for one of several augmentations, and only for the strengths that it has.
+    """Suggests one of several augmentations, and only the strengths that it uses.
 
     Args:
-        trial: is asked.
-        choices: names of steps joined by "_", of crop, flip, rotation, cutout, erasing and mixup: "crop_flip", "none".
-        max_padding: most pixels that a crop moves the image.
+        trial: suggests the values.
+        choices: steps joined by "_" (crop, flip, rotation, cutout, erasing, mixup), such as "crop_flip"; or "none".
+        max_padding: largest shift of a crop, in pixels.
         max_cutout: largest side of the square cut out, in pixels.
         max_rotation: largest angle in degrees.
     """

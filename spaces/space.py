@@ -42,53 +42,54 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What may be searched, where a search starts, and what trains a configuration.
+    """The hyperparameters to search, the configuration to start from, and the code that trains one.
 
-    A configuration is trained by one of three: our own `Training` on a data set by name (`dataset`, and `suggest` gives
-    a `TrainConfig`), a loop of your own (`train`), or a class of your own (`task`).
+    Set exactly one of `train` (your own training loop), `task` (your own class) and `dataset` (a
+    built-in network on a data set by name; `suggest` returns a `TrainConfig`).
 
-    `suggest` must be pure: the same answers of the trial give the same configuration, with no other input.
+    `suggest` must be pure: the configuration depends only on the values that the trial suggests.
     """
 
     suggest: Callable[[BaseTrial], Any]
     baseline: Mapping[str, Choice]
-    """What a good practitioner would write first; always trial 0."""
+    """The configuration that you would try first; it is always trial 0."""
     epochs: int
-    """The full budget of one trial."""
+    """Epochs of a fully trained trial."""
     dataset: str = ""
-    """Name of one of our data sets."""
+    """Name of a built-in data set."""
     train: Callable[..., Any] | None = None
     """`train(config, run)`: a loop over `run.epochs` that reports after each; see docs/tutorials/your-code.md."""
     task: Callable[..., Any] | None = None
-    """`task(config, run)` gives an object with `epoch`, `run_epoch`, `state` and `restore`: a class of your own."""
+    """`task(config, run)` returns an object with `epoch`, `run_epoch`, `state` and `restore`, such as an instance of "
+    "your own class."""
     metric: str = ""
-    """With code of your own: the reported number that the search goes by."""
+    """With your own code: the reported number to optimise."""
     direction: Literal["maximize", "minimize"] = "maximize"
-    """With code of your own: whether more of it is better."""
+    """With your own code: whether a larger or a smaller value is better."""
     min_epochs: int = 1
-    """The first rung: epochs before a trial is compared."""
+    """The first rung: the number of epochs after which trials are first compared."""
     validation_fraction: float = 0.1
-    """Share of the rows without the test rows."""
+    """Share of the rows, without the test rows, that are used for validation."""
     references: tuple[Reference, ...] = ()
     data: Callable[[], Any] | None = None
-    """Called once for a search; what it returns is `run.data` in every trial."""
+    """Called once per search; its result is `run.data` in every trial."""
     test: Callable[..., Any] | None = None
-    """`test(model, run)`, called by the final evaluation alone, with what `train` returned."""
+    """`test(model, run)`, called only by the final evaluation, with the return value of `train`."""
     costs: Callable[..., Mapping[str, float]] | None = None
-    """`costs(config)`: numbers known before training, such as `weights` and `macs`."""
+    """`costs(config)`: numbers that are known before training, such as `weights` and `macs`."""
     unit: str = ""
-    """Of the metric, such as `s` or `%`."""
+    """Unit of the metric, such as `s` or `%`."""
     title: str = ""
-    """What is searched, in words, for the report."""
+    """Title of the search, for the report."""
 
     def __post_init__(self) -> None:
         given = [name for name in ("dataset", "train", "task") if getattr(self, name)]
         if len(given) != 1:
             got = " and ".join(given) or "none"
-            raise ValueError(f"a Space needs one of train=, task= and dataset=, got {got}")
+            raise ValueError(f"a Space needs exactly one of train=, task= and dataset=, got {got}")
         _check_callables(self)
         if self.own and (not isinstance(self.metric, str) or not self.metric):
-            raise ValueError("a Space with code of your own needs metric=, the name of the number to search by")
+            raise ValueError("a Space with your own code needs metric=, the name of the reported number to optimise")
         if self.direction not in ("maximize", "minimize"):
             raise ValueError(f"direction must be 'maximize' or 'minimize', got {self.direction!r}")
         if not isinstance(self.epochs, int) or self.epochs < 1:
@@ -100,12 +101,12 @@ class Space:
 
     @property
     def own(self) -> bool:
-        """Whether code of the user's own trains."""
+        """Whether your own code trains."""
         return not self.dataset
 
     @cached_property
     def work(self) -> "Task":
-        """What reads the data, and builds a training from a configuration."""
+        """The object that reads the data and builds a training from a configuration."""
         if self.own:
             from trainables.own.task import OwnTask
 
@@ -115,10 +116,10 @@ class Space:
         return Supervised(dataset=self.dataset)
 
     def objective(self, task: str = "") -> Objective:
-        """What a search goes by.
+        """The number that the search optimises.
 
         Args:
-            task: of a data set of ours: classification or regression.
+            task: of a built-in data set: classification or regression.
         """
         if self.own:
             return Objective(metric=self.metric, direction=self.direction)
@@ -127,10 +128,10 @@ class Space:
         return Objective(metric="rmse", direction="minimize")
 
     def decode(self, params: Mapping[str, Choice]) -> Any:
-        """The configuration that these flat parameters stand for.
+        """The configuration for these parameters.
 
         Args:
-            params: one value for each parameter that `suggest` asks for, and no other.
+            params: one value for each parameter that `suggest` uses, and no others.
 
         Raises:
             ValueError: a parameter is missing, unknown or out of its range; the line names it.
@@ -143,7 +144,7 @@ class Space:
         return config
 
     def distributions(self, params: Mapping[str, Choice]) -> dict[str, BaseDistribution]:
-        """The range of every parameter that is active in this configuration, in the order `suggest` asks."""
+        """The range of every parameter that is active in this configuration, in the order of `suggest`."""
         trial = _StrictTrial(params)
         self.suggest(trial)
         return dict(trial.distributions)
@@ -183,7 +184,7 @@ def _check_callables(space: Space) -> None:
             raise ValueError(f"{name} must be a function, got {value!r}; give the function itself, not what it returns")
     for name in ("data", "test", "costs", "metric", "unit"):
         if getattr(space, name) and not space.own:
-            raise ValueError(f"{name} is for code of your own, with train= or task=; leave it out with dataset=")
+            raise ValueError(f"{name} is for your own code (train= or task=); leave it out with dataset=")
 
 
 def load(name: str) -> Space:
@@ -227,4 +228,4 @@ def _check_baseline(space: "Space") -> None:
     try:
         space.decode(space.baseline)
     except ValueError as error:
-        raise ValueError(f"the baseline of the space does not fit: {error}") from error
+        raise ValueError(f"the baseline of the space is not valid: {error}") from error

@@ -54,7 +54,7 @@ def test_a_baseline_above_a_bound_is_reduced_to_just_below_it(bound: int):
     assert {name: session.run.baseline[name] for name in kept} == {name: DIGITS.baseline[name] for name in kept}
     said = describe_reduction(session.run, DIGITS)
     assert said is not None
-    assert said.startswith(f"the baseline exceeds --max-weights {bound:,}; it is reduced: ")
+    assert said.startswith(f"the baseline exceeds --max-weights {bound:,} and is reduced: ")
     assert "\n" not in said
 
 
@@ -77,8 +77,8 @@ def test_a_bound_below_everything_leaves_no_baseline_and_says_so():
     run = open_session(max_weights="50").run
     assert (run.baseline, run.plan) == ({}, ())
     assert describe_reduction(run, DIGITS) == (
-        "the baseline exceeds --max-weights 50, and so does every reduced version of it: the search begins without a"
-        " baseline"
+        "the baseline exceeds --max-weights 50, and so does every reduced version of it; the search starts "
+        "without a baseline"
     )
 
 

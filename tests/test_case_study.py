@@ -171,7 +171,7 @@ def test_another_run_by_the_same_name_is_not_overwritten(run, tmp_path, capsys):
     kept = tmp_path / "synthetic"
     write_run(kept, replace(read_run(kept), created="2020-01-01T00:00:00+00:00"))
     assert publish.main([str(run), "--to", str(tmp_path)]) == 2
-    assert "holds something else by that name" in capsys.readouterr().err
+    assert "contains something else" in capsys.readouterr().err
     assert read_run(kept).created.startswith("2020")
 
 
@@ -191,7 +191,7 @@ def test_a_run_is_published_under_another_name_and_without_the_folder_it_was_sea
 def test_a_run_without_a_report_is_not_published(tmp_path, capsys):
     bare = store(make_study(3), tmp_path / "bare")
     assert publish.main([str(bare), "--to", str(tmp_path / "results")]) == 2
-    assert f"make it with: python -m analysis.report {bare}" in capsys.readouterr().err
+    assert f"create it with: python -m analysis.report {bare}" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
 
@@ -251,5 +251,5 @@ def test_the_notebook_refuses_a_run_on_images_in_one_line(run, tmp_path):
     (other / "final").mkdir()
     results = json.loads((run / "final" / "final.json").read_text())
     (other / "final" / "final.json").write_text(json.dumps(results | {"image_shape": [1, 8, 8]}))
-    with pytest.raises(ValueError, match=r"is a run on images \(digits\); a case study is made of a run on a table"):
+    with pytest.raises(ValueError, match=r"is a run on images \(digits\); a case study needs a run on a table"):
         case_study.gather(other)

@@ -181,7 +181,7 @@ def test_what_is_no_state_is_passed_over(tmp_path: Path, state: Any) -> None:
     forge(folder, 3, state)
     loaded = load_newest(folder)
     assert loaded is not None
-    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (refused: not a state); using epoch 2"]
+    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (refused: it is not a state); using epoch 2"]
 
 
 def pipe_in_place_of(path: Path) -> None:
@@ -267,7 +267,7 @@ def test_whatever_is_raised_while_a_state_is_used_the_one_before_is_tried(tmp_pa
 
     loaded = load_newest(folder, use=use)
     assert loaded is not None
-    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (of another training); using epoch 2"]
+    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (of a different training); using epoch 2"]
 
 
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])

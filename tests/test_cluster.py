@@ -25,7 +25,7 @@ EPOCHS = 50
 TRIALS = 5
 WORDS = f"--name x --trials {TRIALS} --max-epochs {EPOCHS} --pruner none --sampler random".split()
 PATIENCE_SECONDS = 180
-LOST = r"trial (\d+) lost its worker \(its node is gone\); another goes on after epoch (\d+)"
+LOST = r"trial (\d+) lost its worker \(its node was lost\); another worker continues after epoch (\d+)"
 
 
 @dataclass(kw_only=True)
@@ -186,7 +186,7 @@ def test_nodes_that_do_not_see_the_checkpoints_are_named_with_the_choice(story: 
         pytest.skip("a file system of the driver's own needs root and mount namespaces")
     (line,) = [line for line in story.second_words.splitlines() if "cannot see" in line]
     assert f"cannot see {story.run_dir / 'checkpoints'}: give a folder that all nodes share" in line
-    assert "or a trial that moves starts again" in line
+    assert "otherwise a trial that moves to another node starts again" in line
     assert line.count("(") == 3, "two hosts, and the options"
     assert story.warned_seconds < 60
 
@@ -205,15 +205,15 @@ def test_parts_of_logical_gpus_give_the_concurrency_that_fits(story: Story):
 
 
 def test_a_search_without_room_says_what_is_asked_and_what_there_is_and_gives_up_resumable(story: Story):
-    wish = r"a trial asks for 64 CPUs and 0 GPUs; the cluster has 8 CPUs and 2 GPUs, free are \d CPUs and [\d.]+ GPUs"
-    assert re.fullmatch(rf"nothing new for \ds: {wish}", story.placed["said"][0])
+    wish = r"a trial needs 64 CPUs and 0 GPUs; \d of 8 CPUs and [\d.]+ of 2 GPUs are free"
+    assert re.fullmatch(rf"no progress for \ds: {wish}", story.placed["said"][0])
     assert re.fullmatch(rf"no trial could start for 5s: {wish}", story.placed["fatal"])
     assert [t.state.name for t in trials_of(story.run_dir.parent / "huge")] == ["RUNNING"]
 
 
 def test_code_of_your_own_is_searched_on_the_nodes_with_the_files_beside_it(story: Story):
     assert story.own_code == 0, story.own_words
-    assert "your code travels to the nodes: 3 files" in story.own_words
+    assert "sending your code to the nodes: 3 files" in story.own_words
     run_dir = story.run_dir.parent / "own"
     assert_sound(run_dir)
     said = [path.read_text() for path in sorted((run_dir / "logs").iterdir())]

@@ -82,9 +82,9 @@ def test_trainings_on_fresh_seeds_are_named_by_configuration_and_seed_and_show_w
         follower.started(make(3, TrialState.RUNNING, []))
         follower.ended(make(3, TrialState.FAIL, [], failure="RuntimeError: my bug"))
     assert [line.split("  ")[-1] for line in out.getvalue().splitlines()] == [
-        "trial 7 on seed 1 finished at epoch 9, val_loss 0.2500; 1 of 4 trained",
-        "random configuration on seed 1 finished at epoch 9, f1 0.5000; 2 of 4 trained",
-        "baseline on seed 2 finished at epoch 9; 3 of 4 trained",
+        "trial 7 with seed 1 finished at epoch 9, val_loss 0.2500; 1 of 4 trained",
+        "random configuration with seed 1 finished at epoch 9, f1 0.5000; 2 of 4 trained",
+        "baseline with seed 2 finished at epoch 9; 3 of 4 trained",
         "wide finished at epoch 9; 4 of 4 trained",
         "wide failed: RuntimeError: my bug",
     ]
@@ -99,15 +99,15 @@ def test_a_terminal_shows_the_trainings_that_run_and_no_best_of_them():
     console.print(follower._render())
     assert "0 of 2 trained" in out.getvalue()
     assert "best" not in out.getvalue()
-    assert re.search(r"trial 7 on seed 1 +1/9 +0.2500", out.getvalue())
+    assert re.search(r"trial 7 with seed 1 +1/9 +0.2500", out.getvalue())
 
 
 def test_an_interrupted_search_does_not_count_unfinished_epochs_as_saved():
     out = io.StringIO()
     summarise(make_run(), [make(0, TrialState.RUNNING, [0.5])], console=Console(file=out, width=200))
-    assert "0 failed, 1 to be continued; 1 epochs trained\n" in out.getvalue()
+    assert "0 failed, 1 unfinished; 1 epochs trained\n" in out.getvalue()
     summarise(make_run(), [make(0, TrialState.PRUNED, [0.5])], console=Console(file=out, width=200))
-    assert "0 failed; 1 epochs trained, 89 % saved against full training\n" in out.getvalue()
+    assert "0 failed; 1 epochs trained, 89 % fewer than without early stopping\n" in out.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,14 @@ def test_a_failure_names_the_log_of_its_trial_if_there_is_one(kind: str, said: s
 @pytest.mark.parametrize(
     ("infeasible", "tried", "said"),
     [
-        ([1, 3], [0, 2, 4], "2 sampled configurations were too large and were skipped; each has a number, so the 3"),
+        (
+            [1, 3],
+            [0, 2, 4],
+            (
+                "2 sampled configurations were too large and were skipped; skipped configurations are numbered too, "
+                "so the 3"
+            ),
+        ),
         ([2, 3], [0, 1], "2 sampled configurations were too large and were skipped"),
     ],
 )
@@ -178,10 +185,10 @@ def test_the_table_at_the_end_ranks_by_epochs_before_values():
     rows = [line.split() for line in text.splitlines()]
     assert rows[1] == ["1", "0.6000", "9/9", "finished", "2,000,000"]
     assert rows[2] == ["0", "0.9000", "1/9", "stopped", "early", "1,000"]
-    assert "4 trials: 1 finished, 1 stopped early, 1 failed, 1 to be continued; 11 epochs trained" in text
+    assert "4 trials: 1 finished, 1 stopped early, 1 failed, 1 unfinished; 11 epochs trained" in text
     assert (
-        "1 sampled configuration was too large and was skipped; each has a number, so the 4 trials have numbers up to 4"
-        in text
+        "1 sampled configuration was too large and was skipped; skipped configurations are numbered too, so the 4 "
+        "trials have numbers up to 4" in text
     )
     assert "failed 1x: RuntimeError: x" in text
 

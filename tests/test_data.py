@@ -99,7 +99,7 @@ def test_the_smallest_subset_has_every_class_on_both_sides() -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown data set 'cifar'; available: digits, .* \(did you mean cifar10\?\)"):
         load("cifar", "")
-    with pytest.raises(ValueError, match="image_size is for image_folder alone, digits has a size of its own"):
+    with pytest.raises(ValueError, match="image_size is only for image_folder, and digits has its own size"):
         load("digits", "", image_size=8)
     assert {"digits", "fashion_mnist", "cifar10", "image_folder"} <= set(available())
 
@@ -297,7 +297,7 @@ def image_bomb(folder: Path) -> None:
     [
         ("cifar10", archive_bomb, "cifar-10-python.tar.gz is damaged or not the official file"),
         ("fashion_mnist", packed_bomb, "train-images-idx3-ubyte.gz is damaged or not the official file"),
-        ("image_folder", image_bomb, "8 of 8 images cannot be read or have over 64,000,000 pixels"),
+        ("image_folder", image_bomb, "8 of 8 images cannot be read or have more than 64,000,000 pixels"),
     ],
 )
 def test_a_bomb_is_refused_before_it_is_unpacked(
@@ -425,10 +425,10 @@ def test_a_download_of_anything_else_is_refused_and_not_kept(
 
 
 def test_a_download_is_over_https_only_and_cannot_be_led_elsewhere(tmp_path: Path, server: Server) -> None:
-    with pytest.raises(ValueError, match="downloads are over https only, got http://localhost/"):
+    with pytest.raises(ValueError, match="downloads must use https, got http://localhost/"):
         fetch(describe("file.bin", CONTENT, url="http://localhost/file.bin"), tmp_path)
     server.redirect = "http://localhost/file.bin"
-    with pytest.raises(ValueError, match="downloads are over https only, got http://localhost/"):
+    with pytest.raises(ValueError, match="downloads must use https, got http://localhost/"):
         fetch(describe("file.bin", CONTENT, url=server.url), tmp_path)
 
 

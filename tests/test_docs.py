@@ -33,7 +33,7 @@ def test_a_number_changed_by_hand_is_noticed(tmp_path, monkeypatch, capsys):
     changed = tmp_path / "report.md"
     changed.write_text(REPORT.read_text().replace(" %", " percent"))
     assert docs.main(["--check", "--out", str(changed)]) == 2
-    assert "report.md is not what results gives; make it with: make docs" in capsys.readouterr().err
+    assert "report.md does not match results; update it with: make docs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", [REPORT, ROOT / "docs" / "case-study.md", ROOT / "README.md"], ids=lambda p: p.name)

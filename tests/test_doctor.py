@@ -75,7 +75,7 @@ def test_a_path_that_is_not_there_yet_belongs_to_the_file_system_it_would_be_on(
 def test_data_that_are_missing_or_damaged_are_told_and_not_fetched(tmp_path: Path):
     missing = check_data("cifar_arch", tmp_path)
     assert "cifar-10-python.tar.gz (170,498,071 bytes) is missing" in missing.found
-    assert missing.do == "a search fetches it once, where there is a network"
+    assert missing.do == "a search downloads it once, if there is a network"
     assert not missing.fatal
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"<html>not found</html>")
     damaged = check_data("cifar_arch", tmp_path)
@@ -107,8 +107,8 @@ def test_nodes_that_differ_are_named_with_what_to_do():
     assert lines == [
         "FAIL  versions       a: ray 2.59.0 (here 2.60.0); install the lock file on every node",
         "note  clock          c is -60 s off; start a time service (chrony) there",
-        "note  shared folder  b cannot see '/shared'; give a --runs-dir that all nodes share, or accept that a trial"
-        " that moves starts again",
+        "note  shared folder  b cannot see '/shared'; give a --runs-dir that all nodes share; otherwise a trial "
+        "that moves to another node starts again",
     ]
 
 

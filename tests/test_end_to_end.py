@@ -49,7 +49,7 @@ def test_a_trial_trained_again_from_its_run_is_equal_to_the_bit(calm, capsys):
     stopped = next(trial.number for trial in trials_of(run_dir) if trial.state.name == "PRUNED")
     for words in ((), ("--trial", str(stopped))):
         assert rerun.main([str(run_dir), *words]) == 0, capsys.readouterr().out
-        assert capsys.readouterr().out.endswith("equal to the bit\n")
+        assert capsys.readouterr().out.endswith("identical to the bit\n")
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_last_epoch(calm, tmp_path: Path):

@@ -105,7 +105,7 @@ def test_a_name_that_the_space_does_not_ask_for_is_named(tmp_path: Path):
     fill(open_proposals(tmp_path, make_run()), 1)
     enqueue(tmp_path, {"x": 0.5, "learning_rate": 1})
     _, said = open_proposals(tmp_path, make_run()).take_up(suggest, examine, live=())
-    assert said.startswith("trial 1, enqueued, is trained without learning_rate: the space does not ask for it")
+    assert said.startswith("trial 1, enqueued, is trained without learning_rate: the space does not use it")
 
 
 def test_an_enqueued_configuration_above_a_bound_is_stored_and_never_trained(tmp_path: Path):
@@ -149,7 +149,7 @@ def test_another_program_that_runs_trials_beside_a_search_breaks_it_off(tmp_path
     by_optuna(tmp_path).ask()
     assert bench.ask() == "FINISHED"
     assert isinstance(bench.search.fatal, StudyLostError)
-    assert "another program runs trial 1 of this study" in str(bench.search.fatal)
+    assert "another program is running trial 1 of this study" in str(bench.search.fatal)
 
 
 def test_the_objective_of_a_new_study_has_the_name_of_the_metric(tmp_path: Path):

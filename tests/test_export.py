@@ -50,7 +50,7 @@ def test_averaged_weights_are_what_is_exported(tmp_path: Path):
 
 def test_an_export_that_answers_differently_is_not_passed_over(exported: Exported):
     wrong = exported.expected[:, ::-1]
-    with pytest.raises(RuntimeError, match=r"answers \d+ of 359 rows differently"):
+    with pytest.raises(RuntimeError, match=r"predicts \d+ of 359 rows differently"):
         verify_export(exported.final_dir, exported.x, wrong)
 
 
@@ -58,14 +58,14 @@ def test_a_flipped_bit_in_the_weights_is_refused_by_checksum(copy: Path):
     data = bytearray((copy / "model.safetensors").read_bytes())
     data[-100] ^= 1
     (copy / "model.safetensors").write_bytes(data)
-    with pytest.raises(ValueError, match=r"model\.safetensors is refused: its sha256 is [0-9a-f]{12}"):
+    with pytest.raises(ValueError, match=r"model\.safetensors was refused: its sha256 is [0-9a-f]{12}"):
         load_model(copy.parent)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
 def test_a_missing_file_is_named(copy: Path, name: str):
     (copy / name).unlink()
-    with pytest.raises(ValueError, match=r"missing|holds no exported model"):
+    with pytest.raises(ValueError, match=r"missing|has no exported model"):
         load_model(copy)
 
 
@@ -77,7 +77,7 @@ def test_a_pickle_in_place_of_the_weights_is_never_opened(copy: Path, tmp_path: 
     data = pickle.dumps(Touch())
     (copy / "model.safetensors").write_bytes(data)
     change(copy, sha256=hashlib.sha256(data).hexdigest())
-    with pytest.raises(ValueError, match="is no safetensors file"):
+    with pytest.raises(ValueError, match="is not a safetensors file"):
         load_model(copy)
     assert not (tmp_path / "touched").exists()
 
@@ -85,7 +85,7 @@ def test_a_pickle_in_place_of_the_weights_is_never_opened(copy: Path, tmp_path: 
 @pytest.mark.parametrize("classes", [["a", "b"], [str(i) for i in range(9)] + ["ten"], []])
 def test_a_class_set_that_is_not_the_one_trained_on_is_refused(copy: Path, classes: list[str]):
     change(copy, classes=classes)
-    with pytest.raises(ValueError, match="which are not those that its weights were trained on"):
+    with pytest.raises(ValueError, match="but its weights were trained on others"):
         load_model(copy)
 
 
@@ -93,17 +93,17 @@ def test_a_class_set_that_is_not_the_one_trained_on_is_refused(copy: Path, class
     ("fields", "cause"),
     [
         ({"space": "digits_arc"}, r"did you mean digits_arch\?"),
-        ({"space": None}, "must hold 'space' as a str"),
+        ({"space": None}, "must contain 'space' as a str"),
         ({"params": {}}, "is missing; give a value"),
         ({"format": 99}, "upgrade rungwise"),
-        ({"format": None}, "does not describe a model"),
-        ({"image_shape": "8"}, "must hold 'image_shape' as a list"),
-        ({"image_shape": [1, -8, 8]}, "must hold 'image_shape' as one or three sizes"),
-        ({"image_shape": []}, "must hold 'image_shape' as one or three sizes"),
-        ({"mean": ["x"]}, "must hold 'mean' as finite numbers"),
-        ({"std": [float("nan")]}, "must hold 'std' as finite numbers"),
+        ({"format": None}, "is not the description of a model"),
+        ({"image_shape": "8"}, "must contain 'image_shape' as a list"),
+        ({"image_shape": [1, -8, 8]}, "must contain 'image_shape' as one or three sizes"),
+        ({"image_shape": []}, "must contain 'image_shape' as one or three sizes"),
+        ({"mean": ["x"]}, "must contain 'mean' as finite numbers"),
+        ({"std": [float("nan")]}, "must contain 'std' as finite numbers"),
         ({"task": "ranking"}, "must have the task classification or regression, got 'ranking'"),
-        ({"task": "regression"}, "must hold 'target_mean' as finite numbers, got None"),
+        ({"task": "regression"}, "must contain 'target_mean' as finite numbers, got None"),
         ({"task": "regression", "target_mean": 0, "target_std": float("inf")}, "'target_std' as finite numbers"),
     ],
 )
@@ -116,19 +116,19 @@ def test_a_description_that_cannot_be_used_says_why(copy: Path, fields: dict, ca
 @pytest.mark.parametrize(
     ("fields", "cause"),
     [
-        ({"mean": [0.5]}, r"has the mean \[0.5\], its weights were trained with \["),
-        ({"std": [1.0]}, r"has the std \[1.0\], its weights"),
-        ({"params": {"activation": "gelu"}}, "has the activation gelu, its weights were trained with "),
-        ({"image_shape": [1, 16, 16]}, r"has the image_shape \[1, 16, 16\], its weights"),
-        ({"target_mean": 3.0}, "has the target_mean 3.0, its weights were trained with None"),
-        ({"task": "regression", "target_mean": 0, "target_std": 1}, "has the (task|target_mean) .*, its weights"),
+        ({"mean": [0.5]}, r"has the mean \[0.5\], but its weights were trained with \["),
+        ({"std": [1.0]}, r"has the std \[1.0\], but its weights"),
+        ({"params": {"activation": "gelu"}}, "has the activation gelu, but its weights were trained with "),
+        ({"image_shape": [1, 16, 16]}, r"has the image_shape \[1, 16, 16\], but its weights"),
+        ({"target_mean": 3.0}, "has the target_mean 3.0, but its weights were trained with None"),
+        ({"task": "regression", "target_mean": 0, "target_std": 1}, "has the (task|target_mean) .*, but its weights"),
     ],
 )
 def test_what_decides_the_answers_cannot_be_changed_beside_the_weights(copy: Path, fields: dict, cause: str):
     if "params" in fields:
         fields = {"params": {**json.loads((copy / "model.json").read_text())["params"], **fields["params"]}}
     change(copy, **fields)
-    with pytest.raises(ValueError, match=rf"model\.json {cause}.*restore it or export again"):
+    with pytest.raises(ValueError, match=rf"model\.json {cause}.*restore it or export it again"):
         load_model(copy)
 
 
@@ -197,7 +197,7 @@ def test_the_model_card_states_scores_conditions_and_checksum_and_escapes_what_i
         "run": "r",
         "run_dir": "runs/r",
         "metric": "accuracy",
-        "discussion": [{"topic": "weakness", "text": "The hardest class is '<script>': 12 %."}],
+        "discussion": [{"topic": "weakness", "text": "The class with the lowest recall is '<script>': 12 %."}],
         "command": "python -m analysis.final runs/r",
         "created": "2026-01-01",
         "versions": {"torch": "2"},

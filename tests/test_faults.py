@@ -154,8 +154,8 @@ def test_the_search_goes_on_and_says_of_each_trial_why_it_failed(observed: Obser
 def test_failures_have_a_kind_and_lost_workers_alone_are_replaced(observed: Observed):
     kinds = [t.user_attrs.get("failure_kind") for t in trials_of(observed.run_dir)]
     assert kinds[1:11] == ["timeout"] * 2 + ["invalid"] + ["error"] * 3 + [None] * 2 + ["error", "out of memory"]
-    assert observed.said.count("lost its worker (killed, or it crashed); another goes on after epoch") == 2
-    assert "trial 7 lost its worker (killed, or it crashed); another goes on after epoch 1" in observed.said
+    assert observed.said.count("lost its worker (killed, or crashed); another worker continues after epoch") == 2
+    assert "trial 7 lost its worker (killed, or crashed); another worker continues after epoch 1" in observed.said
 
 
 def test_the_log_of_each_trial_that_failed_says_where_and_the_console_names_it(observed: Observed):
@@ -169,7 +169,9 @@ def test_the_log_of_each_trial_that_failed_says_where_and_the_console_names_it(o
         assert f"; log: {observed.run_dir}/logs/trial-{number:05d}.log" in observed.said
     assert "Fatal Python error: Segmentation fault" in logs["trial-00008"]  # from C, after which the worker was gone
     for number in (7, 8):
-        assert "lost its worker (killed, or it crashed); another goes on after epoch" in logs[f"trial-{number:05d}"]
+        assert (
+            "lost its worker (killed, or crashed); another worker continues after epoch" in logs[f"trial-{number:05d}"]
+        )
     assert len(logs["trial-00009"]) < 300_000
 
 

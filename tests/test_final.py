@@ -120,7 +120,7 @@ def test_a_run_without_a_baseline_is_evaluated_without_one():
 
 def test_a_run_without_a_finished_trial_cannot_be_evaluated():
     run, dataset = make_run(), load("digits", "data", validation_fraction=0.0)
-    with pytest.raises(ValueError, match="has no trial that was trained to its full 9 epochs"):
+    with pytest.raises(ValueError, match="has no trial that was trained for its full 9 epochs"):
         choose(make_study([0.5] * 3, run=run), run, SPACE, dataset, top=1)
 
 
@@ -230,7 +230,7 @@ def test_a_digits_run_is_evaluated_end_to_end(evaluated, results):
     run_dir, done = evaluated
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert re.search(r"open this page: .*\.html", done.stdout)
+    assert re.search(r"page: .*\.html", done.stdout)
     assert "python -m analysis.predict" in done.stdout
     assert results["entrants"][0]["name"] == results["winner"]
     assert {e["role"] for e in results["entrants"]} >= {"baseline", "random", "augmented"}
@@ -293,7 +293,7 @@ def test_the_section_and_the_page_show_every_contender_and_escape_what_is_not_ou
         assert f"<h3>{heading}</h3>" in section
     assert section.count("<svg ") == 5
     page = evaluated[0] / "report" / "index.html"
-    assert f"open this page: {page}" in evaluated[1].stdout
+    assert f"page: {page}" in evaluated[1].stdout
     assert '<h2 id="final">Final evaluation</h2>' in page.read_text()
     results = json.loads(json.dumps(results))
     results["failures"] = [{"contender": "random", "seed": 1, "cause": "<script>alert(1)</script>"}]
@@ -456,7 +456,7 @@ def test_ctrl_c_prints_the_command_that_continues(tmp_path):
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
-        if "the test set stays closed" in line:
+        if "the test set stays sealed" in line:
             break
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=280)

@@ -127,7 +127,7 @@ def test_the_verdict_gives_score_difference_rank_and_optimism(described):
     text = say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
     assert "The winner, trial 3, reaches a test accuracy of" in text
     assert "the interval excludes zero" in text
-    assert "In the search the winner reached 99.00 %; new networks reach" in text
+    assert "The winner reached 99.00 % in the search; the retrained networks reach" in text
     assert ": the search was optimistic." in text
     assert "'<script>'" in text or "'bag'" in text or "coat" in text
 
@@ -138,7 +138,8 @@ def test_the_test_of_right_and_wrong_rows_is_quoted_for_an_accuracy_alone(descri
 
 
 @pytest.mark.parametrize(
-    ("last", "meaning"), [([0.80, 0.81, 0.95, 0.96], "a larger budget is worth trying"), ([0.9] * 4, "promise little")]
+    ("last", "meaning"),
+    [([0.80, 0.81, 0.95, 0.96], "a larger budget is worth trying"), ([0.9] * 4, "unlikely to help")],
 )
 def test_a_curve_that_still_rises_asks_for_a_larger_budget(described, last, meaning):
     curve = [0.3] * 5 + last
@@ -154,13 +155,13 @@ def test_parameters_of_the_best_trials_at_an_edge_are_named(described):
         distributions = study.trials[0].distributions
         study.add_trial(create_trial(value=0.9, params=params, distributions=distributions, state=TrialState.COMPLETE))
     said = "\n".join(s["text"] for s in discuss(described, study, run))
-    assert "4 of the 5 best trials have momentum at the upper end of its range (0.98), against 44 %" in said
+    assert "4 of the 5 best trials have momentum at the upper end of its range (0.98), compared with 44 %" in said
     assert "sgd_lr" not in said
 
 
 def test_size_and_score_are_compared_over_the_completed_trials(described):
     rising = [[0.1 * i] * 9 for i in range(1, 8)]
-    assert "the rank correlation of size and accuracy is +1.00 (p < 0.001): larger networks did better" in say(
+    assert "the rank correlation between size and accuracy is +1.00 (p < 0.001): larger networks did better" in say(
         described, *rising
     )
 

@@ -194,7 +194,9 @@ def test_what_a_moment_tells_of_an_epoch_is_what_an_epoch_takes(session: Session
 
 def test_bounds_that_no_draw_keeps_are_named(session: Session) -> None:
     run = replace(session.run, max_weights=10)
-    with pytest.raises(ValueError, match="only 0 of 100 random draws are within --max-weights and --max-macs; raise"):
+    with pytest.raises(
+        ValueError, match="only 0 of 100 random configurations are within --max-weights and --max-macs; raise"
+    ):
         draw_configurations(run, SPACE, make_examiner(run, session.dataset), number=2)
 
 

@@ -110,7 +110,7 @@ def test_a_kind_of_image_that_training_lacks_is_refused_before_the_search(tmp_pa
     make_folder(tmp_path, mode="L")
     Image.fromarray(ramp(0, 1, "<f4")).save(tmp_path / "test" / "cat" / "0.tif")
     load("image_folder", tmp_path)
-    with pytest.raises(ValueError, match=r"1 of 21 images .*cat/0.tif; repair or .*0.tif: it holds float.*F"):
+    with pytest.raises(ValueError, match=r"1 of 21 images .*cat/0.tif; repair or .*0.tif: it contains float.*F"):
         check_test_files("image_folder", tmp_path)
     Image.fromarray(ramp(0, 65535, "<u2")).save(tmp_path / "test" / "cat" / "0.tif")
     check_test_files("image_folder", tmp_path)  # 16 bits state their own scale
@@ -119,7 +119,7 @@ def test_a_kind_of_image_that_training_lacks_is_refused_before_the_search(tmp_pa
 def test_floats_that_are_not_finite_are_refused_with_the_file(tmp_path):
     values = ramp(0, 1, "<f4")
     values[3, 3] = np.nan
-    with pytest.raises(ValueError, match=r"4 of 4 images cannot be read .*1.tif: it holds NaN or infinite .*mode F"):
+    with pytest.raises(ValueError, match=r"4 of 4 images cannot be read .*1.tif: it contains NaN or infinite .*mode F"):
         load("image_folder", deep_folder(tmp_path, [values]))
 
 
@@ -130,7 +130,9 @@ def test_colour_of_sixteen_bits_that_is_nearly_black_is_refused(tmp_path, monkey
     for name in ("cat", "dog"):
         for number in range(10):
             (tmp_path / "train" / name / f"{number}.png").write_bytes(deep)
-    with pytest.raises(ValueError, match="20 colour images with 16 bits a channel, such as .*use 16 of the 256 levels"):
+    with pytest.raises(
+        ValueError, match="20 colour images with 16 bits per channel, such as .*use 16 of the 256 levels"
+    ):
         load("image_folder", tmp_path)
 
 
@@ -194,7 +196,7 @@ def test_transparency_is_left_out_and_that_is_said(tmp_path, mode):
         image.putpalette([90] * 768)
     image.save(path, **({"transparency": 7} if mode == "P" else {}))
     dataset = load("image_folder", tmp_path, validation_fraction=0)
-    said = "1 image has transparency, which is left out: the colours under it are used (train/cat/0.png)"
+    said = "1 image has transparency, which is ignored (train/cat/0.png)"
     assert said in dataset.notes
     assert dataset.train.x[0].unique().tolist() == [90]
 
@@ -206,12 +208,12 @@ def test_of_several_frames_the_first_is_used_and_that_is_said(tmp_path, suffix):
     path = tmp_path / "train" / "cat" / f"a{suffix}"
     first.save(path, save_all=True, append_images=[second])
     dataset = load("image_folder", tmp_path, validation_fraction=0)
-    assert f"1 image has several frames, of which the first is used (train/cat/a{suffix})" in dataset.notes
+    assert f"1 image has several frames; the first one is used (train/cat/a{suffix})" in dataset.notes
     row = dataset.train.x[10].float()
     assert row[0].mean() > 240
     assert row[2].mean() < 15
     _, notes = predict.read_image(str(path), shape=(3, 20, 20))
-    assert "it holds several frames, of which the first is used" in notes
+    assert "it has several frames; the first one is used" in notes
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -249,8 +251,8 @@ def test_a_damaged_orientation_beside_sound_pixels_costs_nothing(tmp_path):
     ("content", "cause"),
     [
         (b"", "the file is empty"),
-        (b"GIF? no, words", "no image of a known format"),
-        (b"II*\0\xff\xff\xff\xff", "a TIFF that is damaged or stores its pixels in a way that Pillow lacks"),
+        (b"GIF? no, words", "not an image in a known format"),
+        (b"II*\0\xff\xff\xff\xff", "a TIFF that is damaged or uses a format that Pillow does not support"),
     ],
 )
 def test_what_is_no_image_is_refused_with_the_cause(content, cause):

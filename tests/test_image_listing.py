@@ -29,7 +29,7 @@ from trainables.sources.load import load, load_test
 )
 def test_a_class_without_an_image_that_can_be_used_is_refused_with_what_it_holds(tmp_path, suffix, counted):
     pets(tmp_path, bird=suffix)
-    with pytest.raises(ValueError, match="train/bird holds no image that can be used, only ") as raised:
+    with pytest.raises(ValueError, match="train/bird contains no image that can be used, only ") as raised:
         load("image_folder", tmp_path)
     assert counted in str(raised.value)
     assert "convert them to PNG or JPEG" in str(raised.value)
@@ -61,7 +61,7 @@ def test_classes_whose_names_look_alike_are_said(tmp_path, name):
     (tmp_path / "train" / "bird").rename(tmp_path / "train" / name)
     dataset = load("image_folder", tmp_path)
     assert set(dataset.classes) == {"cat", "dog", name}
-    assert "are two classes; write them alike if they are one" in dataset.notes[0]
+    assert "are two classes; write them the same way if they mean the same" in dataset.notes[0]
     assert repr(name) in dataset.notes[0]
 
 
@@ -84,7 +84,7 @@ def test_folders_in_a_class_are_counted_and_a_class_of_nothing_else_is_refused(t
     assert load("image_folder", tmp_path).notes[0] == "left out of train/: 4 in deeper folders (bird/2023/0.jpg, ...)"
     for path in (tmp_path / "train" / "bird").glob("*.jpg"):
         path.unlink()
-    with pytest.raises(ValueError, match=r"holds no image that can be used, only 4 in deeper folders .*bird itself"):
+    with pytest.raises(ValueError, match=r"contains no image that can be used, only 4 in deeper folders .*bird itself"):
         load("image_folder", tmp_path)
 
 
@@ -100,20 +100,20 @@ def test_everything_that_is_left_out_is_counted_by_suffix(tmp_path):
     left_out, empty, unused, *_ = load("image_folder", tmp_path).notes
     assert left_out == (
         "left out of train/: 1 hidden (cat/._0.png), 1 without a suffix (cat/README), 2 .txt (cat/a.txt, ...),"
-        " 1 .csv (cat/c.csv), 1 beside the folders of the classes (loose.png)"
+        " 1 .csv (cat/c.csv), 1 next to the class folders (loose.png)"
     )
-    assert empty == "empty folders in train/ are no classes: 'unsorted'"
-    assert unused == "not used, for only train/ and test/ are read: val/"
+    assert empty == "empty folders in train/ are not classes: 'unsorted'"
+    assert unused == "not used, because only train/ and test/ are read: val/"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("empty", "test holds no images; put them into .*test/CLASS, or remove the folder test/, so that 15 %"),
-        ("unusable", r"test holds no images that can be used: 20 .heic \(cat/0.heic, ...\); put them into"),
-        ("lacking", "test holds no image of 'dog', which train/ has; the classes must agree"),
-        ("misspelt", r"has a class 'dogs' that train/ has not \(is it 'dog'\?\); the classes must agree"),
-        ("extra", "has a class 'lion' that train/ has not; the classes must agree"),
+        ("empty", "test contains no images; put them into .*test/CLASS, or remove the folder test/; then 15 %"),
+        ("unusable", r"test contains no images that can be used: 20 .heic \(cat/0.heic, ...\); put them into"),
+        ("lacking", "test contains no image of 'dog', which train/ has; the classes must be the same"),
+        ("misspelt", r"has a class 'dogs' that train/ does not have \(is it 'dog'\?\); the classes must be the same"),
+        ("extra", "has a class 'lion' that train/ does not have; the classes must be the same"),
     ],
 )
 def test_a_test_folder_that_does_not_fit_is_refused_before_the_search(tmp_path, change, message):
@@ -165,7 +165,7 @@ def test_classes_are_compared_in_one_unicode_form(tmp_path):
     check_test_files("image_folder", tmp_path)
     assert torch.bincount(load_test("image_folder", tmp_path).y).tolist() == [10, 10]
     shutil.copytree(tmp_path / "train" / decomposed, tmp_path / "train" / composed)
-    with pytest.raises(ValueError, match="two folders named 'café', which differ in their Unicode form alone"):
+    with pytest.raises(ValueError, match="two folders named 'café', which differ only in their Unicode form"):
         load("image_folder", tmp_path)
 
 
@@ -194,8 +194,8 @@ def test_many_images_that_cannot_be_read_are_listed_in_a_file_that_can_remove_th
         load("image_folder", root)
     listed = (root / ".rungwise-cache" / "unreadable.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in listed] == [*map(str, broken), str(root / "train" / "dog" / "0.png")]
-    assert listed[-1].split("\t")[1] == "no image of a known format"
-    subprocess.run(str(raised.value).split("by: ")[1], shell=True, check=True)
+    assert listed[-1].split("\t")[1] == "not an image in a known format"
+    subprocess.run(str(raised.value).split("to remove them: ")[1], shell=True, check=True)
     assert len(load("image_folder", root).train) == 12
 
 
@@ -210,13 +210,15 @@ def test_copies_across_the_splits_are_counted(tmp_path):
     shutil.copy(tmp_path / "train" / "cat" / "4.jpg", tmp_path / "test" / "dog" / "1.jpg")
     (note,) = check_test_files("image_folder", tmp_path)
     assert note == (
-        "2 of 5 test images are copies of training images (test/cat/1.jpg = train/cat/3.jpg), 1 of them in another"
-        " class: the test score will mislead; remove one of each pair"
+        "2 of 5 test images are copies of training images (test/cat/1.jpg = train/cat/3.jpg), 1 of them in a "
+        "different class, so the test score will be too optimistic; remove one of each pair"
     )
     for path in sorted((tmp_path / "train" / "cat").glob("*.jpg")):
         Image.open(path).save(path.with_suffix(".png"))  # the same pixels in other bytes
     (note,) = load("image_folder", tmp_path, validation_fraction=0.5).notes
-    assert re.match(r"\d+ of 12 validation images have the pixels of training images \(train/cat/\d.*mislead", note)
+    assert re.match(
+        r"\d+ of 12 validation images have the pixels of training images \(train/cat/\d.*too optimistic", note
+    )
 
 
 def test_copies_of_the_images_held_out_are_counted(tmp_path):
@@ -267,5 +269,5 @@ def test_no_file_waits_for_a_writer(tmp_path):
     os.symlink("pipe.png", tmp_path / "train" / "cat" / "way-to-a-pipe.png")
     os.symlink("/dev/zero", tmp_path / "train" / "dog" / "zeros.jpg")
     assert load("image_folder", tmp_path).notes[0] == (
-        "left out of train/: 3 that are no plain files (cat/pipe.png, ...)"
+        "left out of train/: 3 that are not regular files (cat/pipe.png, ...)"
     )

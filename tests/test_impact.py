@@ -101,7 +101,7 @@ def test_a_few_trials_that_learnt_nothing_do_not_hide_the_effects_on_an_error_wi
 def test_a_sentence_states_effect_interval_budget_and_trials(big):
     told = {e.parameter: e for e in effects(big)}["batch_norm"]
     assert told.sentence.startswith(f"batch_norm: {100 * told.estimate:+.1f} points [{100 * told.low:.1f}, ")
-    assert told.sentence.endswith(f"at equal budget ({told.budget} epochs), from 600 trials")
+    assert told.sentence.endswith(f"after {told.budget} epochs, from 600 trials")
 
 
 def test_importance_ranks_the_parameters_right_and_null_ones_stay_in_the_noise(big):

@@ -107,18 +107,18 @@ def all_signalled(words: list[str]) -> tuple[int, str]:
     return code, running.said
 
 
-KILLED = "error: the process was killed .* what is finished is saved; resume with: python"
+KILLED = "error: the process was killed .* finished epochs are saved; resume with: python"
 STOPPED = "all finished epochs are saved; resume with:"
 TOUR = [
     (killed_at("recorded:2"), -signal.SIGKILL, KILLED),
-    (stopped_early, 143, "stopped by SIGTERM; what is finished is saved; resume with: python"),
+    (stopped_early, 143, "stopped by SIGTERM; finished epochs are saved; resume with: python"),
     (signalled(signal.SIGINT), 130, f"stopped by SIGINT; {STOPPED}"),
     (signalled(signal.SIGHUP), 129, f"stopped by SIGHUP; {STOPPED}"),
     (signalled(signal.SIGINT, signal.SIGINT), -signal.SIGINT, KILLED),
-    (unread, 1, "error: nobody reads the output any more; what is finished is saved; resume with: python"),
-    (bereft_of("raylet"), 1, "error: Ray has died: its process.* raylet.* gone .* resume with: python"),
-    (bereft_of("gcs_server"), 1, "error: Ray has died: its process.* gcs_server.* gone .* resume with: python"),
-    (bereft_of("ray::RuntimeEnvAgent"), 1, "error: Ray has died: its process.* resume with: python"),
+    (unread, 1, "error: nothing reads the output any more; finished epochs are saved; resume with: python"),
+    (bereft_of("raylet"), 1, "error: Ray stopped: its process.* raylet.* gone .* resume with: python"),
+    (bereft_of("gcs_server"), 1, "error: Ray stopped: its process.* gcs_server.* gone .* resume with: python"),
+    (bereft_of("ray::RuntimeEnvAgent"), 1, "error: Ray stopped: its process.* resume with: python"),
     (all_signalled, 143, f"stopped by SIGTERM; {STOPPED}"),
 ]
 

@@ -185,7 +185,7 @@ def test_a_search_that_was_taken_over_stops_writes_nothing_and_says_so(tmp_path:
         with lease(tmp_path, force=True):
             assert not bench.epoch(trial, 1, 0.5)
             assert isinstance(bench.search.fatal, StudyLostError)
-            assert "took this study over; what this one stored is saved" in str(bench.search.fatal)
+            assert "took over this study; what this search stored is saved" in str(bench.search.fatal)
             assert open_study(tmp_path).trials[0].intermediate_values == {}
             bench.search.fatal, deadline = None, time.monotonic() + 20
             while not bench.search.stopping and time.monotonic() < deadline:
@@ -196,7 +196,9 @@ def test_a_search_that_was_taken_over_stops_writes_nothing_and_says_so(tmp_path:
 def test_two_drivers_without_a_lease_do_not_share_a_number(run_dir: Path):
     one, other = (open_proposals(run_dir, make_run()) for _ in range(2))
     assert one.sample(suggest, examine, live=()) == 0
-    with pytest.raises(StudyLostError, match="trial 0 was to be stored, but the study holds 1 trials: another process"):
+    with pytest.raises(
+        StudyLostError, match="trial 0 cannot be stored, because the study has 1 trials: another process"
+    ):
         other.sample(suggest, examine, live=())
     assert len(open_study(run_dir).trials) == 1
 
@@ -239,9 +241,7 @@ def test_a_run_folder_that_is_moved_is_named_at_its_new_place(tmp_path: Path):
     bench.ask()
     folder.rename(tmp_path / "y")
     assert bench.ask() == "FINISHED"
-    assert f"was moved to {tmp_path / 'y'} while the search ran; all that was stored is there" in str(
-        bench.search.fatal
-    )
+    assert f"was moved to {tmp_path / 'y'} while the search ran; everything stored is there" in str(bench.search.fatal)
     assert len(open_study(tmp_path / "y").trials) == 1
 
 
@@ -268,7 +268,7 @@ def test_a_study_that_is_replaced_or_removed_is_kept_beside(tmp_path: Path, how:
 
 def test_checkpoints_do_not_bring_a_removed_run_folder_back(tmp_path: Path):
     place = open_place(tmp_path / "run" / "checkpoints", anchored=True).child("trial-00000")
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'run'} is gone"):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'run'} does not exist any more"):
         place.write("epoch-0001", {"state.pt": b"x"})
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "run").mkdir()

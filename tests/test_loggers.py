@@ -206,7 +206,7 @@ def test_a_logger_that_fails_is_given_up_said_once_and_the_search_goes_on(error:
     fed.close()
     assert [number for number, _ in diary.ends] == list(range(20))
     assert len(diary.notices) == 1
-    assert diary.notices[0].startswith(f"mlflow has failed and gets nothing more ({type(error).__name__}: ")
+    assert diary.notices[0].startswith(f"mlflow failed and is switched off ({type(error).__name__}: ")
     assert "\n" not in diary.notices[0]
     assert len(diary.notices[0]) < 300
 
@@ -228,7 +228,7 @@ def test_a_logger_that_hangs_holds_up_neither_the_search_nor_its_end(monkeypatch
     fed.close()
     forever.set()
     assert diary.ends == [(0, "COMPLETE")]
-    assert diary.notices == ["wandb is still busy after 0.05 s and is left behind"]
+    assert diary.notices == ["wandb is still busy after 0.05 s; the search does not wait for it any longer"]
 
 
 def test_a_logger_whose_package_is_missing_is_an_error_before_anything_starts(

@@ -153,16 +153,16 @@ def test_what_a_lost_worker_had_printed_is_taken_over(tmp_path: Path):
     logs = TrialLogs(tmp_path / "logs")
     logs.spool = tmp_path
     (tmp_path / "trial-00007").write_bytes(b"before the end \xff")
-    logs.lost(7, "lost its worker (killed, or it crashed); another goes on after epoch 1")
+    logs.lost(7, "lost its worker (killed, or crashed); another worker continues after epoch 1")
     logs.lost(7, "no progress for 15 s in epoch 2 (--trial-timeout)")
     first, second, third = log_path(tmp_path / "logs", 7).read_text().splitlines()
     assert first == "before the end �"
-    assert second.endswith(" UTC, lost its worker (killed, or it crashed); another goes on after epoch 1 ---")
+    assert second.endswith(" UTC, lost its worker (killed, or crashed); another worker continues after epoch 1 ---")
     assert third.endswith(" UTC, no progress for 15 s in epoch 2 (--trial-timeout) ---")
 
 
 def test_a_log_says_what_is_lost_with_a_worker_of_another_machine(tmp_path: Path):
-    TrialLogs(tmp_path).lost(7, "lost its worker (its node is gone); another goes on after epoch 1")
+    TrialLogs(tmp_path).lost(7, "lost its worker (its node was lost); another worker continues after epoch 1")
     assert log_path(tmp_path, 7).read_text().endswith("; what it printed since its last report is lost ---\n")
 
 

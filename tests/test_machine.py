@@ -140,12 +140,12 @@ def test_a_container_s_limit_counts_as_memory_that_is_not_there(
 @pytest.mark.parametrize(
     ("limits", "fatal", "said"),
     [
-        ({}, False, "ulimit -v, -u and -n leave room"),
-        ({"-v": 4_096_000_000}, True, "ulimit -v allows 4.1 GB of addresses"),
-        ({"-u": 60}, True, "ulimit -u allows 20 more processes and threads, a search takes about"),
+        ({}, False, "ulimit -v, -u and -n are high enough"),
+        ({"-v": 4_096_000_000}, True, "ulimit -v allows 4.1 GB of address space"),
+        ({"-u": 60}, True, "ulimit -u allows 20 more processes and threads, but a search needs about"),
         ({"-u": 10}, True, "ulimit -u allows 0 more"),
-        ({"-u": 100_000}, False, "leave room"),
-        ({"-n": 256}, False, "ulimit -n allows 256 open files, Ray wants 1024"),
+        ({"-u": 100_000}, False, "high enough"),
+        ({"-n": 256}, False, "ulimit -n allows 256 open files, but Ray needs 1024"),
         ({"-n": 64}, True, "ulimit -n allows 64 open files"),
         ({"-v": 0}, True, "ulimit -v allows"),
     ],
@@ -154,20 +154,20 @@ def test_the_limits_of_a_shell_are_named_with_the_way_out(limits: dict[str, int]
     finding = check_limits(limits, threads=40, root=False)
     assert finding.fatal == fatal
     assert said in finding.found
-    assert bool(finding.do) == ("leave room" not in said)
+    assert bool(finding.do) == ("high enough" not in said)
 
 
 def test_root_s_processes_are_not_counted():
     finding = check_limits({"-u": 60}, threads=40, root=True)
     assert not finding.do
-    assert finding.found.endswith("; -u 60 does not bind root")
+    assert finding.found.endswith("; -u 60 does not apply to root")
 
 
 def test_a_search_at_a_low_priority_or_on_a_busy_machine_is_noted():
     assert not check_priority({"RAY_worker_niceness": str(-os.nice(0))}, busy="").do  # the tests themselves may be nice
     assert "hardly advances" in check_priority({"RAY_worker_niceness": "15"}, busy="load 9 on 2 CPUs").do
     assert check_priority({"RAY_worker_niceness": str(-os.nice(0))}, busy="load 9 on 2 CPUs").do == (
-        "other programs use this machine: a search takes longer by as much"
+        "other programs are using this machine, so a search takes longer"
     )
 
 

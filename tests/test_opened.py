@@ -94,7 +94,10 @@ def test_whatever_ends_an_evaluation_leaves_the_one_before_and_counts(evaluated,
     said = capsys.readouterr()
     assert code == (1 if action == "raise" else 128 + signal.SIGTERM)
     said = said.err if action == "raise" else said.out
-    assert "the test set was opened and there are no results of it (those of the evaluation before are as they" in said
+    assert (
+        "the test set was opened, but there are no results (the results of the previous evaluation are unchanged"
+        in said
+    )
     assert f"python -m analysis.final {evaluated.run_dir} --again" in said
     assert parts(evaluated) == before
     assert hidden(evaluated.final_dir) == []
@@ -112,7 +115,8 @@ def test_a_signal_when_all_is_in_place_costs_the_page_alone(evaluated, monkeypat
         assert broken_off(evaluated) == 128 + signal.SIGTERM
     said = capsys.readouterr().out
     assert (
-        f"the results are saved, the page is not; make it with: python -m analysis.report {evaluated.run_dir}" in said
+        f"the results are saved, but the page is not; create it with: python -m analysis.report {evaluated.run_dir}"
+        in said
     )
     assert times_opened(evaluated.final_dir) == "2 times"
 
@@ -167,7 +171,13 @@ def test_an_evaluation_that_was_killed_while_it_was_put_in_place_is_finished_by_
 
 
 def test_every_step_is_said(newer):
-    for words in ("the test set is open", "answers of the networks", "scores and their", "export of the", "figures"):
+    for words in (
+        "the test set is open",
+        "predictions of the networks",
+        "scores and intervals",
+        "exporting the winner",
+        "figures",
+    ):
         assert words in newer[1]
 
 
@@ -183,7 +193,7 @@ def test_a_full_disk_keeps_the_test_set_closed(small_disk, first, capsys):
     assert final._broken_off(full.value, trained.run_dir, job.command) == 1
     said = capsys.readouterr().err
     assert f"{small_disk} (tmpfs) has 0.0 MB of" in said
-    assert "the test set stays closed" in said
+    assert "the test set stays sealed" in said
     assert job.command in said
 
 

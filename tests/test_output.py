@@ -65,7 +65,7 @@ def test_a_search_goes_on_though_nobody_reads_and_its_table_is_there_for_who_rea
     assert "trial 0 finished" in said
     assert "trial 1500 finished" not in said
     assert "trial 2999 finished" in said
-    assert "lines dropped: nobody was reading)" in said
+    assert "lines of output were dropped because nothing read them)" in said
     assert "3000 trials: 3000 finished" in said
     assert said.endswith("resume with: python -m search.run --resume --name x\nthe end\n")
 
@@ -124,7 +124,7 @@ def test_a_reader_that_is_gone_is_told_once_and_then_nothing_fails(pipe: Pipe):
     os.close(reader)
     stream.write("one\n")
     assert stream.drain(seconds=60)
-    with pytest.raises(BrokenPipeError, match="nobody reads the output any more"):
+    with pytest.raises(BrokenPipeError, match="nothing reads the output any more"):
         stream.write("two\n")
     stream.write("three\n")
     os.close(writer)
@@ -265,7 +265,7 @@ def test_a_full_disk_under_the_output_is_said_at_the_end_and_breaks_nothing_off(
         )
     assert (tmp_path / "out").read_text() == "done"
     assert done.returncode == expected
-    assert done.stderr == "error: what this command prints cannot be written (No space left on device)\n"
+    assert done.stderr == "error: the output of this command cannot be written (No space left on device)\n"
 
 
 @pytest.mark.parametrize("lines", [1, 50_000])

@@ -250,13 +250,13 @@ def report_quietly(run: Any) -> None:
         (another_epoch, "this is epoch 1, but it was reported as epoch 0"),
         (a_loop_of_its_own, "run.report was called outside the loop; write `for epoch in run.epochs:`"),
         (returns_at_once, "train returned without training an epoch"),
-        (breaks_off, "train returned in epoch 1 of 4; leave the loop over run.epochs to its end"),
+        (breaks_off, "train returned in epoch 1 of 4; let the loop over run.epochs run to its end"),
         (tracks_inside, "run.track was called inside the loop"),
         (tracks_a_number, "run.track(best=...) needs an object with state_dict and load_state_dict, got a int"),
         (takes_a_name_of_ours, "'seconds' is recorded by the search itself"),
         (reports_a_list, "'accuracy' must be a number or a short text, got a Tensor of shape (3,)"),
         (reports_a_text, "the metric 'accuracy' must be a number, got 'good'"),
-        (reports_elsewhere, "run.report was used in another thread"),
+        (reports_elsewhere, "run.report was used in a different thread"),
     ],
 )
 def test_every_misuse_is_one_line_with_the_way_out(train: Callable[..., Any], message: str):
@@ -354,7 +354,7 @@ def test_a_state_of_other_code_is_refused_with_what_does_not_fit():
     _, state = straight(train_everything)
     training = make(train_everything)
     del state["objects"]["scheduler"]
-    with pytest.raises(StateError, match=r"it holds no 'scheduler' \(it has model, optimizer, generator\)"):
+    with pytest.raises(StateError, match=r"it has no 'scheduler' \(it has model, optimizer, generator\)"):
         training.restore(state)
     close(training)
     _, state = straight(train_everything)
@@ -369,7 +369,7 @@ def test_files_of_a_checkpoint_never_leave_their_folder(tmp_path: Path):
     _, state = straight(train_everything)
     state["files"]["../../escaped"] = torch.zeros(1, dtype=torch.uint8)
     training = make(train_everything)
-    with pytest.raises(StateError, match="leads out of run.folder"):
+    with pytest.raises(StateError, match="is outside run.folder"):
         training.restore(state)
     close(training)
 
@@ -488,7 +488,7 @@ def test_code_that_changed_what_it_tracks_starts_again_and_says_why(tmp_path: Pa
     result = step(worker_on(write_own(tmp_path), tmp_path / "runs", reported=1))
     assert result.record is not None
     assert result.record["epoch"] == 2
-    assert "it holds no 'scheduler'" in result.notices[0]
+    assert "it has no 'scheduler'" in result.notices[0]
     assert "none is left, starting again" in result.notices[0]
 
 
@@ -518,7 +518,7 @@ def test_a_misuse_is_told_without_the_name_of_its_class(tmp_path: Path):
 
 def test_a_space_needs_exactly_one_thing_that_trains():
     given: dict[str, Any] = {"suggest": lambda trial: {}, "baseline": {}, "epochs": 3}
-    with pytest.raises(ValueError, match="needs one of train=, task= and dataset=, got none"):
+    with pytest.raises(ValueError, match="needs exactly one of train=, task= and dataset=, got none"):
         Space(**given)
     with pytest.raises(ValueError, match="got dataset and train"):
         Space(**given, dataset="digits", train=train_everything)
@@ -528,7 +528,7 @@ def test_a_space_needs_exactly_one_thing_that_trains():
         Space(**given, train=train_everything, metric="x", direction="max")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="train must be a function, got 3"):
         Space(**given, train=3, metric="x")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="data is for code of your own"):
+    with pytest.raises(ValueError, match="data is for your own code"):
         Space(**given, dataset="digits", data=rows)
     with pytest.raises(ValueError, match=r"min_epochs must lie in \[1, 3\]"):
         Space(**given, train=train_everything, metric="x", min_epochs=4)

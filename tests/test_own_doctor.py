@@ -26,9 +26,9 @@ def examined(path: Path, **options: Any) -> dict[str, Finding]:
 def test_a_program_without_a_fault_passes(tmp_path: Path):
     found = examined(write_own(tmp_path, "sound"), apart=here)
     assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
-    assert found["pause"].found == "two epochs with a pause in between equal two without, to the bit"
+    assert found["pause"].found == "two epochs with a pause in between are identical to two without a pause"
     assert found["metric"].found == (
-        "loss is measured on run.data['valid'][0] and run.data['valid'][1] of run.data, which train no weight"
+        "loss is measured on run.data['valid'][0] and run.data['valid'][1] of run.data, which are not used for training"
     )
 
 
@@ -38,7 +38,7 @@ def test_a_program_without_a_fault_passes(tmp_path: Path):
         ("optimizer", "pause", "optimizer (SGD)"),
         ("scheduler", "pause", "scheduler (LambdaLR)"),
         ("generator", "pause", "order (Generator)"),
-        ("metric", "metric", "depends on what is trained on alone"),
+        ("metric", "metric", "depends only on rows that are used for training"),
     ],
 )
 def test_a_planted_fault_is_found_and_named(fault: str, what: str, named: str, tmp_path: Path):
@@ -67,15 +67,20 @@ def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tm
     ("old", "new", "what", "said"),
     [
         ("loss=score(model, vx, vy)", "loss=0.5", "metric", "loss is 0.5 after every epoch"),
-        ("loss=score(model, vx, vy)", "loss=score(model, x, y)", "metric", "loss equals train_loss to the bit"),
-        ('direction="minimize"', 'direction="maximize"', "direction", "'loss' is to be maximized"),
+        ("loss=score(model, vx, vy)", "loss=score(model, x, y)", "metric", "loss equals train_loss"),
+        ('direction="minimize"', 'direction="maximize"', "direction", "'loss' will be maximized"),
         (
             "        scheduler.step()\n",
             "        scheduler.step()\n        vx.add_(1)\n",
             "run.data",
             "changes it in place",
         ),
-        ("run.track(", "import time; torch.manual_seed(time.time_ns())\n    run.track(", "repeatable", "other values"),
+        (
+            "run.track(",
+            "import time; torch.manual_seed(time.time_ns())\n    run.track(",
+            "repeatable",
+            ("different values"),
+        ),
         (
             "    run.track(",
             "    raise KeyError('depth')\n    run.track(",

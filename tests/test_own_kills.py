@@ -17,7 +17,7 @@ def test_a_search_of_your_own_code_that_is_killed_ends_with_the_study_of_an_undi
             programs=("sklearn_partial_fit",),
             kills=2,
             per_search=2,
-            trials=8,
+            trials=4,
             seed=1,
             folder=tmp_path / "runs",
             out=out,

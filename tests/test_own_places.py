@@ -57,10 +57,10 @@ def test_a_space_is_named_by_its_module_and_known_again_from_another_folder(
 @pytest.mark.parametrize(
     ("text", "reference", "message"),
     [
-        (WHOLE, "gone.py", "--space names no file: there is no"),
+        (WHOLE, "gone.py", "--space: there is no file"),
         (WHOLE, "mine.py:OTHER", "defines no OTHER; it defines SPACE: add :SPACE"),
         ("x = 1\n", "mine.py", "defines no SPACE; write SPACE = rw.Space"),
-        ("def f(:\n", "mine.py", "line 1 is no valid Python"),
+        ("def f(:\n", "mine.py", "line 1 is not valid Python"),
         (WHOLE, "no_package.mine:SPACE", "names no module: no_package/mine.py is neither in"),
         (WHOLE, "mine.py:not-a-name", "must end with the name of a space"),
         (WHOLE, "folder/mine", "unknown space 'folder/mine'"),
@@ -88,7 +88,7 @@ def test_a_module_of_the_users_with_the_name_of_a_package_of_ours_is_told_where_
     assert load(str(path)).metric == "loss"  # it is not imported: it may stay
     path.write_text(f"import {name}\n" + path.read_text())
     with pytest.raises(
-        ValueError, match=f"imports '{name}', which is a module in .* rename yours, for example to my_{name}"
+        ValueError, match=f"imports '{name}', which is a module in .* rename your module, for example to my_{name}"
     ):
         load(str(path))
 
@@ -129,7 +129,7 @@ def test_sources_are_kept_and_a_change_is_told_once(tmp_path: Path):
     line = told_change(run_dir, str(path))
     assert line is not None
     assert line.startswith(
-        "the training code has changed since this run was last used (kept.py); going on with the new"
+        "the training code has changed since this run was last used (kept.py); continuing with the new"
     )
     keep_source(run_dir, str(path))
     assert told_change(run_dir, str(path)) is None
@@ -168,7 +168,7 @@ def test_the_folder_of_the_space_travels_without_what_is_hidden_built_or_large(t
     with (home / "large.bin").open("wb") as file:
         file.truncate(20_000_000)
     line = pack_own_code(str(path), tmp_path / "parcel")
-    assert line == "your code travels to the nodes: 2 files, 0.0 MB"
+    assert line == "sending your code to the nodes: 2 files, 0.0 MB"
     found = sorted(p.name for p in (tmp_path / "parcel").rglob("*") if p.is_file())
     assert found == ["table.txt", "travels.py"]
     assert pack_own_code("digits_arch", tmp_path / "none") is None
@@ -258,7 +258,7 @@ def test_the_command_answers_beside_folders_with_the_names_of_ours(tmp_path: Pat
     assert "did you mean search?" in done.stderr
     done = rungwise("search", "--space", "nothing.py", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: --space names no file")
+    assert done.stderr.startswith("error: --space: there is no file")
     assert rungwise("runs", cwd=tmp_path).stdout == "no runs in 'runs'\n"
 
 
@@ -278,7 +278,7 @@ def test_a_module_of_the_users_that_came_first_is_named(tmp_path: Path):
         [sys.executable, "-c", program],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "which is also the name of a package of rungwise; rename yours (my_analysis)" in done.stdout
+    assert "which is also the name of a package of rungwise; rename your module (my_analysis)" in done.stdout
 
 
 def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -292,12 +292,12 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     assert main(["show", "fashion", "0", "--runs-dir", results]) == 0
     assert capsys.readouterr().out.startswith("trial 0 of fashion: stopped early\n")
     assert main(["logs", "fashion", "--runs-dir", results]) == 0
-    assert capsys.readouterr().out == "no trial of 'fashion' wrote anything\n"
+    assert capsys.readouterr().out == "no trial of 'fashion' printed anything\n"
     assert main(["logs", "fashion", "first", "--runs-dir", results]) == 2
     assert "error: a number is needed, got 'first'; see" in capsys.readouterr().err
     assert main(["compare", "fashion", "housing", "--runs-dir", results]) == 0
     said = capsys.readouterr().out
-    assert "go by different metrics" in said
+    assert "use different metrics" in said
     assert re.search(r"best trial +fashion +housing", said)
     assert re.search(r"batch_size +128 +128", said)
     assert main(["show", "fashon", "--runs-dir", results]) == 2

@@ -174,10 +174,10 @@ REFUSED = {
     "1e400": (with_cells(A, r2="1e400"), {}, "'1e400' in row 2"),
     "1e39": (with_cells(A, r2="-1e39"), {}, "'-1e39' in row 2"),
     "all huge": ([f"{1 + a}e300" for a in A], {}, r"in row 1 .* and 297 more cells"),
-    "n.a.": (with_cells(A, r19="n.a."), {}, r"must hold numbers .* 'n.a.' in row 19 .*; for classes: --task classif"),
-    "words": (["yes" if a < 0.5 else "no" for a in A], {"task": "regression"}, "must hold numbers for a regression"),
-    "one class": (["1"] * NUM_ROWS, {"task": "classification"}, "'1' in every row; there is nothing to predict"),
-    "one spelling": ([["true", "TRUE"][int(2 * a)] for a in A], {}, "in every row; there is nothing to predict"),
+    "n.a.": (with_cells(A, r19="n.a."), {}, r"must contain numbers .* 'n.a.' in row 19 .*; for classes: --task"),
+    "words": (["yes" if a < 0.5 else "no" for a in A], {"task": "regression"}, "must contain numbers for a regression"),
+    "one class": (["1"] * NUM_ROWS, {"task": "classification"}, "'1' in every row, so there is nothing to predict"),
+    "one spelling": ([["true", "TRUE"][int(2 * a)] for a in A], {}, "in every row, so there is nothing to predict"),
     "one and gaps": (["1" if a < 0.5 else "-" for a in A], {}, r"every row that has one \('-' counts as missing\)"),
     "one and nan": (["x" if a < 0.5 else "nan" for a in A], {}, r"'x' in every row that has one"),
     "a rare count": (with_cells([int(9 * a) for a in A], r8="14"), {}, r"got 1 of '14'.* in row 8 .*--task regression"),
@@ -268,7 +268,7 @@ def test_odd_cells_among_numbers_are_missing_and_named_with_their_rows(tmp_path:
     assert (dataset.columns[0].kind, dataset.columns[0].gaps) == ("number", True)
     said = told(dataset)
     assert "'n.a.' in row 19 (line 20), '#DIV/0!' in row 20 (line 21)" in said
-    assert "and 2 more cells: no numbers, taken as missing (as categories: --types size=category)" in said
+    assert "and 2 more cells: not numbers, treated as missing (as categories: --types size=category)" in said
 
 
 @pytest.mark.parametrize("word", ["n.a.", "unknown"])
@@ -285,7 +285,9 @@ def test_the_row_of_an_odd_cell_decides_nothing(tmp_path: Path, word: str) -> No
 def test_a_mixed_column_names_its_odd_cells_and_the_way_out(tmp_path: Path) -> None:
     cells = [f"{a:.3f}" if a < 0.7 else f"x{i}" for i, a in enumerate(A)]
     path = write(tmp_path / "t.csv", "my size,y", cells, A)
-    with pytest.raises(ValueError, match=r"holds numbers, but also 'x.* --types 'my size=number', .* --drop 'my size'"):
+    with pytest.raises(
+        ValueError, match=r"contains numbers, but also 'x.* --types 'my size=number', .* --drop 'my size'"
+    ):
         read(path)
     assert read(path, types={"my size": "number"}).columns[0].kind == "number"
 
@@ -305,8 +307,8 @@ def test_types_override_what_is_found(tmp_path: Path) -> None:
     ("types", "cause"),
     [
         ({"zap": "number"}, r"--types 'zap' cannot be: .* \(did you mean zip\?\)"),
-        ({"y": "category"}, "it is the target; say --task instead"),
-        ({"word": "number"}, "'word' cannot be numbers: it holds '(ab|cd)' in row"),
+        ({"y": "category"}, "it is the target; use --task instead"),
+        ({"word": "number"}, "'word' cannot be numbers: it contains '(ab|cd)' in row"),
         ({"zip": "text"}, "must be a number or a category, got 'text'"),
     ],
 )
@@ -364,7 +366,7 @@ def test_repeated_rows_and_rows_in_time_are_said(tmp_path: Path) -> None:
     days = [f"2024-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(NUM_ROWS)]
     path = write(tmp_path / "t.csv", "day,n,a,y", days, range(NUM_ROWS), A, [f"{a:.4f}" for a in A])
     said = told(read(path, drop=("day",)))
-    assert "'n' rises or falls from row to row, 'day' holds dates" in said
+    assert "'n' rises or falls from row to row, 'day' contains dates" in said
     assert "--drop n" in said
     twice = write(tmp_path / "twice.csv", "a,b,y", A[:150] * 2, B[:150] * 2, A[:150] * 2)
     assert "150 of 300 rows repeat an earlier row in all inputs and the target" in told(read(twice))

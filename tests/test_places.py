@@ -210,7 +210,7 @@ def test_a_storage_that_cannot_be_used_is_bad_input(bucket: Bucket, tmp_path: Pa
     check_storage(taken, new=True)
     save(join(checkpoints_of(taken, tmp_path), "trial-00000"), make_state(1), epoch=1)
     check_storage(taken, new=False)
-    with pytest.raises(ValueError, match=f"--storage holds checkpoints of a run '{taken.name}' already; give another"):
+    with pytest.raises(ValueError, match=f"--storage already has checkpoints of a run '{taken.name}'; give another"):
         check_storage(taken, new=True)
     with pytest.raises(ValueError, match="--storage s3://nobody-made-it/x.* cannot be written: .*NO_SUCH_BUCKET"):
         check_storage(make_run(storage=bucket.missing()), new=True)

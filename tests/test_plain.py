@@ -150,7 +150,7 @@ def test_in_plain_mode_a_study_has_one_search_at_a_time_and_one_that_lost_it_wri
         with Lease(other, "r", shares=False, force=True):
             assert not bench.epoch(trial, 1, 0.5)
             assert isinstance(bench.search.fatal, StudyLostError)
-            assert "took this study over; what this one stored is saved" in str(bench.search.fatal)
+            assert "took over this study; what this search stored is saved" in str(bench.search.fatal)
     assert open_study(tmp_path).trials[0].intermediate_values == {}
     assert storage.get_study_system_attrs(1)[LEASE] is None
     with Lease(other, "r", shares=False):
@@ -161,7 +161,9 @@ def test_in_plain_mode_two_drivers_without_a_lease_do_not_share_a_number(tmp_pat
     one = open_ledger(tmp_path, make_run())
     other = open_ledger(tmp_path, make_run())
     assert one.add({}, {}) == 0
-    with pytest.raises(StudyLostError, match="trial 0 was to be stored, but the study holds 1 trials: another process"):
+    with pytest.raises(
+        StudyLostError, match="trial 0 cannot be stored, because the study has 1 trials: another process"
+    ):
         other.add({}, {})
 
 
@@ -194,7 +196,7 @@ def test_an_optuna_whose_tables_are_not_known_stores_them_itself_and_that_is_sai
         assert len(open_study(tmp_path).trials) == 2
         said = capsys.readouterr().err
         assert said.count("note: Optuna") == 1
-        assert "keeps studies in a way that is not known here (" in said
+        assert "stores studies in a format unknown to this release (" in said
     finally:
         kinds._unknown.cache_clear()
 
@@ -212,7 +214,9 @@ def test_a_search_in_plain_mode_imports_none_of_the_files_of_private_parts(tmp_p
 def test_the_keys_of_a_store_never_reach_the_logs_of_ray_in_plain_mode(plain: None, monkeypatch: pytest.MonkeyPatch):
     _check_keys()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    with pytest.raises(ValueError, match="Ray's logs would hold AWS_SECRET_ACCESS_KEY; unset it and keep the keys in"):
+    with pytest.raises(
+        ValueError, match="Ray's logs would contain AWS_SECRET_ACCESS_KEY; unset RUNGWISE_PLAIN, or keep the keys in"
+    ):
         _check_keys()
     monkeypatch.setenv("RUNGWISE_PLAIN", "0")
     _check_keys()

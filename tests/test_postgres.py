@@ -113,7 +113,7 @@ def test_a_snapshot_reads_one_moment_and_writes_nothing(server: PostgresServer, 
 def test_a_name_that_the_database_holds_already_is_refused(server: PostgresServer, tmp_path: Path):
     run = make_run(name="taken", study_url=server.url)
     new_run(tmp_path / "first", run)
-    with pytest.raises(ValueError, match="the database holds a study 'taken' already; give another --name"):
+    with pytest.raises(ValueError, match="the database already has a study 'taken'; give another --name"):
         new_run(tmp_path / "second", run)
     assert not (tmp_path / "second").exists()
 
@@ -121,7 +121,7 @@ def test_a_name_that_the_database_holds_already_is_refused(server: PostgresServe
 def test_a_study_that_is_not_there_is_never_a_silent_fresh_start(server: PostgresServer, tmp_path: Path):
     run = make_run(name="never made", study_url=server.url)
     new_run(tmp_path / "r", make_run(name="other", study_url=server.url))
-    with pytest.raises(ValueError, match="holds no study 'never made'"):
+    with pytest.raises(ValueError, match="has no study 'never made'"):
         resume_study(tmp_path / "r", run)
 
 
@@ -132,7 +132,7 @@ def test_a_server_that_does_not_answer_is_one_line_with_exit_code_two(
     url = "postgresql+psycopg://me@127.0.0.1:9/studies"
     assert main(["--runs-dir", str(tmp_path), "--name", "x", "--study-url", url]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: the study cannot be made in {url}: ")
+    assert said.startswith(f"error: the study cannot be created in {url}: ")
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -45,10 +45,10 @@ def test_a_run_of_own_code_says_why_it_has_no_model_to_predict_with(tmp_path, ca
     (tmp_path / "final").mkdir()
     (tmp_path / "run.json").write_text('{"source": {"files": []}}')
     assert predict.main([str(tmp_path), "a.png"]) == 2
-    assert "holds no exported model; make it with: python -m analysis.final RUN" in capsys.readouterr().err
+    assert "has no exported model; create it with: python -m analysis.final RUN" in capsys.readouterr().err
     (tmp_path / "final" / "final.json").write_text("{}")
     assert predict.main([str(tmp_path), "a.png"]) == 2
-    assert "was searched with your own code, of which no model is exported" in capsys.readouterr().err
+    assert "was searched with your own code, so no model was exported" in capsys.readouterr().err
 
 
 def test_an_image_gets_the_probabilities_of_the_model(exported, image, capsys):
@@ -83,7 +83,7 @@ def test_another_size_is_resized_and_said(exported, image, capsys):
 def test_a_colour_image_is_made_grey_and_said(exported, image, capsys):
     Image.open(image).convert("RGB").save(image)
     assert say(exported, image) == 0
-    assert "a colour image made grey" in capsys.readouterr().err
+    assert "a colour image was converted to grey" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
@@ -102,7 +102,7 @@ def test_images_of_every_mode_are_read(exported, tmp_path, mode):
 def test_a_grey_image_for_a_model_of_colour_is_said(image):
     pixels, notes = predict.read_image(str(image), shape=(3, 8, 8))
     assert pixels.shape == (3, 8, 8)
-    assert "a grey image given to a model for colour" in notes
+    assert "a grey image was converted to colour" in notes
 
 
 def test_files_that_are_no_images_are_named_and_the_others_answered(exported, image, tmp_path, capsys):
@@ -113,7 +113,7 @@ def test_files_that_are_no_images_are_named_and_the_others_answered(exported, im
     assert say(exported, *bad, tmp_path, image) == 3
     out = capsys.readouterr()
     assert len(out.out.splitlines()) == 1
-    assert "text.png is not an image that can be read" in out.err
+    assert "text.png cannot be read as an image" in out.err
     assert "absent.png: there is no such file" in out.err
     assert "Is a directory" in out.err
     assert len([line for line in out.err.splitlines() if line.startswith("error:")]) == 5
@@ -128,7 +128,7 @@ def test_an_image_of_too_many_pixels_is_not_decoded(exported, tmp_path, capsys, 
     monkeypatch.setattr(image_file, "MAX_PIXELS", 100)
     Image.new("L", (11, 10)).save(tmp_path / "large.png")
     assert say(exported, tmp_path / "large.png") == 4
-    assert "110 pixels, at most 100 are read" in capsys.readouterr().err
+    assert "110 pixels, but at most 100 are allowed" in capsys.readouterr().err
 
 
 def test_a_damaged_model_is_refused(exported, image, tmp_path, capsys):
@@ -203,8 +203,16 @@ def test_levels_that_were_changed_after_the_export_are_refused(twelve_bits, caps
 @pytest.mark.parametrize(
     ("mode", "suffix", "cause"),
     [
-        ("F", ".tif", "it holds floating-point numbers (mode F), and no training image says which of them are black"),
-        ("I", ".tif", "it holds 32-bit integers (mode I), and no training image says which of them are black"),
+        (
+            "F",
+            ".tif",
+            ("it contains floating-point numbers (mode F), and the training images do not show which values are black"),
+        ),
+        (
+            "I",
+            ".tif",
+            ("it contains 32-bit integers (mode I), and the training images do not show which values are black"),
+        ),
     ],
 )
 def test_deep_images_that_training_images_were_not_like_are_refused(exported, tmp_path, capsys, mode, suffix, cause):

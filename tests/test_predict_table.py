@@ -114,7 +114,7 @@ def test_columns_are_found_by_name_in_any_order_and_others_are_ignored_and_said(
     assert predict.main([str(exported.run_dir), str(path), "--json"]) == 0
     said = capsys.readouterr()
     assert [json.loads(line)["prediction"] for line in said.out.splitlines()] == [row["prediction"] for row in before]
-    assert "columns that the model does not use: note" in said.err
+    assert "the model does not use the columns note" in said.err
 
 
 def test_gaps_unknown_categories_and_unreadable_numbers_are_missing_values_and_said(
@@ -128,8 +128,8 @@ def test_gaps_unknown_categories_and_unreadable_numbers_are_missing_values_and_s
     empty = write_csv(tmp_path / "empty.csv", change_column(gaps, "rooms", lambda _: "", rows=[0]))
     assert predict.main([str(exported.run_dir), str(strange), "--json"]) == 0
     said = capsys.readouterr()
-    assert "column 'city': 'Atlantis' was not among the categories of training; 2 such cells" in said.err
-    assert "column 'rooms': 'many' is no number; 1 such cells are taken as missing" in said.err
+    assert "column 'city': 'Atlantis' was not a category in training; 2 such cells" in said.err
+    assert "column 'rooms': 'many' is not a number; 1 such cells are treated as missing" in said.err
     first = [json.loads(line)["prediction"] for line in said.out.splitlines()]
     assert first == [row["prediction"] for row in answers(exported, empty, capsys)]
     assert np.isfinite(first).all()
@@ -187,7 +187,7 @@ def test_columns_under_other_names_are_refused(all_exported: dict[str, Exported]
     facts = json.loads((tmp_path / "model.json").read_text())
     facts["columns"][0]["categories"].reverse()
     (tmp_path / "model.json").write_text(json.dumps(facts))
-    with pytest.raises(ValueError, match="names the columns 'city, garden, rooms', which are not those"):
+    with pytest.raises(ValueError, match="names the columns 'city, garden, rooms', but its weights"):
         load_model(tmp_path)
     facts["columns"] = [{"title": "city"}]
     (tmp_path / "model.json").write_text(json.dumps(facts))
@@ -200,7 +200,7 @@ def test_a_written_file_needs_a_table_and_one_file(
 ) -> None:
     exported = all_exported["mixed"]
     assert predict.main([str(exported.run_dir), str(exported.csv), str(exported.csv), "--output", "x.csv"]) == 2
-    assert "--output takes the rows of one file, got 2" in capsys.readouterr().err
+    assert "--output takes one input file, got 2" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ def test_predictions_can_be_predicted_again_and_replace_the_earlier_ones(
     assert predict.main([str(exported.run_dir), str(first), "--output", str(second)]) == 0
     assert first.read_text() == second.read_text()
     assert predict.main([str(exported.run_dir), str(first), "--output", str(first)]) == 2
-    assert "--output must be another file than the one whose rows are predicted" in capsys.readouterr().err
+    assert "--output must not be one of the input files" in capsys.readouterr().err
     assert predict.main([str(exported.run_dir), str(first), "--output", str(tmp_path / "no" / "x.csv")]) == 2
     assert "cannot be written: there is no folder" in capsys.readouterr().err
 
@@ -267,7 +267,7 @@ def test_numbers_beyond_float32_are_missing_and_said(
     path = write_csv(tmp_path / "rows.csv", change_column(exported.table, "size", lambda _: text, rows=[7]))
     assert predict.main([str(exported.run_dir), str(path), "--json"]) == 0
     said = capsys.readouterr().err
-    assert f"column 'size': {text!r} is beyond the numbers of float32; 1 such cells" in said
+    assert f"column 'size': {text!r} is too large for float32; 1 such cells" in said
     assert "the first in row 8 (line 9)" in said
 
 

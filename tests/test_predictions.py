@@ -55,16 +55,16 @@ def test_floats_are_a_regression_also_as_a_column():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"y_true": [0, 1]}, "need one of y_score= and y_pred="),
+        ({"y_true": [0, 1]}, "need either y_score= or y_pred="),
         ({"y_true": [0, 1], "y_pred": [1], "y_score": None}, "y_true has 2 rows, the predictions have 1"),
         ({"y_true": [], "y_pred": []}, "at least one row"),
         ({"y_true": [0, 5], "y_score": [[0.5, 0.5], [0.1, 0.9]]}, "y_true must lie in 0..1"),
         ({"y_true": [0, 1], "y_score": [[np.nan, 0.5], [0.1, 0.9]]}, "y_score must be finite, got 1 values"),
-        ({"y_true": [[0, 2], [1, 1]], "y_score": [[0.5, 0.5], [0.1, 0.9]]}, "must hold 0 and 1 only"),
+        ({"y_true": [[0, 2], [1, 1]], "y_score": [[0.5, 0.5], [0.1, 0.9]]}, "must contain only 0 and 1"),
         ({"y_true": [[0, 1], [1, 1]], "y_score": [0.5, 0.5]}, "the predictions (2,)"),
         (
             {"y_true": [0, 1], "y_score": [[0.5, 0.5], [0.1, 0.9]], "classes": ("a",)},
-            "1 classes are named, but y_score has 2",
+            "1 class names are given, but y_score has 2",
         ),
     ],
 )

@@ -41,7 +41,7 @@ def make_run_folder(parent: Path) -> Path:
     final, report = run / "final", run / "report"
     for folder in (final / "figures", final / "tables", final / "training", report / "figures", report / "tables"):
         folder.mkdir(parents=True)
-    (report / "index.html").write_text("<p>300 test rows, opened once, after all training had ended.</p>")
+    (report / "index.html").write_text("<p>300 test rows, opened once, after all training had finished.</p>")
     (report / "tables" / "a.csv").write_text("a\n1\n")
     for path in (report / "figures" / "a.png", final / "figures" / "b.png"):
         Image.new("RGB", (400, 300), "red").save(path)
@@ -145,15 +145,15 @@ def test_a_copy_of_the_run_with_its_checkpoints_is_not_taken_for_a_publication(r
     backup = Path(shutil.copytree(run, tmp_path / "backup" / NAME))
     before = contents(backup)
     assert published(run, tmp_path / "backup") == 2
-    assert "which no publication has and which would be lost" in capsys.readouterr().err
+    assert "which is not part of a published run and would be lost" in capsys.readouterr().err
     shutil.rmtree(backup / "checkpoints")
     shutil.rmtree(backup / "final" / "training")
     assert published(run, tmp_path / "backup") == 2
-    assert "holds final/model.safetensors" in capsys.readouterr().err
+    assert "contains final/model.safetensors" in capsys.readouterr().err
     (backup / "final" / "model.safetensors").unlink()
     (backup / "NOTES.md").write_text("mine")
     assert published(run, tmp_path / "backup") == 2
-    assert "holds NOTES.md" in capsys.readouterr().err
+    assert "contains NOTES.md" in capsys.readouterr().err
     assert contents(backup) == {k: v for k, v in before.items() if "model" not in k} | contents(backup)
 
 
@@ -243,7 +243,7 @@ def test_damaged_results_are_refused_and_cost_the_publication_before_nothing(run
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: {run / 'final' / 'final.json'} is damaged (")
     assert said.endswith(
-        ("make it anew", f"restore it from a copy, or evaluate once more: python -m analysis.final {run} --again")
+        ("create it again", f"restore it from a copy, or evaluate again: python -m analysis.final {run} --again")
     )
     assert contents(tmp_path / "results") == before
 
@@ -292,7 +292,7 @@ def test_something_else_by_that_name_stays(run, tmp_path, capsys, kind):
     else:
         place.symlink_to(tmp_path / "nowhere")
     assert published(run, place.parent) == 2
-    assert "holds something else by that name" in capsys.readouterr().err
+    assert "contains something else" in capsys.readouterr().err
     assert os.path.lexists(place)
     assert names(place.parent) == [NAME]
 
@@ -320,7 +320,7 @@ def test_openings_since_the_page_was_made_are_counted_on_what_is_published(run, 
     capsys.readouterr()
     assert published(run, tmp_path / "results") == 2
     said = capsys.readouterr().err
-    assert "opened 2 times, 1 of them without results; make it anew: python -m analysis.report" in said
+    assert "opened 2 times, 1 of them without results; create it again: python -m analysis.report" in said
     page = run / "report" / "index.html"
     begin, end = "<!-- final evaluation -->", "<!-- end of the final evaluation -->"
     page.write_text(f"<h1>The page</h1>{begin}<p>300 test rows, opened once, after</p>{end}<p>The rest</p>")

@@ -80,7 +80,7 @@ def test_what_has_the_folder_in_its_environment_ends_though_it_writes_over_its_c
     inside.communicate()
 
 
-BEGUN, OTHERWISE = "what is finished is saved; resume with: python -m search.run", "nothing was begun; try again"
+BEGUN, OTHERWISE = "finished epochs are saved; resume with: python -m search.run", "nothing was started; try again"
 
 
 @pytest.mark.parametrize("begun", [True, False])

@@ -18,7 +18,7 @@ def test_a_page_that_is_out_of_date_is_noticed(tmp_path, capsys):
     assert reference.main(["--out", str(tmp_path), "--check"]) == 0
     (tmp_path / "python.md").write_text("old")
     assert reference.main(["--out", str(tmp_path), "--check"]) == 2
-    assert "python.md is not what the code gives; make it with: make docs" in capsys.readouterr().err
+    assert "python.md does not match the code; update it with: make docs" in capsys.readouterr().err
 
 
 def test_all_public_names_and_all_commands_are_in_it():

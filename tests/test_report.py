@@ -121,7 +121,7 @@ def test_the_summary_names_the_best_trial_and_what_mattered(page):
     summary = re.search(r'id="summary".*?</section>', page.read_text(), re.S)
     assert summary
     assert "What mattered most" in summary[0]
-    assert "at equal budget" in summary[0]
+    assert "with the others held constant" in summary[0]
     assert "95 % interval from" in summary[0]
 
 
@@ -139,7 +139,7 @@ def test_few_trials_make_a_page_that_says_what_is_missing(tmp_path, count):
     assert report.main([str(folder)]) == 0
     text = (folder / "report" / "index.html").read_text()
     assert "Importance needs at least 20 trials" in text
-    assert ("the study is empty" in text) == (count == 0)
+    assert ("The study is empty" in text) == (count == 0)
 
 
 def test_a_study_of_failures_alone_names_the_causes(tmp_path):
@@ -201,7 +201,7 @@ def test_a_report_is_made_while_a_search_writes(tmp_path):
     [
         (["nowhere"], "'nowhere' is not a folder; give the folder of a run"),
         (["tests"], "'tests' is not a run"),
-        (["tests", "--confirm", "1"], "--confirm must be 0, or at least 2 seeds"),
+        (["tests", "--confirm", "1"], "--confirm must be 0, or at least 2"),
         (["tests", "--wrong"], "see python -m analysis.report --help"),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_search_that_ended_before_its_first_trial_is_told_in_plain_words(tmp_p
     folder = store(make_study(0), tmp_path / "empty")
     assert report.main([str(folder)]) == 0
     text = (folder / "report" / "index.html").read_text()
-    assert "its time budget was over, before the first trial began. Continue it with --resume" in text
+    assert "its time budget ended, before the first trial started. Continue it with --resume" in text
     assert "saved" not in re.sub(r"<(script|style).*?</\1>", "", text, flags=re.S)
     assert "What mattered most" not in text
 
@@ -272,7 +272,7 @@ def test_epochs_that_are_merely_unfinished_do_not_count_as_saved(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "code", "message"),
     [
-        ("confirm/results.csv", "", 2, r"results.csv is damaged \(.*\); remove it, or train anew with --confirm"),
+        ("confirm/results.csv", "", 2, r"results.csv is damaged \(.*\); remove it, or train again with --confirm"),
         ("confirm/results.csv", "flip,seed\nbest,1\n", 2, r"results.csv is damaged \('value'\); remove it"),
         ("confirm/results.csv", "\x00\x01", 2, r"results.csv is damaged"),
         (

@@ -1,6 +1,6 @@
 """What a rerun says of values that are not those of a training, and of trials that are not there.
 
-That a real trial comes out equal to the bit is tested on a real search in `tests/test_end_to_end.py`.
+That a real trial comes out equal is tested on a real search in `tests/test_end_to_end.py`.
 """
 
 import re
@@ -23,15 +23,15 @@ def test_values_that_training_does_not_give_are_told_apart(run_dir, capsys):
     assert rerun.main([str(run_dir), "--trial", "0"]) == 3
     said = capsys.readouterr().out
     assert len(re.findall(r"epoch +\d  0\.5  0\.\d+  differs", said)) == 2
-    assert re.search(r"differs by at most 0\.\d+; processor and versions are the same$", said.strip())
+    assert re.search(r"differs by at most 0\.\d+; the processor and versions are the same$", said.strip())
 
 
 @pytest.mark.parametrize(
     ("words", "rule"),
     [
         (("--trial", "7"), r"--trial must lie in 0\.\.0, got 7"),
-        (("--epochs", "3"), r"--epochs must lie in 1\.\.2, those of trial 0, got 3"),
-        (("--epochs", "0"), r"--epochs must lie in 1\.\.2, those of trial 0, got 0"),
+        (("--epochs", "3"), r"--epochs must lie in 1\.\.2 \(trial 0 has 2 epochs\), got 3"),
+        (("--epochs", "0"), r"--epochs must lie in 1\.\.2 \(trial 0 has 2 epochs\), got 0"),
     ],
 )
 def test_what_cannot_be_trained_again_is_refused_in_one_line(run_dir, capsys, words, rule):

@@ -67,14 +67,14 @@ def test_a_read_only_runs_folder_is_bad_input_before_anything_starts(tmp_path: P
         assert main(["--runs-dir", str(view), "--name", "x"]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert f"no run can be made in {str(view)!r} (Read-only file system); give another --runs-dir" in said
+        assert f"no run can be created in {str(view)!r} (Read-only file system); give another --runs-dir" in said
     assert [p.name for p in runs.iterdir()] == ["old"]
 
 
 def test_a_file_where_a_folder_should_be_is_bad_input(tmp_path: Path, capsys):
     (tmp_path / "runs").write_text("mine")
     assert main(["--runs-dir", str(tmp_path / "runs"), "--name", "x"]) == 2
-    assert "no run can be made in" in capsys.readouterr().err
+    assert "no run can be created in" in capsys.readouterr().err
     assert (tmp_path / "runs").read_text() == "mine"
 
 
@@ -112,7 +112,7 @@ def test_a_run_of_a_newer_release_says_to_upgrade(tmp_path: Path):
     stored = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**stored, "format": stored["format"] + 1, "surprise": 1}))
     for read in (read_run, open_study):
-        with pytest.raises(ValueError, match=r"format \d+, this release reads up to \d+; upgrade rungwise"):
+        with pytest.raises(ValueError, match=r"format \d+; this release reads formats up to \d+; upgrade rungwise"):
             read(folder)
 
 

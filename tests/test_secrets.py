@@ -74,7 +74,7 @@ def test_a_name_that_only_looks_like_one_is_harmless(name: str):
 )
 def test_a_url_with_a_credential_is_refused_with_the_way_out_and_never_repeated(option: str, url: str):
     url = url.format(SECRET)
-    with pytest.raises(ValueError, match=rf"{option} must not hold .*; (use PGPASSWORD|give the nodes)") as refused:
+    with pytest.raises(ValueError, match=rf"{option} must not contain .*; (use PGPASSWORD|give the nodes)") as refused:
         parse(Options, [option, url], prog="search.run").check()
     assert SECRET not in str(refused.value)
     assert SECRET not in redact_url(url)

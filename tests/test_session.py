@@ -46,10 +46,10 @@ def test_a_time_budget_that_ends_before_the_first_trial_leaves_nothing_usable_an
     assert searched(opened(tmp_path), tmp_path, deadline=time.monotonic()) == 4
     said = capsys.readouterr()
     assert "0 trials: 0 finished, 0 stopped early, 0 failed; 0 epochs trained\n" in said.out
-    assert "% saved" not in said.out
-    assert "the time budget is used up before any trial was finished; continue with:\n" in said.out
+    assert "% fewer" not in said.out
+    assert "the time budget is used up before any trial finished; continue with:\n" in said.out
     assert f"python -m search.run --resume --name x --runs-dir {tmp_path} --time-budget MINUTES" in said.out
-    assert said.err == "error: no trial was trained to its full budget; nothing can be used yet\n"
+    assert said.err == "error: no trial was trained to its full budget; there is no usable result yet\n"
 
 
 @pytest.mark.parametrize(("epochs", "code"), [(0, 4), (1, 4), (3, 0)])
@@ -71,7 +71,7 @@ def test_a_database_that_is_read_only_is_bad_input_and_nothing_is_started(tmp_pa
     optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/db/all.db").engine.dispose()
     with read_only(tmp_path / "db") as view:
         session = opened(tmp_path / "runs", study_url=f"sqlite:///{view}/all.db")
-        with pytest.raises(ValueError, match="the study cannot be made in .* attempt to write a readonly database"):
+        with pytest.raises(ValueError, match="the study cannot be created in .* attempt to write a readonly database"):
             searched(session, tmp_path, deadline=None)
     assert not (tmp_path / "runs" / "x").exists()
 
@@ -83,7 +83,7 @@ def test_what_breaks_a_begun_search_off_is_told_with_the_command_that_goes_on(
     searched(session, tmp_path, deadline=time.monotonic())
     capsys.readouterr()
     assert session.on_lost(RayLostError("Ray has died")) == 1
-    assert capsys.readouterr().err.startswith("error: Ray has died; what is finished is saved; resume with: python -m")
+    assert capsys.readouterr().err.startswith("error: Ray has died; finished epochs are saved; resume with: python -m")
 
 
 def test_a_ray_that_dies_of_the_signal_that_stops_the_search_changes_neither_words_nor_exit_code(
@@ -116,7 +116,7 @@ def test_before_the_run_is_made_a_dead_ray_has_started_nothing(tmp_path: Path, c
             Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.0),
             "note: 2 threads per trial, this run used 1: values",
         ),
-        (Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0), "note: 2 trials at once, this run trained one:"),
+        (Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0), "note: 2 trials at once, this run trained one;"),
     ],
 )
 def test_a_resume_trains_as_the_run_did_or_says_in_a_line_that_it_does_not(

@@ -53,7 +53,7 @@ def test_a_quote_that_is_never_closed_is_named_with_its_line() -> None:
 def test_a_quote_that_swallows_rows_and_closes_in_another_is_said() -> None:
     sheet = read(b'a,b,y\n1,"ok,1\n2,ok,2\n3,ok",3\n4,ok,4\n')
     assert len(sheet.places) == 2
-    assert "the row in line 2 of own.csv goes on to line 4 within quotes" in " ".join(sheet.notes)
+    assert "the row in line 2 of own.csv continues to line 4 within quotes" in " ".join(sheet.notes)
     assert not read(b'a,b,y\n1,"two\nlines",1\n').notes
 
 
@@ -65,7 +65,7 @@ def test_a_cell_may_be_longer_than_a_hundred_kilobytes() -> None:
     ("data", "cause"),
     [
         (b"a,b\n1,2\n3\r,4\n", r"got 1 in '3'.*\(line 3\)"),
-        (b"a,b\n" + b"1,2\n" * 3000 + b"1,\0\n", "line 3002 of own.csv holds a NUL character"),
+        (b"a,b\n" + b"1,2\n" * 3000 + b"1,\0\n", "line 3002 of own.csv contains a NUL character"),
         (ROWS.encode("utf-16") + b"x", "is damaged UTF-16 .* in line 4; save the table as UTF-8"),
         (ROWS.encode("utf-32")[:-6], "is damaged UTF-32 .* in line 3"),
         ("a,b\n1,\ud800\n".encode("utf-16", "surrogatepass"), "is damaged UTF-16 .* in line 2"),

@@ -104,15 +104,16 @@ def test_what_the_user_states_is_done_though_the_run_had_something_else_that_no_
         (Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.0), None),
         (
             Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0),
-            "1 thread per trial, this run used 2: values will differ in the last digits",
+            "1 thread per trial, this run used 2; values will differ in the last digits",
         ),
         (
             Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.5),
-            "trials train on a GPU, this run used the CPU: values will differ",
+            "trials train on a GPU, this run used the CPU; values will differ",
         ),
         (
             Resources(slots=2, cpus_per_trial=2, gpus_per_trial=0.0),
-            "2 trials at once, this run trained one: their order, and so the study, is chance",
+            "2 trials at once, this run trained one; the order of the trials, and therefore the study, is not "
+            "reproducible",
         ),
     ],
 )

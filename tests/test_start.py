@@ -152,5 +152,5 @@ def test_a_limit_under_which_ray_would_abort_is_bad_input():
     program = f"{limited}\nimport sys\nfrom search.run import main\nsys.exit(main(['--name', 'none']))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ulimit -v allows 4.1 GB of addresses, Ray asks for up to ")
+    assert done.stderr.startswith("error: ulimit -v allows 4.1 GB of address space, but Ray needs up to ")
     assert done.stderr.endswith("; first run: ulimit -v unlimited\n")

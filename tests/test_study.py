@@ -38,14 +38,14 @@ def test_run_json_says_again_what_was_asked(run_dir: Path):
 def test_a_new_run_refuses_a_name_that_is_taken_and_changes_nothing(run_dir: Path):
     before = {p.name: p.read_bytes() for p in run_dir.iterdir()}
     with pytest.raises(
-        ValueError, match=r"run 'r' exists already; add --resume to continue it, or give another --name"
+        ValueError, match=r"run 'r' already exists; add --resume to continue it, or give another --name"
     ):
         new_run(run_dir, make_run())
     assert {p.name: p.read_bytes() for p in run_dir.iterdir()} == before
 
 
 def test_a_run_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path):
-    with pytest.raises(ValueError, match="the study cannot be made"):
+    with pytest.raises(ValueError, match="the study cannot be created"):
         new_run(tmp_path / "r", make_run(study_url="sqlite:////proc/nowhere/study.db"))
     assert list(tmp_path.iterdir()) == []
 
@@ -56,7 +56,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path):
         ("", "is damaged"),
         ("{", "is damaged"),
         ("[]", "does not describe a run"),
-        ('{"format": 99}', r"has format 99, this release reads up to \d+; upgrade rungwise"),
+        ('{"format": 99}', r"has format 99; this release reads formats up to \d+; upgrade rungwise"),
         ('{"format": 1}', "is incomplete"),
     ],
 )
@@ -74,8 +74,8 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p.unlink(), "is missing: the study is lost"),
-        (lambda p: p.write_bytes(b""), "is empty: the study is lost"),
+        (lambda p: p.unlink(), "is missing, so the study is lost"),
+        (lambda p: p.write_bytes(b""), "is empty, so the study is lost"),
         (lambda p: p.write_bytes(b"garbage" * 1000), "is damaged"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_damaged_study_is_never_a_silent_fresh_start(damage, message: str, run
 
 
 def test_the_study_of_another_run_is_refused(run_dir: Path):
-    with pytest.raises(ValueError, match="holds no study 'other'"):
+    with pytest.raises(ValueError, match="has no study 'other'"):
         resume_study(run_dir, make_run(name="other"))
     with pytest.raises(ValueError, match="direction must be 'minimize', got 'maximize'"):
         resume_study(run_dir, make_run(direction="minimize"))
@@ -147,7 +147,7 @@ def test_a_moved_run_is_read_and_continued_at_its_new_place(run_dir: Path, tmp_p
 def test_a_resumed_run_names_every_option_that_contradicts_it(run_dir: Path):
     with pytest.raises(ValueError, match=r"seed is 3, not 4; epochs is 9, not 27"):
         old_run(run_dir, given={"seed": 4, "epochs": 27, "sampler": "tpe"}, trials=None)
-    with pytest.raises(ValueError, match="--trials must be at least 30, the number already asked for, got 10"):
+    with pytest.raises(ValueError, match="--trials must be at least 30, the number requested before, got 10"):
         old_run(run_dir, given={}, trials=10)
 
 

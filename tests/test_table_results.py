@@ -167,11 +167,13 @@ def test_sentences_say_which_method_is_better_and_where_published_results_stand(
     assert re.search(r"gradient boosting reaches 0\.[12].*the network is worse", text)
     assert re.search(r"ridge reaches 0\.[45].*the network is better", text)
     assert "Of 2 published results (RMSE ($100k)" in text
-    assert "than 1 (old MLP 0.4), 1 of them outside its interval; ahead of it: CatBoost 0.2" in text
-    assert "where only the score counts, gradient boosting is the better choice" in text
+    assert (
+        "is better than 1 (old MLP 0.4), 1 of them outside its interval. Better than the winner: CatBoost 0.2" in text
+    )
+    assert "if only the score matters, gradient boosting is the better choice" in text
     assert "1 of 2 features have no importance" in text
     assert "3 of 400 test rows" in text
-    assert "mean" not in re.findall(r"On the same rows (\w+)", text)  # a constant is no rival
+    assert "mean" not in re.findall(r"On the same rows, (\w+)", text)  # a constant is no rival
 
 
 def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_tables(described, tmp_path):
@@ -188,7 +190,13 @@ def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_table
     tables = {path.stem for path in (final_dir / "tables").glob("*.csv")}
     assert tables == {"contenders", "predictions", "baselines", "bands", "importance", "dependence"}
     section = str(final_section(tmp_path))
-    for heading in ("Without a network", "Errors", "What it goes by", "What it means in practice", "State of the art"):
+    for heading in (
+        "Other methods",
+        "Errors",
+        "What the predictions depend on",
+        "What it means in practice",
+        "State of the art",
+    ):
         assert f"<h3>{heading}</h3>" in section
     assert "RMSE ($100k)" in section
     assert "a<b>" not in section
@@ -200,7 +208,7 @@ def test_the_console_shows_baselines_with_the_difference_to_the_winner(described
     described["discussion"] = []
     conclude(described, run_dir=tmp_path)
     said = capsys.readouterr().out
-    assert re.search(r"without a network\s+test RMSE \(\$100k\)\s+winner minus it \(less is better\)", said)
+    assert re.search(r"other methods\s+test RMSE \(\$100k\)\s+winner minus method \(lower is better\)", said)
     assert re.search(r"gradient boosting\s+0\.[12]\d+ \[.*\]\s+\+0\.\d+ \[\+", said)
 
 

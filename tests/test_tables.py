@@ -43,7 +43,7 @@ def test_california_housing_has_the_published_splits_and_the_features_of_scikit_
 
 def test_a_file_that_is_not_the_census_is_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "california_housing.csv", numeric_with_gaps())
-    with pytest.raises(ValueError, match=r"must hold the 20,640 districts .*, it has no column 'longitude'"):
+    with pytest.raises(ValueError, match=r"must contain the 20,640 districts .*, it has no column 'longitude'"):
         california.read(tmp_path)
 
 
@@ -72,9 +72,9 @@ def test_the_bundled_tables_are_scikit_learns(name: str, rows: int, num_columns:
 
 
 def test_the_options_of_a_csv_are_for_a_csv() -> None:
-    with pytest.raises(ValueError, match="--target is for a table of your own, diabetes has its own target"):
+    with pytest.raises(ValueError, match="--target is for your own table, but diabetes has its own target"):
         load("diabetes", "", table=TableOptions(target="progression"))
-    with pytest.raises(ValueError, match="a table of your own needs --target"):
+    with pytest.raises(ValueError, match="your own table needs --target"):
         load("csv", "my.csv")
     with pytest.raises(ValueError, match="are read like its training rows"):
         load_test("diabetes", "")
@@ -217,12 +217,12 @@ REFUSED = {
     "constant": (
         change_column(numeric_with_gaps(), "price", lambda _: "7"),
         {},
-        "target 'price' is '7' in every row; there is nothing to predict",
+        "target 'price' is '7' in every row, so there is nothing to predict",
     ),
     "not numeric": (
         mixed_categories(),
         {"target": "garden", "task": "regression"},
-        "target 'garden' must hold numbers for a regression, got '(yes|no)'",
+        "target 'garden' must contain numbers for a regression, got '(yes|no)'",
     ),
     "too many classes": (
         numeric_with_gaps(),
@@ -237,7 +237,7 @@ REFUSED = {
     "different texts": (
         change_column(numeric_with_gaps(), "id", lambda cell: f"id-{cell}"),
         {},
-        r"column 'id' holds \d+ different texts in \d+ training rows, .*: --drop id",
+        r"column 'id' contains \d+ different texts in \d+ training rows, .*: --drop id",
     ),
     "different texts beside a dropped column": (
         change_column(numeric_with_gaps(), "id", lambda cell: f"id-{cell}"),
@@ -247,7 +247,7 @@ REFUSED = {
     "numbers with a unit": (
         change_column(numeric_with_gaps(), "id", lambda cell: f"{cell}.5 kg"),
         {},
-        r"'id' holds numbers with a unit \('\d+\.5 kg': write the numbers alone",
+        r"'id' contains numbers with a unit \('\d+\.5 kg': write the numbers alone",
     ),
     "several columns at once": (
         change_column(
@@ -256,7 +256,7 @@ REFUSED = {
             lambda cell: f"room {cell} is large",
         ),
         {},
-        r"columns that cannot be used: 'id' holds .*, 'size' holds .*; leave them out: --drop id,size",
+        r"columns that cannot be used: 'id' contains .*, 'size' contains .*; leave them out: --drop id,size",
     ),
 }
 

@@ -203,9 +203,9 @@ def test_a_loss_that_is_not_finite_names_epoch_and_loss(digits: Dataset) -> None
 
 def test_a_checkpoint_of_another_training_is_refused(digits: Dataset) -> None:
     state = Training(PLAIN, digits, epochs=2, seed=0).state()
-    with pytest.raises(ValueError, match="the checkpoint is of a training with seed=0, not 1"):
+    with pytest.raises(ValueError, match="the checkpoint is from a training with seed=0, not 1"):
         Training(PLAIN, digits, epochs=2, seed=1).restore(state)
-    with pytest.raises(ValueError, match="the checkpoint is of another configuration"):
+    with pytest.raises(ValueError, match="the checkpoint is from a different configuration"):
         Training(replace(PLAIN, model=CnnConfig(widths=(16,))), digits, epochs=2, seed=0).restore(state)
 
 

@@ -65,10 +65,10 @@ def test_every_block_of_the_tutorial_does_what_it_says(program: Path):
     page = (program.parent / "runs" / "first" / "report" / "index.html").read_text()
     assert "with <code>run.final</code> set" in page
     assert "log loss" in page
-    assert re.search(r"baseline on seed 1 finished at epoch 9, accuracy 0\.\d{4}; \d+ of \d+ trained", shown[3])
+    assert re.search(r"baseline with seed 1 finished at epoch 9, accuracy 0\.\d{4}; \d+ of \d+ trained", shown[3])
     assert re.search(r"first +\d{4}-.*finished", shown[4])
     assert shown[5].startswith("first: my_search (own code); accuracy, to maximize")
-    assert shown[6] == "no trial of 'first' wrote anything\n"
+    assert shown[6] == "no trial of 'first' printed anything\n"
     (program.parent / "second.py").write_text(PYTHON[1].replace("trials=20", "trials=4") + LATER)
     said = run(program, "second.py")
     assert re.search(r"BestTrial\(number=\d, value=0\.\d+", said)

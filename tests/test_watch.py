@@ -95,7 +95,7 @@ def test_without_a_timeout_nothing_is_ended_and_it_is_said_every_minute(
     bench.watch.on_trial_start(0, [], trial)
     bench.pass_time(200)
     assert bench.said == [
-        f"nothing new for {said}: trial 0 has been training epoch 1 for {said}" for said in ("1m00s", "2m00s", "3m00s")
+        f"no progress for {said}: trial 0 has been training epoch 1 for {said}" for said in ("1m00s", "2m00s", "3m00s")
     ]
     assert bench.search.live == {0}
 
@@ -107,8 +107,7 @@ def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
     bench.ask()
     bench.pass_time(61)
     assert bench.said == [
-        "nothing new for 1m00s: a trial asks for 4 CPUs and 1 GPUs; the cluster has 2 CPUs and 0 GPUs,"
-        " free are 1 CPUs and 0 GPUs"
+        "no progress for 1m00s: a trial needs 4 CPUs and 1 GPUs; 1 of 2 CPUs and 0 of 0 GPUs are free"
     ]
     assert bench.search.fatal is None
     bench.pass_time(PLACE_SECONDS)
@@ -127,9 +126,9 @@ ROOMY = ({"CPU": 8.0, "GPU": 2.0},)
         ({"on_cluster": True, "nodes": ROOMY, "free": 4.0}, "1 worker is still starting"),  # has its place
         (
             {"on_cluster": True, "nodes": ROOMY, "free": 2.0},
-            "a trial asks for 4 CPUs and 1 GPUs; the cluster has 8 CPUs",
+            "a trial needs 4 CPUs and 1 GPUs; 2 of 8 CPUs",
         ),
-        ({"on_cluster": True, "nodes": ({"CPU": 2.0},) * 9, "free": 18.0}, "a trial asks for 4 CPUs and 1 GPUs"),
+        ({"on_cluster": True, "nodes": ({"CPU": 2.0},) * 9, "free": 18.0}, "a trial needs 4 CPUs and 1 GPUs"),
     ],
 )
 def test_a_search_that_waits_for_its_workers_says_so_and_not_that_room_is_lacking(
@@ -138,7 +137,7 @@ def test_a_search_that_waits_for_its_workers_says_so_and_not_that_room_is_lackin
     bench = Watched(tmp_path, monkeypatch, timeout=None, **where)
     bench.ask()
     bench.pass_time(61)
-    assert [line.startswith(f"nothing new for 1m00s: {why}") for line in bench.said] == [True]
+    assert [line.startswith(f"no progress for 1m00s: {why}") for line in bench.said] == [True]
 
 
 def test_a_busy_machine_is_named_as_a_reason_and_no_cluster_where_there_is_none(
@@ -152,10 +151,10 @@ def test_a_busy_machine_is_named_as_a_reason_and_no_cluster_where_there_is_none(
     bench.watch.on_trial_start(0, [], first)
     bench.pass_time(61)
     assert bench.said == [
-        "nothing new for 1m00s: 2 workers are still starting; other programs use this machine as well"
-        " (load 30 on 2 CPUs)",
-        "nothing new for 1m00s: trial 0 has been training epoch 1 for 1m00s; other programs use this machine as well"
-        " (load 30 on 2 CPUs)",
+        "no progress for 1m00s: 2 workers are still starting; other programs are using this machine (load 30 on 2 "
+        "CPUs)",
+        "no progress for 1m00s: trial 0 has been training epoch 1 for 1m00s; other programs are using this "
+        "machine (load 30 on 2 CPUs)",
     ]
 
 
@@ -179,23 +178,25 @@ def test_a_lost_worker_is_told_at_once_with_the_epoch_that_another_goes_on_from(
     bench = Bench(tmp_path, pruner="none")
     trial, _ = bench.ask()  # type: ignore[misc]
     bench.epoch(trial, 1, 0.5)
-    bench.search.lost_worker(trial.trial_id, kind="lost node", reason="its node is gone")
-    assert bench.diary.notices == ["trial 0 lost its worker (its node is gone); another goes on after epoch 1"]
+    bench.search.lost_worker(trial.trial_id, kind="lost node", reason="its node was lost")
+    assert bench.diary.notices == [
+        "trial 0 lost its worker (its node was lost); another worker continues after epoch 1"
+    ]
     bench.searcher.on_trial_complete(trial.trial_id, error=True)
     stored = open_study(tmp_path).trials[0].user_attrs
     assert (stored["failure_kind"], stored["failure"]) == (
         "lost node",
-        "its worker was lost too often (its node is gone)",
+        "its worker was lost too often (its node was lost)",
     )
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "reason"),
     [
-        ("The actor is dead because its node has died. Node Id: 1f", "lost node", "its node is gone"),
+        ("The actor is dead because its node has died. Node Id: 1f", "lost node", "its node was lost"),
         ("Task was killed due to the node running low on memory.", "out of memory", "the machine ran out of memory"),
-        ("Worker unexpectedly exits ... (1) killed by the OOM killer ...", "lost worker", "killed, or it crashed"),
-        ("", "lost worker", "killed, or it crashed"),
+        ("Worker unexpectedly exits ... (1) killed by the OOM killer ...", "lost worker", "killed, or crashed"),
+        ("", "lost worker", "killed, or crashed"),
     ],
 )
 def test_what_ray_says_of_a_lost_worker_is_put_in_a_few_words(error: str, kind: str, reason: str):
@@ -222,7 +223,7 @@ def test_a_worker_that_the_kernel_ended_for_its_memory_is_replaced_once_and_it_i
     trial, _ = bench.ask()  # type: ignore[misc]
     lose_twice(bench, trial, killed=True)
     assert bench.diary.notices == [
-        "trial 0 lost its worker (the machine ran out of memory); another goes on after epoch 0"
+        "trial 0 lost its worker (the machine ran out of memory); another worker continues after epoch 0"
     ]
     stored = open_study(tmp_path).trials[0].user_attrs
     assert (stored["failure_kind"], stored["failure"]) == (
@@ -238,9 +239,12 @@ def test_a_worker_that_is_lost_for_another_reason_is_replaced_as_often_as_asked(
     bench = Watched(tmp_path, monkeypatch, timeout=None, pruner="none")
     trial, _ = bench.ask()  # type: ignore[misc]
     lose_twice(bench, trial, killed=False)
-    assert bench.diary.notices == ["trial 0 lost its worker (killed, or it crashed); another goes on after epoch 0"] * 2
+    assert (
+        bench.diary.notices
+        == ["trial 0 lost its worker (killed, or crashed); another worker continues after epoch 0"] * 2
+    )
     stored = open_study(tmp_path).trials[0].user_attrs
-    assert stored["failure"] == "its worker was lost too often (killed, or it crashed)"
+    assert stored["failure"] == "its worker was lost too often (killed, or crashed)"
 
 
 def test_the_reason_of_the_last_loss_is_the_one_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -298,7 +302,7 @@ def test_a_leg_that_fails_before_it_began_is_handed_out_again(tmp_path: Path):
 
 
 def test_an_actor_that_is_unavailable_because_its_node_is_gone_has_lost_its_node():
-    assert loss("The actor is temporarily unavailable", node_is_gone=True) == ("lost node", "its node is gone")
+    assert loss("The actor is temporarily unavailable", node_is_gone=True) == ("lost node", "its node was lost")
 
 
 def test_a_stopped_process_is_ended():
@@ -324,7 +328,7 @@ def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path:
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patience(50), check=False)
     assert done.returncode == 1, done.stderr
     *said, other = done.stdout.split()
-    assert " ".join(said) == "Ray has died: its process raylet is gone (killed, or out of memory)"
+    assert " ".join(said) == "Ray stopped: its process raylet is gone (killed, or out of memory)"
     assert not psutil.pid_exists(int(other)) or psutil.Process(int(other)).status() == psutil.STATUS_ZOMBIE
 
 
@@ -353,4 +357,6 @@ def test_a_lost_node_is_told_although_ray_tells_the_loss_twice(tmp_path: Path, m
     trial.set_status(Trial.RUNNING)
     bench.watch.on_lost(trial)  # Ray asks the scheduler first
     bench.watch.on_trial_recover(0, [], trial)
-    assert bench.diary.notices == ["trial 0 lost its worker (its node is gone); another goes on after epoch 0"]
+    assert bench.diary.notices == [
+        "trial 0 lost its worker (its node was lost); another worker continues after epoch 0"
+    ]

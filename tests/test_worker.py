@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_architecture_is_passed_over(make_worker, tmp_pa
     shutil.rmtree(newest)
     shutil.copytree(stranger, newest)
     result = step(make_worker(reported=2))
-    assert result.notices == ["checkpoint 2 of trial-00005 is damaged (of another training); using epoch 1"]
+    assert result.notices == ["checkpoint 2 of trial-00005 is damaged (of a different training); using epoch 1"]
     assert result.record is not None
     assert result.record["epoch"] == 3
 
@@ -136,7 +136,7 @@ def test_a_trial_without_a_usable_checkpoint_starts_again_and_says_so(make_worke
     ]
     shutil.rmtree(tmp_path / "trial-00005")
     assert step(make_worker(reported=1)).notices == [
-        "trial-00005 has lost its checkpoints: it is trained again from epoch 1"
+        "trial-00005 lost its checkpoints and is trained again from epoch 1"
     ]
 
 
@@ -160,7 +160,7 @@ def test_a_malicious_checkpoint_is_refused_on_resume_and_nothing_is_run(make_wor
     assert not (tmp_path / "touched").exists()
     assert result.record is not None  # trained again from the start
     assert len(result.notices) == 2
-    assert "refused: more than tensors and plain values" in result.notices[0]
+    assert "refused: it contains more than tensors and plain values" in result.notices[0]
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def test_a_forged_state_is_passed_over_with_its_name_and_the_one_before_is_used(
     training, records = checkpoint.parted(torch.load(folder / "epoch-0002" / "state.pt", weights_only=True))
     checkpoint.save(folder, forge({**training, "history": records}), epoch=2)  # as older releases wrote it
     result = step(make_worker(reported=2))
-    assert result.notices == ["checkpoint 2 of trial-00005 is damaged (of another training); using epoch 1"]
+    assert result.notices == ["checkpoint 2 of trial-00005 is damaged (of a different training); using epoch 1"]
     assert numbers(result) == third_epoch
 
 

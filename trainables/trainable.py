@@ -53,26 +53,26 @@ class Setting:
 
 @runtime_checkable
 class Trainable(Protocol):
-    """One configuration in training."""
+    """The training of one configuration."""
 
     @property
     def epoch(self) -> int:
-        """Finished epochs; an attribute will do."""
+        """Number of finished epochs; can be an attribute."""
         ...
 
     def run_epoch(self) -> Mapping[str, Any]:
-        """Trains one more epoch; returns the metrics after it, the objective among them."""
+        """Trains one more epoch; returns its metrics, including the objective."""
         ...
 
     def state(self) -> Mapping[str, Any]:
-        """Returns all that the next epoch depends on, as tensors, arrays and plain values."""
+        """Returns everything that the next epoch depends on, as tensors, arrays and plain values."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues where `state` was taken from a training of the same configuration, budget and seed.
+        """Continues from `state`, which is from a training with the same configuration, budget and seed.
 
         Raises:
-            ValueError: the state belongs to another training.
+            ValueError: the state is from a different training.
         """
         ...
 

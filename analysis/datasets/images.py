@@ -50,7 +50,8 @@ class Overview:
             return f"No leakage: none of the {total} validation rows is also a training row."
         return (
             f"Leakage: {self.leaks} of {total} validation rows are also training rows ({self.leaks / total:.2%}), "
-            f"{self.conflicts} of them with another label; results are too kind by at most that share."
+            f"{self.conflicts} of them with a different label; the validation score can be too optimistic by at most "
+            f"that share."
         )
 
 
@@ -85,12 +86,14 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
     """The overview of a run's data, or the reason in words why there is none; never downloads anything."""
     if not run.dataset:
         return (
-            f"The data are read by code of your own ({short_name(run.space)}), which a report does not run; the code is"
-            " kept in the folder source of the run."
+            f"The data are read by your own code ({short_name(run.space)}), which a report does not run; a copy of "
+            f"the code is in the folder source of the run."
         )
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if needs_download(name, folder):
-        return f"The data set {name} is not in {folder}; give its folder with --data-dir (in a notebook: DATA_DIR)."
+        return (
+            f"The data set {name} is not in {folder}; give the right folder with --data-dir (in a notebook: DATA_DIR)."
+        )
     from trainables.sources import load as data
 
     try:
@@ -105,7 +108,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
     except (ValueError, OSError) as error:
         return f"The data set {name} could not be read: {error}"
     if run.dataset_checksum and dataset.checksum != run.dataset_checksum:
-        return f"The data in {folder} are not those of the search (checksum {dataset.checksum[:12]} is another one)."
+        return f"The data in {folder} are not those of the search (checksum {dataset.checksum[:12]} is different)."
     return table_overview(dataset) if dataset.columns else overview(dataset)
 
 

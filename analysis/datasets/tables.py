@@ -136,7 +136,8 @@ def _target_findings(found: TableOverview) -> list[str]:
     for side, (value, share) in found.piles.items():
         what, shown = "largest" if side == "cap" else "smallest", together([value, y.min(), y.max()], digits=6)[0]
         told.append(
-            f"{100 * share:.1f} % of the rows have the {what} target, {shown}: most likely cut there by the source."
+            f"{100 * share:.1f} % of the rows have the {what} target, {shown}: the source probably capped the "
+            f"values there."
         )
     return told
 
@@ -156,7 +157,7 @@ def _feature_findings(found: TableOverview) -> list[str]:
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
                 told.append(
-                    f"{visible(column.name)} has a long tail: 99 % lie below {plain(most)},"
+                    f"{visible(column.name)} has a long tail: 99 % of the values are below {plain(most)},"
                     f" the largest is {plain(high)}."
                 )
     return told
@@ -178,7 +179,7 @@ def _pair_findings(found: TableOverview) -> list[str]:
         shown = ", ".join(f"{names[j]} and {names[i]} {signed[i, j]:+.2f}" for i, j in pairs[:3])
         told.append(
             f"{len(pairs)} pairs of features have a rank correlation of at least {STRONG:g}, the strongest {shown}:"
-            " what one of them does cannot be told from the other with certainty."
+            " the effects of such a pair cannot be separated with certainty."
         )
     return told
 
@@ -188,12 +189,10 @@ def leakage(found: TableOverview) -> str:
     if found.num_validation == 0:
         return "There is no validation split to check for leakage."
     if found.twins == 0:
-        return (
-            f"No leakage: no inputs of the {found.num_validation:,} validation rows are also those of a training row."
-        )
+        return f"No leakage: none of the {found.num_validation:,} validation rows has the inputs of a training row."
     return (
-        f"{found.twins:,} of {found.num_validation:,} validation rows ({found.twins / found.num_validation:.2%}) have"
-        " the inputs of a training row: results on them are recall."
+        f"{found.twins:,} of {found.num_validation:,} validation rows ({found.twins / found.num_validation:.2%}) also "
+        f"occur in the training set, so the validation score is too optimistic."
     )
 
 
@@ -215,16 +214,19 @@ def preprocessing(config: Any, found: TableOverview) -> list[str]:
         scaling = {"standard": "to zero mean and unit variance", "quantile": "by their rank to a normal distribution"}
         told.append(f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.")
         told.append(
-            f"Gaps: in {gaps} of these columns among the training rows; the middle of the scaled column stands in for"
-            " a missing number, and an input of its own says that it was missing."
+            f"Missing numbers: in {gaps} of these columns among the training rows. The middle of the scaled column "
+            f"replaces a missing number, and an additional input marks it as missing."
             if gaps
-            else "Gaps: none among the training rows; should one come, the middle of the scaled column stands in."
+            else (
+                "Missing numbers: none among the training rows. If one occurs later, the middle of the scaled "
+                "column replaces it."
+            )
         )
     if categories:
-        told.append(f"Categories ({categories}): a learnt vector of length {encoder.category_size} for each level.")
+        told.append(f"Categories ({categories}): a learned vector of length {encoder.category_size} for each level.")
     if found.task == "regression":
-        told.append("Target: standardised by the training rows for training; predictions are turned back to its unit.")
-    told.append("All of it is fitted on training rows alone and stored with the weights.")
+        told.append("Target: standardised with the training rows; predictions are converted back to its unit.")
+    told.append("All of this is fitted on the training rows only and stored with the weights.")
     return told
 
 
@@ -235,7 +237,7 @@ def _embedding(encoder: Any) -> str:
         )
     if encoder.embedding == "periodic":
         return (
-            f", then sines and cosines of {encoder.num_frequencies} learnt frequencies, embedded in"
+            f", then sines and cosines of {encoder.num_frequencies} learned frequencies, embedded in"
             f" {encoder.embedding_size} values each"
         )
     return ", used as they are"

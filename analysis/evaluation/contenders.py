@@ -81,7 +81,7 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
     """
     ranked = rank(study, run)
     if not ranked:
-        raise ValueError(f"run {run.name!r} has no trial that was trained to its full {run.epochs} epochs; resume it")
+        raise ValueError(f"run {run.name!r} has no trial that was trained for its full {run.epochs} epochs; resume it")
     chosen = ranked[:top]
     baseline = next((c for c in ranked if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline)))
     if run.baseline and baseline not in chosen:
@@ -97,7 +97,10 @@ def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
         trial = study.ask()
         if not examine(space.suggest(trial)).infeasible:
             return trial.params
-    raise ValueError(f"{MAX_DRAWS} random draws exceed the bounds of run {run.name!r}; its space is too wide for them")
+    raise ValueError(
+        f"{MAX_DRAWS} random configurations exceed the limits of run {run.name!r}; raise the limits, or restrict "
+        f"its space"
+    )
 
 
 def fresh_seeds(study: optuna.Study, run: Run, *, count: int) -> list[int]:

@@ -112,14 +112,17 @@ class Job:
         """Say what is about to be trained."""
         names = ", ".join(wording.title(c.name) for c in self.contenders)
         say(
-            f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) on {self.seeds}"
-            f" fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs{self._rows()}"
+            f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) with {self.seeds} "
+            f"fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs{self._rows()}"
         )
         say(f"chosen by {explain_criterion(self.run)}")
         ranked = sum(c.search_value is not None for c in self.contenders)
         if ranked < (self.options.top or 0):
-            say(f"note: only {ranked} of the {self.options.top} best exist: few trials were trained to the full budget")
-        say("the test set stays closed until all training has ended")
+            say(
+                f"note: only {ranked} of the {self.options.top} best configurations exist, because few trials were "
+                f"trained to the full budget"
+            )
+        say("the test set stays sealed until all training has finished")
 
     def _rows(self) -> str:
         if self.space.own:
@@ -185,9 +188,11 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> A
     )
     prepare.check_same(run, space=space, dataset=dataset)
     if space.own and tta:
-        raise ValueError("--tta is for images of ours; average the answers in your test function instead")
+        raise ValueError(
+            "--tta works with built-in image data only; average the predictions in your test function instead"
+        )
     if tta and len(dataset.image_shape) != 3:
-        raise ValueError(f"--tta needs images, data set {dataset.name!r} has rows of numbers; leave it out")
+        raise ValueError(f"--tta needs images; data set {dataset.name!r} has rows of numbers; leave it out")
     return dataset
 
 

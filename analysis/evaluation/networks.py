@@ -93,7 +93,7 @@ def _sha256(entry: Path) -> str:
 
 def _fault(trial: FrozenTrial, folder: Path, *, epochs: int) -> str | None:
     if trial.state != TrialState.COMPLETE:
-        return str(trial.user_attrs.get("failure", "it was not trained to the end"))
+        return str(trial.user_attrs.get("failure", "its training has not finished"))
     loaded = checkpoint.load_newest(folder)
     if loaded is None:
         return f"{folder.name} has lost its checkpoint"

@@ -55,12 +55,12 @@ def evaluate(
         baselines: fitted before.
     """
     say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
-    with step("answers of the networks", total=len(networks) * (1 + job.options.tta)) as advance:
+    with step("predictions of the networks", total=len(networks) * (1 + job.options.tta)) as advance:
         measured = _measure(job, test, networks, advance=advance)
-    with step("answers without a network", total=len(baselines)) as advance:
+    with step("predictions of the other methods", total=len(baselines)) as advance:
         answers = answer_baselines(baselines, test, advance=advance)
     fault_point("final", 2)
-    with step("scores and their intervals"):
+    with step("scores and intervals"):
         results = _score(job, test, measured, answers)
     winner = measured[0]
     trained = [_restore(job, network) for network in winner.networks if job.dataset.columns]
@@ -76,7 +76,7 @@ def evaluate(
 
 def _write(job: Job, test: Split, winner: record.Measured, results: dict[str, Any], new: Path) -> None:
     """Write all parts of the evaluation into a new folder, and the export's facts into the results."""
-    with step("export of the winner, checked on every test row"):
+    with step("exporting the winner and checking it on every test row"):
         results["export"] = _export(job, test, winner, results, new)
     fault_point("final", 4)
     y, exported = test.y.numpy(), winner.outputs[0]

@@ -41,7 +41,7 @@ def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure])
     with step("test(model, run)", total=len(networks)) as advance:
         tested = _tested(job, networks, advance=advance)
     fault_point("final", 2)
-    with step("scores and their intervals"):
+    with step("scores and intervals"):
         results = _score(job, tested)
     results["failures"] = record.describe_failures(failures)
     results["discussion"] = discuss(results, job.study, job.run)
@@ -91,12 +91,12 @@ def _check_alike(tested: Sequence[tuple[list[Network], Found]]) -> None:
             same = first.kind == other.kind and first.classes == other.classes and np.array_equal(first.y, other.y)
             if not same:
                 raise ValueError(
-                    "test(model, run) gave other rows (y_true) for another network; test all on the same rows, in the"
-                    " same order"
+                    "test(model, run) gave different rows (y_true) for two networks; test all of them on the same "
+                    "rows, in the same order"
                 )
         elif isinstance(first, dict) and isinstance(other, dict) and set(first) != set(other):
             raise ValueError(
-                f"test(model, run) gave other numbers for another network: {sorted(set(first) ^ set(other))}"
+                f"test(model, run) gave different numbers for two networks: {sorted(set(first) ^ set(other))}"
             )
 
 

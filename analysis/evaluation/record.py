@@ -78,7 +78,7 @@ def describe_search(run: Run, space: Space) -> dict[str, Any]:
         "dataset": run.dataset,
         "direction": run.direction,
         "criterion": explain_criterion(run),
-        "intervals": "bootstrap: rows drawn anew, seeds by Student's t",
+        "intervals": "bootstrap over rows, Student's t over seeds",
         "references": [asdict(reference) for reference in space.references],
     }
 

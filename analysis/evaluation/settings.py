@@ -13,29 +13,30 @@ class Options:
     """Evaluate the best of a run on its sealed test set."""
 
     run: tyro.conf.Positional[Path]
-    """The run's folder."""
+    """Folder of the run, such as runs/digits_arch."""
     top: OptionalInt = None
-    """Best configurations to train anew, beside baseline and a random one. Default: 3, or those of an earlier call."""
+    """Number of best configurations to retrain, next to the baseline and a random one. Default: 3, or as in an "
+    "earlier call."""
     seeds: OptionalInt = None
-    """Fresh seeds for each. Default: 5, or those of an earlier call; more extend what is trained."""
+    """Fresh seeds for each configuration. Default: 5, or as in an earlier call; a larger number adds trainings."""
     epochs: OptionalInt = None
-    """Epochs of each training. Default: the full budget of the run, or that of an earlier call."""
+    """Epochs of each training. Default: the full budget of the run, or as in an earlier call."""
     again: Flag = False
-    """Open the test set although it was opened before; every opening is counted on the page."""
+    """Open the test set again; every opening is counted on the page."""
     tta: Flag = False
-    """Add a row for the winner with flip test-time augmentation."""
+    """Also evaluate the winner with test-time augmentation (horizontal flips)."""
     without_validation: Flag = False
-    """Train on the training rows alone, as published results do; the validation rows of the search are not used."""
+    """Train on the training rows only, as published results do, and not on the validation rows of the search."""
     onnx: Flag = False
-    """Export model.onnx as well; needs the packages onnx, onnxscript and onnxruntime."""
+    """Also export model.onnx; needs the packages onnx, onnxscript and onnxruntime."""
     data_dir: OptionalStr = None
-    """Folder of the data sets. Default: that of the search."""
+    """Folder of the data sets. Default: the folder that the search used."""
     concurrent: OptionalInt = None
-    """Networks that train at once. Default: as many as fit."""
+    """Number of networks that train at once. Default: as many as fit."""
     cpus_per_trial: OptionalInt = None
-    """CPUs, and threads, for each."""
+    """CPUs and threads of each training."""
     gpus_per_trial: OptionalFloat = None
-    """GPUs for each; 0.25 packs four on one."""
+    """GPUs of each training; with 0.25, four share one GPU."""
     debug: Flag = False
     """Show tracebacks and Ray's own messages."""
 

@@ -31,7 +31,7 @@ MIN_TRIALS = 20
 MIN_PER_LEVEL = 5
 """And at least this many with each of its levels, or in each part (third, from 100 trials fifth) of its range."""
 BOOTSTRAPS = 200
-_THIN = "too few trials to tell (some of its values were tried hardly at all)"
+_THIN = "not enough data (some values were tried only once or twice)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def _too_few(name: str, count: int) -> Effect:
         parameter=name,
         found=False,
         num_trials=count,
-        sentence=f"{name}: too few trials to tell ({count}, at least {MIN_TRIALS} are needed)",
+        sentence=f"{name}: not enough data ({count} trials, at least {MIN_TRIALS} are needed)",
     )
 
 
@@ -125,7 +125,7 @@ def _effect(
     if len(rows) < MIN_TRIALS:
         return _too_few(parameter.name, len(rows))
     if group is None:
-        return replace(_too_few(parameter.name, len(rows)), sentence=f"{parameter.name}: was never varied")
+        return replace(_too_few(parameter.name, len(rows)), sentence=f"{parameter.name}: never varied")
     rungs = _usable(group, trials, rows)
     if not rungs:
         return replace(_too_few(parameter.name, len(rows)), sentence=f"{parameter.name}: {_THIN}")
@@ -252,7 +252,7 @@ def sentence(effect: Effect, trials: Trials) -> str:
     amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
     interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
     against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
-    where = f"at equal budget ({effect.budget} epochs), from {effect.num_trials} trials"
+    where = f"after {effect.budget} epochs, from {effect.num_trials} trials"
     if effect.budget == 1:
         where = where.replace("epochs", "epoch")
     if effect.found:

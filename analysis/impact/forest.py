@@ -46,7 +46,7 @@ class Quality:
     def verdict(self) -> str:
         """One sentence for a reader."""
         if np.isnan(self.r2):
-            return f"Too few trials for a surrogate ({self.num_trials}, at least {MIN_TRIALS} are needed)."
+            return f"There are too few trials for a surrogate ({self.num_trials}, at least {MIN_TRIALS} are needed)."
         numbers = f"cross-validated by trial: R2 {self.r2:.2f}, rank correlation {self.rank_correlation:.2f}"
         if self.trusted:
             return f"The surrogate predicts trials it has not seen ({numbers}, from {self.num_trials} trials)."

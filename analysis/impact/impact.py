@@ -16,16 +16,16 @@ from analysis.statistics.bootstrap import wilson
 from analysis.studies.trials import Trials, config_of
 
 CAVEATS = (
-    "The sampler looked more closely where results were good, so rare values have wide intervals and effects describe "
-    "the configurations that were tried, not the whole space evenly.",
-    "Trials that failed have no value and take no part; if one setting makes training fail, its effect here is too "
-    "kind to it.",
-    "Where a metric has no worst value (an RMSE, a loss), trials far behind the others count as if at their edge: what "
-    "makes training fail outright looks milder than it is.",
-    "Intervals are for each hyperparameter by itself: of twenty without any effect, one is expected to seem to have "
-    "one. Pairs are corrected for their number.",
-    "Stopped trials count with a value projected from how the others went on; a slow starter that would have caught "
-    "up cannot be seen.",
+    "The sampler concentrated on configurations with good results. Values that it rarely tried have wide intervals, "
+    "and effects describe the configurations that were tried, not the whole space.",
+    "Failed trials have no value and are left out; a setting that makes training fail therefore looks better here "
+    "than it is.",
+    "If a metric has no worst value (an RMSE, a loss), outliers are moved to the edge of the other trials; a setting "
+    "that makes training diverge therefore looks better than it is.",
+    "Intervals hold for each hyperparameter separately: of twenty hyperparameters without any effect, about one will "
+    "appear to have one. Intervals of pairs are corrected for the number of pairs.",
+    "Stopped trials count with a value projected from the trials that continued; a slow starter that would have "
+    "caught up cannot be detected.",
 )
 
 
@@ -51,7 +51,7 @@ class Impact:
     def verdict(self) -> str:
         """The surrogate's quality in one sentence."""
         if self.surrogate is None:
-            return "Too few trials for a surrogate (at least 20 with values are needed)."
+            return "There are too few trials for a surrogate (at least 20 with values are needed)."
         return self.surrogate.quality.verdict
 
 

@@ -45,7 +45,7 @@ class Importance:
     @property
     def title(self) -> str:
         """What this is, in half a line."""
-        how = "projected for stopped trials" if self.projected else "measured"
+        how = "stopped trials projected" if self.projected else "measured"
         return f"{self.evaluator}, epoch {self.budget}, {how}, {self.num_trials} trials"
 
 

@@ -9,10 +9,10 @@ from scipy import stats
 from analysis.studies.trials import COMPLETE, STOPPED, Trials
 
 LIMITS = (
-    "Stopped curves are cut off: what they would have become is not known. Rank correlations rest on the trials that "
-    "went on, which are alike by selection, so they understate the agreement among all. A replayed rule that would "
-    "have continued a stopped trial is charged the epochs to the next rung and learns nothing from them. Trials are "
-    "replayed one after another in the order of their numbers."
+    "It is not known how stopped trials would have continued. Rank correlations use only the trials that continued, "
+    "which are similar because they were selected, so they understate the agreement among all trials. When a replayed "
+    "rule continues a trial that was stopped, the epochs to the next rung are counted but give no new value. Trials "
+    "are replayed one after another in the order of their numbers."
 )
 
 

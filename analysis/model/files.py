@@ -34,7 +34,7 @@ def _why_missing(folder: Path) -> str:
         own = False
     if own and (folder / "final" / "final.json").is_file():
         return (
-            f"{str(folder)!r} was searched with your own code, of which no model is exported; predict by your own"
-            " code: save the model in your `test(model, run)`"
+            f"{str(folder)!r} was searched with your own code, so no model was exported; save the model in your "
+            f"`test(model, run)` and predict with your own code"
         )
-    return f"{str(folder)!r} holds no exported model; make it with: {command('analysis.final')} RUN"
+    return f"{str(folder)!r} has no exported model; create it with: {command('analysis.final')} RUN"

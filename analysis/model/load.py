@@ -129,8 +129,8 @@ def load_model(folder: str | Path) -> Model:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(
-            f"the weights do not fit the network of space {facts['space']!r} ({reason}); the space or the release has"
-            " changed since the export"
+            f"the weights do not fit the network of space {facts['space']!r} ({reason}); the space or the release has "
+            f"changed since the export; use the release that exported the model"
         ) from None
     _check_decisive(facts, stated, folder / "model.json")
     return Model(network=network.eval().requires_grad_(False), facts=facts)
@@ -143,12 +143,18 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); export again with: {command('analysis.final')} RUN") from None
     if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
-        raise ValueError(f"{path} does not describe a model; export again with: {command('analysis.final')} RUN")
+        raise ValueError(
+            f"{path} is not the description of a model; export it again with: {command('analysis.final')} RUN"
+        )
     if facts["format"] > FORMAT:
-        raise ValueError(f"{path} has format {facts['format']}, this release reads up to {FORMAT}; upgrade rungwise")
+        raise ValueError(
+            f"{path} has format {facts['format']}; this release reads formats up to {FORMAT}; upgrade rungwise"
+        )
     for name, kind in _FIELDS.items():
         if not isinstance(facts.get(name), kind):
-            raise ValueError(f"{path} must hold {name!r} as a {kind.__name__}, got {facts.get(name)!r}; export again")
+            raise ValueError(
+                f"{path} must contain {name!r} as a {kind.__name__}, got {facts.get(name)!r}; export again"
+            )
     try:
         columns_from(facts.get("columns", []))
         levels_from(facts.get("levels", []))
@@ -156,7 +162,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} must describe its columns and levels ({error}); export again") from None
     _check_numbers(facts, path)
     if facts["task"] == "classification" and not all(isinstance(name, str) for name in facts["classes"]):
-        raise ValueError(f"{path} must name every class in words, got {facts['classes']!r}; export again")
+        raise ValueError(f"{path} must name every class by a text, got {facts['classes']!r}; export again")
     return facts
 
 
@@ -168,10 +174,10 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
     for name in ("mean", "std", *scaling):
         values = facts.get(name) if name in ("mean", "std") else [facts.get(name)]
         if not all(isinstance(one, int | float) and math.isfinite(one) for one in values or ()):
-            raise ValueError(f"{path} must hold {name!r} as finite numbers, got {facts.get(name)!r}; export again")
+            raise ValueError(f"{path} must contain {name!r} as finite numbers, got {facts.get(name)!r}; export again")
     shape = facts["image_shape"]
     if len(shape) not in (1, 3) or not all(isinstance(size, int) and 0 < size < 10**6 for size in shape):
-        raise ValueError(f"{path} must hold 'image_shape' as one or three sizes, got {shape!r}; export again")
+        raise ValueError(f"{path} must contain 'image_shape' as one or three sizes, got {shape!r}; export again")
 
 
 def decisive(facts: Mapping[str, Any]) -> str:
@@ -188,14 +194,14 @@ def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dic
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ValueError(
-            f"{path} is refused: its sha256 is {found[:12]}, model.json says {str(sha256)[:12]}; it is damaged or was"
-            " changed, restore it or export again"
+            f"{path} was refused: its sha256 is {found[:12]}, but model.json states {str(sha256)[:12]}; it is damaged "
+            f"or was changed; restore it or export it again"
         )
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return safetensors.torch.load(data), header.get("__metadata__", {})
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is no safetensors file ({error}); export again") from None
+        raise ValueError(f"{path} is not a safetensors file ({error}); export again") from None
 
 
 def _check_stated(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
@@ -205,8 +211,8 @@ def _check_stated(facts: dict[str, Any], stated: dict[str, str], path: Path) -> 
         if stated.get(name, "[]") != json.dumps(found):
             shown = ", ".join(str(one.get("name", one) if isinstance(one, dict) else one) for one in found)
             raise ValueError(
-                f"{path} names the {name} {shown[:80]!r}, which are not those that its weights were trained on;"
-                " restore it or export again"
+                f"{path} names the {name} {shown[:80]!r}, but its weights were trained on others; restore it or "
+                f"export it again"
             )
 
 
@@ -221,6 +227,6 @@ def _check_decisive(facts: dict[str, Any], stated: dict[str, str], path: Path) -
         name = next(key for key in {**there, **here} if here.get(key) != there.get(key))
         here, there = here.get(name), there.get(name)
     raise ValueError(
-        f"{path} has the {name} {str(here)[:40]}, its weights were trained with {str(there)[:40]}; restore it or export"
-        " again"
+        f"{path} has the {name} {str(here)[:40]}, but its weights were trained with {str(there)[:40]}; restore it or"
+        " export it again"
     )

@@ -111,7 +111,7 @@ def answer_table(model: "Model", file: str) -> TableAnswers:
     target = str(model.facts.get("target") or "target")
     known = {column.name for column in model.columns} | {target}
     ignored = [name for name in cells if name not in known]
-    notes = [f"columns that the model does not use: {', '.join(ignored)}"] if ignored else []
+    notes = [f"the model does not use the columns {', '.join(ignored)}"] if ignored else []
     notes = [*sheet.notes, *notes]
     notes += [note for column in model.columns if (note := _note(column, cells[column.name], sheet.places))]
     return TableAnswers(
@@ -132,7 +132,7 @@ def _check_columns(columns: tuple[Column, ...], cells: Mapping[str, np.ndarray],
         near = get_close_matches(missing[0], list(cells), n=1)
         hint = f" (did {near[0]!r} mean {missing[0]!r}?)" if near else ""
         raise ValueError(
-            f"{file} must have the {len(columns)} columns of the model by name, it lacks {', '.join(missing)}{hint}"
+            f"{file} must have the {len(columns)} columns of the model; it lacks {', '.join(missing)}{hint}"
         )
     if not len(cells[columns[0].name]):
         raise ValueError(f"{file} has no rows")
@@ -144,16 +144,16 @@ def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
     if column.kind == "number":
         strange = odd_rows(values).tolist()
         beyond = bool(strange) and not np.isnan(parse_numbers(values[strange[:1]]))[0]
-        what = "is beyond the numbers of float32" if beyond else "is no number"
+        what = "is too large for float32" if beyond else "is not a number"
     else:
         codes = codes_of(column)
         strange = [row for row, text in enumerate(texts) if text not in codes and not is_missing(text)]
-        what = "was not among the categories of training"
+        what = "was not a category in training"
     if not strange:
         return ""
     found = f"{texts[strange[0]][:40]!r} {what}"
     where = name_row(strange[0], places)
-    return f"column {column.name!r}: {found}; {len(strange)} such cells are taken as missing, the first in {where}"
+    return f"column {column.name!r}: {found}; {len(strange)} such cells are treated as missing, the first in {where}"
 
 
 def _classes(row: dict[str, Any], top: int) -> list[str]:

@@ -97,7 +97,8 @@ def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: s
         agreeing = int((np.abs(found - expected) <= 1e-4 * (spread + np.abs(expected - middle))).sum())
     if agreeing != len(x):
         raise RuntimeError(
-            f"the exported model answers {len(x) - agreeing} of {len(x)} rows differently; do not use it"
+            f"the exported model predicts {len(x) - agreeing} of {len(x)} rows differently from the trained network; "
+            f"do not use it"
         )
     return {"rows": len(x), "agreeing": agreeing, "largest_difference": float(np.abs(found - expected).max())}
 

@@ -22,16 +22,16 @@ def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] 
         text(found.why) if found.why else text(f"The table {found.name}."),
         text(
             f"{len(found.train.y):,} training and {found.num_validation:,} validation rows with"
-            f" {len(found.features)} features. The test set takes no part in the search, and all that follows is of the"
-            " training rows alone."
+            f" {len(found.features)} features. The search does not use the test set. Everything below describes the "
+            f"training rows only."
         ),
-        text(leakage(found), *([f"{found.repeats:,} training rows repeat another one."] if found.repeats else [])),
+        text(leakage(found), *([f"{found.repeats:,} training rows repeat another row."] if found.repeats else [])),
         text(*findings(found), kind="list"),
         *_figures(found, folder),
         folder.table("features", features, caption="Features, on the training rows."),
     ]
     if prepared:
-        blocks += [text("What the best configuration does to the columns:"), text(*prepared, kind="list")]
+        blocks += [text("How the best configuration prepares the columns:"), text(*prepared, kind="list")]
     return Section(id="data", title="Data", blocks=tuple(blocks))
 
 
@@ -50,7 +50,7 @@ def _figures(found: TableOverview, folder: Folder) -> list[Any]:
                 "data_map",
                 lambda: plot_map(found),
                 alt="Training rows by longitude and latitude, coloured by the target",
-                caption="Where the training rows lie, coloured by the target.",
+                caption="Places of the training rows, coloured by the target.",
             )
         )
     hidden = len(found.features) - MOST_FEATURES
@@ -60,14 +60,14 @@ def _figures(found: TableOverview, folder: Folder) -> list[Any]:
             "data_correlations",
             lambda: plot_correlations(found),
             alt="Rank correlations of the features with the target and with each other",
-            caption="Spearman's rank correlations; the first line is with the target where it has an order.",
+            caption="Spearman's rank correlations; the first row is the target, if its values have an order.",
             wide=len(found.features) > 10,
         ),
         folder.grid(
             "data_features",
             feature_panels(found),
             alt="Histograms of the features over the training rows",
-            caption=f"Distributions of the features, from the 0.5th to the 99.5th percent.{more}",
+            caption=f"Distributions of the features, from the 0.5th to the 99.5th percentile.{more}",
         ),
     ]
     return figures

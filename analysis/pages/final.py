@@ -34,19 +34,21 @@ _TOPICS = {
     "next": "What to try next",
 }
 _CAPTIONS = {
-    "contenders": "All contenders on the test rows: mean over seeds with its 95 % interval, and each seed.",
-    "classes": "The winner's precision, recall and F1 for each class, the hardest first.",
-    "confusion": "The winner's confusion matrix over all seeds, in percent of each label's rows.",
+    "contenders": "All configurations on the test rows: each seed, and the mean over seeds with its 95 % interval.",
+    "classes": "Precision, recall and F1 of the winner for each class, the lowest first.",
+    "confusion": "Confusion matrix of the winner over all seeds, in percent of the rows of each label.",
     "calibration": "Reliability of the exported network: accuracy against confidence, in 15 bins of equal mass.",
-    "mistakes": "The wrong answers of which the exported network was surest.",
+    "mistakes": "The wrong predictions with the highest confidence (exported network).",
     "references": "Published results and this run.",
     "baselines": "The winner and methods without a network, on the same test rows.",
-    "residuals": "What the exported network's predictions miss, along its predictions.",
-    "bands": "Error of the winner in each fifth of the training targets; a mean error below zero predicts too little.",
+    "residuals": "Target minus prediction of the exported network, against its prediction.",
+    "bands": "Error of the winner in each fifth of the training targets. A negative mean error means that predictions "
+    "are too low.",
     "residual_map": "Where the exported network's predictions are too low (orange) or too high (purple).",
-    "importance": "How much worse the winner answers when a feature is dealt out to other rows (orange: several).",
-    "dependence": "Mean answer over training rows when one feature is set to a value in all of them; bands: 95 % over "
-    "seeds. Marks on the axis: deciles of the training rows.",
+    "importance": "Increase of the winner's error when a feature is permuted among the rows (orange: several features "
+    "together).",
+    "dependence": "Mean prediction over the training rows when one feature is set to the same value in all of them; "
+    "bands: 95 % over seeds. Marks on the axis: deciles of the training rows.",
 }
 
 
@@ -78,8 +80,8 @@ def final_sections(run_dir: Path, run: Any) -> list[Section]:
     if run is None or run.dataset or (run.source or {}).get("test"):
         return []
     missing = text(
-        "There is no final evaluation, and none can be made yet: the space has no test function. Write test(model, run)"
-        " that returns rw.Predictions(...) or numbers by name, and give it as Space(test=test)."
+        "There is no final evaluation, because the space has no test function. Write test(model, run) that returns "
+        "rw.Predictions(...) or numbers by name, and add it as Space(test=test)."
     )
     return [Section(id="final", title="Final evaluation", blocks=(missing,))]
 
@@ -113,8 +115,8 @@ def refresh_page(page: str, run_dir: Path) -> str:
         return page[:begin] + str(found) + page[end + len(_END) :]
     if (opened := read_openings(run_dir / "final")) and f"opened {times(len(opened))}" not in page:
         raise ValueError(
-            f"the page of {run_dir} does not show that the test set was opened {times_opened(run_dir / 'final')};"
-            f" make it anew: {command('analysis.report')} {run_dir}"
+            f"the page of {run_dir} is outdated: it does not show that the test set was opened "
+            f"{times_opened(run_dir / 'final')}; create it again: {command('analysis.report')} {run_dir}"
         )
     return page
 
@@ -127,13 +129,13 @@ def read_results(final_dir: Path) -> dict[str, Any] | str | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        return f"final.json is damaged ({error}); evaluate once more with --again."
+        return f"final.json is damaged ({error}); evaluate again with --again."
     except OSError as error:
         return f"final.json cannot be read ({error})."
     if not isinstance(results, dict) or "format" not in results:
-        return "final.json is damaged (it holds no results); evaluate once more with --again."
+        return "final.json is damaged (it has no results); evaluate again with --again."
     if results["format"] != FORMAT:
-        return "final.json was written by another release; read it with that one."
+        return "final.json was written by a different release; read it with that release."
     return results
 
 

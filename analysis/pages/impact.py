@@ -27,20 +27,21 @@ def impact(trials: Trials, found: Impact, folder: Folder, *, confirmed: pd.DataF
     """What mattered, each number with its interval."""
     shown = [e for e in found.effects if e.curve is not None][:MOST_SMALL]
     blocks: list[Any] = [
-        text("At equal budget, with 95 % intervals:"),
+        text("Compared after the same number of epochs, with 95 % intervals:"),
         text(*(e.sentence for e in found.effects), kind="list"),
     ]
     if shown:
         curves: list[Callable[[Axes], Any]] = [partial(plot_effect, effect, trials) for effect in shown]
         caption = (
-            "Effect of each hyperparameter against the average trial, the others as they were; bands are pointwise "
-            "95 %. Grey: no effect found. A conditional hyperparameter is judged among the trials that have it."
+            "Effect of each hyperparameter, relative to the average trial, with the others held constant; bands are "
+            "pointwise 95 % intervals. Grey: no effect found. A conditional hyperparameter is compared among the "
+            "trials that have it."
         )
         blocks.append(
             folder.grid("effects", curves, alt="Effect curves of each hyperparameter with bands", caption=caption)
         )
     table = effect_table(found.effects, trials)
-    blocks.append(folder.table("effects", table, caption="Effects: the best against the worst value."))
+    blocks.append(folder.table("effects", table, caption="Effects: the best value compared with the worst."))
     blocks += _importance(found, folder)
     blocks += _surrogate(trials, found, folder)
     blocks += _interactions(trials, found, folder)
@@ -61,7 +62,7 @@ def _importance(found: Impact, folder: Folder) -> list[Any]:
                 "importance",
                 lambda: plot_importance(last),
                 alt="Bars of importance at full budget with intervals and the level of noise",
-                caption=f"{last.title}. The strongest 16; a grey bar does not stand out from noise.",
+                caption=f"{last.title}. The 16 most important; a grey bar is not larger than noise.",
             )
         )
         blocks.append(
@@ -69,7 +70,7 @@ def _importance(found: Impact, folder: Folder) -> list[Any]:
                 "importance_by_rung",
                 lambda: plot_importance_by_rung(found.importances),
                 alt="Heat map of importance by rung",
-                caption="The same at each rung, among the trials that were measured there, and for all at full budget.",
+                caption="The same at each rung, from the trials that reached it, and for all trials at full budget.",
             )
         )
         blocks.append(
@@ -89,7 +90,7 @@ def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
             "fanova",
             lambda: plot_importance(found.fanova),
             alt="Bars of fANOVA shares from the surrogate with intervals",
-            caption="Share of the surrogate's variance that each hyperparameter explains by itself.",
+            caption="Share of the surrogate's variance that each hyperparameter explains alone.",
         )
     )
     blocks.append(
@@ -97,7 +98,7 @@ def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
             "ablation",
             lambda: plot_ablation(found.ablation, trials),
             alt="Bars of the gain of each change on the path from the baseline to the best configuration",
-            caption="From the baseline (top) to the best configuration: what each change brings, the largest first.",
+            caption="From the baseline (top) to the best configuration: the gain of each change, the largest first.",
         )
     )
     order = list(found.fanova.table["parameter"]) if found.fanova is not None else []
@@ -105,9 +106,7 @@ def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     curves: list[Callable[[Axes], Any]] = [
         partial(plot_partial_dependence, found.surrogate, name, trials) for name in shown
     ]
-    caption = (
-        "Partial dependence of the surrogate, a second opinion: a forest flattens curves, so prefer the effects above."
-    )
+    caption = "Partial dependence of the surrogate. A forest flattens curves, so prefer the effects above."
     blocks.append(folder.grid("partial_dependence", curves, alt="Partial dependence of the surrogate", caption=caption))
     if found.ablation is not None:
         blocks.append(
@@ -122,19 +121,22 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     sure = found.interactions[found.interactions["found"]]
     told = [
         f"{r['first']} ({r['first_change']}) and {r['second']} ({r['second_change']}): "
-        f"{difference(trials, r['estimate'])} more than the sum "
-        f"[{difference(trials, r['low'])}, {difference(trials, r['high'])}]"
+        f"{difference(trials, r['estimate'])} more than the sum of both [{difference(trials, r['low'])}, "
+        f"{difference(trials, r['high'])}]"
         for r in sure.head(5).to_dict("records")
     ]
     return [
         text(*told, kind="list")
         if told
-        else text("No pair of hyperparameters does more or less than its sum, beyond doubt."),
+        else text("No interaction between two hyperparameters is statistically clear."),
         folder.picture(
             "interactions",
             lambda: plot_interactions(found.interactions, trials),
             alt="Heat map of pairwise interactions",
-            caption="Difference of differences: how much more a change brings when the other one is made too.",
+            caption=(
+                "Difference of differences: how much larger the gain of a change is when the other change is made "
+                "as well."
+            ),
             wide=True,
         ),
         folder.table("interactions", found.interactions, caption="Interactions, simultaneous 95 % intervals.", most=20),
@@ -153,7 +155,7 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         if r["found"]
     ]
     return [
-        text(f"Verified by training the best configuration with one thing changed{length}, paired seed by seed:"),
-        text(*(told or ["no single change made a difference beyond doubt"]), kind="list"),
-        folder.table("confirmed", table, caption="Paired flips around the best configuration, 95 % t intervals."),
+        text(f"Verified by training the best configuration with one setting changed{length}, paired by seed:"),
+        text(*(told or ["no single change made a statistically clear difference"]), kind="list"),
+        folder.table("confirmed", table, caption="Paired changes of the best configuration, 95 % t intervals."),
     ]

@@ -28,7 +28,7 @@ def text_of(source: Path, run_dir: Path) -> str:
     try:
         text = source.read_text(encoding="utf-8", errors="replace" if log else "strict")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{source} is damaged ({error}); make it anew") from None
+        raise ValueError(f"{source} is damaged ({error}); create it again") from None
     if source.name == "index.html":
         return _refreshed(text, run_dir)
     if source.name == "final.json":
@@ -54,12 +54,12 @@ def _check_results(text: str, path: Path) -> None:
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(results, dict) or "format" not in results:
-        raise _damaged(path, "it holds no results")
+        raise _damaged(path, "it has no results")
 
 
 def _damaged(path: Path, reason: object) -> ValueError:
     return ValueError(
-        f"{path} is damaged ({reason}); restore it from a copy, or evaluate once more: python -m analysis.final"
+        f"{path} is damaged ({reason}); restore it from a copy, or evaluate again: python -m analysis.final"
         f" {path.parent.parent} --again"
     )
 

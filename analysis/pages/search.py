@@ -49,9 +49,9 @@ def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Seq
             text(found.why),
             text(
                 f"{rows:,} training and {found.num_validation:,} validation images of {size} (channels x height x "
-                f"width), {len(found.counts)} classes. The test set takes no part in the search."
+                f"width), {len(found.counts)} classes. The search does not use the test set."
             ),
-            text(found.leakage, *([f"{found.repeats} training rows repeat another one."] if found.repeats else [])),
+            text(found.leakage, *([f"{found.repeats} training rows repeat another row."] if found.repeats else [])),
             folder.picture(
                 "data_examples",
                 lambda: plot_examples(found),
@@ -62,7 +62,7 @@ def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Seq
                 "data_classes",
                 lambda: plot_classes(found),
                 alt="Bars of the number of training and validation rows of each class",
-                caption="Rows of each class in the two splits.",
+                caption="Number of rows of each class in both splits.",
             ),
             folder.table("classes", found.counts, caption="Rows of each class."),
             folder.table("pixels", found.pixels, caption="Pixel statistics of the training images, by channel."),
@@ -80,7 +80,7 @@ def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mappin
         return Section(id="search", title="Search", blocks=(text("No trial has started yet."),))
     blocks = [*_how_it_went(trials, folder), *_configurations(trials, folder, names)]
     if forecast is not None and UNFINISHED not in set(trials.trials["state"]):
-        caption = "What the preview forecast (median, 5th and 95th percentile) and what the search took."
+        caption = "Forecast (median, 5th and 95th percentile) and the actual cost of the search."
         blocks.append(folder.table("forecast", compare(forecast, trials), caption=caption))
     caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} at its last epoch."
     blocks.append(folder.table("trials", _trial_table(trials), caption=caption))
@@ -95,7 +95,10 @@ def _how_it_went(trials: Trials, folder: Folder) -> list[Any]:
             "history",
             lambda: plot_history(trials),
             alt=f"Scatter of each trial's last {unit} by trial number, with the best complete value so far ({best})",
-            caption="Each trial's last value. Only complete trials compete for best; stopped ones stand at their end.",
+            caption=(
+                "Last value of each trial. Only complete trials can be the best; stopped trials are shown where "
+                "they ended."
+            ),
         ),
         folder.picture(
             "learning_curves",
@@ -107,7 +110,7 @@ def _how_it_went(trials: Trials, folder: Folder) -> list[Any]:
             "pareto_weights",
             lambda: plot_pareto(trials, "weights"),
             alt=f"Scatter of {unit} against the number of weights with the Pareto front",
-            caption="Complete trials by size. No trial is both smaller and better than one on the front.",
+            caption="Complete trials by size. No other trial is both smaller and better than a trial on the front.",
         ),
         folder.picture(
             "pareto_seconds",
@@ -125,22 +128,26 @@ def _configurations(trials: Trials, folder: Folder, names: list[str]) -> list[An
             "parallel",
             lambda: plot_parallel(trials, names=names),
             alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
-            caption="Configurations, by the hyperparameters with the clearest effects. Coloured: complete trials, the "
-            "best on top. Grey: a selection of the others.",
+            caption=(
+                "Configurations, with the hyperparameters that have the clearest effects first. Coloured: "
+                "complete trials, the best on top. Grey: a selection of the others."
+            ),
             wide=True,
         ),
         folder.grid(
             "slices",
             slices,
             alt=f"Scatters of {named(trials.metric)} against each hyperparameter, all states apart by colour and mark",
-            caption="Each hyperparameter against the last value. Blue circles are complete, orange triangles stopped "
-            "early at different epochs: do not read a trend across the bands.",
+            caption=(
+                "Each hyperparameter against the last value. Blue circles are complete trials. Orange triangles "
+                "are trials that stopped at different epochs, so do not compare them with each other."
+            ),
         ),
         folder.picture(
             "timeline",
             lambda: plot_timeline(trials),
             alt="Timeline of each worker: blocks are epochs, coloured by how the trial ended",
-            caption="What each worker trained when.",
+            caption="What each worker trained, over time.",
             wide=True,
         ),
     ]
@@ -163,7 +170,10 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
     if not audit.epochs_trained:
         return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
     saved = audit.seconds_full - audit.seconds_trained
-    told = f"{audit.epochs_trained:,} epochs were trained; training all trials to the end takes {audit.epochs_full:,}. "
+    told = (
+        f"{audit.epochs_trained:,} epochs were trained; training all trials to the end would take "
+        f"{audit.epochs_full:,}. "
+    )
     if (trials.trials["state"] == STOPPED).any():
         told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {duration(saved)}." if saved > 0 else ".")
     else:
@@ -173,14 +183,14 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
         folder.picture(
             "rung_survival",
             lambda: plot_rung_survival(audit.survival),
-            alt="Bars of how many trials reached each rung and went on",
-            caption="How many trials reached each rung, and went on.",
+            alt="Bars of the number of trials that reached each rung and continued",
+            caption="Number of trials that reached each rung, and that continued.",
         ),
         folder.picture(
             "budget_correlation",
             lambda: plot_budget_correlation(audit.correlations),
             alt="Rank correlations between rungs with intervals",
-            caption="Do the rungs order the trials as the later ones do?",
+            caption="Do early rungs rank the trials like later ones?",
         ),
         folder.table(
             "correlations",
@@ -189,7 +199,7 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
         ),
     ]
     if len(audit.what_if):
-        caption = "Other rules, replayed on the recorded curves: what they would have trained, saved and lost."
+        caption = "Other rules, replayed on the recorded curves: what each would have trained, saved and lost."
         blocks.append(folder.table("what_if", audit.what_if, caption=caption))
     blocks.append(text(stopping.LIMITS, kind="note"))
     return Section(id="stopping", title="Early stopping", blocks=tuple(blocks))
@@ -203,14 +213,17 @@ def failures(trials: Trials, folder: Folder) -> Section:
     kinds = rows["failure_kind"].where(rows["state"] == FAILED, "infeasible").value_counts()
     counted = ", ".join(f"{n} {label(kind)}" for kind, n in kinds.items())
     table = rows[["number", "state", "failure_kind", "failure", "epochs"]].rename(columns={"number": "trial"})
-    told = f"{counted}. Failed trials take no part in any number above; one that fails often is hidden by that."
+    told = (
+        f"{counted}. Failed trials are in none of the numbers above, so a setting that often fails can look better "
+        f"than it is."
+    )
     return Section(
         id="failures",
         title="Failures",
         blocks=(
             text(told),
             folder.table(
-                "failures", table.reset_index(drop=True), caption="Failed and infeasible trials with their cause."
+                "failures", table.reset_index(drop=True), caption="Failed and infeasible trials, with the reason."
             ),
         ),
     )

@@ -80,12 +80,15 @@ def states(trials: Trials) -> str:
 def _missing(trials: Trials) -> str:
     if trials.trials.empty:
         return (
-            "Nothing to analyse: the study is empty. The search was ended, or its time budget was over, before the"
-            " first trial began. Continue it with --resume and make the report again."
+            "The study is empty: the search stopped, or its time budget ended, before the first trial started. "
+            "Continue it with --resume, then create the report again."
         )
     failed = int((trials.trials["state"] == FAILED).sum())
-    why = f" {failed} trials failed; the causes are below." if failed else ""
-    return f"No trial has been trained to the full budget of {trials.full_epochs} epochs yet, so none is best.{why}"
+    why = f" {failed} trials failed; the reasons are below." if failed else ""
+    return (
+        f"No trial has been trained to the full budget of {trials.full_epochs} epochs yet, so there is no best "
+        f"trial.{why}"
+    )
 
 
 def _facts(
@@ -105,7 +108,7 @@ def _facts(
     if not audit.epochs_trained:
         return facts
     clear = [effect for effect in impact.effects if effect.found]
-    names = ", ".join(effect.parameter for effect in clear[:3]) or "nothing clear yet"
+    names = ", ".join(effect.parameter for effect in clear[:3]) or "nothing is clear yet"
     facts.append(("What mattered most", names, f"{len(clear)} of {len(impact.effects)} hyperparameters have an effect"))
     cost = f"{audit.epochs_trained:,} epochs"
     if (trials.trials["state"] == STOPPED).any():  # what is merely unfinished was not saved
@@ -124,11 +127,11 @@ def beside_baseline(trials: Trials) -> str:
 
 
 def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> tuple[str, str]:
-    gap = "it is the only complete trial"
+    gap = "the only complete trial"
     if np.isfinite(sure.second):
-        gap = f"{difference(trials, abs(sure.value - sure.second))} ahead of the second of {sure.num_complete}"
+        gap = f"{difference(trials, abs(sure.value - sure.second))} better than the second of {sure.num_complete}"
     if not np.isfinite(sure.low):
-        return gap, f"a study alone gives no interval for {named(trials.metric)}; the final evaluation does"
+        return gap, f"the study alone gives no interval for {named(trials.metric)}; the final evaluation does"
     others = "no other trial lies" if sure.tied == 0 else f"{sure.tied} more trial{'s lie' * (sure.tied > 1)}"
     others += "" if sure.tied != 1 else " lies"
     interval = f"{value(trials, sure.low)} to {value(trials, sure.high)}"
@@ -137,16 +140,17 @@ def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> t
 
 def _luck(sure: Confidence) -> str:
     return (
-        f"The best of {sure.num_complete} values on one validation split is partly luck: expect a little worse on "
-        f"new data. The final evaluation ({command('analysis.final')}) measures that on fresh seeds and the test set."
+        f"The best of {sure.num_complete} values on one validation split is partly luck, so expect a slightly worse "
+        f"value on new data. The final evaluation ({command('analysis.final')}) measures that on fresh seeds and the "
+        f"test set."
     )
 
 
 def _mattered(impact: Impact) -> list[Text]:
     told = [effect.sentence for effect in impact.effects if effect.found][:6]
     if told:
-        return [text("What each change did, the other hyperparameters being as they were:"), text(*told, kind="list")]
-    return [text("No hyperparameter has an effect that stands apart from chance yet.")]
+        return [text("Effect of each hyperparameter, with the others held constant:"), text(*told, kind="list")]
+    return [text("No hyperparameter has a statistically clear effect yet.")]
 
 
 def best_table(trials: Trials) -> pd.DataFrame:

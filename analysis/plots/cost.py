@@ -79,7 +79,7 @@ def plot_timeline(trials: Trials, ax: Axes | None = None, *, most: int = 24) -> 
     """What each worker trained when, coloured by how the trial ended; each block is an epoch."""
     table = timeline(trials)
     if table.empty:
-        return style.nothing(style.new_axes(ax), "The study does not say which worker trained when.")
+        return style.nothing(style.new_axes(ax), "The study has no record of the workers' times.")
     workers = sorted(table["worker"].unique(), key=str)
     shown = workers[:most]
     ax = style.new_axes(ax, width=8.0, height=1.4 + 0.3 * len(shown))
@@ -96,7 +96,7 @@ def plot_timeline(trials: Trials, ax: Axes | None = None, *, most: int = 24) -> 
     ax.set_yticks(range(len(shown)), [str(w) for w in shown])
     ax.set(xlabel=f"time since the first epoch ({name})", ylim=(len(shown) - 0.4, -0.6))
     more = f", {len(workers) - most} more workers not shown" if len(workers) > most else ""
-    ax.set_title(f"{utilisation(table):.0%} of the workers' time was spent in epochs{more}", pad=24)
+    ax.set_title(f"{utilisation(table):.0%} of the workers' time was spent training epochs{more}", pad=24)
     style.legend(ax, ncols=5)
     ax.grid(visible=False, axis="y")
     return ax

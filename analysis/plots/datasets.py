@@ -30,7 +30,7 @@ def plot_target(found: TableOverview, ax: Axes | None = None) -> Axes:
         return ax
     known, remarks = style.finite(found.train.y)
     if not len(known):
-        return style.nothing(ax, "no value of the target is known")
+        return style.nothing(ax, "no values of the target")
     style.histogram(ax, known, most=min(60, max(10, len(known) // 20)))
     for side, (value, share) in found.piles.items() if len(np.unique(known)) > 1 else ():
         text = f"{side}: {100 * share:.1f} % of the rows at {together([value, *known])[0]}"
@@ -62,7 +62,7 @@ def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
         return
     known, remarks = style.finite(x)
     if not len(known):
-        style.nothing(ax, f"{shortened(column.name, 34)}: no value is known")
+        style.nothing(ax, f"{shortened(column.name, 34)}: no values")
         return
     low, high = np.quantile(known, (0.005, 0.995))
     inside = known[(known >= low) & (known <= high)]
@@ -87,7 +87,9 @@ def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:
     if np.isfinite(target).any():
         rows, labels = np.vstack([target, values]), [shortened(found.target or "target", 22), *labels]
     if not labels:
-        return style.nothing(style.new_axes(ax), "One feature, and classes without an order: nothing to correlate.")
+        return style.nothing(
+            style.new_axes(ax), ("Only one feature, and classes without an order: nothing to correlate.")
+        )
     ax = style.new_axes(ax, width=2.4 + 0.5 * len(names), height=1.4 + 0.38 * len(labels))
     image = ax.imshow(rows, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(rows):

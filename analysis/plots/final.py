@@ -117,12 +117,12 @@ def plot_calibration(results: dict[str, Any], ax: Axes | None = None) -> Axes:
         "o",
         color=style.BLUE,
         ms=5,
-        label=f"one bin, about {bins[0]['rows']} rows (95 % interval)",
+        label=f"one bin of about {bins[0]['rows']} rows (95 % interval)",
     )
     ax.set(xlim=(floor, 101), ylim=(floor, 101), xlabel="confidence (%)", ylabel="accuracy (%)")
     ece = 100 * _winner(results)["scores"]["ece"]["value"]
     ax.set_title(
-        f"ECE {ece:.2f} % over all seeds; by chance {100 * results['calibration']['chance']:.2f} %",
+        f"ECE {ece:.2f} % over all seeds; expected by chance: {100 * results['calibration']['chance']:.2f} %",
         fontweight="normal",
     )
     ax.legend(loc="lower right")

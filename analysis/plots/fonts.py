@@ -38,8 +38,8 @@ def complete(figure: Figure) -> bool:
         _said.update(missing)
         shown = " ".join(sorted(missing)[:10])
         print(
-            f"note: no font on this machine has {shown}{' ...' if len(missing) > 10 else ''}: PNG files show boxes in"
-            " their place, the page shows them in a font of the browser",
+            f"note: no font on this machine has {shown}{' ...' if len(missing) > 10 else ''}: PNG files show boxes "
+            f"instead; the page uses a font of the browser",
             file=sys.stderr,
         )
     for text in texts if families else ():

@@ -21,7 +21,7 @@ _MOST_BARS = 16
 def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Axes:
     """Importance of each hyperparameter with its interval, and the level that noise reaches."""
     if importance is None or importance.table.empty:
-        return style.nothing(style.new_axes(ax), "Too few trials for importance.")
+        return style.nothing(style.new_axes(ax), "There are too few trials to compute importance.")
     table = importance.table.head(_MOST_BARS).iloc[::-1]
     ax = style.new_axes(ax, height=0.9 + 0.28 * len(table))
     at = np.arange(len(table))
@@ -33,9 +33,7 @@ def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Ax
         table["importance"], at, xerr=np.maximum(error, 0), fmt="none", ecolor=style.INK, elinewidth=1.1, capsize=2.5
     )
     if noise.any():
-        ax.scatter(
-            noise, at, marker="|", s=110, color=style.VERMILION, lw=1.8, zorder=4, label="level of pure noise (95 %)"
-        )
+        ax.scatter(noise, at, marker="|", s=110, color=style.VERMILION, lw=1.8, zorder=4, label="noise level (95 %)")
         ax.legend(loc="lower right")
     ax.set_yticks(at, list(table["parameter"]))
     ax.set(xlabel="share of importance, 95 % interval", xlim=(0, min(1.02, table["high"].max() * 1.08)))
@@ -59,7 +57,7 @@ def plot_importance_by_rung(importances: list[Importance], ax: Axes | None = Non
     """A table of importance by rung as a heat map."""
     table = importance_by_rung(importances)
     if table.empty:
-        return style.nothing(style.new_axes(ax), "Too few trials for importance at any rung.")
+        return style.nothing(style.new_axes(ax), "There are too few trials to compute importance at any rung.")
     ax = style.new_axes(ax, width=2.2 + 0.95 * len(table.columns), height=1.2 + 0.28 * len(table))
     values = table.to_numpy(dtype=float)
     ax.imshow(values, cmap="Blues", vmin=0, vmax=max(0.01, float(np.nanmax(values))), aspect="auto")
@@ -116,12 +114,12 @@ def plot_partial_dependence(surrogate: Surrogate | None, name: str, trials: Tria
         reason = (
             "too few trials for a surrogate"
             if surrogate is None
-            else "do not read: the surrogate\nfails on unseen trials"
+            else "not reliable: the surrogate\nfails on unseen trials"
         )
         return style.nothing(ax, f"{name}: {reason}")
     parameter = next(p for p in trials.parameters if p.name == name)
     if surrogate.configs[name].dropna().nunique() < 2:
-        return style.nothing(ax, f"{name}: was never varied")
+        return style.nothing(ax, f"{name}: never varied")
     _curve(ax, parameter, partial_dependence(surrogate, parameter), trials, color=style.GREEN)
     ax.set_title(f"surrogate, epoch {surrogate.budget}", fontsize=8.5, fontweight="normal")
     return ax
@@ -131,7 +129,7 @@ def plot_interactions(table: pd.DataFrame, trials: Trials, ax: Axes | None = Non
     """Pairs as a heat map of the difference of differences; those beyond doubt carry a star."""
     names = list(dict.fromkeys([*table["first"], *table["second"]]))[:most] if len(table) else []
     if not names:
-        return style.nothing(style.new_axes(ax), "Too few trials to tell interactions (at least 40 are needed).")
+        return style.nothing(style.new_axes(ax), "There are too few trials for interactions (at least 40 are needed).")
     names = [p.name for p in trials.parameters if p.name in names]
     size = 1.6 + 0.5 * len(names)
     ax = style.new_axes(ax, width=size + 1.2, height=size)
@@ -151,7 +149,9 @@ def plot_interactions(table: pd.DataFrame, trials: Trials, ax: Axes | None = Non
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
     ax.set_yticks(range(len(names)), names)
     ax.set_title(
-        "together more (+) or less (-) than the sum; * beyond doubt" if sure else "no interaction beyond doubt"
+        "together more (+) or less (-) than the sum; * statistically clear"
+        if sure
+        else "no statistically clear interaction"
     )
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -162,7 +162,7 @@ def plot_ablation(path: Ablation | None, trials: Trials, ax: Axes | None = None)
     """What each change from the baseline to the best configuration brings, by the surrogate."""
     if path is None or len(path.steps) < 2:
         return style.nothing(
-            style.new_axes(ax), "No path: the best configuration is the baseline, or trials are too few."
+            style.new_axes(ax), "No path: the best configuration is the baseline, or there are too few trials."
         )
     steps = path.steps.iloc[1:].iloc[::-1]
     names = [textwrap.fill(change, 40) for change in steps["change"]]
@@ -184,7 +184,7 @@ def plot_budget_correlation(correlations: pd.DataFrame, ax: Axes | None = None) 
     """Rank correlation between every two rungs, with its interval; takes `Audit.correlations`."""
     ax = style.new_axes(ax)
     if correlations.empty:
-        return style.nothing(ax, "Fewer than five trials have reached two rungs.")
+        return style.nothing(ax, "Fewer than five trials reached two rungs.")
     table = correlations.iloc[::-1]
     at = np.arange(len(table))
     error = [table["correlation"] - table["low"], table["high"] - table["correlation"]]

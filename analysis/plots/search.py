@@ -213,7 +213,7 @@ def _parallel_axes(ax: Axes, parameters: list[Parameter]) -> None:
             box = {"facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
             ax.text(i, y, text, fontsize=7.5, ha="center", va="center", bbox=box, zorder=5)
     if any(p.conditional for p in parameters):
-        ax.text(-0.38, -0.17, "not active: below the axis", fontsize=7.5, color=style.GREY, ha="left", va="center")
+        ax.text(-0.38, -0.17, "inactive: below the axis", fontsize=7.5, color=style.GREY, ha="left", va="center")
     names = [p.name for p in parameters]
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
     ax.set(xlim=(-0.4, len(names) - 0.6), ylim=(-0.2, 1.08), yticks=[])

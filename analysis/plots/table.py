@@ -129,7 +129,7 @@ def plot_feature_importance(results: dict[str, Any], ax: Axes | None = None) -> 
     ax.axvline(0, color=style.INK, lw=0.8)
     ax.set_yticks(at, [wording.feature_names(f["features"]) for f in found])
     metric = results["importance_metric"]
-    ax.set_xlabel(f"rise of the {wording.in_unit(metric, results)} when dealt out to other rows, 95 % interval")
+    ax.set_xlabel(f"increase of the {wording.in_unit(metric, results)} when permuted among rows, 95 % interval")
     ax.grid(visible=False, axis="y")
     return ax
 

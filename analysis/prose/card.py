@@ -20,19 +20,19 @@ metrics: [{metrics}]
 
 # {model} for {dataset}
 
-A network found by hyperparameter search and trained anew, exported with its weights and all that is needed to use it.
+A network found by hyperparameter search and retrained, exported with its weights and everything needed to use it.
 
 ## Model details
 
-- Space `{space}`, {origin}, trained on seed {seed}, the first of {num_seeds}: it was not picked by its test score.
+- Space `{space}`, {origin}, trained on seed {seed}, the first of {num_seeds}; it was not selected by its test score.
 - {weights} weights, {macs} multiply-adds per row; input {shape}, {inputs}.
 - Trained for {epochs} epochs on {train_rows:,} rows ({rows}), {hardware}.
 - Weights: `model.safetensors`, sha256 `{sha256}`; everything else: `model.json`.
 
 ## Intended use
 
-{use} Rows that look unlike those of {dataset} get an answer all the same: {doubt}test on rows of your own before you
-rely on it.
+{use} The network also gives a prediction for rows that are unlike those of {dataset}: {doubt}test it on your own
+rows before you rely on it.
 
 ## How to use
 
@@ -74,7 +74,7 @@ rows and seeds:
 
 ## Reproduce
 
-Made by `{command}` on {created} with {versions}.
+Created by `{command}` on {created} with {versions}.
 """
 
 
@@ -118,10 +118,10 @@ def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[s
         "weights": count(facts["num_weights"]),
         "macs": count(facts["macs"]),
         "shape": " x ".join(map(str, facts["image_shape"])),
-        "inputs": f"{'grey levels 0 to 255' if images else _features(facts)}, normalised inside",
+        "inputs": f"{'grey levels 0 to 255' if images else _features(facts)}, normalised by the network",
         "sha256": facts["sha256"],
         "use": _use(facts, results),
-        "doubt": "look at the probability, and " if classes else "",
+        "doubt": "check the probability, and " if classes else "",
         "example": "image.png" if images else "rows.csv",
         "call": f"{'uint8 (N, C, H, W)' if images else 'float32 (N, F)'} -> "
         + ("probabilities (N, K)" if classes else "predictions (N,)"),
@@ -166,20 +166,23 @@ def _use(facts: dict[str, Any], results: dict[str, Any]) -> str:
         unit = f" in {_plain(results['target_unit'])}" if results.get("target_unit") else ""
         return f"Predicts {_plain(results.get('target') or 'one number')}{unit} for {thing}."
     named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    return f"Sorts {thing} into one of {len(classes)} classes: {named}."
+    return f"Classifies {thing} as one of {len(classes)} classes: {named}."
 
 
 def _against(results: dict[str, Any], winner: dict[str, Any]) -> str:
     metric = results["metric"]
     text = "It is the baseline of its search space." if winner["role"] == "baseline" else "Its search had no baseline."
     if "difference" in winner:
-        text = f"Against the baseline of its search space: {gap(metric, winner['difference'])}."
+        text = f"Compared with the baseline of its search space: {gap(metric, winner['difference'])}."
     if results.get("baselines"):
         rows = [
             f"| {b['title']} | {between(metric, b['scores'][metric])} | {gap(metric, b['difference'])} |"
             for b in results["baselines"]
         ]
-        text += f"\n\nWithout a network, on the same rows:\n\n| method | {in_unit(metric, results)} | this minus it |\n"
+        text += (
+            f"\n\nOther methods, on the same rows:\n\n| method | {in_unit(metric, results)} | this network minus "
+            f"the method |\n"
+        )
         text += "| --- | --- | --- |\n" + "\n".join(rows)
     return text
 

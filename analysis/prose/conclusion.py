@@ -38,7 +38,7 @@ def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
 
 def _contenders(results: dict[str, Any]) -> Table:
     metric = results["metric"]
-    table = _table("", f"test {wording.in_unit(metric, results)}", "against the baseline", "best", "weights")
+    table = _table("", f"test {wording.in_unit(metric, results)}", "difference from the baseline", "best", "weights")
     for entrant in results["entrants"]:
         best = entrant["probability_best"]
         table.add_row(
@@ -55,9 +55,9 @@ def _baselines(results: dict[str, Any]) -> Table:
     metric = results["metric"]
     better = "less" if metric_named(metric).less_is_better else "more"
     table = _table(
-        "without a network",
+        "other methods",
         f"test {wording.in_unit(metric, results)}",
-        f"winner minus it ({better} is better)",
+        f"winner minus method ({better} is better)",
     )
     for baseline in results["baselines"]:
         table.add_row(

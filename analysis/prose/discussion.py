@@ -57,32 +57,32 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     metric, name = results["metric"], title(winner["name"])
     score = between(metric, winner["scores"][metric])
     rows = results["conditions"]["test_rows"]
-    on = f" on {rows:,} sealed test rows" if rows else ""
+    on = f" on {rows:,} test rows" if rows else ""
     text = [f"The winner, {name}, reaches a test {in_unit(metric, results)} of {score}{on}."]
     baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
     if baseline is winner:
-        text.append(f"It is the baseline itself ({score}): no other trial trained to the full budget did better.")
+        text.append(f"It is the baseline itself ({score}): no other fully trained trial was better.")
     elif baseline and "difference" in winner:
         found = winner["difference"]
         sure = (
             "the interval excludes zero"
             if found["low"] > 0 or found["high"] < 0
-            else "the interval includes zero, so the two cannot be told apart"
+            else "the interval includes zero, so the difference is not statistically clear"
         )
         compared = metric == "accuracy" and "mcnemar" in winner  # the test compares which rows are right
         test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if compared else ""
-        better = " (less is better)" if is_less_better(results) else ""
-        text.append(f"Against the baseline that is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}.")
+        better = " (lower is better)" if is_less_better(results) else ""
+        text.append(
+            f"The difference from the baseline is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}."
+        )
     if winner["probability_best"] is not None:
         contenders = sum(e["role"] != "augmented" for e in results["entrants"])
-        text.append(
-            f"It is the best of the {contenders} with a probability of {probability(winner['probability_best'])}."
-        )
+        text.append(f"Probability that it is the best of the {contenders}: {probability(winner['probability_best'])}.")
     leader = max(results["entrants"], key=lambda e: -1 if e["probability_best"] is None else e["probability_best"])
     if leader is not winner:
         text.append(
-            f"On these rows {title(leader['name'])} is ahead with {between(metric, leader['scores'][metric])}; choosing"
-            " it now would choose by the test set, so the winner stays the one that the search named."
+            f"On these rows {title(leader['name'])} is better: {between(metric, leader['scores'][metric])}."
+            " It is still not the winner, because that would mean selecting on the test set."
         )
     if "optimism" in winner:
         text.append(_optimism(results, winner))
@@ -93,13 +93,17 @@ def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
     metric, found = results["metric"], winner["optimism"]
     fresh = number(metric, winner["scores"][metric]["value"])
     own = results.get("own", False)
-    more = "" if own or results["conditions"].get("held_out_rows") else "; they train on the validation rows too"
-    verdict = "no clear sign that the search was optimistic"
+    more = (
+        ""
+        if own or results["conditions"].get("held_out_rows")
+        else " (the final networks also train on the validation rows)"
+    )
+    verdict = "there is no clear sign that the search was optimistic"
     if found["low"] > 0 or found["high"] < 0:
         verdict = f"the search was {'optimistic' if found['low'] > 0 else 'pessimistic'}"
     return (
-        f"In the search the winner reached {number(metric, winner['search_value'])}; new networks reach {fresh} on the"
-        f" test rows{more}. The search value is better by {gap(metric, found)}: {verdict}."
+        f"The winner reached {number(metric, winner['search_value'])} in the search; the retrained networks reach "
+        f"{fresh} on the test rows{more}. The search value was better by {gap(metric, found)}: {verdict}."
     )
 
 
@@ -111,21 +115,21 @@ def _weakness(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     if len(ranked) > 1 and ranked[0][1]["recall"]["value"] < ranked[-1][1]["recall"]["value"]:
         (worst, low), (best, high) = ranked[0], ranked[-1]
         text.append(
-            f"The hardest class is {worst!r}: {between('recall', low['recall'])} of its rows are found, against"
-            f" {between('recall', high['recall'])} of {best!r}."
+            f"The class with the lowest recall is {worst!r}: {between('recall', low['recall'])} of its rows are found,"
+            f" compared with {between('recall', high['recall'])} of {best!r}."
         )
     for pair in results["confused"][:2]:
         text.append(
-            f"{pair['label']!r} is taken for {pair['predicted']!r} in {100 * pair['share_of_class']:.1f} % of its rows;"
-            f" that alone is {100 * pair['share_of_mistakes']:.0f} % of all mistakes."
+            f"{pair['label']!r} is predicted as {pair['predicted']!r} in {100 * pair['share_of_class']:.1f} % of its "
+            f"rows; that is {100 * pair['share_of_mistakes']:.0f} % of all errors."
         )
     if "calibration" not in results:
         return text
     ece, chance = winner["scores"]["ece"], results["calibration"]["chance"]
     known = "more than" if ece["low"] > chance else "no more than"
     text.append(
-        f"Its confidence is off by {between('ece', ece)} on average (ECE), {known} chance alone would show for a"
-        f" perfectly calibrated network ({100 * chance:.2f} %)."
+        f"Its confidence is off by {between('ece', ece)} on average (ECE), {known} the {100 * chance:.2f} % that chance"
+        " alone would cause in a perfectly calibrated network."
     )
     return text
 
@@ -135,7 +139,7 @@ def _residuals(results: dict[str, Any]) -> list[str]:
     unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
     return [
         f"Half of the predictions are off by less than {found['median_absolute']:.4g}{unit}, nine in ten by less than"
-        f" {found['p90_absolute']:.4g}; on average they are {found['bias']:+.3g} off."
+        f" {found['p90_absolute']:.4g}; the mean error is {found['bias']:+.3g}."
     ]
 
 
@@ -154,11 +158,11 @@ def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
     else:
         noise = 0.01 * abs(last)
         shown, against = f"{gain:+.3g}", f"1 % of the value, {noise:.3g}"
-    meaning = "a larger budget is worth trying" if gain > noise else "more epochs alone promise little"
+    meaning = "a larger budget is worth trying" if gain > noise else "more epochs alone are unlikely to help"
     return [
         f"Budget: the winner's validation {named(run.metric)} over the last {span} of {len(values)} epochs of the"
-        f" search was better by {shown} than over the {span} before, {'more' if gain > noise else 'no more'} than"
-        f" {against}: {meaning}."
+        f" search was better by {shown} than over the {span} before; that is {'more' if gain > noise else 'not more'}"
+        f" than {against}, so {meaning}."
     ]
 
 
@@ -173,13 +177,15 @@ def _fit(trial: FrozenTrial) -> list[str]:
     least = min(history, key=lambda record: record["loss"])
     gap = last["loss"] - last["train_loss"]
     text = f"Fit: at the end of its search trial the training loss was {last['train_loss']:.3f}"
-    text += f" (on augmented and smoothed rows where it uses these) and the validation loss {last['loss']:.3f}"
+    text += f" (on augmented rows and smoothed labels, if used) and the validation loss {last['loss']:.3f}"
     rise = last["loss"] / max(least["loss"], 1e-9) - 1
     if rise > 0.1:
-        return [f"{text}, {100 * rise:.0f} % above its least, at epoch {least['epoch']}: a sign of overfitting."]
+        return [f"{text}, {100 * rise:.0f} % above its minimum at epoch {least['epoch']}: a sign of overfitting."]
     if gap > 0.25 * max(last["train_loss"], 1e-9):
-        return [f"{text}, {gap:.3f} above: it fits the training rows better; regularisation or data would help."]
-    return [f"{text}: no sign of overfitting in a gap of {gap:+.3f}."]
+        return [
+            f"{text}, {gap:.3f} above: it fits the training rows better, so regularisation or more data could help."
+        ]
+    return [f"{text}: no sign of overfitting (difference {gap:+.3f})."]
 
 
 def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
@@ -190,13 +196,13 @@ def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
     rho, p = (float(found) for found in spearmanr(*zip(*pairs, strict=True)))  # pyright: ignore[reportArgumentType]
     if math.isnan(rho):
         return []
-    meaning = "no clear sign that capacity is the limit"
+    meaning = "there is no clear sign that capacity is the limit"
     if p < 0.05:
         meaning = "larger networks did better" if run.objective.sign * rho > 0 else "smaller networks did better"
     low, high = count(min(pairs)[0]), count(max(pairs)[0])
     return [
-        f"Capacity: over {len(pairs)} completed trials with {low} to {high} weights the rank correlation of size and"
-        f" {named(run.metric)} is {rho:+.2f} (p = {p_value(p)}): {meaning}.".replace("= <", "<")
+        f"Capacity: over {len(pairs)} completed trials with {low} to {high} weights the rank correlation between size "
+        f"and {named(run.metric)} is {rho:+.2f} (p = {p_value(p)}): {meaning}.".replace("= <", "<")
     ]
 
 
@@ -214,10 +220,10 @@ def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
             if at_edge < max(3, math.ceil(0.6 * len(best))) or at_edge / len(best) <= share:
                 continue
             bound = _bound(best, name, upper=upper)
-            advice = "they do nearly without it" if bound == "0" and not upper else "widen it there"
+            advice = "they hardly use it" if bound == "0" and not upper else "extend the range there"
             text.append(
                 f"Range: {at_edge} of the {len(best)} best trials have {name} at the {'upper' if upper else 'lower'}"
-                f" end of its range ({bound}), against {100 * share:.0f} % of all completed ones; {advice}."
+                f" end of its range ({bound}), compared with {100 * share:.0f} % of all completed trials; {advice}."
             )
     return text
 

@@ -12,7 +12,7 @@ LARGE = 0.25
 _VERDICTS = {
     "better": "the network is better",
     "worse": "the network is worse",
-    "not told apart": "the interval includes zero, so the two cannot be told apart",
+    "no clear difference": "the interval includes zero, so the difference is not statistically clear",
 }
 
 _WITHOUT_FEATURES = {"mean": "always predicting the mean", "majority": "always predicting the most frequent class"}
@@ -49,14 +49,14 @@ def _against_baselines(results: dict[str, Any], _winner: dict[str, Any]) -> Iter
         if baseline["name"] in CONSTANT and verdict(metric, baseline["difference"]) != "better":
             yield (
                 f"The winner is not clearly better than {_WITHOUT_FEATURES[baseline['name']]}, which reaches"
-                f" {between(metric, baseline['scores'][metric])}: there is no sign that it learned anything from the"
-                " columns."
+                f" {between(metric, baseline['scores'][metric])}: there is no sign that it learned anything from the "
+                f"columns."
             )
     for baseline in _informed(results):
         found = baseline["difference"]
         yield (
-            f"On the same rows {baseline['title']} reaches {between(metric, baseline['scores'][metric])}; the winner"
-            f" minus that is {gap(metric, found)}: {_VERDICTS[verdict(metric, found)]}."
+            f"On the same rows, {baseline['title']} reaches {between(metric, baseline['scores'][metric])}; the "
+            f"difference of the winner is {gap(metric, found)}: {_VERDICTS[verdict(metric, found)]}."
         )
 
 
@@ -75,9 +75,10 @@ def _against_published(results: dict[str, Any], winner: dict[str, Any]) -> Itera
 
     rows = results["conditions"]["train_rows"]
     yield (
-        f"Of {len(published)} published results ({in_unit(metric, results)}; other rows and conditions, see the table)"
-        f" it is better, trained on {rows:,} rows, than {len(beaten)} ({listed(beaten)}), {len(clearly)} of them"
-        f" outside its interval; ahead of it: {listed(ahead)}."
+        f"Of {len(published)} published results ({in_unit(metric, results)}; other rows and conditions, see the "
+        f"table), the winner, trained on {rows:,} rows, is better than {len(beaten)} ({listed(beaten)}), "
+        f"{len(clearly)} of them"
+        f" outside its interval. Better than the winner: {listed(ahead)}."
     )
 
 
@@ -87,14 +88,14 @@ def _bands(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         return
     worst, best = (pick(bands, key=lambda band: band["rmse"]["value"]) for pick in (max, min))
     yield (
-        f"By {in_unit('rmse', results)} it errs most where the target lies between {_range(worst)}:"
-        f" {between('rmse', worst['rmse'])}, against {between('rmse', best['rmse'])} between {_range(best)}."
+        f"The {in_unit('rmse', results)} is highest where the target is between {_range(worst)}:"
+        f" {between('rmse', worst['rmse'])}, compared with {between('rmse', best['rmse'])} between {_range(best)}."
     )
     low, high = bands[0]["bias"], bands[-1]["bias"]
     if low["low"] > 0 and high["high"] < 0:
         yield (
-            f"It pulls towards the middle: in the lowest band it predicts {between('bias', low)} too much on average,"
-            f" in the highest {abs(high['value']):.4g} too little."
+            f"Predictions are biased towards the mean: in the lowest band they are {between('bias', low)} too high on "
+            f"average, in the highest {abs(high['value']):.4g} too low."
         )
 
 
@@ -109,12 +110,14 @@ def _ends(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
             continue
         text = (
             f"{100 * found['train_share']:.1f} % of the training rows have the same {results.get('target', 'target')},"
-            f" {found['value']:.4g}, and none lies {side}: what is {side} cannot be learnt, nor measured."
+            f" {found['value']:.4g}, and no value is {side}. Values {side} that limit can be neither learned nor "
+            f"measured."
         )
         if "rmse_there" in found and "rmse_elsewhere" in found:
             text += (
-                f" On the {found['rows_there']:,} test rows there the RMSE is {between('rmse', found['rmse_there'])},"
-                f" on all others {between('rmse', found['rmse_elsewhere'])}."
+                f" On the {found['rows_there']:,} test rows with this value the RMSE is "
+                f"{between('rmse', found['rmse_there'])}, "
+                f"on all other rows {between('rmse', found['rmse_elsewhere'])}."
             )
         yield text
 
@@ -125,11 +128,11 @@ def _outside(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         return
     text = (
         f"Outside the range of the training rows in some feature: {found['outside']:,} of"
-        f" {results['conditions']['test_rows']:,} test rows; farther out nothing was measured at all."
+        f" {results['conditions']['test_rows']:,} test rows. Nothing was measured farther outside."
     )
     if results.get("places"):
         spans = [f"{name} {' to '.join(together(ends))}" for name, ends in found["places"].items()]
-        text += f" The training rows lie within {' and '.join(spans)}: of other places it knows nothing."
+        text += f" The training rows are within {' and '.join(spans)}; the network has not learned about other places."
     yield text
 
 
@@ -138,17 +141,17 @@ def _geography(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str
     if not found:
         return
     near = found["nearest_km"]
-    place = f"lie within {near:.2g} km of a training row" if near >= 0.05 else "share their place with a training row"
+    place = f"lie within {near:.2g} km of a training row" if near >= 0.05 else "have the same place as a training row"
     yield (
-        f"Half of the test rows {place}: the score says how well it"
-        f" fills in between neighbours. Errors of a row and of its nearest test rows correlate at"
+        f"Half of the test rows {place}, so the score measures interpolation between neighbours. The errors of a row "
+        f"and of its nearest test rows have a correlation of"
         f" {found['neighbour_correlation']:+.2f}: {_shared(found['neighbour_correlation'])}."
     )
     if "held_out" in found:
         held = found["held_out"]
-        worse = "worse" if held["difference"]["low"] > 0 else "no better"
+        worse = "worse results" if held["difference"]["low"] > 0 else "no better results"
         yield (
-            f"For regions without a training row expect {worse}: with whole regions ({held['num_regions']} of them)"
+            f"Expect {worse} for regions without training rows: with whole regions ({held['num_regions']} of them)"
             f" held out of the training rows gradient boosting has an RMSE of {between('rmse', held['regions'])}, with"
             f" random rows held out {between('rmse', held['random'])}; the difference is"
             f" {gap('rmse', held['difference'])}."
@@ -156,7 +159,11 @@ def _geography(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str
 
 
 def _shared(correlation: float) -> str:
-    return "place still holds what the inputs do not tell" if correlation > 0.1 else "place holds little that is left"
+    return (
+        "place still explains part of the error that the inputs do not"
+        if correlation > 0.1
+        else "place explains little of the remaining error"
+    )
 
 
 def _gaps(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
@@ -165,7 +172,7 @@ def _gaps(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         name = max(gaps, key=lambda name: gaps[name])
         yield (
             f"Values are missing in {len(gaps)} of {len(results['columns'])} columns, most in {name}"
-            f" ({percent(gaps[name])} of the training rows); a guess and a mark stand in for them."
+            f" ({percent(gaps[name])} of the training rows); they are replaced by a typical value and marked."
         )
 
 
@@ -176,11 +183,12 @@ def _size_of_errors(results: dict[str, Any], winner: dict[str, Any]) -> Iterator
     middle = abs(results["target_median"])
     unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
     text = (
-        f"A single prediction is off by {half:.3g}{unit} or less in half of the cases, {100 * half / middle:.0f} % of"
-        f" the median target, and by more than {most:.3g} in one of ten, {100 * most / middle:.0f} % of it;"
-        f" {100 * winner['scores']['r2']['value']:.0f} % of the variance is explained."
+        f"Half of the predictions are off by at most {half:.3g}{unit}, which is {100 * half / middle:.0f} % of the "
+        f"median"
+        f" target, and one in ten by more than {most:.3g}, which is {100 * most / middle:.0f} %. The network explains"
+        f" {100 * winner['scores']['r2']['value']:.0f} % of the variance."
     )
-    yield text + (" Use it for averages over many rows rather than for one." if most > LARGE * middle else "")
+    yield text + (" Use it for averages over many rows rather than for single rows." if most > LARGE * middle else "")
 
 
 def _which_method(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
@@ -191,11 +199,11 @@ def _which_method(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[s
     times = winner["training_seconds"] / max(best["fit_seconds"], 1e-3)
     cost = f"one network trains in {winner['training_seconds']:.3g} s, {best['title']} in {best['fit_seconds']:.3g} s"
     advice = {
-        "better": f"the network is worth its {times:.2g} times the time",
-        "worse": f"where only the score counts, {best['title']} is the better choice on this table",
-        "not told apart": "they may as well be chosen by cost",
+        "better": f"the network is better, at {times:.2g} times the training time",
+        "worse": f"if only the score matters, {best['title']} is the better choice on this table",
+        "no clear difference": "choose by cost",
     }[verdict(metric, best["difference"])]
-    yield f"Which to use: {cost}, before any search; with {gap(metric, best['difference'])} between them {advice}."
+    yield f"Which to use: {cost} (without the search). The difference is {gap(metric, best['difference'])}: {advice}."
 
 
 def _what_it_uses(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
@@ -206,20 +214,24 @@ def _what_it_uses(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[
     leading = [f"{f['features'][0]} ({between(metric, f)})" for f in alone[:3] if f["low"] > 0]
     if leading:
         yield (
-            f"It goes by {', '.join(leading)} above all: by so much the {in_unit(metric, results)} rises when that"
-            " feature is dealt out to other rows. Where these are wrong or late, so is the prediction."
+            f"The most important features are {', '.join(leading)}: this is how much the {in_unit(metric, results)} "
+            f"increases when the feature is permuted among the rows. If these values are wrong or outdated, so is the "
+            f"prediction."
         )
     for group in (f for f in results["importance"] if len(f["features"]) > 1 and f["low"] > 0):
         names = feature_names(group["features"])
-        yield f"{names} hang together; dealt out together they cost {between(metric, group)}."
+        yield (
+            f"{names} are correlated; permuting them together increases the {in_unit(metric, results)} by"
+            f" {between(metric, group)}."
+        )
 
 
 def _luck(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
     metric, seeds = results["metric"], winner["by_seed"][results["metric"]]
     if len(seeds) > 1 and results.get("columns"):
         yield (
-            f"Training once more moves the result: its {len(seeds)} seeds span {number(metric, min(seeds))} to"
-            f" {number(metric, max(seeds))}, from the same rows and settings."
+            f"The result varies with the seed: the {len(seeds)} seeds range from {number(metric, min(seeds))} to"
+            f" {number(metric, max(seeds))}, with the same rows and settings."
         )
 
 
@@ -228,11 +240,11 @@ def _ensemble(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
     if not found:
         return
     metric = results["metric"]
-    gain = {"better": "is worth its cost where the score counts", "worse": "does not help here"}
+    gain = {"better": "is worth its cost if the score matters", "worse": "does not help here"}
     yield (
-        f"The mean of the {len(winner['seeds'])} networks' answers reaches {between(metric, found['score'])},"
-        f" {gap(metric, found['difference'])} against one of them: averaging"
-        f" {gain.get(verdict(metric, found['difference']), 'makes no difference that can be told')}."
+        f"The average prediction of the {len(winner['seeds'])} networks reaches {between(metric, found['score'])},"
+        f" {gap(metric, found['difference'])} compared with a single network: averaging"
+        f" {gain.get(verdict(metric, found['difference']), 'makes no clear difference')}."
     )
 
 
@@ -242,6 +254,6 @@ def _unused(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
     if unused and len(unused) < len(alone):
         shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
         yield (
-            f"{len(unused)} of {len(alone)} features have no importance that can be told from zero ({shown}): a search"
-            " without them is cheaper, and shows whether they matter."
+            f"{len(unused)} of {len(alone)} features have no importance that is clearly above zero ({shown}); a "
+            f"search without them is cheaper and shows whether they matter."
         )

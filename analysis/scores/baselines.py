@@ -195,4 +195,4 @@ def _encoder(dataset: Dataset, *, scaled: bool) -> ColumnTransformer:
 
 
 CONSTANT = ("mean", "majority")
-"""Baselines that look at no feature."""
+"""Baselines that use no feature."""

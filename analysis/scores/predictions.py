@@ -12,7 +12,7 @@ Kind = Literal["classification", "multilabel", "regression"]
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """The truth about the test rows and what a model says of them; arrays or tensors.
+    """True values and predictions for the test rows, as arrays or tensors.
 
     - Classes: `y_true` (N,) with `y_score` (N, K), probabilities or logits; or (N,), those of the second of two
       classes; or `y_pred` (N,), the classes themselves.
@@ -28,7 +28,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         if (self.y_score is None) == (self.y_pred is None):
-            raise ValueError("Predictions need one of y_score= and y_pred=")
+            raise ValueError("Predictions need either y_score= or y_pred=")
         given = self.y_pred if self.y_score is None else self.y_score
         if len(_array(self.y_true)) != len(_array(given)):
             raise ValueError(f"y_true has {len(_array(self.y_true))} rows, the predictions have {len(_array(given))}")
@@ -64,7 +64,7 @@ def settle(predictions: Predictions) -> Answered:
         return _scored(predictions, y)
     predicted = _array(predictions.y_pred).reshape(len(y), -1)
     if predicted.shape[1] != 1:
-        raise ValueError(f"y_pred must have one value a row, got shape {predicted.shape}; give scores as y_score")
+        raise ValueError(f"y_pred must have one value per row, got shape {predicted.shape}; give scores as y_score")
     predicted = predicted[:, 0]
     if "f" in (y.dtype.kind, predicted.dtype.kind):
         _check_finite(predicted, "y_pred")
@@ -74,7 +74,7 @@ def settle(predictions: Predictions) -> Answered:
     values = np.array(sorted(values, key=_natural))
     names = tuple(predictions.classes) or tuple(values.tolist())
     if len(names) < len(values):
-        raise ValueError(f"{len(names)} classes are named, but {len(values)} occur")
+        raise ValueError(f"{len(names)} class names are given, but {len(values)} classes occur")
     places = {value: place for place, value in enumerate(values.tolist())}
     numeric = y.dtype.kind in "iub" and bool(predictions.classes)
     labels, answers = ([int(v) if numeric else places[str(v)] for v in part] for part in (y, predicted))
@@ -116,7 +116,7 @@ def _scored(predictions: Predictions, y: np.ndarray) -> Answered:
         scores = _as_shares(scores)
     names = tuple(map(str, predictions.classes)) or tuple(map(str, range(scores.shape[1])))
     if len(names) != scores.shape[1]:
-        raise ValueError(f"{len(names)} classes are named, but y_score has {scores.shape[1]} columns")
+        raise ValueError(f"{len(names)} class names are given, but y_score has {scores.shape[1]} columns")
     labels = np.array([names.index(str(v)) for v in y]) if y.dtype.kind in "UO" else y.astype(np.int64)
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
@@ -129,9 +129,9 @@ def _several_labels(predictions: Predictions, y: np.ndarray) -> Answered:
     given = predictions.y_pred if predictions.y_score is None else predictions.y_score
     outputs = _array(given).astype(np.float64)
     if outputs.shape != y.shape:
-        raise ValueError(f"y_true has the shape {y.shape}, the predictions {outputs.shape}; give one column a label")
+        raise ValueError(f"y_true has the shape {y.shape}, the predictions {outputs.shape}; give one column per label")
     if not np.isin(y, (0, 1)).all():
-        raise ValueError("y_true of several labels must hold 0 and 1 only")
+        raise ValueError("y_true with several labels must contain only 0 and 1")
     _check_finite(outputs, "the predictions")
     names = tuple(map(str, predictions.classes)) or tuple(f"label {i}" for i in range(y.shape[1]))
     scored = predictions.y_score is not None

@@ -14,8 +14,8 @@ def window(epochs: int) -> int:
 def explain_criterion(run: Run) -> str:
     """The rule by which contenders are chosen, in one sentence."""
     return (
-        f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among"
-        " trials that were trained to the full budget: one lucky epoch does not decide"
+        f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among "
+        f"trials that were trained to the full budget, so that a single lucky epoch does not decide"
     )
 
 

@@ -172,5 +172,8 @@ def _refusal(openings: Sequence[dict[str, Any]], *, without_results: bool) -> st
     if without_results:
         cause = f"the test set was opened ({count}, last {last}) by an evaluation that ended without results"
     else:
-        cause = f"the test set was opened {count} already, last {last}; looking again makes its answer less honest"
-    return f"{cause}; add --again to open it once more, which is counted on the page"
+        cause = (
+            f"the test set was opened {count} already, last {last}; each further opening makes the result less "
+            f"trustworthy"
+        )
+    return f"{cause}; add --again to open it again, which is counted on the page"

@@ -240,7 +240,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "macs": _number(attrs.get("macs")),
         "seed": _number(attrs.get("seed")),
         "failure_kind": attrs.get("failure_kind", "error") if state == FAILED else None,
-        "failure": visible(str(cause or "no cause stored")) if state in (FAILED, INFEASIBLE) else None,
+        "failure": visible(str(cause or "no reason stored")) if state in (FAILED, INFEASIBLE) else None,
         "started": start,
         "ended": end,
     }

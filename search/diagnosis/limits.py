@@ -56,20 +56,20 @@ def check_limits(
     root = _is_root() if root is None else root
     addresses, processes, files = (limits.get(option, -1) for option in ("-v", "-u", "-n"))
     if 0 <= addresses < needed_addresses:
-        found = f"ulimit -v allows {size(addresses)} of addresses, Ray asks for up to {size(needed_addresses)}"
+        found = f"ulimit -v allows {size(addresses)} of address space, but Ray needs up to {size(needed_addresses)}"
         return Finding(what="limits", found=found, do="ulimit -v unlimited", fatal=True)
     if processes >= 0 and not root:
         threads = _count_threads() if threads is None else threads
         room, needed = processes - threads, THREADS + THREADS_PER_TRIAL * available_cpus()
         if room < needed:
-            found = f"ulimit -u allows {max(room, 0)} more processes and threads, a search takes about {needed}"
+            found = f"ulimit -u allows {max(room, 0)} more processes and threads, but a search needs about {needed}"
             do = f"ulimit -u {threads + 2 * needed}"
             return Finding(what="limits", found=found, do=do, fatal=room < THREADS)
     if 0 <= files < FILES:
-        found = f"ulimit -n allows {files} open files, Ray wants {FILES}"
+        found = f"ulimit -n allows {files} open files, but Ray needs {FILES}"
         return Finding(what="limits", found=found, do=f"ulimit -n {FILES}", fatal=files < FILES // 8)
-    unbound = f"; -u {processes} does not bind root" if root and 0 <= processes < THREADS else ""
-    return Finding(what="limits", found=f"ulimit -v, -u and -n leave room{unbound}")
+    unbound = f"; -u {processes} does not apply to root" if root and 0 <= processes < THREADS else ""
+    return Finding(what="limits", found=f"ulimit -v, -u and -n are high enough{unbound}")
 
 
 def _is_root() -> bool:
@@ -108,9 +108,9 @@ def check_priority(environment: Mapping[str, str] | None = None, *, busy: str | 
     busy = load() if busy is None else busy
     do = ""
     if busy:
-        do = "other programs use this machine: a search takes longer by as much"
+        do = "other programs are using this machine, so a search takes longer"
     if niceness > 0:
-        do = "beside other programs it hardly advances: unset RAY_worker_niceness, or start it without nice"
+        do = "a search hardly advances next to other programs: unset RAY_worker_niceness, or start it without nice"
     return Finding(what="priority", found=f"workers run at nice {niceness}, {busy or 'the CPUs are free'}", do=do)
 
 
@@ -118,6 +118,6 @@ def check_start() -> Finding:
     """Whether Python keeps compiled modules: without them every process of Ray starts several times as slowly."""
     slow = [package for package in ("ray", "torch", "optuna") if is_uncompiled(package)]
     if not slow:
-        return Finding(what="start", found="the modules of Ray and torch are compiled, or will be")
-    found = f"PYTHONDONTWRITEBYTECODE is set, and {', '.join(slow)} are compiled anew in every process"
-    return Finding(what="start", found=found, do=f"once run: python -m compileall -q {site_packages()}")
+        return Finding(what="start", found="the modules of Ray and torch are compiled, or will be at the first import")
+    found = f"PYTHONDONTWRITEBYTECODE is set, and {', '.join(slow)} are compiled again in every process"
+    return Finding(what="start", found=found, do=f"run this once: python -m compileall -q {site_packages()}")

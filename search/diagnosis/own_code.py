@@ -39,7 +39,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = spaces.space.load(reference)
     other = _drawn(space)
-    yield Finding(what="your code", found=f"{reference}: the baseline fits, {len(other)} hyperparameters")
+    yield Finding(what="your code", found=f"{reference}: the baseline is valid, {len(other)} hyperparameters")
     yield from _check_direction(space)
     try:
         data = space.work.load(Source())
@@ -54,7 +54,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
         except Exception as error:
             raised, *printed = getattr(error, "__notes__", [told(error)])
             found = f"the baseline fails: {raised}" + (f" ({printed[0]})" if printed else "")
-            yield Finding(what="training", found=found, do="correct it: every trial would fail", fatal=True)
+            yield Finding(what="training", found=found, do="correct this; otherwise every trial fails", fatal=True)
             return
         yield from _check_costs(straight, space)
         yield from _check_bits(probe, dict(space.baseline), straight, apart=apart)
@@ -90,8 +90,8 @@ def _check_direction(space: Space) -> Iterator[Finding]:
     wrong = "maximize" if any(word in _LESS for word in words) else "minimize" if set(words) & set(_MORE) else ""
     if wrong == space.direction:
         meant = "minimize" if wrong == "maximize" else "maximize"
-        do = f"is it direction={meant!r} that you mean?"
-        yield Finding(what="direction", found=f"{space.metric!r} is to be {wrong}d", do=do)
+        do = f"do you mean direction={meant!r}?"
+        yield Finding(what="direction", found=f"{space.metric!r} will be {wrong}d", do=do)
 
 
 def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
     total = f", so {space.epochs * epoch / 60:.1f} min for a full trial" if space.epochs * epoch > 60 else ""
     share = f"a checkpoint of {size(found.checkpoint_bytes)} takes {1000 * found.save_seconds:.0f} ms"
     yield Finding(what="an epoch", found=f"{epoch:.3g} s{total}; {share}")
-    yield Finding(what="memory", found=f"a worker takes {size(found.memory_bytes)} with the baseline")
+    yield Finding(what="memory", found=f"a worker needs {size(found.memory_bytes)} with the baseline")
     if found.data_changed:
         do = "copy what you change: run.data is shared by all trials of a node, and is read-only there"
         yield Finding(what="run.data", found="train changes it in place", do=do, fatal=True)
@@ -110,8 +110,8 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
     if again:
         yield Finding(
             what="repeatable",
-            found=f"the same seed gives other values in another process ({_shown(again)})",
-            do=_way_out(straight, "seed what draws random numbers from run.seed, and track generators of your own"),
+            found=f"the same seed gives different values in another process ({_shown(again)})",
+            do=_way_out(straight, "seed all random numbers with run.seed, and track your own generators"),
             fatal=True,
         )
     else:
@@ -120,12 +120,17 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
         left = f"; changed at module level: {', '.join(straight.changed_globals)}" if straight.changed_globals else ""
         yield Finding(
             what="leaks",
-            found=f"a trial is not the same after another one in the same process ({_shown(straight.leaked)}){left}",
-            do="keep nothing between trials at module level: no caches of trained or drawn things, no counters",
+            found=(
+                f"a trial changes when another trial ran before it in the same process "
+                f"({_shown(straight.leaked)}){left}"
+            ),
+            do="keep no state between trials at module level, such as caches or counters",
             fatal=True,
         )
     elif not again:
-        yield Finding(what="leaks", found="a trial is the same after another one in the same process")
+        yield Finding(
+            what="leaks", found=("a trial does not change when another trial ran before it in the same process")
+        )
     try:
         paused = apart(own_probe.train_on, probe, params, straight.records)
     except ValueError as error:
@@ -134,12 +139,12 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
     if paused and not again:
         yield Finding(
             what="pause",
-            found=f"an epoch after a pause is not the epoch without ({_shown(paused)})",
-            do=_way_out(straight, "track all that the next epoch depends on, or keep it in run.state"),
+            found=f"an epoch after a pause differs from the epoch without a pause ({_shown(paused)})",
+            do=_way_out(straight, "track everything that the next epoch depends on, or keep it in run.state"),
             fatal=True,
         )
     elif not paused:
-        yield Finding(what="pause", found="two epochs with a pause in between equal two without, to the bit")
+        yield Finding(what="pause", found="two epochs with a pause in between are identical to two without a pause")
         yield from _check_tracked(straight)
 
 
@@ -147,7 +152,7 @@ def _check_tracked(straight: Straight) -> Iterator[Finding]:
     """What two epochs need not show: a schedule that acts later, an optimizer whose state is small."""
     names = [name for name, changes in straight.untracked.items() if changes]
     if names:
-        do = "two epochs do not need it, later ones may: add it to run.track(...)"
+        do = "the first two epochs do not need it, but later ones may: add it to run.track(...)"
         yield Finding(what="tracked", found=f"not tracked: {', '.join(names)}", do=do)
 
 
@@ -167,8 +172,8 @@ def _check_metric(
 ) -> Iterator[Finding]:
     values = [record[space.metric] for record in (*straight.records, straight.other) if space.metric in record]
     if len(values) > 1 and len(set(values)) == 1:
-        found = f"{space.metric} is {values[0]:.6g} after every epoch, and for another configuration as well"
-        yield Finding(what="metric", found=found, do="report what depends on the model", fatal=True)
+        found = f"{space.metric} is {values[0]:.6g} after every epoch, and with a different configuration too"
+        yield Finding(what="metric", found=found, do="report a value that depends on the model", fatal=True)
         return
     twins = [
         name
@@ -176,11 +181,11 @@ def _check_metric(
         if name != space.metric and "train" in name and all(r.get(name) == r[space.metric] for r in straight.records)
     ]
     if twins:
-        found = f"{space.metric} equals {twins[0]} to the bit"
+        found = f"{space.metric} is identical to {twins[0]}"
         yield Finding(what="metric", found=found, do="report the metric of the validation rows", fatal=True)
         return
     if straight.seconds[-1] > SLOW_EPOCH_SECONDS:
-        yield Finding(what="metric", found="an epoch is too long to find out which rows it is measured on")
+        yield Finding(what="metric", found="an epoch takes too long to check which rows it is measured on")
         return
     yield from _check_rows(apart(own_probe.train_on_other_rows, probe, params, space.metric), space)
 
@@ -191,13 +196,14 @@ def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[F
     deciding = [name for name, weights, metric in parts if metric and weights]
     idle = [name for name, weights, metric in parts if not metric and not weights]
     if held_out:
-        found = f"{space.metric} is measured on {' and '.join(held_out)} of run.data, which train no weight"
+        found = f"{space.metric} is measured on {' and '.join(held_out)} of run.data, which are not used for training"
         yield Finding(what="metric", found=found)
     elif deciding and idle:
-        found = f"{space.metric} depends on what is trained on alone ({', '.join(deciding)}), not on {', '.join(idle)}"
+        found = (
+            f"{space.metric} depends only on rows that are used for training ({', '.join(deciding)}), not on "
+            f"{', '.join(idle)}"
+        )
         yield Finding(what="metric", found=found, do="report the metric of the validation rows", fatal=True)
     else:
-        found = f"cannot tell whether {space.metric} is measured on held-out rows"
-        yield Finding(
-            what="metric", found=found, do="to have it checked, return both sets of rows from Space(data=...)"
-        )
+        found = f"it is unclear whether {space.metric} is measured on held-out rows"
+        yield Finding(what="metric", found=found, do="to check this, return both sets of rows from Space(data=...)")

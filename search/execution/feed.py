@@ -85,7 +85,9 @@ class LoggerFeed:
         self._tasks.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
-            self._events.notice(f"{self._name} is still busy after {CLOSE_SECONDS} s and is left behind")
+            self._events.notice(
+                f"{self._name} is still busy after {CLOSE_SECONDS} s; the search does not wait for it any longer"
+            )
         self._say_problem()
 
     def _put(self, task: Callable[[Logger], None]) -> None:
@@ -97,7 +99,7 @@ class LoggerFeed:
         """In the thread of the search: a line that cannot be printed is its matter."""
         problem, self._problem = self._problem, None
         if problem is not None:
-            self._events.notice(f"{self._name} has failed and gets nothing more ({problem}); the search goes on")
+            self._events.notice(f"{self._name} failed and is switched off ({problem}); the search continues")
 
     def _work(self) -> None:
         try:

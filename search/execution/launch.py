@@ -96,7 +96,7 @@ def _shared(space: Space, dataset: Any) -> Any:
     except TypeError as error:
         raise ValueError(
             f"what data() returns cannot be sent to the workers ({str(error).splitlines()[0]}); return arrays, tensors,"
-            " and dicts or lists of them, and open files and connections inside train"
+            " and dicts or lists of them, and open files and connections in train"
         ) from error
 
 

@@ -126,11 +126,14 @@ def look_at_nodes(checkpoints: str) -> list[str]:
         lines.append(f"{', '.join(hosts)} cannot see {checkpoints}: {_choice(checkpoints)}")
     for host, changed in differing_versions(nodes, versions()).items():
         shown = ", ".join(f"{name} {version}" for name, version in changed.items())
-        lines.append(f"{host} has {shown}, other than here: its numbers may differ; install the lock file there")
+        lines.append(f"{host} has {shown}, unlike this machine, so its results may differ; install the lock file there")
     return lines
 
 
 def _choice(checkpoints: str) -> str:
     if isinstance(open_place(checkpoints), Folder):
-        return "give a folder that all nodes share (--runs-dir or --storage), or a trial that moves starts again"
-    return "give these nodes credentials for it (a role, or ~/.aws), or their trials cannot be kept"
+        return (
+            "give a folder that all nodes share (--runs-dir or --storage); otherwise a trial that moves to "
+            "another node starts again"
+        )
+    return "give these nodes credentials for it (a role, or ~/.aws); otherwise their trials cannot be saved"

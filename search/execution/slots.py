@@ -34,15 +34,16 @@ def differences(run: "Run", resources: Resources) -> str | None:
     found = []
     if now != then:
         found.append(
-            f"{now} thread{'s' * (now > 1)} per trial, this run used {then}: values will differ in the last digits"
+            f"{now} thread{'s' * (now > 1)} per trial, this run used {then}; values will differ in the last digits"
         )
     if bool(resources.gpus_per_trial) != bool(run.gpus_per_trial):
         device = ["the CPU", "a GPU"]
         here, there = device[bool(resources.gpus_per_trial)], device[bool(run.gpus_per_trial)]
-        found.append(f"trials train on {here}, this run used {there}: values will differ")
+        found.append(f"trials train on {here}, this run used {there}; values will differ")
     if run.slots == 1 < resources.slots:
         found.append(
-            f"{resources.slots} trials at once, this run trained one: their order, and so the study, is chance"
+            f"{resources.slots} trials at once, this run trained one; the order of the trials, and therefore the "
+            f"study, is not reproducible"
         )
     return "; ".join(found) or None
 

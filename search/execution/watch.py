@@ -1,7 +1,7 @@
 """Notices what makes no progress: ends trials that hang, and says every minute why nothing happens."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -180,8 +180,8 @@ class ProgressWatch(tune.Callback):
         running = [self._at_work(leg_id, since, now) for leg_id, since in self._since.items()]
         reasons = [*running[:8], *([] if running else [self._why_waiting()])]
         if busy := "" if self._on_cluster else self._busy():
-            reasons.append(f"other programs use this machine as well ({busy})")
-        self._say(f"nothing new for {duration(now - self._last_sign)}: {'; '.join(reasons)}")
+            reasons.append(f"other programs are using this machine ({busy})")
+        self._say(f"no progress for {duration(now - self._last_sign)}: {'; '.join(reasons)}")
 
     def _at_work(self, leg_id: str, since: float, now: float) -> str:
         number, epoch = self._search.position(leg_id)
@@ -199,10 +199,10 @@ class ProgressWatch(tune.Callback):
         if count_places(living_nodes(), wanted) and (has_room or others <= 0):
             return starting
 
-        def amount(of: Mapping[str, float]) -> str:
-            return f"{of.get('CPU', 0):g} CPUs and {of.get('GPU', 0):g} GPUs"
+        def amount(kind: str) -> str:
+            return f"{free.get(kind, 0):g} of {total.get(kind, 0):g} {kind}s"
 
         return (
-            f"a trial asks for {wanted.cpus_per_trial} CPUs and {wanted.gpus_per_trial:g} GPUs; the cluster has"
-            f" {amount(total)}, free are {amount(free)}"
+            f"a trial needs {wanted.cpus_per_trial} CPUs and {wanted.gpus_per_trial:g} GPUs;"
+            f" {amount('CPU')} and {amount('GPU')} are free"
         )

@@ -165,7 +165,7 @@ class TrialWorker(tune.Trainable):
         if loaded is not None:
             self._notices += loaded.problems
         elif self._reported:
-            self._notices.append(f"{self._place.name} has lost its checkpoints: it is trained again from epoch 1")
+            self._notices.append(f"{self._place.name} lost its checkpoints and is trained again from epoch 1")
         return next(iter([*restored, *new]), None) or self._build()
 
     def step(self) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def _gpu_memory(device: torch.device) -> dict[str, int]:
 def _check_records(records: list[dict[str, Any]], epoch: int, *, of: Job) -> None:
     """Raise ValueError unless a restored training has a record for each of its epochs, as it would report them."""
     if not 0 < epoch <= of.epochs or len(records) != epoch:
-        raise ValueError(f"{len(records)} records of {epoch} epochs, of {of.epochs} at most")
+        raise ValueError(f"{len(records)} records for {epoch} epochs, at most {of.epochs} are allowed")
     for number, record in enumerate(records, start=1):
         plain = all(value is None or isinstance(value, str | int | float) for value in record.values())
         value = record.get(of.metric)
@@ -293,4 +293,4 @@ def _said(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
-        return "its message cannot be shown"
+        return "its message cannot be displayed"

@@ -190,7 +190,8 @@ def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int
         if len(found) == number:
             return found
     raise ValueError(
-        f"only {len(found)} of {50 * number} random draws are within --max-weights and --max-macs; raise the bounds"
+        f"only {len(found)} of {50 * number} random configurations are within --max-weights and --max-macs; raise the "
+        f"limits"
     )
 
 

@@ -87,15 +87,15 @@ def show_preview(
         console.print(escape(printable(reduction)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
-    busy = f", longer beside other programs ({load()})" if load() else ""
-    measured = "an epoch each of as many trials as fit in" if space.own else "the speed of this machine, about"
+    busy = f", longer because other programs are running ({load()})" if load() else ""
+    measured = "one epoch of each trial that fits into" if space.own else "the speed of this machine, about"
     slow = "" if space.own else ", up to a minute for large networks"
     console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{slow}{busy} ...")
     forecast = make_forecast(run, space, dataset, resources, examine=examine)
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
     saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
-    console.print(f"  about {forecast.epochs[1]:,.0f} epochs, {100 * saved:.0f} % fewer than training all")
+    console.print(f"  about {forecast.epochs[1]:,.0f} epochs, {100 * saved:.0f} % fewer than without early stopping")
     first = "the baseline" if run.baseline else "the first trial"
     console.print(
         f"  an epoch takes {first} {forecast.baseline_epoch_seconds:.2g} s, a random configuration"

@@ -157,7 +157,7 @@ def leave(code: int) -> NoReturn:
     drain_all()
     lost = sys.stdout.error if isinstance(sys.stdout, KeptStream) else None
     if lost is not None and not isinstance(lost, BrokenPipeError):  # a reader that has seen enough is no error
-        print(f"error: what this command prints cannot be written ({lost.strerror})", file=sys.stderr)
+        print(f"error: the output of this command cannot be written ({lost.strerror})", file=sys.stderr)
         code = code or BROKEN_OFF
         drain_all()
     os._exit(code)

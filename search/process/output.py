@@ -78,7 +78,7 @@ class PatientStream(io.TextIOBase):
             self._after.drain(_ORDER_SECONDS)
         elif self._broken and not self._told:
             self._told = True
-            raise BrokenPipeError("nobody reads the output any more")
+            raise BrokenPipeError("nothing reads the output any more")
         with self._changed:
             whole, newline, rest = (self._partial + text).rpartition("\n")
             self._partial = rest
@@ -128,7 +128,7 @@ class PatientStream(io.TextIOBase):
                 text = self._chunks.popleft()
                 self._num_lines -= text.count("\n")
                 if self._num_dropped:
-                    text = f"({self._num_dropped} lines dropped: nobody was reading)\n{text}"
+                    text = f"({self._num_dropped} lines of output were dropped because nothing read them)\n{text}"
                     self._num_dropped = 0
             self._write(text)
 

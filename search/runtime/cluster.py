@@ -146,13 +146,13 @@ def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
     parcel = make_scratch()
     try:
         if not _answers(address):
-            raise ConnectionError("nobody listens there")
+            raise ConnectionError("nothing listens there")
         pack_code(parcel / "code", space=space)
         ray.init(address=address, runtime_env={"working_dir": str(parcel / "code")}, **quiet)
     except (ConnectionError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(
-            f"no Ray cluster can be joined at {address!r} ({reason}); start one with `ray start --head`"
+            f"cannot connect to a Ray cluster at {address!r} ({reason}); start one with `ray start --head`"
         ) from None
     finally:
         remove_scratch(parcel)
@@ -177,13 +177,15 @@ def _signs_of_life() -> dict[str, Callable[[], bool]]:
     gcs = ray.get_runtime_context().gcs_address
     host, port = gcs.rsplit(":", 1)
     head = Line((host.strip("[]"), int(port)), patience_seconds=HEAD_PATIENCE_SECONDS)
-    signs: dict[str, Callable[[], bool]] = {f"the cluster is lost: its head does not answer at {gcs}": head}
+    signs: dict[str, Callable[[], bool]] = {
+        f"the connection to the cluster is lost: its head does not answer at {gcs}": head
+    }
     if not is_plain():
         from ray._private import worker
 
         node: Any = worker._global_node
         raylet = Line(node.raylet_socket_name, patience_seconds=RAYLET_PATIENCE_SECONDS)
-        signs["the cluster is lost: the raylet of this machine is gone"] = raylet
+        signs["the connection to the cluster is lost: the raylet of this machine ended"] = raylet
     return signs
 
 
@@ -201,8 +203,8 @@ def _check_keys() -> None:
     keys = [name for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if name in os.environ]
     if keys and is_plain():
         raise ValueError(
-            f"with RUNGWISE_PLAIN set, Ray's logs would hold {' and '.join(keys)}; unset it and keep the keys in"
-            " ~/.aws/credentials"
+            f"with RUNGWISE_PLAIN set, Ray's logs would contain {' and '.join(keys)}; unset RUNGWISE_PLAIN, or keep "
+            f"the keys in ~/.aws/credentials"
         )
 
 

@@ -127,7 +127,7 @@ class RayGuard(threading.Thread):
         gone = [name for process, name in self._watched.items() if not _lives(process)]
         of_ray = f"its process {gone[0]} is" if len(gone) == 1 else f"its processes {', '.join(gone)} are"
         return [
-            *([f"Ray has died: {of_ray} gone (killed, or out of memory)"] if gone else []),
+            *([f"Ray stopped: {of_ray} gone (killed, or out of memory)"] if gone else []),
             *(reason for reason, is_there in self._signs.items() if not is_there()),
         ]
 

@@ -38,8 +38,12 @@ def pack_own_code(space: str, parcel: Path) -> str | None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     total = size(sum(path.stat().st_size for path in chosen))
-    left = "" if whole else f"; its folder is larger than {size(MAX_BYTES)}: only the modules that it imports travel"
-    return f"your code travels to the nodes: {len(chosen)} files, {total}{left}"
+    left = (
+        ""
+        if whole
+        else (f"; its folder is larger than {size(MAX_BYTES)}, so only the modules that it imports are sent")
+    )
+    return f"sending your code to the nodes: {len(chosen)} files, {total}{left}"
 
 
 def _folder(root: Path) -> list[Path] | None:

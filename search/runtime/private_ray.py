@@ -105,7 +105,7 @@ def try_twice(init: Callable[[int], None], *, clear: Callable[[], None], say: Ca
                 reason = " ".join(str(error).split())[:200]
                 raise RayStartError(f"Ray could not start on this machine ({reason}); {_advice()}") from error
         clear()
-        say("Ray did not start in time; trying once more")
+        say("Ray did not start in time; trying again")
 
 
 def _is_late(error: Exception) -> bool:
@@ -113,7 +113,7 @@ def _is_late(error: Exception) -> bool:
 
 
 def _advice() -> str:
-    return f"this machine is busy ({load()})" if load() else f"`{command('search.doctor')}` looks for the cause"
+    return f"this machine is busy ({load()})" if load() else f"`{command('search.doctor')}` checks for the cause"
 
 
 def _end_since(before: set[psutil.Process]) -> None:
@@ -146,11 +146,11 @@ def _progress(say: Callable[[str], None]) -> Iterator[None]:
 
 def slow_start() -> list[str]:
     """What makes Ray start slowly here, as far as it is known."""
-    reasons = [f"this machine is busy ({load()}), which slows it"] if load() else []
+    reasons = [f"this machine is busy ({load()}), which slows it down"] if load() else []
     if is_uncompiled("ray"):
         reasons.append(
-            "PYTHONDONTWRITEBYTECODE is set and Ray's modules are not compiled, so that every process compiles them"
-            f" again; once run: {Path(sys.executable).name} -m compileall -q {site_packages()}"
+            "PYTHONDONTWRITEBYTECODE is set and Ray's modules are not compiled, so every process compiles them again; "
+            "run this once: {Path(sys.executable).name} -m compileall -q {site_packages()}"
         )
     return reasons
 

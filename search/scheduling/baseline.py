@@ -60,13 +60,13 @@ def describe_reduction(run: Run, space: Space) -> str | None:
         return None
     exceeded = "the baseline exceeds " + " or ".join(f"{one.option} {one.bound:,}" for one in run.constraints)
     if not run.baseline:
-        return f"{exceeded}, and so does every reduced version of it: the search begins without a baseline"
+        return f"{exceeded}, and so does every reduced version of it; the search starts without a baseline"
     changes = [
         f"{name} {run.baseline[name]} instead of {value}" if name in run.baseline else f"no {name}"
         for name, value in space.baseline.items()
         if run.baseline.get(name) != value or name not in run.baseline
     ]
-    return f"{exceeded}; it is reduced: {', '.join(changes)}"
+    return f"{exceeded} and is reduced: {', '.join(changes)}"
 
 
 def _scaled(params: Params, space: Space, measure: Measure) -> Iterator[Params]:

@@ -24,9 +24,9 @@ def open_storage(storage: str) -> Place:
     try:
         place = open_place(storage)
     except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"--storage must be a URI that pyarrow knows, got {storage!r}: {error}") from None
+        raise ValueError(f"--storage must be a URI that pyarrow supports, got {storage!r}: {error}") from None
     if isinstance(place, Folder) and not place.path.is_dir():
-        raise ValueError(f"--storage must be a folder that exists, got {storage!r}; make or mount it first")
+        raise ValueError(f"--storage must be a folder that exists, got {storage!r}; create or mount it first")
     return place
 
 
@@ -37,7 +37,7 @@ def check_storage(run: Run, *, new: bool) -> None:
     place = open_storage(run.storage)
     try:
         if new and open_place(join(run.storage, run.name)).entries():
-            raise ValueError(f"--storage holds checkpoints of a run {run.name!r} already; give another --name")
+            raise ValueError(f"--storage already has checkpoints of a run {run.name!r}; give another --name")
         place.write(_PROBE, {"probe": b""})
         place.remove(_PROBE)
     except (UnreachableError, OSError) as error:

@@ -84,9 +84,7 @@ def begin(
         storage.set_trial_state_values(number, TrialState.PRUNED)
         return f"trial {number}, enqueued, is not trained: {examination.infeasible}"
     left_out = [name for name in trial.fixed if name not in trial.asked]
-    reason = (
-        "the space does not ask for it with these values" if len(left_out) == 1 else "the space does not ask for them"
-    )
+    reason = "the space does not use it with these values" if len(left_out) == 1 else "the space does not use them"
     return f"trial {number}, enqueued, is trained without {', '.join(left_out)}: {reason}" if left_out else ""
 
 

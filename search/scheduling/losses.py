@@ -23,7 +23,7 @@ class Losses:
 
     def take(self, leg_id: str) -> tuple[str, str]:
         """Kind and cause of the failure of a trial whose leg has lost its last worker."""
-        kind, reason = self._known.pop(leg_id, (LOST, "killed, or it crashed"))
+        kind, reason = self._known.pop(leg_id, (LOST, "killed, or crashed"))
         if kind == TIMEOUT:
             return kind, reason
         if kind == OUT_OF_MEMORY:
@@ -42,10 +42,10 @@ def loss(error: str, *, node_is_gone: bool = False, killed_for_memory: bool = Fa
     if re.search(r"running low on memory|OutOfMemoryError", error):
         return OUT_OF_MEMORY, "the machine ran out of memory"
     if node_is_gone or re.search(r"node (has died|died|was (terminated|preempted)|is dead)|node's death", error, re.I):
-        return NODE_LOST, "its node is gone"
+        return NODE_LOST, "its node was lost"
     if killed_for_memory:
         return OUT_OF_MEMORY, "the machine ran out of memory"
-    return LOST, "killed, or it crashed"
+    return LOST, "killed, or crashed"
 
 
 class MemoryKills:

@@ -186,8 +186,8 @@ class Search:
             number = self.proposals.sample(self._space.suggest, self._examine, live=self.live)
             if number is not None:
                 return number
-        broken = f"{MAX_INFEASIBLE_DRAWS} draws in a row exceed --max-weights or --max-macs"
-        raise ValueError(f"{broken}; raise the bounds, or narrow the space")
+        broken = f"{MAX_INFEASIBLE_DRAWS} sampled configurations in a row exceed --max-weights or --max-macs"
+        raise ValueError(f"{broken}; raise the limits, or restrict the space")
 
     @property
     def finished(self) -> bool:
@@ -206,7 +206,7 @@ class Search:
             self.fatal = StorageError(result.failure)
             return False
         if result.record is None:
-            self._fail(number, result.failure or "the worker gave no result", kind=result.failure_kind or "error")
+            self._fail(number, result.failure or "the worker returned no result", kind=result.failure_kind or "error")
             return False
         return self._on_epoch(number, result.record)
 
@@ -263,7 +263,7 @@ class Search:
         """The leg's worker is gone; another will go on where this one's last checkpoint is."""
         self.losses.note(leg_id, kind=kind, reason=reason)
         number, epoch = self.position(leg_id)
-        said = f"lost its worker ({reason}); another goes on after epoch {epoch}"
+        said = f"lost its worker ({reason}); another worker continues after epoch {epoch}"
         self._logs.lost(number, said)
         self._events.notice(f"trial {number} {said}")
 
@@ -290,7 +290,9 @@ class Search:
         self._alike[cause] += 1
         if self._alike[cause] >= MAX_ALIKE_FAILURES and not any(t.intermediate_values for t in self.trials):
             seen = f"; see {log}" if (log := self._logs.find(number)) else ""
-            self.fatal = HopelessSearchError(f"the first {MAX_ALIKE_FAILURES} trials all failed alike: {cause}{seen}")
+            self.fatal = HopelessSearchError(
+                f"the first {MAX_ALIKE_FAILURES} trials all failed with the same error: {cause}{seen}"
+            )
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         self.ledger.finish(number, state, **attrs)

@@ -42,10 +42,10 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
         return report_fatal(search.fatal, run_dir=run_dir, resume=resume, debug=debug)
     best = best_trial(trials, search.run.objective)
     if search.out_of_time:
-        ended = "the time budget is used up" + (" before any trial was finished" if best is None else "")
+        ended = "the time budget is used up" + (" before any trial finished" if best is None else "")
         console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
     if best is None:
-        why = "nothing can be used yet" if search.out_of_time else "see the failures above"
+        why = "there is no usable result yet" if search.out_of_time else "see the failures above"
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
     _show_best(best, metric=search.run.metric, run_dir=run_dir, console=console)
@@ -82,7 +82,7 @@ def report_fatal(error: Exception, *, run_dir: Path, resume: str, debug: bool, b
     """
     if debug and not isinstance(error, RayLostError):
         raise error
-    then = f"; what is finished is saved; resume with: {resume}" if begun else "; nothing was started"
+    then = f"; finished epochs are saved; resume with: {resume}" if begun else "; nothing was started"
     then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
     reason = explain(error, run_dir)
     with suppress(OSError):

@@ -50,7 +50,7 @@ class Output(Console):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.file.fileno())
         os.close(nowhere)
-        raise BrokenPipeError("nobody reads the output any more")
+        raise BrokenPipeError("nothing reads the output any more")
 
 
 class CalmLive(Live):
@@ -162,7 +162,7 @@ class SearchConsole:
         states = Counter(t.state for t in self._trials.values() if "infeasible" not in t.user_attrs)
         waiting = states[TrialState.RUNNING] - len(self._running)
         parts = [
-            f"{sum(states.values())} of {self._run.trials} trials begun",
+            f"{sum(states.values())} of {self._run.trials} trials started",
             f"{states[TrialState.COMPLETE]} finished",
             f"{states[TrialState.PRUNED] + waiting} paused or stopped",
         ]
@@ -227,11 +227,11 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     saved = ""
     full = run.epochs * len(tried)
     if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
-        saved = f", {100 * (1 - trained / full):.0f} % saved against full training"
+        saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
     console.print(
         f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
         f" {states[TrialState.FAIL]} failed"
-        + (f", {states[TrialState.RUNNING]} to be continued" if states[TrialState.RUNNING] else "")
+        + (f", {states[TrialState.RUNNING]} unfinished" if states[TrialState.RUNNING] else "")
         + f"; {trained:,} epochs trained{saved}",
         soft_wrap=True,
     )
@@ -248,5 +248,9 @@ def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
     them = "configuration was too large and was" if count == 1 else "configurations were too large and were"
     last = max((t.number for t in trials if "infeasible" not in t.user_attrs), default=0)
     counted = len(trials) - count
-    numbers = f"; each has a number, so the {counted} trials have numbers up to {last}" if last >= counted > 0 else ""
+    numbers = (
+        f"; skipped configurations are numbered too, so the {counted} trials have numbers up to {last}"
+        if last >= counted > 0
+        else ("")
+    )
     return f"{count} sampled {them} skipped{numbers}"

@@ -31,7 +31,7 @@ from search.storage.source_code import describe_source
 from search.storage.study import new_run, open_study
 from spaces.space import Space
 
-_CONTINUE = "what is finished is saved; the same command continues"
+_CONTINUE = "finished epochs are saved; the same command continues"
 
 
 def train_fixed(
@@ -176,6 +176,8 @@ def _continued(stored: Run, asked: Run, folder: Path, *, is_trained: bool) -> tu
     if asked.plan[: len(stored.plan)] != stored.plan:
         changed.append("configurations")
     if changed:
-        raise ValueError(f"{folder} holds a training with other {', '.join(changed)}; remove the folder to train anew")
+        raise ValueError(
+            f"{folder} contains a training with different {', '.join(changed)}; remove the folder to train again"
+        )
     said = "your code has changed since these networks were trained; all are trained, and are used as they are"
     return replace(stored, plan=asked.plan, trials=asked.trials), said if is_other_code else ""

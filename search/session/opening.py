@@ -88,11 +88,11 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     ]
     if changed:
         raise ValueError(
-            f"run {run.name!r} cannot change what it searches ({'; '.join(changed)});"
-            " leave these options out, or start under another --name"
+            f"run {run.name!r} cannot change what it searches ({'; '.join(changed)}); leave these options out, or "
+            f"give another --name"
         )
     if trials is not None and trials < run.trials:
-        raise ValueError(f"--trials must be at least {run.trials}, the number already asked for, got {trials}")
+        raise ValueError(f"--trials must be at least {run.trials}, the number requested before, got {trials}")
     if run.study_url is None:
         check_database(run_dir / "study.db")
     return run
@@ -102,11 +102,12 @@ def check_same(run: Run, *, space: "Space", dataset: Any) -> None:
     """Raise ValueError if the space or the data are no longer those of the run."""
     if (now := fingerprint(space)) != run.fingerprint:
         raise ValueError(
-            f"space {run.space!r} has changed since run {run.name!r} began (fingerprint {now}, not {run.fingerprint});"
-            " restore its file, or start under another --name"
+            f"space {run.space!r} has changed since run {run.name!r} started (fingerprint {now}, not "
+            f"{run.fingerprint});"
+            " restore its file, or give another --name"
         )
     if dataset.checksum != run.dataset_checksum and not space.own:  # own code may read more, or other rows, each day
         raise ValueError(
-            f"data set {dataset.name!r} has changed since run {run.name!r} began (sha256 {dataset.checksum[:12]}, not"
-            f" {run.dataset_checksum[:12]}); give the --data-dir of then, or start under another --name"
+            f"data set {dataset.name!r} has changed since run {run.name!r} started (sha256 {dataset.checksum[:12]}, not"
+            f" {run.dataset_checksum[:12]}); give the original --data-dir, or another --name"
         )

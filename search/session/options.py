@@ -128,14 +128,15 @@ class Options:
             raise ValueError(f"--trial-timeout must be a positive number of seconds, got {self.trial_timeout:g}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise ValueError(
-                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}: a trial runs on one GPU or a part"
+                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}: a trial runs on one GPU or a part "
+                f"of one"
             )
         if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
             raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
         if self.name is not None:
             check_name(self.name)
         if self.resume and self.name is None:
-            raise ValueError("--resume needs --name; the folders under --runs-dir are the names")
+            raise ValueError("--resume needs --name; `rungwise runs` lists the names")
         if self.study_url is not None:
             _check_url(self.study_url)
         if self.address is not None and not _ADDRESS.fullmatch(self.address):
@@ -144,7 +145,7 @@ class Options:
             _check_storage(self.storage)
         if self.target is None and not self.resume and (self.task or self.drop or self.types):
             named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
-            raise ValueError(f"{named} is for a table of your own and needs --target, the column to predict")
+            raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
         spaces.check_name(self.space)
@@ -156,7 +157,7 @@ class Options:
         stated = spaces.stated(self.space)
         if stated.get("own") and (self.train_size is not None or self.table is not None):
             given = "--train-size" if self.train_size is not None else "--target"
-            raise ValueError(f"{given} is for data sets of ours, {self.space} reads its own data; leave it out")
+            raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if (size := size_of(stated.get("dataset"))) is not None:
@@ -196,7 +197,7 @@ class Options:
 def _check_url(url: str) -> None:
     if found := find_secret(url):
         raise ValueError(
-            f"--study-url must not hold a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
+            f"--study-url must not contain a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
             " ~/.pgpass or a service file (postgresql+psycopg://?service=NAME) instead"
         )
     if url.partition("://")[0].split("+")[0] not in _DATABASES:
@@ -209,7 +210,8 @@ def _check_storage(uri: str) -> None:
     found = "one before the @" if "@" in parts.netloc else find_secret(uri)
     if found:
         raise ValueError(
-            f"--storage must not hold credentials, got {found}: it is stored and shown; give the nodes a role, or use"
+            f"--storage must not contain credentials, got {found}: it is stored and shown; give the nodes a role, or "
+            f"use"
             " ~/.aws instead"
         )
     if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
@@ -246,7 +248,7 @@ def parse_types(text: str | None) -> dict[str, Kind]:
         if kind not in get_args(Kind) or not name:
             raise ValueError(f"--types must be a list such as age=number,zip=category, got {entry[:80]!r}")
         if name in kinds:
-            raise ValueError(f"--types must say of each column what it is once, got {name[:80]!r} twice")
+            raise ValueError(f"--types must give each column one type, got {name[:80]!r} twice")
         kinds[name] = kind  # pyright: ignore[reportArgumentType]
     return kinds
 

@@ -199,7 +199,7 @@ class Session:
         """Keep the user's own code in the run folder; the lines to say about it."""
         lines = [own_code.told_change(self.run_dir, self.run.space), own_code.keep_source(self.run_dir, self.run.space)]
         if self.space.own and not self.new and self.dataset.checksum != self.run.dataset_checksum:
-            lines.append("what data() returns is not what it was when this run began; going on with it")
+            lines.append("data() returns different data than when this run started; continuing with them")
         return [line for line in lines if line]
 
 

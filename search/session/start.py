@@ -94,8 +94,8 @@ def _last_words(options: Options) -> LastWords:
     resume = resume_command(options, str(options.name))
     return LastWords(
         begun=options.runs_dir / str(options.name) / "run.json",
-        words=f"what is finished is saved; resume with: {resume}",
-        otherwise="nothing was begun; try again",
+        words=f"finished epochs are saved; resume with: {resume}",
+        otherwise="nothing was started; try again",
     )
 
 
@@ -125,7 +125,7 @@ def _check_places(options: Options) -> None:
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
             shown = redact_url(options.study_url)
             reason = redact_text(str(error).splitlines()[0]).replace(options.study_url, shown)
-            raise ValueError(f"the study cannot be made in {shown}: {reason}") from None
+            raise ValueError(f"the study cannot be created in {shown}: {reason}") from None
     if options.storage is not None:
         from search.scheduling.checkpoints import open_storage  # imports Optuna
 
@@ -158,5 +158,5 @@ def _report(error: Exception, options: Options) -> int:
         raise error
     again = f"resume with: {resume_command(options, options.name)}" if options.resume and options.name else "try again"
     with suppress(OSError):
-        print(f"error: {error}; nothing was begun; {again}", file=sys.stderr, flush=True)
+        print(f"error: {error}; nothing was started; {again}", file=sys.stderr, flush=True)
     return BROKEN_OFF

@@ -45,7 +45,7 @@ class TrainingConsole(SearchConsole):
         if not index.isdecimal():
             return tag or f"training {trial.number}"
         title = "random configuration" if name == "random" else name.replace("trial-", "trial ")
-        return f"{title} on seed {int(index) + 1}"
+        return f"{title} with seed {int(index) + 1}"
 
     def _reported(self, trial: FrozenTrial) -> tuple[str, float | None]:
         """The metric to show of the last epoch, and its value; no name where the training reported no number."""

@@ -32,7 +32,7 @@ def explain(error: BaseException, run_dir: Path) -> str:
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     if any(isinstance(cause, BrokenPipeError) for cause in causes):
-        return "nobody reads the output any more"
+        return "nothing reads the output any more"
     for cause in causes:
         if isinstance(cause, OSError | sqlite3.Error):
             reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)

@@ -112,7 +112,7 @@ def _plain(hint: Any, value: Any, name: str) -> Any:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise _wrong(name, "a text of Unicode", value) from None
+            raise _wrong(name, "Unicode text", value) from None
     return value
 
 

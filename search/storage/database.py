@@ -62,8 +62,8 @@ def _told(error: BaseException, where: str | Path) -> str:
         return f"the study cannot be read from {redact_url(where)}: {reason}"
     if isinstance(where, str) and _is_unreachable(error):
         return (
-            f"the study cannot be read from {redact_url(where)}: {reason}; check that the server runs, and that"
-            " PGPASSWORD or ~/.pgpass lets you in"
+            f"the study cannot be read from {redact_url(where)}: {reason}; check that the server is running, and that "
+            f"PGPASSWORD or ~/.pgpass has your password"
         )
     name = redact_url(where) if isinstance(where, str) else str(where)
     if isinstance(cause, sqlite3.Error) and any(text in reason for text in _LOCKED):
@@ -74,7 +74,7 @@ def _told(error: BaseException, where: str | Path) -> str:
         return f"{name} was written by another version of Optuna ({reason}); install that version"
     if not isinstance(cause, sqlite3.Error | sqlalchemy.exc.SQLAlchemyError | StudyError | Damage):
         reason = f"{type(cause).__name__}: {reason}"
-    return f"{name} is damaged ({reason}); restore it from a copy, or start under another --name"
+    return f"{name} is damaged ({reason}); restore it from a copy, or give another --name"
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -97,9 +97,9 @@ def _is_unreachable(error: BaseException) -> bool:
 def check_database(path: Path) -> None:
     """Raise ValueError with the reason unless `path` is a sound SQLite database."""
     if not path.is_file():
-        raise ValueError(f"{path} is missing: the study is lost; restore it from a copy or start under another --name")
+        raise ValueError(f"{path} is missing, so the study is lost; restore it from a copy, or give another --name")
     if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty: the study is lost; restore it from a copy or start under another --name")
+        raise ValueError(f"{path} is empty, so the study is lost; restore it from a copy, or give another --name")
     with reading(path), closing(connect(path)) as connection:
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if answer != "ok":

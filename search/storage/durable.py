@@ -29,7 +29,7 @@ class StudyStorage(RDBStorage):
     study_id: int = -1
     """Study that is held."""
     owner: str | None = None
-    """Who must hold the lease of that study for a write; None for a study without one."""
+    """Who must contain the lease of that study for a write; None for a study without one."""
     where: str | Path = "the study"
     """For messages."""
     lost: Exception | None = None
@@ -84,8 +84,8 @@ class StudyStorage(RDBStorage):
         """No process but the holder of the lease writes: one that was suspended may have lost it."""
         if self.owner is not None and self.owner not in (holder or ""):
             raise StudyLostError(
-                "another search took this study over; what this one stored is saved; wait for the other, or end it and"
-                " resume"
+                "another search took over this study; what this search stored is saved; wait for the other search, or "
+                "stop it and resume"
             )
 
 
@@ -96,7 +96,7 @@ def is_begun(template: FrozenTrial | None) -> TypeGuard[FrozenTrial]:
 
 def begun_by_another(number: int) -> StudyLostError:
     """What is said of a trial that waited and does so no longer."""
-    return StudyLostError(f"trial {number} was begun by another process; end that process and resume")
+    return StudyLostError(f"trial {number} was started by another process; stop that process and resume")
 
 
 def stored_by_another(number: int, *, held: int | None) -> StudyLostError:
@@ -106,6 +106,6 @@ def stored_by_another(number: int, *, held: int | None) -> StudyLostError:
         held: number of trials in the study before this one.
     """
     return StudyLostError(
-        f"trial {number} was to be stored, but the study holds {held} trials: another process writes to it; end that"
-        " process and resume"
+        f"trial {number} cannot be stored, because the study has {held} trials: another process writes to it; stop "
+        f"that process and resume"
     )

@@ -32,14 +32,14 @@ def check_run(run_dir: Path) -> None:
         with suppress(OSError):
             finish(run_dir.parent, run_dir.name)
     if not (run_dir / "run.json").is_file():
-        raise ValueError(f"{str(run_dir)!r} is not a run: it has no run.json; give a folder that search.run made")
+        raise ValueError(f"{str(run_dir)!r} is not a run: it has no run.json; give the folder of a search")
 
 
 def check_free(run_dir: Path) -> None:
     """Raise ValueError if there is something by the name of the new run already."""
     if run_dir.exists() or run_dir.is_symlink():
         name = run_dir.name
-        raise ValueError(f"run {name!r} exists already; add --resume to continue it, or give another --name")
+        raise ValueError(f"run {name!r} already exists; add --resume to continue it, or give another --name")
 
 
 def check_writable(runs_dir: Path) -> None:
@@ -56,7 +56,7 @@ def check_writable(runs_dir: Path) -> None:
 
 def cannot_make(runs_dir: Path, reason: str | None) -> ValueError:
     """The error of a folder in which no run can be made."""
-    return ValueError(f"no run can be made in {str(runs_dir)!r} ({reason}); give another --runs-dir")
+    return ValueError(f"no run can be created in {str(runs_dir)!r} ({reason}); give another --runs-dir")
 
 
 def check_there(run_dir: Path) -> None:

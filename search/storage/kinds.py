@@ -45,8 +45,8 @@ def _unknown() -> str | None:
         unknown = str(error)
     if unknown is not None:
         print(
-            f"note: Optuna {optuna.__version__} keeps studies in a way that is not known here ({unknown}); its own"
-            " storage is used, which takes some milliseconds more for each epoch",
+            f"note: Optuna {optuna.__version__} stores studies in a format unknown to this release ({unknown}); "
+            f"Optuna's own storage is used, which takes some milliseconds more per epoch",
             file=sys.stderr,
         )
     return unknown

@@ -191,8 +191,8 @@ class Lease:
             holder = Holder.read(stored)
             if holder is None or holder.owner != self._me.owner:
                 raise StudyLostError(
-                    f"study {self._study!r} was taken over by {holder or 'another search, which has ended'}; what this"
-                    " search stored is saved; wait for the other, or end it and resume"
+                    f"study {self._study!r} was taken over by {holder or 'another search, which has ended'}; what "
+                    f"this search stored is saved; wait for the other search, or stop it and resume"
                 )
             return {LEASE: replace(holder, seen=_now(), turn=holder.turn + 1).text()}
 

@@ -83,7 +83,9 @@ class Ledger:
             return
         for stored in stored_trials(self._storage, self._study_id)[len(self._ids) :]:
             if stored.state == TrialState.RUNNING:
-                raise StudyLostError(f"another program runs trial {stored.number} of this study; end it and resume")
+                raise StudyLostError(
+                    f"another program is running trial {stored.number} of this study; stop it and resume"
+                )
             self._adopt(stored)
 
     @property

@@ -67,5 +67,5 @@ class RunLock:
         who = f"pid {owner.get('pid', '?')} on {owner.get('host', '?')} since {owner.get('since', '?')}"
         raise ValueError(
             f"run {self._path.parent.name!r} is in use by {who}; wait for it, or give another --name"
-            " (--force takes over a lock that a dead host left behind)"
+            " (--force takes over the lock of a dead host)"
         )

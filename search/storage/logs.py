@@ -41,7 +41,7 @@ class TrialLogs:
                 _shorten_file(path)
         except OSError as error:
             if self._can_write:
-                self._say(f"{path} cannot be written ({error.strerror or error}); the search goes on without logs")
+                self._say(f"{path} cannot be written ({error.strerror or error}); the search continues without logs")
             self._can_write = False
 
     def lost(self, number: int, what: str) -> None:

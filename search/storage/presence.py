@@ -51,7 +51,7 @@ class Presence:
         if self._study is None:
             return (
                 f"the run folder {self._run_dir} was replaced by another while the search ran; the study is safe in its"
-                " database; put the folder of this run back and resume"
+                " database; put the original folder back and resume"
             )
         done = "replaced by another file" if self._study.exists() else "removed"
         copy = self._study.with_name(f"study.kept-{os.getpid()}.db")
@@ -72,12 +72,12 @@ class Presence:
         if moved is None:
             kept = "its checkpoints are lost" if self._study is None else "its study and checkpoints are lost"
             return (
-                f"the run folder {self._run_dir} was removed or moved while the search ran: unless you moved it,"
-                f" {kept}; put it back, or restore it from a copy, and resume, or start again under another --name"
+                f"the run folder {self._run_dir} was removed or moved while the search ran: unless you moved it, "
+                f"{kept}; put it back or restore it from a copy and resume, or start again with another --name"
             )
         return (
-            f"the run folder {self._run_dir} was moved to {moved} while the search ran; all that was stored is there;"
-            " resume it from there (--runs-dir), or move it back and resume"
+            f"the run folder {self._run_dir} was moved to {moved} while the search ran; everything stored is there; "
+            f"resume it from there (--runs-dir), or move it back and resume"
         )
 
     def _moved_to(self) -> Path | None:

@@ -41,7 +41,7 @@ def study_in(
     storage = _snapshot_storage(memory)
     names = optuna.get_all_study_names(storage)
     if not names:
-        raise StudyError(f"{path} holds no study yet; wait for the search to begin")
+        raise StudyError(f"{path} has no study yet; wait until the search has started")
     study = optuna.load_study(study_name=name if name in names else names[0], storage=storage)
     if len(study.directions) < 1:
         raise Damage("the study has no direction")
@@ -78,7 +78,7 @@ def study_on(url: str, *, name: str, metric: str) -> optuna.Study:
     try:
         study_id = source.get_study_id_from_name(name)
     except KeyError:
-        raise StudyError(f"{redact_url(url)} holds no study {name!r}; restore it from a copy") from None
+        raise StudyError(f"{redact_url(url)} has no study {name!r}; restore it from a copy") from None
     memory = optuna.create_study(study_name=name, directions=source.get_study_directions(study_id))
     for key, value in source.get_study_user_attrs(study_id).items():
         memory.set_user_attr(key, value)

@@ -146,7 +146,9 @@ def read_run(run_dir: str | Path) -> Run:
     if not isinstance(stored, dict) or type(stored.get("format")) is not int:
         raise ValueError(f"{path} does not describe a run; restore it from a copy")
     if stored["format"] > FORMAT:
-        raise ValueError(f"{path} has format {stored['format']}, this release reads up to {FORMAT}; upgrade rungwise")
+        raise ValueError(
+            f"{path} has format {stored['format']}; this release reads formats up to {FORMAT}; upgrade rungwise"
+        )
     try:
         run = build(Run, stored)
     except TypeError as error:

@@ -34,7 +34,7 @@ def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 
     for place, trial in enumerate(trials):
         if trial.number != place:
             known = isinstance(trial.number, int) and trial.number < place
-            raise Damage(f"trial {trial.number} is there twice" if known else f"trial {place} is missing")
+            raise Damage(f"trial {trial.number} occurs twice" if known else f"trial {place} is missing")
     if len(trials) < at_least:
         raise Damage(f"{at_least - len(trials)} of {at_least} trials are missing")
     for trial in trials:
@@ -52,12 +52,12 @@ def _contradiction(trial: FrozenTrial, metric: str) -> str | None:
         epoch = record["epoch"]
         told = record.get(metric, values.get(epoch))
         if epoch in values and not _same(told, values[epoch]):
-            return f"its value in epoch {epoch} is {values[epoch]!r}, its record says {told!r}"
+            return f"its value in epoch {epoch} is {values[epoch]!r}, but its record has {told!r}"
     if not sealed or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return None
     final = values[max(values)] if values else None
     if (trial.value is None) != (final is None) or (final is not None and not _same(trial.value, final)):
-        return f"its final value is {trial.value!r}, that of its last epoch {final!r}"
+        return f"its final value is {trial.value!r}, but its last epoch has {final!r}"
     return None
 
 
@@ -102,7 +102,7 @@ def check_sealed(trials: Iterable[FrozenTrial]) -> None:
 
 
 def num_kept(attrs: Mapping[str, Any]) -> int:
-    """How many trials a study must hold, from its system attributes."""
+    """How many trials a study must contain, from its system attributes."""
     kept = attrs.get(CLOSED, 0)
     if type(kept) is not int:
         raise Damage(f"the number of trials is {kept!r}")

@@ -66,7 +66,7 @@ def keep_source(run_dir: Path, reference: str) -> str | None:
     partial.rename(folder)
     if not sources.left_out:
         return None
-    return f"{', '.join(sources.left_out)} would make the kept source larger than 2 MB: left out"
+    return f"{', '.join(sources.left_out)} left out of the copy of your code, which is limited to 2 MB"
 
 
 def told_change(run_dir: Path, reference: str) -> str | None:
@@ -79,8 +79,8 @@ def told_change(run_dir: Path, reference: str) -> str | None:
         return None
     shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
     return (
-        f"the training code has changed since this run was last used ({shown}); going on with the new, the old is kept"
-        f" in {run_dir / FOLDER}.{_number(run_dir / FOLDER)}"
+        f"the training code has changed since this run was last used ({shown}); continuing with the new code, the old "
+        f"code is kept in {run_dir / FOLDER}.{_number(run_dir / FOLDER)}"
     )
 
 
@@ -92,9 +92,9 @@ def there(run_dir: Path, reference: str) -> None:
         locate(reference)
     except ValueError:
         kept = run_dir / FOLDER
-        again = f"; what it was is kept in {kept}" if kept.is_dir() else ""
+        again = f"; a copy is kept in {kept}" if kept.is_dir() else ""
         raise ValueError(
-            f"the code of this run is no longer at {reference}{again}; put it back, or say where it is with --space"
+            f"the code of this run is no longer at {reference}{again}; put it back, or give its new place with --space"
         ) from None
 
 

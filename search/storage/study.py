@@ -42,11 +42,11 @@ def create_study(run_dir: Path, run: Run) -> None:
         study = optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
         name_metric(study, run.metric)
     except optuna.exceptions.DuplicatedStudyError:
-        raise ValueError(f"the database holds a study {run.name!r} already; give another --name") from None
+        raise ValueError(f"the database already has a study {run.name!r}; give another --name") from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, ValueError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         where = run_dir if run.study_url is None else redact_url(run.study_url)
-        raise ValueError(f"the study cannot be made in {where}: {reason}") from None
+        raise ValueError(f"the study cannot be created in {where}: {reason}") from None
     storage.engine.dispose()
 
 
@@ -65,8 +65,8 @@ def resume_study(run_dir: Path, run: Run) -> StudyStorage:
         directions = [direction.name.lower() for direction in storage.get_study_directions(study_id)]
     if directions != [run.direction]:
         raise ValueError(
-            f"the study's direction must be {run.direction!r}, got {', '.join(directions) or 'none'!r}; it is not the"
-            " study of run.json"
+            f"the study's direction must be {run.direction!r}, got {', '.join(directions) or 'none'!r}; it is not the "
+            f"study described by run.json"
         )
     storage.where = path if url is None else url
     storage.presence = Presence(run_dir, study=path if url is None else None, keep=storage.keep_copy)
@@ -77,9 +77,7 @@ def _study_id(storage: RDBStorage, name: str, *, where: str | Path) -> int:
     try:
         return storage.get_study_id_from_name(name)
     except KeyError:
-        raise StudyError(
-            f"{where} holds no study {name!r}; restore it from a copy or start under another --name"
-        ) from None
+        raise StudyError(f"{where} has no study {name!r}; restore it from a copy, or give another --name") from None
 
 
 def open_study(run_dir: str | Path) -> optuna.Study:
@@ -97,7 +95,7 @@ def open_study(run_dir: str | Path) -> optuna.Study:
             return study_on(url, name=run.name, metric=run.metric)
     path = run_dir / "study.db"
     if not path.is_file() or path.stat().st_size == 0:
-        raise ValueError(f"{path} is missing or empty: there is no study to read")
+        raise ValueError(f"{path} is missing or empty, so there is no study to read")
     with reading(path):
         named = {} if run is None else {"name": run.name, "metric": run.metric}
         return study_in(snapshot(path), path, **named)

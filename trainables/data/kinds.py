@@ -41,10 +41,11 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
     usable: dict[str, Kind] = {name: kind for name, kind in kinds.items() if kind is not None}
     useless = {name: _describe_useless(table.cells[name]) for name in kinds if name not in usable}
     if useless:
-        held = ", ".join(f"{name!r} holds {what}" for name, what in useless.items())
+        held = ", ".join(f"{name!r} contains {what}" for name, what in useless.items())
         noun, them = ("column", "it") if len(useless) == 1 else ("columns that cannot be used:", "them")
         raise ValueError(
-            f"{noun} {held}, from which nothing can be learnt; leave {them} out: {option('--drop', *dropped, *useless)}"
+            f"{noun} {held}, from which nothing can be learned; leave {them} out: "
+            f"{option('--drop', *dropped, *useless)}"
         )
     return usable
 
@@ -88,7 +89,7 @@ def describe_alike(texts: Iterable[str], what: str) -> list[str]:
         keys = {plain, _exact(plain), _TRUTHS.get(plain) if truths else plain}
         other = next((seen[key] for key in keys if key in seen), None)
         if other is not None:
-            notes.append(f"{other!r} and {text!r} are two {what}; write them alike if they are one")
+            notes.append(f"{other!r} and {text!r} are two {what}; write them the same way if they mean the same")
         seen |= dict.fromkeys(keys, text)
     return notes[:3]
 
@@ -133,7 +134,7 @@ def _check_numbers(name: str, values: np.ndarray, table: Table, dropped: Sequenc
     if len(odd) and not (np.abs(numbers) <= LARGEST).any():
         texts = [str(value).strip() for value in values]
         raise ValueError(
-            f"--types {name!r} cannot be numbers: it holds {name_cells(texts, odd, table.places)}; leave it out:"
+            f"--types {name!r} cannot be numbers: it contains {name_cells(texts, odd, table.places)}; leave it out:"
             f" {option('--drop', *dropped, name)}"
         )
 
@@ -152,7 +153,7 @@ def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str])
         return "category"
     if num_numbers >= odd.total():
         raise ValueError(
-            f"column {name!r} holds numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct"
+            f"column {name!r} contains numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct"
             f" these cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column"
             f" out: {option('--drop', *dropped, name)}"
         )
@@ -194,9 +195,9 @@ def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
     if len(odd):
         words = np.isnan(parse_numbers(values[odd])).any()
         what = (
-            f"no numbers, taken as missing (as categories: {as_category})"
+            f"not numbers, treated as missing (as categories: {as_category})"
             if words
-            else "beyond float32, taken as missing"
+            else "too large for float32, treated as missing"
         )
         said.append(f"{name_cells(texts, odd, table.places)}: {what}")
     leading = np.array([row for row, text in enumerate(texts) if _LEADING.fullmatch(text)], np.int64)
@@ -207,7 +208,7 @@ def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
     long = _describe_long(values)
     if long:
         said.append(f"{long} (as categories: {as_category})")
-    return f"column {name!r} holds numbers; {'; '.join(said)}" if said else ""
+    return f"column {name!r} contains numbers; {'; '.join(said)}" if said else ""
 
 
 def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
@@ -217,7 +218,7 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
     if 2 * int(np.isfinite(numbers).sum()) < max(filled, 1) or not len(odd):
         return "; ".join(describe_alike(_categories(texts), f"categories of {name!r}"))
     return (
-        f"column {name!r} is read as categories, since it holds {name_cells(texts, odd, table.places)}; as numbers,"
+        f"column {name!r} is read as categories, since it contains {name_cells(texts, odd, table.places)}; as numbers,"
         f" with these cells missing: {option('--types', name, suffix='=number')}"
     )
 
@@ -226,4 +227,4 @@ def _describe_long(values: np.ndarray) -> str:
     """What even float64 cannot tell apart: numbers of more than 17 digits."""
     long = [text for text in set(values) if sum(map(str.isdigit, text)) > 17]
     kept = len(np.unique(parse_numbers(np.array(long, dtype=object)))) if long else 0
-    return f"of {len(long):,} numbers of more than 17 digits {kept:,} can be told apart" if kept < len(long) else ""
+    return f"of {len(long):,} numbers of more than 17 digits {kept:,} are distinct" if kept < len(long) else ""

@@ -30,14 +30,14 @@ def _repeated(columns: Sequence[np.ndarray]) -> list[str]:
     if not repeated:
         return []
     return [
-        f"{repeated:,} of {total:,} rows repeat an earlier row in all inputs and the target; copies fall on both sides"
-        " of the split and make scores look better than they are: remove them, unless each was measured by itself"
+        f"{repeated:,} of {total:,} rows repeat an earlier row in all inputs and the target; copies end up on both "
+        f"sides of the split and make scores too optimistic; remove them, unless each row is a separate measurement"
     ]
 
 
 def _ordered(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str]) -> list[str]:
     others = {name: values for name, values in cells.items() if name != target}
-    found = {name: "holds dates" for name, values in others.items() if are_dates(values)}
+    found = {name: "contains dates" for name, values in others.items() if are_dates(values)}
     found = {name: "rises or falls from row to row" for name, values in others.items() if _is_sorted(values)} | found
     if not found:
         return []
@@ -46,9 +46,9 @@ def _ordered(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[s
     used = [name for name in found if name in inputs]
     drop = f", and leave out a column that only numbers the rows: {option('--drop', *used)}" if used else ""
     return [
-        f"rows may be ordered in time ({', '.join(said[:_MOST_NAMED])}{more}): test rows are drawn at random among all,"
-        " so that scores say little about later rows; to learn about these, keep the last rows in a file of their own"
-        f" and predict them with analysis.predict{drop}"
+        f"rows may be ordered in time ({', '.join(said[:_MOST_NAMED])}{more}); test rows are drawn at random, so the "
+        f"scores say little about future rows; to measure that, put the last rows into a separate file and predict "
+        f"them with analysis.predict{drop}"
     ]
 
 

@@ -79,7 +79,7 @@ class Table:
     places: np.ndarray | None = None
     """Number of each row and its line in the file, from 1: int64 (N, 2)."""
     notes: tuple[str, ...] = ()
-    """What was not taken as the file states it."""
+    """What was changed in reading the file."""
 
     def part(self, *, test: bool) -> "Table":
         """Returns the test rows, a fixed fifth (of each class), or all others.

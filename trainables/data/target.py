@@ -118,7 +118,8 @@ def _read_numbers(cells: _Cells) -> tuple[np.ndarray, tuple[str, ...], list[str]
         rule = "numbers" if words else f"finite numbers up to {LARGEST:.1g}"
         hint = "; for classes: --task classification" if words else ""
         raise ValueError(
-            f"target {cells.name!r} must hold {rule} for a regression, got {cells.named(bad)}; correct these cells, or"
+            f"target {cells.name!r} must contain {rule} for a regression, got {cells.named(bad)}; correct these "
+            f"cells, or"
             f" empty them to leave the rows out{hint}"
         )
     if np.ptp(y) == 0:
@@ -130,8 +131,8 @@ def _constant(cells: _Cells) -> ValueError:
     left = sorted({text for text in cells.texts if text and is_missing(text)})
     more = f" that has one ({', '.join(map(repr, left[:4]))} counts as missing)" if left else ""
     return ValueError(
-        f"target {cells.name!r} is {cells.texts[cells.kept[0]][:40]!r} in every row{more}; there is nothing to predict;"
-        " give another --target"
+        f"target {cells.name!r} is {cells.texts[cells.kept[0]][:40]!r} in every row{more}, so there is nothing to "
+        f"predict; give another --target"
     )
 
 

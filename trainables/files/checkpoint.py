@@ -98,7 +98,7 @@ def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], No
     Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2`.
 
     Args:
-        use: takes each state in turn; one that it refuses is of another training, and passed over too.
+        use: takes each state in turn; one that it refuses is of a different training, and passed over too.
 
     Raises:
         UnreachableError: an object store does not answer, which says nothing of what it holds.
@@ -133,9 +133,9 @@ def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except StateError as error:
-        raise _DamagedError(f"of another training: {error}") from error
+        raise _DamagedError(f"of a different training: {error}") from error
     except Exception as error:
-        raise _DamagedError("of another training") from error
+        raise _DamagedError("of a different training") from error
 
 
 def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
@@ -163,9 +163,9 @@ def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:
-        raise _DamagedError("refused: more than tensors and plain values") from error
+        raise _DamagedError("refused: it contains more than tensors and plain values") from error
     if not isinstance(state, dict):
-        raise _DamagedError("refused: not a state")
+        raise _DamagedError("refused: it is not a state")
     return state
 
 

@@ -79,7 +79,7 @@ def fetch(file: OfficialFile, folder: Path) -> Path:
         return path
     try:
         if not downloads_allowed():
-            raise OSError(0, "this command downloads nothing")
+            raise OSError(0, "this command does not download data")
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             if not path.exists():
@@ -153,7 +153,7 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
 
 def _require_https(url: str) -> None:
     if not url.startswith("https://"):
-        raise ValueError(f"downloads are over https only, got {url}")
+        raise ValueError(f"downloads must use https, got {url}")
 
 
 def _check(path: Path, file: OfficialFile, *, size: int, sha256: str) -> None:
@@ -166,6 +166,4 @@ def _check(path: Path, file: OfficialFile, *, size: int, sha256: str) -> None:
     with path.open("rb") as handle:
         page = "; it is a web page" if handle.read(64).lstrip().startswith(b"<") else ""
     name = path.with_name(file.name)
-    raise ValueError(
-        f"{name} is damaged or not the official file: {problem}{page}; delete it to have it downloaded anew"
-    )
+    raise ValueError(f"{name} is damaged or not the official file: {problem}{page}; delete it to download it again")

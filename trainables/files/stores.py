@@ -155,7 +155,7 @@ class Folder:
     def _make(self) -> None:
         """Make the folder; not the run's, which somebody has removed or moved."""
         if self.root is not None and not self.root.is_dir():
-            raise FileNotFoundError(errno.ENOENT, f"{self.root} is gone", str(self.root))
+            raise FileNotFoundError(errno.ENOENT, f"{self.root} does not exist any more", str(self.root))
         self.path.mkdir(parents=True, exist_ok=True)
 
     def read(self, entry: str, file: str) -> bytes:

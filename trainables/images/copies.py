@@ -27,7 +27,7 @@ def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path
     other = sum(one.parent.name != two.parent.name for one, two in copies)
     return (
         f"{len(copies):,} of {len(test):,} test images are copies of training images ({first} = {second})"
-        f"{_in_other_classes(other)}: the test score will mislead; remove one of each pair",
+        f"{_in_other_classes(other)}, so the test score will be too optimistic; remove one of each pair",
     )
 
 
@@ -52,12 +52,12 @@ def note_copied_rows(
     other = sum(int(y[one] != y[two]) for one, two in copies)
     return (
         f"{len(copies):,} of {len(validation):,} validation images have the pixels of training images ({first} ="
-        f" {second}){_in_other_classes(other)}: validation scores will mislead; remove one of each pair",
+        f" {second}){_in_other_classes(other)}, so validation scores will be too optimistic; remove one of each pair",
     )
 
 
 def _in_other_classes(count: int) -> str:
-    return f", {count:,} of them in another class" if count else ""
+    return f", {count:,} of them in a different class" if count else ""
 
 
 def _file_digest(path: Path) -> bytes:

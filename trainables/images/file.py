@@ -166,8 +166,8 @@ def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:
             return found
     stored = "32-bit integers" if header.kind == "integer" else "floating-point numbers"
     raise ValueError(
-        f"it holds {stored} (mode {header.mode}), and no training image says which of them are black and white; "
-        "save it with 8 bits a channel"
+        f"it contains {stored} (mode {header.mode}), and the training images do not show which values are black and "
+        f"white; save it with 8 bits per channel"
     )
 
 
@@ -180,7 +180,9 @@ def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[
     try:
         with Image.open(source, formats=list(formats or _formats())) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"it has {image.width * image.height:,} pixels, at most {MAX_PIXELS:,} are read")
+                raise ValueError(
+                    f"it has {image.width * image.height:,} pixels, but at most {MAX_PIXELS:,} are allowed"
+                )
             yield image
     except UnidentifiedImageError:
         raise ValueError(_unidentified(source)) from None
@@ -238,7 +240,7 @@ def _values(image: Image.Image, header: Header) -> np.ndarray:
     if header.inverted:
         values = 65535 - values.astype(np.int64)
     if header.kind == "float" and not np.isfinite(values).all():
-        raise ValueError(f"it holds NaN or infinite values (mode {header.mode}); replace them by numbers")
+        raise ValueError(f"it contains NaN or infinite values (mode {header.mode}); replace them with numbers")
     return values
 
 
@@ -253,7 +255,9 @@ def _plain(image: Image.Image) -> Image.Image:
     try:
         from PIL import ImageCms
     except ImportError:
-        raise ValueError("this Pillow lacks littlecms, which the mode LAB needs; save the image as RGB") from None
+        raise ValueError(
+            "this version of Pillow lacks littlecms, which the mode LAB needs; save the image as RGB"
+        ) from None
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
     assert converted is not None  # only in place it returns nothing
@@ -270,5 +274,5 @@ def _unidentified(source: Source) -> str:
     if not start:
         return "the file is empty"
     if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "a TIFF that is damaged or stores its pixels in a way that Pillow lacks; save it with 8, 16 or 32 bits"
-    return "no image of a known format"
+        return "a TIFF that is damaged or uses a format that Pillow does not support; save it with 8, 16 or 32 bits"
+    return "not an image in a known format"

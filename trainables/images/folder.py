@@ -144,8 +144,8 @@ def _settle_format(data_dir: Path, found: Survey, image_size: int | None) -> dic
     median = statistics.median(min(header.width, header.height) for header in headers)
     levels = _choose_levels(data_dir, [files[row] for row in found.training], [headers[row] for row in found.training])
     described = [
-        f"{one.kind} images: values from {one.low:,.6g} (black) to {one.high:,.6g} (white) become 0 to 255, in test"
-        " images and predictions too"
+        f"{one.kind} images: values from {one.low:,.6g} (black) to {one.high:,.6g} (white) become 0 to 255, also in "
+        f"test images and predictions"
         for one in levels
     ]
     return {
@@ -168,9 +168,9 @@ def _choose_levels(data_dir: Path, files: Sequence[Path], headers: Sequence[Head
             levels.append(choose_levels(kind, low, high, alone=len(deep) == len(files)))
         elif high < _DARK:
             raise ValueError(
-                f"{len(deep):,} colour images with 16 bits a channel, such as {shown(deep[0])}, use {high + 1:.0f} of"
-                " the 256 levels that are read of them (their upper 8 bits); a camera of 10 to 14 bits leaves them so:"
-                " scale them to 16 bits, or save them with 8 bits a channel"
+                f"{len(deep):,} colour images with 16 bits per channel, such as {shown(deep[0])}, use {high + 1:.0f} "
+                f"of the 256 levels that are read from them (their upper 8 bits), as images of 10- to 14-bit cameras "
+                f"do; scale them to 16 bits, or save them with 8 bits per channel"
             )
     return tuple(levels)
 
@@ -193,8 +193,8 @@ def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
 def _describe(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) -> list[str]:
     """Returns a line for each thing that the files hold and that is not used."""
     said = {
-        "several frames, of which the first is used": [header.sequence for header in headers],
-        "transparency, which is left out: the colours under it are used": [header.transparent for header in headers],
+        "several frames; the first one is used": [header.sequence for header in headers],
+        "transparency, which is ignored": [header.transparent for header in headers],
     }
     notes = []
     for what, flags in said.items():
@@ -242,7 +242,7 @@ def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
         names.setdefault(shown(bad[path]), []).append(shown(path.name))
     causes = "; ".join(f"{', '.join(those)}: {cause}" for cause, those in names.items())
     message = (
-        f"{len(bad):,} of {of:,} images cannot be read or have over {image_file.MAX_PIXELS:,} pixels: "
+        f"{len(bad):,} of {of:,} images cannot be read or have more than {image_file.MAX_PIXELS:,} pixels: "
         f"{', '.join(map(shown, few))}{', ...' * (len(bad) > _FEW)}; repair or remove them ({causes})"
     )
     if len(bad) <= _FEW:
@@ -251,4 +251,6 @@ def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
     lines = [b"\t".join((os.fsencode(one.absolute()), shown(cause).encode())) for one, cause in bad.items()]
     path.write_bytes(b"\n".join(lines) + b"\n")
     listed = shlex.quote(shown(path))
-    return f"{message}; {listed} lists all with their causes, and removes them by: cut -f1 {listed} | xargs -d '\\n' rm"
+    return (
+        f"{message}; {listed} lists all of them with the reasons; to remove them: cut -f1 {listed} | xargs -d '\\n' rm"
+    )

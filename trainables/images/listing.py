@@ -126,13 +126,13 @@ def list_images(folder: Path, *, look: bool) -> Listing:
     left_out: dict[str, list[str]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
-            _leave_out(path, folder, left_out, why="beside the folders of the classes")
+            _leave_out(path, folder, left_out, why="next to the class folders")
         elif not path.name.startswith("."):
             name = readable_name(path.name)
             if name in images:
                 raise ValueError(
-                    f"{shown(folder)} has two folders named {name!r}, which differ in their Unicode form alone; "
-                    "put their images into one"
+                    f"{shown(folder)} has two folders named {name!r}, which differ only in their Unicode form; put "
+                    f"their images into one folder"
                 )
             images[name] = tuple(_images_in(path, left_out, look=look))
         else:
@@ -147,19 +147,22 @@ def check_test(test: Listing, classes: Sequence[str]) -> None:
     if strange:
         near = get_close_matches(strange[0], classes, n=1)
         hint = f" (is it {near[0]!r}?)" if near else ""
-        raise ValueError(f"{folder} has a class {strange[0]!r} that train/ has not{hint}; the classes must agree")
+        raise ValueError(
+            f"{folder} has a class {strange[0]!r} that train/ does not have{hint}; the classes must be the same"
+        )
     lacking = [name for name in classes if not test.images.get(name)]
-    way_out = "or remove the folder test/, so that 15 % of train/ are held out as the test set"
+    way_out = "or remove the folder test/; then 15 % of train/ are held out as the test set"
     if len(lacking) == len(classes):
         left_out = test.describe()
         raise ValueError(
-            f"{folder} holds no images{f' that can be used: {left_out}' if left_out else ''}; "
+            f"{folder} contains no images{f' that can be used: {left_out}' if left_out else ''}; "
             f"put them into {folder}/CLASS, {way_out}"
         )
     if lacking:
         raise ValueError(
-            f"{folder} holds no image of {_names(lacking)}, which train/ has; the classes must agree: add some,"
-            f" {way_out}"
+            f"{folder} contains no image of {_names(lacking)}, which train/ has; the classes must be the same: add "
+            f"some, "
+            f"{way_out}"
         )
 
 
@@ -168,7 +171,7 @@ def note_left_out(listing: Listing) -> list[str]:
     name = listing.folder.name
     notes = [f"left out of {name}/: {listing.describe()}"] if listing.left_out else []
     empty = [one for one, paths in listing.images.items() if not paths]
-    return [*notes, f"empty folders in {name}/ are no classes: {_names(empty)}"] if empty else notes
+    return [*notes, f"empty folders in {name}/ are not classes: {_names(empty)}"] if empty else notes
 
 
 def readable_name(name: str) -> str:
@@ -218,7 +221,7 @@ def _leave_out(path: Path, folder: Path, left_out: dict[str, list[str]], *, why:
         return
     if not why:
         suffix = shown(path.suffix.lower())
-        why = "without a suffix" if not suffix else suffix if path.is_file() else "that are no plain files"
+        why = "without a suffix" if not suffix else suffix if path.is_file() else "that are not regular files"
     left_out[why].append(str(path.relative_to(folder)))
 
 
@@ -229,12 +232,13 @@ def _check_classes(train: Listing) -> None:
         left_out = train.describe(name)
         if left_out:
             raise ValueError(
-                f"{folder}/{shown(name)} holds no image that can be used, only {left_out}; convert them to PNG or JPEG"
+                f"{folder}/{shown(name)} contains no image that can be used, only {left_out}; convert them to PNG "
+                f"or JPEG"
                 f" and put them into {folder}/{shown(name)} itself, or move that folder out of train/"
             )
     counts = Counter(train.labels)
     if len(counts) < 2:
-        raise ValueError(f"{folder} must hold images in at least 2 classes (folders), got {len(counts)}")
+        raise ValueError(f"{folder} must contain images in at least 2 classes (folders), got {len(counts)}")
     name, count = min(counts.items(), key=lambda item: item[1])
     if count < MIN_PER_CLASS:
         raise ValueError(f"every class needs at least {MIN_PER_CLASS} images in train/, got {count} in {name!r}")
@@ -244,7 +248,7 @@ def _note_unused(data_dir: Path, *, apart: bool) -> list[str]:
     known = {"train", "test"} if apart else {"train"}
     others = sorted(p.name for p in data_dir.iterdir() if p.is_dir() and not p.name.startswith("."))
     unused = [shown(name) for name in others if name not in known]
-    return [f"not used, for only train/ and test/ are read: {_names(unused, mark='/')}"] if unused else []
+    return [f"not used, because only train/ and test/ are read: {_names(unused, mark='/')}"] if unused else []
 
 
 def _names(names: Sequence[str], *, mark: str = "") -> str:

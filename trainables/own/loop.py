@@ -151,8 +151,8 @@ class Loop:
             self._thread.join(PAUSE_SECONDS)
             if self._thread.is_alive():
                 raise StuckError(
-                    f"the training code did not end within {PAUSE_SECONDS} s after its trial paused; a bare `except:`"
-                    " that goes on catches the pause: write `except Exception:`"
+                    f"the training code did not end within {PAUSE_SECONDS} s after its trial paused; a bare `except:` "
+                    f"catches the pause: write `except Exception:` instead"
                 )
         self.run._folder.remove()
 
@@ -186,8 +186,8 @@ class Loop:
             return MisuseError("train returned without training an epoch; write `for epoch in run.epochs:` in it")
         at = self.run.epoch
         return MisuseError(
-            f"train returned in epoch {at} of {total}; leave the loop over run.epochs to its end (the search stops bad"
-            " trials by itself), or raise an error to fail the trial"
+            f"train returned in epoch {at} of {total}; let the loop over run.epochs run to its end (the search itself "
+            f"stops bad trials), or raise an error to fail the trial"
         )
 
     # In the function's thread

@@ -17,7 +17,8 @@ class Paused(BaseException):
 
 
 class LoopRun(Conditions):
-    """What `train(config, run)` is given: the epochs still to train, and where to report and keep what matters."""
+    """The second argument of `train(config, run)`: the epochs to train, and methods to report results and track "
+    "state."""
 
     def __init__(self, setting: Setting, *, data: Any, metric: str) -> None:
         super().__init__(setting, data=data)
@@ -36,60 +37,60 @@ class LoopRun(Conditions):
 
     @property
     def epochs(self) -> "Epochs":
-        """The epochs still to train, counted from 1; begins after the last finished one."""
+        """The epochs still to train, counted from 1; starts after the last finished epoch."""
         return Epochs(self)
 
     @property
     def epoch(self) -> int:
-        """The epoch in training; the last finished one outside of the loop."""
+        """The current epoch; outside the loop, the last finished one."""
         return self._done if self._current is None else self._current
 
     @property
     def tracked(self) -> Mapping[str, Any]:
-        """What is tracked, by name."""
+        """The tracked objects, by name."""
         return self._objects
 
     def track(self, **objects: Any) -> None:
-        """Save these after every epoch; where a trial goes on they are restored here and now.
+        """Save these objects after every epoch. When a trial continues, this call restores them.
 
         Args:
             objects: with `state_dict` and `load_state_dict`: models, optimizers, schedulers, gradient scalers; or
                 generators of random numbers.
 
         Raises:
-            MisuseError: an object that has no state to save, a name that is taken, or a loop that has begun.
+            MisuseError: an object has no state to save, a name is already used, or the loop has started.
         """
         self._check_turn("track")
         if self._current is not None:
             self._misuse("run.track was called inside the loop; track everything before `for epoch in run.epochs`")
         for name, thing in objects.items():
             if name in self._objects and self._objects[name] is not thing:
-                self._misuse(f"{name!r} is tracked already; give the second one another name")
+                self._misuse(f"{name!r} is already tracked; give the second one another name")
             state_of(thing, name)  # says at once what cannot be stored
             self._objects[name] = thing
             if self._restored is not None:
                 self._load(name, thing, self._restored["objects"])
 
     def report(self, **metrics: Any) -> None:
-        """Say what came of the epoch: the objective, and whatever else is worth keeping; once an epoch.
+        """Report the results of an epoch: the metric, and other numbers to keep. Call it once per epoch.
 
         Raises:
-            MisuseError: the metric is missing, or it is not the time to report.
+            MisuseError: the metric is missing, or this is not called once per epoch in the loop.
             Diverged: the metric is not finite.
         """
         self._check_turn("report")
         if self._finished:
-            self._misuse("run.report was called after the loop; report inside it, once in each epoch")
+            self._misuse("run.report was called after the loop; call it in the loop, once in each epoch")
         if self._current is None:
             self._misuse("run.report was called outside the loop; write `for epoch in run.epochs:` around the epoch")
         if self._report is not None:
-            self._misuse(f"epoch {self.epoch} was reported twice; call run.report once in an epoch, with all metrics")
+            self._misuse(f"epoch {self.epoch} was reported twice; call run.report once per epoch, with all metrics")
         self._report = checked(metrics, metric=self._metric, epoch=self.epoch, final=self.final)
 
     def _load(self, name: str, thing: Any, stored: Mapping[str, Any]) -> None:
         if name not in stored:
             known = ", ".join(stored) or "nothing"
-            raise StateError(f"it holds no {name!r} (it has {known})")
+            raise StateError(f"it has no {name!r} (it has {known})")
         load_state(thing, name, stored[name])
 
     def _next(self) -> int:
@@ -116,7 +117,7 @@ class LoopRun(Conditions):
     def _check_turn(self, what: str) -> None:
         if threading.get_ident() != self._owner:
             self._fault = MisuseError(
-                f"run.{what} was used in another thread than the one that runs train; use it in that one"
+                f"run.{what} was used in a different thread than train; use it in the thread that runs train"
             )
             raise self._fault
 

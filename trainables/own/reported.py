@@ -28,7 +28,7 @@ def checked(metrics: Mapping[str, Any], *, metric: str, epoch: int, final: bool)
         if name == "epoch":
             _check_epoch(value, epoch)
         elif name in RESERVED:
-            raise MisuseError(f"{name!r} is recorded by the search itself; report yours under another name")
+            raise MisuseError(f"{name!r} is recorded by the search itself; report your value under another name")
         else:
             found[name] = _plain(name, value)
     if metric not in found:
@@ -65,8 +65,8 @@ def _plain(name: str, value: Any) -> float | int | str | None:
 def _check_epoch(value: Any, epoch: int) -> None:
     if value != epoch:
         raise MisuseError(
-            f"this is epoch {epoch}, but it was reported as epoch {value!r}; epochs are those that run.epochs gives,"
-            " counted from 1: leave the number out"
+            f"this is epoch {epoch}, but it was reported as epoch {value!r}; run.epochs gives the epochs, counted "
+            f"from 1: leave the number out"
         )
 
 

@@ -13,8 +13,8 @@ _ARRAY, _TEXTS, _SCALAR = "~array", "~texts", "~scalar"
 _MARKS = (_ARRAY, _TEXTS, _SCALAR)
 _PLAIN = (bool, int, float, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size)
 _WAY_OUT = (
-    "only numbers, texts, bytes, tensors, arrays, and lists and dicts of them are stored; leave it out of the state, or"
-    " turn it into one of them"
+    "only numbers, strings, bytes, tensors, arrays, and lists and dicts of them can be stored; leave it out of the "
+    "state, or convert it"
 )
 
 
@@ -110,9 +110,9 @@ def count_bytes(value: Any) -> int:
 def _mapping(value: Mapping[Any, Any], where: str) -> dict[Any, Any]:
     for key in value:
         if type(key) not in (str, int, bool, float, tuple):
-            raise StateError(f"{where} has a key of type {_type_name(key)}; use texts or numbers as keys")
+            raise StateError(f"{where} has a key of type {_type_name(key)}; use strings or numbers as keys")
         if key in _MARKS:
-            raise StateError(f"{where} has the key {key!r}, which has a meaning of its own in checkpoints; rename it")
+            raise StateError(f"{where} has the key {key!r}, which is reserved in checkpoints; rename it")
     found = ((key, to_plain(part, f"{where}[{key!r}]")) for key, part in value.items())
     return _with_versions(OrderedDict(found), value) if isinstance(value, OrderedDict) else dict(found)
 

@@ -116,7 +116,7 @@ class OwnTraining:
         if not isinstance(metrics, Mapping):
             raise MisuseError(f"run_epoch must return metrics by name, got {type(metrics).__name__}")
         if self.epoch != number:
-            raise MisuseError(f"run_epoch must raise epoch by one, to {number}, got {self.epoch}")
+            raise MisuseError(f"run_epoch must increase epoch by one, to {number}, got {self.epoch}")
         found = checked(metrics, metric=self._metric, epoch=number, final=self._setting.final)
         return {"epoch": number, **found}
 

@@ -57,7 +57,7 @@ class WorkFolder:
         for name, data in files.items():
             parts = PurePosixPath(name).parts
             if not parts or ".." in parts or PurePosixPath(name).is_absolute():
-                raise StateError(f"the file {name!r} of the checkpoint leads out of run.folder")
+                raise StateError(f"the file {name!r} of the checkpoint is outside run.folder")
             path = self.path.joinpath(*parts)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.numpy().tobytes())

@@ -60,11 +60,11 @@ def _read_raw(path: Path) -> dict[str, np.ndarray]:
     missing = [name for name in _RAW if not rows or name not in rows[0]]
     if missing or len(rows) != _NUM_ROWS:
         cause = f"no column {missing[0]!r}" if missing else f"{len(rows):,} rows"
-        raise ValueError(f"{path} must hold the {_NUM_ROWS:,} districts with their raw columns, it has {cause}")
+        raise ValueError(f"{path} must contain the {_NUM_ROWS:,} districts with their original columns; it has {cause}")
     try:
         return {name: np.array([float(row[name] or "nan") for row in rows]) for name in _RAW}
     except ValueError as error:
-        raise ValueError(f"{path} must hold numbers: {error}; get the file anew") from None
+        raise ValueError(f"{path} must contain numbers: {error}; download the file again") from None
 
 
 def _fetch(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:

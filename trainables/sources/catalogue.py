@@ -21,40 +21,46 @@ class Source:
 SOURCES = {
     "digits": Source(
         size=(1_438, 10),
-        about="Scikit-learn's digits: 1,797 hand-written digits of 8 x 8 pixels (UCI, 1998). It comes with the library"
-        " and trains in seconds, so it stands for trying the system out; differences of under a point are a few"
-        " images.",
+        about=(
+            "Scikit-learn's digits: 1,797 hand-written digits of 8 x 8 pixels (UCI, 1998). They come with the "
+            "library and train in seconds, which is good for trying out the system; a difference of less than a "
+            "point is a few images."
+        ),
     ),
     "fashion_mnist": Source(
         size=(60_000, 10),
         files="FashionMNIST/raw/train-images-*",
         about="Fashion-MNIST: 28 x 28 grey pictures of ten kinds of clothing (Xiao et al. 2017), a harder replacement"
-        " for MNIST. It stands for small grey product images; shirts, pullovers and coats overlap, so no model is"
-        " perfect.",
+        " for MNIST. It is an example of small grey product images; shirts, pullovers and coats overlap, so no model "
+        "is perfect.",
     ),
     "cifar10": Source(
         size=(50_000, 10),
         files="cifar-10-batches-py/data_batch_1",
-        about="CIFAR-10: 32 x 32 colour photographs of ten kinds of objects (Krizhevsky 2009), the usual first"
-        " benchmark of convolutional networks. It stands for natural images at low resolution.",
+        about=(
+            "CIFAR-10: 32 x 32 colour photographs of ten kinds of objects (Krizhevsky 2009), the usual first "
+            "benchmark of convolutional networks. It is an example of natural images at low resolution."
+        ),
     ),
     "image_folder": Source(about="Your own images: one folder for each class."),
     "california_housing": Source(
         size=(16_512, 0),
         files="cal*housing*",
         about="California housing: 20,640 districts of the census of 1990 (Pace and Barry 1997). Each row is a block"
-        " group of some 1,400 people; the target is the median value of its houses. It is the usual first benchmark of"
-        " regression on tables: eight plain features, of which two are a place on a map.",
+        " group of some 1,400 people; the target is the median value of its houses. It is a common benchmark for "
+        "regression on tables, with eight features, two of which are a location.",
     ),
     "diabetes": Source(
         size=(354, 0),
         about="Diabetes: 442 patients with ten measurements and the progress of the disease a year later (Efron et al."
-        " 2004). It comes with scikit-learn; so few rows leave wide intervals.",
+        " 2004). It comes with scikit-learn; intervals are wide because there are few rows.",
     ),
     "breast_cancer": Source(
         size=(456, 2),
-        about="Breast cancer (Wisconsin): 569 tumours with thirty measurements of cell nuclei (Wolberg et al. 1995). It"
-        " comes with scikit-learn; a few rows decide between two methods.",
+        about=(
+            "Breast cancer (Wisconsin): 569 tumours with thirty measurements of cell nuclei (Wolberg et al. "
+            "1995). It comes with scikit-learn; the difference between two methods is often a few rows."
+        ),
     ),
     "csv": Source(about="Your own table."),
 }
@@ -89,6 +95,6 @@ def check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
 def check_table_options(name: str, table: TableOptions | None) -> None:
     """Raise ValueError unless a target is named for a table of the user's own, and for no other data set."""
     if table is not None and name != "csv":
-        raise ValueError(f"--target is for a table of your own, {name} has its own target; leave it out")
+        raise ValueError(f"--target is for your own table, but {name} has its own target; leave it out")
     if table is None and name == "csv":
-        raise ValueError("a table of your own needs --target, the name of the column to predict")
+        raise ValueError("your own table needs --target, the name of the column to predict")

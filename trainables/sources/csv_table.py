@@ -82,7 +82,7 @@ def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:
         for name in stated:
             if name == options.target:
                 raise ValueError(
-                    f"{flag} {name!r} cannot be: it is the target" + ("; say --task instead" * (flag == "--types"))
+                    f"{flag} {name!r} cannot be: it is the target" + ("; use --task instead" * (flag == "--types"))
                 )
             if name not in names:
                 raise ValueError(f"{flag} {name!r} cannot be: the table has no such column{nearest(name, names)}")

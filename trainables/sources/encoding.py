@@ -46,7 +46,7 @@ def decode(data: bytes, path: str) -> tuple[str, list[str]]:
     if "\0" in text:
         line = _line_of(text, text.index("\0"))
         raise ValueError(
-            f"line {line} of {path} holds a NUL character; the file is damaged, save the table as CSV again"
+            f"line {line} of {path} contains a NUL character; the file is damaged, save the table as CSV again"
         )
     return text.removeprefix("\ufeff"), notes
 

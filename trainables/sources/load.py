@@ -155,7 +155,7 @@ def _check_options(name: str, image_size: int | None, table: TableOptions | None
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
     if image_size is not None and name != images.FOLDER:
-        raise ValueError(f"image_size is for image_folder alone, {name} has a size of its own; leave it out")
+        raise ValueError(f"image_size is only for image_folder, and {name} has its own size; leave it out")
     check_table_options(name, table)
 
 

@@ -62,13 +62,13 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
         separator = stated[1] if stated else _find_separator(lines, path)
         rows = _read_rows(lines, separator, first=first, path=path)
     except csv.Error as error:
-        raise ValueError(f"{path} is no CSV that can be read: {error}") from None
+        raise ValueError(f"{path} cannot be read as CSV: {error}") from None
     if not rows:
         raise ValueError(f"{path} is empty; a CSV file with a header and rows is needed")
     header = [clean_name(name) for name in rows[0][1]]
     twice = [name for name, count in Counter(header).items() if count > 1 and name]
     if twice:
-        raise ValueError(f"every column must have a name of its own, {path} has {twice[0]!r} twice; rename one")
+        raise ValueError(f"every column must have a different name, but {path} has {twice[0]!r} twice; rename one")
     notes += _check_rows(rows, lines, separator, path)
     unnamed = header.count("")
     if unnamed:
@@ -158,13 +158,14 @@ def _check_rows(rows: list[tuple[int, list[str]]], lines: list[str], separator: 
             raise ValueError(
                 f"every row of {path} must have the {width} cells of its header, separated by a {named}, got"
                 f" {len(row)} in {separator.join(row)[:_SHOWN]!r}; use one separator, and quotes around a text that"
-                f" holds it (line {line})"
+                f" contains it (line {line})"
             )
         if end - line > 1 and width > 1:
             parts = [one for one in lines[line - 1 : end - 1] if one.strip()]
             if len(parts) > 1 and all(one.count(separator) == width - 1 for one in parts):
                 notes.append(
-                    f"the row in line {line} of {path} goes on to line {line + len(parts) - 1} within quotes, and each"
+                    f"the row in line {line} of {path} continues to line {line + len(parts) - 1} within quotes, and "
+                    f"each"
                     " of these lines looks like a row; is a quote missing?"
                 )
     return notes[:3]

@@ -109,7 +109,7 @@ class Training:
         """
         number = self.epoch + 1
         if number > self.epochs:
-            raise ValueError(f"all {self.epochs} epochs are trained; for more, train anew with a larger budget")
+            raise ValueError(f"all {self.epochs} epochs are trained; for more, train again with a larger budget")
         clock = Clock(self.device)
         with _seeded(self.device, self.seed, number):
             train_loss, lr = self._train(number, clock)
@@ -162,7 +162,7 @@ class Training:
         for name in ("epochs", "seed"):
             if state[name] != getattr(self, name):
                 raise ValueError(
-                    f"the checkpoint is of a training with {name}={state[name]}, not {getattr(self, name)}"
+                    f"the checkpoint is from a training with {name}={state[name]}, not {getattr(self, name)}"
                 )
         for name, low in (("epoch", 0), ("num_parts", 1)):
             if type(state[name]) is not int or state[name] < low:
@@ -176,7 +176,9 @@ class Training:
             self.optimizer.load_state_dict(state["optimizer"])
             keep_rate_on_device(self.optimizer)
         except (RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"the checkpoint is of another configuration: {str(error).splitlines()[0]}") from None
+            raise ValueError(
+                f"the checkpoint is from a different configuration: {str(error).splitlines()[0]}"
+            ) from None
 
     def _train(self, number: int, clock: Clock) -> tuple[float, float]:
         """One pass over the training rows, in which nothing waits for the device; the mean loss and the last lr."""
