@@ -73,9 +73,16 @@ def calibrate(
         bench, least = _own_bench(run, space, dataset, resources), 1
     else:
         bench, least = _bench(run, dataset, resources), MIN_MEASURED
+    at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
+    return _measure(bench, draws, at_once=at_once, least=least, seconds=seconds)
+
+
+def _measure(
+    bench: Measures, draws: Sequence[dict[str, Any]], *, at_once: int, least: int, seconds: float
+) -> list[Speed]:
+    """The speeds of the first few draws, each in a process of its own: of `least`, and of more until the time is up."""
     running: dict[Future[Speed], int] = {}
     found: dict[int, Speed] = {}
-    at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
     with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
         deadline = time.monotonic() + seconds
         while True:
