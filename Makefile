@@ -44,10 +44,11 @@ notebook: $(INSTALLED)
 	$(BIN)/python -m ipykernel install --sys-prefix --name rungwise --display-name Rungwise
 	JUPYTER_PATH=$(CURDIR)/.venv/share/jupyter $(BIN)/uv tool run --from jupyterlab jupyter-lab analysis/notebooks
 
-dashboard: RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -1)
+# inside the folder, since a path in the URL of a database would be decoded
+dashboard: export RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -1)
 dashboard: $(INSTALLED)
-	@test -f "$(RUN)/study.db" || { echo "no study in '$(RUN)'; make dashboard RUN=runs/NAME"; exit 2; }
-	$(BIN)/optuna-dashboard sqlite:///$(RUN)/study.db
+	@test -f "$$RUN/study.db" || { echo "no study in '$$RUN'; make dashboard RUN=runs/NAME"; exit 2; }
+	cd -- "$$RUN" && "$(CURDIR)"/$(BIN)/optuna-dashboard sqlite:///study.db
 
 test: $(INSTALLED)
 	$(BIN)/python -m tests

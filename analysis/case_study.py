@@ -5,7 +5,6 @@ python -m analysis.case_study runs/housing --out docs/case-study.md --same-rows 
 """
 
 import shlex
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.process.arguments import Flag, OptionalStr, leave, parse, report_error, report_fault
+from search.process.arguments import Flag, OptionalStr, parse, report_error, report_fault, run_command
 from trainables.files.whole import write_whole
 
 DATASET = "california_housing"
@@ -218,4 +217,4 @@ def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_command(main)

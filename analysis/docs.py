@@ -6,14 +6,13 @@ The prose is ours and stands in analysis/templates/evaluation.md; every number i
 """
 
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from search.process.arguments import Flag, parse, report_error, report_fault
+from search.process.arguments import Flag, parse, report_error, report_fault, run_command
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
@@ -205,4 +204,4 @@ def _place(name: str) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

@@ -16,6 +16,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,10 @@ from search.process.arguments import (
     DONE,
     NOTHING_USABLE,
     SOME_FAILED,
-    leave,
     parse,
     report_error,
+    run_command,
+    words_of,
 )
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
@@ -48,11 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     os.environ.setdefault("MPLBACKEND", "Agg")
-    command = shlex.join(["python", "-m", "analysis.final", *argv])
+    command = shlex.join([*words_of("analysis.final"), *argv])
     raise_stopped()
     where = Path()
     try:
-        options = parse(Options, argv, prog="python -m analysis.final")
+        options = parse(Options, argv, prog=" ".join(words_of("analysis.final")))
         options.check()
         where = options.run
         return _final(options, command=command)
@@ -89,7 +91,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
 
 def _final(options: Options, *, command: str) -> int:
     check_run(options.run)
-    check_opening(options.run / "final", again=options.again)
+    _check_opening(options)
     plan_resources(
         concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
     )
@@ -108,6 +110,16 @@ def _final(options: Options, *, command: str) -> int:
     baselines = job.fit_baselines()
     job.check_before_opening(networks)
     return _evaluate(job, networks, failures, baselines, command=command)
+
+
+def _check_opening(options: Options) -> None:
+    try:
+        check_opening(options.run / "final", again=options.again)
+    except ValueError:
+        from search.storage.study import open_study
+
+        open_study(options.run)  # of a damaged run nothing can be evaluated, with or without --again: that comes first
+        raise
 
 
 def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
@@ -153,8 +165,19 @@ def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
     if isinstance(error, Stopped):
         print(f"{error}; {what}:\n  {command}", flush=True)
         return error.code
-    print(f"error: {explain(error, job.final_dir)}; {what}: {command}", file=sys.stderr)
+    print(f"error: {explain(error, job.final_dir)}{_traceback(error, job)}; {what}: {command}", file=sys.stderr)
     return BROKEN_OFF
+
+
+def _traceback(error: Exception, job: "Job") -> str:
+    """Where the traceback of an error in code of the user's own is kept, for the line about it."""
+    if not job.space.own:
+        return ""
+    path = job.final_dir / "error.log"
+    with suppress(OSError):  # no room
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+        return f"; traceback: {path}"
+    return ""
 
 
 def _show(job: "Job", results: dict[str, Any]) -> int:
@@ -178,7 +201,9 @@ def _show(job: "Job", results: dict[str, Any]) -> int:
 def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
     from search.session.trouble import explain
 
-    again = f"the results are saved, the page is not; make it with: python -m analysis.report {job.run_dir}"
+    again = (
+        f"the results are saved, the page is not; make it with: {' '.join(words_of('analysis.report'))} {job.run_dir}"
+    )
     if isinstance(error, Stopped):
         print(f"{error}; {again}", flush=True)
         return error.code
@@ -187,4 +212,4 @@ def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    run_command(main)

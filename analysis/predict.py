@@ -19,14 +19,14 @@ import numpy as np
 import tyro
 
 from analysis.model.files import exported_folder
-from search.process.arguments import Flag, OptionalStr, leave, parse, report_error
+from search.process.arguments import Flag, OptionalStr, command, parse, report_error, run_command
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
     from analysis.model.tables import TableAnswers
     from trainables.data.levels import Levels
 
-DONE, SOME_FAILED, NOTHING_USABLE, INTERRUPTED = 0, 3, 4, 130
+DONE, SOME_FAILED, NOTHING_USABLE = 0, 3, 4
 STDIN = "-"
 
 
@@ -52,7 +52,8 @@ class Options:
         if self.top < 1:
             raise ValueError(f"--top must be at least 1, got {self.top}")
         if not self.files:
-            raise ValueError("give at least one file: python -m analysis.predict RUN image.png ..., or RUN rows.csv")
+            program = command("analysis.predict")
+            raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
         if self.output is not None and len(self.files) != 1:
             raise ValueError(f"--output takes the rows of one file, got {len(self.files)}")
 
@@ -79,11 +80,11 @@ def main(argv: list[str] | None = None) -> int:
     """The command.
 
     Returns:
-        0 done; 2 bad input or a damaged model; 3 some files could not be read; 4 none could; 130 stopped by Ctrl-C.
+        0 done; 2 bad input or a damaged model; 3 some files could not be read; 4 none could.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        options = parse(Options, argv, prog="python -m analysis.predict")
+        options = parse(Options, argv, prog=command("analysis.predict"))
         options.check()
         return _predict(options)
     except BrokenPipeError:
@@ -93,8 +94,6 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in argv:
             raise
         return report_error(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
 
 
 def _predict(options: Options) -> int:
@@ -255,4 +254,4 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    leave(main())
+    run_command(main)

@@ -5,11 +5,7 @@ python -m analysis.publish runs/NAME                  # into results/NAME
 What is written is itself the folder of a run: report, notebooks, `search.rerun` and `analysis.final` read it.
 """
 
-import html
-import json
 import os
-import re
-import shlex
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -21,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from analysis.pages.published import DATA_DIR, portable, text_of
 from analysis.studies.openings import EVALUATION
-from search.process.arguments import BROKEN_OFF, OptionalStr, leave, parse, report_error
+from search.process.arguments import BROKEN_OFF, OptionalStr, command, parse, report_error, run_command
 from search.process.faults import fault_point
-from search.process.secrets import redact_text
 from search.process.signals import Stopped, raise_stopped
 from trainables.files.whole import finish, replacing, write_whole
 
@@ -33,20 +29,21 @@ if TYPE_CHECKING:
 
 TEXTS = (
     "report/index.html",
+    "report/figures/*.txt",
     "report/tables/*.csv",
     "confirm/results.csv",
     "final/README.md",
     "final/final.json",
     "final/openings.jsonl",
+    "final/figures/*.txt",
     "final/tables/*.csv",
 )
+"""What is copied as text; beside figures lies the reason why one could not be drawn."""
 FIGURES = ("report/figures/*.png", "final/figures/*.png")
 LEFT_OUT = ("trials.csv", "epochs.csv", "predictions.csv")
 """Tables that repeat the study, and one with a line for every test row."""
 _PUBLISHED = frozenset(("run.json", "study.db", "report", "confirm", "final"))
 _NOT_PUBLISHED = ("confirm/study.db", "final/training", "final/model.safetensors")
-DATA_DIR = "data"
-"""Stands for the folder of the data sets in what is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ def main(argv: list[str]) -> int:
     """Publishes a run; 0 when it is written, 1 when it was broken off, 2 for bad input, 128 + n when stopped."""
     raise_stopped()
     try:
-        options = parse(Options, argv, prog="python -m analysis.publish")
+        options = parse(Options, argv, prog=command("analysis.publish"))
         folder = publish(options)
     except (ValueError, OSError, sqlite3.Error) as error:
         from search.session.trouble import explain, is_machine_fault
@@ -96,7 +93,7 @@ def publish(options: Options) -> Path:
 
     run = read_run(options.run)
     if not (options.run / "report" / "index.html").is_file():
-        raise ValueError(f"{options.run} has no report; make it with: python -m analysis.report {options.run}")
+        raise ValueError(f"{options.run} has no report; make it with: {command('analysis.report')} {options.run}")
     name = options.name or run.name
     check_name(name)
     folder = options.to / name
@@ -156,32 +153,18 @@ def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
     from search.storage.run import write_run
 
     new.mkdir()
-    command = _portable(run.command, run_dir, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")
+    command = portable(run.command, run_dir, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")
     kept = {"name": folder.name, "data_dir": DATA_DIR, "study_url": None, "storage": None, "command": command}
     write_run(new, replace(run, **kept))
     fault_point("publish", 1)
     _copy_study(run_dir, new / "study.db", run)
     for source in _matching(run_dir, TEXTS):
-        text = _portable(_text(source, run_dir), run_dir, folder, run)
+        text = portable(text_of(source, run_dir), run_dir, folder, run)
         _target(source, run_dir, new).write_text(text, encoding="utf-8")
     fault_point("publish", 2)
     for source in _matching(run_dir, FIGURES):
         shrink(source, _target(source, run_dir, new))
     fault_point("publish", 3)
-
-
-def _text(source: Path, run_dir: Path) -> str:
-    """What a file of the run says; page and model card count the openings of the test set as their log does."""
-    from analysis.pages.final import refresh_page
-    from analysis.prose.card import restate_openings
-
-    try:
-        text = source.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{source} is damaged ({error}); make it anew") from None
-    if source.name == "index.html":
-        return refresh_page(text, run_dir)
-    return restate_openings(text, run_dir / "final") if source.name == "README.md" else text
 
 
 def _matching(run_dir: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
@@ -193,27 +176,6 @@ def _target(source: Path, run_dir: Path, folder: Path) -> Path:
     target = folder / source.relative_to(run_dir)
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
-
-
-def _portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
-    """The text without the folders of a machine: the run's becomes that of what is kept, the data's plain `data`."""
-    text = _without_secrets(text, run)
-    places = {run_dir, run_dir.resolve()}
-    if told := re.search(r"--runs-dir (\S+)", run.command):  # where it was searched; it may have been moved since
-        places.add(Path(told[1]) / run.name)
-    for place in sorted(places):
-        text = text.replace(str(place), f"{folder.parent.name}/{folder.name}")
-        text = text.replace(f" --runs-dir {place.parent}", "")
-    text = redact_text(text)
-    return text.replace(run.data_dir, DATA_DIR) if os.sep in run.data_dir else text
-
-
-def _without_secrets(text: str, run: "Run") -> str:
-    """The text without the URLs of database and checkpoints, in which a password may stand, however they are quoted."""
-    for url in filter(None, (run.study_url, run.storage)):
-        for form in (url, shlex.quote(url), html.escape(url), json.dumps(url)[1:-1]):
-            text = text.replace(form, "***")
-    return text
 
 
 def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
@@ -260,7 +222,7 @@ def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ValueError(f"{source} is damaged ({error}); make it anew: python -m analysis.report RUN") from None
+        raise ValueError(f"{source} is damaged ({error}); make it anew: {command('analysis.report')} RUN") from None
     if small.width > widest:
         height = round(small.height * widest / small.width)
         small = small.resize((widest, height), Image.Resampling.LANCZOS)
@@ -270,4 +232,4 @@ def shrink(source: Path, path: Path, *, widest: int = 1_000) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_command(main)

@@ -1,5 +1,6 @@
 """Turns a run into one self-contained HTML page: python -m analysis.report runs/NAME."""
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,10 +15,11 @@ from search.process.arguments import (
     Flag,
     OptionalInt,
     OptionalStr,
-    leave,
+    command,
     parse,
     report_error,
     report_fault,
+    run_command,
 )
 from search.process.signals import Stopped, raise_stopped
 
@@ -56,9 +58,7 @@ class Options:
         if self.confirm_epochs is not None and self.confirm_epochs < 1:
             raise ValueError(f"--confirm-epochs must be at least 1, got {self.confirm_epochs}")
         if not self.confirm and (self.confirm_only or self.confirm_epochs):
-            raise ValueError(
-                "--confirm-only and --confirm-epochs need --confirm; say how many seeds, such as --confirm 3"
-            )
+            raise ValueError("--confirm-only and --confirm-epochs need --confirm and a number of seeds: --confirm 3")
 
 
 def main(argv: list[str]) -> int:
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
     raise_stopped()
     where = Path()
     try:
-        options = parse(Options, argv, prog="python -m analysis.report")
+        options = parse(Options, argv, prog=command("analysis.report"))
         options.check()
         where = Path(options.out) if options.out else options.run
         page = build(options)
@@ -197,6 +197,7 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
     from analysis.pages.page import Fragment, Section, text
     from analysis.plots.drawing import explain
     from analysis.prose.card import restate_card
+    from analysis.studies.openings import OpeningsError
 
     try:
         restate_card(run_dir / "final")
@@ -204,9 +205,11 @@ def _final(run_dir: Path, run: Any) -> "list[Section]":
     except OSError:
         raise
     except Exception as error:  # a record that lacks something costs this part of the page, not the page
-        place, reason = run_dir / "final" / "final.json", explain(error)
-        print(f"note: the final evaluation cannot be shown: {place} is damaged ({reason})", file=sys.stderr)
-        line = f"The final evaluation cannot be shown: final.json is damaged ({reason}); restore it from a copy."
+        place = run_dir / "final"
+        damage = f"{place / 'final.json'} is damaged ({explain(error)}); restore it from a copy"
+        reason = str(error) if isinstance(error, OpeningsError) else damage
+        print(f"note: the final evaluation cannot be shown: {reason}", file=sys.stderr)
+        line = f"The final evaluation cannot be shown: {reason.replace(f'{place}{os.sep}', '')}."
         return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
     if found is not None:
         return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
@@ -297,4 +300,4 @@ def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_command(main)

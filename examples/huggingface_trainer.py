@@ -60,8 +60,16 @@ def main(config, run):
     return model
 
 
+@torch.no_grad()
+def predict(model):
+    """The classes of the sentences for testing, and the logits of the model."""
+    sentences = Sentences(200, seed=2)
+    return {"y_true": sentences.labels, "y_score": model.eval()(torch.tensor(sentences.tokens)).logits}
+
+
 def suggest(trial):
     return {"rank": 4, "alpha": 8, "dropout": 0.0, "lr": trial.suggest_float("lr", 1e-4, 0.1, log=True)}
 
 
-SPACE = rw.Space(suggest=suggest, train=main, baseline={"lr": 1e-2}, metric="eval_accuracy", epochs=6)
+test = lambda model, run: rw.Predictions(**predict(model))
+SPACE = rw.Space(suggest=suggest, train=main, test=test, baseline={"lr": 1e-2}, metric="eval_accuracy", epochs=6)

@@ -18,9 +18,9 @@ class Surface(L.LightningDataModule):
 
     def setup(self, stage=None):
         generator = torch.Generator().manual_seed(0)
-        x = 4 * torch.rand(500, 2, generator=generator) - 2
-        y = torch.sin(2 * x[:, :1]) * torch.cos(x[:, 1:]) + 0.1 * torch.randn(500, 1, generator=generator)
-        self.parts = [TensorDataset(x[rows], y[rows]) for rows in (slice(0, 400), slice(400, 500))]
+        x = 4 * torch.rand(700, 2, generator=generator) - 2
+        y = torch.sin(2 * x[:, :1]) * torch.cos(x[:, 1:]) + 0.1 * torch.randn(700, 1, generator=generator)
+        self.parts = [TensorDataset(x[rows], y[rows]) for rows in (slice(0, 400), slice(400, 500), slice(500, 700))]
 
     def train_dataloader(self):
         return DataLoader(self.parts[0], batch_size=self.batch_size, shuffle=True)
@@ -64,9 +64,19 @@ def fit(config, run):
     return model
 
 
+@torch.no_grad()
+def predict(model):
+    """The heights of the points for testing, and those of the model."""
+    data = Surface()
+    data.setup()
+    x, y = data.parts[2].tensors
+    return {"y_true": y, "y_pred": model.eval().net(x)}
+
+
 def suggest(trial):
     return BASELINE | {"lr": trial.suggest_float("lr", 1e-4, 0.1, log=True)}
 
 
 BASELINE = {"width": 32, "lr": 0.003, "dropout": 0.0, "batch_size": 32}
-SPACE = rw.Space(suggest=suggest, train=fit, baseline={"lr": 0.003}, metric="val_loss", direction="minimize", epochs=9)
+test = lambda model, run: rw.Predictions(**predict(model))
+SPACE = rw.Space(suggest=suggest, train=fit, test=test, baseline={"lr": 0.003}, metric="val_loss", direction="minimize", epochs=9)

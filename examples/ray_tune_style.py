@@ -1,11 +1,11 @@
 """A small convolutional network on synthetic pictures, in the shape of the usual hyperparameter tuning tutorial."""
 
+import rungwise as rw
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
-
-import rungwise as rw
 
 
 class Net(nn.Module):
@@ -73,13 +73,21 @@ def train_net(config, run):
     return net
 
 
+def test_accuracy(net, device="cpu"):
+    images, labels = load_data(300, seed=1).tensors
+    with torch.no_grad():
+        outputs = net.eval().to(device)(images.to(device))
+    return (outputs.argmax(1).cpu() == labels).float().mean().item()
+
+
 def suggest(trial):
     sizes = {name: trial.suggest_int(name, low, 4 * low) for name, low in (("channels", 4), ("hidden", 16))}
     return {"lr": trial.suggest_float("lr", 1e-4, 0.1, log=True), "batch_size": 16, **sizes}
 
 
 BASELINE = {"lr": 0.01, "channels": 8, "hidden": 32}
-SPACE = rw.Space(suggest=suggest, train=train_net, baseline=BASELINE, metric="accuracy", epochs=9)
+test = lambda net, run: {"accuracy": test_accuracy(net)}
+SPACE = rw.Space(suggest=suggest, train=train_net, test=test, baseline=BASELINE, metric="accuracy", epochs=9)
 
 if __name__ == "__main__":
     rw.search(SPACE, trials=20)

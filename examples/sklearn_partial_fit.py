@@ -1,12 +1,12 @@
 """Scikit-learn's digits, learnt in passes by a linear classifier over random Fourier features with `partial_fit`."""
 
 import pickle
-
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import rungwise as rw
@@ -14,8 +14,14 @@ import rungwise as rw
 
 def load():
     x, y = load_digits(return_X_y=True)
-    x, _, y, _ = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)  # the rest is for testing
+    x, _, y, _ = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
     return train_test_split(x, y, test_size=0.25, random_state=1, stratify=y)
+
+
+def load_test():
+    x, y = load_digits(return_X_y=True)
+    _, x, _, y = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
+    return x, y
 
 
 def fit(config, run):
@@ -34,7 +40,7 @@ def fit(config, run):
         run.state["model"] = pickle.dumps(model)
         run.report(accuracy=accuracy)
         print(f"pass {i}: accuracy {accuracy:.3f}")
-    return model
+    return make_pipeline(scaler, features, model)
 
 
 def suggest(trial):
@@ -42,4 +48,5 @@ def suggest(trial):
 
 
 BASELINE = {"gamma": 0.005, "alpha": 1e-4, "eta0": 0.1}
-SPACE = rw.Space(suggest=suggest, train=fit, baseline=BASELINE, metric="accuracy", epochs=9)
+test = lambda model, run: rw.Predictions(y_true=load_test()[1], y_score=model.predict_proba(load_test()[0]))
+SPACE = rw.Space(suggest=suggest, train=fit, test=test, baseline=BASELINE, metric="accuracy", epochs=9)

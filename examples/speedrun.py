@@ -135,7 +135,8 @@ def suggest(trial):
     return {**hyp, "opt": {**hyp["opt"], "lr": trial.suggest_float("lr", 0.01, 1.0, log=True)}}
 
 
-SPACE = rw.Space(suggest=suggest, train=main, baseline={"lr": 0.1}, metric="accuracy", epochs=hyp["opt"]["epochs"])
+test = lambda net, run: {"accuracy": evaluate(net, Loader(400, 200, train=False, seed=2, device=run.device))}
+SPACE = rw.Space(suggest=suggest, train=main, test=test, baseline={"lr": 0.1}, metric="accuracy", epochs=9)
 
 if __name__ == "__main__":
     rw.search(SPACE, trials=20)

@@ -5,6 +5,7 @@ rungwise report runs/NAME
 """
 
 import os
+import signal
 import sys
 
 COMMANDS = {
@@ -44,16 +45,17 @@ def main(argv: list[str] | None = None) -> None:
 def _run(name: str, words: list[str]) -> None:
     from rungwise import check_packages
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command is imported Ctrl-C needs no traceback
     check_packages()
     import importlib
 
-    from search.process.arguments import leave
-    from search.process.signals import ignore_signals
+    from search.process.arguments import run_command
 
-    module = importlib.import_module(COMMANDS[name][0])
-    code = module.main([name, *words] if COMMANDS[name][0] == "rungwise.listing" else words)
-    ignore_signals()
-    leave(code)
+    def main(words: list[str]) -> int:
+        module = importlib.import_module(COMMANDS[name][0])
+        return module.main([name, *words] if COMMANDS[name][0] == "rungwise.listing" else words)
+
+    run_command(main, words)
 
 
 def _help() -> str:

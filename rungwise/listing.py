@@ -1,8 +1,8 @@
 """Looks at runs from the command line: a list of them, one of them, a trial's log, several side by side.
 
 rungwise runs
-rungwise show NAME [--trial 12]
-rungwise logs NAME 12
+rungwise show NAME [12]
+rungwise logs NAME [12]
 rungwise compare NAME OTHER
 """
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
+import rungwise.run
 from search.process.arguments import DONE, OptionalInt, parse, report_error
 
 _RUNS_DIR = Path("runs")
@@ -32,19 +33,21 @@ class Show:
 
     run: Annotated[str, tyro.conf.Positional]
     """Name of the run, or its folder."""
-    trial: OptionalInt = None
+    number: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TRIAL]", help_behavior_hint="")] = None
     """Number of a trial."""
+    trial: OptionalInt = None
+    """The same as an option."""
     runs_dir: Path = _RUNS_DIR
     """Folder of all runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Logs:
-    """Print what the code of a trial wrote."""
+    """Print what the code of a trial wrote; without a number, list the trials that wrote something."""
 
     run: Annotated[str, tyro.conf.Positional]
     """Name of the run, or its folder."""
-    trial: Annotated[int, tyro.conf.Positional]
+    trial: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TRIAL]", help_behavior_hint="")] = None
     """Number of the trial."""
     runs_dir: Path = _RUNS_DIR
     """Folder of all runs."""
@@ -68,12 +71,14 @@ def main(words: list[str]) -> int:
         match options:
             case Runs():
                 _list(options)
-            case Show(trial=None):
+            case Show(trial=None, number=None):
                 _show(_folder(options.run, options.runs_dir))
-            case Show(trial=int(number)):
+            case Show(trial=int(number)) | Show(number=int(number)):
                 _show_trial(_folder(options.run, options.runs_dir), number)
+            case Logs(trial=int(number)):
+                _print_log(_folder(options.run, options.runs_dir), number)
             case Logs():
-                _print_log(_folder(options.run, options.runs_dir), options.trial)
+                _list_logs(_folder(options.run, options.runs_dir))
             case Compare():
                 _compare([_folder(name, options.runs_dir) for name in options.runs])
     except (ValueError, OSError) as error:
@@ -143,37 +148,50 @@ def _show(folder: Path) -> None:
     from search.storage.study import open_study
 
     run = read_run(folder)
-    print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {run.rungs}")
+    rungs = " ".join(map(str, run.rungs))
+    print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {rungs}")
     print(f"begun {run.created or 'at an unknown time'} by {run.command or 'an unknown command'}\n")
     summarise(run, open_study(folder).trials, console=Console(highlight=False))
 
 
 def _show_trial(folder: Path, number: int) -> None:
+    from search.session.console import STATES
     from search.storage.run import read_run
     from search.storage.study import open_study
 
     run, trials = read_run(folder), open_study(folder).trials
     trial = next((t for t in trials if t.number == number), None)
     if trial is None:
-        raise ValueError(f"--trial must lie in 0..{len(trials) - 1}, got {number}")
-    print(f"trial {number} of {folder.name}: {trial.state.name.lower()}")
+        raise ValueError(f"the number of a trial must lie in 0..{len(trials) - 1}, got {number}")
+    print(f"trial {number} of {folder.name}: {STATES[trial.state]}")
     for name, value in trial.params.items():
         print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
     if "failure" in trial.user_attrs:
         print(f"  failed: {trial.user_attrs['failure']}")
     records = [r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict)]
-    hidden = ("started", "node", "worker", "device")
+    hidden = ("started", "node", "worker", "device", "weights", "threads")
     shown = [{k: v for k, v in record.items() if k not in hidden} for record in records]
     first = {"epoch": "", run.metric: ""}
     rows = [{k: _number(record.get(k)) for k in {**first, **record}} for record in shown]
     _print_table(rows)
 
 
+def _list_logs(folder: Path) -> None:
+    found = sorted((folder / "logs").glob("trial-*.log"))
+    if not found:
+        print(f"no trial of {folder.name!r} wrote anything")
+    for path in found:
+        print(f"{path.stem.removeprefix('trial-').lstrip('0') or '0':>5}  {path}")
+
+
 def _print_log(folder: Path, number: int) -> None:
     path = folder / "logs" / f"trial-{number:05d}.log"
     if not path.is_file():
         raise ValueError(f"trial {number} of {folder.name!r} has no log: {path} is missing; it wrote nothing")
-    sys.stdout.write(path.read_text(errors="replace"))
+    from search.process.text import visible
+
+    text = path.read_text(encoding="utf-8", errors="replace")
+    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
 
 
 def _compare(folders: list[Path]) -> None:
@@ -183,6 +201,15 @@ def _compare(folders: list[Path]) -> None:
 
     runs = [read_run(folder) for folder in folders]
     _print_table([_facts(folder) for folder in folders])
+    best = {folder.name: rungwise.run.open_run(folder).best for folder in folders}
+    names = dict.fromkeys(name for found in best.values() if found is not None for name in found.params)
+    print()
+    _print_table(
+        [
+            {"best trial": name} | {run: _number(found.params.get(name)) for run, found in best.items() if found}
+            for name in names
+        ]
+    )
     if len({run.objective for run in runs}) > 1:
         print("note: these runs go by different metrics; their values cannot be compared")
     elif len({(run.dataset, run.dataset_checksum) for run in runs}) > 1:

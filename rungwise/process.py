@@ -70,10 +70,11 @@ def _follow(process: "subprocess.Popen[str]") -> list[str]:
 
     def listen() -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            errors.append(line.rstrip())
-            if not line.startswith("error: "):
-                print(line, end="", file=sys.stderr, flush=True)
+        with process.stderr as said:
+            for line in said:
+                errors.append(line.rstrip())
+                if not line.startswith("error: "):
+                    print(line, end="", file=sys.stderr, flush=True)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -87,4 +88,6 @@ def _follow(process: "subprocess.Popen[str]") -> list[str]:
             if not _is_terminal():  # in a terminal it has heard it as well
                 process.send_signal(signal.SIGINT)
     listener.join(5)
+    if process.stdout is not None:
+        process.stdout.close()
     return errors

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import spaces
 from search.diagnosis.limits import Finding, check_limits, check_priority, check_start
 from search.process.allotted import allotted_cpus, available_cpus, available_memory
-from search.process.arguments import BAD_INPUT, DONE, OptionalStr, leave, parse, report_error
+from search.process.arguments import BAD_INPUT, DONE, OptionalStr, command, parse, report_error, run_command
 from search.process.disk import free_space, size
 from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
@@ -52,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     raise_stopped()
     try:
-        options = parse(Options, argv, prog="python -m search.doctor")
+        options = parse(Options, argv, prog=command("search.doctor"))
         spaces.check_name(options.space)
         failed = False
         for finding in examine(options):
@@ -255,5 +254,4 @@ def compare_nodes(nodes: Sequence["Node"], *, here: dict[str, str], runs_dir: Pa
 
 
 if __name__ == "__main__":
-    with suppress(BrokenPipeError):
-        leave(main())
+    run_command(main)

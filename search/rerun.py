@@ -4,14 +4,22 @@ python -m search.rerun runs/NAME                       # the best trial
 python -m search.rerun results/fashion --trial 12 --data-dir data
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from search.process.arguments import DONE, SIGNALLED, SOME_FAILED, OptionalInt, OptionalStr, parse, report_error
+from search.process.arguments import (
+    DONE,
+    SOME_FAILED,
+    OptionalInt,
+    OptionalStr,
+    command,
+    parse,
+    report_error,
+    run_command,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +37,12 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input, 130 after Ctrl-C."""
+    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input."""
     try:
-        options = parse(Options, argv, prog="python -m search.rerun")
+        options = parse(Options, argv, prog=command("search.rerun"))
         return DONE if _rerun(options) else SOME_FAILED
     except (ValueError, OSError) as error:
         return report_error(error)
-    except KeyboardInterrupt:
-        return SIGNALLED + 2
 
 
 def _rerun(options: Options) -> bool:
@@ -122,4 +128,4 @@ def _verdict(run: Any, gap: float, *, device: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

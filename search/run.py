@@ -9,9 +9,9 @@ import os
 import sys
 import time
 
-from search.process.arguments import BROKEN_OFF, DONE, leave, open_streams, parse, report_error
+from search.process.arguments import BROKEN_OFF, DONE, command, open_streams, parse, report_error, run_command
 from search.process.output import print_patiently
-from search.process.signals import Stopped, ignore_signals, raise_stopped
+from search.process.signals import Stopped, raise_stopped
 from search.session.options import Options
 from search.session.start import search_on_ray
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     open_streams()
     print_patiently()
     try:
-        options = parse(Options, argv, prog="python -m search.run")
+        options = parse(Options, argv, prog=command("search.run"))
         options.check()
         options.check_here()
         return _search(options, given={a[2:].split("=")[0].replace("-", "_") for a in argv if a.startswith("--")})
@@ -57,6 +57,4 @@ def _search(options: Options, *, given: set[str]) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    ignore_signals()
-    leave(code)
+    run_command(main)

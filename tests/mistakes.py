@@ -127,7 +127,11 @@ OTHERS = [
     ("analysis.final", ["nothing", "--agian"], "there is no option --agian (did you mean --again?)"),
     ("analysis.predict", [], "PATH is missing: The run's folder, or its `final`"),
     ("analysis.predict", ["nothing"], "give at least one file"),
-    ("analysis.predict", ["nothing", "a.png"], "'nothing' holds no exported model; make it with: python -m analysis"),
+    (
+        "analysis.predict",
+        ["nothing", "a.png"],
+        "'nothing' is not a folder; give the folder of a run, such as runs/digits_arch",
+    ),
     ("analysis.predict", ["nothing", "a.png", "--top", "0"], "--top must be at least 1, got 0"),
     ("analysis.predict", ["nothing", "a.png", "--tpo", "1"], "there is no option --tpo (did you mean --top?)"),
     ("analysis.predict", ["nothing", "a.csv", "b.csv", "--output", "c"], "--output takes the rows of one file, got 2"),

@@ -33,6 +33,14 @@ def mixed_categories(num_rows: int = 240) -> Rows:
     return ["city", "garden", "rooms", "rent"], rows
 
 
+def beyond_float32(num_rows: int = 240) -> Rows:
+    """A column of seconds and a target, both of whose offsets leave float32 no digit for what tells rows apart."""
+    random = np.random.default_rng(3)
+    seconds, other = random.uniform(0, 100, num_rows), random.uniform(0, 1, num_rows)
+    rows = zip(seconds, other, strict=True)
+    return ["when", "b", "y"], [[f"{1.7e9 + s:.2f}", f"{b:.3f}", f"{1e12 + 300 * s:.0f}"] for s, b in rows]
+
+
 def imbalanced_classes(num_rows: int = 300) -> Rows:
     """Three classes of which one has every twentieth row."""
     random = np.random.default_rng(2)

@@ -92,7 +92,7 @@ def manifest_of_another_epoch(path: Path) -> None:
     [
         (truncate, "size"),
         (empty, "size"),
-        (flip_one_bit, "sha256"),
+        (flip_one_bit, "checksum"),
         (remove_state, "missing file"),
         (remove_manifest, "manifest"),
         (garble_manifest, "manifest"),
@@ -161,6 +161,18 @@ def forge(folder: Path, epoch: int, state: Any) -> None:
     data = (entry / "state.pt").read_bytes()
     manifest = {"epoch": epoch, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     (entry / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_checkpoint_of_an_older_release_is_read_by_its_sha256(tmp_path: Path) -> None:
+    folder = save_epochs(tmp_path / "trial-00005", 2, 3)
+    forge(folder, 3, {"weight": torch.ones(3)})
+    loaded = load_newest(folder)
+    assert loaded is not None
+    assert (loaded.epoch, loaded.problems) == (3, [])
+    flip_one_bit(folder / "epoch-0003")
+    loaded = load_newest(folder)
+    assert loaded is not None
+    assert loaded.problems == ["checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2"]
 
 
 @pytest.mark.parametrize("state", [torch.zeros(3), None, [1, 2], "state", 7])

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from search.storage.study import open_study
 from search.storage.trials import epochs_reached
 from tests.clusters import Nodes
+from tests.own_spaces import WHOLE, write_own
 from tests.searching import ROOT, Running, assert_sound, command, trials_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -48,6 +49,9 @@ class Story:
     second_code: int | None = None
     blinded: bool = False
     placed: dict = field(default_factory=dict)
+    own_words: str = ""
+    """What a search of a user's own code said."""
+    own_code: int | None = None
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,7 @@ def resume_elsewhere(seen: Story, runs: Path) -> None:
         seen.second_code = running.end()
         seen.second_words = running.said
         seen.placed = placing(nodes, runs)
+        search_own(seen, nodes, runs)
     finally:
         nodes.end()
 
@@ -123,6 +128,22 @@ def placing(nodes: Nodes, runs: Path) -> dict:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def search_own(seen: Story, nodes: Nodes, runs: Path) -> None:
+    """A file of the user's own with a module and a table beside it, both of which the nodes must get."""
+    home = runs / "project"
+    home.mkdir()
+    (home / "ours_helper.py").write_text("from pathlib import Path\nROWS = Path(__file__).with_name('rows.txt')\n")
+    (home / "rows.txt").write_text("120\n")
+    text = WHOLE.replace("import torch\n", "import torch\nfrom ours_helper import ROWS\n", 1).replace(
+        "    for epoch in", "    print('rows', ROWS.read_text().strip(), 'from', ROWS)\n    for epoch in"
+    )
+    words = "--name own --trials 2 --max-epochs 2 --concurrent 1 --gpus-per-trial 0".split()
+    space = str(write_own(home, "ours", text=text))
+    running = Running(command(runs, "--space", space, *words, "--address", nodes.address), **nodes.environment)
+    seen.own_code = running.end()
+    seen.own_words = running.said
 
 
 def wait_for(seen: Story, happened: Callable[[list[FrozenTrial]], bool]) -> None:
@@ -188,6 +209,16 @@ def test_a_search_without_room_says_what_is_asked_and_what_there_is_and_gives_up
     assert re.fullmatch(rf"nothing new for \ds: {wish}", story.placed["said"][0])
     assert re.fullmatch(rf"no trial could start for 5s: {wish}", story.placed["fatal"])
     assert [t.state.name for t in trials_of(story.run_dir.parent / "huge")] == ["RUNNING"]
+
+
+def test_code_of_your_own_is_searched_on_the_nodes_with_the_files_beside_it(story: Story):
+    assert story.own_code == 0, story.own_words
+    assert "your code travels to the nodes: 3 files" in story.own_words
+    run_dir = story.run_dir.parent / "own"
+    assert_sound(run_dir)
+    said = [path.read_text() for path in sorted((run_dir / "logs").iterdir())]
+    assert len(said) == 2
+    assert all(re.search(r"rows 120 from /.*/own_code/rows.txt", log) for log in said), said
 
 
 def test_nodes_import_the_code_of_the_one_who_searches(story: Story):

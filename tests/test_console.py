@@ -1,6 +1,8 @@
 """What a user sees: plain lines in a pipe, a live view in a terminal, a table at the end, no surprises in names."""
 
 import io
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from rich.console import Console
 
 from search.process.text import duration, printable
 from search.session.console import SearchConsole, describe_skipped, summarise
+from search.session.training_console import TrainingConsole
+from search.storage.run import Planned
 from tests.test_ledger import make_run
 
 
@@ -44,12 +48,66 @@ def test_a_pipe_gets_one_plain_line_for_each_pause_and_each_end():
     assert "\x1b" not in said.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("elapsed", "quiet", "speaks"), [(30, 9, False), (30, 11, True), (300, 29, False), (300, 31, True), (9e4, 61, True)]
+)
+def test_a_pipe_is_silent_for_a_tenth_of_the_time_that_has_passed_at_most(elapsed: float, quiet: float, speaks: bool):
+    search, said, _ = follow()
+    trial = make(3, TrialState.RUNNING, [0.5, 0.6])
+    search.started(trial)
+    search._began, search._last_line = search._began - elapsed, search._began - quiet
+    search.epoch(trial, {})
+    search.epoch(trial, {})
+    assert said.getvalue().count("trial 3 is at epoch 2; 1 of ") == speaks
+
+
 def test_a_failure_is_told_at_once_with_its_cause_and_without_control_characters():
     follower, said, _ = follow()
     with follower.following([]):
         follower.started(make(3, TrialState.RUNNING, []))
         follower.ended(make(3, TrialState.FAIL, [], failure="bad \x1b[31m[red]\x07 thing"))
     assert said.getvalue().strip().endswith("trial 3 failed: bad  [31m[red]  thing")
+
+
+def test_trainings_on_fresh_seeds_are_named_by_configuration_and_seed_and_show_what_they_report():
+    plan = tuple(Planned(params={}, seed=1, tag=tag) for tag in ("trial-7/0", "random/0", "baseline/1", "wide"))
+    records = [{"epoch": 9, "f1": 0.5, "val_loss": 0.25}, {"epoch": 9, "seconds": 1.0, "f1": 0.5}, {"epoch": 9}, {}]
+    out = io.StringIO()
+    run = replace(make_run(), trials=4, plan=plan, metric="epoch")
+    follower = TrainingConsole(run, metric="val_loss", console=Console(file=out, width=200, color_system=None))
+    with follower.following([]):
+        for number, record in enumerate(records):
+            follower.started(make(number, TrialState.RUNNING, []))
+            follower.ended(make(number, TrialState.COMPLETE, [*range(1, 10)], history=[record]))
+        follower.started(make(3, TrialState.RUNNING, []))
+        follower.ended(make(3, TrialState.FAIL, [], failure="RuntimeError: my bug"))
+    assert [line.split("  ")[-1] for line in out.getvalue().splitlines()] == [
+        "trial 7 on seed 1 finished at epoch 9, val_loss 0.2500; 1 of 4 trained",
+        "random configuration on seed 1 finished at epoch 9, f1 0.5000; 2 of 4 trained",
+        "baseline on seed 2 finished at epoch 9; 3 of 4 trained",
+        "wide finished at epoch 9; 4 of 4 trained",
+        "wide failed: RuntimeError: my bug",
+    ]
+
+
+def test_a_terminal_shows_the_trainings_that_run_and_no_best_of_them():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=60, color_system=None)
+    run = replace(make_run(), trials=2, plan=(Planned(params={}, seed=1, tag="trial-7/0"),), metric="epoch")
+    follower = TrainingConsole(run, metric="val_loss", console=console)
+    follower.started(make(0, TrialState.RUNNING, [1.0], history=[{"epoch": 1, "val_loss": 0.25}]))
+    console.print(follower._render())
+    assert "0 of 2 trained" in out.getvalue()
+    assert "best" not in out.getvalue()
+    assert re.search(r"trial 7 on seed 1 +1/9 +0.2500", out.getvalue())
+
+
+def test_an_interrupted_search_does_not_count_unfinished_epochs_as_saved():
+    out = io.StringIO()
+    summarise(make_run(), [make(0, TrialState.RUNNING, [0.5])], console=Console(file=out, width=200))
+    assert "0 failed, 1 to be continued; 1 epochs trained\n" in out.getvalue()
+    summarise(make_run(), [make(0, TrialState.PRUNED, [0.5])], console=Console(file=out, width=200))
+    assert "0 failed; 1 epochs trained, 89 % saved against full training\n" in out.getvalue()
 
 
 @pytest.mark.parametrize(

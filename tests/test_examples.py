@@ -1,11 +1,16 @@
-"""The programs in examples/: each trains what its space says, and a pause after every epoch changes no bit."""
+"""The programs in examples/: each trains what its space says, and a pause after every epoch changes no bit.
 
+Those in examples/before/ are the same programs as their users had them.
+"""
+
+from difflib import unified_diff
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.scores.predictions import Predictions, settle, settle_numbers
 from spaces.space import Space, load
 from tests.searching import ROOT
 from trainables.files import checkpoint
@@ -13,9 +18,14 @@ from trainables.own.stored import difference
 from trainables.trainable import Setting, Source, close
 
 EPOCHS = 3
-NEEDS = {"lightning_module": "lightning", "huggingface_trainer": "peft"}
-NAMES = ("ray_tune_style", "speedrun", "sklearn_partial_fit", "lightning_module", "huggingface_trainer")
+NEEDS = {"lightning_module": "lightning", "huggingface_trainer": "peft", "lightgbm_continued": "lightgbm"}
+NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 MAX_LINES = 15
+TASKS = {
+    "huggingface_trainer": "classification", "lightgbm_continued": "regression", "lightning_module": "regression",
+    "ray_tune_style": {"accuracy"}, "sklearn_partial_fit": "classification", "speedrun": {"accuracy"},
+}  # fmt: skip
+"""What the `test` of each gives: predictions, or numbers by name."""
 
 
 @pytest.fixture(params=NAMES)
@@ -58,5 +68,18 @@ def test_a_pause_after_every_epoch_changes_no_bit(space: Space, tmp_path: Path):
         assert difference(found.state[part], last[part]) is None
     again = make(space)
     again.restore(found.state)
-    assert again.result() is not None
+    assert space.test is not None
+    given = space.test(again.result(), again.run)
     close(again)
+    found = settle(given).kind if isinstance(given, Predictions) else set(settle_numbers(given))
+    assert found == TASKS[Path(space.suggest.__code__.co_filename).stem]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_is_ported_with_at_most_fifteen_changed_or_added_lines(name: str):
+    before, after = (
+        path.read_text().splitlines()
+        for path in (ROOT / "examples" / "before" / f"{name}.py", ROOT / "examples" / f"{name}.py")
+    )
+    added = [line for line in unified_diff(before, after, n=0) if line.startswith("+") and not line.startswith("+++")]
+    assert 0 < len(added) <= MAX_LINES

@@ -98,12 +98,48 @@ def test_a_class_set_that_is_not_the_one_trained_on_is_refused(copy: Path, class
         ({"format": 99}, "upgrade rungwise"),
         ({"format": None}, "does not describe a model"),
         ({"image_shape": "8"}, "must hold 'image_shape' as a list"),
+        ({"image_shape": [1, -8, 8]}, "must hold 'image_shape' as one or three sizes"),
+        ({"image_shape": []}, "must hold 'image_shape' as one or three sizes"),
+        ({"mean": ["x"]}, "must hold 'mean' as finite numbers"),
+        ({"std": [float("nan")]}, "must hold 'std' as finite numbers"),
+        ({"task": "ranking"}, "must have the task classification or regression, got 'ranking'"),
+        ({"task": "regression"}, "must hold 'target_mean' as finite numbers, got None"),
+        ({"task": "regression", "target_mean": 0, "target_std": float("inf")}, "'target_std' as finite numbers"),
     ],
 )
 def test_a_description_that_cannot_be_used_says_why(copy: Path, fields: dict, cause: str):
     change(copy, **fields)
     with pytest.raises(ValueError, match=cause):
         load_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"mean": [0.5]}, r"has the mean \[0.5\], its weights were trained with \["),
+        ({"std": [1.0]}, r"has the std \[1.0\], its weights"),
+        ({"params": {"activation": "gelu"}}, "has the activation gelu, its weights were trained with "),
+        ({"image_shape": [1, 16, 16]}, r"has the image_shape \[1, 16, 16\], its weights"),
+        ({"target_mean": 3.0}, "has the target_mean 3.0, its weights were trained with None"),
+        ({"task": "regression", "target_mean": 0, "target_std": 1}, "has the (task|target_mean) .*, its weights"),
+    ],
+)
+def test_what_decides_the_answers_cannot_be_changed_beside_the_weights(copy: Path, fields: dict, cause: str):
+    if "params" in fields:
+        fields = {"params": {**json.loads((copy / "model.json").read_text())["params"], **fields["params"]}}
+    change(copy, **fields)
+    with pytest.raises(ValueError, match=rf"model\.json {cause}.*restore it or export again"):
+        load_model(copy)
+
+
+def test_an_export_of_an_earlier_release_is_read(copy: Path, exported: Exported):
+    data = (copy / "model.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    weights = safetensors.torch.load(data)
+    older = safetensors.torch.save(weights, metadata={k: v for k, v in header.items() if k != "decisive"})
+    (copy / "model.safetensors").write_bytes(older)
+    change(copy, sha256=hashlib.sha256(older).hexdigest())
+    np.testing.assert_array_equal(load_model(copy).predict(exported.x[:9]).argmax(1), exported.expected[:9].argmax(1))
 
 
 def test_weights_of_another_network_are_refused(copy: Path):
@@ -113,8 +149,11 @@ def test_weights_of_another_network_are_refused(copy: Path):
         load_model(copy)
 
 
-def test_a_damaged_description_is_refused(copy: Path):
-    (copy / "model.json").write_text('{"format": 1,')
+@pytest.mark.parametrize(
+    "content", [b'{"format": 1,', bytes(99), b"\xff", b"[" * 100_000, b'{"format": ' + b"9" * 5000 + b"}"]
+)
+def test_a_damaged_description_is_refused(copy: Path, content: bytes):
+    (copy / "model.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.json is damaged"):
         load_model(copy)
 

@@ -22,14 +22,16 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import spaces.space
+from analysis import final
 from analysis.evaluation.contenders import Contender, choose, fresh_seeds, make_plan, planned_contenders, rank, settle
 from analysis.model.load import load_model
 from analysis.pages.final import final_section
 from analysis.pages.summary import best_table
 from analysis.prose.discussion import discuss
 from analysis.studies.criterion import window
-from analysis.studies.openings import check_opening, read_openings, record_opening
+from analysis.studies.openings import OpeningsError, check_opening, read_openings, record_opening
 from analysis.studies.trials import read_trials
+from search.process.signals import signals_restored
 from search.storage.run import Run
 from search.storage.study import open_study
 from tests.searching import ROOT, search, trials_of
@@ -175,6 +177,26 @@ def test_a_damaged_line_still_counts_as_an_opening(tmp_path: Path):
     assert len(read_openings(tmp_path)) == 1
     with pytest.raises(ValueError, match="add --again"):
         check_opening(tmp_path, again=False)
+
+
+@pytest.mark.parametrize("spoil", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+def test_a_log_of_openings_that_cannot_be_read_is_named_and_never_taken_for_none(spoil, tmp_path: Path):
+    spoil(tmp_path / "openings.jsonl")
+    with pytest.raises(OpeningsError, match=r"openings\.jsonl cannot be read \(.+\); it counts how often"):
+        check_opening(tmp_path, again=True)
+
+
+def test_of_a_damaged_run_the_damage_is_said_before_the_earlier_opening(tmp_path: Path, capsys):
+    run_dir = stored_search(tmp_path, "--name", "x", "--max-epochs", "1", "--trials", "1")
+    (run_dir / "final").mkdir()
+    record_opening(run_dir / "final", command="final x", why="first evaluation", checksum="-")
+    with signals_restored():
+        assert final.main([str(run_dir)]) == 2
+    assert "add --again" in capsys.readouterr().err
+    (run_dir / "study.db").write_text("no database")
+    with signals_restored():
+        assert final.main([str(run_dir)]) == 2
+    assert "study.db is damaged" in capsys.readouterr().err
 
 
 # End to end

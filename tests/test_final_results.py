@@ -127,8 +127,14 @@ def test_the_verdict_gives_score_difference_rank_and_optimism(described):
     text = say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
     assert "The winner, trial 3, reaches a test accuracy of" in text
     assert "the interval excludes zero" in text
-    assert "The search promised too much: its value was 99.00 %" in text
+    assert "In the search the winner reached 99.00 %; new networks reach" in text
+    assert ": the search was optimistic." in text
     assert "'<script>'" in text or "'bag'" in text or "coat" in text
+
+
+def test_the_test_of_right_and_wrong_rows_is_quoted_for_an_accuracy_alone(described):
+    assert "McNemar's test" in say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
+    assert "McNemar" not in say({**described, "metric": "log_loss"}, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
 
 
 @pytest.mark.parametrize(

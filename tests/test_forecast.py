@@ -1,5 +1,6 @@
 """Simulated searches keep to the rules and the clock; a forecast follows from measured speeds."""
 
+import builtins
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from optuna.trial import TrialState
 
 import spaces.space
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
-from search.forecast.calibration import MIN_MEASURED, Bench, Speed, calibrate
+from search.forecast.calibration import MIN_MEASURED, Bench, OwnBench, Speed, calibrate
 from search.forecast.forecast import (
     LEG_SECONDS,
     REPORT_SECONDS,
@@ -26,8 +27,10 @@ from search.scheduling.messages import Leg
 from search.session.options import Options
 from search.session.session import Session
 from search.storage.run import Sampler
+from tests.own_spaces import WHOLE, write_own
 from trainables.data.dataset import Split
 from trainables.sources import load as data
+from trainables.trainable import Setting, Source
 from trainables.training.training import Training
 
 SPACE = spaces.space.load("digits_arch")
@@ -165,6 +168,13 @@ def test_calibration_measures_the_first_draws_on_all_slots(session: Session) -> 
     assert all(0 < speed.epoch_seconds < 60 for speed in speeds)
 
 
+def test_a_slow_machine_goes_on_with_what_it_has_measured(session: Session) -> None:
+    resources = Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0)
+    draws = [dict(SPACE.baseline)] * MIN_MEASURED
+    speeds = calibrate(session.run, session.dataset, resources, draws=draws, seconds=0.0, longest=0.0)
+    assert len(speeds) == 1
+
+
 def test_what_a_moment_tells_of_an_epoch_is_what_an_epoch_takes(session: Session) -> None:
     """To a factor of three: other work on the machine may come between."""
     dataset = data.load("digits", "nowhere")
@@ -197,3 +207,17 @@ def test_a_run_remembers_the_forecast_of_its_preview_and_of_no_other(session: Se
     assert tuple(kept["wall_seconds"]) == forecast.wall_seconds
     assert kept_forecast(tmp_path, replace(session.run, trials=10)) is None
     assert kept_forecast(tmp_path, replace(session.run, seed=5)) is None, "it would begin with other trials"
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_the_first_epoch_of_a_process_does_not_make_own_code_seem_slow(epochs: int, tmp_path: Path):
+    slow = "    import builtins, time\n    time.sleep(2 * (not hasattr(builtins, 'rungwise_warm')))\n"
+    slow += "    builtins.rungwise_warm = True\n"
+    path = write_own(tmp_path, f"warming_{epochs}", text=WHOLE.replace("    for epoch in", slow + "    for epoch in"))
+    space = spaces.space.load(str(path))
+    packed = space.work.pack(space.work.load(Source()))
+    bench = OwnBench(space=str(path), packed=packed, setting=Setting(epochs=epochs, seed=0))
+    try:
+        assert bench.measure({"lr": 0.1, "width": 8}).epoch_seconds < 1
+    finally:
+        del builtins.rungwise_warm  # pyright: ignore[reportAttributeAccessIssue]

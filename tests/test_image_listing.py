@@ -55,6 +55,23 @@ def test_images_are_known_by_their_content_whatever_their_suffix(tmp_path, suffi
     assert dataset.notes == ()
 
 
+@pytest.mark.parametrize("name", ["Dog", "dog ", "dog\u200b", "DOG"])
+def test_classes_whose_names_look_alike_are_said(tmp_path, name):
+    pets(tmp_path, bird=".jpg")
+    (tmp_path / "train" / "bird").rename(tmp_path / "train" / name)
+    dataset = load("image_folder", tmp_path)
+    assert set(dataset.classes) == {"cat", "dog", name}
+    assert "are two classes; write them alike if they are one" in dataset.notes[0]
+    assert repr(name) in dataset.notes[0]
+
+
+def test_images_in_hidden_folders_are_counted(tmp_path):
+    pets(tmp_path, bird=".jpg")
+    shutil.copytree(tmp_path / "train" / "cat", tmp_path / "train" / ".trash" / "deep")
+    (tmp_path / "train" / ".git").mkdir()
+    assert load("image_folder", tmp_path).notes == ("left out of train/: 6 in hidden folders (.trash/deep/0.jpg, ...)",)
+
+
 def test_folders_in_a_class_are_counted_and_a_class_of_nothing_else_is_refused(tmp_path):
     pets(tmp_path, bird=".jpg")
     deeper = tmp_path / "train" / "bird" / "2023"
@@ -95,7 +112,7 @@ def test_everything_that_is_left_out_is_counted_by_suffix(tmp_path):
         ("empty", "test holds no images; put them into .*test/CLASS, or remove the folder test/, so that 15 %"),
         ("unusable", r"test holds no images that can be used: 20 .heic \(cat/0.heic, ...\); put them into"),
         ("lacking", "test holds no image of 'dog', which train/ has; the classes must agree"),
-        ("misspelt", "has a class 'dogs' that train/ has not; the classes must agree"),
+        ("misspelt", r"has a class 'dogs' that train/ has not \(is it 'dog'\?\); the classes must agree"),
         ("extra", "has a class 'lion' that train/ has not; the classes must agree"),
     ],
 )

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ import pytest
 
 from search.execution import capture
 from search.execution.capture import Capture
+from search.process.text import visible
 from search.storage.logs import KEPT_BYTES, MAX_BYTES, TrialLogs, log_path, shorten
+from tests.searching import ROOT
 
 
 @pytest.fixture
@@ -184,3 +187,32 @@ def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path: P
     logs.append(2, "two\n")
     assert len(said) == 1
     assert "trial-00001.log cannot be written (" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("loss\t0.1\r\n\r\nend\n", "loss\t0.1\n\nend\n"),
+        ("10 %\r 20 %\r\n", "10 %\n 20 %\n"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
+        ("\x9b2J\x00\x7f", "\\x9b2J\\x00\\x7f"),
+        ("\u202eevil\u2066", "\\u202eevil\\u2066"),
+        ("猫\u3000café\xa0½ 🙂", "猫\u3000café\xa0½ 🙂"),
+    ],
+)
+def test_a_log_in_a_terminal_moves_no_cursor_and_sets_no_title(printed: str, shown: str):
+    assert visible(printed) == shown
+
+
+def test_a_terminal_gets_a_log_escaped_and_a_pipe_as_it_is(tmp_path: Path):
+    (tmp_path / "x" / "logs").mkdir(parents=True)
+    (tmp_path / "x" / "run.json").touch()
+    (tmp_path / "x" / "logs" / "trial-00003.log").write_text("a\x1b[2Jb\n")
+    words = [sys.executable, "-m", "rungwise.cli", "logs", "x", "3", "--runs-dir", str(tmp_path)]
+    assert subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout == b"a\x1b[2Jb\n"
+    leader, follower = pty.openpty()
+    subprocess.run(words, cwd=ROOT, stdout=follower, check=True)
+    assert os.read(leader, 100) == b"a\\x1b[2Jb\r\n"
+    for end in (leader, follower):
+        os.close(end)

@@ -119,3 +119,12 @@ def test_the_resume_command_repeats_what_the_run_does_not_store():
     assert resume_command(options, "n") == (
         "python -m search.run --resume --name n --runs-dir '/tmp/my runs' --concurrent 1"
     )
+
+
+@pytest.mark.parametrize("words", [["search", "--help"], ["final", "--help"], ["predict", "runs/x", "--top", "0"]])
+def test_the_command_is_named_as_the_user_called_it(words: list[str]):
+    command = [sys.executable, "-m", "rungwise.cli", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr
+    assert f"usage: rungwise {words[0]}" in said or done.returncode == 2
+    assert "python -m" not in said.splitlines()[0]

@@ -239,3 +239,59 @@ def test_a_command_ends_with_its_code_soon_though_nobody_reads_what_is_left():
     assert DRAIN_SECONDS < time.monotonic() - began < DRAIN_SECONDS + patience(4), "it waits once"
     for end in (reader, writer):
         os.close(end)
+
+
+WORKS = """
+import sys
+from pathlib import Path
+from search.process.arguments import run_command
+
+def main(words):
+    for number in range(int(words[1])):
+        print("line", number, flush=number % 2 == 0)
+    Path(words[0]).write_text("done")
+    return int(words[2])
+
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize(("lines", "code", "expected"), [(1, 0, 1), (50_000, 0, 1), (1, 3, 3)])
+def test_a_full_disk_under_the_output_is_said_at_the_end_and_breaks_nothing_off(tmp_path, lines, code, expected):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", WORKS, str(tmp_path / "out"), str(lines), str(code)]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, check=False
+        )
+    assert (tmp_path / "out").read_text() == "done"
+    assert done.returncode == expected
+    assert done.stderr == "error: what this command prints cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("lines", [1, 50_000])
+def test_a_reader_that_has_seen_enough_breaks_nothing_off_and_is_no_error(tmp_path, lines):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", WORKS, str(tmp_path / "out"), str(lines), "0"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, check=False)
+    os.close(writing)
+    assert (tmp_path / "out").read_text() == "done"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_character_that_the_output_lacks_is_escaped_and_breaks_nothing_off(encoding: str):
+    program = (
+        "from search.process.arguments import run_command\n"
+        "run_command(lambda words: print('caf\\u00e9', '\\u732b', '\\udce9') or 0, [])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    lost = {"ascii": "caf\\xe9 \\u732b \\udce9", "latin-1": "café \\u732b \\udce9", "utf-8": "café 猫 \\udce9"}
+    assert done.stdout.decode(encoding) == lost[encoding] + "\n"

@@ -1,5 +1,6 @@
 """Training code of the user's own: paused at every epoch, misused in every way, restored from damaged states."""
 
+import copy
 import json
 import random
 import threading
@@ -21,6 +22,7 @@ from trainables.files import checkpoint
 from trainables.own.loop import Loop
 from trainables.own.stored import difference, from_plain, to_plain
 from trainables.own.task import OwnTask
+from trainables.own.tracked import weights_of
 from trainables.trainable import Diverged, MisuseError, Setting, Source, StateError, close
 
 EPOCHS = 4
@@ -383,6 +385,18 @@ def test_an_error_of_the_users_code_keeps_its_traceback():
     close(training)
 
 
+def test_a_moving_average_of_a_model_does_not_count_as_more_weights():
+    model, frozen = torch.nn.Linear(3, 2), torch.nn.Linear(5, 2)
+    copies = {"ema": copy.deepcopy(model), "swa": torch.optim.swa_utils.AveragedModel(model)}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert weights_of({"model": model, "optimizer": optimizer, "frozen": frozen}) == 8 + 12
+    assert weights_of({**copies, "model": model, "optimizer": optimizer}) == 8
+    members = {"one": torch.nn.Linear(3, 2), "two": torch.nn.Linear(3, 2)}
+    both = torch.optim.SGD([p for member in members.values() for p in member.parameters()], lr=0.1)
+    assert weights_of({**members, "optimizer": both}) == 16
+    assert weights_of(members) == 16
+
+
 def test_the_weights_of_what_is_tracked_are_counted_once():
     def train(config: Any, run: Any) -> None:
         model = nn.Linear(3, 2)
@@ -461,6 +475,19 @@ def test_code_that_changed_what_it_tracks_starts_again_and_says_why(tmp_path: Pa
     assert result.record["epoch"] == 2
     assert "it holds no 'scheduler'" in result.notices[0]
     assert "none is left, starting again" in result.notices[0]
+
+
+def test_code_that_cannot_be_imported_in_a_worker_says_why(tmp_path: Path):
+    path = write_own(tmp_path)
+    worker = worker_on(path, tmp_path / "runs")
+    job, leg = worker._job, worker._leg
+    path.write_text("import a_package_of_another_node\n" + path.read_text())
+    worker = TrialWorker.__new__(TrialWorker)
+    worker.setup(leg, job=job)
+    result = step(worker)
+    assert result.failure_kind == "invalid"
+    assert "line 1: ModuleNotFoundError: No module named 'a_package_of_another_node'" in str(result.failure)
+    worker.cleanup()
 
 
 def test_a_misuse_is_told_without_the_name_of_its_class(tmp_path: Path):

@@ -1,5 +1,7 @@
 """The doctor on training code of the user's own: a whole program passes, each planted fault is found and named."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 
 from search.diagnosis.limits import Finding
 from search.diagnosis.own_code import examine_own
+from search.process.quiet import quietly
 from tests.own_spaces import WHOLE, write_own
 
 
@@ -73,12 +76,37 @@ def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tm
             "changes it in place",
         ),
         ("run.track(", "import time; torch.manual_seed(time.time_ns())\n    run.track(", "repeatable", "other values"),
-        ("    run.track(", "    raise KeyError('depth')\n    run.track(", "training", "KeyError: 'depth'"),
+        (
+            "    run.track(",
+            "    raise KeyError('depth')\n    run.track(",
+            "training",
+            "other_.*, line 27: KeyError: 'depth'",
+        ),
+        (
+            "    run.track(",
+            "    model(x[0, :2])\n    run.track(",
+            "training",
+            "line 27: RuntimeError: .*mat1",
+        ),
     ],
 )
 def test_other_faults_are_found_as_well(old: str, new: str, what: str, said: str, tmp_path: Path):
     assert old in WHOLE
     path = write_own(tmp_path, f"other_{abs(hash(new)) % 10**6}", text=WHOLE.replace(old, new, 1))
     found = examined(path, apart=here)
-    assert said in found[what].found
+    assert re.search(said, found[what].found), found[what].found
     assert found[what].do
+
+
+def test_what_code_prints_is_not_shown_but_the_last_line_goes_with_a_failure(capfd: pytest.CaptureFixture[str]):
+    def fail() -> None:
+        print("loading")
+        os.write(2, b"10%\r20% of the rows\n")
+        raise RuntimeError("out of rows")
+
+    assert quietly(lambda: print("much") or 3) == 3
+    with pytest.raises(RuntimeError, match="out of rows") as raised:
+        quietly(fail)
+    assert raised.value.__notes__ == ["printed last: 20% of the rows"]
+    print("seen again")
+    assert capfd.readouterr() == ("seen again\n", "")

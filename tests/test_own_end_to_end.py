@@ -7,20 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import rungwise as rw
 from search.storage.run import read_run
 from tests.own_spaces import WHOLE, write_own
 from tests.searching import ONE_SLOT, ROOT, TIMEOUT_SECONDS, Running, assert_sound, table
 
 COMMAND = [sys.executable, "-P", "-m", "rungwise.cli"]
-TEST = """
+ANSWERS = "rw.Predictions(y_true=y, y_score=z)"
+TEST = f"""
 def test(model, run):
     x, y = run.data["valid"]
     with torch.no_grad():
-        return rw.Predictions(y_true=y, y_score=model.eval()(x))
+        z = model.eval()(x)
+        return {ANSWERS}
 
 """
+OTHER_ANSWERS = {
+    "rw.Predictions(y_true=torch.eye(2)[y], y_score=z.sigmoid())": "macro_f1",
+    "{'accuracy': (z.argmax(1) == y).float().mean().item(), 'margin': z.std().item()}": "margin",
+}
+"""Several labels, plain numbers; by the metric that they get."""
 
 
 def rungwise(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -38,9 +47,15 @@ def test_own_code_survives_a_kill_and_is_reported_and_evaluated(tmp_path: Path, 
         (home / name).mkdir()
         (home / name / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")
     (home / "search.py").write_text("raise SystemExit('the wrong one')\n")
-    text = WHOLE.replace("SPACE = rw.Space(", TEST + "SPACE = rw.Space(test=test,").replace(
-        "    run.track(", "    print('training', config)\n    run.track("
-    )
+    text = WHOLE.replace("SPACE = rw.Space(", TEST + "SPACE = rw.Space(test=test,")
+    for old, new in (
+        ("    run.track(", "    print('training', config)\n    run.track("),
+        ("Dropout(0.1)", "Dropout(config['dropout'])"),
+        ('return {"lr"', "return {'dropout': trial.suggest_float('dropout', 0.0, 0.5), \"lr\""),
+        ("baseline={", "baseline={'dropout': 0.2, "),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
     write_own(home, "ours", text=text)
     words = ["search", "--space", "ours.py", "--trials", "6", "--seed", "3", *ONE_SLOT]
     calm = rungwise(home, *words, "--name", "calm")
@@ -59,10 +74,26 @@ def test_own_code_survives_a_kill_and_is_reported_and_evaluated(tmp_path: Path, 
     assert table(home / "runs" / "killed") == table(home / "runs" / "calm")
 
     assert "training {" in rungwise(home, "logs", "calm", "0").stdout
-    final = rungwise(home, "final", "runs/calm", "--top", "1", "--seeds", "2")
-    assert final.returncode == 0, final.stderr
-    page = (home / "runs" / "calm" / "report" / "index.html").read_text()
+    run = rw.open_run(home / "runs" / "calm")
+    run.report(confirm=2)
+    confirmed = pd.read_csv(run.folder / "confirm" / "results.csv")
+    assert [text.split(":")[0] for text in confirmed.flip] == 2 * ["best", "dropout"]
+    assert confirmed.value.notna().all()
+    found = run.evaluate(seeds=2, top=1)
+    assert [len(entrant["by_seed"]["accuracy"]) for entrant in found["entrants"]] == [2] * len(found["entrants"])
+    page = (run.folder / "report" / "index.html").read_text()
+    assert "dropout" in page
     assert "with <code>run.final</code> set" in page
     assert "log loss" in page
+    for answers, metric in OTHER_ANSWERS.items():
+        write_own(home, "ours", text=text.replace(ANSWERS, answers))
+        found = run.evaluate(seeds=2, top=1, again=True)
+        assert metric in found["entrants"][0]["by_seed"], "evaluated with what is trained, though the code has changed"
+    write_own(home, "ours", text=text.replace(ANSWERS, "None"))
+    with pytest.raises(
+        RuntimeError, match=r"must return rw.Predictions.*traceback: .*error.log; the test set was opened"
+    ):
+        run.evaluate(seeds=2, top=1, again=True)
+    assert "own_opened.py" in (run.folder / "final" / "error.log").read_text()
     assert read_run(home / "runs" / "calm").source is not None
     shutil.rmtree(home)

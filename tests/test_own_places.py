@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from search.runtime.parcel import pack_code, pack_own_code
 from search.storage.source_code import canonical, describe_source, keep_source, told_change
 from spaces.origin import locate, read_sources, short_name
 from spaces.space import Space, load
+from tests.disks import fill, small_disk
 from tests.own_spaces import WHOLE, write_own
 from tests.searching import ROOT
 
+__all__ = ["small_disk"]
 SPACE = load("digits_arch")
 
 
@@ -131,6 +134,21 @@ def test_sources_are_kept_and_a_change_is_told_once(tmp_path: Path):
     keep_source(run_dir, str(path))
     assert told_change(run_dir, str(path)) is None
     assert (run_dir / "source.1" / "kept.py").exists()
+
+
+def test_the_kept_source_stays_where_there_is_no_room_for_the_changed_one(small_disk: Path, tmp_path: Path):
+    path = write_own(tmp_path, "kept")
+    before = path.read_text()
+    keep_source(small_disk, str(path))
+    path.write_text(before + f"\nBIG = '{'x' * 300_000}'\n")
+    fill(small_disk / "filler")
+    with pytest.raises(OSError, match="No space left"):
+        keep_source(small_disk, str(path))
+    assert (small_disk / "source" / "kept.py").read_text() == before
+    (small_disk / "filler").unlink()
+    assert keep_source(small_disk, str(path)) is None
+    assert (small_disk / "source" / "kept.py").read_text() == path.read_text()
+    assert (small_disk / "source.1" / "kept.py").read_text() == before
 
 
 def test_a_space_of_ours_keeps_no_source(tmp_path: Path):
@@ -271,8 +289,17 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     assert "fashion" in capsys.readouterr().out
     assert main(["show", "fashion", "--runs-dir", results]) == 0
     assert "accuracy, to maximize" in capsys.readouterr().out
+    assert main(["show", "fashion", "0", "--runs-dir", results]) == 0
+    assert capsys.readouterr().out.startswith("trial 0 of fashion: stopped early\n")
+    assert main(["logs", "fashion", "--runs-dir", results]) == 0
+    assert capsys.readouterr().out == "no trial of 'fashion' wrote anything\n"
+    assert main(["logs", "fashion", "first", "--runs-dir", results]) == 2
+    assert "error: a number is needed, got 'first'; see" in capsys.readouterr().err
     assert main(["compare", "fashion", "housing", "--runs-dir", results]) == 0
-    assert "go by different metrics" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "go by different metrics" in said
+    assert re.search(r"best trial +fashion +housing", said)
+    assert re.search(r"batch_size +128 +128", said)
     assert main(["show", "fashon", "--runs-dir", results]) == 2
     assert "there is no run 'fashon'" in capsys.readouterr().err
 

@@ -87,6 +87,57 @@ def test_labels_that_look_alike_stay_apart_and_are_said(tmp_path: Path, texts: t
     assert pair in told(dataset)
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [("Yes", "yes"), ("cat", "cat\u200b"), ("1", "True"), ("N", "no"), ("on", "t"), ("Z\u00fcrich", "ZU\u0308RICH")],
+)
+def test_categories_and_classes_that_look_alike_stay_apart_and_are_said(tmp_path: Path, pair: tuple[str, str]) -> None:
+    texts = [pair[int(2 * a)] for a in A]
+    said = told(read(write(tmp_path / "t.csv", "a,c,y", A, texts, B)))
+    assert any(f"{one!r} and {two!r} are two categories of 'c'" in said for one, two in (pair, pair[::-1]))
+    said = told(read(write(tmp_path / "y.csv", "a,y", B, texts)))
+    assert any(f"{one!r} and {two!r} are two classes" in said for one, two in (pair, pair[::-1]))
+
+
+@pytest.mark.parametrize("start", [10**17, 10**18, 10**40])
+def test_long_labels_that_differ_are_not_said_to_be_alike(tmp_path: Path, start: int) -> None:
+    dataset = read(write(tmp_path / "t.csv", "a,y", A, [start + int(3 * b) for b in B]), task="classification")
+    assert dataset.classes == (str(start), str(start + 1), str(start + 2))
+    assert "are two classes" not in told(dataset)
+
+
+@pytest.mark.parametrize("mark", ["<NA>", "NaT", "-nan", "NAN"])
+def test_what_programs_write_for_nothing_is_missing_and_no_class(tmp_path: Path, mark: str) -> None:
+    labels = [mark if i % 5 == 0 else "uv"[int(2 * b)] for i, b in enumerate(B)]
+    cells = [mark if i % 4 == 1 else f"{a:.3f}" for i, a in enumerate(A)]
+    dataset = read(write(tmp_path / "t.csv", "a,c,y", cells, labels, labels))
+    assert dataset.classes == ("u", "v")
+    assert dataset.columns[0].gaps
+    assert set(dataset.columns[1].categories) == {"u", "v"}
+    assert f"60 of 300 rows have no y and are left out ({mark!r} counts as missing)" in told(dataset)
+
+
+def test_a_name_like_nan_is_a_class(tmp_path: Path) -> None:
+    names = [("Nan", "Ann", "Bob")[int(3 * a)] for a in A]
+    assert read(write(tmp_path / "t.csv", "b,y", B, names)).classes == ("Ann", "Bob", "Nan")
+
+
+@pytest.mark.parametrize("form", ["{:.3f} kg", "{:.0%} of all", "0x{:.3f}", "about {:.4f}"])
+def test_numbers_in_a_form_that_is_not_read_are_not_called_worthless(tmp_path: Path, form: str) -> None:
+    path = write(tmp_path / "t.csv", "size,y", [form.format(1000 * a) for a in A], B)
+    with pytest.raises(
+        ValueError, match=".*(write them in one form, without units, if they are numbers|numbers with a unit).*leave"
+    ):
+        read(path)
+
+
+def test_a_name_of_a_column_is_found_in_either_form_of_unicode(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "gro\u0308\u00dfe,cafe\u0301,y", A, A, B)
+    dataset = read(path, drop=("gr\u00f6\u00dfe",), types={"caf\u00e9": "category"})
+    assert [(column.name, column.kind) for column in dataset.columns] == [("caf\u00e9", "category")]
+    assert read(path, target="caf\u00e9").target == read(path, target="cafe\u0301").target == "caf\u00e9"
+
+
 def test_truth_values_are_two_classes_in_every_spelling(tmp_path: Path) -> None:
     spelt = ["True", "true", "TRUE", "False", "FALSE"]
     path = write(tmp_path / "t.csv", "a,b,y", A, [spelt[int(5 * b)] for b in B], [spelt[int(5 * a)] for a in A])

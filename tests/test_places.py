@@ -18,7 +18,7 @@ from tests.stores import KEYS, SECRET, Bucket, bucket
 from tests.test_ledger import make_run
 from tests.test_worker import numbers, step
 from trainables.files.checkpoint import load_newest, save
-from trainables.files.stores import Folder, Store, join, open_place
+from trainables.files.stores import Folder, Store, UnreachableError, join, open_place
 from trainables.sources import load as data
 
 __all__ = ["bucket"]  # a fixture
@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(uri: str):
     loaded = load_newest(uri)
     assert loaded is not None
     name = open_place(uri).name
-    assert (loaded.epoch, loaded.problems) == (1, [f"checkpoint 2 of {name} is damaged (sha256); using epoch 1"])
+    assert (loaded.epoch, loaded.problems) == (1, [f"checkpoint 2 of {name} is damaged (checksum); using epoch 1"])
     save(uri, make_state(2), epoch=2)  # trained again
     assert load_newest(uri).epoch == 2  # type: ignore[union-attr]
 
@@ -128,6 +128,49 @@ save(Store(Dying(place.files), place.path), {{"weight": torch.ones(9)}}, epoch=2
     assert load_newest(uri).epoch == 2  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("ended", ["state.pt", "manifest.json"])
+def test_a_checkpoint_that_is_written_again_stays_until_the_new_one_is_whole(
+    ended: str, bucket: Bucket, tmp_path: Path
+):
+    """The store fails after half of the state, or before the manifest, the second time that an epoch is kept."""
+
+    class Failing:
+        def __init__(self, files: Any) -> None:
+            self._files = files
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._files, name)
+
+        def open_output_stream(self, path: str) -> Any:
+            if path.endswith("/state.pt") and ended == "state.pt":
+                with self._files.open_output_stream(path) as stream:
+                    stream.write(b"half")
+            if path.endswith(f"/{ended}"):
+                raise OSError("no route to host")
+            return self._files.open_output_stream(path)
+
+    place = open_place(bucket.uri(tmp_path.name))
+    assert isinstance(place, Store)
+    failing = Store(Failing(place.files), place.path)  # pyright: ignore[reportArgumentType]
+    save(place, make_state(1), epoch=1, keep=1)
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match="no route to host"):
+            save(failing, make_state(7), epoch=1, keep=1)
+        loaded = load_newest(place)
+        assert loaded is not None
+        assert loaded.state is not None
+        assert (loaded.problems, loaded.state["weight"][0, 0]) == ([], 1)
+    for value in (2, 3):
+        save(place, make_state(value), epoch=1, keep=1)
+        loaded = load_newest(place)
+        assert loaded is not None
+        assert loaded.state is not None
+        assert (loaded.problems, loaded.state["weight"][0, 0], place.entries()) == ([], value, ["epoch-0001"])
+    assert len(place._list("")) == 2
+    place.remove("epoch-0001")
+    assert place._list("") == []
+
+
 def test_a_storage_that_cannot_be_used_is_bad_input(bucket: Bucket, tmp_path: Path):
     taken = make_run(storage=bucket.uri("taken"))
     check_storage(taken, new=True)
@@ -170,7 +213,7 @@ def test_a_worker_goes_on_from_the_epoch_before_a_damaged_one(make_worker, uri: 
     flip_one_bit(join(uri, "trial-00005"), 2)
     again = step(make_worker(uri, reported=1))
     assert numbers(again) == expected
-    assert again.notices == ["checkpoint 2 of trial-00005 is damaged (sha256); using epoch 1"]
+    assert again.notices == ["checkpoint 2 of trial-00005 is damaged (checksum); using epoch 1"]
 
 
 def test_a_store_that_does_not_answer_is_no_lost_checkpoint_and_no_fault_of_the_trial(make_worker):

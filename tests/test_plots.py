@@ -8,6 +8,7 @@ from matplotlib.collections import LineCollection, PathCollection
 
 from analysis import plots
 from analysis.impact.impact import study_impact
+from analysis.plots import style
 from analysis.plots.cost import pareto, timeline, utilisation
 from analysis.plots.search import parallel
 from analysis.studies.trials import Trials, read_trials
@@ -43,6 +44,20 @@ def test_history_shows_each_trial_once_and_best_never_falls_or_counts_a_stopped_
     best = ax.lines[0].get_ydata()
     assert (np.diff(best) >= 0).all()
     assert best[-1] == trials.complete["value"].max()
+
+
+def test_a_loss_that_spans_orders_of_magnitude_is_drawn_on_a_logarithmic_axis():
+    values = np.geomspace(1e-5, 1, 12)
+    for sign, drawn, scale in (
+        (-1.0, values, "log"), (1.0, values, "linear"), (-1.0, values - 0.5, "linear"), (-1.0, values + 1, "linear"),
+        (-1.0, np.r_[np.full(11, 1e-5), 1.0], "linear"), (-1.0, np.r_[values, np.nan], "log"),
+    ):  # fmt: skip
+        _, ax = plt.subplots()
+        ax.plot(drawn)
+        style.value_axis(ax, drawn, sign=sign)
+        assert ax.get_yscale() == scale
+        assert not any("$" in text.get_text() for text in ax.get_yticklabels())
+        plt.close("all")
 
 
 def test_curves_hold_every_reported_value_and_the_best_one_is_thick(trials):

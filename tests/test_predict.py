@@ -41,6 +41,16 @@ def say(exported: Exported, *words: object) -> int:
     return predict.main([str(exported.run_dir), *map(str, words)])
 
 
+def test_a_run_of_own_code_says_why_it_has_no_model_to_predict_with(tmp_path, capsys):
+    (tmp_path / "final").mkdir()
+    (tmp_path / "run.json").write_text('{"source": {"files": []}}')
+    assert predict.main([str(tmp_path), "a.png"]) == 2
+    assert "holds no exported model; make it with: python -m analysis.final RUN" in capsys.readouterr().err
+    (tmp_path / "final" / "final.json").write_text("{}")
+    assert predict.main([str(tmp_path), "a.png"]) == 2
+    assert "was searched with your own code, of which no model is exported" in capsys.readouterr().err
+
+
 def test_an_image_gets_the_probabilities_of_the_model(exported, image, capsys):
     assert say(exported, image, "--json") == 0
     answer = json.loads(capsys.readouterr().out)

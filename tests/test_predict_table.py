@@ -15,7 +15,15 @@ from analysis import predict
 from analysis.model.load import load_model
 from analysis.model.write import ONNX_PACKAGES, export_model, export_onnx, verify_export
 from analysis.scores.metrics import probabilities
-from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
+from tests.tables import (
+    Rows,
+    beyond_float32,
+    change_column,
+    imbalanced_classes,
+    mixed_categories,
+    numeric_with_gaps,
+    write_csv,
+)
 from trainables.data.dataset import Dataset
 from trainables.data.table import TableOptions
 from trainables.sources.load import load
@@ -25,6 +33,7 @@ TABLES = {
     "numeric": (numeric_with_gaps(), "price", {"embedding": "periodic", "frequency_scale": 0.2, "num_frequencies": 8}),
     "mixed": (mixed_categories(), "rent", {"embedding": "piecewise_linear", "num_bins": 8, "scaling": "quantile"}),
     "classes": (imbalanced_classes(), "quality", {}),
+    "wide": (beyond_float32(), "y", {}),
 }
 has_onnx = all(importlib.util.find_spec(name) for name in ONNX_PACKAGES)
 
@@ -45,7 +54,7 @@ def all_exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported
     return {name: export(tmp_path_factory.mktemp(name), name) for name in TABLES}
 
 
-@pytest.fixture(params=TABLES)
+@pytest.fixture(params=["numeric", "mixed", "classes"])
 def exported(all_exported: dict[str, Exported], request: pytest.FixtureRequest) -> Exported:
     return all_exported[request.param]
 
@@ -209,6 +218,32 @@ def test_the_onnx_file_of_a_table_takes_gaps_and_answers_in_the_unit_of_the_targ
     session = onnxruntime.InferenceSession(str(exported.run_dir / "final" / "model.onnx"))
     outputs = np.asarray(session.run(None, {"x": exported.dataset.train.x.numpy()})[0])[:, 0]
     np.testing.assert_allclose(outputs, exported.expected, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_onnx, reason="needs onnx, onnxscript and onnxruntime")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_the_onnx_file_of_a_table_that_needs_float64_keeps_its_digits(all_exported: dict[str, Exported]) -> None:
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+
+    exported = all_exported["wide"]
+    assert exported.dataset.train.x.dtype == exported.dataset.train.y.dtype == torch.float64
+    found = export_onnx(exported.run_dir / "final", exported.dataset.train.x)
+    assert found["agreeing"] == found["rows"] == len(exported.expected)
+    session = onnxruntime.InferenceSession(str(exported.run_dir / "final" / "model.onnx"))
+    outputs = np.asarray(session.run(None, {"x": exported.dataset.train.x.numpy()})[0])[:, 0]
+    assert outputs.dtype == np.float64
+    spread = float(exported.dataset.train.y.std())
+    np.testing.assert_allclose(outputs - 1e12, exported.expected - 1e12, atol=1e-3 * spread)
+
+
+def test_a_model_that_needs_float64_predicts_the_rows_of_a_file_to_their_digits(
+    all_exported: dict[str, Exported], capsys: pytest.CaptureFixture
+) -> None:
+    exported = all_exported["wide"]
+    found = np.array([row["prediction"] for row in answers(exported, exported.csv, capsys)])
+    targets = np.array([float(row[-1]) for row in exported.table[1]])
+    assert np.corrcoef(found - 1e12, targets - 1e12)[0, 1] > 0.9
 
 
 def test_predictions_can_be_predicted_again_and_replace_the_earlier_ones(

@@ -99,3 +99,9 @@ def test_numbers_by_seed_have_students_interval():
     found = by_seeds({"a": {"score": values}}, num_replicates=200_000)["a"].interval("score")
     half = stats.t.ppf(0.975, 3) * values.std(ddof=1) / 2
     assert (found.low, found.high) == pytest.approx((3 - half, 3 + half), abs=0.05)
+
+
+def test_a_share_by_seed_has_an_interval_within_its_bounds():
+    found = by_seeds({"a": {"accuracy": np.array([0.93, 0.99]), "score": np.array([0.93, 0.99])}})["a"]
+    assert found.interval("accuracy").high == 1.0
+    assert found.interval("score").high > 1.0

@@ -4,6 +4,7 @@ import hashlib
 import html
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -227,6 +228,26 @@ def test_a_damaged_file_of_the_run_is_named_and_costs_the_publication_before_not
     assert contents(tmp_path / "results") == before
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b'{"format": 1, "entr', bytes(300), b"[]", b"{}", b'{"format": 1, "entrants": null}', b"\xff", b"[" * 100_000],
+)
+def test_damaged_results_are_refused_and_cost_the_publication_before_nothing(run, tmp_path, capsys, content):
+    page = run / "report" / "index.html"
+    page.write_text("<!-- final evaluation -->opened once<!-- end of the final evaluation -->")
+    assert published(run, tmp_path / "results") == 0
+    before = contents(tmp_path / "results")
+    (run / "final" / "final.json").write_bytes(content)
+    capsys.readouterr()
+    assert published(run, tmp_path / "results") == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {run / 'final' / 'final.json'} is damaged (")
+    assert said.endswith(
+        ("make it anew", f"restore it from a copy, or evaluate once more: python -m analysis.final {run} --again")
+    )
+    assert contents(tmp_path / "results") == before
+
+
 @pytest.mark.parametrize("room", [0, 60_000])
 def test_a_full_disk_is_named_with_its_room_and_leaves_nothing(small_disk, tmp_path, capsys, room):
     run = make_run_folder(tmp_path)
@@ -324,6 +345,52 @@ def test_the_urls_of_database_and_checkpoints_are_in_nothing_that_is_published(r
     assert len(texts) > 5
     assert not [text for text in texts if b"s3cr3t" in text]
     assert "--trials 3" in read_run(tmp_path / "results" / NAME).command
+
+
+def test_no_secret_is_in_anything_that_is_published_wherever_the_run_has_it(run, tmp_path):
+    url = "postgresql+psycopg://me@host/db?sslpassword=s3cr3t"
+    said = f"could not connect to {url}; see postgresql://me:s3cr3t@host/db"
+    line = {"when": "2026-01-05T00:00:00.000+00:00", "why": "first evaluation", "command": f"final {url}"}
+    (run / "final" / "openings.jsonl").write_text(json.dumps(line) + "\n")
+    (run / "final" / "final.json").write_text(json.dumps({"format": 0, "openings": 1, "opened": [line], "cause": said}))
+    (run / "final" / "README.md").write_text(f"On 300 test rows, opened once, mean over. `{said}`\n")
+    (run / "final" / "figures" / "c.txt").write_text(said)
+    (run / "report" / "index.html").write_text(f"<p>{html.escape(said)}</p>opened once")
+    (run / "confirm").mkdir()
+    (run / "confirm" / "results.csv").write_text(f"error\n{said}\n")
+    assert published(run, tmp_path / "results") == 0
+    folder = tmp_path / "results" / NAME
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"s3cr3t" in path.read_bytes()]
+    assert "could not connect to" in (folder / "final" / "figures" / "c.txt").read_text()
+    assert "sslpassword=***" in (folder / "final" / "final.json").read_text()
+
+
+def test_why_a_figure_could_not_be_drawn_is_published_beside_the_figures(run, tmp_path):
+    for figures in (run / "final" / "figures", run / "report" / "figures"):
+        (figures / "odd.txt").write_text("ValueError: too many bins")
+    assert published(run, tmp_path / "results") == 0
+    folder = tmp_path / "results" / NAME
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("odd.txt"))
+    assert found == ["final/figures/odd.txt", "report/figures/odd.txt"]
+
+
+@pytest.mark.parametrize("place", ["my runs", "it's & <mine>", "größe"])
+def test_no_folder_of_this_machine_is_in_what_is_published_however_it_is_quoted(run, tmp_path, place):
+    parent, data = tmp_path / place, tmp_path / place / "a table.csv"
+    shutil.move(run.parent, parent)
+    command = shlex.join(
+        ["python", "-m", "search.run", "--runs-dir", str(parent), "--data-dir", str(data), "--seed", "3"]
+    )
+    moved = parent / NAME
+    write_run(moved, replace(read_run(moved), command=command, data_dir=str(data)))
+    (moved / "report" / "index.html").write_text(f"{html.escape(command)} {html.escape(str(moved))} opened once")
+    (moved / "final" / "final.json").write_text(json.dumps({"format": 0, "openings": 1, "command": command}))
+    assert published(moved, tmp_path / "results") == 0
+    folder = tmp_path / "results" / NAME
+    assert read_run(folder).command == "python -m search.run --data-dir data --seed 3"
+    texts = [p.read_text() for p in folder.rglob("*") if p.suffix in (".json", ".html", ".md", ".jsonl", ".csv")]
+    assert len(texts) > 3
+    assert not [text for text in texts if str(tmp_path) in text]
 
 
 def test_a_published_run_can_be_published_again_under_another_name(run, tmp_path):

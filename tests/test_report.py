@@ -15,7 +15,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from analysis import report
+from analysis.pages.summary import beside_baseline
 from analysis.plots.svg import checked
+from analysis.studies.trials import read_trials
 from search.process.arguments import report_fault
 from search.storage.run import Run, write_run
 from tests.searching import ROOT
@@ -64,6 +66,19 @@ def test_the_page_is_accessible_html(page):
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids)), "ids are unique on the page"
     assert re.findall(r"<h(\d)", text)[0] == "1"
+
+
+def test_the_first_card_compares_the_best_with_the_baseline():
+    study = make_study(30, seed=1)
+    complete = study.get_trials(states=(TrialState.COMPLETE,))
+    other = next(trial for trial in complete if trial.value != study.best_value)
+
+    def said(baseline: dict) -> str:
+        return beside_baseline(read_trials(study, make_run(baseline=baseline)))
+
+    assert said(other.params) == f"; the baseline reached {100 * other.values[0]:.2f} %"
+    assert said(study.best_params) == "; it is the baseline"
+    assert said({}) == ""
 
 
 def test_the_summary_names_the_best_trial_and_what_mattered(page):

@@ -317,3 +317,12 @@ def test_a_worker_s_notices_reach_the_user(tmp_path: Path):
 def test_ray_may_pickle_its_state_and_gets_nothing_of_the_search(tmp_path: Path):
     bench = Bench(tmp_path)
     assert b"accuracy" not in pickle.dumps(bench.search)
+
+
+@pytest.mark.parametrize(
+    ("pruner", "decided"), [("asha", [(), (1, 3, 9)]), ("none", [(), ()]), ("asha-stop", [None, None])]
+)
+def test_a_leg_names_the_epochs_after_which_its_trial_may_end(pruner: str, decided: list[Any], tmp_path: Path):
+    bench = Bench(tmp_path, slots=2, pruner=pruner)
+    legs = [leg[1] for leg in (bench.ask(), bench.ask()) if isinstance(leg, tuple)]
+    assert [leg["decided"] for leg in legs] == decided, "the baseline is never compared under asha"

@@ -19,6 +19,13 @@ DATABASES = (
     "mssql+pyodbc:///?odbc_connect=DRIVER%3DX%3BUID%3Dsa%3BPWD%3D{}",
     "sqlite+pysqlcipher://:{}@/x.db",
     "postgresql://host/db?sslmode=require;pwd={}",
+    "postgresql:///db?host=u:{}@host",
+    "postgresql://host/db?sslpassword%3D{}",
+    "postgresql://host/db?password:{}",
+    "mssql+pyodbc://host/db;password={}",
+    "postgresql+psycopg://u:{}@[::1]:5432/db",
+    "postgresql://host1:5432,u:{}@host2:5432/db",
+    "mysql+pymysql://u@h/db?init_command=SET%20PASSWORD%3D%27{}%27",
 )
 STORES = (
     "s3://bucket/x?pwd={}",
@@ -29,6 +36,8 @@ STORES = (
     "abfs://box/x?sas_token={}",
     "gs://bucket/x?X-Goog-Signature={}",
     "s3://key:{}@bucket/x",
+    "s3://bucket/x;secret={}",
+    "s3://bucket/x?proxy_options=http%3A%2F%2Fu%3A{}%40proxy",
 )
 
 
@@ -72,6 +81,8 @@ def test_a_url_with_a_credential_is_refused_with_the_way_out_and_never_repeated(
         "postgresql://host:5432/db?application_name=me@here",
         "sqlite:////a/b%2Fc.db",
         "mysql://me@host/db?charset=utf8mb4&ssl_key=/x",
+        "postgresql://me@host/db?host=one:5432,two:5433",
+        "postgresql://host/db?options=-c%20statement_timeout%3D5s",
     ],
 )
 def test_a_url_without_one_is_taken_and_shown_as_it_is(url: str):

@@ -81,8 +81,8 @@ def test_a_damaged_file_is_one_line_with_the_place(data: bytes, cause: str) -> N
 
 
 def test_a_guessed_encoding_shows_a_word_and_merges_no_texts() -> None:
-    (note,) = read("a,b\n1,是\n".encode("gbk")).notes
-    assert "is not UTF-8; it is read as Latin-1 (Windows-1252), such as 'ÊÇ' in line 2" in note
+    (note,) = read("a,b\n1,да\n2,три\n".encode("koi8-r")).notes
+    assert "is not UTF-8; it is read as Latin-1 (Windows-1252), such as 'ÄÁ' in line 2" in note
     labels = read(b"a,b\n1,\x81\n2,\x8d\n3,\xfc\n").texts["b"]
     assert len(set(labels)) == 3
 

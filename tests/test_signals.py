@@ -22,6 +22,7 @@ from search.process.signals import (
     raise_noted,
     raise_stopped,
     signals_restored,
+    until_stopped,
 )
 from tests.searching import ROOT
 
@@ -195,3 +196,45 @@ def test_a_command_leaves_with_its_code_once_all_is_said_and_cleared_away(tmp_pa
     assert done.stdout.startswith(str(tmp_path)), "what was printed has been written"
     assert list(tmp_path.iterdir()) == []
     assert "taken apart" not in done.stdout
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_that_a_command_does_not_catch_is_one_line_and_its_exit_code(
+    number: int, capsys: pytest.CaptureFixture
+):
+    def stopped_again_while_it_tells(words: list[str]) -> int:
+        try:
+            signal.raise_signal(number)
+        except Stopped:
+            signal.raise_signal(number)
+        return 0
+
+    assert until_stopped(stopped_again_while_it_tells, []) == 128 + number
+    assert capsys.readouterr().err == f"stopped by {signal.Signals(number).name}\n"
+    signal.raise_signal(number)  # the process is about to end: nothing is left to stop
+
+
+@pytest.mark.parametrize("module", ["search.run", "search.rerun", "analysis.final", "analysis.docs", "rungwise.cli"])
+def test_ctrl_c_while_a_command_is_still_imported_needs_no_traceback(module: str, tmp_path: Path):
+    (tmp_path / "tyro.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    done = subprocess.run(
+        [sys.executable, "-m", module, "runs"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_terminal_that_is_closed_ends_nothing_that_nohup_started():
+    program = (
+        "import signal; from search.process.signals import collect_signals, raise_stopped\n"
+        "raise_stopped(); signal.raise_signal(signal.SIGHUP)\n"
+        "stopped = collect_signals(lambda: None); signal.raise_signal(signal.SIGHUP); print(stopped)\n"
+    )
+    done = subprocess.run(
+        ["nohup", sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -153,6 +153,15 @@ def test_baselines_are_compared_with_the_winner_on_the_same_rows(described):
     assert by_name["mean"]["scores"]["r2"]["value"] == pytest.approx(0, abs=0.02)
 
 
+def test_a_winner_that_is_no_better_than_a_constant_is_said_to_have_learned_nothing(described):
+    assert "learned" not in "".join(t for _, t in discuss_table(described, described["entrants"][0]))
+    near = {"value": 0.01, "low": -0.02, "high": 0.04}
+    constant = next(b for b in described["baselines"] if b["name"] == "mean") | {"difference": near}
+    text = "".join(t for _, t in discuss_table({**described, "baselines": [constant]}, described["entrants"][0]))
+    assert "not clearly better than always predicting the mean, which reaches" in text
+    assert "no sign that it learned anything from the columns" in text
+
+
 def test_sentences_say_which_method_is_better_and_where_published_results_stand(described):
     text = "\n".join(t for _, t in discuss_table(described, described["entrants"][0]))
     assert re.search(r"gradient boosting reaches 0\.[12].*the network is worse", text)

@@ -239,6 +239,25 @@ REFUSED = {
         {},
         r"column 'id' holds \d+ different texts in \d+ training rows, .*: --drop id",
     ),
+    "different texts beside a dropped column": (
+        change_column(numeric_with_gaps(), "id", lambda cell: f"id-{cell}"),
+        {"drop": ("age",)},
+        r"leave it out: --drop age,id",
+    ),
+    "numbers with a unit": (
+        change_column(numeric_with_gaps(), "id", lambda cell: f"{cell}.5 kg"),
+        {},
+        r"'id' holds numbers with a unit \('\d+\.5 kg': write the numbers alone",
+    ),
+    "several columns at once": (
+        change_column(
+            change_column(numeric_with_gaps(), "id", lambda cell: f"id-{cell}"),
+            "size",
+            lambda cell: f"room {cell} is large",
+        ),
+        {},
+        r"columns that cannot be used: 'id' holds .*, 'size' holds .*; leave them out: --drop id,size",
+    ),
 }
 
 

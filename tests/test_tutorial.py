@@ -1,6 +1,8 @@
-"""The tutorial on own code: its program is sound, and every command in it is one."""
+"""The tutorial on own code: every block of it runs, and does what the text says."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from search.diagnosis.own_code import examine_own
 from search.process.arguments import parse
 from search.session.options import Options
 from spaces.space import load
-from tests.searching import ROOT
+from tests.searching import ROOT, TIMEOUT_SECONDS
 
 TEXT = (ROOT / "docs" / "tutorials" / "your-code.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -53,9 +55,46 @@ def test_every_command_is_one_that_there_is(words: list[str], program: Path):
         parse(Options, words[2:], prog="rungwise search").check()
 
 
-def test_the_program_in_python_asks_for_what_there_is(program: Path, monkeypatch: pytest.MonkeyPatch):
-    """All but the search itself, which the end-to-end tests run."""
-    monkeypatch.setattr(sys, "path", [str(program.parent), *sys.path])
-    code = compile(PYTHON[1], "tutorial", "exec")
-    exec(code, {"__name__": "read"})
-    sys.modules.pop("my_search", None)
+@pytest.mark.slow
+def test_every_block_of_the_tutorial_does_what_it_says(program: Path):
+    """The text as it stands, with fewer trials and seeds."""
+    assert [words[1] for words in COMMAND_LINES] == "doctor search search report final runs show logs".split()
+    shown = [run(program, "-m", "rungwise.cli", *words[1:]) for words in map(smaller, COMMAND_LINES[1:])]
+    assert "\nbest: trial " in shown[0]
+    assert "nothing to do" in shown[1] or "4 trials: " in shown[1]
+    page = (program.parent / "runs" / "first" / "report" / "index.html").read_text()
+    assert "with <code>run.final</code> set" in page
+    assert "log loss" in page
+    assert re.search(r"baseline on seed 1 finished at epoch 9, accuracy 0\.\d{4}; \d+ of \d+ trained", shown[3])
+    assert re.search(r"first +\d{4}-.*finished", shown[4])
+    assert shown[5].startswith("first: my_search (own code); accuracy, to maximize")
+    assert shown[6] == "no trial of 'first' wrote anything\n"
+    (program.parent / "second.py").write_text(PYTHON[1].replace("trials=20", "trials=4") + LATER)
+    said = run(program, "second.py")
+    assert re.search(r"BestTrial\(number=\d, value=0\.\d+", said)
+    assert "params_lr" in said
+    assert said.splitlines()[-1] == "second True True"
+    assert (program.parent / "runs" / "second" / "report" / "index.html").is_file()
+
+
+LATER = """
+    again = rw.open_run("runs/first").evaluate(seeds=1, again=True)
+    scores = {entrant["name"]: entrant["scores"]["accuracy"]["value"] for entrant in again["entrants"]}
+    print(rw.open_run("runs/second").settings.name, page.parent.name == "report", scores["baseline"] > 0.5)
+"""
+
+
+def smaller(words: list[str]) -> list[str]:
+    """The same command with fewer trials and seeds."""
+    fewer = {"--trials": "4", "--seeds": "1"}
+    return [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+
+
+def run(program: Path, *words: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=program.parent, env=environment, capture_output=True, text=True,
+        timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -114,6 +114,12 @@ class Source:
     """`TableOptions` of a table of the user's own."""
 
 
+def go_on(training: object) -> bool:
+    """Lets a training whose state was taken begin its next epoch; most wait for `run_epoch`, and it is False."""
+    going_on = getattr(training, "go_on", None)
+    return bool(going_on()) if callable(going_on) else False
+
+
 def close(training: object) -> None:
     """Lets a training give up what it holds; most hold nothing."""
     closing = getattr(training, "close", None)

@@ -33,7 +33,7 @@ class Network:
     trial: FrozenTrial
     folder: Path
     sha256: str
-    """Of its checkpoint's manifest, which holds that of the weights."""
+    """Of its checkpoint: manifest and state."""
 
     @property
     def training_seconds(self) -> float:
@@ -70,7 +70,6 @@ def collect(
         if cause is not None:
             failures.append(Failure(contender=name, seed=seed, cause=cause))
             continue
-        manifest = (folder / f"epoch-{epochs:04d}" / "manifest.json").read_bytes()
         networks.append(
             Network(
                 contender=by_name[name],
@@ -79,10 +78,17 @@ def collect(
                 epochs=epochs,
                 trial=trial,
                 folder=folder,
-                sha256=hashlib.sha256(manifest).hexdigest(),
+                sha256=_sha256(folder / f"epoch-{epochs:04d}"),
             )
         )
     return networks, failures
+
+
+def _sha256(entry: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("manifest.json", "state.pt"):
+        digest.update((entry / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _fault(trial: FrozenTrial, folder: Path, *, epochs: int) -> str | None:

@@ -13,7 +13,7 @@ Keys of final.json (every score is {"value", "low", "high"} with a 95 % interval
         weights, macs, training_seconds, images_per_second,
         scores {metric: interval}, by_seed {metric: [value per seed]}, classes {class: {precision, recall, f1}},
         confusion (K x K, summed over seeds), difference and mcnemar (against the baseline), probability_best,
-        optimism (search value minus fresh value, positive when the search was too hopeful)
+        optimism (search value minus fresh value, positive when the search was optimistic)
     support         test rows of each class
     calibration     reliability bins of the exported network; chance: the error of a perfectly calibrated one
     confused        the winner's most frequent mistakes; mistakes: the exported network's most confident ones

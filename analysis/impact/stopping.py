@@ -100,7 +100,7 @@ def _what_if(trials: Trials, done: pd.DataFrame) -> pd.DataFrame:
             reached = trials.sign * np.nanmax(np.where(kept, trials.sign * curves[:, -1], np.nan), initial=-np.inf)
             reached = reached if np.isfinite(reached) else np.nan
             row = {"reduction_factor": eta, "first_rung": first, "epochs": epochs, "saved": 1 - epochs / full}
-            rows.append(row | {"best": reached, "lost": (best - reached) * trials.sign, "unknown": unknown})
+            rows.append(row | {"best": reached, "lost": (best - reached) * trials.sign + 0.0, "unknown": unknown})
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 

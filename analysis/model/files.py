@@ -1,9 +1,11 @@
 """Where the exported network of a run lies; imports nothing slow, so that a mistyped name is answered at once."""
 
+import json
 from contextlib import suppress
 from pathlib import Path
 
 from analysis.studies.openings import EVALUATION
+from search.process.arguments import command
 from trainables.files.whole import finish
 
 
@@ -11,12 +13,28 @@ def exported_folder(folder: str | Path) -> Path:
     """The folder that holds model.json: the run's `final`, or the one given.
 
     Raises:
-        ValueError: nothing was exported there.
+        ValueError: nothing was exported there; the line says why and what to do.
     """
     folder = Path(folder)
-    folder = folder / "final" if (folder / "final").is_dir() else folder
+    found = folder / "final" if (folder / "final").is_dir() else folder
     with suppress(OSError):
-        finish(folder, EVALUATION)
-    if not (folder / "model.json").is_file():
-        raise ValueError(f"{str(folder)!r} holds no exported model; make it with: python -m analysis.final RUN")
-    return folder
+        finish(found, EVALUATION)
+    if not (found / "model.json").is_file():
+        raise ValueError(_why_missing(folder))
+    return found
+
+
+def _why_missing(folder: Path) -> str:
+    """Why there is no model to predict with."""
+    if not folder.is_dir():
+        return f"{str(folder)!r} is not a folder; give the folder of a run, such as runs/digits_arch"
+    try:
+        own = json.loads((folder / "run.json").read_text()).get("source") is not None
+    except (OSError, ValueError, AttributeError):
+        own = False
+    if own and (folder / "final" / "final.json").is_file():
+        return (
+            f"{str(folder)!r} was searched with your own code, of which no model is exported; predict by your own"
+            " code: save the model in your `test(model, run)`"
+        )
+    return f"{str(folder)!r} holds no exported model; make it with: {command('analysis.final')} RUN"

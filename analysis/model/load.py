@@ -8,6 +8,8 @@ Nothing is unpickled: safetensors holds numbers only, and their checksum must be
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 import spaces.space
 from analysis.model.files import exported_folder
 from analysis.scores.metrics import probabilities
+from search.process.arguments import command
 from trainables.augmentation.normalize import Normalize
 from trainables.data.dataset import Dataset, Split
 from trainables.data.levels import Levels, levels_from
@@ -30,6 +33,7 @@ from trainables.training.device import choose_numerics
 FORMAT = 1
 ROWS = 256
 """Answered at once, which bounds the memory."""
+_DECISIVE = ("space", "params", "task", "mean", "std", "image_shape", "target_wide", "target_mean", "target_std")
 _FIELDS = {"space": str, "params": dict, "task": str, "classes": list, "mean": list, "std": list, "image_shape": list}
 
 
@@ -118,7 +122,7 @@ def load_model(folder: str | Path) -> Model:
     folder = exported_folder(folder)
     facts = _read_facts(folder)
     weights, stated = _read_weights(folder / "model.safetensors", sha256=facts.get("sha256"))
-    _check_names(facts, stated, folder / "model.json")
+    _check_stated(facts, stated, folder / "model.json")
     network = spaces.space.load(facts["space"]).decode(facts["params"]).model.build(stand_in(facts))
     try:
         network.load_state_dict(weights)
@@ -128,6 +132,7 @@ def load_model(folder: str | Path) -> Model:
             f"the weights do not fit the network of space {facts['space']!r} ({reason}); the space or the release has"
             " changed since the export"
         ) from None
+    _check_decisive(facts, stated, folder / "model.json")
     return Model(network=network.eval().requires_grad_(False), facts=facts)
 
 
@@ -135,10 +140,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     path = folder / "model.json"
     try:
         facts = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); export again with: python -m analysis.final RUN") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); export again with: {command('analysis.final')} RUN") from None
     if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
-        raise ValueError(f"{path} does not describe a model; export again with: python -m analysis.final RUN")
+        raise ValueError(f"{path} does not describe a model; export again with: {command('analysis.final')} RUN")
     if facts["format"] > FORMAT:
         raise ValueError(f"{path} has format {facts['format']}, this release reads up to {FORMAT}; upgrade rungwise")
     for name, kind in _FIELDS.items():
@@ -149,9 +154,29 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         levels_from(facts.get("levels", []))
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} must describe its columns and levels ({error}); export again") from None
+    _check_numbers(facts, path)
     if facts["task"] == "classification" and not all(isinstance(name, str) for name in facts["classes"]):
         raise ValueError(f"{path} must name every class in words, got {facts['classes']!r}; export again")
     return facts
+
+
+def _check_numbers(facts: dict[str, Any], path: Path) -> None:
+    """Raise ValueError unless the numbers by which inputs and answers are scaled can be computed with."""
+    if facts["task"] not in ("classification", "regression"):
+        raise ValueError(f"{path} must have the task classification or regression, got {facts['task']!r}; export again")
+    scaling = ["target_mean", "target_std"] if facts["task"] == "regression" else []
+    for name in ("mean", "std", *scaling):
+        values = facts.get(name) if name in ("mean", "std") else [facts.get(name)]
+        if not all(isinstance(one, int | float) and math.isfinite(one) for one in values or ()):
+            raise ValueError(f"{path} must hold {name!r} as finite numbers, got {facts.get(name)!r}; export again")
+    shape = facts["image_shape"]
+    if len(shape) not in (1, 3) or not all(isinstance(size, int) and 0 < size < 10**6 for size in shape):
+        raise ValueError(f"{path} must hold 'image_shape' as one or three sizes, got {shape!r}; export again")
+
+
+def decisive(facts: Mapping[str, Any]) -> str:
+    """What of model.json decides the answers, beside the weights, in one text that is stored with them."""
+    return json.dumps({name: facts.get(name) for name in _DECISIVE}, sort_keys=True)
 
 
 def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -159,7 +184,7 @@ def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dic
     try:
         data = path.read_bytes()
     except OSError:
-        raise ValueError(f"{path} is missing; export again with: python -m analysis.final RUN") from None
+        raise ValueError(f"{path} is missing; export again with: {command('analysis.final')} RUN") from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ValueError(
@@ -173,7 +198,7 @@ def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dic
         raise ValueError(f"{path} is no safetensors file ({error}); export again") from None
 
 
-def _check_names(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
+def _check_stated(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
     """What decides how inputs are read and answers named is stored with the weights too, under their checksum."""
     for name in ("classes", "columns", "levels"):
         found = facts.get(name, [])
@@ -183,3 +208,19 @@ def _check_names(facts: dict[str, Any], stated: dict[str, str], path: Path) -> N
                 f"{path} names the {name} {shown[:80]!r}, which are not those that its weights were trained on;"
                 " restore it or export again"
             )
+
+
+def _check_decisive(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
+    trained = json.loads(stated.get("decisive", "{}"))  # exports of earlier releases lack it
+    found = {name: facts.get(name) for name in trained}
+    if found == trained:
+        return
+    name = next(name for name in trained if found[name] != trained[name])
+    here, there = found[name], trained[name]
+    if isinstance(here, dict) and isinstance(there, dict):
+        name = next(key for key in {**there, **here} if here.get(key) != there.get(key))
+        here, there = here.get(name), there.get(name)
+    raise ValueError(
+        f"{path} has the {name} {str(here)[:40]}, its weights were trained with {str(there)[:40]}; restore it or export"
+        " again"
+    )

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from analysis.model.load import FORMAT, load_model, stand_in
+from analysis.model.load import FORMAT, decisive, load_model, stand_in
 from trainables.data.dataset import Dataset
 from trainables.data.levels import as_stored
 from trainables.files.whole import write_whole
@@ -48,8 +48,6 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     dataset = training.dataset
     named = _names(dataset)
-    metadata = {name: json.dumps(value) for name, value in named.items()}
-    data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata})
     stored = {
         "format": FORMAT,
         **facts,
@@ -62,9 +60,11 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "image_shape": list(dataset.image_shape),
         "num_weights": training.num_weights,
         "macs": training.macs,
-        "sha256": hashlib.sha256(data).hexdigest(),
     }
     stored |= _target(dataset)
+    metadata = {name: json.dumps(value) for name, value in named.items()}
+    data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata, "decisive": decisive(stored)})
+    stored["sha256"] = hashlib.sha256(data).hexdigest()
     write_whole(final_dir / "model.safetensors", data)
     write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
     return stored
@@ -127,8 +127,10 @@ class _Standalone(nn.Module):
         mean, std = (255 * torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
         self.network = network
         self.mean, self.std = nn.Buffer(mean if images else torch.zeros(1)), nn.Buffer(std if images else torch.ones(1))
-        self.factor, self.shift = facts.get("target_std", 1.0), facts.get("target_mean", 0.0)
         self.outputs = torch.float64 if facts.get("target_wide") else torch.float32
+        scale = (facts.get("target_std", 1.0), facts.get("target_mean", 0.0))
+        # as tensors, since plain numbers are exported as float32
+        self.factor, self.shift = (nn.Buffer(torch.tensor(one, dtype=self.outputs)) for one in scale)
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std
@@ -156,7 +158,7 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     found = np.asarray(session.run(None, {"x": x.to(numbers).numpy()})[0])
     with torch.no_grad():
         expected = module(x.to(numbers)).numpy()  # as ONNX computes
-    near = 1e-4 * np.maximum(np.abs(expected[:, 0]), module.factor)
+    near = 1e-4 * (module.factor.item() + np.abs(expected[:, 0] - module.shift.item()))
     same = found.argmax(1) == expected.argmax(1) if model.classes else np.abs(found - expected)[:, 0] <= near
     return {
         "path": "model.onnx",

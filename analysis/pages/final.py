@@ -5,6 +5,7 @@ section = final_section("runs/NAME")      # None while there is no final evaluat
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
 from analysis.studies.criterion import BASELINE
 from analysis.studies.openings import EVALUATION, read_openings, times, times_opened
+from search.process.arguments import command
 from trainables.files.whole import finish
 
 FORMAT = 1
@@ -61,6 +63,7 @@ def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
         text = f"The test set was opened {times(count)} by an evaluation that ended without results."
         return Markup("<p>") + text + Markup("</p>") if count else None
     if isinstance(results, str):
+        print(f"note: the final evaluation of {run_dir} cannot be shown: {results}", file=sys.stderr)
         return Markup("<p>") + results + Markup("</p>")
     templates = environment(html=True, strict=False)
     templates.globals.update(words=wording, baseline_name=BASELINE)
@@ -83,7 +86,7 @@ def refresh_page(page: str, run_dir: Path) -> str:
     if (opened := read_openings(run_dir / "final")) and f"opened {times(len(opened))}" not in page:
         raise ValueError(
             f"the page of {run_dir} does not show that the test set was opened {times_opened(run_dir / 'final')};"
-            f" make it anew: python -m analysis.report {run_dir}"
+            f" make it anew: {command('analysis.report')} {run_dir}"
         )
     return page
 
@@ -95,11 +98,13 @@ def read_results(final_dir: Path) -> dict[str, Any] | str | None:
         results = json.loads((final_dir / "final.json").read_text())
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         return f"final.json is damaged ({error}); evaluate once more with --again."
     except OSError as error:
         return f"final.json cannot be read ({error})."
-    if not isinstance(results, dict) or results.get("format") != FORMAT:
+    if not isinstance(results, dict) or "format" not in results:
+        return "final.json is damaged (it holds no results); evaluate once more with --again."
+    if results["format"] != FORMAT:
         return "final.json was written by another release; read it with that one."
     return results
 

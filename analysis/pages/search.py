@@ -14,6 +14,7 @@ from analysis.impact import stopping
 from analysis.impact.impact import Impact
 from analysis.pages.data import table_data
 from analysis.pages.page import Folder, Section, text
+from analysis.pages.summary import duration
 from analysis.plots import (
     plot_budget_correlation,
     plot_history,
@@ -153,7 +154,7 @@ def _trial_table(trials: Trials) -> pd.DataFrame:
     for parameter in trials.parameters:
         if parameter.kind == "integer":
             table[parameter.name] = table[parameter.name].astype("Int64")
-    return table.reset_index(drop=True)
+    return table.rename(columns={"number": "trial"}).reset_index(drop=True)
 
 
 def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
@@ -164,7 +165,7 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
     saved = audit.seconds_full - audit.seconds_trained
     told = f"{audit.epochs_trained:,} epochs were trained; training all trials to the end takes {audit.epochs_full:,}. "
     if (trials.trials["state"] == STOPPED).any():
-        told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {saved / 3600:.1f} hours." if saved > 0 else ".")
+        told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {duration(saved)}." if saved > 0 else ".")
     else:
         told += "No trial was stopped early."
     blocks = [
@@ -181,7 +182,11 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
             alt="Rank correlations between rungs with intervals",
             caption="Do the rungs order the trials as the later ones do?",
         ),
-        folder.table("correlations", audit.correlations, caption="Rank correlations between rungs."),
+        folder.table(
+            "correlations",
+            audit.correlations.rename(columns={"num_trials": "trials"}),
+            caption="Rank correlations between rungs.",
+        ),
     ]
     if len(audit.what_if):
         caption = "Other rules, replayed on the recorded curves: what they would have trained, saved and lost."
@@ -197,10 +202,15 @@ def failures(trials: Trials, folder: Folder) -> Section:
         return Section(id="failures", title="Failures", blocks=(text("No trial failed."),))
     kinds = rows["failure_kind"].where(rows["state"] == FAILED, "infeasible").value_counts()
     counted = ", ".join(f"{n} {label(kind)}" for kind, n in kinds.items())
-    table = rows[["number", "state", "failure_kind", "failure", "epochs"]].reset_index(drop=True)
+    table = rows[["number", "state", "failure_kind", "failure", "epochs"]].rename(columns={"number": "trial"})
     told = f"{counted}. Failed trials take no part in any number above; one that fails often is hidden by that."
     return Section(
         id="failures",
         title="Failures",
-        blocks=(text(told), folder.table("failures", table, caption="Failed and infeasible trials with their cause.")),
+        blocks=(
+            text(told),
+            folder.table(
+                "failures", table.reset_index(drop=True), caption="Failed and infeasible trials with their cause."
+            ),
+        ),
     )

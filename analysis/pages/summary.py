@@ -23,7 +23,7 @@ from analysis.studies.trials import (
     config_of,
 )
 from analysis.wording import named
-from spaces.objectives import metric_named
+from search.process.arguments import command
 
 _WORDS = {
     COMPLETE: "complete",
@@ -80,7 +80,7 @@ def _facts(
 ) -> list[tuple[str, str, str]]:
     facts = []
     if sure is not None and trials.best is not None:
-        where = f"trial {trials.best['number']}, {trials.full_epochs} epochs"
+        where = f"trial {trials.best['number']}, {trials.full_epochs} epochs{beside_baseline(trials)}"
         facts.append((f"Best {named(trials.metric, trials.target_unit)}", value(trials, sure.value), where))
         facts.append(("How sure", *_sureness(trials, sure, _num_validation(found))))
     audit = impact.audit
@@ -96,15 +96,21 @@ def _facts(
     return facts
 
 
+def beside_baseline(trials: Trials) -> str:
+    """What the baseline reached, if it was trained to the end and is not the best itself."""
+    for _, trial in trials.trials[trials.trials["state"] == COMPLETE].iterrows():
+        if trials.baseline and config_of(trial) == trials.baseline:
+            is_best = trials.best is not None and trial["number"] == trials.best["number"]
+            return "; it is the baseline" if is_best else f"; the baseline reached {value(trials, trial['value'])}"
+    return ""
+
+
 def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> tuple[str, str]:
     gap = "it is the only complete trial"
     if np.isfinite(sure.second):
         gap = f"{difference(trials, abs(sure.value - sure.second))} ahead of the second of {sure.num_complete}"
     if not np.isfinite(sure.low):
-        why = "the study alone gives it for an accuracy on a known number of rows"
-        if metric_named(trials.metric).less_is_better:
-            why = f"a study alone has none for {named(trials.metric)}; the final evaluation gives it"
-        return gap, f"no interval: {why}"
+        return gap, f"a study alone gives no interval for {named(trials.metric)}; the final evaluation does"
     others = "no other trial lies" if sure.tied == 0 else f"{sure.tied} more trial{'s lie' * (sure.tied > 1)}"
     others += "" if sure.tied != 1 else " lies"
     interval = f"{value(trials, sure.low)} to {value(trials, sure.high)}"
@@ -114,7 +120,7 @@ def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> t
 def _luck(sure: Confidence) -> str:
     return (
         f"The best of {sure.num_complete} values on one validation split is partly luck: expect a little worse on "
-        "new data. The final evaluation (python -m analysis.final) measures that on fresh seeds and the test set."
+        f"new data. The final evaluation ({command('analysis.final')}) measures that on fresh seeds and the test set."
     )
 
 

@@ -36,7 +36,7 @@ def plot_pareto(trials: Trials, cost: str = "weights", ax: Axes | None = None) -
         ax.annotate(f"{row.number}", (row.cost, row.value), (4, -9), textcoords="offset points", fontsize=7.5)
     if table["cost"].min() > 0 and table["cost"].max() / table["cost"].min() > 5:
         style.log_axis(ax)
-    style.robust_limits(ax, table["value"], sign=trials.sign)
+    style.value_axis(ax, table["value"], sign=trials.sign)
     ax.set(xlabel=_COSTS[cost], ylabel=style.metric_label(trials))
     style.legend(ax, ncols=2)
     return ax

@@ -33,7 +33,7 @@ def plot_history(trials: Trials, ax: Axes | None = None) -> Axes:
         if len(some):
             _points(ax, some["trial"], some["value"], state, many=len(table))
     ax.step(table["trial"], table["best"], where="post", color=style.INK, lw=1.6, label="best complete so far")
-    style.robust_limits(ax, table["value"], sign=trials.sign)
+    style.value_axis(ax, table["value"], sign=trials.sign)
     ax.set(xlabel="trial", ylabel=style.metric_label(trials))
     style.legend(ax, ncols=2)
     return ax
@@ -86,7 +86,7 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     words = {STOPPED: "stopped early"}
     handles = [Line2D([], [], color=style.COLORS[s], label=words.get(s, s)) for s in present]
     ax.autoscale_view()
-    style.robust_limits(ax, trials.epochs["value"], sign=trials.sign)
+    style.value_axis(ax, trials.epochs["value"], sign=trials.sign)
     handles += [h for h in ax.get_legend_handles_labels()[0] if isinstance(h, Line2D)]
     style.legend(ax, handles=handles, ncols=5)
     _epoch_axis(ax, trials)
@@ -139,7 +139,7 @@ def plot_slice(trials: Trials, name: str, ax: Axes | None = None) -> Axes:
         here = (table["state"] == state).to_numpy()
         if here.any():
             _points(ax, (x + spread)[here], table["value"][here], state, many=2 * len(table))
-    style.robust_limits(ax, table["value"], sign=trials.sign)
+    style.value_axis(ax, table["value"], sign=trials.sign)
     ax.set_ylabel(style.metric_label(trials))
     if parameter.levels and parameter.numeric:
         ax.set_xticks(list(parameter.levels))

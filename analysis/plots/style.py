@@ -101,11 +101,24 @@ def metric_label(trials: Trials, *, change: bool = False) -> str:
     return f"change of {named(trials.metric, trials.target_unit)}" + (" (points)" if trials.points == 100 else "")
 
 
-def robust_limits(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None:
-    """Cuts the axis where a few bad values would squeeze all others, and says how many are outside."""
+_DECADES = 100.0
+"""From this ratio of the worst quarter to the best value on, a loss is drawn on a logarithmic axis."""
+
+
+def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None:
+    """Scales the axis of the objective, so that a few bad values do not squeeze all others.
+
+    A loss that spans orders of magnitude is drawn on a logarithmic axis. Else the axis is cut, and says how many values
+    are outside.
+    """
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)] * sign
     if len(x) < 5:
+        return
+    if sign < 0 and x.max() < 0 and np.quantile(x, 0.25) / x.max() > _DECADES:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))  # the page draws no formulas
+        ax.yaxis.set_minor_formatter(NullFormatter())
         return
     low, middle, high = np.quantile(x, [0.05, 0.5, 1.0])
     floor = low - 0.5 * (high - low)
@@ -116,7 +129,7 @@ def robust_limits(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> N
     ax.set_ylim(*ends)
     side = "below" if sign > 0 else "above"
     ax.annotate(
-        f"{outside} worse ones lie {side} the axis",
+        f"{outside} worse trial{'s' * (outside > 1)} {side} the axis",
         (0.01, 0.02 if sign > 0 else 0.96),
         xycoords="axes fraction",
         ha="left",

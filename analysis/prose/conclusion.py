@@ -10,6 +10,7 @@ from rich.table import Table
 from analysis import wording
 from analysis.progress import say
 from analysis.studies.openings import read_openings, times_opened
+from search.process.arguments import command
 from search.session.console import Output
 from spaces.objectives import metric_named
 
@@ -31,7 +32,8 @@ def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
     if len(read_openings(run_dir / "final")) > 1:
         say(f"the test set has been opened {times_opened(run_dir / 'final')}")
     if not results.get("own"):
-        say(f"\nmodel: {run_dir / 'final' / 'model.safetensors'}; use it: python -m analysis.predict {run_dir} FILE")
+        model = run_dir / "final" / "model.safetensors"
+        say(f"\nmodel: {model}; use it: {command('analysis.predict')} {run_dir} FILE")
 
 
 def _contenders(results: dict[str, Any]) -> Table:

@@ -69,7 +69,8 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
             if found["low"] > 0 or found["high"] < 0
             else "the interval includes zero, so the two cannot be told apart"
         )
-        test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if "mcnemar" in winner else ""
+        compared = metric == "accuracy" and "mcnemar" in winner  # the test compares which rows are right
+        test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if compared else ""
         better = " (less is better)" if is_less_better(results) else ""
         text.append(f"Against the baseline that is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}.")
     if winner["probability_best"] is not None:
@@ -90,15 +91,15 @@ def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
 
 def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
     metric, found = results["metric"], winner["optimism"]
-    verdict = (
-        "promised too much" if found["low"] > 0 else "promised too little" if found["high"] < 0 else "kept its word"
-    )
     fresh = number(metric, winner["scores"][metric]["value"])
     own = results.get("own", False)
-    more = "" if own or results["conditions"].get("held_out_rows") else " (those train on the validation rows too)"
+    more = "" if own or results["conditions"].get("held_out_rows") else "; they train on the validation rows too"
+    verdict = "no clear sign that the search was optimistic"
+    if found["low"] > 0 or found["high"] < 0:
+        verdict = f"the search was {'optimistic' if found['low'] > 0 else 'pessimistic'}"
     return (
-        f"The search {verdict}: its value was {number(metric, winner['search_value'])}, that of fresh networks on fresh"
-        f" rows is {fresh}, so it was too hopeful by {gap(metric, found)}{more}."
+        f"In the search the winner reached {number(metric, winner['search_value'])}; new networks reach {fresh} on the"
+        f" test rows{more}. The search value is better by {gap(metric, found)}: {verdict}."
     )
 
 

@@ -15,6 +15,8 @@ _VERDICTS = {
     "not told apart": "the interval includes zero, so the two cannot be told apart",
 }
 
+_WITHOUT_FEATURES = {"mean": "always predicting the mean", "majority": "always predicting the most frequent class"}
+
 
 def discuss_table(results: dict[str, Any], winner: dict[str, Any]) -> list[tuple[str, str]]:
     """Topics and sentences; nothing for images.
@@ -43,6 +45,13 @@ def _informed(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _against_baselines(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
     metric = results["metric"]
+    for baseline in results.get("baselines", []):
+        if baseline["name"] in CONSTANT and verdict(metric, baseline["difference"]) != "better":
+            yield (
+                f"The winner is not clearly better than {_WITHOUT_FEATURES[baseline['name']]}, which reaches"
+                f" {between(metric, baseline['scores'][metric])}: there is no sign that it learned anything from the"
+                " columns."
+            )
     for baseline in _informed(results):
         found = baseline["difference"]
         yield (

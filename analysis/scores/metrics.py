@@ -15,6 +15,7 @@ from sklearn import metrics
 
 from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
 from analysis.statistics.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
+from analysis.wording import is_share
 
 Task = Literal["classification", "regression", "multilabel"]
 _Scores = dict[str, np.ndarray]
@@ -42,13 +43,13 @@ class Evaluation:
     support: np.ndarray
     """Rows of each class (K,), or of all (1,)."""
     free: bool = False
-    """Whether the scores are numbers of any size, of which only their names are known."""
+    """Whether only the names of the scores are known: one that is called as a share is, lies in 0..1."""
 
     def interval(self, metric: str) -> Interval:
         """The mean over seeds, with its interval."""
         value, replicates = float(self.scores[metric].mean()), self.replicates[metric]
         if self.free:
-            return interval(value, replicates)
+            return interval(value, replicates, bounds=(0.0, 1.0) if is_share(metric) else (-np.inf, np.inf))
         if metric in _UNBOUNDED:
             return interval(value, replicates, bounds=_UNBOUNDED[metric])
         if metric == "ece":

@@ -3,6 +3,7 @@
 Whoever states how often it was opened counts here: an evaluation that was killed has a line in the log, nothing else.
 """
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -17,28 +18,43 @@ PARTS = ("figures", "tables", "model.onnx", "model.safetensors", "model.json", "
 _WITHOUT = "after an evaluation that ended without results"
 
 
+class OpeningsError(ValueError):
+    """The log is there and cannot be read."""
+
+
 def read_openings(final_dir: Path) -> list[dict[str, Any]]:
     """All openings so far, the first first; a line that cannot be read counts as one.
 
     The results of an evaluation repeat the log as it was. What is missing in a log that was removed or cut comes from
     there.
+
+    Raises:
+        OpeningsError: there is a log that cannot be read, so that nobody knows how often the test set was opened.
     """
     logged = _read_log(final_dir)
     return [*_lost(final_dir, logged), *logged]
 
 
 def _read_log(final_dir: Path) -> list[dict[str, Any]]:
+    path = final_dir / "openings.jsonl"
     try:
-        lines = (final_dir / "openings.jsonl").read_text(errors="replace").split("\n")
+        if os.path.lexists(path) and not path.is_file():
+            raise OSError(errno.EINVAL, "not a regular file")
+        lines = path.read_text(errors="replace").split("\n")
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise OpeningsError(
+            f"{path} cannot be read ({error.strerror}); it counts how often the test set was opened: make it readable,"
+            " or restore it from a copy"
+        ) from error
     return [_parse(line) for line in lines if line.strip()]
 
 
 def _parse(line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -61,7 +77,7 @@ def _results(final_dir: Path) -> dict[str, Any] | None:
     """final.json; None where there is none that can be read."""
     try:
         found = json.loads((final_dir / "final.json").read_text(errors="replace"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

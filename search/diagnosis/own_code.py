@@ -15,6 +15,7 @@ from search.diagnosis import probe as own_probe
 from search.diagnosis.limits import Finding
 from search.diagnosis.probe import Probe, Straight
 from search.process.disk import size
+from search.process.quiet import quietly
 from search.storage.source_code import canonical, told
 from spaces.space import Space
 from trainables.trainable import Setting, Source
@@ -51,8 +52,9 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
         try:
             straight = apart(own_probe.train_straight, probe, dict(space.baseline), other)
         except Exception as error:
-            found = f"the baseline fails: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            yield Finding(what="training", found=found, do="mend it: every trial would fail", fatal=True)
+            raised, *printed = getattr(error, "__notes__", [told(error)])
+            found = f"the baseline fails: {raised}" + (f" ({printed[0]})" if printed else "")
+            yield Finding(what="training", found=found, do="correct it: every trial would fail", fatal=True)
             return
         yield from _check_costs(straight, space)
         yield from _check_bits(probe, dict(space.baseline), straight, apart=apart)
@@ -60,9 +62,18 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
 
 
 def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a fresh process."""
+    """What a function returns in a fresh process, which shows nothing of what the user's code prints."""
     with ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        return pool.submit(quietly, _noted, function, *arguments).result()
+
+
+def _noted(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns; what it raises gets the file and line as a note, which another process keeps."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        error.add_note(told(error))
+        raise
 
 
 def _drawn(space: Space) -> dict[str, Any]:
@@ -186,4 +197,7 @@ def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[F
         found = f"{space.metric} depends on what is trained on alone ({', '.join(deciding)}), not on {', '.join(idle)}"
         yield Finding(what="metric", found=found, do="report the metric of the validation rows", fatal=True)
     else:
-        yield Finding(what="metric", found=f"whether {space.metric} is that of held-out rows cannot be seen from here")
+        found = f"cannot tell whether {space.metric} is measured on held-out rows"
+        yield Finding(
+            what="metric", found=found, do="to have it checked, return both sets of rows from Space(data=...)"
+        )

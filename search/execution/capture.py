@@ -30,13 +30,23 @@ class Capture:
             self._file, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
         )
         self._lock = threading.Lock()
+        self._path: Path | None = None
+        self._is_on = False
 
     def begin(self, name: str) -> None:
         """Start with an empty file for this trial."""
+        self._path = None if self._folder is None else self._folder / name
         with suppress(OSError):  # no room: the file of the trial before does as well
-            new = _nameless() if self._folder is None else _opened(self._folder / name)
-            os.dup2(new, self._file, inheritable=False)  # whoever holds the stream goes on with the new file
-            os.close(new)
+            self._open((self._file,))
+
+    def _open(self, descriptors: tuple[int, ...]) -> None:
+        """Let these lead to a new, empty file; whoever holds the stream goes on with it."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        new = _nameless() if self._path is None else _opened(self._path)
+        for number in descriptors:
+            os.dup2(new, number, inheritable=number < 3)
+        os.close(new)
 
     @contextmanager
     def captured(self) -> Iterator[None]:
@@ -45,13 +55,14 @@ class Capture:
         shown = [os.dup(1), os.dup(2)]
         for number in (1, 2):
             os.dup2(self._file, number)
-        over = threading.Event()
+        self._is_on, over = True, threading.Event()
         threading.Thread(target=self._bound, args=(over,), daemon=True).start()
         try:
             with redirect_stdout(self._stream), redirect_stderr(self._stream):
                 yield
         finally:
             over.set()
+            self._is_on = False
             self._stream.flush()
             _flush()
             for number, descriptor in zip((1, 2), shown, strict=True):
@@ -66,9 +77,21 @@ class Capture:
     def take(self) -> str:
         """What was printed since the last call, shortened to both ends if it is long."""
         with self._lock:
-            text = shorten(os.pread(self._file, os.fstat(self._file).st_size, 0), each=KEPT_BYTES)
-            os.ftruncate(self._file, 0)
-        return text.decode("utf-8", errors="replace")
+            return self._taken().decode("utf-8", errors="replace")
+
+    def _taken(self) -> bytes:
+        """The content of the file, which is empty afterwards: another file, where code is about to print more."""
+        old = os.dup(self._file)
+        try:
+            if self._is_on:
+                with suppress(OSError):
+                    self._open((self._file, 1, 2))
+            text = shorten(os.pread(old, os.fstat(old).st_size, 0), each=KEPT_BYTES)
+            if os.path.sameopenfile(old, self._file):
+                os.ftruncate(old, 0)
+            return text
+        finally:
+            os.close(old)
 
     def _bound(self, over: threading.Event) -> None:
         while not over.wait(_LOOK_SECONDS):

@@ -28,7 +28,10 @@ def _put_compiler_off() -> None:
 
     class Absent(ModuleType):
         def __getattr__(self, name: str) -> Any:
-            """Whatever else is asked of the compiler is answered by itself."""
+            """Whatever else is asked of the compiler is answered by itself; who only looks through all modules, as
+            `inspect` does for `__file__`, asks nothing of it, perhaps in the middle of an import that it needs."""
+            if name.startswith("__") and name != "__path__":
+                raise AttributeError(name)
             if sys.modules.get(self.__name__) is self:
                 del sys.modules[self.__name__], torch._dynamo
             return getattr(importlib.import_module(self.__name__), name)

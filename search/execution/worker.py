@@ -6,6 +6,7 @@ import os
 import socket
 import time
 import traceback
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ from trainables.trainable import (
     StuckError,
     Trainable,
     close,
+    go_on,
 )
 
 _RAYS_OWN = frozenset(
@@ -74,12 +76,18 @@ class TrialWorker(tune.Trainable):
         torch.set_flush_denormal(True)  # denormals slow convolutions on the CPU forty times
         self._job = job
         self._device = torch.device("cuda" if job.cuda else "cpu")
-        self._space = spaces.space.load(job.space)
-        arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
-        self._data = self._space.work.unpack(arrays, device=self._device.type)
+        self._unprepared: BaseException | None = None
+        try:
+            self._space = spaces.space.load(job.space)
+        except (Exception, SystemExit) as error:  # a package that this node lacks: no worker would fare better
+            self._unprepared = error
+        else:
+            arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
+            self._data = self._space.work.unpack(arrays, device=self._device.type)
         self._checkpoints = open_place(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
+        self._captured = ExitStack()
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         if (
             isinstance(self._checkpoints, Folder) and self._node_id != job.home
@@ -104,7 +112,8 @@ class TrialWorker(tune.Trainable):
         except StuckError as error:  # it would go on beside the next trial
             print(f"error: {error}", flush=True)
             os._exit(1)
-        self._training = None
+        self._captured.close()
+        self._training, self._is_ahead = None, False
 
     def _begin(self, leg: dict[str, Any]) -> None:
         """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
@@ -115,7 +124,7 @@ class TrialWorker(tune.Trainable):
         self._training: Trainable | None = None
         self._records: list[dict[str, Any]] = []
         self._capture.begin(self._place.name)
-        self._is_headed = False
+        self._is_headed = self._is_ahead = False
 
     def _build(self) -> Trainable:
         leg, job = self._leg, self._job
@@ -162,8 +171,14 @@ class TrialWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch, or say again one that finished before a crash could report it."""
         epoch = self._reported
-        with self._capture.captured():
+        if not self._is_ahead:
+            self._captured.enter_context(self._capture.captured())
+        self._is_ahead = False
+        try:
             result = self._next_epoch()
+        finally:
+            if not self._is_ahead:
+                self._captured.close()
         result = replace(result, log=self._headed(self._capture.take() + result.log, epoch=epoch))
         self._notices = []
         numbers = {self._job.metric: float("nan"), **(result.record or {})}
@@ -182,6 +197,8 @@ class TrialWorker(tune.Trainable):
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
         try:
+            if self._unprepared is not None:
+                raise self._unprepared
             if self._training is None:
                 self._training = self._continued()
             kind = "error"
@@ -201,7 +218,8 @@ class TrialWorker(tune.Trainable):
                 torch.cuda.reset_peak_memory_stats()
             record = dict(training.run_epoch())
             record.setdefault("seconds", time.perf_counter() - clock)
-            record |= {"started": started, "device": self._device.type, "threads": torch.get_num_threads()}
+            record |= {"started": getattr(training, "began", started)}
+            record |= {"device": self._device.type, "threads": torch.get_num_threads()}
             record |= {**self._host, **_gpu_memory(self._device)}
             self._records.append(record)
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
@@ -209,14 +227,21 @@ class TrialWorker(tune.Trainable):
             fault_point("saved", training.epoch, trial=self._leg["trial"])
 
     def _save(self, training: Trainable) -> None:
-        state = checkpoint.with_records(training.state(), self._records)
+        """Save the state after an epoch; where nothing can follow but the next one, that may begin meanwhile."""
+        epoch, data = training.epoch, checkpoint.as_bytes(checkpoint.with_records(training.state(), self._records))
+        self._is_ahead = self._is_followed(epoch) and go_on(training)
         try:
-            checkpoint.save(self._place, state, epoch=training.epoch)
+            checkpoint.write(self._place, data, epoch=epoch)
         except OSError as error:
             reason = f"a checkpoint could not be written: {error.strerror or error}"
             if isinstance(self._place, Folder):
                 reason += f"; {free_space(self._place.path)}"
             raise _StorageError(reason) from error
+
+    def _is_followed(self, epoch: int) -> bool:
+        """Whether the trial goes on after this epoch, whatever its value; --debug shows what it prints in its turn."""
+        decided = self._leg.get("decided")
+        return decided is not None and epoch not in decided and epoch < self._job.epochs and not self._job.debug
 
 
 def _gpu_memory(device: torch.device) -> dict[str, int]:

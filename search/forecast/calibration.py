@@ -12,6 +12,7 @@ import torch
 
 import spaces.space
 from search.process.allotted import available_cpus
+from search.process.quiet import quietly
 from search.runtime.resources import Resources, count_gpus
 from search.storage.run import Run
 from spaces.space import Space
@@ -22,7 +23,11 @@ from trainables.training.config import TrainConfig
 from trainables.training.training import Training
 
 CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
+LONGEST_SECONDS = 60.0
+"""After which a slow machine goes on with fewer than MIN_MEASURED."""
 MEASURED_SECONDS = 0.7
+WARM_SECONDS = 30.0
+"""An epoch of the user's own code that is shorter than this is measured a second time, in a process that is warm."""
 PROBE_ROWS = 128
 EVALUATED_ROWS = 512
 SHIPPED_BYTES = 8 << 20
@@ -54,6 +59,7 @@ def calibrate(
     *,
     draws: Sequence[dict[str, Any]],
     seconds: float = CALIBRATION_SECONDS,
+    longest: float = LONGEST_SECONDS,
     space: Space | None = None,
 ) -> list[Speed]:
     """Train configurations for a moment each, as many at once as the search will on a node like this machine.
@@ -61,8 +67,9 @@ def calibrate(
     Code of the user's own is trained for a whole epoch each.
 
     Args:
-        draws: the first few are measured in any case, the others in turn until the time is up.
-        seconds: until no further one is begun.
+        draws: the first is measured in any case, the others in turn until the time is up.
+        seconds: until no further one is begun, if MIN_MEASURED were.
+        longest: seconds until no further one is begun even if fewer were.
         space: that of the run; loaded when None.
 
     Returns:
@@ -74,22 +81,28 @@ def calibrate(
     else:
         bench, least = _bench(run, dataset, resources), MIN_MEASURED
     at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
-    return _measure(bench, draws, at_once=at_once, least=least, seconds=seconds)
+    return _measure(bench, draws, at_once=at_once, least=least, until=(seconds, longest))
 
 
 def _measure(
-    bench: Measures, draws: Sequence[dict[str, Any]], *, at_once: int, least: int, seconds: float
+    bench: Measures, draws: Sequence[dict[str, Any]], *, at_once: int, least: int, until: tuple[float, float]
 ) -> list[Speed]:
-    """The speeds of the first few draws, each in a process of its own: of `least`, and of more until the time is up."""
+    """The speeds of the first few draws, each in a process of its own.
+
+    Args:
+        least: draws after which the search is forecast well enough.
+        until: seconds until no further draw is begun, if `least` were, and even if fewer were.
+    """
     running: dict[Future[Speed], int] = {}
     found: dict[int, Speed] = {}
     with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while True:
             number = len(found) + len(running)
-            wanted = number < len(draws) and (number < least or time.monotonic() < deadline)
+            limit = until[number < least]
+            wanted = number < len(draws) and (number == 0 or time.monotonic() < began + limit)
             if wanted and len(running) < at_once:
-                future = pool.submit(bench.measure, draws[number])
+                future = pool.submit(quietly, bench.measure, draws[number])
                 running[future] = number
             elif running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -131,16 +144,23 @@ class OwnBench:
     setting: Setting
 
     def measure(self, params: dict[str, Any]) -> Speed:
-        """Train one whole epoch: of code that is not ours, no part is known to stand for the rest."""
+        """Train one whole epoch: of code that is not ours, no part is known to stand for the rest.
+
+        Where it is short it is the second one, or one of a second training: the first epoch of a process also imports
+        and compiles.
+        """
         torch.set_num_threads(self.setting.threads)
         space = spaces.space.load(self.space)
         data = space.work.unpack(self.packed, device=self.setting.device)
         config = space.decode(params)
         training = space.work.build(config, data, self.setting)
         try:
-            began = time.perf_counter()
-            training.run_epoch()
-            seconds = time.perf_counter() - began
+            seconds = _time_epoch(training)
+            if seconds < WARM_SECONDS:
+                if self.setting.epochs == 1:
+                    close(training)
+                    training = space.work.build(config, data, self.setting)
+                seconds = _time_epoch(training)
             macs = int(space.work.costs(config, data).get("macs", 1))
             return Speed(macs=max(macs, 1), epoch_seconds=seconds, save_seconds=_time_saving(training))
         finally:
@@ -197,6 +217,12 @@ class Bench:
             record = training.run_epoch()
             taken += record["input_seconds"] + record["compute_seconds"]
         return training, taken / (training.epoch * batch * steps)
+
+
+def _time_epoch(training: Trainable) -> float:
+    began = time.perf_counter()
+    training.run_epoch()
+    return time.perf_counter() - began
 
 
 def _time_saving(training: Trainable) -> float:

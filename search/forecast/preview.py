@@ -89,7 +89,8 @@ def show_preview(
     _show_configurations(run, space, examine, console=console)
     busy = f", longer beside other programs ({load()})" if load() else ""
     measured = "an epoch each of as many trials as fit in" if space.own else "the speed of this machine, about"
-    console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{busy} ...")
+    slow = "" if space.own else ", up to a minute for large networks"
+    console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{slow}{busy} ...")
     forecast = make_forecast(run, space, dataset, resources, examine=examine)
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")

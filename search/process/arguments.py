@@ -7,24 +7,26 @@ import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from itertools import dropwhile, takewhile
 from types import MappingProxyType
 from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
-from search.process.output import drain_all
+from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
+from search.process.signals import until_stopped
+from search.process.text import visible
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
 """Exit codes of every command."""
-SIGNALLED = 128
-"""Added to the number of the signal, as shells do."""
 Options = TypeVar("Options")
 _FRAME = "╭╮╰╯│─+-| "
 _PLAINER = (
     (r"(--\S+): (?:invalid literal for int\(\).*: |.*\|INT could .* \[)(.*?)\]?", r"\1 must be a whole number, got \2"),
     (r"(--\S+): (?:could not convert .*: |.*\|FLOAT could .* \[)(.*?)\]?", r"\1 must be a number, got \2"),
+    (r"\[.*\]: .* from \['(.*)'\]", r"a number is needed, got '\1'"),
     (r"invalid choice (.*) for argument '(.*)'\. Expected one of \((.*)\)", r"\2 must be one of \3, got \1"),
     (r"Missing value for argument '(.*)'\..*", r"\1 needs a value"),
     (r"Unrecognized options: (--[^,]*).*", r"there is no option \1"),
@@ -74,7 +76,7 @@ def open_streams() -> None:
     """Lead the standard streams that the caller has closed to /dev/null.
 
     Else the next file that is opened, a lock or a database, gets their descriptor and what is printed by libraries, and
-    Python has None for a stream.
+    Python has None for a stream. What the encoding of stdout lacks is escaped, as it is on stderr: a name is no error.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -86,6 +88,8 @@ def open_streams() -> None:
             stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115 - to the end
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _one_line(framed: str) -> str:
@@ -103,8 +107,13 @@ def _one_line(framed: str) -> str:
     return text + (f" (did you mean {hint}?)" if hint else "")
 
 
+def command(module: str) -> str:
+    """How the user calls a command of ours, as they called this one: `rungwise final` or `python -m analysis.final`."""
+    return " ".join(words_of(module))
+
+
 def words_of(module: str) -> list[str]:
-    """How the user calls a command of ours: as they called this one."""
+    """The words of `command`."""
     if os.environ.get("RUNGWISE_PROGRAM"):
         return ["rungwise", {"search.run": "search"}.get(module, module.rpartition(".")[2])]
     return ["python", "-m", module]
@@ -112,7 +121,7 @@ def words_of(module: str) -> list[str]:
 
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
-    print(f"error: {redact_text(' '.join(str(error).split()))}", file=sys.stderr)
+    print(f"error: {visible(redact_text(' '.join(str(error).split())))}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -124,9 +133,16 @@ def report_fault(error: Exception, *, debug: bool) -> int:
     """
     if debug:
         raise error
-    reason = " ".join(str(error).split())[:300] or "no reason given"
+    reason = visible(" ".join(str(error).split())[:300]) or "no reason given"
     print(f"error: {type(error).__name__}: {reason}; add --debug to see where", file=sys.stderr)
     return BROKEN_OFF
+
+
+def run_command(main: Callable[[list[str]], int], words: list[str] | None = None) -> NoReturn:
+    """Run a command to its end, with the words of this process unless others are given; see `leave`."""
+    open_streams()
+    print_to_the_end()
+    leave(until_stopped(main, sys.argv[1:] if words is None else words))
 
 
 def leave(code: int) -> NoReturn:
@@ -136,4 +152,9 @@ def leave(code: int) -> NoReturn:
     """
     atexit._run_exitfuncs()
     drain_all()
+    lost = sys.stdout.error if isinstance(sys.stdout, KeptStream) else None
+    if lost is not None and not isinstance(lost, BrokenPipeError):  # a reader that has seen enough is no error
+        print(f"error: what this command prints cannot be written ({lost.strerror})", file=sys.stderr)
+        code = code or BROKEN_OFF
+        drain_all()
     os._exit(code)

@@ -11,7 +11,7 @@ _ALLOWED = re.compile(
     r"|RAY_\w+|TUNE_\w+|RUNGWISE_\w+"
     r"|OMP_\w+|MKL_\w+|KMP_\w+|GOMP_\w+|OPENBLAS_\w+|NUMEXPR_\w+|DNNL_\w+|ONEDNN_\w+|ATEN_\w+|GRPC_\w+"
     r"|CUDA\w*|CUDNN_\w+|CUBLAS_\w+|NCCL_\w+|NVIDIA_\w+|NV_\w+|HIP_\w+|ROCR_\w+|HSA_\w+|MIOPEN_\w+"
-    r"|TORCH\w*|PYTORCH_\w+|TRITON_\w+|SLURM_\w+"
+    r"|TORCH\w*|PYTORCH_\w+|TRITON_\w+|HF_\w+|TRANSFORMERS_\w+|SLURM_\w+"
 )
 _SECRET = re.compile(r"TOKEN(?!_PATH)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_KEY", re.IGNORECASE)
 """Never handed on, whatever the prefix; a path to a token file is no token."""

@@ -10,7 +10,7 @@ import select
 import sys
 import threading
 from collections import deque
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 DRAIN_SECONDS = 5.0
 """How long the end of a command waits for a reader that reads nothing."""
@@ -152,8 +152,51 @@ class PatientStream(io.TextIOBase):
                 self._changed.notify_all()
 
 
+class KeptStream:
+    """A text stream that keeps an error of writing for the end of the command, whose work has nothing to do with it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+        """What the first write or flush that failed said."""
+
+    def write(self, text: str, /) -> int:
+        """Write the text, or nothing once a write has failed."""
+        if self.error is None:
+            try:
+                return self.stream.write(text)
+            except OSError as error:
+                self._keep(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or drop it once a write has failed."""
+        if self.error is None:
+            try:
+                self.stream.flush()
+            except OSError as error:
+                self._keep(error)
+
+    def _keep(self, error: OSError) -> None:
+        self.error = error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())  # what is still buffered goes there when the stream is closed
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def print_to_the_end() -> None:
+    """From now on a full disk or a reader that has gone is told when the command ends, and breaks nothing off."""
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        sys.stdout = cast(TextIO, KeptStream(sys.stdout))
+
+
 def print_patiently() -> None:
     """From now on no print of this process waits for its reader."""
+    if isinstance(sys.stdout, KeptStream) and sys.stderr is sys.__stderr__:
+        sys.stdout = sys.stdout.stream
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         return  # somebody collects what is printed, or it has been done
     sys.stdout.flush()

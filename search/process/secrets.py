@@ -25,6 +25,8 @@ _USERINFO = re.compile(
     r"(?P<password>:(?!\d{1,5}/[^@]*\?)[^@]*(?:@[^/?#@\s]*(?=@))*)?@"
 )
 """As SQLAlchemy reads it: a password may hold a slash or a question mark. A port before a path is no password."""
+_BARE_USERINFO = re.compile(r"(?P<user>[^\s:/@=&;,]*):(?P<password>[^\s/@,]+)(?=@)")
+"""In a value that is a host without a scheme."""
 _PAIR = re.compile(r"([A-Za-z][\w. %+-]*?)\s*=\s*([^;&]*)")
 _OPTION = re.compile(
     r"(--(?:study[-_]url|storage)(?:=|\s+))(?P<value>(?=['\"])(?:'[^']*'|\"[^\"]*\")+|.+?(?=\s--[a-z]|$))"
@@ -103,27 +105,38 @@ def _without_password(found: re.Match[str]) -> str:
 
 def _split(url: str) -> tuple[str, str, str]:
     """What precedes the parameters, the mark that begins them, and the parameters."""
-    found = re.search(r"[?#]", url)
+    found = re.search(r"[?#;]", url)
     return (url, "", "") if found is None else (url[: found.start()], found[0], url[found.end() :])
 
 
 def _parameters(url: str) -> Iterator[tuple[str, str]]:
     for part in re.split(r"[&;#?]", _split(url)[2]):
-        name, _, value = part.partition("=")
+        name, _, value = _pair(part)
         yield name, value
 
 
-def _hidden_part(part: str) -> str:
+def _pair(part: str) -> tuple[str, str, str]:
+    """Name, sign and value; a credential counts also where `=` is encoded or a colon stands for it."""
     name, equals, value = part.partition("=")
     if not equals:
+        found = re.fullmatch(r"([^:=]+)([:=])(.+)", _decoded(part), re.DOTALL)
+        if found and is_secret(found[1]):
+            return found[1], found[2], found[3]
+    return name, equals, value
+
+
+def _hidden_part(part: str) -> str:
+    name, equals, value = _pair(part)
+    if not equals:
         return part
-    return f"{name}={HIDDEN if is_secret(name) and value else _hidden_value(value)}"
+    return f"{name}{equals}{HIDDEN if is_secret(name) and value else _hidden_value(value)}"
 
 
 def _hidden_value(value: str) -> str:
     """A value that is itself a URL, or a list of parameters such as an ODBC string, without its credentials."""
     told = _decoded(value)
     hidden = _URL.sub(lambda found: redact_url(_anonymous(found[0])), told)
+    hidden = _BARE_USERINFO.sub(rf"\g<user>:{HIDDEN}", hidden) if "://" not in hidden else hidden
     hidden = _PAIR.sub(lambda pair: f"{pair[1]}={HIDDEN}" if is_secret(pair[1]) and pair[2] else pair[0], hidden)
     return value if hidden == told else quote(hidden, safe="*")
 

@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from search.process.arguments import SIGNALLED
-
+SIGNALLED = 128
+"""Added to the number of the signal for an exit code, as shells do."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HANG_UP_IS_IGNORED = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+"""Whether `nohup` started this process: a terminal that is closed is to end nothing."""
 _AGAIN_SECONDS = 0.05
 _noted: list[int] = []
 """Signals that have raised `Stopped`; taken over by whoever collects signals next."""
@@ -144,6 +146,23 @@ def first_signal() -> int | None:
     return next(iter([*_collected, *_noted]), None)
 
 
+def until_stopped(main: Callable[[list[str]], int], words: list[str]) -> int:
+    """The exit code of a command, also where a signal comes before, between or behind what the command catches itself.
+
+    Afterwards signals are ignored: the process is about to end.
+    """
+    raise_stopped()
+    try:
+        try:
+            return main(words)
+        finally:
+            ignore_signals()
+    except Stopped as stop:
+        ignore_signals()
+        print(stop, file=sys.stderr)
+        return stop.code
+
+
 def ignore_signals() -> None:
     """From now on nothing is left to stop: all is said and saved, and the process is about to end."""
     for number in STOP_SIGNALS:
@@ -168,7 +187,8 @@ def signals_restored() -> Iterator[None]:
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     if _in_main_thread():  # Python allows it nowhere else
         for number in STOP_SIGNALS:
-            signal.signal(number, handler)
+            if number != signal.SIGHUP or not _HANG_UP_IS_IGNORED:
+                signal.signal(number, handler)
 
 
 def _in_main_thread() -> bool:

@@ -1,5 +1,11 @@
 """Texts as a terminal may show them."""
 
+import re
+from unicodedata import category
+
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_END_OF_LINE = re.compile(r"\r+\n?")
+
 
 def duration(seconds: float) -> str:
     """`42s`, `3m20s`, `2h05m`."""
@@ -13,3 +19,19 @@ def duration(seconds: float) -> str:
 def printable(text: str) -> str:
     """The text without control characters, which could move the cursor or ring the bell."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def visible(text: str) -> str:
+    """The text with all that a terminal would act upon in writing: `\\x1b]0;title\\x07`.
+
+    Colours are left out, and each state of a progress bar is a line of its own.
+
+    >>> visible("loss\\t0.1\\r\\n\\x1b[31mred\\x1b[0m \\x1b[2J\\x07")
+    'loss\\t0.1\\nred \\\\x1b[2J\\\\x07'
+    """
+    lines = _END_OF_LINE.sub("\n", _COLOUR.sub("", text))
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else _escaped(c) for c in lines)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -18,6 +18,7 @@ import psutil
 
 import spaces
 from search.process.allotted import load
+from search.process.arguments import command
 from search.process.disk import shared_room
 from search.process.scratch import make_scratch
 from trainables.plain import is_plain
@@ -112,7 +113,7 @@ def _is_late(error: Exception) -> bool:
 
 
 def _advice() -> str:
-    return f"this machine is busy ({load()})" if load() else "`python -m search.doctor` looks for the cause"
+    return f"this machine is busy ({load()})" if load() else f"`{command('search.doctor')}` looks for the cause"
 
 
 def _end_since(before: set[psutil.Process]) -> None:

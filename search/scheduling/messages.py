@@ -15,6 +15,8 @@ class Leg:
     seed: int
     reported: int
     """Epochs whose values are in the study when the leg begins."""
+    decided: tuple[int, ...] | None = None
+    """Epochs after which the search decides whether the trial goes on; after any other it does. None: after each."""
 
 
 @dataclass(frozen=True, kw_only=True)

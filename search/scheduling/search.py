@@ -126,9 +126,14 @@ class Search:
         self._interrupted.discard(number)
         trial = self.ledger.trial(number)
         self._events.started(trial)
-        return Leg(
-            trial=number, params=trial.params, seed=trial.user_attrs["seed"], reported=len(trial.intermediate_values)
-        )
+        seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
+        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, decided=self._decided(trial))
+
+    def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
+        """The epochs after which `_goes_on` can say no, while the search is not stopping; None for all."""
+        if self._is_compared(trial):
+            return self.run.rungs
+        return () if self.run.pruner in _NEVER_STOPS else None
 
     def _next_trial(self) -> int | None:
         if self.stopping:

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SIGNALLED, SOME_FAILED, words_of
+from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SOME_FAILED, command
+from search.process.signals import SIGNALLED
 from search.process.text import printable
 from search.runtime.guard import RayLostError
 from search.scheduling.errors import HopelessSearchError
@@ -57,8 +58,8 @@ def _show_best(best: FrozenTrial, *, metric: str, run_dir: Path, console: Consol
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     folder = escape(shlex.quote(str(run_dir)))
-    console.print(f"\nnext:\n  {' '.join(words_of('analysis.report'))} {folder}", soft_wrap=True)
-    console.print(f"  {' '.join(words_of('analysis.final'))} {folder}", soft_wrap=True)
+    console.print(f"\nnext:\n  {command('analysis.report')} {folder}", soft_wrap=True)
+    console.print(f"  {command('analysis.final')} {folder}", soft_wrap=True)
 
 
 def say_stopped(number: int, *, resume: str, console: Console) -> int:

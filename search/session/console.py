@@ -22,17 +22,20 @@ from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached
 from trainables.data.notation import format_value
 
-HEARTBEAT_SECONDS = 60
+QUIET_SECONDS = 10, 60
+"""Least and most between two lines in a pipe while epochs end; between them a tenth of the time that has passed."""
 SHOWN_RUNNING = 12
 SHOWN_CAUSE = 200
 _WITH_TRACEBACK = ("error", "invalid")
 """Kinds of failures that are exceptions."""
-_STATES = {
+STATES = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped early",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "paused",
+    TrialState.WAITING: "waiting",
 }
+"""How a trial stands, in words."""
 
 
 class Output(Console):
@@ -100,8 +103,11 @@ class SearchConsole:
         """An epoch is in the study."""
         self._epochs += 1
         self._trials[trial.number] = self._running[trial.number] = trial
-        if not self._console.is_terminal and time.monotonic() - self._last_line > HEARTBEAT_SECONDS:
-            self._say(f"trial {trial.number} is at epoch {epochs_reached(trial)}; {self._counts()}")
+        now = time.monotonic()
+        quiet = min(max((now - self._began) / 10, QUIET_SECONDS[0]), QUIET_SECONDS[1])
+        if not self._console.is_terminal and now - self._last_line >= quiet:
+            left = self._time_left(now - self._began)
+            self._say(f"{self._name(trial)} is at epoch {epochs_reached(trial)}; {self._counts()}{left}")
 
     def paused(self, trial: FrozenTrial) -> None:
         """A trial waits at a rung."""
@@ -115,7 +121,7 @@ class SearchConsole:
         if self._running.pop(trial.number, None) is None:
             return  # told PRUNED at the end of the search
         self._consider(trial)
-        self._line(trial, _STATES[trial.state])
+        self._line(trial, STATES[trial.state])
 
     def notice(self, text: str) -> None:
         """Something that the user should know of, and need not act on."""
@@ -131,12 +137,15 @@ class SearchConsole:
             return
         if trial.state == TrialState.FAIL:
             cause = printable(str(trial.user_attrs.get("failure")))[:SHOWN_CAUSE]
-            self._say(f"trial {trial.number} failed: {cause}{self._log_of(trial)}")
+            self._say(f"{self._name(trial)} failed: {cause}{self._log_of(trial)}")
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
         shown = "" if value is None else f", {self._run.metric} {format_value(value)}"
         best = "" if self._best is None else f" (best {format_value(self._best.value)}, trial {self._best.number})"
         self._say(f"trial {trial.number} {what} at epoch {epochs_reached(trial)}{shown}{best}")
+
+    def _name(self, trial: FrozenTrial) -> str:
+        return f"trial {trial.number}"
 
     def _log_of(self, trial: FrozenTrial) -> str:
         path = None if self._logs is None else log_path(self._logs, trial.number)
@@ -166,10 +175,13 @@ class SearchConsole:
         if not self._epochs:
             return f"{duration(elapsed)}, starting Ray and its workers"
         text = f"{duration(elapsed)}, {60 * self._epochs / max(elapsed, 1):.0f} epochs/min"
+        return text + self._time_left(elapsed)
+
+    def _time_left(self, elapsed: float) -> str:
         todo = self._run.trials - len(self._trials)
-        if self._started_now > 5 and todo > 0:
-            text += f", about {duration(elapsed * todo / self._started_now)} left"
-        return text
+        if self._started_now <= 5 or todo <= 0:
+            return ""
+        return f", about {duration(elapsed * todo / self._started_now)} left"
 
     def _render(self) -> Group:
         best = Text("best so far: none yet")
@@ -205,14 +217,17 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
             f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
             format_value(last[trial.number]),
             f"{epochs_reached(trial)}/{run.epochs}",
-            _STATES[trial.state],
+            STATES[trial.state],
             "-" if weights is None else f"{weights:,}",
         )
     if ranked:
         console.print(table)
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
-    saved = f", {100 * (1 - trained / (run.epochs * len(tried))):.0f} % saved against full training" if trained else ""
+    saved = ""
+    full = run.epochs * len(tried)
+    if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
+        saved = f", {100 * (1 - trained / full):.0f} % saved against full training"
     console.print(
         f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
         f" {states[TrialState.FAIL]} failed"

@@ -22,13 +22,13 @@ from search.runtime.cluster import RaySession
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
-from search.session.console import SearchConsole
+from search.session.training_console import TrainingConsole
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
 from search.storage.run import Planned, Run, read_run, write_run
 from search.storage.source_code import describe_source
-from search.storage.study import new_run
+from search.storage.study import new_run, open_study
 from spaces.space import Space
 
 _CONTINUE = "what is finished is saved; the same command continues"
@@ -76,13 +76,14 @@ class FixedTraining:
             new_run(self.folder, asked)
         with ExitStack() as stack:
             stack.enter_context(RunLock(self.folder))
-            run = _continued(read_run(self.folder), asked, self.folder)
+            is_trained = sum(trial.state.is_finished() for trial in open_study(self.folder).trials) >= asked.trials
+            run, said = _continued(read_run(self.folder), asked, self.folder, is_trained=is_trained)
             write_run(self.folder, run)
             ledger = Ledger(hold_study(stack, self.folder, run), run)
-            follower = SearchConsole(run, console=console, logs=logs_of(self.folder))
+            follower = TrainingConsole(run, metric=self._shown(run, space), console=console, logs=logs_of(self.folder))
             stack.enter_context(follower.following(ledger.trials))
-            if changed := differences(run, self.resources):
-                follower.notice(changed)
+            for notice in filter(None, (said, differences(run, self.resources))):
+                follower.notice(notice)
             stack.enter_context(signals_restored())
             search, received = self._launch(run, space, ledger, follower).search()
         if received is not None:
@@ -91,7 +92,7 @@ class FixedTraining:
             raise search.fatal
         return search.ledger.trials
 
-    def _launch(self, run: Run, space: Space, ledger: Ledger, follower: SearchConsole) -> Launch:
+    def _launch(self, run: Run, space: Space, ledger: Ledger, follower: TrainingConsole) -> Launch:
         ray = RaySession(
             self.resources,
             address=None,
@@ -112,6 +113,10 @@ class FixedTraining:
             ray=ray.up(),
             debug=self.debug,
         )
+
+    def _shown(self, run: Run, space: Space) -> str:
+        """The metric that is told of each epoch."""
+        return self.like.metric if self.final and space.own else run.metric
 
     def _asked(self, space: Space) -> Run:
         """The run of these trainings, as if none had begun."""
@@ -151,14 +156,22 @@ def _say_on_stderr(error: RayLostError) -> int | None:
     return None if received is None else Stopped(received).code
 
 
-def _continued(stored: Run, asked: Run, folder: Path) -> Run:
+def _continued(stored: Run, asked: Run, folder: Path, *, is_trained: bool) -> tuple[Run, str]:
+    """The run to go on with, and what to say of it.
+
+    Raises:
+        ValueError: what is trained already is not what is asked for. Changed code of the user's own is no matter where
+            nothing is left to train: a mistake in `test` must not cost the networks.
+    """
     same = ["space", "fingerprint", "validation_fraction", "epochs", "train_size", "seed"]
     same += ["dataset_checksum"] if asked.source is None or asked.dataset else []  # own code may read more each day
     changed = [name for name in same if getattr(stored, name) != getattr(asked, name)]
-    if (stored.source or {}).get("sha256") != (asked.source or {}).get("sha256"):
+    is_other_code = (stored.source or {}).get("sha256") != (asked.source or {}).get("sha256")
+    if is_other_code and not is_trained:
         changed.append("training code")
     if asked.plan[: len(stored.plan)] != stored.plan:
         changed.append("configurations")
     if changed:
         raise ValueError(f"{folder} holds a training with other {', '.join(changed)}; remove the folder to train anew")
-    return replace(stored, plan=asked.plan, trials=asked.trials)
+    said = "your code has changed since these networks were trained; all are trained, and are used as they are"
+    return replace(stored, plan=asked.plan, trials=asked.trials), said if is_other_code else ""

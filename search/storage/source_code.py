@@ -1,6 +1,7 @@
 """The code of a user's own in a run: kept beside its study, compared when it is resumed, told when it fails."""
 
 import shutil
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from search.storage.run import Run
 
 FOLDER = "source"
+_OURS = Path(__file__).resolve().parents[2]
+_NOT_THEIRS = ("site-packages", sysconfig.get_path("stdlib"), "<frozen", f"{_OURS}/trainables/", f"{_OURS}/search/")
+"""Parts of the paths of libraries, of Python and of ours."""
 
 
 def canonical(reference: str) -> str:
@@ -51,14 +55,14 @@ def keep_source(run_dir: Path, reference: str) -> str | None:
     sources, folder = read_sources(locate(reference)), run_dir / FOLDER
     if _kept(folder) == sources.files:
         return None
-    if folder.exists():
-        folder.rename(folder.with_name(f"{folder.name}.{_number(folder)}"))
     partial = run_dir / f".{FOLDER}"
     shutil.rmtree(partial, ignore_errors=True)
     for name, content in sources.files.items():
         path = partial / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}.{_number(folder)}"))
     partial.rename(folder)
     if not sources.left_out:
         return None
@@ -95,9 +99,11 @@ def there(run_dir: Path, reference: str) -> None:
 
 
 def told(error: BaseException) -> str:
-    """What code of the user's own raised, with the file and line, in one line."""
+    """What code of the user's own raised, in one line with the file and line: theirs, not that of a library below."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: " if frames else ""
+    theirs = [frame for frame in frames if not any(part in frame.filename for part in _NOT_THEIRS)]
+    frame = (theirs or frames or [None])[-1]
+    where = f"{Path(frame.filename).name}, line {frame.lineno}: " if frame else ""
     return " ".join(f"{where}{type(error).__name__}: {error}".split())[:500]
 
 

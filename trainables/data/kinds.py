@@ -1,35 +1,52 @@
 """What the columns of a table of the user's own are: decided once for a run, and which cells do not fit."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
 from trainables.data.names import option
-from trainables.data.notation import holds_numbers, is_missing, parse_numbers
-from trainables.data.table import LARGEST, Kind, Table, as_texts
+from trainables.data.notation import NEARLY_ALL, holds_numbers, is_missing, parse_numbers
+from trainables.data.table import LARGEST, MAX_CATEGORIES, Kind, Table, as_texts, fold_truths
 
 _MOST_NAMED = 3
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
+_WITH_UNIT = re.compile(r"\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d][^\d]*)")
 _LEADING = re.compile(r"-?0\d+")
+_TRUTHS: dict[str, bool] = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True)
+_TRUTHS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
-def decide_kinds(table: Table, stated: Mapping[str, Kind]) -> dict[str, Kind]:
+def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[str] = ()) -> dict[str, Kind]:
     """Returns what each column is: numbers, if nearly all of its cells are, or categories.
 
     Args:
         table: all rows but the test rows; of its texts alone, the target plays no part.
         stated: what was decided before, or the user says; it is not looked at again.
+        dropped: columns that are left out already, so that the advice names them as well.
 
     Raises:
-        ValueError: a column that is neither stated nor holds numbers has a text of its own in nearly every row.
+        ValueError: columns that are neither stated nor hold numbers have a text of their own in nearly every row.
     """
     for name, kind in stated.items():
         if kind == "number" and name in table.cells:
-            _check_numbers(name, table.cells[name], table)
-    return {name: stated.get(name) or _decide(name, values, table) for name, values in table.cells.items()}
+            _check_numbers(name, table.cells[name], table, dropped)
+    kinds: dict[str, Kind | None] = {
+        name: stated.get(name) or _decide(name, values, table, dropped) for name, values in table.cells.items()
+    }
+    usable: dict[str, Kind] = {name: kind for name, kind in kinds.items() if kind is not None}
+    useless = {name: _describe_useless(table.cells[name]) for name in kinds if name not in usable}
+    if useless:
+        held = ", ".join(f"{name!r} holds {what}" for name, what in useless.items())
+        noun, them = ("column", "it") if len(useless) == 1 else ("columns that cannot be used:", "them")
+        raise ValueError(
+            f"{noun} {held}, from which nothing can be learnt; leave {them} out: {option('--drop', *dropped, *useless)}"
+        )
+    return usable
 
 
 def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
@@ -52,6 +69,36 @@ def are_dates(texts: Iterable[str]) -> bool:
     filled = [text for text in map(str.strip, texts) if not is_missing(text)]
     written, digits = (sum(bool(way.fullmatch(text)) for text in filled) for way in (_DATE, _DAY))
     return bool(filled) and max(written, digits) >= 0.9 * len(filled)
+
+
+def describe_alike(texts: Iterable[str], what: str) -> list[str]:
+    """Returns notes on texts that a reader may take for one: `7` and `007`, `Yes` and `yes`, `1` and `True`.
+
+    Args:
+        texts: different ones, each of which is read as a class or category of its own.
+        what: `classes` or `categories`.
+    """
+    texts = list(texts)
+    truths = all(text.casefold() in _TRUTHS for text in texts)
+    seen: dict[object, str] = {}
+    notes = []
+    for text in texts:
+        plain = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+        plain = re.sub(r"\s+", " ", plain).strip().casefold()
+        keys = {plain, _exact(plain), _TRUTHS.get(plain) if truths else plain}
+        other = next((seen[key] for key in keys if key in seen), None)
+        if other is not None:
+            notes.append(f"{other!r} and {text!r} are two {what}; write them alike if they are one")
+        seen |= dict.fromkeys(keys, text)
+    return notes[:3]
+
+
+def _exact(text: str) -> object:
+    """The number that a text is, to its last digit; the text if it is none, or so large that it cannot be compared."""
+    try:
+        return Decimal(text) if "_" not in text and abs(Decimal(text).adjusted()) < 400 else text
+    except InvalidOperation:
+        return text
 
 
 def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None) -> str:
@@ -81,17 +128,18 @@ def odd_rows(values: np.ndarray) -> np.ndarray:
     return np.array([row for row in suspects if not is_missing(str(values[row]))], np.int64)
 
 
-def _check_numbers(name: str, values: np.ndarray, table: Table) -> None:
+def _check_numbers(name: str, values: np.ndarray, table: Table, dropped: Sequence[str]) -> None:
     numbers, odd = parse_numbers(values), odd_rows(values)
     if len(odd) and not (np.abs(numbers) <= LARGEST).any():
         texts = [str(value).strip() for value in values]
         raise ValueError(
             f"--types {name!r} cannot be numbers: it holds {name_cells(texts, odd, table.places)}; leave it out:"
-            f" {option('--drop', name)}"
+            f" {option('--drop', *dropped, name)}"
         )
 
 
-def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
+def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str]) -> Kind | None:
+    """The kind of a column; None where it has a text of its own in nearly every row."""
     if values.dtype != object:
         return "number"
     texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
@@ -106,13 +154,34 @@ def _decide(name: str, values: np.ndarray, table: Table) -> Kind:
         raise ValueError(
             f"column {name!r} holds numbers, but also {name_cells(texts, odd_rows(values), table.places)}; correct"
             f" these cells, or read them as missing: {option('--types', name, suffix='=number')}, or leave the column"
-            f" out: {option('--drop', name)}"
+            f" out: {option('--drop', *dropped, name)}"
         )
-    what = "dates" if are_dates(texts) else "texts"
-    raise ValueError(
-        f"column {name!r} holds {len(counts):,} different {what} in {counts.total():,} training rows, from which"
-        f" nothing can be learnt; leave it out: {option('--drop', name)}"
+    return None
+
+
+def _describe_useless(values: np.ndarray) -> str:
+    """What a column holds that is neither numbers nor categories."""
+    counts = Counter(text for text in as_texts(values) if text)
+    texts = list(counts.elements())
+    units = Counter(found["unit"] for found in map(_WITH_UNIT.fullmatch, texts) if found)
+    unit, count = units.most_common(1)[0] if units else ("", 0)
+    if count >= NEARLY_ALL * len(texts):
+        example = next(text for text in texts if text.endswith(unit))
+        return f"numbers with a unit ({example[:40]!r}: write the numbers alone, the unit in the column's name)"
+    dates = are_dates(texts)
+    written = sum(any(map(str.isdigit, text)) for text in counts) >= NEARLY_ALL * len(counts) and not dates
+    return (
+        f"{len(counts):,} different {'dates' if dates else 'texts'} in {counts.total():,} training rows, such as"
+        f" {max(counts, key=lambda text: counts[text])[:40]!r}"
+        + " (write them in one form, without units, if they are numbers)"
+        * written
     )
+
+
+def _categories(texts: Sequence[str]) -> list[str]:
+    """The different texts in the order of their names, unless there are so many that they are no categories."""
+    found = fold_truths(Counter(text for text in texts if not is_missing(text)))
+    return sorted(found) if len(found) <= MAX_CATEGORIES else []
 
 
 def _describe_numbers(name: str, values: np.ndarray, table: Table) -> str:
@@ -146,7 +215,7 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
     filled = sum(not is_missing(text) for text in texts)
     odd = odd_rows(values)
     if 2 * int(np.isfinite(numbers).sum()) < max(filled, 1) or not len(odd):
-        return ""
+        return "; ".join(describe_alike(_categories(texts), f"categories of {name!r}"))
     return (
         f"column {name!r} is read as categories, since it holds {name_cells(texts, odd, table.places)}; as numbers,"
         f" with these cells missing: {option('--types', name, suffix='=number')}"

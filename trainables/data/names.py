@@ -3,15 +3,23 @@
 import csv
 import io
 import shlex
+import unicodedata
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+
+_INVISIBLE = " \t\r\n\u00a0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+
+
+def clean_name(name: str) -> str:
+    """Returns a name of a column as it is compared: composed (NFC), without blanks and invisible marks around it."""
+    return unicodedata.normalize("NFC", name).strip(_INVISIBLE).strip()
 
 
 def split_names(text: str) -> tuple[str, ...]:
     """Returns the names in a list as CSV writes it: `id,"weight, kg"`."""
     rows = csv.reader([text], skipinitialspace=True, strict=True)
     try:
-        return tuple(name.strip() for row in rows for name in row if name.strip())
+        return tuple(clean_name(name) for row in rows for name in row if clean_name(name))
     except csv.Error:
         raise ValueError(
             f"a name with a comma goes into double quotes, got {text[:80]!r}; write 'id,\"weight, kg\"'"

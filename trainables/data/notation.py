@@ -12,7 +12,9 @@ from typing import Literal
 import numpy as np
 
 Mark = Literal[".", ","]
-MISSING = frozenset({"", "-", "?", "na", "n/a", "#n/a", "nan", "null", "none"})
+NO_VALUE = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NaT"})
+"""What programs write where there is nothing; no word of a language."""
+MISSING = frozenset({"-", "?", "na", "n/a", "#n/a", "null", "none"} | {text.lower() for text in NO_VALUE})
 """What a file writes where a number is missing, in small letters."""
 NEARLY_ALL = 0.9
 """Share of the filled cells from which a column holds numbers and the others are odd."""

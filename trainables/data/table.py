@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trainables.data.notation import is_missing, parse_numbers
+from trainables.data.names import clean_name
+from trainables.data.notation import NO_VALUE, is_missing, parse_numbers
 from trainables.data.stratify import stratified_rows
 
 Task = Literal["classification", "regression"]
@@ -56,6 +57,9 @@ class TableOptions:
         for name, kind in self.types.items():
             if kind not in get_args(Kind):
                 raise ValueError(f"a column must be a number or a category, got {str(kind)[:40]!r} for {name!r}")
+        object.__setattr__(self, "target", clean_name(self.target))
+        object.__setattr__(self, "drop", tuple(map(clean_name, self.drop)))
+        object.__setattr__(self, "types", {clean_name(name): kind for name, kind in self.types.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,12 +197,15 @@ def _are_truths(texts: Collection[str]) -> bool:
 def as_texts(values: np.ndarray) -> list[str]:
     """Returns the values as texts without outer blanks; `nan`, which tools write for no text, is empty."""
     texts = (str(value).strip() for value in values)
-    return ["" if text in ("nan", "NaN") else text for text in texts]
+    return ["" if text in NO_VALUE else text for text in texts]
 
 
 def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
     """Returns the columns that JSON holds."""
-    return tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in stored)
+    return tuple(
+        Column(**{**column, "name": clean_name(column["name"]), "categories": tuple(column["categories"])})
+        for column in stored
+    )
 
 
 def _within(numbers: np.ndarray) -> np.ndarray:

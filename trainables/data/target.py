@@ -1,15 +1,13 @@
 """The column to predict in a table of the user's own: labels as the file writes them, or numbers."""
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data.kinds import name_cells
-from trainables.data.notation import holds_numbers, is_missing, parse_numbers
+from trainables.data.kinds import describe_alike, name_cells
+from trainables.data.notation import NO_VALUE, holds_numbers, is_missing, parse_numbers
 from trainables.data.table import LARGEST, Task, fold_truths
 
 MIN_ROWS, MAX_CLASSES, MIN_PER_CLASS = 50, 100, 3
@@ -86,8 +84,8 @@ def read_target(texts: Sequence[str], plain: np.ndarray, name: str, *, task: Tas
 
 def _with_words(cells: _Cells) -> tuple[_Cells, list[str]]:
     """The cells with words such as `none` kept where they are classes: in a target of words that has them often."""
-    empty = [row for row, text in enumerate(cells.texts) if text.lower() in ("", "nan")]
-    words = Counter(text for text in cells.texts if text and text.lower() != "nan" and is_missing(text))
+    empty = [row for row, text in enumerate(cells.texts) if text in NO_VALUE]
+    words = Counter(text for text in cells.texts if text not in NO_VALUE and is_missing(text))
     frequent = {text for text, count in words.items() if count >= _FREQUENT * (len(cells.texts) - len(empty))}
     kept = cells.kept
     if len(cells.odd) and frequent:
@@ -95,7 +93,7 @@ def _with_words(cells: _Cells) -> tuple[_Cells, list[str]]:
     found = _Cells(name=cells.name, texts=cells.texts, numbers=cells.numbers, kept=kept, places=cells.places)
     notes, left_out = [], len(cells.texts) - len(kept)
     if left_out:
-        dropped = [text for text in words if not (len(cells.odd) and text in frequent)]
+        dropped = sorted({text for row, text in enumerate(cells.texts) if text and row not in set(kept)})
         written = f" ({', '.join(map(repr, dropped[:4]))} counts as missing)" if dropped else ""
         notes.append(f"{left_out} of {len(cells.texts)} rows have no {cells.name} and are left out{written}")
     return found, notes
@@ -149,7 +147,7 @@ def _read_labels(cells: _Cells) -> tuple[np.ndarray, tuple[str, ...], list[str]]
     value = dict(zip(labels, cells.numbers[cells.kept], strict=True))
     classes = tuple(sorted(counts, key=lambda text: (value[text], text) if numeric else (0.0, text)))
     place = {label: index for index, label in enumerate(classes)}
-    notes = _alike(classes, value if numeric else {})
+    notes = describe_alike(classes, "classes")
     spelt = sorted(set(folded) - set(counts))
     if spelt:
         notes.append(f"target {cells.name!r}: {', '.join(map(repr, spelt))} counts as {', '.join(map(repr, classes))}")
@@ -171,17 +169,3 @@ def _check_classes(counts: Counter[str], cells: _Cells, *, numeric: bool) -> Non
             f"every class of target {cells.name!r} needs at least {MIN_PER_CLASS} rows, got {count} of {rarest[:40]!r};"
             f" add rows, or remove or merge the class ({cells.named(rows)})" + (f"; {regression}" if numeric else "")
         )
-
-
-def _alike(classes: Sequence[str], value: dict[str, float]) -> list[str]:
-    """Notes on classes that a reader may take for one: `7` and `007`, `Yes` and `yes`."""
-    seen: dict[object, str] = {}
-    notes = []
-    for text in classes:
-        plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).casefold()
-        keys: list[object] = [plain, value[text]] if text in value else [plain]
-        other = next((seen[key] for key in keys if key in seen), None)
-        if other is not None:
-            notes.append(f"{other!r} and {text!r} are two classes; write them alike if they are one")
-        seen |= dict.fromkeys(keys, text)
-    return notes[:3]

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from trainables.files.whole import remove, swap
+from trainables.files.whole import remove, swap, sweep
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -124,6 +124,7 @@ class Folder:
         self._make()
         for unfinished in self.path.glob(f"{_TEMPORARY}*"):
             remove(unfinished)
+        sweep(self.path / entry)
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
         try:
             for name, data in files.items():
@@ -160,26 +161,45 @@ class Store:
         return Store(self.files, f"{self.path.rstrip('/')}/{name}")
 
     def entries(self) -> list[str]:
-        from pyarrow.fs import FileSelector
-
-        with _reaching(self.path):
-            found = self.files.get_file_info(FileSelector(self.path, recursive=True, allow_not_found=True))
-        return [PurePosixPath(file.path).parent.name for file in found if file.base_name == MANIFEST]
+        found = (path.split("/") for path in self._list(""))
+        return list(dict.fromkeys(parts[0] for parts in found if parts[-1] == MANIFEST and len(parts) > 1))
 
     def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
-        self.remove(entry)
+        """An entry that is written again goes into a numbered folder inside; the former is removed when it is whole."""
+        former = self._list(entry)
+        latest = _latest(former)
+        inside = "" if latest is None else f"{latest + 1}/"
         with _reaching(self.path):
             for name, data in sorted(files.items(), key=lambda item: item[0] == MANIFEST):
-                with self.files.open_output_stream(f"{self.path}/{entry}/{name}") as stream:
+                with self.files.open_output_stream(f"{self.path}/{entry}/{inside}{name}") as stream:
                     stream.write(data)
+            for path in set(former) - {f"{inside}{name}" for name in files}:
+                self.files.delete_file(f"{self.path}/{entry}/{path}")
 
     def read(self, entry: str, file: str) -> bytes:
-        with _reaching(self.path), self.files.open_input_file(f"{self.path}/{entry}/{file}") as stream:
+        latest = _latest(self._list(entry))
+        inside = f"{entry}/{latest}" if latest else entry
+        with _reaching(self.path), self.files.open_input_file(f"{self.path}/{inside}/{file}") as stream:
             return stream.readall()
 
     def remove(self, entry: str) -> None:
         with _reaching(self.path), suppress(FileNotFoundError):
             self.files.delete_dir(f"{self.path}/{entry}")
+
+    def _list(self, entry: str) -> list[str]:
+        """Paths of all files of an entry, or of the place, from there on."""
+        from pyarrow.fs import FileSelector, FileType
+
+        folder = f"{self.path.rstrip('/')}/{entry}".rstrip("/")
+        with _reaching(self.path):
+            found = self.files.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
+        return [file.path.removeprefix(f"{folder}/") for file in found if file.type == FileType.File]
+
+
+def _latest(paths: list[str]) -> int | None:
+    """Number of the last time that an entry was written, 0 for the first; None if it never was, or not to its end."""
+    ended = [PurePosixPath(path).parent.name for path in paths if PurePosixPath(path).name == MANIFEST]
+    return max((int(name or 0) for name in ended if name.isdigit() or not name), default=None)
 
 
 @contextmanager

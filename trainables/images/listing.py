@@ -8,10 +8,12 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
+from trainables.data.kinds import describe_alike
 from trainables.data.stratify import stratified_rows
 from trainables.images.file import looks_like_image, readable_suffixes
 
@@ -100,7 +102,11 @@ def survey(data_dir: Path) -> Survey:
         test=test,
         y=y,
         held_out=stratified_rows(y, size, np.random.default_rng(0)),
-        notes=(*note_left_out(train), *_note_unused(data_dir, apart=test is not None)),
+        notes=(
+            *describe_alike(classes, "classes"),
+            *note_left_out(train),
+            *_note_unused(data_dir, apart=test is not None),
+        ),
     )
 
 
@@ -129,6 +135,8 @@ def list_images(folder: Path, *, look: bool) -> Listing:
                     "put their images into one"
                 )
             images[name] = tuple(_images_in(path, left_out, look=look))
+        else:
+            _leave_out_below(path, folder, left_out, why="in hidden folders")
     return Listing(folder=folder, images=images, left_out={why: tuple(found) for why, found in left_out.items()})
 
 
@@ -137,7 +145,9 @@ def check_test(test: Listing, classes: Sequence[str]) -> None:
     folder = shown(test.folder)
     strange = [name for name, paths in test.images.items() if paths and name not in classes]
     if strange:
-        raise ValueError(f"{folder} has a class {strange[0]!r} that train/ has not; the classes must agree")
+        near = get_close_matches(strange[0], classes, n=1)
+        hint = f" (is it {near[0]!r}?)" if near else ""
+        raise ValueError(f"{folder} has a class {strange[0]!r} that train/ has not{hint}; the classes must agree")
     lacking = [name for name in classes if not test.images.get(name)]
     way_out = "or remove the folder test/, so that 15 % of train/ are held out as the test set"
     if len(lacking) == len(classes):
@@ -176,9 +186,7 @@ def _images_in(folder: Path, left_out: dict[str, list[str]], *, look: bool) -> l
     images = []
     for path in sorted(folder.iterdir()):
         if path.is_dir():
-            for deeper, _, names in os.walk(path):
-                for name in sorted(names):
-                    _leave_out(Path(deeper, name), folder.parent, left_out, why="in deeper folders")
+            _leave_out_below(path, folder.parent, left_out, why="in deeper folders")
         elif path.name.startswith("."):
             _leave_out(path, folder.parent, left_out, why="hidden")
         elif _is_image(path, look=look):
@@ -196,6 +204,12 @@ def _is_image(path: Path, *, look: bool) -> bool:
     if suffix in readable_suffixes():
         return True
     return suffix not in _NO_IMAGES and (not look or looks_like_image(path))
+
+
+def _leave_out_below(path: Path, folder: Path, left_out: dict[str, list[str]], *, why: str) -> None:
+    for deeper, _, names in os.walk(path):
+        for name in sorted(names):
+            _leave_out(Path(deeper, name), folder, left_out, why=why)
 
 
 def _leave_out(path: Path, folder: Path, left_out: dict[str, list[str]], *, why: str = "") -> None:

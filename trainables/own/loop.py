@@ -8,8 +8,9 @@
             run.report(accuracy=evaluate(model))
         return model
 
-The function runs in a thread of its own, and either it runs or the worker does, never both: at the top of the loop it
-hands over and waits. A trial that pauses unwinds the function by `Paused`, so that `finally` and `with` do their work.
+The function runs in a thread of its own, in turn with the worker: at the top of the loop it hands over and waits. Where
+the worker knows that another epoch follows, a short one begins while the one before is saved and reported (`go_on`). A
+trial that pauses unwinds the function by `Paused`, so that `finally` and `with` do their work.
 """
 
 import threading
@@ -29,6 +30,8 @@ __all__ = ["Loop", "LoopRun", "Paused"]
 
 PAUSE_SECONDS = 60
 """How long a function may take to unwind once its trial pauses."""
+AHEAD_SECONDS = 2.0
+"""Longer epochs wait until the one before is saved: there that costs little, and an epoch in vain would cost much."""
 
 
 class Loop:
@@ -38,13 +41,17 @@ class Loop:
         self, train: Callable[[Any, LoopRun], Any], config: Any, *, data: Any, setting: Setting, metric: str
     ) -> None:
         self.epoch = 0
+        self.began = 0.0
+        """When the last epoch began, in seconds since 1970: perhaps before `run_epoch` was called for it."""
         self.run = LoopRun(setting, data=data, metric=metric)
         self.run._hand_over = self._hand_over
         self._train, self._config, self._setting = train, config, setting
         self._thread: threading.Thread | None = None
-        self._worker_turn, self._code_turn = threading.Semaphore(0), threading.Semaphore(0)
+        self._worker_turn, self._code_turn, self._begun = (threading.Semaphore(0) for _ in range(3))
         self._event = ""
         self._pausing = False
+        self._is_ahead = False
+        """Whether the function trains the next epoch already."""
         self._returned: Any = None
         self._raised: BaseException | None = None
         self._kept: dict[str, Any] | None = None
@@ -69,7 +76,10 @@ class Loop:
             raise ValueError(f"all {self._setting.epochs} epochs are trained")
         if self._thread is None:
             self._resume()
-        if self._event in ("ready", "epoch"):
+        if self._is_ahead:
+            self._is_ahead = False
+            self._worker_turn.acquire()
+        elif self._event in ("ready", "epoch"):
             self._resume()
         if self._event == "epoch" and self.run._done == self._setting.epochs:
             self._kept = copied(self._collect())
@@ -90,6 +100,17 @@ class Loop:
             StateError: something in it cannot be stored safely; the line names it.
         """
         return self._kept if self._kept is not None else self._collect()
+
+    def go_on(self) -> bool:
+        """Begin the next epoch, and return at once; what `state` returned before changes from now on.
+
+        False, with nothing begun, after the last epoch and where epochs are long.
+        """
+        self._is_ahead = self._event == "epoch" and self._seconds <= AHEAD_SECONDS
+        if self._is_ahead:
+            self._code_turn.release()
+            self._begun.acquire()  # or the function would wait for the interpreter until this thread lets go of it
+        return self._is_ahead
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Runs the function up to its first epoch, with all that it tracks as it was.
@@ -193,9 +214,11 @@ class Loop:
         self._random, self._event = random_states(), event
         self._worker_turn.release()
         self._code_turn.acquire()
+        if self._is_ahead:
+            self._begun.release()
         if self._pausing:
             raise Paused
         if self.run._fault is not None:
             raise self.run._fault
         set_random_states(self._random)  # whatever the worker drew meanwhile
-        self._began = time.perf_counter()
+        self._began, self.began = time.perf_counter(), time.time()

@@ -65,6 +65,18 @@ def load_state(thing: Any, name: str, stored: Any) -> None:
 
 
 def weights_of(objects: Mapping[str, Any]) -> int:
-    """Parameters of all tracked modules, those that several share only once."""
+    """Parameters of all tracked modules, those that several share only once, without copies such as a moving average.
+
+    A copy has the shapes of another module, and no tracked optimizer trains it while one trains the other.
+    """
     modules = [thing for thing in objects.values() if isinstance(thing, nn.Module)]
-    return sum({id(p): p.numel() for module in modules for p in module.parameters()}.values())
+    optimizers = [thing for thing in objects.values() if isinstance(thing, torch.optim.Optimizer)]
+    trained = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    originals = [module for module in modules if any(id(p) in trained for p in module.parameters())]
+    shapes = {_shapes(module) for module in originals}
+    counted = originals + [module for module in modules if _shapes(module) not in shapes]
+    return sum({id(p): p.numel() for module in counted for p in module.parameters()}.values())
+
+
+def _shapes(module: nn.Module) -> tuple[torch.Size, ...]:
+    return tuple(parameter.shape for parameter in module.parameters())

@@ -6,7 +6,7 @@ what its columns are is decided here on all rows but the test rows, their catego
 
 import difflib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def load(
     _check_options(name, image_size, table)
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if name in _TABLES:
-        return _load_table(name, _read_table(name, data_dir, table), types=table.types if table else {}, **draw)
+        return _load_table(name, _read_table(name, data_dir, table), options=table, **draw)
     return _load_images(name, read_images(name, data_dir, test=False, image_size=image_size), **draw)
 
 
@@ -110,9 +110,9 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
     )
 
 
-def _load_table(name: str, source: Table, *, types: Mapping[str, Kind], **draw: Any) -> Dataset:
+def _load_table(name: str, source: Table, *, options: TableOptions | None, **draw: Any) -> Dataset:
     found = source.part(test=False)
-    kinds = decide_kinds(found, types)
+    kinds = decide_kinds(found, options.types, dropped=options.drop) if options else decide_kinds(found, {})
     notes = (*source.notes, *describe_cells(source, kinds))
     found = found.with_kinds(kinds)
     kept, held_out = _draw_rows(found.y, found.classes, **draw)

@@ -1,6 +1,5 @@
 """What a CSV file holds, as texts: its encoding, separator, line ends and quotes are found from the file."""
 
-import codecs
 import csv
 import io
 import re
@@ -12,20 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables.data.names import clean_name
 from trainables.data.notation import plain_columns
+from trainables.sources.encoding import decode
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n|$)', re.IGNORECASE)
-_WORD_START, _WORD_END = re.compile(r"^[^\s,;|\"]*"), re.compile(r"[^\s,;|\"]*$")
-_NO_TEXT = {
-    b"PK": "a zip archive or a workbook",
-    b"PAR1": "Parquet",
-    b"\x1f\x8b": "a gzip archive",
-    b"\xd0\xcf": "an Excel file",
-}
-_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
-          codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
-_WIDTHS = {"utf-16": 2, "utf-32": 4}
 _LONGEST_CELL = 2**31 - 1
 _SHOWN = 40
 
@@ -62,7 +53,7 @@ def read_sheet(path: Path) -> Sheet:
 
 def parse_sheet(data: bytes, path: str) -> Sheet:
     """The same of the content of a file; the path is for messages."""
-    text, notes = _decode(data, path)
+    text, notes = decode(data, path)
     stated = _SEP_LINE.match(text)
     lines = list(io.StringIO(text, newline=""))  # a line ends at \n, \r\n or \r
     first = 1 if stated else 0
@@ -74,7 +65,7 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
         raise ValueError(f"{path} is no CSV that can be read: {error}") from None
     if not rows:
         raise ValueError(f"{path} is empty; a CSV file with a header and rows is needed")
-    header = [name.strip() for name in rows[0][1]]
+    header = [clean_name(name) for name in rows[0][1]]
     twice = [name for name, count in Counter(header).items() if count > 1 and name]
     if twice:
         raise ValueError(f"every column must have a name of its own, {path} has {twice[0]!r} twice; rename one")
@@ -82,7 +73,8 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
     unnamed = header.count("")
     if unnamed:
         notes.append(f"{unnamed} column{'s' * (unnamed > 1)} without a name left out of {path}")
-    body = rows[1:]
+    body, repeated = _without_headers(rows)
+    notes += repeated
     columns = zip(*(row for _, row in body), strict=True) if body else [()] * len(header)
     texts = {name: cells for name, cells in zip(header, columns, strict=True) if name}
     plain, read = plain_columns(texts, separator=separator)
@@ -97,72 +89,6 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
         places=np.array([(number, line) for number, (line, _) in enumerate(body, 1)], np.int64).reshape(-1, 2),
         notes=tuple(notes),
     )
-
-
-def _decode(data: bytes, path: str) -> tuple[str, list[str]]:
-    """The text, and a note where its encoding is a guess."""
-    kind = next((kind for magic, kind in _NO_TEXT.items() if data.startswith(magic)), None)
-    wide = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None) or _unmarked(data)
-    if kind or (wide is None and b"\0" in data[:4096]):
-        raise ValueError(f"{path} must be a CSV file, it looks like {kind or 'binary data'}; save the table as CSV")
-    if wide is not None:
-        text, notes = _decode_wide(data, wide, path), []
-    else:
-        text, notes = _decode_bytes(data, path)
-    if "\0" in text:
-        line = _line_of(text, text.index("\0"))
-        raise ValueError(
-            f"line {line} of {path} holds a NUL character; the file is damaged, save the table as CSV again"
-        )
-    return text.removeprefix("\ufeff"), notes
-
-
-def _unmarked(data: bytes) -> str | None:
-    """UTF-16 without the mark that should begin it: every other byte is zero."""
-    head = data[:4096]
-    zeros = [head[start::2].count(0) for start in (0, 1)]
-    if len(head) < 4 or max(zeros) < 0.4 * len(head) / 2 or min(zeros) > 0.05 * len(head) / 2:
-        return None
-    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
-
-
-def _decode_wide(data: bytes, encoding: str, path: str) -> str:
-    width = _WIDTHS[encoding[:6]]
-    surplus = len(data) % width
-    if surplus and not data[-surplus:].strip(b"\0\r\n"):
-        data = data[:-surplus]  # a line end of one byte, as tools append it that know no wide characters
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        before = data[: error.start - error.start % width].decode(encoding, errors="replace")
-        raise ValueError(
-            f"{path} is damaged {encoding.upper()} ({error.reason}) in line {_line_of(before, len(before))}; save the"
-            " table as UTF-8"
-        ) from None
-
-
-def _decode_bytes(data: bytes, path: str) -> tuple[str, list[str]]:
-    try:
-        return data.decode("utf-8"), []
-    except UnicodeDecodeError as error:
-        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
-        if data.startswith(codecs.BOM_UTF8):
-            raise ValueError(f"{path} is damaged UTF-8 in line {line}; save the table as UTF-8 again") from None
-        try:
-            text = data.decode("cp1252")
-        except UnicodeDecodeError:
-            text = data.decode("latin-1")  # knows a letter for every byte, so that no two texts become one
-        start = error.start - len(_WORD_END.findall(text[max(0, error.start - 20) : error.start])[0])
-        word = _WORD_START.findall(text[start : start + 20])[0]
-        return text, [
-            f"{path} is not UTF-8; it is read as Latin-1 (Windows-1252), such as {word!r} in line {line}; if that is"
-            " wrong, save it as UTF-8"
-        ]
-
-
-def _line_of(text: str, place: int) -> int:
-    """Number of the line, from 1, in which this character stands."""
-    return len(re.findall(r"\r\n|\r|\n", text[:place])) + 1
 
 
 def _find_separator(lines: list[str], path: str) -> str:
@@ -205,6 +131,17 @@ def _is_open(lines: list[str], separator: str) -> bool:
     except csv.Error as error:
         return "unexpected end" in str(error)
     return False
+
+
+def _without_headers(rows: list[tuple[int, list[str]]]) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """The rows below the header without those that repeat it, as files put together have them, and a note on these."""
+    header = [cell.strip() for cell in rows[0][1]]
+    repeats = [line for line, row in rows[1:] if len(header) > 1 and [cell.strip() for cell in row] == header]
+    if not repeats:
+        return rows[1:], []
+    places = ", ".join(map(str, repeats[:4])) + ", ..." * (len(repeats) > 4)
+    said = f"{len(repeats)} row{'s' * (len(repeats) > 1)} that repeat{'s' * (len(repeats) == 1)} the header left out"
+    return [one for one in rows[1:] if one[0] not in set(repeats)], [f"{said} (line {places})"]
 
 
 def _check_rows(rows: list[tuple[int, list[str]]], lines: list[str], separator: str, path: str) -> list[str]:
