@@ -4,6 +4,7 @@ All of it is written aside and put in place together, final.json last: an evalua
 disk is too small, leaves the one before as it was.
 """
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -27,7 +28,6 @@ from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
-from analysis.studies.results import FinalResults
 from search.process.faults import fault_point
 from search.runtime.machine import provenance
 from trainables.data.dataset import Split
@@ -84,7 +84,7 @@ def _write(job: Job, test: Split, winner: record.Measured, results: dict[str, An
         write_figures(results, new / "figures", x=test.x.numpy(), y=y, exported=exported, advance=advance)
     fault_point("final", 5)
     write_tables(results, new / "tables", y=y, exported=exported)
-    FinalResults.of(results).write(new)
+    (new / "final.json").write_text(json.dumps(results, indent=1) + "\n")
     fault_point("final", 6)
 
 
@@ -111,7 +111,7 @@ def _score(
 def _head(job: Job, test: Split, winner: record.Measured, *, metric: str) -> dict[str, Any]:
     openings = read_openings(job.final_dir)
     return {
-        "format": FinalResults.FORMAT,
+        "format": 1,
         "run": job.run.name,
         "run_dir": str(job.run_dir),
         "command": job.command,

@@ -1,5 +1,6 @@
 """The final evaluation of code of the user's own: its `test(model, run)` on every network, scores, and final.json."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -18,7 +19,6 @@ from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.studies.openings import EVALUATION, PARTS, read_openings
-from analysis.studies.results import FinalResults
 from analysis.wording import is_share
 from search.process.faults import fault_point
 from search.runtime.machine import provenance
@@ -169,7 +169,7 @@ def _head(
     answered = isinstance(first, Answered)
     last = winner.networks[0].trial.user_attrs["history"][-1]
     return {
-        "format": FinalResults.FORMAT,
+        "format": 1,
         "own": True,
         "run": job.run.name,
         "run_dir": str(job.run_dir),
@@ -198,5 +198,5 @@ def _write(winner: tuple[list[Network], Found], results: dict[str, Any], new: Pa
     with step("figures", total=num_figures(results)) as advance:
         write_figures(results, new / "figures", x=np.zeros(0), y=y, exported=outputs, advance=advance)
     write_tables(results, new / "tables", y=y, exported=outputs)
-    FinalResults.of(results).write(new)
+    (new / "final.json").write_text(json.dumps(results, indent=1) + "\n")
     fault_point("final", 6)

@@ -4,6 +4,7 @@ section = final_section("runs/NAME")      # None while there is no final evaluat
 """
 
 import base64
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from analysis.pages.templates import environment
 from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
 from analysis.studies.criterion import BASELINE
-from analysis.studies.openings import read_openings, times, times_opened
-from analysis.studies.results import FinalResults, ResultsError
+from analysis.studies.openings import EVALUATION, read_openings, times, times_opened
 from search.process.arguments import command
+from trainables.files.whole import finish
 
+FORMAT = 1
 _BEGIN, _END = "<!-- final evaluation -->", "<!-- end of the final evaluation -->"
 """Around the fragment in a page, so that `refresh_page` finds it."""
 _TOPICS = {
@@ -92,10 +94,19 @@ def refresh_page(page: str, run_dir: Path) -> str:
 def read_results(final_dir: Path) -> dict[str, Any] | str | None:
     """final.json; None if there is none, or a sentence that says why it cannot be read."""
     try:
-        found = FinalResults.read(final_dir)
-    except ResultsError as error:
-        return str(error)
-    return None if found is None else found.as_dict()
+        finish(final_dir, EVALUATION)
+        results = json.loads((final_dir / "final.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        return f"final.json is damaged ({error}); evaluate once more with --again."
+    except OSError as error:
+        return f"final.json cannot be read ({error})."
+    if not isinstance(results, dict) or "format" not in results:
+        return "final.json is damaged (it holds no results); evaluate once more with --again."
+    if results["format"] != FORMAT:
+        return "final.json was written by another release; read it with that one."
+    return results
 
 
 def _context(results: dict[str, Any]) -> dict[str, Any]:
