@@ -123,11 +123,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     import optuna
 
     from analysis import wording
-    from analysis.datasets.images import load_overview
-    from analysis.datasets.tables import TableOverview, findings
-    from analysis.impact.impact import study_impact
-    from analysis.prose.discussion import discuss
-    from analysis.studies.trials import read_trials
+    from analysis.prose.discussion import by_topic, discuss
     from search.storage.run import read_run
     from search.storage.study import open_study
 
@@ -137,28 +133,40 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     results = read_final(run_dir)
     if len(results["image_shape"]) == 3:
         raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study needs a run on a table")
-    study = open_study(run_dir)
-    trials = read_trials(study, run)
-    found = load_overview(run, _data_place(run.data_dir, run_dir) if data_dir is None else Path(data_dir))
-    overview = found if isinstance(found, TableOverview) else None
+    data = _describe_data(run, _data_place(run.data_dir, run_dir) if data_dir is None else Path(data_dir))
     winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
-    topics: dict[str, list[str]] = {}
-    for sentence in discuss(results, study, run):
-        topics.setdefault(sentence["topic"], []).append(sentence["text"])
     return {
         "run": run,
         "results": results,
         "winner": winner,
-        "topics": topics,
-        "trials": trials,
-        "states": trials.trials["state"].value_counts().to_dict(),
-        "impact": study_impact(trials),
-        "overview": overview,
-        "missing": found if isinstance(found, str) else "",
-        "findings": findings(overview) if overview else [],
-        "prepared": _preprocessing(run.space, winner["params"], overview),
+        "topics": by_topic(discuss(results, open_study(run_dir), run)),
+        **_describe_trials(run, run_dir),
+        **data,
+        "prepared": _preprocessing(run.space, winner["params"], data["overview"]),
         "words": wording,
     }
+
+
+def _describe_trials(run: Any, run_dir: Path) -> dict[str, Any]:
+    """`trials`, how many are in which of the `states`, and the `impact` of the hyperparameters."""
+    from analysis.impact.impact import study_impact
+    from analysis.studies.trials import read_trials
+    from search.storage.study import open_study
+
+    trials = read_trials(open_study(run_dir), run)
+    states = trials.trials["state"].value_counts().to_dict()
+    return {"trials": trials, "states": states, "impact": study_impact(trials)}
+
+
+def _describe_data(run: Any, place: Path) -> dict[str, Any]:
+    """`overview` with its `findings`, or why it is `missing`."""
+    from analysis.datasets.images import load_overview
+    from analysis.datasets.tables import TableOverview, findings
+
+    found = load_overview(run, place)
+    overview = found if isinstance(found, TableOverview) else None
+    missing = found if isinstance(found, str) else ""
+    return {"overview": overview, "missing": missing, "findings": findings(overview) if overview else []}
 
 
 def _data_place(data_dir: str, run_dir: Path) -> Path:

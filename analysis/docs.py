@@ -106,9 +106,8 @@ def read_study(folder: Path) -> dict[str, Any]:
     """
     import optuna
 
-    from analysis import wording
     from analysis.case_study import read_final
-    from analysis.prose.discussion import discuss
+    from analysis.prose.discussion import by_topic, discuss
     from analysis.studies.trials import read_trials
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -118,29 +117,42 @@ def read_study(folder: Path) -> dict[str, Any]:
     study = open_study(folder)
     trials = read_trials(study, run)
     entrants = {entrant["name"]: entrant for entrant in results["entrants"]}
-    topics: dict[str, list[str]] = {}
-    for sentence in discuss(results, study, run):
-        topics.setdefault(sentence["topic"], []).append(sentence["text"])
-    num_epochs, classes = int(trials.trials["epochs"].sum()), folder / "report" / "tables" / "classes.csv"
-    counted = trials.measured
     return {
         "run": run,
         "results": results,
         "winner": entrants[results["winner"]],
         "baseline": entrants["baseline"],
         "random": entrants.get("random"),
-        "topics": topics,
+        "topics": by_topic(discuss(results, study, run)),
         "trials": trials,
         "states": trials.trials["state"].value_counts().to_dict(),
-        "num_epochs": num_epochs,
-        "saved": 1 - num_epochs / (len(counted) * run.epochs),
-        "computing": wording.computing(float(trials.epochs["seconds"].sum()) / 3600, run.machine),
-        "effects": read_effects(folder / "report" / "tables" / "effects.csv", metric=run.metric),
-        "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
+        **_describe_effort(trials, run),
         "num_validation": round(results["conditions"]["train_rows"] * run.validation_fraction),
-        "correlations": pd.read_csv(folder / "report" / "tables" / "correlations.csv").to_dict("records"),
+        **_read_tables(folder / "report" / "tables", metric=run.metric),
         **count_levels(trials),
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
+    }
+
+
+def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:
+    """`num_epochs`, what these took (`computing`), and the share of epochs that was `saved`."""
+    from analysis import wording
+
+    num_epochs = int(trials.trials["epochs"].sum())
+    return {
+        "num_epochs": num_epochs,
+        "saved": 1 - num_epochs / (len(trials.measured) * run.epochs),
+        "computing": wording.computing(float(trials.epochs["seconds"].sum()) / 3600, run.machine),
+    }
+
+
+def _read_tables(tables: Path, *, metric: str) -> dict[str, Any]:
+    """`effects`, `classes` and `correlations`, as the report has written them."""
+    classes = tables / "classes.csv"
+    return {
+        "effects": read_effects(tables / "effects.csv", metric=metric),
+        "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
+        "correlations": pd.read_csv(tables / "correlations.csv").to_dict("records"),
     }
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks import sleeper
 from search.execution.launch import run_legs
-from search.runtime.cluster import ray_session
+from search.runtime.cluster import RaySession
 from search.runtime.resources import Resources
 from search.scheduling.checkpoints import CheckpointKeeper
 from search.scheduling.constraints import make_examiner
@@ -70,14 +70,14 @@ def run_on_ray(
     worker = tune.with_resources(tune.with_parameters(sleeper.IdleWorker, **settings), {"cpu": 1})
     with (
         mock.patch("multiprocessing.cpu_count", return_value=slots),
-        ray_session(
+        RaySession(
             resources,
             address=None,
             debug=False,
             on_lost=_end,
             variables=_PATIENT,
             warm_up=f"{sleeper.__name__}.warm_up",
-        ) as scratch,
+        ).up() as scratch,
     ):
         _wait_for_processes(slots)
         on_ready()

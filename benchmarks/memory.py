@@ -23,7 +23,7 @@ from rich.table import Table
 import search.session.options
 from benchmarks.harness import Interval, describe_conditions, write_result
 from search.runtime.resources import Resources
-from search.session.fixed import train_fixed
+from search.session.fixed import FixedTraining
 from search.session.session import Session
 from search.storage.run import Planned
 
@@ -86,14 +86,14 @@ def _largest(session: Session, resources: Resources) -> list[float]:
         Planned(params=dict(session.space.baseline), seed=seed, tag=f"seed {seed}") for seed in range(resources.slots)
     ]
     with tempfile.TemporaryDirectory() as folder, _watching() as largest:
-        trials = train_fixed(
-            Path(folder) / "memory",
+        trials = FixedTraining(
+            folder=Path(folder) / "memory",
             like=session.run,
             plan=plan,
             dataset=session.dataset,
             resources=resources,
             epochs=1,
-        )
+        ).train()
     workers = {int(trial.user_attrs["history"][0]["worker"].split(":")[1]) for trial in trials}
     if len(workers) != resources.slots:
         raise RuntimeError(f"{resources.slots} workers were asked for, {len(workers)} trained")

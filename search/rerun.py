@@ -49,7 +49,7 @@ def _rerun(options: Options) -> bool:
     import torch
 
     import spaces.space
-    from search.storage.run import load_data, read_run
+    from search.storage.run import data_of, read_run
     from search.storage.study import open_study
     from trainables.trainable import Setting, close
 
@@ -62,14 +62,7 @@ def _rerun(options: Options) -> bool:
             f"--epochs must lie in 1..{len(stored)} (trial {trial.number} has {len(stored)} epochs), got {epochs}"
         )
     space = spaces.space.load(run.space)
-    dataset = load_data(
-        space,
-        data_dir=options.data_dir or run.data_dir,
-        seed=run.seed,
-        train_size=run.train_size,
-        validation_fraction=run.validation_fraction,
-        table=run.reading,
-    )
+    dataset = data_of(run, space, data_dir=options.data_dir)
     print(
         f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} as stored, and "
         f"trained again"

@@ -12,7 +12,7 @@ from benchmarks import idle, sleeper
 from search.execution.launch import run_legs
 from search.execution.slots import Slots
 from search.execution.watch import ProgressWatch
-from search.runtime.cluster import plan_on_cluster, ray_session
+from search.runtime.cluster import RaySession, plan_on_cluster
 from search.runtime.resources import Resources
 from search.scheduling.search import Search
 from search.session.options import Options
@@ -48,7 +48,7 @@ def main(address: str, folder: Path) -> dict[str, Any]:
     whole = plan_on_cluster(address, concurrent=None, cpus_per_trial=None, gpus_per_trial=None)
     huge, said = Resources(slots=1, cpus_per_trial=64, gpus_per_trial=0.0), []
     with (
-        ray_session(resources, address=address, debug=False, on_lost=print) as scratch,
+        RaySession(resources, address=address, debug=False, on_lost=print).up() as scratch,
         idle.idle_search(folder / "parts", options) as parts,
         idle.idle_search(folder / "huge", options) as waits,
     ):

@@ -30,9 +30,9 @@ sys.stdin.read()
 """Writes a name over its command line and its environment, as setproctitle does in Ray's processes."""
 START = """
 import time
-from search.runtime.cluster import Resources, ray_session
+from search.runtime.cluster import RaySession, Resources
 one = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
-with ray_session(one, address=None, debug=False, on_lost=print):
+with RaySession(one, address=None, debug=False, on_lost=print).up():
     time.sleep(600)
 """
 AGENT = "runtime_env/agent/main.py"

@@ -14,7 +14,7 @@ from tests.searching import ROOT, Running, command, plain
 
 READY = """
 import psutil, ray
-from search.runtime.cluster import Resources, ray_session
+from search.runtime.cluster import RaySession, Resources
 
 class Probe:
     def process(self):
@@ -22,7 +22,7 @@ class Probe:
         return os.getpid(), "search.execution.worker" in sys.modules
 
 one = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
-with ray_session(one, address=None, debug=False, on_lost=print):
+with RaySession(one, address=None, debug=False, on_lost=print).up():
     from ray.tune.execution.class_cache import _ActorClassCache
     ready = {p.pid for p in psutil.Process().children(recursive=True) if p.name().startswith("ray::IDLE")}
     pid, warm = ray.get(_ActorClassCache().get(Probe).remote().process.remote())

@@ -18,8 +18,8 @@ from analysis.studies.openings import check_opening
 from search.process.disk import check_room
 from search.runtime.resources import Resources, plan_resources
 from search.session import opening as prepare
-from search.session.fixed import train_fixed
-from search.storage.run import Planned, Run, load_data, read_run
+from search.session.fixed import FixedTraining
+from search.storage.run import Planned, Run, data_of, read_run
 from search.storage.study import open_study
 from spaces.space import Space
 from trainables.sources.images import fetch_test_files
@@ -71,13 +71,7 @@ class Job:
         space, study = spaces.space.load(run.space), open_study(options.run)
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
-        if not space.own:
-            fetch_test_files(run.dataset, run.data_dir)
-        elif space.test is None:
-            raise ValueError(
-                f"the space of run {run.name!r} has no test function; write test(model, run) that returns"
-                " rw.Predictions(...) or numbers by name, and give it as Space(test=test)"
-            )
+        _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
         contenders, plan, seeds = settle(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
@@ -131,8 +125,8 @@ class Job:
 
     def train(self) -> None:
         """Train what the plan has and no earlier call has trained."""
-        train_fixed(
-            self.final_dir / "training",
+        FixedTraining(
+            folder=self.final_dir / "training",
             like=self.run,
             plan=self.plan,
             dataset=self.dataset,
@@ -141,7 +135,7 @@ class Job:
             keep_checkpoints=True,
             final=True,
             debug=self.options.debug,
-        )
+        ).train()
 
     def collect(self) -> tuple[list[Network], list[Failure]]:
         """The networks whose checkpoints are whole, and the trainings that gave none."""
@@ -176,16 +170,20 @@ class Job:
         return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1)
 
 
+def _check_test(run: Run, space: Space) -> None:
+    """Raise ValueError unless there will be a test set to open; its files are fetched, and not opened."""
+    if not space.own:
+        fetch_test_files(run.dataset, run.data_dir)
+    elif space.test is None:
+        raise ValueError(
+            f"the space of run {run.name!r} has no test function; write test(model, run) that returns"
+            " rw.Predictions(...) or numbers by name, and give it as Space(test=test)"
+        )
+
+
 def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Any:
     """The rows that the search had: training and validation rows in one, or split as they were."""
-    dataset = load_data(
-        space,
-        data_dir=run.data_dir,
-        seed=run.seed,
-        train_size=run.train_size,
-        validation_fraction=validation_fraction,
-        table=run.reading,
-    )
+    dataset = data_of(run, space, validation_fraction=validation_fraction)
     prepare.check_same(run, space=space, dataset=dataset)
     if space.own and tta:
         raise ValueError(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,10 @@ from scipy import stats
 
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials, config_of, params_of
+
+if TYPE_CHECKING:
+    from search.runtime.resources import Resources
+    from search.storage.run import Planned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +205,8 @@ def train(
         What `paired` takes, and the epochs.
     """
     import spaces.space
-    from search.runtime.resources import count_gpus, plan_resources
-    from search.session.fixed import train_fixed
-    from search.storage.run import Planned, load_data
+    from search.session.fixed import FixedTraining
+    from search.storage.run import data_of
     from search.storage.seeds import confirmation_seeds
 
     space = spaces.space.load(run.space)
@@ -214,28 +217,37 @@ def train(
             "--confirm has nothing to change: the best configuration is the baseline, and nothing of it can be switched"
             " off; leave --confirm out"
         )
-    changes = only(found, names)
-    best = trials.best
-    assert best is not None
-    kinds = {p.name: p.kind for p in trials.parameters}
-    config = {name: int(v) if kinds[name] == "integer" else v for name, v in config_of(best).items()}
-    seeds = confirmation_seeds(run.seed, count=num_seeds)
-    named = [("best", config), *((flip.text, dict(flip.params)) for flip in changes)]
-    plan = [Planned(params=params, seed=seed, tag=text) for seed in seeds for text, params in named]
-    dataset = load_data(
-        space,
-        data_dir=run.data_dir,
-        seed=run.seed,
-        train_size=run.train_size,
-        validation_fraction=run.validation_fraction,
-        table=run.reading,
+    plan = _plan(_best_config(trials), only(found, names), confirmation_seeds(run.seed, count=num_seeds))
+    folder, dataset = run_dir / "confirm", data_of(run, space)
+    training = FixedTraining(
+        folder=folder, like=run, plan=plan, dataset=dataset, resources=_resources(run), epochs=epochs
     )
-    share = run.machine.get("gpus_per_trial") if count_gpus() else None
-    resources = plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=share)
-    trained = train_fixed(run_dir / "confirm", like=run, plan=plan, dataset=dataset, resources=resources, epochs=epochs)
-    values = [trial.value if trial.value is not None else np.nan for trial in trained]
+    values = [trial.value if trial.value is not None else np.nan for trial in training.train()]
     rows = {"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values}
     return pd.DataFrame(rows | {"epochs": epochs or run.epochs})
+
+
+def _plan(best: dict[str, Any], changes: Sequence[Flip], seeds: Sequence[int]) -> "list[Planned]":
+    """Seed by seed the best configuration and each change of it."""
+    from search.storage.run import Planned
+
+    named = [("best", best), *((flip.text, dict(flip.params)) for flip in changes)]
+    return [Planned(params=params, seed=seed, tag=text) for seed in seeds for text, params in named]
+
+
+def _resources(run: Any) -> "Resources":
+    """As many trainings at once as fit, on GPUs if the search was and there are any."""
+    from search.runtime.resources import count_gpus, plan_resources
+
+    share = run.machine.get("gpus_per_trial") if count_gpus() else None
+    return plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=share)
+
+
+def _best_config(trials: Trials) -> dict[str, Any]:
+    """The configuration of the best trial, its integers as such."""
+    assert trials.best is not None
+    kinds = {p.name: p.kind for p in trials.parameters}
+    return {name: int(v) if kinds[name] == "integer" else v for name, v in config_of(trials.best).items()}
 
 
 def _fits(space: Any) -> Callable[[Mapping[str, Any]], set[str] | None]:

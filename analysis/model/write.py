@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model.load import FORMAT, decisive, load_model, stand_in
+from trainables.data.dataset import Dataset
 from trainables.data.levels import as_stored
 from trainables.files.whole import write_whole
 from trainables.training.training import Training
@@ -46,10 +47,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     network = training.average.model if training.average else training.model
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     dataset = training.dataset
-    named = {"classes": list(dataset.classes), "columns": [asdict(column) for column in dataset.columns]}
-    if dataset.levels:
-        named["levels"] = as_stored(dataset.levels)
-    named = json.loads(json.dumps(named))  # as a reader will find it
+    named = _names(dataset)
     stored = {
         "format": FORMAT,
         **facts,
@@ -63,18 +61,33 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "num_weights": training.num_weights,
         "macs": training.macs,
     }
-    if dataset.task == "regression":
-        targets = dataset.train.y
-        stored |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
-        stored |= {"target_wide": targets.dtype == torch.float64}  # float32 would lose digits of the target
-    if dataset.columns:
-        stored |= {"target": dataset.target, "target_unit": dataset.target_unit}
+    stored |= _target(dataset)
     metadata = {name: json.dumps(value) for name, value in named.items()}
     data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata, "decisive": decisive(stored)})
     stored["sha256"] = hashlib.sha256(data).hexdigest()
     write_whole(final_dir / "model.safetensors", data)
     write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
     return stored
+
+
+def _names(dataset: Dataset) -> dict[str, Any]:
+    """What turns inputs into rows and outputs into answers, as a reader of JSON will find it."""
+    named = {"classes": list(dataset.classes), "columns": [asdict(column) for column in dataset.columns]}
+    if dataset.levels:
+        named["levels"] = as_stored(dataset.levels)
+    return json.loads(json.dumps(named))
+
+
+def _target(dataset: Dataset) -> dict[str, Any]:
+    """What model.json says of the target of a table, and of the scale of a regression."""
+    told: dict[str, Any] = {}
+    if dataset.task == "regression":
+        targets = dataset.train.y
+        told |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
+        told |= {"target_wide": targets.dtype == torch.float64}  # float32 would lose digits of the target
+    if dataset.columns:
+        told |= {"target": dataset.target, "target_unit": dataset.target_unit}
+    return told
 
 
 def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: str = "cpu") -> dict[str, Any]:
@@ -135,28 +148,14 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
     Returns:
         Path, rows compared, and rows with the same largest logit or, within float32, the same prediction.
     """
-    import onnx  # pyright: ignore[reportMissingImports]
     import onnxruntime  # pyright: ignore[reportMissingImports]
 
     model = load_model(final_dir)
     module = _Standalone(model.network, model.facts).eval()
     numbers = torch.float64 if stand_in(model.facts).train.x.dtype == torch.float64 else torch.float32
-    example = torch.zeros(2, *model.image_shape, dtype=numbers)
-    buffer = io.BytesIO()
-    program = torch.onnx.export(
-        module,
-        (example,),
-        input_names=["x"],
-        output_names=["outputs"],
-        dynamic_shapes={"x": {0: torch.export.Dim("rows")}},
-        opset_version=_OPSET,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    onnx.save_model(program.model_proto, buffer)
-    write_whole(final_dir / "model.onnx", buffer.getvalue())
-    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+    exported = _as_onnx(module, torch.zeros(2, *model.image_shape, dtype=numbers))
+    write_whole(final_dir / "model.onnx", exported)
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     found = np.asarray(session.run(None, {"x": x.to(numbers).numpy()})[0])
     with torch.no_grad():
         expected = module(x.to(numbers)).numpy()  # as ONNX computes
@@ -168,3 +167,23 @@ def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:
         "agreeing": int(same.sum()),
         "largest_difference": float(np.abs(found - expected).max()),
     }
+
+
+def _as_onnx(module: nn.Module, example: Tensor) -> bytes:
+    """The network in the form of ONNX, for any number of rows like those of the example."""
+    import onnx  # pyright: ignore[reportMissingImports]
+
+    program = torch.onnx.export(
+        module,
+        (example,),
+        input_names=["x"],
+        output_names=["outputs"],
+        dynamic_shapes={"x": {0: torch.export.Dim("rows")}},
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    buffer = io.BytesIO()
+    onnx.save_model(program.model_proto, buffer)
+    return buffer.getvalue()

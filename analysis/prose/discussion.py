@@ -1,7 +1,7 @@
 """Writes the discussion of a final evaluation from its numbers; a sentence without a number is not written."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -141,6 +141,14 @@ def _residuals(results: dict[str, Any]) -> list[str]:
         f"Half of the predictions are off by less than {found['median_absolute']:.4g}{unit}, nine in ten by less than"
         f" {found['p90_absolute']:.4g}; the mean error is {found['bias']:+.3g}."
     ]
+
+
+def by_topic(sentences: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
+    """The texts of a discussion under their topics."""
+    topics: dict[str, list[str]] = {}
+    for sentence in sentences:
+        topics.setdefault(sentence["topic"], []).append(sentence["text"])
+    return topics
 
 
 def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,68 +21,96 @@ from search.storage.run import Run
 from spaces.space import Space
 
 
-def launch(
-    run: Run,
-    run_dir: Path,
-    *,
-    ledger: Ledger,
-    space: Space,
-    dataset: Any,
-    events: Events,
-    resources: Resources,
-    ray: AbstractContextManager[Path],
-    deadline: float | None = None,
-    on_cluster: bool = False,
-    final: bool = False,
-    max_failures: int = 2,
-    trial_timeout: float | None = None,
-    debug: bool = False,
-) -> tuple[Search, int | None]:
-    """Run or continue a search until its trials are done, its time is up, or a signal stops it.
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A search and all that it needs to run on Ray."""
 
-    Args:
-        dataset: what the space's task has loaded, shipped to every node once.
-        ray: gives a folder for Ray's files while Ray is up; entered if there is anything to do.
-        deadline: `time.monotonic()` at which the time budget ends.
-        final: whether these are the trainings of a final evaluation.
-        max_failures: times a trial is given a new worker after its worker was lost.
-        trial_timeout: seconds without progress after which a trial has failed; None for no limit.
+    run: Run
+    run_dir: Path
+    ledger: Ledger
+    space: Space
+    dataset: Any
+    """What the space's task has loaded, shipped to every node once."""
+    events: Events
+    resources: Resources
+    ray: AbstractContextManager[Path]
+    """Gives a folder for Ray's files while Ray is up; entered if there is anything to do."""
+    deadline: float | None = None
+    """`time.monotonic()` at which the time budget ends."""
+    on_cluster: bool = False
+    final: bool = False
+    """Whether these are the trainings of a final evaluation."""
+    max_failures: int = 2
+    """Times a trial is given a new worker after its worker was lost."""
+    trial_timeout: float | None = None
+    """Seconds without progress after which a trial has failed; None for no limit."""
+    debug: bool = False
 
-    Returns:
-        The search, with its study, and the signal that stopped it, if any.
-    """
-    keeper = CheckpointKeeper(checkpoints_of(run, run_dir), ledger, run)
-    logs = TrialLogs(logs_of(run_dir), say=events.notice)
-    search = Search(
-        run, ledger, space, examine=make_examiner(run, dataset, space=space), events=events, on_end=keeper.clean,
-        deadline=deadline, logs=logs,
-    )  # fmt: skip
-    if search.finished:
-        search.end()
-        return search, None
-    with ray as scratch:
-        received = collect_signals(search.request_stop)
-        for line in look_at_nodes(checkpoints_of(run, run_dir)) if on_cluster else ():
-            events.notice(line)
+    def search(self) -> tuple[Search, int | None]:
+        """Run or continue the search until its trials are done, its time is up, or a signal stops it.
+
+        Returns:
+            The search, with its study, and the signal that stopped it, if any.
+        """
+        run, keeper = self.run, CheckpointKeeper(self._checkpoints, self.ledger, self.run)
+        logs = TrialLogs(logs_of(self.run_dir), say=self.events.notice)
+        search = Search(
+            run, self.ledger, self.space, examine=make_examiner(run, self.dataset, space=self.space),
+            events=self.events, on_end=keeper.clean, deadline=self.deadline, logs=logs,
+        )  # fmt: skip
+        if search.finished:
+            search.end()
+            return search, None
+        with self.ray as scratch:
+            received = collect_signals(search.request_stop)
+            self._train(search, scratch, logs)
+        if search.fatal is None and not received:
+            search.end()
+        return search, received[0] if received else None
+
+    @property
+    def _checkpoints(self) -> str:
+        return checkpoints_of(self.run, self.run_dir)
+
+    def _train(self, search: Search, scratch: Path, logs: TrialLogs) -> None:
+        """Let the legs of the search be trained on the Ray that is up."""
         from search.execution.watch import ProgressWatch
 
+        for line in look_at_nodes(self._checkpoints) if self.on_cluster else ():
+            self.events.notice(line)
         watch = ProgressWatch(
-            search, resources=resources, timeout=trial_timeout, say=events.notice, on_cluster=on_cluster
-        )
-        if not on_cluster:
+            search, resources=self.resources, timeout=self.trial_timeout, say=self.events.notice,
+            on_cluster=self.on_cluster,
+        )  # fmt: skip
+        if not self.on_cluster:
             logs.spool = scratch / "output"
             logs.spool.mkdir()
-        trainable = _make_trainable(
-            run, _shared(space, dataset), checkpoints_of(run, run_dir), resources, spool=logs.spool, debug=debug,
-            final=final,
-        )  # fmt: skip
         run_legs(
-            search, trainable, slots=Slots(resources), scratch=scratch, callbacks=[watch], max_failures=max_failures,
-            debug=debug, on_lost=watch.on_lost,
+            search, self._make_trainable(logs.spool), slots=Slots(self.resources), scratch=scratch, callbacks=[watch],
+            max_failures=self.max_failures, debug=self.debug, on_lost=watch.on_lost,
         )  # fmt: skip
-    if search.fatal is None and not received:
-        search.end()
-    return search, received[0] if received else None
+
+    def _make_trainable(self, spool: Path | None) -> Any:
+        import ray
+        from ray import tune
+
+        from search.execution.worker import Job, TrialWorker
+
+        job = Job(
+            space=self.run.space,
+            arrays=_shared(self.space, self.dataset),
+            epochs=self.run.epochs,
+            metric=self.run.metric,
+            checkpoints=self._checkpoints,
+            home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
+            threads=self.resources.cpus_per_trial,
+            cuda=self.resources.gpus_per_trial > 0,
+            final=self.final,
+            output=None if spool is None else str(spool),
+            debug=self.debug,
+        )
+        wanted = {"cpu": self.resources.cpus_per_trial, "gpu": self.resources.gpus_per_trial}
+        return tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
 
 
 def _shared(space: Space, dataset: Any) -> Any:
@@ -103,31 +132,6 @@ def _shared(space: Space, dataset: Any) -> Any:
 def logs_of(run_dir: Path) -> Path:
     """Folder of the logs of its trials."""
     return run_dir / "logs"
-
-
-def _make_trainable(
-    run: Run, arrays: Any, checkpoints: str, resources: Resources, *, spool: Path | None, debug: bool, final: bool
-) -> Any:
-    import ray
-    from ray import tune
-
-    from search.execution.worker import Job, TrialWorker
-
-    job = Job(
-        space=run.space,
-        arrays=arrays,
-        epochs=run.epochs,
-        metric=run.metric,
-        checkpoints=checkpoints,
-        home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
-        threads=resources.cpus_per_trial,
-        cuda=resources.gpus_per_trial > 0,
-        final=final,
-        output=None if spool is None else str(spool),
-        debug=debug,
-    )
-    wanted = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
-    return tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
 
 
 def run_legs(
@@ -154,32 +158,46 @@ def run_legs(
     """
     from ray import tune
 
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=_tune_config(search, slots=slots, on_lost=on_lost),
+        run_config=_run_config(search, scratch, callbacks=callbacks, max_failures=max_failures),
+    )
+    with _silence(debug):
+        tuner.fit()
+
+
+def _tune_config(search: Search, *, slots: Callable[[], int], on_lost: Callable[[Any], None]) -> Any:
+    """Who answers Ray's questions: the search, by two views of it."""
+    from ray import tune
+
     from search.execution.scheduler import StudyScheduler
     from search.execution.searcher import StudySearcher
 
     searcher = StudySearcher(search, slots=slots)
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=on_lost),
-            num_samples=-1,
-            reuse_actors=True,
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name="legs",
-            storage_path=str(scratch),
-            verbose=0,
-            stop=_make_stopper(search),
-            callbacks=callbacks,
-            failure_config=tune.FailureConfig(max_failures=max_failures),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-        ),
+    return tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=on_lost),
+        num_samples=-1,
+        reuse_actors=True,
+        trial_name_creator=_trial_name,
+        trial_dirname_creator=_trial_name,
     )
-    with _silence(debug):
-        tuner.fit()
+
+
+def _run_config(search: Search, scratch: Path, *, callbacks: list[Any], max_failures: int) -> Any:
+    """What Ray is to do of its own: keep nothing, end with the search."""
+    from ray import tune
+
+    return tune.RunConfig(
+        name="legs",
+        storage_path=str(scratch),
+        verbose=0,
+        stop=_make_stopper(search),
+        callbacks=callbacks,
+        failure_config=tune.FailureConfig(max_failures=max_failures),
+        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+    )
 
 
 def _trial_name(trial: Any) -> str:

@@ -80,15 +80,27 @@ def calibrate(
         bench, least = _own_bench(run, space, dataset, resources), 1
     else:
         bench, least = _bench(run, dataset, resources), MIN_MEASURED
+    at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
+    return _measure(bench, draws, at_once=at_once, least=least, until=(seconds, longest))
+
+
+def _measure(
+    bench: Measures, draws: Sequence[dict[str, Any]], *, at_once: int, least: int, until: tuple[float, float]
+) -> list[Speed]:
+    """The speeds of the first few draws, each in a process of its own.
+
+    Args:
+        least: draws after which the search is forecast well enough.
+        until: seconds until no further draw is begun, if `least` were, and even if fewer were.
+    """
     running: dict[Future[Speed], int] = {}
     found: dict[int, Speed] = {}
-    at_once = min(resources.slots, max(1, available_cpus() // resources.cpus_per_trial))
     with ProcessPoolExecutor(at_once, mp_context=mp.get_context("spawn")) as pool:
         began = time.monotonic()
         while True:
             number = len(found) + len(running)
-            until = longest if number < least else seconds
-            wanted = number < len(draws) and (number == 0 or time.monotonic() < began + until)
+            limit = until[number < least]
+            wanted = number < len(draws) and (number == 0 or time.monotonic() < began + limit)
             if wanted and len(running) < at_once:
                 future = pool.submit(quietly, bench.measure, draws[number])
                 running[future] = number

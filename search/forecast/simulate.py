@@ -82,36 +82,78 @@ def simulate(
     run = replace(run, sampler=sampler or run.sampler)
     search = _Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
     search.straight = straight
-    agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
-    free, driver, order = [start_seconds] * slots, 0.0, itertools.count()
-    busy, moments = 0.0, []
-    while True:
-        for moment in free:
-            leg_number = next(order)
-            began = time.process_time()
-            leg = search.next_leg(str(leg_number))
-            if leg is None:
+    workers = _Workers(search, curves, slots=slots, pace=(leg_seconds, pause_seconds, decision_seconds))
+    workers.work(start_seconds, until=until)
+    return workers.outcome(start_seconds)
+
+
+class _Workers:
+    """Imagined workers on a common clock, which train the legs that the search hands out."""
+
+    def __init__(
+        self,
+        search: "_Search",
+        curves: Curves,
+        *,
+        slots: int,
+        pace: tuple[float, float, Callable[[float], float]],
+    ) -> None:
+        """
+        Args:
+            pace: seconds between two legs, after an epoch, and for a decision; as `simulate` takes them.
+        """
+        self._search, self._curves, self._slots = search, curves, slots
+        self._leg_seconds, self._pause_seconds, self._decision_seconds = pace
+        self._agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
+        self._driver, self._order = 0.0, itertools.count()
+        """When the driver is free again; numbers for the legs."""
+        self._busy, self._moments = 0.0, list[tuple[float, int, int]]()
+
+    def work(self, start: float, *, until: float) -> None:
+        """Train from `start` on, until nothing is left to do or the time is up."""
+        free = [start] * self._slots
+        while True:
+            for moment in free:
+                if not self._take_leg(moment):
+                    break
+            if not self._agenda:
                 break
-            driver = max(moment, driver) + decision_seconds(time.process_time() - began)
-            epoch = leg.reported + 1
-            finished = driver + leg_seconds + curves.seconds(leg, epoch)
-            heapq.heappush(agenda, (finished, leg_number, leg, epoch))
-        if not agenda:
-            break
-        now, leg_number, leg, epoch = heapq.heappop(agenda)
-        if now > until:
-            break
-        busy += curves.seconds(leg, epoch)
-        moments.append((now, leg.trial, epoch))
-        if search.on_result(str(leg_number), _result(run, epoch, curves.value(leg, epoch))):
-            finished = now + pause_seconds + curves.seconds(leg, epoch + 1)
-            heapq.heappush(agenda, (finished, leg_number, leg, epoch + 1))
+            now, number, leg, epoch = heapq.heappop(self._agenda)
+            if now > until:
+                break
+            self._finish_epoch(now, number, leg, epoch)
+            free = [now] * (self._slots - len(self._agenda))  # a result may have made work for slots that had none
+        self._search.end()
+
+    def _take_leg(self, moment: float) -> bool:
+        """Ask the driver for a leg; False if there is none."""
+        number, began = next(self._order), time.process_time()
+        leg = self._search.next_leg(str(number))
+        if leg is None:
+            return False
+        self._driver = max(moment, self._driver) + self._decision_seconds(time.process_time() - began)
+        epoch = leg.reported + 1
+        finished = self._driver + self._leg_seconds + self._curves.seconds(leg, epoch)
+        heapq.heappush(self._agenda, (finished, number, leg, epoch))
+        return True
+
+    def _finish_epoch(self, now: float, number: int, leg: Leg, epoch: int) -> None:
+        """Tell the search, which says whether the leg goes on."""
+        self._busy += self._curves.seconds(leg, epoch)
+        self._moments.append((now, leg.trial, epoch))
+        told = _result(self._search.run, epoch, self._curves.value(leg, epoch))
+        if self._search.on_result(str(number), told):
+            finished = now + self._pause_seconds + self._curves.seconds(leg, epoch + 1)
+            heapq.heappush(self._agenda, (finished, number, leg, epoch + 1))
         else:
-            search.end_leg(str(leg_number), lost=False)
-        free = [now] * (slots - len(agenda))  # a result may have made work for slots that had none
-    search.end()
-    last = moments[-1][0] if moments else start_seconds
-    return Outcome(seconds=last, busy_seconds=busy, num_epochs=len(moments), trials=search.trials, moments=moments)
+            self._search.end_leg(str(number), lost=False)
+
+    def outcome(self, start: float) -> Outcome:
+        """What came of it."""
+        moments = self._moments
+        last = moments[-1][0] if moments else start
+        trials = self._search.trials
+        return Outcome(seconds=last, busy_seconds=self._busy, num_epochs=len(moments), trials=trials, moments=moments)
 
 
 class _Search(Search):

@@ -6,8 +6,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from search.process.environment import only_allowed
@@ -40,82 +40,94 @@ _ENVIRONMENT = {
 }
 
 
-@contextmanager
-def ray_session(
-    resources: Resources,
-    *,
-    address: str | None,
-    debug: bool,
-    on_lost: Callable[[RayLostError], int | None],
-    last_words: LastWords | None = None,
-    say: Callable[[str], None] = lambda line: None,
-    variables: Mapping[str, str] = MappingProxyType({}),
-    warm_up: str = WARM_UP,
-    meanwhile: Callable[[], object] | None = None,
-    space: str = "",
-) -> Iterator[Path]:
-    """A Ray to run trials on: a private one on this machine, or the cluster at `address`.
+@dataclass(frozen=True)
+class RaySession:
+    """A Ray to run trials on: a private one on this machine, or a cluster.
 
     The private one keeps its files in a 0700 folder of its own, listens on the loopback interface alone, sees no
     secret of the environment, and is gone at the end.
-
-    Args:
-        debug: let Ray talk.
-        on_lost: told when Ray is lost for good, before this process ends; it may return the exit code.
-        last_words: what another process says when this one is ended without a word.
-        say: told how a slow start goes on.
-        variables: of the environment, which the processes of a private Ray get beside those that all get.
-        warm_up: function that each process of a private Ray calls before it is needed, as "module.function".
-        meanwhile: called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the
-            environment alone, and must be nothing that an end in between would leave half done: imports.
-        space: what is searched; of a space of the user's own the code travels to the nodes of a cluster.
-
-    Yields:
-        A folder for temporary files.
-
-    Raises:
-        ValueError: there is no cluster at the address, or the plain mode would give keys away.
-        RayStartError: the private Ray did not come up.
     """
-    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(1000 if resources.elastic else resources.slots)  # together
-    warnings.filterwarnings("ignore", module=r"ray\.")
-    _check_keys()
-    if address is None:
-        private_ray.protect()
-    import ray
 
-    scratch = make_scratch(short=True)
-    quiet = {
-        "configure_logging": debug,
-        "log_to_driver": debug,
-        "logging_level": logging.INFO if debug else logging.ERROR,
-    }
-    guard: RayGuard | None = None
-    reaper = Reaper(scratch, last_words=last_words)
-    try:
-        if meanwhile is not None:
-            threading.Thread(target=meanwhile, daemon=True).start()
-        if address is None:
-            warm = warming(warm_up, cpus_per_trial=resources.cpus_per_trial)
-            with only_allowed({**variables, **warm, **reaper.variables}), others_overruled():
-                private_ray.start(resources.slots * resources.cpus_per_trial, scratch, say=say, **quiet)
-        else:
-            _attach(address, space=space, **quiet)
-        guard = RayGuard(on_lost, signs=None if address is None else _signs_of_life(), reaper=reaper)
-        guard.start()
-        if not debug:
-            _silence()
-        _hand_on(*([] if address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
-        yield scratch
-    finally:
-        if guard is not None:
-            guard.stop()
-        ray.shutdown()
-        reaper.stop()
-        if guard is not None:
-            guard.kill_stragglers()
-        remove_scratch(scratch)
+    resources: Resources
+    _: KW_ONLY
+    address: str | None
+    """Of a cluster; None for a private Ray."""
+    debug: bool
+    """Let Ray talk."""
+    on_lost: Callable[[RayLostError], int | None]
+    """Told when Ray is lost for good, before this process ends; it may return the exit code."""
+    last_words: LastWords | None = None
+    """What another process says when this one is ended without a word."""
+    say: Callable[[str], None] = lambda line: None
+    """Told how a slow start goes on."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of the environment, which the processes of a private Ray get beside those that all get."""
+    warm_up: str = WARM_UP
+    """Function that each process of a private Ray calls before it is needed, as "module.function"."""
+    meanwhile: Callable[[], object] | None = None
+    """Called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the environment
+    alone, and must be nothing that an end in between would leave half done: imports."""
+    space: str = ""
+    """What is searched; of a space of the user's own the code travels to the nodes of a cluster."""
+
+    @contextmanager
+    def up(self) -> Iterator[Path]:
+        """Ray runs until the context is left.
+
+        Yields:
+            A folder for temporary files.
+
+        Raises:
+            ValueError: there is no cluster at the address, or the plain mode would give keys away.
+            RayStartError: the private Ray did not come up.
+        """
+        self._prepare()
+        import ray
+
+        scratch = make_scratch(short=True)
+        guard: RayGuard | None = None
+        reaper = Reaper(scratch, last_words=self.last_words)
+        try:
+            self._start(scratch, reaper)
+            guard = RayGuard(self.on_lost, signs=None if self.address is None else _signs_of_life(), reaper=reaper)
+            guard.start()
+            if not self.debug:
+                _silence()
+            _hand_on(*([] if self.address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
+            yield scratch
+        finally:
+            if guard is not None:
+                guard.stop()
+            ray.shutdown()
+            reaper.stop()
+            if guard is not None:
+                guard.kill_stragglers()
+            remove_scratch(scratch)
+
+    def _prepare(self) -> None:
+        """Set what Ray reads when it is imported."""
+        os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+        together = 1000 if self.resources.elastic else self.resources.slots
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(together)
+        warnings.filterwarnings("ignore", module=r"ray\.")
+        _check_keys()
+        if self.address is None:
+            private_ray.protect()
+
+    def _start(self, scratch: Path, reaper: Reaper) -> None:
+        quiet = {
+            "configure_logging": self.debug,
+            "log_to_driver": self.debug,
+            "logging_level": logging.INFO if self.debug else logging.ERROR,
+        }
+        if self.meanwhile is not None:
+            threading.Thread(target=self.meanwhile, daemon=True).start()
+        if self.address is not None:
+            return _attach(self.address, space=self.space, **quiet)
+        cpus = self.resources.cpus_per_trial
+        warm = warming(self.warm_up, cpus_per_trial=cpus)
+        with only_allowed({**self.variables, **warm, **reaper.variables}), others_overruled():
+            private_ray.start(self.resources.slots * cpus, scratch, say=self.say, **quiet)
 
 
 @contextmanager

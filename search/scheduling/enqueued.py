@@ -73,12 +73,7 @@ def begin(
         examination = examine(suggest(trial))
     except Exception as error:  # a value that the space does not have, or a network that cannot be built of it
         return _refuse(study, number, " ".join(f"{error}".split())[:500] or type(error).__name__)
-    for name, excess in examination.excess.items():
-        trial.set_constraint(name, excess)
-    for name, value in examination.attrs.items():
-        storage.set_trial_user_attr(number, name, value)
-    if examination.infeasible:
-        storage.set_trial_user_attr(number, "infeasible", examination.infeasible)
+    _note(examination, study, trial)
     storage.set_trial_system_attr(number, CHECKSUM, trial_checksum(storage.get_trial(number)))
     if examination.infeasible:
         storage.set_trial_state_values(number, TrialState.PRUNED)
@@ -86,6 +81,16 @@ def begin(
     left_out = [name for name in trial.fixed if name not in trial.asked]
     reason = "the space does not use it with these values" if len(left_out) == 1 else "the space does not use them"
     return f"trial {number}, enqueued, is trained without {', '.join(left_out)}: {reason}" if left_out else ""
+
+
+def _note(examination: Examination, study: Study, trial: Trial) -> None:
+    """Keep with the trial what is known of its configuration."""
+    for name, excess in examination.excess.items():
+        trial.set_constraint(name, excess)
+    for name, value in examination.attrs.items():
+        study._storage.set_trial_user_attr(trial.number, name, value)
+    if examination.infeasible:
+        study._storage.set_trial_user_attr(trial.number, "infeasible", examination.infeasible)
 
 
 def _refuse(study: Study, number: int, reason: str) -> str:

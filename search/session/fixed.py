@@ -6,7 +6,7 @@ It is a search whose configurations are all planned: the same durable study, wor
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 import spaces.space
-from search.execution.launch import launch, logs_of
+from search.execution.launch import Launch, logs_of
 from search.execution.slots import differences
 from search.process.output import print_patiently
 from search.process.signals import Stopped, first_signal, signals_restored
-from search.runtime.cluster import ray_session
+from search.runtime.cluster import RaySession
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
@@ -34,84 +34,119 @@ from spaces.space import Space
 _CONTINUE = "finished epochs are saved; the same command continues"
 
 
-def train_fixed(
-    folder: Path,
-    *,
-    like: Run,
-    plan: Sequence[Planned],
-    dataset: Any,
-    resources: Resources,
-    epochs: int | None = None,
-    keep_checkpoints: bool = False,
-    final: bool = False,
-    console: Console | None = None,
-    debug: bool = False,
-) -> list[FrozenTrial]:
-    """Train each planned configuration to the end, or what is left of it from an earlier call.
+@dataclass(frozen=True, kw_only=True)
+class FixedTraining:
+    """Configurations that are each trained to the end, or what is left of them from an earlier call."""
 
-    Args:
-        folder: a run folder of its own, made if missing; `RUN/confirm` or `RUN/final`.
-        like: the run whose space and seed are used.
-        plan: trial i trains plan[i]; give every one a seed and a tag. A longer plan that begins with the stored one
-            extends it.
-        dataset: with no validation rows, trials report their training loss as objective.
-        resources: how many train at once, on what.
-        epochs: full budget of each; that of `like` when None.
-        final: whether these are the trainings of a final evaluation; code of the user's own is told so, and need not
-            report the metric of the search.
-        keep_checkpoints: keep the last checkpoints of every trial (`folder/checkpoints/trial-00000/...`).
+    folder: Path
+    """A run folder of its own, made if missing; `RUN/confirm` or `RUN/final`."""
+    like: Run
+    """The run whose space and seed are used."""
+    plan: Sequence[Planned]
+    """Trial i trains plan[i]; give every one a seed and a tag. A longer plan that begins with the stored one extends
+    it."""
+    dataset: Any
+    """With no validation rows, trials report their training loss as objective."""
+    resources: Resources
+    """How many train at once, on what."""
+    epochs: int | None = None
+    """Full budget of each; that of `like` when None."""
+    keep_checkpoints: bool = False
+    """Keep the last checkpoints of every trial (`folder/checkpoints/trial-00000/...`)."""
+    final: bool = False
+    """Whether these are the trainings of a final evaluation; code of the user's own is told so, and need not report the
+    metric of the search."""
+    debug: bool = False
 
-    Returns:
-        The trials, in the order of the plan: COMPLETE, or FAIL with a cause.
+    def train(self, *, console: Console | None = None) -> list[FrozenTrial]:
+        """Train them.
 
-    Raises:
-        ValueError: the folder holds other configurations, budget or data, or is in use.
-        Stopped: a signal came; what is finished is saved, and the same call continues.
-        Exception: what broke the training as a whole (a full disk, every trial failing alike).
-    """
-    space = spaces.space.load(like.space)
-    objective = _objective(like, space, dataset, final=final)
-    run = _fixed_run(folder, like=like, plan=plan, dataset=dataset, resources=resources, epochs=epochs, **objective)
-    run = replace(run, keep_checkpoints="all" if keep_checkpoints else "best")
-    print_patiently()
-    if not (folder / "run.json").exists():
-        new_run(folder, run)
-    with ExitStack() as stack:
-        stack.enter_context(RunLock(folder))
-        is_trained = sum(trial.state.is_finished() for trial in open_study(folder).trials) >= run.trials
-        run, said = _continued(read_run(folder), run, folder, is_trained=is_trained)
-        write_run(folder, run)
-        ledger = Ledger(hold_study(stack, folder, run), run)
-        shown = like.metric if final and space.own else run.metric
-        follower = TrainingConsole(run, metric=shown, console=console, logs=logs_of(folder))
-        stack.enter_context(follower.following(ledger.trials))
-        for notice in filter(None, (said, differences(run, resources))):
-            follower.notice(notice)
-        stack.enter_context(signals_restored())
-        search, received = launch(
-            run,
-            folder,
+        Returns:
+            The trials, in the order of the plan: COMPLETE, or FAIL with a cause.
+
+        Raises:
+            ValueError: the folder holds other configurations, budget or data, or is in use.
+            Stopped: a signal came; what is finished is saved, and the same call continues.
+            Exception: what broke the training as a whole (a full disk, every trial failing alike).
+        """
+        space = spaces.space.load(self.like.space)
+        asked = self._asked(space)
+        print_patiently()
+        if not (self.folder / "run.json").exists():
+            new_run(self.folder, asked)
+        with ExitStack() as stack:
+            stack.enter_context(RunLock(self.folder))
+            is_trained = sum(trial.state.is_finished() for trial in open_study(self.folder).trials) >= asked.trials
+            run, said = _continued(read_run(self.folder), asked, self.folder, is_trained=is_trained)
+            write_run(self.folder, run)
+            ledger = Ledger(hold_study(stack, self.folder, run), run)
+            follower = TrainingConsole(run, metric=self._shown(run, space), console=console, logs=logs_of(self.folder))
+            stack.enter_context(follower.following(ledger.trials))
+            for notice in filter(None, (said, differences(run, self.resources))):
+                follower.notice(notice)
+            stack.enter_context(signals_restored())
+            search, received = self._launch(run, space, ledger, follower).search()
+        if received is not None:
+            raise Stopped(received)
+        if search.fatal is not None:
+            raise search.fatal
+        return search.ledger.trials
+
+    def _launch(self, run: Run, space: Space, ledger: Ledger, follower: TrainingConsole) -> Launch:
+        ray = RaySession(
+            self.resources,
+            address=None,
+            debug=self.debug,
+            on_lost=_say_on_stderr,
+            last_words=LastWords(begun=self.folder / "run.json", words=_CONTINUE, otherwise=_CONTINUE),
+            say=follower.notice,
+        )
+        return Launch(
+            run=run,
+            run_dir=self.folder,
             ledger=ledger,
             space=space,
-            dataset=dataset,
-            final=final,
+            dataset=self.dataset,
+            final=self.final,
             events=follower,
-            resources=resources,
-            ray=ray_session(
-                resources,
-                address=None,
-                debug=debug,
-                on_lost=_say_on_stderr,
-                last_words=LastWords(begun=folder / "run.json", words=_CONTINUE, otherwise=_CONTINUE),
-                say=follower.notice,
-            ),
-            debug=debug,
+            resources=self.resources,
+            ray=ray.up(),
+            debug=self.debug,
         )
-    if received is not None:
-        raise Stopped(received)
-    if search.fatal is not None:
-        raise search.fatal
-    return search.ledger.trials
+
+    def _shown(self, run: Run, space: Space) -> str:
+        """The metric that is told of each epoch."""
+        return self.like.metric if self.final and space.own else run.metric
+
+    def _asked(self, space: Space) -> Run:
+        """The run of these trainings, as if none had begun."""
+        return replace(
+            self.like,
+            name=f"{self.like.name}-{self.folder.name}",
+            dataset_checksum=self.dataset.checksum,
+            epochs=self.epochs or self.like.epochs,
+            pruner="none",
+            sampler="random",
+            trials=len(self.plan),
+            plan=tuple(self.plan),
+            max_weights=None,
+            max_macs=None,
+            study_url=None,
+            storage=None,
+            source=describe_source(self.like.space, test=True),
+            logger="none",
+            keep_checkpoints="all" if self.keep_checkpoints else "best",
+            **provenance(self.resources),
+            **self._objective(space),
+        )
+
+    def _objective(self, space: Space) -> dict[str, Any]:
+        """Metric and direction of these trainings: those of the search where there are rows to measure them on."""
+        if space.own:
+            return {"metric": "epoch", "direction": "maximize"} if self.final else {}
+        if len(self.dataset.validation):
+            return {}
+        return {"metric": "train_loss", "direction": "minimize", "validation_fraction": 0.0}
 
 
 def _say_on_stderr(error: RayLostError) -> int | None:
@@ -119,45 +154,6 @@ def _say_on_stderr(error: RayLostError) -> int | None:
     reason = error if received is None else Stopped(received)
     print(f"{'' if received else 'error: '}{reason}; {_CONTINUE}", file=sys.stderr, flush=True)
     return None if received is None else Stopped(received).code
-
-
-def _objective(like: Run, space: Space, dataset: Any, *, final: bool) -> dict[str, Any]:
-    """Metric and direction of these trainings: those of the search where there are rows to measure them on."""
-    if space.own:
-        return {"metric": "epoch", "direction": "maximize"} if final else {}
-    if len(dataset.validation):
-        return {}
-    return {"metric": "train_loss", "direction": "minimize", "validation_fraction": 0.0}
-
-
-def _fixed_run(
-    folder: Path,
-    *,
-    like: Run,
-    plan: Sequence[Planned],
-    dataset: Any,
-    resources: Resources,
-    epochs: int | None,
-    **objective: Any,
-) -> Run:
-    return replace(
-        like,
-        name=f"{like.name}-{folder.name}",
-        dataset_checksum=dataset.checksum,
-        epochs=epochs or like.epochs,
-        pruner="none",
-        sampler="random",
-        trials=len(plan),
-        plan=tuple(plan),
-        max_weights=None,
-        max_macs=None,
-        study_url=None,
-        storage=None,
-        source=describe_source(like.space, test=True),
-        logger="none",
-        **provenance(resources),
-        **objective,
-    )
 
 
 def _continued(stored: Run, asked: Run, folder: Path, *, is_trained: bool) -> tuple[Run, str]:

@@ -111,6 +111,28 @@ class Options:
 
     def check(self) -> None:
         """Raise ValueError at the first option that no search could run with; needs neither torch nor Ray."""
+        self._check_numbers()
+        if self.name is not None:
+            check_name(self.name)
+        if self.resume and self.name is None:
+            raise ValueError("--resume needs --name; `rungwise runs` lists the names")
+        if self.study_url is not None:
+            _check_url(self.study_url)
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
+        if self.storage is not None:
+            _check_storage(self.storage)
+        if self.target is None and not self.resume and (self.task or self.drop or self.types):
+            named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
+            raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
+        parse_types(self.types)
+        split_names(self.drop or "")
+        spaces.check_name(self.space)
+        if not self.resume:
+            self._check_against_space()
+
+    def _check_numbers(self) -> None:
+        """Raise ValueError at the first number that is out of its range."""
         _check_range("--trials", self.trials, 1, MAX_TRIALS)
         _check_range("--min-epochs", self.min_epochs, 1, MAX_EPOCHS)
         _check_range("--max-epochs", self.max_epochs, 1, MAX_EPOCHS)
@@ -133,24 +155,6 @@ class Options:
             )
         if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
             raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
-        if self.name is not None:
-            check_name(self.name)
-        if self.resume and self.name is None:
-            raise ValueError("--resume needs --name; `rungwise runs` lists the names")
-        if self.study_url is not None:
-            _check_url(self.study_url)
-        if self.address is not None and not _ADDRESS.fullmatch(self.address):
-            raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
-        if self.storage is not None:
-            _check_storage(self.storage)
-        if self.target is None and not self.resume and (self.task or self.drop or self.types):
-            named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
-            raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
-        parse_types(self.types)
-        split_names(self.drop or "")
-        spaces.check_name(self.space)
-        if not self.resume:
-            self._check_against_space()
 
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search.execution.feed import logged
-from search.execution.launch import launch, logs_of
+from search.execution.launch import Launch, logs_of
 from search.execution.loggers import where_to_look
 from search.execution.slots import differences
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
@@ -42,7 +42,7 @@ from search.storage.folder import new_name
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
-from search.storage.run import Run, load_data, write_run
+from search.storage.run import Run, data_of, load_data, write_run
 from search.storage.study import new_run
 from spaces.origin import short_name
 from spaces.space import Space, fingerprint
@@ -125,9 +125,9 @@ class Session:
     def _launch(
         self, ledger: Ledger, *, events: Events, scratch: Path, deadline: float | None
     ) -> tuple[Search, int | None]:
-        return launch(
-            self.run,
-            self.run_dir,
+        return Launch(
+            run=self.run,
+            run_dir=self.run_dir,
             ledger=ledger,
             space=self.space,
             dataset=self.dataset,
@@ -139,7 +139,7 @@ class Session:
             max_failures=self.options.max_failures,
             trial_timeout=self.options.trial_timeout,
             debug=self.options.debug,
-        )
+        ).search()
 
     def on_lost(self, error: RayLostError) -> int:
         """Say that Ray has died, before the process ends; returns the exit code.
@@ -220,9 +220,22 @@ def _open_new(options: Options, resources: Resources) -> Session:
     )
     if not space.own:
         dataset = prepare.with_test_notes(dataset, str(options.data_dir))
+    run = _asked(options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources))
+    check_storage(run, new=True)
+    run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
+    return Session(
+        options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
+    )
+
+
+def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
+    """What is asked of a new run.
+
+    Args:
+        settled: fields of the run that are neither an option, nor of the space, nor of the data.
+    """
     objective = space.objective("" if space.own else dataset.task)
-    run = Run(
-        name=name,
+    return Run(
         space=own_code.canonical(options.space),
         fingerprint=fingerprint(space),
         dataset=space.dataset,
@@ -231,8 +244,6 @@ def _open_new(options: Options, resources: Resources) -> Session:
         train_size=options.train_size,
         validation_fraction=space.validation_fraction,
         seed=options.seed,
-        epochs=epochs,
-        min_epochs=min_epochs,
         reduction_factor=options.reduction_factor,
         pruner=options.pruner,
         sampler=options.sampler,
@@ -253,12 +264,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         command=redact_command(
             shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
         ),
-        **provenance(resources),
-    )
-    check_storage(run, new=True)
-    run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
-    return Session(
-        options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
+        **settled,
     )
 
 
@@ -273,14 +279,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     own_code.there(run_dir, run.space)
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)
-    dataset = load_data(
-        space,
-        data_dir=data_dir,
-        seed=run.seed,
-        train_size=run.train_size,
-        validation_fraction=run.validation_fraction,
-        table=run.reading,
-    )
+    dataset = data_of(run, space, data_dir=data_dir)
     prepare.check_same(run, space=space, dataset=dataset)
     if not space.own:
         dataset = prepare.with_test_notes(dataset, data_dir)

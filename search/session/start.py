@@ -14,7 +14,7 @@ from search.process.arguments import BROKEN_OFF
 from search.process.environment import keys_for
 from search.process.secrets import redact_text, redact_url
 from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
-from search.runtime.cluster import ray_session
+from search.runtime.cluster import RaySession
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.private_ray import RayStartError
 from search.session.options import Options, resume_command
@@ -63,7 +63,7 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
         run, held = _lock(options, stack, given=given) if options.resume else (None, None)
         _check_places(options)
         resources = plan(options, run)
-        ray = ray_session(
+        ray = RaySession(
             resources,
             address=options.address,
             debug=options.debug,
@@ -76,7 +76,7 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
         )
         if not _at_hand(options, run, given=given):
             opened.append(_session().open(options, given=given, resources=resources))
-        with signals_restored(), ray as scratch:
+        with signals_restored(), ray.up() as scratch:
             if not opened:
                 opened.append(_session().open(options, given=given, resources=resources))
             raise_noted()

@@ -16,7 +16,7 @@ from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_anothe
 
 
 class DocumentedStorage(StudyStorage):
-    """Three milliseconds more for each epoch than the quick storage, and the lease is looked at before each write
+    """Four milliseconds more of computing for each epoch than the quick storage; the lease is looked at before a write
     instead of in its transaction."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:

@@ -186,6 +186,27 @@ def load_data(
         raise ValueError(f"data() fails: {told(error)}") from error
 
 
+def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation_fraction: float | None = None) -> Any:
+    """The rows of a run, read as when it began.
+
+    Args:
+        space: that of the run.
+        data_dir: where the data are now; where they were when None.
+        validation_fraction: share of the rows that is held out; that of the run when None.
+
+    Raises:
+        ValueError: as `load_data`.
+    """
+    return load_data(
+        space,
+        data_dir=run.data_dir if data_dir is None else data_dir,
+        seed=run.seed,
+        train_size=run.train_size,
+        validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
+        table=run.reading,
+    )
+
+
 def _stored(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -71,19 +71,23 @@ class Training:
         form = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
         self.batches = Batches(self.dataset, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
         self.normalize = Normalize(self.dataset, **form)
-        with _seeded(self.device, seed, 0):
-            model = config.model.build(dataset)
-        self.cost = count_cost(model, dataset.image_shape)
-        self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
-        self.average = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
-        self.optimizer = config.optimizer.build(self.model)
         self._cuda = self.device.type == "cuda"
+        self._build(dataset)
         self._graph = StepGraph(self._step) if self._cuda and graphs else None
-        keep_rate_on_device(self.optimizer)
         self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
         self.history: list[dict[str, Any]] = []
         """The records of the epochs that this object trained."""
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
+
+    def _build(self, dataset: Dataset) -> None:
+        """Makes the network, its average and its optimizer."""
+        with _seeded(self.device, self.seed, 0):
+            model = self.config.model.build(dataset)
+        self.cost = count_cost(model, dataset.image_shape)
+        self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
+        self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
+        self.optimizer = self.config.optimizer.build(self.model)
+        keep_rate_on_device(self.optimizer)
 
     @property
     def batch_rows(self) -> int:
