@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.algorithms.halving import Ladder
+from search.algorithms.halving import Rungs
 from search.storage.run import rungs
 from search.storage.trials import epochs_reached, is_paused
 
@@ -24,8 +24,8 @@ def make(number: int, values: dict[int, float], state: TrialState = TrialState.R
 def promote(
     trials: list[FrozenTrial], *, maximize: bool = True, live: Collection[int] = (), factor: int = 3
 ) -> int | None:
-    ladder = Ladder(trials, rungs=RUNGS, reduction_factor=factor, maximize=maximize)
-    return ladder.promotion({t.number for t in trials if is_paused(t, rungs=RUNGS, live=live)})
+    rungs = Rungs(trials, rungs=RUNGS, reduction_factor=factor, maximize=maximize)
+    return rungs.promotion({t.number for t in trials if is_paused(t, rungs=RUNGS, live=live)})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_trial_with_a_worker_is_never_handed_out_again():
 
 def test_a_failed_trial_takes_no_place_in_the_ranking():
     trials = [make(0, {1: 0.5}), make(1, {1: 0.7}), make(2, {1: 0.9}, TrialState.FAIL), make(3, {1: 0.1})]
-    assert Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True).pooled() == [1, 0, 3]
+    assert Rungs(trials, rungs=RUNGS, reduction_factor=3, maximize=True).pooled() == [1, 0, 3]
     assert promote(trials) == 1
 
 
@@ -75,16 +75,16 @@ def test_equals_are_promoted_in_the_order_of_their_numbers():
 
 def test_the_leader_is_the_best_paused_trial_of_the_highest_rung():
     trials = [make(0, {1: 0.5}), make(1, {1: 0.7, 2: 0.8, 3: 0.6}), make(2, {1: 0.9})]
-    ladder = Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True)
-    assert ladder.promotion({0, 1, 2}) == 2
-    assert ladder.leader({0, 1, 2}) == 1
-    assert ladder.leader({0, 2}) == 2
-    assert ladder.leader(()) is None
+    rungs = Rungs(trials, rungs=RUNGS, reduction_factor=3, maximize=True)
+    assert rungs.promotion({0, 1, 2}) == 2
+    assert rungs.leader({0, 1, 2}) == 1
+    assert rungs.leader({0, 2}) == 2
+    assert rungs.leader(()) is None
 
 
 def test_a_ladder_filled_as_values_come_is_the_one_that_a_resumed_search_reads_from_the_study():
     generator = random.Random(0)
-    grown = Ladder([], rungs=RUNGS, reduction_factor=3, maximize=True)
+    grown = Rungs([], rungs=RUNGS, reduction_factor=3, maximize=True)
     trials: dict[int, FrozenTrial] = {}
     for number in generator.sample(range(60), 60):
         values = {epoch: generator.choice([0.1, 0.2, 0.3]) for epoch in range(1, generator.choice([1, 3, 5]) + 1)}
@@ -94,7 +94,7 @@ def test_a_ladder_filled_as_values_come_is_the_one_that_a_resumed_search_reads_f
             grown.add(number, rung=rung, value=values[rung])
         if failed:
             grown.remove(number)
-        read = Ladder(list(trials.values()), rungs=RUNGS, reduction_factor=3, maximize=True)
+        read = Rungs(list(trials.values()), rungs=RUNGS, reduction_factor=3, maximize=True)
         paused = {t.number for t in trials.values() if is_paused(t, rungs=RUNGS, live=())}
         assert grown.promotion(paused) == read.promotion(paused)
         assert grown.leader(paused) == read.leader(paused)
@@ -117,7 +117,7 @@ def test_the_pooled_order_lets_no_values_of_different_epochs_meet():
         make(2, {1: 0.40, 2: 0.5, 3: 0.95}),
         make(3, {1: 0.50, 2: 0.5, 3: 0.90}),
     ]
-    assert Ladder(trials, rungs=RUNGS, reduction_factor=3, maximize=True).pooled() == [2, 3, 0, 1]
+    assert Rungs(trials, rungs=RUNGS, reduction_factor=3, maximize=True).pooled() == [2, 3, 0, 1]
 
 
 def test_a_third_goes_on_from_each_rung_and_early_favourites_add_few_more():

@@ -39,7 +39,7 @@ def make_proposals(folder: Path, *, sampler: str = "curves", count: int = 12) ->
 def test_before_enough_is_known_configurations_lie_anywhere_and_the_best_of_a_rung_go_on(tmp_path: Path):
     proposals = make_proposals(tmp_path, count=NUM_STARTUP_TRIALS - 1)
     paused = range(1, NUM_STARTUP_TRIALS - 1)
-    assert proposals.promotion(suggest, paused, live=()) == proposals.ladder.promotion(paused) == paused[-1]
+    assert proposals.promotion(suggest, paused, live=()) == proposals.rungs.promotion(paused) == paused[-1]
     number = proposals.sample(suggest, lambda _: Examination(), live=())
     assert number == NUM_STARTUP_TRIALS - 1
     stored = proposals.ledger.trial(number)
@@ -92,4 +92,4 @@ def test_a_resumed_study_says_the_same_of_a_free_slot_while_the_same_trials_have
 def test_other_samplers_leave_the_promotion_to_the_values_at_the_rungs(sampler: str, tmp_path: Path):
     proposals = make_proposals(tmp_path, sampler=sampler)
     paused = range(1, 12)
-    assert proposals.promotion(suggest, paused, live=()) == proposals.ladder.promotion(paused) == 11
+    assert proposals.promotion(suggest, paused, live=()) == proposals.rungs.promotion(paused) == 11

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.algorithms.halving import Ladder
+from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import MAX_SEEN, Known, make_view
 from tests.test_ledger import make_run
 
@@ -24,9 +24,9 @@ def paused(number: int, value: float) -> FrozenTrial:
 
 def seen(trials: list[FrozenTrial], live: Collection[int], **changes: object) -> list[FrozenTrial]:
     run = make_run(**changes)
-    ladder = Ladder(trials, rungs=run.rungs, reduction_factor=run.reduction_factor, maximize=True)
+    rungs = Rungs(trials, rungs=run.rungs, reduction_factor=run.reduction_factor, maximize=True)
     infeasible = [t.number for t in trials if t.user_attrs]
-    return make_view(run)(trials, live, Known(ladder=ladder, infeasible=infeasible))
+    return make_view(run)(trials, live, Known(rungs=rungs, infeasible=infeasible))
 
 
 def drawn_in_vain(number: int) -> FrozenTrial:

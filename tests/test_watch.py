@@ -15,7 +15,7 @@ from search.execution import watch
 from search.execution.scheduler import StudyScheduler
 from search.execution.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
 from search.runtime.guard import kill_process
-from search.runtime.probe import Line
+from search.runtime.probe import Probe
 from search.runtime.resources import Resources
 from search.scheduling.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
 from search.storage.study import open_study
@@ -338,7 +338,7 @@ def test_a_short_silence_of_a_cluster_s_head_is_forgiven_and_a_long_one_is_not(t
         raylet.bind(str(tmp_path / "raylet"))
         raylet.listen()
         lines = [
-            Line(address, patience_seconds=30, clock=lambda: now[0])
+            Probe(address, patience_seconds=30, clock=lambda: now[0])
             for address in (head.getsockname(), str(tmp_path / "raylet"))
         ]
         now[0] = 100

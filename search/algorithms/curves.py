@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
-from search.algorithms.halving import Ladder
+from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.storage.ledger import Ledger
 from search.storage.run import Run
@@ -32,15 +32,15 @@ class _Decision(NamedTuple):
     """Of the next trial, if it is to begin."""
 
 
-class Learner:
+class CurvesSampler:
     """Learns from a ledger; of other samplers' studies nothing."""
 
-    def __init__(self, ledger: Ledger, ladder: Ladder, run: Run) -> None:
+    def __init__(self, ledger: Ledger, rungs: Rungs, run: Run) -> None:
         """
         Args:
-            ladder: the values of the ledger's trials at the rungs, kept up to date by others.
+            rungs: the values of the ledger's trials at the rungs, kept up to date by others.
         """
-        self._ledger, self._ladder = ledger, ladder
+        self._ledger, self._rungs = ledger, rungs
         self._run = run
         self.tried: set[Identity] = set()
         """Configurations that are not new."""
@@ -79,7 +79,7 @@ class Learner:
             live: numbers of the trials that have a worker, but for one of `paused`.
         """
         if self._fit() is None:
-            return self._ladder.promotion(paused)
+            return self._rungs.promotion(paused)
         if not paused:
             return None
         if self._decision is None or self._decision.situation != (number, frozenset(live), frozenset(paused)):
@@ -90,7 +90,7 @@ class Learner:
     def _decide(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> None:
         surrogate = self._fit()
         assert surrogate is not None
-        weighed = [n for n in self._ladder.pooled() if n in paused][:MAX_WEIGHED] if paused else []
+        weighed = [n for n in self._rungs.pooled() if n in paused][:MAX_WEIGHED] if paused else []
         new = self._candidates(suggest, number).new(surrogate.most_promising(NUM_PARENTS), tried=self.tried)
         asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
         promoted, configuration = None, {}
@@ -119,7 +119,7 @@ class Learner:
         )
 
         if not self._is_fitted:
-            enough = self._run.sampler == "curves" and self._ladder.num_ranked >= NUM_STARTUP_TRIALS
+            enough = self._run.sampler == "curves" and self._rungs.num_ranked >= NUM_STARTUP_TRIALS
             rungs, maximize = self._run.rungs, self._run.objective.maximize
             self._surrogate = Surrogate(self._ledger.own_trials, rungs=rungs, maximize=maximize) if enough else None
             self._decision, self._is_fitted = None, True

@@ -25,7 +25,7 @@ def num_weights(trial: FrozenTrial) -> int | None:
     return trial.user_attrs.get("weights", first.get("weights"))
 
 
-class Ladder:
+class Rungs:
     """The values at every rung, best first, in order as they come in: what a promotion costs does not grow with the
     number of trials."""
 

@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.algorithms.halving import Ladder
+from search.algorithms.halving import Rungs
 from search.storage.trials import is_paused
 from trainables.plain import is_plain
 
@@ -28,7 +28,7 @@ MAX_SEEN = 256
 class Known:
     """What is known of a study's trials without going through them."""
 
-    ladder: Ladder
+    rungs: Rungs
     infeasible: Sequence[int]
     """Numbers of the draws that exceeded a bound, ascending."""
 
@@ -116,7 +116,7 @@ def make_view(run: "Run") -> View:
     sign = run.objective.sign
 
     def ranked(trials: Sequence[FrozenTrial], live: Collection[int], known: Known) -> list[FrozenTrial]:
-        order = known.ladder.pooled()
+        order = known.rungs.pooled()
         finished = [number for number in order if number not in live]
         best = finished[: MAX_SEEN // 4]
         shown = {*best, *_evenly(finished[len(best) :], MAX_SEEN - len(best))}

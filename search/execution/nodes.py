@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.runtime.probe import Line
+from search.runtime.probe import Probe
 from search.runtime.versions import versions
 from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_place
 
@@ -93,7 +93,7 @@ def is_gone(node_id: str) -> bool:
 
     for node in ray.nodes():
         if node["NodeID"] == node_id and node["Alive"]:
-            return not Line((node["NodeManagerAddress"], node["NodeManagerPort"]), patience_seconds=0)()
+            return not Probe((node["NodeManagerAddress"], node["NodeManagerPort"]), patience_seconds=0)()
     return bool(node_id)
 
 

@@ -17,7 +17,7 @@ from search.runtime import private_ray
 from search.runtime.guard import LastWords, RayGuard, RayLostError, Reaper
 from search.runtime.parcel import pack_code
 from search.runtime.private_ray import WARM_UP, warming
-from search.runtime.probe import Line
+from search.runtime.probe import Probe
 from search.runtime.resources import Resources, living_nodes, share_nodes
 from trainables.plain import is_plain
 
@@ -179,7 +179,7 @@ def _answers(address: str) -> bool:
 
         address = canonicalize_bootstrap_address("auto") or ""
     host, _, port = address.rpartition(":")
-    return bool(port) and Line((host.strip("[]"), int(port)), patience_seconds=0)()
+    return bool(port) and Probe((host.strip("[]"), int(port)), patience_seconds=0)()
 
 
 def _signs_of_life() -> dict[str, Callable[[], bool]]:
@@ -188,7 +188,7 @@ def _signs_of_life() -> dict[str, Callable[[], bool]]:
 
     gcs = ray.get_runtime_context().gcs_address
     host, port = gcs.rsplit(":", 1)
-    head = Line((host.strip("[]"), int(port)), patience_seconds=HEAD_PATIENCE_SECONDS)
+    head = Probe((host.strip("[]"), int(port)), patience_seconds=HEAD_PATIENCE_SECONDS)
     signs: dict[str, Callable[[], bool]] = {
         f"the connection to the cluster is lost: its head does not answer at {gcs}": head
     }
@@ -196,7 +196,7 @@ def _signs_of_life() -> dict[str, Callable[[], bool]]:
         from ray._private import worker
 
         node: Any = worker._global_node
-        raylet = Line(node.raylet_socket_name, patience_seconds=RAYLET_PATIENCE_SECONDS)
+        raylet = Probe(node.raylet_socket_name, patience_seconds=RAYLET_PATIENCE_SECONDS)
         signs["the connection to the cluster is lost: the raylet of this machine ended"] = raylet
     return signs
 

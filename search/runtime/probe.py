@@ -7,7 +7,7 @@ from collections.abc import Callable
 _CONNECT_SECONDS = 5
 
 
-class Line:
+class Probe:
     """Whether somebody listens at an address; a short silence is forgiven."""
 
     def __init__(

@@ -13,8 +13,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.algorithms.candidates import Chosen, identity
-from search.algorithms.curves import Learner
-from search.algorithms.halving import Ladder
+from search.algorithms.curves import CurvesSampler
+from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.scheduling.enqueued import begin
 from search.scheduling.examination import Examination
@@ -39,14 +39,14 @@ class Proposals:
         self._view = make_view(run)
         self._encodings = make_encodings()
         ledger.study.pruner = make_pruner(run)
-        self.ladder = Ladder(
+        self.rungs = Rungs(
             ledger.own_trials,
             rungs=run.rungs,
             reduction_factor=run.reduction_factor,
             maximize=run.objective.maximize,
         )
         """The values at the rungs, kept up to date by `on_epoch` and `on_failure`."""
-        self._learner = Learner(ledger, self.ladder, run)
+        self._curves = CurvesSampler(ledger, self.rungs, run)
         self._infeasible: list[int] = []
         self._num_noted = 0
 
@@ -116,11 +116,11 @@ class Proposals:
     def _seen(self, live: Collection[int]) -> list[FrozenTrial]:
         """What the sampler sees of the study."""
         self._catch_up()
-        return self._view(self.ledger.trials, live, Known(ladder=self.ladder, infeasible=self._infeasible))
+        return self._view(self.ledger.trials, live, Known(rungs=self.rungs, infeasible=self._infeasible))
 
     def _sampler(self, suggest: Suggest, number: int, seed: int, live: Collection[int]) -> BaseSampler:
         if self._run.sampler == "curves":
-            return Chosen(self._learner.configuration(suggest, number=number, live=live), seed=seed)
+            return Chosen(self._curves.configuration(suggest, number=number, live=live), seed=seed)
         return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
 
     def promotion(self, suggest: Suggest, paused: Collection[int], *, live: Collection[int]) -> int | None:
@@ -130,7 +130,7 @@ class Proposals:
             live: numbers of the trials that have a worker, but for one of `paused`.
         """
         self._catch_up()
-        return self._learner.promotion(suggest, paused, number=self.ledger.num_stored, live=live)
+        return self._curves.promotion(suggest, paused, number=self.ledger.num_stored, live=live)
 
     def should_prune(self, number: int) -> bool:
         """What the run's pruner says of this trial now."""
@@ -140,13 +140,13 @@ class Proposals:
     def on_epoch(self, number: int, *, epoch: int, value: float) -> None:
         """The ledger holds an epoch that it did not hold before."""
         if epoch in self._run.rungs:
-            self.ladder.add(number, rung=epoch, value=value)
-            self._learner.forget()
+            self.rungs.add(number, rung=epoch, value=value)
+            self._curves.forget()
 
     def on_failure(self, number: int) -> None:
         """A trial has failed: what it reported counts no more."""
-        self.ladder.remove(number)
-        self._learner.forget()
+        self.rungs.remove(number)
+        self._curves.forget()
 
     def _catch_up(self) -> None:
         """Note the trials that have come into the ledger since, from whatever source."""
@@ -157,5 +157,5 @@ class Proposals:
     def _note(self, trial: FrozenTrial) -> None:
         if "infeasible" in trial.user_attrs:
             insort(self._infeasible, trial.number)
-            self._learner.forget()
-        self._learner.tried.add(identity(trial.params))
+            self._curves.forget()
+        self._curves.tried.add(identity(trial.params))
