@@ -1,6 +1,7 @@
 # make search   search the built-in digits: nothing to download, minutes on two cores
 # make demo     search, report and final evaluation, one after the other
 # make test     all tests            make check       lint, format, types, import arrows
+# make test-extras     the tests that need Lightning, the Hugging Face Trainer, LightGBM or ONNX, in an environment of their own
 # make upgrade-check   the tests against the newest releases of all packages, in an environment of their own
 # make docs     docs/reference/ from the code; docs/report.md, the README's results and its picture, and with
 #               DATA=FOLDER the case study, from results/
@@ -10,11 +11,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+EXTRAS ?= .venv-extras
 
 # a container's image may forbid Python to keep compiled modules: every process would then start three times as slowly
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: search demo test check upgrade-check format lock docs bench notebook dashboard clean
+.PHONY: search demo test check test-extras upgrade-check format lock docs bench notebook dashboard clean
 
 search: $(INSTALLED)
 	$(BIN)/python -m search.run
@@ -60,6 +62,12 @@ check: $(INSTALLED)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+test-extras: $(INSTALLED)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(EXTRAS)
+	$(BIN)/uv pip install --quiet --python $(EXTRAS)/bin/python --constraint requirements.lock \
+		--editable '.[dev,lightning,huggingface,lightgbm,onnx]'
+	$(EXTRAS)/bin/python -m pytest tests/test_examples.py tests/test_export.py tests/test_predict_table.py
+
 upgrade-check: $(INSTALLED)
 	$(BIN)/python -m tests.newest
 
@@ -81,4 +89,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-extras .venv-newest *.egg-info .pytest_cache .ruff_cache
