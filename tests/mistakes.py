@@ -124,7 +124,7 @@ OTHERS = [
     ("analysis.report", ["nothing", "--confirm", "x"], "--confirm must be a whole number, got 'x'"),
     ("analysis.report", ["nothing", "--ouy", "x"], "there is no option --ouy (did you mean --out?)"),
     ("analysis.report", ["a", "b"], "unexpected word b"),
-    ("analysis.final", [], "PATH is missing: The run's folder"),
+    ("analysis.final", [], "PATH is missing: Folder of the run"),
     ("analysis.final", ["nothing"], "'nothing' is not a run: it has no run.json"),
     ("analysis.final", ["nothing", "--top", "0"], "--top must lie in [1, 100], got 0"),
     ("analysis.final", ["nothing", "--seeds", "x"], "--seeds must be a whole number, got 'x'"),
@@ -133,7 +133,7 @@ OTHERS = [
     ("analysis.final", ["nothing", "--concurrent", "0"], "--concurrent must be at least 1, got 0"),
     ("analysis.final", ["nothing", "--gpus-per-trial", "nan"], "--gpus-per-trial must lie in [0, 1], got nan"),
     ("analysis.final", ["nothing", "--agian"], "there is no option --agian (did you mean --again?)"),
-    ("analysis.predict", [], "PATH is missing: The run's folder, or its `final`"),
+    ("analysis.predict", [], "PATH is missing: Folder of the run, or its subfolder `final`"),
     ("analysis.predict", ["nothing"], "give at least one file"),
     (
         "analysis.predict",

@@ -168,7 +168,7 @@ def test_trials_of_a_lost_node_go_on_elsewhere_from_their_last_epoch(story: Stor
 
 def test_a_lost_head_ends_the_driver_with_the_command_that_goes_on(story: Story):
     assert story.first_code == 1, story.first_words
-    said = r"error: the cluster is lost: .*; resume with: python -m search.run --resume --name x"
+    said = r"error: the connection to the cluster is lost: .*; resume with: python -m search.run --resume --name x"
     assert re.search(said, story.first_words), story.first_words
     assert story.lost_seconds < 60
 

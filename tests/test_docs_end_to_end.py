@@ -64,7 +64,7 @@ def test_what_one_does_with_a_run(tmp_path: Path):
     for page in ("reference/run-folder.md", "how-to/resume-and-extend.md", "how-to/loggers.md"):
         said |= run_page(page, tmp_path)
     assert "12 trials" in said["rungwise search --resume --name first --trials 12"]
-    assert "equal" in said["rungwise rerun runs/first"]
+    assert "identical to the bit" in said["rungwise rerun runs/first"]
     assert list((tmp_path / "runs" / "logged" / "tensorboard").iterdir())
 
 

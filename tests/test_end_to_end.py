@@ -65,7 +65,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_last_epoch(c
 def test_a_search_in_which_every_trial_fails_alike_stops_after_five(tmp_path: Path):
     done = search(tmp_path, "--name", "hopeless", "--trials", "20", RUNGWISE_FAULT="epoch:1:raise")
     assert done.returncode == 4
-    assert "failed alike: RuntimeError: an injected fault" in done.stderr
+    assert "all failed with the same error: RuntimeError: an injected fault" in done.stderr
     assert len(trials_of(tmp_path / "hopeless")) <= 7
 
 

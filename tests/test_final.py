@@ -285,7 +285,7 @@ def test_the_section_and_the_page_show_every_contender_and_escape_what_is_not_ou
     for heading in (
         "How good is it?",
         "Where it fails",
-        "Contenders",
+        "Configurations compared",
         "Classes",
         "Calibration",
         "The exported network",
