@@ -142,7 +142,7 @@ def one_round(
     actions = []
     while not DEADLY & set(actions):
         with suppress(subprocess.TimeoutExpired):
-            process.wait(chance.uniform(3, 20))
+            process.wait(chance.uniform(1, 10))
         if process.poll() is not None:
             break
         actions.append(chance.choice(ACTIONS))

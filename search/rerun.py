@@ -55,12 +55,8 @@ def _rerun(options: Options) -> bool:
 
     run = read_run(options.run)
     trial = _choose(open_study(options.run), run, options)
-    stored = {epoch: trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)}
-    epochs = len(stored) if options.epochs is None else options.epochs
-    if not 1 <= epochs <= len(stored):
-        raise ValueError(
-            f"--epochs must lie in 1..{len(stored)} (trial {trial.number} has {len(stored)} epochs), got {epochs}"
-        )
+    stored = dict(sorted(trial.intermediate_values.items()))
+    epochs = _num_epochs(trial, options)
     space = spaces.space.load(run.space)
     dataset = data_of(run, space, data_dir=options.data_dir)
     print(
@@ -88,6 +84,15 @@ def _rerun(options: Options) -> bool:
     close(training)
     print(_verdict(run, max(gaps), device=device))
     return not max(gaps)
+
+
+def _num_epochs(trial: Any, options: Options) -> int:
+    known = len(trial.intermediate_values)
+    if options.epochs is not None and not 1 <= options.epochs <= known:
+        raise ValueError(
+            f"--epochs must lie in 1..{known} (trial {trial.number} has {known} epochs), got {options.epochs}"
+        )
+    return known if options.epochs is None else options.epochs
 
 
 def _choose(study: Any, run: Any, options: Options) -> Any:

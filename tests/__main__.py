@@ -18,13 +18,16 @@ LANE = (
     " test_launcher_local test_launcher_slurm test_own_end_to_end test_soak"
 ).split()
 """Half of the time."""
+ELSEWHERE = ("test_own_kills",)
+"""In `make test-extras`."""
 
 
 def lanes(words: list[str]) -> tuple[list[str], list[str]]:
-    """The commands of both lanes: together they run every test once."""
+    """The commands of both lanes: together they run every test but those of `ELSEWHERE` once."""
     files = [f"tests/{name}.py" for name in LANE]
     command = [sys.executable, "-m", "pytest", *words]
-    return [*command, *files], [*command, "-p", "no:cacheprovider", *(f"--ignore={file}" for file in files), "tests"]
+    others = [*files, *(f"tests/{name}.py" for name in ELSEWHERE)]
+    return [*command, *files], [*command, "-p", "no:cacheprovider", *(f"--ignore={file}" for file in others), "tests"]
 
 
 def main(words: list[str]) -> int:

@@ -67,7 +67,7 @@ def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tm
     ("old", "new", "what", "said"),
     [
         ("loss=score(model, vx, vy)", "loss=0.5", "metric", "loss is 0.5 after every epoch"),
-        ("loss=score(model, vx, vy)", "loss=score(model, x, y)", "metric", "loss equals train_loss"),
+        ("loss=score(model, vx, vy)", "loss=score(model, x, y)", "metric", "loss is identical to train_loss"),
         ('direction="minimize"', 'direction="maximize"', "direction", "'loss' will be maximized"),
         (
             "        scheduler.step()\n",

@@ -82,7 +82,7 @@ def test_a_link_planted_in_place_of_a_run_is_left_alone(tmp_path: Path):
     treasure = tmp_path / "treasure"
     treasure.mkdir()
     (tmp_path / "x").symlink_to(treasure)
-    with pytest.raises(ValueError, match="run 'x' exists already"):
+    with pytest.raises(ValueError, match="run 'x' already exists"):
         new_run(tmp_path / "x", make_run(name="x"))
     assert list(treasure.iterdir()) == []
 
@@ -133,9 +133,9 @@ def test_another_space_or_other_data_are_refused_on_resume(tmp_path: Path):
     run = read_run(folder)
     digits = data.load("digits", "nowhere", seed=run.seed)
     check_same(run, space=spaces.space.load("digits_arch"), dataset=digits)
-    with pytest.raises(ValueError, match="has changed since run 'd1' began"):
+    with pytest.raises(ValueError, match="has changed since run 'd1' started"):
         check_same(run, space=spaces.space.load("fashion_arch"), dataset=digits)
-    with pytest.raises(ValueError, match="data set 'diabetes' has changed since run 'd1' began"):
+    with pytest.raises(ValueError, match="data set 'diabetes' has changed since run 'd1' started"):
         check_same(run, space=spaces.space.load("digits_arch"), dataset=data.load("diabetes", "nowhere"))
 
 

@@ -114,7 +114,7 @@ def test_before_the_run_is_made_a_dead_ray_has_started_nothing(tmp_path: Path, c
         (None, None),
         (
             Resources(slots=1, cpus_per_trial=2, gpus_per_trial=0.0),
-            "note: 2 threads per trial, this run used 1: values",
+            "note: 2 threads per trial, this run used 1; values",
         ),
         (Resources(slots=2, cpus_per_trial=1, gpus_per_trial=0.0), "note: 2 trials at once, this run trained one;"),
     ],

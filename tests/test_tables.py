@@ -43,7 +43,7 @@ def test_california_housing_has_the_published_splits_and_the_features_of_scikit_
 
 def test_a_file_that_is_not_the_census_is_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "california_housing.csv", numeric_with_gaps())
-    with pytest.raises(ValueError, match=r"must contain the 20,640 districts .*, it has no column 'longitude'"):
+    with pytest.raises(ValueError, match=r"must contain the 20,640 districts .*; it has no column 'longitude'"):
         california.read(tmp_path)
 
 

@@ -32,7 +32,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_program_passes_the_doctor(program: Path):
     found = {f.what: f for f in examine_own(str(program), apart=lambda function, *given: function(*given))}
     assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
-    assert found["pause"].found.endswith("to the bit")
+    assert found["pause"].found == "two epochs with a pause in between are identical to two without a pause"
 
 
 def test_its_test_function_gives_predictions(program: Path):

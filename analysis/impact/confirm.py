@@ -210,14 +210,8 @@ def train(
     from search.storage.seeds import confirmation_seeds
 
     space = spaces.space.load(run.space)
-    fits = _fits(space)
-    found = flips(trials, fits) or returns(trials, fits, baseline=space.baseline)
-    if not found:
-        raise ValueError(
-            "--confirm has nothing to change: the best configuration is the baseline, and nothing of it can be switched"
-            " off; leave --confirm out"
-        )
-    plan = _plan(_best_config(trials), only(found, names), confirmation_seeds(run.seed, count=num_seeds))
+    changes = only(_changes(trials, space), names)
+    plan = _plan(_best_config(trials), changes, confirmation_seeds(run.seed, count=num_seeds))
     folder, dataset = run_dir / "confirm", data_of(run, space)
     training = FixedTraining(
         folder=folder, like=run, plan=plan, dataset=dataset, resources=_resources(run), epochs=epochs
@@ -225,6 +219,18 @@ def train(
     values = [trial.value if trial.value is not None else np.nan for trial in training.train()]
     rows = {"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values}
     return pd.DataFrame(rows | {"epochs": epochs or run.epochs})
+
+
+def _changes(trials: Trials, space: Any) -> list[Flip]:
+    """What can be switched off in the best configuration, else what can be set back to the baseline."""
+    fits = _fits(space)
+    found = flips(trials, fits) or returns(trials, fits, baseline=space.baseline)
+    if not found:
+        raise ValueError(
+            "--confirm has nothing to change: the best configuration is the baseline, and nothing of it can be switched"
+            " off; leave --confirm out"
+        )
+    return found
 
 
 def _plan(best: dict[str, Any], changes: Sequence[Flip], seeds: Sequence[int]) -> "list[Planned]":

@@ -53,7 +53,7 @@ def _contenders(results: dict[str, Any]) -> Table:
 
 def _baselines(results: dict[str, Any]) -> Table:
     metric = results["metric"]
-    better = "less" if metric_named(metric).less_is_better else "more"
+    better = "lower" if metric_named(metric).less_is_better else "higher"
     table = _table(
         "other methods",
         f"test {wording.in_unit(metric, results)}",

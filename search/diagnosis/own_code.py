@@ -128,9 +128,7 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
             fatal=True,
         )
     elif not again:
-        yield Finding(
-            what="leaks", found=("a trial does not change when another trial ran before it in the same process")
-        )
+        yield Finding(what="leaks", found="a trial does not change when another one ran before it in the same process")
     try:
         paused = apart(own_probe.train_on, probe, params, straight.records)
     except ValueError as error:

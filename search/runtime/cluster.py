@@ -121,6 +121,9 @@ class RaySession:
             "logging_level": logging.INFO if self.debug else logging.ERROR,
         }
         if self.meanwhile is not None:
+            # registers handlers of forks: an import in that thread could do so in the middle of one in this thread
+            import concurrent.futures.thread  # noqa: F401
+
             threading.Thread(target=self.meanwhile, daemon=True).start()
         if self.address is not None:
             return _attach(self.address, space=self.space, **quiet)

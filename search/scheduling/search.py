@@ -1,8 +1,7 @@
 """The search itself: what a free slot does next, and what follows from a finished epoch.
 
-Both questions are answered from the study alone. Ray is told the answers through the thin views in `searcher.py` and
-`scheduler.py`. A Ray trial is only one *leg* of a study trial: a trial may pause at a rung, or lose its worker, and be
-continued later by another leg from its own checkpoint.
+The study alone answers both; `searcher.py` and `scheduler.py` pass the answers to Ray. A Ray trial is one *leg* of a
+study trial, which may pause at a rung or lose its worker, and is continued by another leg from its checkpoint.
 """
 
 import math
@@ -26,8 +25,7 @@ from spaces.space import Space
 
 MAX_INFEASIBLE_DRAWS = 1000
 MAX_ALIKE_FAILURES = 5
-_NEVER_STOPS = ("asha", "none")
-"""Rules by which no running trial is told PRUNED: one pauses it, the other trains it to the end."""
+_NEVER_STOPS = "asha", "none"  # one pauses trials, the other trains them to the end
 
 
 class Search:
