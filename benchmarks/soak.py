@@ -142,7 +142,7 @@ def one_round(
     actions = []
     while not DEADLY & set(actions):
         with suppress(subprocess.TimeoutExpired):
-            process.wait(chance.uniform(1, 10))
+            process.wait(chance.uniform(2, 10))
         if process.poll() is not None:
             break
         actions.append(chance.choice(ACTIONS))
@@ -162,7 +162,7 @@ def strike(
         case "SIGTERM":
             process.terminate()
         case "kill a worker":
-            workers = [p for p in members(family) if name_of(p).startswith("ray::")]
+            workers = [p for p in members(family) if name_of(p).startswith("ray::") and "Agent" not in name_of(p)]
             if workers:
                 with suppress(psutil.NoSuchProcess):
                     chance.choice(workers).kill()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LANE = (
-    "test_cluster test_docs_end_to_end test_end_to_end test_faults test_final test_interruptions test_launcher_aws"
+    "test_cluster test_end_to_end test_faults test_final test_interruptions test_launcher_aws"
     " test_launcher_local test_launcher_slurm test_own_end_to_end test_soak"
 ).split()
 """Half of the time."""
-ELSEWHERE = ("test_own_kills",)
+ELSEWHERE = ("test_docs_end_to_end", "test_own_kills")
 """In `make test-extras`."""
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,9 @@ class TestPublishedStudy:
         texts = [path.read_text() for path in files if path.suffix in (".json", ".jsonl", ".md", ".csv", ".html")]
         assert not re.findall(r"(?<![\w./+=-])/(?:tmp|home|root|work|Users)/\w+", "\n".join(texts))
         assert sum(path.stat().st_size for path in files) < 10e6
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    targets = re.findall(r"\]\(([^)#:\s]+)\)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
