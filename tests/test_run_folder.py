@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -175,3 +176,16 @@ def test_a_study_of_many_trials_is_opened_and_handed_out_in_time_that_grows_no_f
         assert open_proposals(folder, run).sample(suggest, examine, live=()) == count
         seconds[count] = time.perf_counter() - began
     assert seconds[800] < 8 * seconds[200] + 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_test"),
+    [
+        ({}, True),
+        ({"dataset": "", "source": {"test": True}}, True),
+        ({"dataset": "", "source": {"test": False}}, False),
+        ({"dataset": "", "source": None}, False),
+    ],
+)
+def test_a_run_knows_whether_there_is_anything_to_test_on(changes: dict, has_test: bool):
+    assert replace(make_run(), **changes).has_test == has_test

@@ -77,7 +77,7 @@ def final_sections(run_dir: Path, run: Any) -> list[Section]:
         return [Section(id="final", title="Final evaluation", blocks=(text(line, kind="warning"),))]
     if found is not None:
         return [Section(id="final", title="Final evaluation", blocks=(Fragment(html=found),))]
-    if run is None or run.dataset or (run.source or {}).get("test"):
+    if run is None or run.has_test:
         return []
     missing = text(
         "There is no final evaluation, because the space has no test function. Write test(model, run) that returns "

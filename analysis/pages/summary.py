@@ -131,7 +131,7 @@ def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> t
     if np.isfinite(sure.second):
         gap = f"{difference(trials, abs(sure.value - sure.second))} better than the second of {sure.num_complete}"
     if not np.isfinite(sure.low):
-        return gap, f"the study alone gives no interval for {named(trials.metric)}; the final evaluation does"
+        return gap, f"a search alone gives no interval for {named(trials.metric)}; fresh seeds do"
     others = "no other trial lies" if sure.tied == 0 else f"{sure.tied} more trial{'s lie' * (sure.tied > 1)}"
     others += "" if sure.tied != 1 else " lies"
     interval = f"{value(trials, sure.low)} to {value(trials, sure.high)}"

@@ -19,6 +19,7 @@ from search.scheduling.search import Search
 from search.session.console import summarise
 from search.session.trouble import explain
 from search.storage.presence import StudyLostError
+from search.storage.run import Run
 from search.storage.trials import best_trial
 from trainables.data.notation import format_value
 
@@ -48,18 +49,19 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
         why = "there is no usable result yet" if search.out_of_time else "see the failures above"
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
-    _show_best(best, metric=search.run.metric, run_dir=run_dir, console=console)
+    _show_best(best, search.run, run_dir=run_dir, console=console)
     return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
 
 
-def _show_best(best: FrozenTrial, *, metric: str, run_dir: Path, console: Console) -> None:
-    console.print(f"\nbest: trial {best.number}, {metric} {format_value(best.value)}", style="bold", soft_wrap=True)
+def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) -> None:
+    console.print(f"\nbest: trial {best.number}, {run.metric} {format_value(best.value)}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     folder = escape(shlex.quote(str(run_dir)))
     console.print(f"\nnext:\n  {command('analysis.report')} {folder}", soft_wrap=True)
-    console.print(f"  {command('analysis.final')} {folder}", soft_wrap=True)
+    if run.has_test:
+        console.print(f"  {command('analysis.final')} {folder}", soft_wrap=True)
 
 
 def say_stopped(number: int, *, resume: str, console: Console) -> int:

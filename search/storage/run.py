@@ -96,6 +96,11 @@ class Run:
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
 
     @property
+    def has_test(self) -> bool:
+        """Whether the final evaluation has test rows: those of a data set of ours, or a test function of the user's."""
+        return bool(self.dataset or (self.source or {}).get("test"))
+
+    @property
     def reading(self) -> TableOptions | None:
         """How the table is to be read: as when the run began."""
         return self.decided or self.table
