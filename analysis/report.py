@@ -25,9 +25,9 @@ from search.process.signals import Stopped, raise_stopped
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.pages.headline import Fact
     from analysis.pages.page import Folder, Section
     from analysis.progress import Advance
+    from analysis.prose.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
         options = parse(Options, argv, prog=command("analysis.report"))
         options.check()
         where = Path(options.out) if options.out else options.run
-        page = build(options)
+        page = build(options, tell=print)
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise
@@ -98,8 +98,11 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
     return BROKEN_OFF
 
 
-def build(options: Options) -> Path:
+def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path:
     """Writes the report of a run and returns the page's path.
+
+    Args:
+        tell: is called with each line about the result, at the end.
 
     Raises:
         ValueError: the folder is no run, or the report cannot be written where it should.
@@ -125,12 +128,16 @@ def build(options: Options) -> Path:
     folder = _folder(out)
     confirmed = _confirmed(options, trials, run)
     export(trials, out / "tables")
-    return write(trials, run, folder, out=out, options=options, confirmed=confirmed)
+    page, outcome = write(trials, run, folder, out=out, options=options, confirmed=confirmed)
+    if tell is not None:
+        for line in outcome.lines:
+            tell(line)
+    return page
 
 
 def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
-) -> Path:
+) -> "tuple[Path, Outcome]":
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
     from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
@@ -138,6 +145,7 @@ def write(
     from analysis.pages import search as sections
     from analysis.pages.page import render
     from analysis.pages.summary import summary
+    from analysis.prose.asking import asking
 
     found = "A study without run.json: the data are not known."
     if run is not None:
@@ -146,28 +154,31 @@ def write(
     trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
     with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
         impact = study_impact(trials, seed=options.seed)
-    names = [effect.parameter for effect in impact.effects]
+    outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
     makers: list[Callable[[], Section]] = [
-        lambda: sections.data(found, folder, prepared=_prepared(found, trials, run)),
-        lambda: sections.search(trials, folder, names=names, forecast=getattr(run, "forecast", None)),
-        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed),
+        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed, ask=ask),
+        lambda: sections.search(trials, folder, names=impact.ranked, forecast=getattr(run, "forecast", None)),
+        lambda: impact_section.early(trials, impact, folder),
         lambda: sections.early_stopping(trials, impact, folder),
+        lambda: sections.data(found, folder, prepared=_prepared(found, trials, run)),
         lambda: sections.failures(trials, folder),
     ]
-    parts = []
+    parts = _final(options.run, run)
     with _step("figures and tables, section by section", total=len(makers)) as advance:
         for make in makers:
             parts.append(make())
             advance()
-    parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
+    parts.append(_reproducibility(run, options, folder))
     name = run.name if run is not None else options.run.resolve().name
-    return render(
+    machine = getattr(run, "machine", None)
+    page = render(
         out / "index.html",
         title=f"Search report: {name}",
-        summary=summary(trials, impact, found, folder, tested=_tested(options.run)),
+        summary=summary(trials, impact, folder, outcome=outcome, ask=ask, machine=machine),
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
     )
+    return page, outcome
 
 
 def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
@@ -193,14 +204,16 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
         return []
 
 
-def _tested(run_dir: Path) -> "list[Fact]":
-    """What the sealed test set said; nothing before, and where `final_sections` says that it cannot be read."""
+def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
+    """What the sealed test set said; before, and where that cannot be read, what the validation rows say."""
     from analysis.pages.final import read_results
-    from analysis.pages.headline import headline
+    from analysis.prose.outcome import sealed, searched
 
-    with suppress(LookupError, TypeError, ValueError, OSError):
-        return headline(read_results(run_dir / "final"))
-    return []
+    with suppress(LookupError, TypeError, ValueError, OSError):  # `final_sections` says what is damaged
+        if (outcome := sealed(read_results(run_dir / "final"))) is not None:
+            return outcome
+    final = f"{command('analysis.final')} {run_dir}" if run is not None and run.has_test else ""
+    return searched(trials, found, final=final)
 
 
 def _final(run_dir: Path, run: Any) -> "list[Section]":

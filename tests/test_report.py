@@ -13,10 +13,10 @@ from typing import Any
 
 import optuna
 import pytest
+from analysis.pages.headline import headline
 from optuna.trial import TrialState, create_trial
 
 from analysis import report
-from analysis.pages.headline import headline
 from analysis.pages.summary import beside_baseline
 from analysis.plots.svg import checked
 from analysis.studies.trials import read_trials

@@ -72,12 +72,23 @@ class Fragment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Blocks that a reader opens with a click; in print they are open."""
+
+    title: str
+    inside: tuple["Block", ...]
+
+
+Block = Text | Picture | Table | Facts | Fragment | Fold
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A part of the page under one heading."""
 
     id: str
     title: str
-    blocks: tuple[Text | Picture | Table | Facts | Fragment, ...] = field(default=())
+    blocks: tuple[Block, ...] = field(default=())
 
 
 def text(*lines: str, kind: str = "plain") -> Text:

@@ -14,7 +14,6 @@ from analysis.impact import stopping
 from analysis.impact.impact import Impact
 from analysis.pages.data import table_data
 from analysis.pages.page import Folder, Section, text
-from analysis.pages.summary import duration
 from analysis.plots import (
     plot_budget_correlation,
     plot_history,
@@ -28,7 +27,7 @@ from analysis.plots import (
 from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.wording import named
+from analysis.wording import named, spent
 
 MOST_SMALL = 18
 """Panels in a figure that has one for each hyperparameter."""
@@ -175,7 +174,8 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
         f"{audit.epochs_full:,}. "
     )
     if (trials.trials["state"] == STOPPED).any():
-        told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {duration(saved)}." if saved > 0 else ".")
+        time = f", about {spent(saved)} of training." if saved > 0 else "."
+        told += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
     else:
         told += "No trial was stopped early."
     blocks = [
