@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,6 +143,7 @@ def write(
     from analysis.impact.impact import study_impact
     from analysis.pages import impact as impact_section
     from analysis.pages import search as sections
+    from analysis.pages.again import reproducibility
     from analysis.pages.page import render
     from analysis.pages.summary import summary
     from analysis.prose.asking import asking
@@ -168,7 +169,7 @@ def write(
         for make in makers:
             parts.append(make())
             advance()
-    parts.append(_reproducibility(run, options, folder))
+    parts.append(reproducibility(run, folder, report=f"python -m analysis.report {options.run} --seed {options.seed}"))
     name = run.name if run is not None else options.run.resolve().name
     machine = getattr(run, "machine", None)
     page = render(
@@ -269,28 +270,6 @@ def _read_confirmed(path: Path) -> "pd.DataFrame":
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is damaged ({reason}); remove it, or train again with --confirm") from None
     return table
-
-
-def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
-    """How to do it again, and with what it was done."""
-    import pandas as pd
-
-    from analysis.pages.page import Section, text
-
-    if run is None:
-        return Section(
-            id="again", title="Reproducibility", blocks=(text("A study without run.json says nothing of it."),)
-        )
-    stored = asdict(run)
-    nested = {k: stored.pop(k, None) or {} for k in ("versions", "machine")}
-    for dropped in ("baseline", "plan", "study_url"):  # the first two are told elsewhere, a URL may hold a password
-        stored.pop(dropped, None)
-    rows = list(stored.items())
-    rows += [(f"{group}: {key}", value) for group, values in nested.items() for key, value in values.items()]
-    table = pd.DataFrame([(k, "" if v is None else str(v)) for k, v in rows], columns=pd.Index(["what", "value"]))
-    said = f"Search: {run.command or 'unknown'}. Report: python -m analysis.report {options.run} --seed {options.seed}."
-    blocks = (text(said), folder.table("run", table, caption="Settings of the search, and versions."))
-    return Section(id="again", title="Reproducibility", blocks=blocks)
 
 
 if __name__ == "__main__":

@@ -126,9 +126,8 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
         ),
         wide=True,
     )
-    table = folder.table(
-        "interactions", found.interactions, caption="Interactions, simultaneous 95 % intervals.", most=20
-    )
+    caption = "Interactions, simultaneous 95 % intervals."
+    table = folder.table("interactions", _in_words(found.interactions), caption=caption, most=20)
     if not told:
         return [
             text("No interaction between two hyperparameters is statistically clear."),
@@ -142,6 +141,12 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     ]
 
 
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with yes or no for `found`, and counts named as a reader names them."""
+    said = table.assign(found=["yes" if found else "no" for found in table["found"]])
+    return said.rename(columns={"found": "clear", "num_trials": "trials", "num_seeds": "seeds"})
+
+
 def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> list[Any]:
     if results is None or results.empty:
         return []
@@ -153,8 +158,9 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         for r in table.to_dict("records")
         if r["found"]
     ]
+    caption = "Paired changes of the best configuration, 95 % t intervals."
     return [
         text(f"Verified by training the best configuration with one setting changed{length}, paired by seed:"),
         text(*(told or ["no single change made a statistically clear difference"]), kind="list"),
-        folder.table("confirmed", table, caption="Paired changes of the best configuration, 95 % t intervals."),
+        folder.table("confirmed", _in_words(table), caption=caption),
     ]

@@ -82,7 +82,8 @@ def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mappin
         caption = "Forecast (median, 5th and 95th percentile) and the actual cost of the search."
         blocks.append(folder.table("forecast", compare(forecast, trials), caption=caption))
     caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} at its last epoch."
-    blocks.append(folder.table("trials", _trial_table(trials), caption=caption))
+    names = [parameter.name for parameter in trials.parameters]
+    blocks.append(folder.table("trials", _trial_table(trials), caption=caption, parameters=names))
     return Section(id="search", title="Search", blocks=tuple(blocks))
 
 

@@ -145,8 +145,11 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
     """The gain over the baseline, if that was trained to the end too."""
     row = trials.baseline_trial
     if row is None or trials.best is None:
-        missing = "the baseline was not trained to the end, so the gain over it is not known"
-        return Outcome(sentence=f"; {missing}") if trials.baseline else Outcome()
+        if not trials.baseline:
+            return Outcome()
+        missing = "the baseline was not trained to the end"
+        fact = ("Against the baseline", "not known", missing)
+        return Outcome(facts=(fact,), sentence=f"; {missing}, so the gain over it is not known")
     if row["number"] == trials.best["number"]:
         fact = ("Against the baseline", "it is the baseline", "no other trial of the search was better")
         return Outcome(
@@ -155,7 +158,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
             warnings=(f"{NO_BETTER}: the best trial is the baseline itself.",),
         )
     baseline, gain = float(row["value"]), trials.sign * (sure.value - float(row["value"]))
-    reached, shown = value_text(trials, baseline), difference(trials, gain)
+    reached, shown = value_text(trials, baseline), f"+{difference(trials, gain)}"
     label, warnings = "Gain over the baseline", ()
     if np.isfinite(sure.low) and rows:
         low, high = unpaired_interval(sure.value, baseline, rows)
@@ -164,8 +167,8 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
             warnings = (f"{NO_BETTER}, as far as {rows} validation rows can tell: the gain, {shown}, may be zero.",)
     elif gain == 0:
         warnings = (f"{NO_BETTER}: both reached {reached}.",)
-    fact = (NO_BETTER if warnings else label, f"+{shown}", f"the baseline reached {reached}")
-    return Outcome(facts=(fact,), sentence=f"; the baseline: {reached}; gain: +{shown}", warnings=warnings)
+    fact = (NO_BETTER if warnings else label, shown, f"the baseline reached {reached}")
+    return Outcome(facts=(fact,), sentence=f"; the baseline: {reached}; gain: {shown}", warnings=warnings)
 
 
 def unpaired_interval(first: float, second: float, rows: int) -> tuple[float, float]:
