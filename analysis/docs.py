@@ -175,8 +175,14 @@ def count_levels(trials: "Trials") -> dict[str, Any]:
 
 
 def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
-    """The rows of a report's effects.csv, by topic, each with `found` and the `text` of its estimate."""
+    """The rows of a report's effects.csv, by topic, each with `found` and the `text` of its estimate.
+
+    A report of an earlier release has no early_effects.csv, and so no rows.
+    """
     from analysis import wording
+
+    if not path.exists():
+        return []
 
     rows = [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
     for row in rows:

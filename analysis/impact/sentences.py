@@ -40,6 +40,8 @@ def sentence(effect: "Effect", trials: Trials) -> str:
     scale = trials.points
     digits = ".1f" if scale == 100 else ".3g"
     amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
+    if effect.found and effect.estimate * trials.sign < 0:  # of an on/off hyperparameter, on is compared with off
+        amount = f"on is worse, {amount}"
     interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
     against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
     trained = " trained to the end" if effect.budget == trials.full_epochs == trials.rungs[0] else ""

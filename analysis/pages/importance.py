@@ -52,6 +52,8 @@ def importance(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
 
 
 def _others(trials: Trials, found: Impact, folder: Folder) -> tuple[Any, ...]:
+    if not any(len(one.above_noise) for one in found.importances):
+        return (text(WHY_OTHERS_DIFFER), *_surrogate(trials, found, folder))
     by_rung = folder.picture(
         "importance_by_rung",
         lambda: plot_importance_by_rung(found.importances),
