@@ -32,7 +32,7 @@ from analysis.studies.trials import Trials, params_of
 
 MIN_TRIALS = 20
 """An early effect is told at the highest rung that at least this many trials have reached."""
-MIN_COMPLETE = 12
+MIN_COMPLETE = 20
 """An effect at the full budget needs so many trials that were trained to the end."""
 MIN_PER_LEVEL = 5
 """And at least this many with each of its levels, or in each part (third, from 100 trials fifth) of its range."""
