@@ -16,14 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from search.algorithms.halving import num_weights
+from search.process.silence import doing
 from search.process.text import duration, printable
 from search.storage.logs import log_path
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached
 from trainables.data.notation import format_value
 
-QUIET_SECONDS = 10, 60
-"""Least and most between two lines in a pipe while epochs end; between them a tenth of the time that has passed."""
+QUIET_SECONDS = 8.0
+"""Between two lines in a pipe while epochs end."""
 SHOWN_RUNNING = 12
 SHOWN_CAUSE = 200
 _WITH_TRACEBACK = ("error", "invalid")
@@ -74,6 +75,8 @@ class SearchConsole:
         self._console = console or Output()
         self._trials: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
+        self._since: dict[int, float] = {}
+        """When a trial began its epoch."""
         self._began = time.monotonic()
         self._epochs = 0
         self._started_now = 0
@@ -87,7 +90,8 @@ class SearchConsole:
         for trial in trials:
             self._consider(trial)
         if not self._console.is_terminal:
-            yield
+            with doing(self._at_work):
+                yield
             return
         with CalmLive(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True):
             yield
@@ -98,14 +102,14 @@ class SearchConsole:
         """A trial was given a worker."""
         self._started_now += trial.number not in self._trials
         self._trials[trial.number] = self._running[trial.number] = trial
+        self._since[trial.number] = time.monotonic()
 
     def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None:
         """An epoch is in the study."""
         self._epochs += 1
         self._trials[trial.number] = self._running[trial.number] = trial
-        now = time.monotonic()
-        quiet = min(max((now - self._began) / 10, QUIET_SECONDS[0]), QUIET_SECONDS[1])
-        if not self._console.is_terminal and now - self._last_line >= quiet:
+        self._since[trial.number] = now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= QUIET_SECONDS:
             left = self._time_left(now - self._began)
             self._say(f"{self._name(trial)} is at epoch {epochs_reached(trial)}; {self._counts()}{left}")
 
@@ -157,6 +161,17 @@ class SearchConsole:
     def _say(self, text: str) -> None:
         self._last_line = time.monotonic()
         self._console.print(f"{duration(self._last_line - self._began):>7}  {escape(text)}", soft_wrap=True)
+
+    def _at_work(self) -> str:
+        """How it goes while no epoch ends."""
+        now = time.monotonic()
+        began = f"{duration(now - self._began):>7}  "
+        running = list(self._running.values())
+        if not running:
+            return f"{began}starting Ray and its workers; {self._counts()}"
+        longest = min(running, key=lambda trial: self._since[trial.number])
+        since = duration(now - self._since[longest.number])
+        return f"{began}{self._name(longest)} is in epoch {epochs_reached(longest) + 1} for {since}; {self._counts()}"
 
     def _counts(self) -> str:
         states = Counter(t.state for t in self._trials.values() if "infeasible" not in t.user_attrs)
