@@ -18,6 +18,7 @@ from rich.text import Text
 from search.algorithms.halving import num_weights
 from search.process.silence import doing
 from search.process.text import duration, printable
+from search.session import live
 from search.storage.logs import log_path
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached
@@ -25,18 +26,9 @@ from trainables.data.notation import format_value
 
 QUIET_SECONDS = 8.0
 """Between two lines in a pipe while epochs end."""
-SHOWN_RUNNING = 12
 SHOWN_CAUSE = 200
 _WITH_TRACEBACK = ("error", "invalid")
 """Kinds of failures that are exceptions."""
-STATES = {
-    TrialState.COMPLETE: "finished",
-    TrialState.PRUNED: "stopped early",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "paused",
-    TrialState.WAITING: "waiting",
-}
-"""How a trial stands, in words."""
 
 
 class Output(Console):
@@ -125,7 +117,7 @@ class SearchConsole:
         if self._running.pop(trial.number, None) is None:
             return  # told PRUNED at the end of the search
         self._consider(trial)
-        self._line(trial, STATES[trial.state])
+        self._line(trial, live.STATES[trial.state])
 
     def notice(self, text: str) -> None:
         """Something that the user should know of, and need not act on."""
@@ -199,30 +191,27 @@ class SearchConsole:
         return f", about {duration(elapsed * todo / self._started_now)} left"
 
     def _render(self) -> Group:
-        best = Text("best so far: none yet")
-        if self._best is not None:
-            best = Text(
-                f"best so far: {self._run.metric} {format_value(self._best.value)} (trial {self._best.number})",
-                "bold green",
-            )
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("trial", "epoch", self._run.metric):
-            table.add_column(name, justify="right")
-        for number, trial in sorted(self._running.items())[:SHOWN_RUNNING]:
-            epoch = epochs_reached(trial)
-            value = trial.intermediate_values.get(epoch)
-            table.add_row(str(number), f"{epoch}/{self._run.epochs}", format_value(value))
-        hidden = len(self._running) - SHOWN_RUNNING
-        more = [Text(f"and {hidden} more", "dim")] if hidden > 0 else []
-        return Group(Text(""), best, Text(self._counts()), Text(self._pace(), "dim"), table, *more)
+        trials = dict(self._trials)
+        lines = [self._best_line(trials), Text(self._counts()), Text(self._pace(), "dim")]
+        if rungs := live.describe_rungs(self._run, trials.values()):
+            lines.append(Text(rungs, "dim"))
+        return Group(Text(""), *lines, Text(""), live.Trials(self._run, trials, dict(self._running)))
+
+    def _best_line(self, trials: dict[int, FrozenTrial]) -> Text:
+        if self._best is None:
+            return Text("best so far: none yet")
+        line = f"best so far: {self._run.metric} {format_value(self._best.value)} (trial {self._best.number})"
+        baseline = next((t for t in trials.values() if t.params == self._run.baseline), None)
+        if baseline is not None and baseline.state == TrialState.COMPLETE:
+            line += f", baseline {format_value(baseline.value)}"
+        bars = "" if self._console.options.ascii_only else live.sparkline(live.best_so_far(self._run, trials.values()))
+        return Text.assemble((line, "bold green"), ("  " + bars if bars else "", "green"))
 
 
 def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     """Print the top five, what early stopping saved, and the failures by cause."""
     tried = [t for t in trials if "infeasible" not in t.user_attrs]
-    seen = [t for t in tried if t.state != TrialState.FAIL and t.intermediate_values]
-    last = {t.number: t.intermediate_values[epochs_reached(t)] for t in seen}
-    ranked = sorted(seen, key=lambda t: (-epochs_reached(t), run.objective.order(last[t.number])))
+    ranked = live.ranked(run, tried)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("trial", run.metric, "epochs", "state", "weights"):
         table.add_column(name, justify="left" if name == "state" else "right")
@@ -230,9 +219,9 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
         weights = num_weights(trial)
         table.add_row(
             f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
-            format_value(last[trial.number]),
+            format_value(trial.intermediate_values[epochs_reached(trial)]),
             f"{epochs_reached(trial)}/{run.epochs}",
-            STATES[trial.state],
+            live.STATES[trial.state],
             "-" if weights is None else f"{weights:,}",
         )
     if ranked:
@@ -244,7 +233,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
         saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
     console.print(
-        f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
+        f"\n{len(tried)} trial{'s' * (len(tried) != 1)}: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
         f" {states[TrialState.FAIL]} failed"
         + (f", {states[TrialState.RUNNING]} unfinished" if states[TrialState.RUNNING] else "")
         + f"; {trained:,} epochs trained{saved}",
