@@ -17,6 +17,7 @@ import tyro
 from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
 from search.process.signals import until_stopped
+from search.process.silence import break_silence
 from search.process.text import visible
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
@@ -146,6 +147,7 @@ def run_command(main: Callable[[list[str]], int], words: list[str] | None = None
     """Run a command to its end, with the words of this process unless others are given; see `leave`."""
     open_streams()
     print_to_the_end()
+    break_silence()
     leave(until_stopped(main, sys.argv[1:] if words is None else words))
 
 
