@@ -149,6 +149,8 @@ def kept_forecast(runs_dir: Path, run: Run) -> dict[str, Any] | None:
 
 def _path(runs_dir: Path, run: Run) -> Path:
     decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
+    if run.fixed or run.questions:
+        decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
     if run.decided is not None:
         decisive["types"] = dict(run.decided.types)
     return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"

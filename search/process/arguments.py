@@ -39,6 +39,7 @@ _PLAINER = (
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
 OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
+Several = Annotated[tuple[str, ...], tyro.conf.arg(metavar="STR", help_behavior_hint=""), tyro.conf.UseAppendAction]
 Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint=""), tyro.conf.FlagCreatePairsOff]
 
 
