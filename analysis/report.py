@@ -174,7 +174,7 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
     """Says what the report is doing where that takes over ten seconds."""
     from analysis.progress import step
 
-    return step(f"report: {what}", total=total, seconds=10.0, begin=False)
+    return step(f"report: {what}", total=total, begin=False)
 
 
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:

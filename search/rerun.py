@@ -49,6 +49,7 @@ def _rerun(options: Options) -> bool:
     import torch
 
     import spaces.space
+    from search.process.silence import doing
     from search.storage.run import data_of, read_run
     from search.storage.study import open_study
     from trainables.trainable import Setting, close
@@ -76,7 +77,8 @@ def _rerun(options: Options) -> bool:
     threads = _threads(trial, run)
     for epoch in list(stored)[:epochs]:
         torch.set_num_threads(threads.get(epoch, run.cpus_per_trial))
-        again = training.run_epoch()[run.metric]
+        with doing(f"training epoch {epoch}"):
+            again = training.run_epoch()[run.metric]
         gaps.append(abs(again - stored[epoch]))
         print(
             f"  epoch {epoch:3d}  {stored[epoch]:.7g}  {again:.7g}" + ("" if not gaps[-1] else "  differs"), flush=True

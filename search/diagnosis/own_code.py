@@ -16,6 +16,7 @@ from search.diagnosis.limits import Finding
 from search.diagnosis.probe import Probe, Straight
 from search.process.disk import size
 from search.process.quiet import quietly
+from search.process.silence import doing
 from search.storage.source_code import canonical, told
 from spaces.space import Space
 from trainables.trainable import Setting, Source
@@ -63,7 +64,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
 
 def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns in a fresh process, which shows nothing of what the user's code prints."""
-    with ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
+    with doing("training your code"), ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
         return pool.submit(quietly, _noted, function, *arguments).result()
 
 

@@ -11,9 +11,10 @@ import tyro
 
 import spaces
 from search.execution.loggers import check_logger
-from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
+from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
 from search.process.secrets import find_secret, redact_url
 from search.runtime.resources import plan_resources
+from search.session.questions import Words, check_asking, read_words
 from search.storage.folder import check_free, check_name, check_there, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
@@ -57,6 +58,11 @@ class Options:
     sampler: Sampler = "curves"
     """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
     or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
+    fix: Several = ()
+    """Give a parameter one value in all trials: --fix lr=0.1. Repeat the option for several parameters."""
+    question: Several = ()
+    """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
+    epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
     seed: int = 0
     """Seed of the sampler, the data split, the initial weights and the batches."""
     data_dir: Path = Path("data")
@@ -128,6 +134,7 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
         spaces.check_name(self.space)
         if not self.resume:
             self._check_against_space()
@@ -185,6 +192,11 @@ class Options:
             plan_resources(
                 concurrent=self.concurrent, cpus_per_trial=self.cpus_per_trial, gpus_per_trial=self.gpus_per_trial
             )
+
+    @property
+    def words(self) -> Words:
+        """What --fix and --question say."""
+        return read_words(self.fix, self.question)
 
     @property
     def dropped(self) -> tuple[str, ...]:
