@@ -128,9 +128,9 @@ def test_a_terminal_shows_the_trainings_that_run_and_no_best_of_them():
 def test_an_interrupted_search_does_not_count_unfinished_epochs_as_saved():
     out = io.StringIO()
     summarise(make_run(), [make(0, TrialState.RUNNING, [0.5])], console=Console(file=out, width=200))
-    assert "0 failed, 1 unfinished; 1 epochs trained\n" in out.getvalue()
+    assert "0 failed, 1 unfinished; 1 epoch trained\n" in out.getvalue()
     summarise(make_run(), [make(0, TrialState.PRUNED, [0.5])], console=Console(file=out, width=200))
-    assert "0 failed; 1 epochs trained, 89 % fewer than without early stopping\n" in out.getvalue()
+    assert "0 failed; 1 epoch trained, 89 % fewer than without early stopping\n" in out.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,11 @@ def show_preview(
     console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{slow}{busy} ...")
     with doing("measuring the speed and simulating searches"):
         forecast = make_forecast(run, space, dataset, resources, examine=examine)
+    _show_forecast(run, forecast, resources, console=console)
+    return forecast
+
+
+def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, console: Console) -> None:
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
     saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
@@ -110,7 +115,6 @@ def show_preview(
         f" {in_words(forecast.trial_seconds)} of training",
         style="bold",
     )
-    return forecast
 
 
 def show_data(dataset: Dataset, *, console: Console) -> None:

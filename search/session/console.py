@@ -211,7 +211,29 @@ class SearchConsole:
 def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     """Print the top five, what early stopping saved, and the failures by cause."""
     tried = [t for t in trials if "infeasible" not in t.user_attrs]
-    ranked = live.ranked(run, tried)
+    if ranked := live.ranked(run, tried):
+        console.print(_top_five(run, ranked))
+    states = Counter(t.state for t in tried)
+    trained = sum(len(t.intermediate_values) for t in tried)
+    saved = ""
+    full = run.epochs * len(tried)
+    if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
+        saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
+    console.print(
+        f"\n{len(tried)} trial{'s' * (len(tried) != 1)}: {states[TrialState.COMPLETE]} finished,"
+        f" {states[TrialState.PRUNED]} stopped early, {states[TrialState.FAIL]} failed"
+        + (f", {states[TrialState.RUNNING]} unfinished" if states[TrialState.RUNNING] else "")
+        + f"; {trained:,} epoch{'s' * (trained != 1)} trained{saved}",
+        soft_wrap=True,
+    )
+    if len(trials) > len(tried):
+        console.print(describe_skipped(trials), soft_wrap=True)
+    causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
+    for cause, count in causes.most_common(5):
+        console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
+
+
+def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("trial", run.metric, "epochs", "state", "weights"):
         table.add_column(name, justify="left" if name == "state" else "right")
@@ -224,26 +246,7 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
             live.STATES[trial.state],
             "-" if weights is None else f"{weights:,}",
         )
-    if ranked:
-        console.print(table)
-    states = Counter(t.state for t in tried)
-    trained = sum(len(t.intermediate_values) for t in tried)
-    saved = ""
-    full = run.epochs * len(tried)
-    if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
-        saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
-    console.print(
-        f"\n{len(tried)} trial{'s' * (len(tried) != 1)}: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
-        f" {states[TrialState.FAIL]} failed"
-        + (f", {states[TrialState.RUNNING]} unfinished" if states[TrialState.RUNNING] else "")
-        + f"; {trained:,} epochs trained{saved}",
-        soft_wrap=True,
-    )
-    if len(trials) > len(tried):
-        console.print(describe_skipped(trials), soft_wrap=True)
-    causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
-    for cause, count in causes.most_common(5):
-        console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
+    return table
 
 
 def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
