@@ -1,19 +1,17 @@
 """Says what a long command is doing: each step as it begins, and every few seconds how far it is and what is left."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from rich.markup import escape
 
+from search.process.silence import doing
 from search.process.text import duration
 from search.session.console import Output
 
 Advance = Callable[[], None]
 """Called when one more part of a step is done."""
-SECONDS = 8.0
-"""Between two lines of one step."""
 
 
 def no_progress() -> None:
@@ -21,32 +19,23 @@ def no_progress() -> None:
 
 
 @contextmanager
-def step(what: str, *, total: int = 0, seconds: float = SECONDS, begin: bool = True) -> Iterator[Advance]:
-    """Say that a step begins, and until it ends how far it is.
+def step(what: str, *, total: int = 0, begin: bool = True) -> Iterator[Advance]:
+    """Say that a step begins, and how far it is whenever the command has been silent for some seconds.
 
     Args:
         what: a noun phrase.
         total: parts that it has; 0 if nobody counts them.
-        seconds: between two lines.
-        begin: False says nothing of a step that ends before `seconds` are over.
+        begin: False says nothing of a step that is over before.
     """
     if begin:
         say(f"{what} ...")
-    began, done, ended = time.monotonic(), [0], threading.Event()
+    began, done = time.monotonic(), [0]
 
     def advance() -> None:
         done[0] += 1
 
-    def follow() -> None:
-        while not ended.wait(seconds):
-            say(f"  {what}: {describe(done[0], total, time.monotonic() - began)}")
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
+    with doing(lambda: f"  {what}: {describe(done[0], total, time.monotonic() - began)}"):
         yield advance
-    finally:
-        ended.set()
 
 
 def describe(done: int, total: int, seconds: float) -> str:

@@ -141,9 +141,6 @@ def write(
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
     from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
-    from analysis.pages import impact as impact_section
-    from analysis.pages import search as sections
-    from analysis.pages.again import reproducibility
     from analysis.pages.page import render
     from analysis.pages.summary import summary
     from analysis.prose.asking import asking
@@ -156,25 +153,12 @@ def write(
     with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
         impact = study_impact(trials, seed=options.seed)
     outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
-    makers: list[Callable[[], Section]] = [
-        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed, ask=ask),
-        lambda: sections.search(trials, folder, names=impact.ranked, forecast=getattr(run, "forecast", None)),
-        lambda: impact_section.early(trials, impact, folder),
-        lambda: sections.early_stopping(trials, impact, folder),
-        lambda: sections.data(found, folder, prepared=_prepared(found, trials, run)),
-        lambda: sections.failures(trials, folder),
-    ]
-    parts = _final(options.run, run)
-    with _step("figures and tables, section by section", total=len(makers)) as advance:
-        for make in makers:
-            parts.append(make())
-            advance()
-    parts.append(reproducibility(run, folder, report=f"python -m analysis.report {options.run} --seed {options.seed}"))
-    name = run.name if run is not None else options.run.resolve().name
+    known = _Known(trials=trials, run=run, found=found, impact=impact, confirmed=confirmed, ask=ask)
+    parts = _sections(known, folder, options)
     machine = getattr(run, "machine", None)
     page = render(
         out / "index.html",
-        title=f"Search report: {name}",
+        title=f"Search report: {run.name if run is not None else options.run.resolve().name}",
         summary=summary(trials, impact, folder, outcome=outcome, ask=ask, machine=machine),
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
@@ -182,11 +166,48 @@ def write(
     return page, outcome
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """All that the sections speak of."""
+
+    trials: Any
+    run: Any
+    found: Any
+    impact: Any
+    confirmed: "pd.DataFrame | None"
+    ask: str
+
+
+def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Section]":
+    """The sections after the summary: the result first, then what mattered, then how the search went."""
+    from analysis.pages import impact as impact_section
+    from analysis.pages import search as sections
+    from analysis.pages.again import reproducibility
+    from analysis.pages.final import final_sections
+
+    trials, run, impact, confirmed = known.trials, known.run, known.impact, known.confirmed
+    makers: list[Callable[[], Section]] = [
+        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed, ask=known.ask),
+        lambda: sections.search(trials, folder, names=impact.ranked, forecast=getattr(run, "forecast", None)),
+        lambda: impact_section.early(trials, impact, folder),
+        lambda: sections.early_stopping(trials, impact, folder),
+        lambda: sections.data(known.found, folder, prepared=_prepared(known.found, trials, run)),
+        lambda: sections.failures(trials, folder),
+    ]
+    parts = final_sections(options.run, run)
+    with _step("figures and tables, section by section", total=len(makers)) as advance:
+        for make in makers:
+            parts.append(make())
+            advance()
+    command_line = f"python -m analysis.report {options.run} --seed {options.seed}"
+    return [*parts, reproducibility(run, folder, report=command_line)]
+
+
 def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
     """Says what the report is doing where that takes over ten seconds."""
     from analysis.progress import step
 
-    return step(f"report: {what}", total=total, seconds=10.0, begin=False)
+    return step(f"report: {what}", total=total, begin=False)
 
 
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
@@ -215,12 +236,6 @@ def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
             return outcome
     final = f"{command('analysis.final')} {run_dir}" if run is not None and run.has_test else ""
     return searched(trials, found, final=final)
-
-
-def _final(run_dir: Path, run: Any) -> "list[Section]":
-    from analysis.pages.final import final_sections
-
-    return final_sections(run_dir, run)
 
 
 def _folder(out: Path) -> "Folder":

@@ -27,7 +27,8 @@ from optuna.trial import FrozenTrial
 from analysis.impact.effects import Effect, early_effects, full_effects
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials, params_of, read_trials
-from benchmarks.curves import DATA, GRIDS, Params
+from benchmarks.curves import DATA
+from benchmarks.grids import GRIDS, Params
 from benchmarks.harness import RESULTS, describe_conditions, write_result
 from benchmarks.replay import Recorded, make_run
 from search.forecast.simulate import simulate

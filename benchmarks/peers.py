@@ -1,6 +1,6 @@
 """Other tools' searches on one interface, run for real from their own packages, for `benchmarks.replay`.
 
-Each chooses among the configurations of `benchmarks.curves` and stops trials for good. They have the rungs of our
+Each chooses among the configurations of `benchmarks.grids` and stops trials for good. They have the rungs of our
 default (1, 3, 9 and 27 epochs) and its first configuration, but for those "as documented": these have their tool's own
 defaults and are not told of a first configuration.
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 
-from benchmarks.curves import EPOCHS, Grid
+from benchmarks.grids import EPOCHS, Grid
 from search.storage.run import rungs
 
 REDUCTION_FACTOR = 3

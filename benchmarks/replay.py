@@ -28,7 +28,8 @@ import optuna
 import pandas as pd
 from rich.console import Console
 
-from benchmarks.curves import DATA, EPOCHS, GRIDS, Params
+from benchmarks.curves import DATA
+from benchmarks.grids import EPOCHS, GRIDS, RECORDED, Params
 from benchmarks.harness import RESULTS, calibrate, describe_conditions, write_result
 from benchmarks.peers import PEERS, REDUCTION_FACTOR, Peer
 from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
@@ -74,7 +75,7 @@ class Recorded:
     """The recorded curves of a grid, means over the seeds that every configuration has."""
 
     def __init__(self, grid: str) -> None:
-        self.grid = GRIDS[grid]
+        self.grid = RECORDED[grid]
         table = pd.read_parquet(DATA / f"{grid}.parquet")
         names, num_configurations = list(self.grid.values), len(self.grid.configurations())
         recorded = table.drop_duplicates([*names, "seed"]).groupby("seed").size()
@@ -197,7 +198,7 @@ def horizon(workers: int) -> float:
 
 def make_run(grid: str, *, seed: int, **settings: Any) -> Run:
     """What a search of this grid is asked for, at the defaults but for these settings."""
-    space, metric = GRIDS[grid].space, GRIDS[grid].metric
+    space, metric = RECORDED[grid].space, RECORDED[grid].metric
     wanted = {"pruner": "asha", "sampler": "curves", "min_epochs": 1, "reduction_factor": REDUCTION_FACTOR, **settings}
     return Run(
         name="replay",

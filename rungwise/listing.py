@@ -155,7 +155,7 @@ def _show(folder: Path) -> None:
 
 
 def _show_trial(folder: Path, number: int) -> None:
-    from search.session.console import STATES
+    from search.session.live import STATES
     from search.storage.run import read_run
     from search.storage.study import open_study
 

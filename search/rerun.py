@@ -55,7 +55,6 @@ def _rerun(options: Options) -> bool:
 
     run = read_run(options.run)
     trial = _choose(open_study(options.run), run, options)
-    stored = dict(sorted(trial.intermediate_values.items()))
     epochs = _num_epochs(trial, options)
     space = spaces.space.load(run.space)
     dataset = data_of(run, space, data_dir=options.data_dir)
@@ -72,18 +71,29 @@ def _rerun(options: Options) -> bool:
         threads=run.cpus_per_trial,
     )
     training = space.work.build(space.decode(trial.params), dataset, setting)
-    gaps = []
-    threads = _threads(trial, run)
+    gaps = _compare(training, trial, run, epochs=epochs)
+    close(training)
+    print(_verdict(run, max(gaps), device=device))
+    return not max(gaps)
+
+
+def _compare(training: Any, trial: Any, run: Any, *, epochs: int) -> list[float]:
+    """The difference between each epoch's stored value and the one that is trained now."""
+    import torch
+
+    from search.process.silence import doing
+
+    stored, gaps = dict(sorted(trial.intermediate_values.items())), []
+    threads: Any = _threads(trial, run)
     for epoch in list(stored)[:epochs]:
         torch.set_num_threads(threads.get(epoch, run.cpus_per_trial))
-        again = training.run_epoch()[run.metric]
+        with doing(f"training epoch {epoch}"):
+            again = training.run_epoch()[run.metric]
         gaps.append(abs(again - stored[epoch]))
         print(
             f"  epoch {epoch:3d}  {stored[epoch]:.7g}  {again:.7g}" + ("" if not gaps[-1] else "  differs"), flush=True
         )
-    close(training)
-    print(_verdict(run, max(gaps), device=device))
-    return not max(gaps)
+    return gaps
 
 
 def _num_epochs(trial: Any, options: Options) -> int:

@@ -12,6 +12,7 @@ import time
 from search.process.arguments import BROKEN_OFF, DONE, command, open_streams, parse, report_error, run_command
 from search.process.output import print_patiently
 from search.process.signals import Stopped, raise_stopped
+from search.process.silence import doing
 from search.session.options import Options
 from search.session.start import search_on_ray
 
@@ -52,7 +53,9 @@ def _search(options: Options, *, given: set[str]) -> int:
         return search_on_ray(options, given=given, deadline=deadline)
     from search.session.session import Session
 
-    Session.open(options, given=given).preview()
+    with doing("reading the data"):
+        session = Session.open(options, given=given)
+    session.preview()
     return DONE
 
 

@@ -114,7 +114,7 @@ def test_a_best_trial_that_is_the_baseline_and_one_that_is_not_clearly_better_ar
     other = next(trial for trial in complete if trial.number != best)
     few = searched(with_baseline(found, other.number), images(training=[9, 1], validation=[9, 1]))
     assert few.facts[1][0] == NO_BETTER
-    assert few.warnings[0].startswith(f"{NO_BETTER}, as far as 10 validation rows can tell: the gain, +")
+    assert few.warnings[0].startswith(f"{NO_BETTER}, as far as 10 validation rows can show: the gain, +")
     assert few.warnings[1].startswith("No better than always predicting the most common class (chance), which is right")
     assert "90.0 % of the validation rows" in few.warnings[1]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.curves import EPOCHS, GRIDS
+from benchmarks.grids import EPOCHS, GRIDS
 from benchmarks.peers import PEERS
 from benchmarks.regret import NUM_MOMENTS, compute_factor, summarise, tables
 from benchmarks.replay import (

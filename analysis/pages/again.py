@@ -34,7 +34,7 @@ def reproducibility(run: Any, folder: Folder, *, report: str) -> Section:
     nested = {k: stored.pop(k, None) or {} for k in ("versions", "machine")}
     rows = [(_WORDS.get(k, k.replace("_", " ")), v) for k, v in stored.items() if k not in (*_SAID_ELSEWHERE, *_SECRET)]
     rows += [(f"{group}: {key.replace('_', ' ')}", v) for group, found in nested.items() for key, v in found.items()]
-    known = [(what, str(value)) for what, value in rows if value not in (None, "")]
+    known = [(what, str(value)) for what, value in rows if value not in (None, "", (), [], {})]
     table = pd.DataFrame(known, columns=pd.Index(["what", "value"]))
     said = f"Search: {run.command or 'unknown'}. Report: {report}."
     blocks = (text(said), folder.table("run", table, caption="Settings of the search, and versions."))

@@ -65,7 +65,7 @@ def sealed(results: dict[str, Any] | str | None) -> Outcome | None:
         facts.append((verdict, gap, f"the baseline reached {baseline}"))
         said += f"; the baseline: {baseline}; difference: {gap}"
         if verdict == NO_BETTER:
-            warnings.append(f"{verdict}, as far as these test rows can tell: the difference, {gap}, may be zero.")
+            warnings.append(f"{verdict}, as far as these test rows can show: the difference, {gap}, may be zero.")
         elif verdict.startswith("Worse"):
             warnings.append(f"{verdict}: the difference on the test set is {gap}.")
     warnings += _chance_of_test(results, winner)
@@ -164,7 +164,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         low, high = unpaired_interval(sure.value, baseline, rows)
         shown += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
         if low <= 0:
-            warnings = (f"{NO_BETTER}, as far as {rows} validation rows can tell: the gain, {shown}, may be zero.",)
+            warnings = (f"{NO_BETTER}, as far as {rows} validation rows can show: the gain, {shown}, may be zero.",)
     elif gain == 0:
         warnings = (f"{NO_BETTER}: both reached {reached}.",)
     fact = (NO_BETTER if warnings else label, shown, f"the baseline reached {reached}")

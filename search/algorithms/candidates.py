@@ -1,16 +1,16 @@
 """Configurations that nobody has tried, drawn from the space itself."""
 
-import math
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from spaces.asking import AskedTrial, contains
+from spaces.levels import value_at
 
 NUM_ANYWHERE = 50
 """New configurations from the whole space."""
@@ -35,28 +35,42 @@ class Candidates:
             seed: drives the draws.
         """
         self._suggest, self._seed = suggest, seed
-        self._drawn: dict[int, list[dict[str, Any]]] = {}
+        self._drawn: dict[tuple[int, Identity], list[dict[str, Any]]] = {}
 
-    def new(self, parents: Sequence[FrozenTrial], *, tried: Container[Identity]) -> list[dict[str, Any]]:
+    def new(
+        self, parents: Sequence[FrozenTrial], *, tried: Container[Identity], held: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """Parameters from anywhere and near the parents; none where a space has nothing new, or fails.
 
         Args:
             tried: what is not new.
+            held: parameters whose value is given. A parent with other values of them is itself a candidate, with these.
         """
-        drawn = [*self._draw(-1, {}, NUM_ANYWHERE)]
+        held = held or {}
+        drawn = [*self._draw(-1, {}, NUM_ANYWHERE, held)]
         for parent in parents:
-            drawn += self._draw(parent.number, parent.params, NUM_NEAR)
+            drawn += self._draw(parent.number, parent.params, NUM_NEAR, held)
         return [params for key, params in {identity(params): params for params in drawn}.items() if key not in tried]
 
-    def _draw(self, parent: int, near: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-        if parent not in self._drawn:
+    def _draw(self, parent: int, near: Mapping[str, Any], count: int, held: Mapping[str, Any]) -> list[dict[str, Any]]:
+        key = parent, identity(held)
+        if key not in self._drawn:
             generator = random.Random(f"{self._seed}/{parent}")
-            varied = [_vary(self._suggest, near, generator) for _ in range(count)]
-            self._drawn[parent] = [params for params in varied if params]
-        return self._drawn[parent]
+            varied = [_vary(self._suggest, near, generator, held) for _ in range(count)]
+            if held and near:
+                varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random()))
+            self._drawn[key] = [params for params in varied if params]
+        return self._drawn[key]
 
 
-def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed: int) -> dict[str, Any]:
+def spread(
+    suggest: Callable[[Any], Any],
+    *,
+    number: int,
+    seed: int,
+    trial_seed: int,
+    held: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The parameters of the first, second, ... of some trials that lie anywhere; none where the space fails.
 
     Each of ten in a row takes another tenth of every parameter's range: a Latin hypercube, which a conditional space
@@ -69,7 +83,7 @@ def spread(suggest: Callable[[Any], Any], *, number: int, seed: int, trial_seed:
         random.Random(f"{seed}/{round_number}/{name}").shuffle(strata)
         return (strata[turn] + random.Random(f"{trial_seed}/{name}").random()) / NUM_STRATA
 
-    return _draw(suggest, {}, fraction)
+    return _draw(suggest, held or {}, fraction)
 
 
 class Chosen(RandomSampler):
@@ -87,6 +101,36 @@ class Chosen(RandomSampler):
         return super().sample_independent(study, trial, param_name, param_distribution)
 
 
+class Held(BaseSampler):
+    """Gives some parameters a fixed value and leaves the others to another sampler."""
+
+    def __init__(self, sampler: BaseSampler, params: Mapping[str, Any]) -> None:
+        self._sampler, self._params = sampler, params
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        space = self._sampler.infer_relative_search_space(study, trial)
+        return {name: distribution for name, distribution in space.items() if name not in self._params}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        found = self._sampler.sample_relative(study, trial, search_space)
+        return {name: value for name, value in found.items() if name not in self._params}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        if param_name in self._params:
+            return self._params[param_name]
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+
 class _Draw(AskedTrial):
     """Answers with the parameters that it was given; draws those it lacks, or that do not fit."""
 
@@ -97,7 +141,7 @@ class _Draw(AskedTrial):
 
     def answer(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._known or not contains(distribution, self._known[name]):
-            self._known[name] = _value_at(distribution, self._fraction(name))
+            self._known[name] = value_at(distribution, self._fraction(name))
         return self._known[name]
 
 
@@ -110,39 +154,11 @@ def _draw(suggest: Callable[[Any], Any], params: Mapping[str, Any], fraction: Ca
     return dict(trial.params)
 
 
-def _vary(suggest: Callable[[Any], Any], near: Mapping[str, Any], generator: random.Random) -> dict[str, Any]:
-    """Parameters of which one or two are drawn anew; all of them where `near` has none."""
-    redrawn = generator.sample(sorted(near), min(len(near), generator.randint(1, 2)))
+def _vary(
+    suggest: Callable[[Any], Any], near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Parameters of which one or two are drawn anew, but for the held ones; all of them where `near` has none."""
+    open_names = sorted(name for name in near if name not in held)
+    redrawn = generator.sample(open_names, min(len(open_names), generator.randint(1, 2)))
     kept = {name: value for name, value in near.items() if name not in redrawn}
-    return _draw(suggest, kept, lambda _: generator.random())
-
-
-def _value_at(distribution: BaseDistribution, fraction: float) -> Any:
-    """The value at this fraction, in [0, 1), of the range; on the logarithmic scale where the range has one.
-
-    A step, and a whole number, owns the half step on either side of it, so that all are equally likely.
-    """
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(fraction * len(distribution.choices))]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if distribution.single():
-        return distribution.low
-    low, high, step = float(distribution.low), float(distribution.high), distribution.step
-    margin = 0.5 * step if step is not None else 0.0
-    low, high = low - margin, high + margin
-    if distribution.log:
-        low, high = math.log(low), math.log(high)
-    place = low + fraction * (high - low)
-    value = math.exp(place) if distribution.log else place
-    if isinstance(distribution, IntDistribution):
-        nearest = round(value) if distribution.log else _on_grid(value, distribution)
-        return min(max(int(nearest), distribution.low), distribution.high)
-    if step is not None:
-        value = round((value - distribution.low) / step) * step + distribution.low
-        return min(max(value, distribution.low), distribution.high)
-    below_high = math.nextafter(distribution.high, -math.inf)  # the upper end is exclusive, as in Optuna's samplers
-    return min(max(value, distribution.low), below_high)
-
-
-def _on_grid(value: float, distribution: IntDistribution) -> int:
-    return math.floor((value - distribution.low) / distribution.step + 0.5) * distribution.step + distribution.low
+    return _draw(suggest, {**kept, **held}, lambda _: generator.random())

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_WEIGHED = 100
 """Paused trials, the best, that are weighed against a new configuration."""
+FIRST_OF_LEVEL = 5
+"""Trials of each level of a question before there is a model."""
 TRIALS_A_DRAW = 5
 """For so many trials in a row the candidates are the same, but for what has been tried: drawing them costs most."""
 Suggest = Callable[[Any], Any]
@@ -27,9 +29,22 @@ Suggest = Callable[[Any], Any]
 class _Decision(NamedTuple):
     situation: tuple[int, frozenset[int], frozenset[int]]
     """Number of the next trial, trials with a worker, paused trials."""
+    aim: "Aim"
     promoted: int | None
     configuration: dict[str, Any]
     """Of the next trial, if it is to begin."""
+
+
+class Aim(NamedTuple):
+    """What a slot is for: all of the space, or a part of it in which some parameters are held."""
+
+    held: tuple[tuple[str, Any], ...] = ()
+    """Parameters of a new configuration whose values are given."""
+    rivals: frozenset[int] | None = None
+    """Numbers of the trials whose best is to be exceeded; None for all."""
+
+
+ANYWHERE = Aim()
 
 
 class CurvesSampler:
@@ -54,7 +69,9 @@ class CurvesSampler:
         """What was learnt is out of date: the ledger holds more, or a trial has failed."""
         self._is_fitted = False
 
-    def configuration(self, suggest: Suggest, *, number: int, live: Collection[int]) -> dict[str, Any]:
+    def configuration(
+        self, suggest: Suggest, *, number: int, live: Collection[int], aim: Aim = ANYWHERE
+    ) -> dict[str, Any]:
         """The parameters of the trial of this number, which is the next; empty where a space has nothing new, or fails.
 
         Args:
@@ -62,13 +79,23 @@ class CurvesSampler:
         """
         if self._fit() is None:
             trial_seed = derive_seed(self._run.seed, number)
-            return spread(suggest, number=number, seed=self._run.seed, trial_seed=trial_seed)
-        if self._decision is None or self._decision.situation[:2] != (number, frozenset(live)):
-            self._decide(suggest, (), number=number, live=live)
+            return spread(suggest, number=number, seed=self._run.seed, trial_seed=trial_seed, held=dict(aim.held))
+        known = self._decision
+        if known is None or known.situation[:2] != (number, frozenset(live)) or known.aim != aim:
+            self._decide(suggest, (), number=number, live=live, aim=aim)
         assert self._decision is not None
         return self._decision.configuration
 
-    def promotion(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> int | None:
+    def promotion(
+        self,
+        suggest: Suggest,
+        paused: Collection[int],
+        *,
+        number: int,
+        live: Collection[int],
+        aim: Aim = ANYWHERE,
+        rungs: Rungs | None = None,
+    ) -> int | None:
         """The paused trial to continue, or None when a new configuration is the better use of a slot.
 
         What decides is by how much each is expected to exceed the best at the full budget, for every epoch that it has
@@ -77,31 +104,39 @@ class CurvesSampler:
         Args:
             number: of the next trial.
             live: numbers of the trials that have a worker, but for one of `paused`.
+            rungs: the values with which those of `paused` are compared without a surrogate; all of them when None.
         """
         if self._fit() is None:
-            return self._rungs.promotion(paused)
+            return (rungs or self._rungs).promotion(paused)
         if not paused:
             return None
-        if self._decision is None or self._decision.situation != (number, frozenset(live), frozenset(paused)):
-            self._decide(suggest, paused, number=number, live=live)
+        known, situation = self._decision, (number, frozenset(live), frozenset(paused))
+        if known is None or known.situation != situation or known.aim != aim:
+            self._decide(suggest, paused, number=number, live=live, aim=aim)
         assert self._decision is not None
         return self._decision.promoted
 
-    def _decide(self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int]) -> None:
+    def _decide(
+        self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int], aim: Aim
+    ) -> None:
         surrogate = self._fit()
         assert surrogate is not None
         weighed = [n for n in self._rungs.pooled() if n in paused][:MAX_WEIGHED] if paused else []
-        new = self._candidates(suggest, number).new(surrogate.most_promising(NUM_PARENTS), tried=self.tried)
+        parents = surrogate.most_promising(NUM_PARENTS)
+        if aim.rivals is not None:  # the best with other values of what is held show the way as well
+            parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
+            parents = list({parent.number: parent for parent in parents}.values())
+        new = self._candidates(suggest, number).new(parents, tried=self.tried, held=dict(aim.held))
         asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
         promoted, configuration = None, {}
         if asked:
             epochs = [self._run.epochs - epochs_reached(self._ledger.trial(n)) for n in weighed]
-            gains = surrogate.improvement(asked, self._as_tried(sorted(live)))
+            gains = surrogate.improvement(asked, self._as_tried(sorted(live)), over=aim.rivals)
             gains /= [*epochs, *(self._run.epochs for _ in new)]
             best = int(gains.argmax())
             promoted = weighed[best] if best < len(weighed) else None
             configuration = new[int(gains[len(weighed) :].argmax())] if new else {}
-        self._decision = _Decision((number, frozenset(live), frozenset(paused)), promoted, configuration)
+        self._decision = _Decision((number, frozenset(live), frozenset(paused)), aim, promoted, configuration)
 
     def _candidates(self, suggest: Suggest, number: int) -> Candidates:
         turn = number // TRIALS_A_DRAW
@@ -119,7 +154,8 @@ class CurvesSampler:
         )
 
         if not self._is_fitted:
-            enough = self._run.sampler == "curves" and self._rungs.num_ranked >= NUM_STARTUP_TRIALS
+            first = max(NUM_STARTUP_TRIALS, *(FIRST_OF_LEVEL * len(q.levels) for q in self._run.questions), 0)
+            enough = self._run.sampler == "curves" and self._rungs.num_ranked >= first
             rungs, maximize = self._run.rungs, self._run.objective.maximize
             self._surrogate = Surrogate(self._ledger.own_trials, rungs=rungs, maximize=maximize) if enough else None
             self._decision, self._is_fitted = None, True

@@ -9,7 +9,7 @@ starts slowly is so not lost because of its first epochs, and what is known of i
 Everything here is a pure function of the values in the study.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,8 +77,7 @@ class Surrogate:
         covariance = _covariance(self._observed, self._observed, self._alike)
         self._length, self._factor = length, cholesky(covariance + noise * np.eye(len(values)), lower=True)
         self._values = solve_triangular(self._factor, values, lower=True)
-        finished = values[[one.epoch == self._full_budget for one in observed]]
-        self._best = finished.max() if len(finished) else values.max()
+        self._scores = values
 
     def _most_evident(self, values: np.ndarray) -> tuple[float, float]:
         """The length and the noise under which these values are most probable."""
@@ -93,22 +92,39 @@ class Surrogate:
                 evidence[length, noise] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
         return max(evidence, key=evidence.__getitem__)
 
-    def most_promising(self, count: int) -> list[FrozenTrial]:
-        """The trials that it has learnt from which are expected to be best at the full budget."""
+    def _best(self, among: Container[int] | None) -> float:
+        """The best score at the full budget, or at any epoch where none has got there; -inf where nothing is known."""
+        numbers = self._observed.numbers.tolist()
+        counted = np.array([among is None or number in among for number in numbers])
+        finished = counted & (self._observed.epochs == np.log(self._full_budget))
+        return float(self._scores[finished if finished.any() else counted].max(initial=-np.inf))
+
+    def most_promising(self, count: int, *, among: Container[int] | None = None) -> list[FrozenTrial]:
+        """The trials that it has learnt from which are expected to be best at the full budget.
+
+        Args:
+            among: numbers of trials; None for all.
+        """
         rows = {number: row for row, number in enumerate(self._observed.numbers.tolist())}
-        places = [rows[trial.number] for trial in self.trials]
+        known = [trial for trial in self.trials if among is None or trial.number in among]
+        if not known:
+            return []
+        places = [rows[trial.number] for trial in known]
         codes, _, numbers = (column[places] for column in self._observed)
         there = _Inputs(codes, np.full(len(places), np.log(self._full_budget)), numbers)
         told = solve_triangular(self._factor, _covariance(self._observed, there, self._alike[:, places]), lower=True)
-        return [self.trials[place] for place in np.argsort(-(told.T @ self._values), kind="stable")[:count]]
+        return [known[place] for place in np.argsort(-(told.T @ self._values), kind="stable")[:count]]
 
-    def improvement(self, trials: Sequence[Tried], running: Sequence[Tried] = ()) -> np.ndarray:
+    def improvement(
+        self, trials: Sequence[Tried], running: Sequence[Tried] = (), *, over: Container[int] | None = None
+    ) -> np.ndarray:
         """(N,): by how much each of these is expected to exceed the best value at the full budget, on a scale of its
         own.
 
         Args:
             trials: parameters and number of each; a negative number belongs to a configuration that nobody has tried.
             running: what other workers train now, as if they had ended as expected, so that not all try the same.
+            over: numbers of the trials whose best is to be exceeded; None for all.
         """
         inputs = self._at_full_budget(trials)
         loadings = self._loadings(inputs)
@@ -121,7 +137,8 @@ class Surrogate:
             shared = self._covariance(others, inputs) - told.T @ loadings
             variance = variance - (solve_triangular(factor, shared, lower=True) ** 2).sum(axis=0)
         spread = np.sqrt(np.maximum(variance, 1e-9))
-        above = (loadings.T @ self._values - self._best) / spread
+        best = self._best(over)
+        above = (loadings.T @ self._values - (best if np.isfinite(best) else self._scores.min())) / spread
         return spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))
 
     def _loadings(self, inputs: _Inputs) -> np.ndarray:

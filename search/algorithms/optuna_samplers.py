@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import optuna
@@ -31,6 +32,8 @@ class Known:
     rungs: Rungs
     infeasible: Sequence[int]
     """Numbers of the draws that exceeded a bound, ascending."""
+    level: Callable[[int], object] = lambda _: None
+    """What a trial, by its number, is ranked among: the level of a question that it has."""
 
 
 View = Callable[[Sequence[FrozenTrial], Collection[int], Known], list[FrozenTrial]]
@@ -41,7 +44,7 @@ def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: "Encodings
     suggests what the undisturbed one would have.
 
     Args:
-        name: tpe, random, gp, cmaes or qmc.
+        name: tpe, random, gp, cmaes or qmc; of any other, the file of this name in this folder has a `make_sampler`.
         seed: of the run; a quasi-random sequence must be one sequence over all trials.
         trial_seed: of the trial that is about to be sampled.
         encodings: of this study, for TPE; None for Optuna's own.
@@ -60,7 +63,7 @@ def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: "Encodings
                 return optuna.samplers.QMCSampler(scramble=True, seed=seed)
             case "random":
                 return optuna.samplers.RandomSampler(seed=trial_seed)
-    raise ValueError(f"unknown sampler {name!r}; available: tpe, random, gp, cmaes, qmc")
+        return import_module(f"search.algorithms.{name}").make_sampler(seed=seed, trial_seed=trial_seed)
 
 
 def make_encodings() -> "Encodings | None":
@@ -111,22 +114,21 @@ def make_view(run: "Run") -> View:
     A paused trial is no running one: it has told what it is worth so far. Under promotion TPE sees every trial that
     reached a rung as finished, with its pooled rank as the value, so that values of different epochs never meet; of
     many trials it sees the best quarter of `MAX_SEEN` and an even selection of the others, which is all that its two
-    densities need. Random draws depend on no trial; the other samplers see paused trials as pruned.
+    densities need. Where a question is asked, a trial is worth its rank among those of its level: what is good with one
+    level is learnt from the others. Random draws depend on no trial; the other samplers see paused trials as pruned.
     """
     sign = run.objective.sign
 
     def ranked(trials: Sequence[FrozenTrial], live: Collection[int], known: Known) -> list[FrozenTrial]:
-        order = known.rungs.pooled()
+        places = _places(known.rungs.pooled(), known.level)
+        order = sorted(places, key=places.__getitem__)
         finished = [number for number in order if number not in live]
         best = finished[: MAX_SEEN // 4]
         shown = {*best, *_evenly(finished[len(best) :], MAX_SEEN - len(best))}
         others = set(range(len(trials))).difference(finished, known.infeasible)
         others.update(_evenly(known.infeasible, MAX_SEEN))
-        places = dict(zip(order, range(len(order)), strict=True))
         return [
-            _as_finished(trials[number], value=sign * (1 - places[number] / len(order)))
-            if number in shown
-            else trials[number]
+            _as_finished(trials[number], value=sign * (1 - places[number])) if number in shown else trials[number]
             for number in sorted(shown | others)
         ]
 
@@ -136,6 +138,14 @@ def make_view(run: "Run") -> View:
     if run.pruner != "asha" or run.sampler in ("curves", "random"):
         return lambda trials, live, known: list(trials)
     return ranked if run.sampler == "tpe" else paused_as_pruned
+
+
+def _places(order: Sequence[int], level: Callable[[int], object]) -> dict[int, float]:
+    """The place of each trial among those of its level, from 0 for the best up to 1."""
+    members: dict[object, list[int]] = {}
+    for number in order:
+        members.setdefault(level(number), []).append(number)
+    return {number: place / len(same) for same in members.values() for place, number in enumerate(same)}
 
 
 def _evenly(numbers: Sequence[int], count: int) -> Sequence[int]:

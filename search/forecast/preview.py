@@ -13,6 +13,7 @@ from rich.table import Table
 from search.forecast.calibration import CALIBRATION_SECONDS
 from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
 from search.process.allotted import load
+from search.process.silence import doing
 from search.process.text import duration, printable
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
@@ -91,7 +92,13 @@ def show_preview(
     measured = "one epoch of each trial that fits into" if space.own else "the speed of this machine, about"
     slow = "" if space.own else ", up to a minute for large networks"
     console.print(f"\nmeasuring {measured} {CALIBRATION_SECONDS + 2:.0f} seconds{slow}{busy} ...")
-    forecast = make_forecast(run, space, dataset, resources, examine=examine)
+    with doing("measuring the speed and simulating searches"):
+        forecast = make_forecast(run, space, dataset, resources, examine=examine)
+    _show_forecast(run, forecast, resources, console=console)
+    return forecast
+
+
+def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, console: Console) -> None:
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
     saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
@@ -108,7 +115,6 @@ def show_preview(
         f" {in_words(forecast.trial_seconds)} of training",
         style="bold",
     )
-    return forecast
 
 
 def show_data(dataset: Dataset, *, console: Console) -> None:
@@ -143,6 +149,8 @@ def kept_forecast(runs_dir: Path, run: Run) -> dict[str, Any] | None:
 
 def _path(runs_dir: Path, run: Run) -> Path:
     decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
+    if run.fixed or run.questions:
+        decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
     if run.decided is not None:
         decisive["types"] = dict(run.decided.types)
     return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"

@@ -17,6 +17,7 @@ import tyro
 from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
 from search.process.signals import until_stopped
+from search.process.silence import break_silence
 from search.process.text import visible
 
 DONE, BROKEN_OFF, BAD_INPUT, SOME_FAILED, NOTHING_USABLE = range(5)
@@ -38,6 +39,7 @@ _PLAINER = (
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
 OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
+Several = Annotated[tuple[str, ...], tyro.conf.arg(metavar="STR", help_behavior_hint=""), tyro.conf.UseAppendAction]
 Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint=""), tyro.conf.FlagCreatePairsOff]
 
 
@@ -145,6 +147,7 @@ def run_command(main: Callable[[list[str]], int], words: list[str] | None = None
     """Run a command to its end, with the words of this process unless others are given; see `leave`."""
     open_streams()
     print_to_the_end()
+    break_silence()
     leave(until_stopped(main, sys.argv[1:] if words is None else words))
 
 

@@ -9,6 +9,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
 from typing import Any, TextIO, cast
 
@@ -17,6 +18,17 @@ DRAIN_SECONDS = 5.0
 _MAX_LINES = 1000
 _CHUNK_BYTES = 4096
 _ORDER_SECONDS = 1.0
+
+
+class Spoken:
+    """When this process last printed something."""
+
+    at = time.monotonic()
+
+    @classmethod
+    def now(cls) -> None:
+        """Something is printed."""
+        cls.at = time.monotonic()
 
 
 class PatientStream(io.TextIOBase):
@@ -79,6 +91,7 @@ class PatientStream(io.TextIOBase):
         elif self._broken and not self._told:
             self._told = True
             raise BrokenPipeError("nothing reads the output any more")
+        Spoken.now()
         with self._changed:
             whole, newline, rest = (self._partial + text).rpartition("\n")
             self._partial = rest
@@ -162,6 +175,7 @@ class KeptStream:
 
     def write(self, text: str, /) -> int:
         """Write the text, or nothing once a write has failed."""
+        Spoken.now()
         if self.error is None:
             try:
                 return self.stream.write(text)

@@ -7,10 +7,9 @@ import importlib.util
 import os
 import secrets
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,13 @@ from search.process.allotted import load
 from search.process.arguments import command
 from search.process.disk import shared_room
 from search.process.scratch import make_scratch
+from search.process.silence import doing
+from search.process.text import duration
 from trainables.plain import is_plain
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """The least room for the data set, and Ray itself, in the memory that the processes of a private Ray share."""
-START_SECONDS, SAY_SECONDS = 90, 10
+START_SECONDS = 90
 _PRIVATE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all listen on 127.0.0.1: so Ray spares Windows its firewall's questions
     "RAY_gcs_server_port_wait_time_s": str(START_SECONDS),
@@ -61,7 +62,7 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
 
     Args:
         scratch: folder of this Ray alone.
-        say: told every ten seconds how long it has taken, and why that may be.
+        say: told that the first try took too long.
         quiet: what `ray.init` is told of its log.
 
     Raises:
@@ -86,7 +87,8 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
         ray.shutdown()
         _end_since(before)
 
-    with _progress(say):
+    began = time.monotonic()
+    with doing(lambda: "; ".join([f"starting Ray: {duration(time.monotonic() - began)} so far", *slow_start()])):
         try_twice(init, clear=clear, say=say)
 
 
@@ -124,24 +126,6 @@ def _end_since(before: set[psutil.Process]) -> None:
             if process.name() in ("gcs_server", "raylet") or process.name().startswith("ray::"):
                 process.kill()
     psutil.wait_procs(begun, timeout=5)
-
-
-@contextmanager
-def _progress(say: Callable[[str], None]) -> Iterator[None]:
-    """Inside, a line every ten seconds says that Ray is starting."""
-    over, began = threading.Event(), time.monotonic()
-
-    def tell() -> None:
-        while not over.wait(SAY_SECONDS):
-            say("; ".join([f"starting Ray: {time.monotonic() - began:.0f}s so far", *slow_start()]))
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def slow_start() -> list[str]:

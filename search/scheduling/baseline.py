@@ -1,12 +1,14 @@
 """The baseline of a search: the one that its space states, reduced where the bounds on size demand it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search.scheduling.examination import Examination
 from search.storage.run import Planned, Run
+from spaces.levels import complete
 from spaces.objectives import Constraint
 from spaces.space import Space
 
@@ -18,7 +20,36 @@ Measure = Callable[[Params], float | None]
 """By what share of its bounds a configuration exceeds them, 0 if it may be trained; None if there is no such one."""
 
 
-def fit_baseline(space: Space, examine: Callable[[Any], Examination], *, constraints: Sequence[Constraint]) -> Params:
+def with_baseline(run: Run, space: Space, examine: Callable[[Any], Examination]) -> Run:
+    """The run with the baseline that its fixed values and bounds leave, and with the trials that it begins with.
+
+    These are the baseline and, for each level of a question that it does not have, the baseline with that level.
+    """
+    stated = replace(space, baseline=stated_baseline(run, space))
+    baseline = fit_baseline(stated, examine, constraints=run.constraints, held=run.fixed)
+    plan = list(baseline_plan(baseline))
+    for question in run.questions:
+        for level in question.levels:
+            held = {**run.fixed, question.parameter: level}
+            params = complete(space.suggest, {**stated.baseline, **baseline, **held})
+            fitted = fit_baseline(replace(space, baseline=params), examine, constraints=run.constraints, held=held)
+            if fitted and fitted != baseline:
+                plan.append(Planned(params=fitted, question=question.parameter))
+    return replace(run, baseline=baseline, plan=tuple(plan))
+
+
+def stated_baseline(run: Run, space: Space) -> Params:
+    """The baseline of the space with what the run fixes."""
+    return complete(space.suggest, {**space.baseline, **run.fixed}) if run.fixed else dict(space.baseline)
+
+
+def fit_baseline(
+    space: Space,
+    examine: Callable[[Any], Examination],
+    *,
+    constraints: Sequence[Constraint],
+    held: Container[str] = (),
+) -> Params:
     """The baseline of the space, or the largest reduced version of it that keeps to the bounds; empty if none does.
 
     All parameters that the size depends on go down together, towards their lowest values. Where that is not enough,
@@ -27,6 +58,7 @@ def fit_baseline(space: Space, examine: Callable[[Any], Examination], *, constra
 
     Args:
         constraints: of the run, by which `examine` measures.
+        held: parameters that keep their value.
     """
 
     bounds = {one.cost: one.bound for one in constraints}
@@ -42,10 +74,10 @@ def fit_baseline(space: Space, examine: Callable[[Any], Examination], *, constra
         return sum(max(0.0, over) / (bounds.get(name) or 1) for name, over in excess.items())
 
     while params is not None:
-        for candidate in _scaled(params, space, measure):
+        for candidate in _scaled(params, space, measure, held):
             if measure(candidate) == 0:
                 return candidate
-        params = _simpler(params, space, measure)
+        params = _simpler(params, space, measure, held)
     return {}
 
 
@@ -56,20 +88,21 @@ def baseline_plan(baseline: Mapping[str, Any]) -> tuple[Planned, ...]:
 
 def describe_reduction(run: Run, space: Space) -> str | None:
     """What the bounds made of the baseline, in one line; None if it is as its space states it."""
-    if run.baseline == space.baseline:
+    stated = stated_baseline(run, space)
+    if run.baseline == stated:
         return None
     exceeded = "the baseline exceeds " + " or ".join(f"{one.option} {one.bound:,}" for one in run.constraints)
     if not run.baseline:
         return f"{exceeded}, and so does every reduced version of it; the search starts without a baseline"
     changes = [
         f"{name} {run.baseline[name]} instead of {value}" if name in run.baseline else f"no {name}"
-        for name, value in space.baseline.items()
+        for name, value in stated.items()
         if run.baseline.get(name) != value or name not in run.baseline
     ]
     return f"{exceeded} and is reduced: {', '.join(changes)}"
 
 
-def _scaled(params: Params, space: Space, measure: Measure) -> Iterator[Params]:
+def _scaled(params: Params, space: Space, measure: Measure, held: Container[str]) -> Iterator[Params]:
     """The configuration, then ever smaller ones with the same parameters."""
     yield params
     ranges = space.distributions(params)
@@ -78,19 +111,19 @@ def _scaled(params: Params, space: Space, measure: Measure) -> Iterator[Params]:
     sizes = []
     for name, value in lowest.items():
         smaller = {**params, name: value}
-        if value != params[name] and (over := measure(smaller)) is not None and over < excess:
+        if name not in held and value != params[name] and (over := measure(smaller)) is not None and over < excess:
             sizes.append(name)  # without a parameter more or less, which `decode` would refuse
     for i in range(1, NUM_SCALES + 1):
         share = 1 - i / NUM_SCALES
         yield params | {name: _lowered(params[name], ranges[name], share=share) for name in sizes}
 
 
-def _simpler(params: Params, space: Space, measure: Measure) -> Params | None:
+def _simpler(params: Params, space: Space, measure: Measure, held: Container[str]) -> Params | None:
     """The configuration with one parameter a step lower and with fewer others for it, the smallest of such."""
     found: list[tuple[float, Params]] = []
     ranges = space.distributions(params)
     for name, value in params.items():
-        below = _next_below(value, ranges[name])
+        below = None if name in held else _next_below(value, ranges[name])
         if below is None:
             continue
         try:

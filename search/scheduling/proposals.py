@@ -7,20 +7,23 @@ the undisturbed one would have.
 import copy
 from bisect import insort
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.algorithms.candidates import Chosen, identity
-from search.algorithms.curves import CurvesSampler
+from search.algorithms.candidates import Chosen, Held, identity
+from search.algorithms.curves import Aim, CurvesSampler
 from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
+from search.scheduling.allocation import ASKED_FOR, Allocation, Turn
 from search.scheduling.enqueued import begin
 from search.scheduling.examination import Examination
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
+from search.storage.trials import epochs_reached
 from spaces.space import Space
 
 Suggest = Callable[[Trial], Any]
@@ -39,16 +42,22 @@ class Proposals:
         self._view = make_view(run)
         self._encodings = make_encodings()
         ledger.study.pruner = make_pruner(run)
-        self.rungs = Rungs(
-            ledger.own_trials,
-            rungs=run.rungs,
-            reduction_factor=run.reduction_factor,
-            maximize=run.objective.maximize,
-        )
+        self.rungs = self._make_rungs(ledger.own_trials)
         """The values at the rungs, kept up to date by `on_epoch` and `on_failure`."""
+        self._allocation = Allocation(run, ledger)
+        self._of_level = {
+            turn: self._make_rungs([trial for trial in ledger.own_trials if turn.has(trial)])
+            for turn in self._allocation.turns
+        }
+        """The same for the trials of each level of a question."""
         self._curves = CurvesSampler(ledger, self.rungs, run)
         self._infeasible: list[int] = []
         self._num_noted = 0
+
+    def _make_rungs(self, trials: Collection[FrozenTrial]) -> Rungs:
+        run = self._run
+        maximize, factor = run.objective.maximize, run.reduction_factor
+        return Rungs(list(trials), rungs=run.rungs, reduction_factor=factor, maximize=maximize)
 
     def planned(self, space: Space, examine: Examine) -> int:
         """Store the next configuration of the run's plan as a running trial and return its number."""
@@ -58,6 +67,8 @@ class Proposals:
             attrs["seed"] = planned.seed
         if planned.tag:
             attrs["tag"] = planned.tag
+        if planned.question:
+            attrs[ASKED_FOR] = planned.question
         return self.ledger.add(planned.params, space.distributions(planned.params), **attrs)
 
     def sample(self, suggest: Suggest, examine: Examine, *, live: Collection[int]) -> int | None:
@@ -75,8 +86,9 @@ class Proposals:
         """
         number, study = self.ledger.num_stored, self.ledger.study
         seed = derive_seed(self._run.seed, number)
-        with self.ledger.showing(self._seen(live)):
-            study.sampler = self._sampler(suggest, number, seed, live)
+        turn = self._turn(live)
+        with self.ledger.showing(self._seen(live, turn)):
+            study.sampler = self._sampler(suggest, number, seed, live, turn)
             trial = study.ask()
             try:
                 examination = examine(suggest(trial))
@@ -87,7 +99,8 @@ class Proposals:
                 ) from error
         for name, excess in examination.excess.items():
             trial.set_constraint(name, excess)
-        for name, value in {"seed": seed, **examination.attrs}.items():
+        asked_for = {} if turn is None else {ASKED_FOR: turn.question.parameter}
+        for name, value in {"seed": seed, **asked_for, **examination.attrs}.items():
             trial.set_user_attr(name, value)
         if not examination.infeasible:
             self.ledger.store(number)
@@ -106,22 +119,42 @@ class Proposals:
         number, study = self.ledger.waiting[0], self.ledger.study
         seed = derive_seed(self._run.seed, number)
         before = copy.deepcopy(self.ledger.trial(number))
-        with self.ledger.showing(self._seen(live)):
-            study.sampler = self._sampler(suggest, number, seed, live)
+        with self.ledger.showing(self._seen(live, None)):
+            study.sampler = self._sampler(suggest, number, seed, live, None)
             said = begin(study, number, suggest=suggest, examine=examine, seed=seed)
         self.ledger.take_up(number, before=before)
         self._note(self.ledger.trial(number))
         return number, said
 
-    def _seen(self, live: Collection[int]) -> list[FrozenTrial]:
+    def _turn(self, live: Collection[int]) -> Turn | None:
+        """The level that the next slot is for; None where nothing is asked."""
+        order = self._allocation.order(live)
+        return order[0][1] if order else None
+
+    def _seen(self, live: Collection[int], turn: Turn | None) -> list[FrozenTrial]:
         """What the sampler sees of the study."""
         self._catch_up()
-        return self._view(self.ledger.trials, live, Known(rungs=self.rungs, infeasible=self._infeasible))
+        known = Known(rungs=self.rungs, infeasible=self._infeasible)
+        if turn is not None:
+            name = turn.question.parameter
+            known = replace(known, level=lambda number: self.ledger.trial(number).params.get(name))
+        return self._view(self.ledger.trials, live, known)
 
-    def _sampler(self, suggest: Suggest, number: int, seed: int, live: Collection[int]) -> BaseSampler:
+    def _sampler(
+        self, suggest: Suggest, number: int, seed: int, live: Collection[int], turn: Turn | None
+    ) -> BaseSampler:
+        held = self._allocation.held(turn)
         if self._run.sampler == "curves":
-            return Chosen(self._curves.configuration(suggest, number=number, live=live), seed=seed)
-        return make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
+            chosen = self._curves.configuration(suggest, number=number, live=live, aim=self._aim(turn))
+            return Chosen({**held, **chosen}, seed=seed)
+        sampler = make_sampler(self._run.sampler, seed=self._run.seed, trial_seed=seed, encodings=self._encodings)
+        return Held(sampler, held) if held else sampler
+
+    def _aim(self, turn: Turn | None) -> Aim:
+        held = tuple(self._allocation.held(turn).items())
+        if turn is None:
+            return Aim(held=held)
+        return Aim(held=held, rivals=frozenset(t.number for t in self.ledger.own_trials if turn.has(t)))
 
     def promotion(self, suggest: Suggest, paused: Collection[int], *, live: Collection[int]) -> int | None:
         """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
@@ -130,7 +163,49 @@ class Proposals:
             live: numbers of the trials that have a worker, but for one of `paused`.
         """
         self._catch_up()
-        return self._curves.promotion(suggest, paused, number=self.ledger.num_stored, live=live)
+        number, turn = self.ledger.num_stored, self._turn(live)
+        if turn is None:
+            return self._curves.promotion(suggest, paused, number=number, live=live, aim=self._aim(None))
+        here, rungs = self._members(turn, paused), self._of_level[turn]
+        return self._curves.promotion(suggest, here, number=number, live=live, aim=self._aim(turn), rungs=rungs)
+
+    def _members(self, turn: Turn, numbers: Collection[int]) -> list[int]:
+        return [number for number in numbers if turn.has(self.ledger.trial(number))]
+
+    def last_promotion(self, paused: Collection[int], *, live: Collection[int], is_over: bool) -> int | None:
+        """The paused trial to continue when no new one may begin; None where all is done.
+
+        Of each level the best third of each rung continues, then its best trials as long as it is behind another level.
+
+        Args:
+            live: numbers of the trials that have a worker, but for one of `paused`.
+            is_over: whether nothing else runs.
+        """
+        if not self._run.questions:
+            promoted = self.rungs.promotion(paused)
+            if promoted is not None or not is_over or any(t.state == TrialState.COMPLETE for t in self._trained()):
+                return promoted
+            return self.rungs.leader(paused)  # a search too small to promote anyone to the top
+        order = self._allocation.order(live)
+        for spent, turn in order:
+            here, rungs = self._members(turn, paused), self._of_level[turn]
+            promoted, leader = rungs.promotion(here), rungs.leader(here)
+            if promoted is not None:
+                return promoted
+            most = max(share for share, other in order if other.question == turn.question)
+            if leader is not None and spent + self._step(leader) * len(turn.question.levels) <= most:
+                return leader
+        unfinished = [turn for _, turn in order if is_over and not self._allocation.finished(turn)]
+        leaders = (self._of_level[turn].leader(self._members(turn, paused)) for turn in unfinished)
+        return next((leader for leader in leaders if leader is not None), None)
+
+    def _step(self, number: int) -> int:
+        """Epochs from here to where the trial is compared next."""
+        trial = self.ledger.trial(number)
+        return self._allocation.next_rung(trial) - epochs_reached(trial)
+
+    def _trained(self) -> list[FrozenTrial]:
+        return [trial for trial in self.ledger.own_trials if "infeasible" not in trial.user_attrs]
 
     def should_prune(self, number: int) -> bool:
         """What the run's pruner says of this trial now."""
@@ -140,13 +215,19 @@ class Proposals:
     def on_epoch(self, number: int, *, epoch: int, value: float) -> None:
         """The ledger holds an epoch that it did not hold before."""
         if epoch in self._run.rungs:
-            self.rungs.add(number, rung=epoch, value=value)
+            for rungs in (self.rungs, *(self._of_level[turn] for turn in self._turns_of(number))):
+                rungs.add(number, rung=epoch, value=value)
             self._curves.forget()
 
     def on_failure(self, number: int) -> None:
         """A trial has failed: what it reported counts no more."""
-        self.rungs.remove(number)
+        for rungs in (self.rungs, *self._of_level.values()):
+            rungs.remove(number)
         self._curves.forget()
+
+    def _turns_of(self, number: int) -> list[Turn]:
+        """The levels that a trial counts for."""
+        return [turn for turn in self._of_level if turn.has(self.ledger.trial(number))]
 
     def _catch_up(self) -> None:
         """Note the trials that have come into the ledger since, from whatever source."""

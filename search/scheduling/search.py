@@ -154,12 +154,8 @@ class Search:
             return None
         if self.ledger.num_asked < self.run.trials:
             return self.proposals.promotion(self._space.suggest, self._paused, live=self.live - {pausing})
-        promoted = self.proposals.rungs.promotion(self._paused)
-        if promoted is not None or not self._is_over(but=pausing):
-            return promoted
-        if any(t.state == TrialState.COMPLETE for t in self.trials):
-            return None
-        return self.proposals.rungs.leader(self._paused)  # a search too small to promote anyone to the top
+        over = self._is_over(but=pausing)
+        return self.proposals.last_promotion(self._paused, live=self.live - {pausing}, is_over=over)
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, apart from the trial `but`, and nothing new will start."""

@@ -16,26 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from search.algorithms.halving import num_weights
+from search.process.silence import doing
 from search.process.text import duration, printable
+from search.session import live
 from search.storage.logs import log_path
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached
 from trainables.data.notation import format_value
 
-QUIET_SECONDS = 10, 60
-"""Least and most between two lines in a pipe while epochs end; between them a tenth of the time that has passed."""
-SHOWN_RUNNING = 12
+QUIET_SECONDS = 8.0
+"""Between two lines in a pipe while epochs end."""
 SHOWN_CAUSE = 200
 _WITH_TRACEBACK = ("error", "invalid")
 """Kinds of failures that are exceptions."""
-STATES = {
-    TrialState.COMPLETE: "finished",
-    TrialState.PRUNED: "stopped early",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "paused",
-    TrialState.WAITING: "waiting",
-}
-"""How a trial stands, in words."""
 
 
 class Output(Console):
@@ -74,6 +67,8 @@ class SearchConsole:
         self._console = console or Output()
         self._trials: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
+        self._since: dict[int, float] = {}
+        """When a trial began its epoch."""
         self._began = time.monotonic()
         self._epochs = 0
         self._started_now = 0
@@ -87,7 +82,8 @@ class SearchConsole:
         for trial in trials:
             self._consider(trial)
         if not self._console.is_terminal:
-            yield
+            with doing(self._at_work):
+                yield
             return
         with CalmLive(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True):
             yield
@@ -98,14 +94,14 @@ class SearchConsole:
         """A trial was given a worker."""
         self._started_now += trial.number not in self._trials
         self._trials[trial.number] = self._running[trial.number] = trial
+        self._since[trial.number] = time.monotonic()
 
     def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None:
         """An epoch is in the study."""
         self._epochs += 1
         self._trials[trial.number] = self._running[trial.number] = trial
-        now = time.monotonic()
-        quiet = min(max((now - self._began) / 10, QUIET_SECONDS[0]), QUIET_SECONDS[1])
-        if not self._console.is_terminal and now - self._last_line >= quiet:
+        self._since[trial.number] = now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= QUIET_SECONDS:
             left = self._time_left(now - self._began)
             self._say(f"{self._name(trial)} is at epoch {epochs_reached(trial)}; {self._counts()}{left}")
 
@@ -121,7 +117,7 @@ class SearchConsole:
         if self._running.pop(trial.number, None) is None:
             return  # told PRUNED at the end of the search
         self._consider(trial)
-        self._line(trial, STATES[trial.state])
+        self._line(trial, live.STATES[trial.state])
 
     def notice(self, text: str) -> None:
         """Something that the user should know of, and need not act on."""
@@ -158,6 +154,17 @@ class SearchConsole:
         self._last_line = time.monotonic()
         self._console.print(f"{duration(self._last_line - self._began):>7}  {escape(text)}", soft_wrap=True)
 
+    def _at_work(self) -> str:
+        """How it goes while no epoch ends."""
+        now = time.monotonic()
+        began = f"{duration(now - self._began):>7}  "
+        running = list(self._running.values())
+        if not running:
+            return f"{began}starting Ray and its workers; {self._counts()}"
+        longest = min(running, key=lambda trial: self._since[trial.number])
+        since = duration(now - self._since[longest.number])
+        return f"{began}{self._name(longest)} is in epoch {epochs_reached(longest) + 1} for {since}; {self._counts()}"
+
     def _counts(self) -> str:
         states = Counter(t.state for t in self._trials.values() if "infeasible" not in t.user_attrs)
         waiting = states[TrialState.RUNNING] - len(self._running)
@@ -184,44 +191,28 @@ class SearchConsole:
         return f", about {duration(elapsed * todo / self._started_now)} left"
 
     def _render(self) -> Group:
-        best = Text("best so far: none yet")
-        if self._best is not None:
-            best = Text(
-                f"best so far: {self._run.metric} {format_value(self._best.value)} (trial {self._best.number})",
-                "bold green",
-            )
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("trial", "epoch", self._run.metric):
-            table.add_column(name, justify="right")
-        for number, trial in sorted(self._running.items())[:SHOWN_RUNNING]:
-            epoch = epochs_reached(trial)
-            value = trial.intermediate_values.get(epoch)
-            table.add_row(str(number), f"{epoch}/{self._run.epochs}", format_value(value))
-        hidden = len(self._running) - SHOWN_RUNNING
-        more = [Text(f"and {hidden} more", "dim")] if hidden > 0 else []
-        return Group(Text(""), best, Text(self._counts()), Text(self._pace(), "dim"), table, *more)
+        trials = dict(self._trials)
+        lines = [self._best_line(trials), Text(self._counts()), Text(self._pace(), "dim")]
+        if rungs := live.describe_rungs(self._run, trials.values()):
+            lines.append(Text(rungs, "dim"))
+        return Group(Text(""), *lines, Text(""), live.Trials(self._run, trials, dict(self._running)))
+
+    def _best_line(self, trials: dict[int, FrozenTrial]) -> Text:
+        if self._best is None:
+            return Text("best so far: none yet")
+        line = f"best so far: {self._run.metric} {format_value(self._best.value)} (trial {self._best.number})"
+        baseline = next((t for t in trials.values() if t.params == self._run.baseline), None)
+        if baseline is not None and baseline.state == TrialState.COMPLETE:
+            line += f", baseline {format_value(baseline.value)}"
+        bars = "" if self._console.options.ascii_only else live.sparkline(live.best_so_far(self._run, trials.values()))
+        return Text.assemble((line, "bold green"), ("  " + bars if bars else "", "green"))
 
 
 def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     """Print the top five, what early stopping saved, and the failures by cause."""
     tried = [t for t in trials if "infeasible" not in t.user_attrs]
-    seen = [t for t in tried if t.state != TrialState.FAIL and t.intermediate_values]
-    last = {t.number: t.intermediate_values[epochs_reached(t)] for t in seen}
-    ranked = sorted(seen, key=lambda t: (-epochs_reached(t), run.objective.order(last[t.number])))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("trial", run.metric, "epochs", "state", "weights"):
-        table.add_column(name, justify="left" if name == "state" else "right")
-    for trial in ranked[:5]:
-        weights = num_weights(trial)
-        table.add_row(
-            f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
-            format_value(last[trial.number]),
-            f"{epochs_reached(trial)}/{run.epochs}",
-            STATES[trial.state],
-            "-" if weights is None else f"{weights:,}",
-        )
-    if ranked:
-        console.print(table)
+    if ranked := live.ranked(run, tried):
+        console.print(_top_five(run, ranked))
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
     saved = ""
@@ -229,10 +220,10 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
         saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
     console.print(
-        f"\n{len(tried)} trials: {states[TrialState.COMPLETE]} finished, {states[TrialState.PRUNED]} stopped early,"
-        f" {states[TrialState.FAIL]} failed"
+        f"\n{len(tried)} trial{'s' * (len(tried) != 1)}: {states[TrialState.COMPLETE]} finished,"
+        f" {states[TrialState.PRUNED]} stopped early, {states[TrialState.FAIL]} failed"
         + (f", {states[TrialState.RUNNING]} unfinished" if states[TrialState.RUNNING] else "")
-        + f"; {trained:,} epochs trained{saved}",
+        + f"; {trained:,} epoch{'s' * (trained != 1)} trained{saved}",
         soft_wrap=True,
     )
     if len(trials) > len(tried):
@@ -240,6 +231,22 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     causes = Counter(str(t.user_attrs.get("failure", "unknown")) for t in tried if t.state == TrialState.FAIL)
     for cause, count in causes.most_common(5):
         console.print(f"failed {count}x: {escape(printable(cause)[:SHOWN_CAUSE])}", soft_wrap=True)
+
+
+def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("trial", run.metric, "epochs", "state", "weights"):
+        table.add_column(name, justify="left" if name == "state" else "right")
+    for trial in ranked[:5]:
+        weights = num_weights(trial)
+        table.add_row(
+            f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
+            format_value(trial.intermediate_values[epochs_reached(trial)]),
+            f"{epochs_reached(trial)}/{run.epochs}",
+            live.STATES[trial.state],
+            "-" if weights is None else f"{weights:,}",
+        )
+    return table
 
 
 def describe_skipped(trials: Sequence[FrozenTrial]) -> str:

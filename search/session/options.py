@@ -4,18 +4,20 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import tyro
 
 import spaces
 from search.execution.loggers import check_logger
-from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, words_of
+from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
 from search.process.secrets import find_secret, redact_url
 from search.runtime.resources import plan_resources
+from search.session.questions import Words, check_asking, read_words
 from search.storage.folder import check_free, check_name, check_there, check_writable
 from search.storage.lock import RunLock
+from search.storage.run import Logger, Pruner, Sampler
 from trainables.data.names import split_names
 from trainables.data.table import Kind, TableOptions, Task
 from trainables.sources.catalogue import check_table_options, check_train_size, size_of
@@ -50,12 +52,17 @@ class Options:
     """Epochs that every trial gets before it is first compared (the first rung). Default: set by the space."""
     reduction_factor: int = 3
     """At each rung one in this many trials continues; each rung is this many times longer than the one before."""
-    pruner: Literal["asha", "asha-stop", "hyperband", "median", "none"] = "asha"
+    pruner: Pruner = "asha"
     """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop
     trials for good; none trains every trial to the end."""
-    sampler: Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"] = "curves"
+    sampler: Sampler = "curves"
     """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
     or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
+    fix: Several = ()
+    """Give a parameter one value in all trials: --fix lr=0.1. Repeat the option for several parameters."""
+    question: Several = ()
+    """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
+    epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
     seed: int = 0
     """Seed of the sampler, the data split, the initial weights and the batches."""
     data_dir: Path = Path("data")
@@ -101,7 +108,7 @@ class Options:
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None
     """Seconds without a finished epoch after which a trial fails and its worker is stopped. Default: no limit."""
-    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    logger: Logger = "none"
     """Also log to TensorBoard, MLflow or W&B in the run folder, one logger run per trial. A resumed search keeps its
     logger."""
     dry_run: Flag = False
@@ -127,6 +134,7 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
         spaces.check_name(self.space)
         if not self.resume:
             self._check_against_space()
@@ -184,6 +192,11 @@ class Options:
             plan_resources(
                 concurrent=self.concurrent, cpus_per_trial=self.cpus_per_trial, gpus_per_trial=self.gpus_per_trial
             )
+
+    @property
+    def words(self) -> Words:
+        """What --fix and --question say."""
+        return read_words(self.fix, self.question)
 
     @property
     def dropped(self) -> tuple[str, ...]:

@@ -27,12 +27,13 @@ from search.process.text import printable
 from search.runtime.guard import RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
-from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
+from search.scheduling.baseline import describe_reduction, with_baseline
 from search.scheduling.checkpoints import check_storage
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
 from search.session import opening as prepare
+from search.session import questions
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
 from search.session.options import Options, check_min_epochs, parse_count, resume_command
@@ -185,6 +186,8 @@ class Session:
         )
         if not self.space.own:
             show_data(self.dataset, console=console)
+        for line in questions.describe(run):
+            console.print(escape(printable(line)), soft_wrap=True)
         if self.new and (reduction := describe_reduction(run, self.space)):
             console.print(escape(printable(reduction)), soft_wrap=True)
         if not self.new and (changed := differences(run, self.resources)):
@@ -222,7 +225,8 @@ def _open_new(options: Options, resources: Resources) -> Session:
         dataset = prepare.with_test_notes(dataset, str(options.data_dir))
     run = _asked(options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources))
     check_storage(run, new=True)
-    run = replace(_with_baseline(run, space, dataset), forecast=kept_forecast(options.runs_dir, run))
+    run = with_baseline(run, space, make_examiner(run, dataset, space=space))
+    run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
     )
@@ -261,16 +265,10 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
         unit=space.unit,
         source=own_code.describe_source(options.space, test=space.test is not None),
         logger=options.logger,
-        command=redact_command(
-            shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
-        ),
+        command=redact_command(shlex.join([*words_of("search.run"), *sys.argv[1 + (sys.argv[1:2] == ["search"]) :]])),
+        **questions.resolve(options.words, space, trials=options.trials),
         **settled,
     )
-
-
-def _with_baseline(run: Run, space: Space, dataset: Any) -> Run:
-    baseline = fit_baseline(space, make_examiner(run, dataset, space=space), constraints=run.constraints)
-    return replace(run, baseline=baseline, plan=baseline_plan(baseline))
 
 
 def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:
@@ -281,6 +279,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     space = spaces.space.load(run.space)
     dataset = data_of(run, space, data_dir=data_dir)
     prepare.check_same(run, space=space, dataset=dataset)
+    questions.check_kept(run, options.words, space, given=given)
     if not space.own:
         dataset = prepare.with_test_notes(dataset, data_dir)
     check_storage(run, new=False)

@@ -14,9 +14,11 @@ from search.process.arguments import BROKEN_OFF
 from search.process.environment import keys_for
 from search.process.secrets import redact_text, redact_url
 from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
+from search.process.silence import doing
 from search.runtime.cluster import RaySession
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.private_ray import RayStartError
+from search.runtime.resources import Resources
 from search.session.options import Options, resume_command
 from search.session.planning import plan
 from search.storage.folder import new_name
@@ -75,12 +77,17 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
             space=run.space if run else options.space,
         )
         if not _at_hand(options, run, given=given):
-            opened.append(_session().open(options, given=given, resources=resources))
+            opened.append(_open(options, resources, given=given))
         with signals_restored(), ray.up() as scratch:
             if not opened:
-                opened.append(_session().open(options, given=given, resources=resources))
+                opened.append(_open(options, resources, given=given))
             raise_noted()
             return opened[0].search_on(scratch, stack, deadline=deadline, held=held)
+
+
+def _open(options: Options, resources: Resources, *, given: Collection[str]) -> "Session":
+    with doing("reading the data"):
+        return _session().open(options, given=given, resources=resources)
 
 
 def _say_stopped(stop: Stopped, options: Options) -> int:

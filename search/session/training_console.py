@@ -9,7 +9,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from search.session.console import SHOWN_RUNNING, SearchConsole
+from search.session.console import SearchConsole
+from search.session.live import SHOWN_RUNNING
 from search.storage.run import Run
 from search.storage.trials import epochs_reached
 from trainables.data.notation import format_value

@@ -21,6 +21,7 @@ FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
 Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+Logger = Literal["none", "tensorboard", "mlflow", "wandb"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Scalar = str | int | float | bool | None
@@ -36,6 +37,17 @@ class Planned:
     seed: Seed | None = None
     """Seed of this trial; None derives it from the seed of the run."""
     tag: str = ""
+    question: str = ""
+    """The parameter of the question that it is trained for; empty if for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A parameter whose values are compared: the best that can be found with each."""
+
+    parameter: str
+    levels: tuple[Scalar, ...]
+    """At least two values; each gets equally many epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +75,10 @@ class Run:
     trials: Annotated[int, Range(low=0, high=10**9)]
     baseline: dict[str, Scalar]
     plan: tuple[Planned, ...] = ()
+    fixed: dict[str, Scalar] = field(default_factory=dict)
+    """Parameters that have one value in all trials."""
+    questions: tuple[Question, ...] = ()
+    """What is compared, beside being searched."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own."""
     decided: TableOptions | None = None
@@ -76,7 +92,7 @@ class Run:
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
-    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    logger: Logger = "none"
     """Where results go as well, also when the run is resumed."""
     command: str = ""
     created: str = ""

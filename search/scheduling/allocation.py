@@ -1,0 +1,87 @@
+"""Shares the epochs of a search out among the levels of the questions that it is asked.
+
+Every level of a question gets equally many epochs, and every question as many as the others: the next slot goes to the
+level that is furthest behind. A trial that is begun for one question counts for that question alone: its other
+parameters, those of the other questions among them, follow what is best. Everything depends on the study and the trials
+that have a worker alone.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.storage.ledger import Ledger
+from search.storage.run import Question, Run
+from search.storage.trials import epochs_reached
+from spaces.levels import same
+
+ASKED_FOR = "question"
+"""Attribute of a trial: the parameter of the question that it was begun for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """The level of a question that a slot is for."""
+
+    question: Question
+    level: Any
+
+    def has(self, trial: FrozenTrial) -> bool:
+        """Whether the trial counts for this level: it has it, and was not begun for another question."""
+        return is_for(self.question, trial) and same(trial.params[self.question.parameter], self.level)
+
+
+def is_for(question: Question, trial: FrozenTrial) -> bool:
+    """Whether the trial has the parameter of the question, and was not begun for another one."""
+    return question.parameter in trial.params and trial.user_attrs.get(ASKED_FOR, question.parameter) == (
+        question.parameter
+    )
+
+
+class Allocation:
+    """Says whose turn it is."""
+
+    def __init__(self, run: Run, ledger: Ledger) -> None:
+        self._run, self._ledger = run, ledger
+        self.turns = [Turn(question=q, level=level) for q in run.questions for level in q.levels]
+
+    def order(self, live: Collection[int]) -> list[tuple[float, Turn]]:
+        """All levels with their epochs, relative to an equal share; the one that is furthest behind first.
+
+        Args:
+            live: numbers of the trials that have a worker; the epochs up to where each is compared next count.
+        """
+        trials = self._ledger.own_trials
+        spent = [(self._spent(turn, trials, live) * len(turn.question.levels), turn) for turn in self.turns]
+        return sorted(spent, key=lambda each: each[0])
+
+    def _spent(self, turn: Turn, trials: Collection[FrozenTrial], live: Collection[int]) -> int:
+        return sum(self._epochs(trial, live) for trial in trials if turn.has(trial))
+
+    def _epochs(self, trial: FrozenTrial, live: Collection[int]) -> int:
+        reached = epochs_reached(trial)
+        if trial.number not in live or trial.state.is_finished():
+            return reached
+        return self.next_rung(trial) if self._pauses(trial) else self._run.epochs
+
+    def _pauses(self, trial: FrozenTrial) -> bool:
+        return self._run.pruner == "asha" and trial.number not in self._ledger.made[: len(self._run.plan)]
+
+    def next_rung(self, trial: FrozenTrial) -> int:
+        """The epoch at which a trial that goes on is compared next."""
+        reached = epochs_reached(trial)
+        return next((rung for rung in self._run.rungs if rung > reached), self._run.epochs)
+
+    def held(self, turn: Turn | None) -> dict[str, Any]:
+        """The parameters of a new trial that are not to be chosen.
+
+        Args:
+            turn: the level that it is for; None for what is fixed alone.
+        """
+        return dict(self._run.fixed) if turn is None else {**self._run.fixed, turn.question.parameter: turn.level}
+
+    def finished(self, turn: Turn) -> bool:
+        """Whether a trial of this level has been trained to the end."""
+        return any(t.state == TrialState.COMPLETE and turn.has(t) for t in self._ledger.own_trials)

@@ -1,0 +1,169 @@
+"""The options --fix and --question: from their words to parameters and levels of a space."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from trainables.data.names import split_names
+
+if TYPE_CHECKING:
+    from search.storage.run import Question, Run
+    from spaces.levels import Parameter
+    from spaces.space import Space
+
+SAMPLERS, PRUNERS = ("curves", "tpe", "random"), ("asha", "none")
+"""Those that can share the epochs out among levels."""
+LEAST_TRIALS, MOST_LEVELS = 5, 10
+"""Trials for each level; levels of one question."""
+MOST_NAMED = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What the options say, before the space is known."""
+
+    fixed: dict[str, str]
+    """Value by parameter."""
+    questions: dict[str, tuple[str, ...]]
+    """Levels by parameter; none where the space is to say."""
+
+
+def read_words(fix: Sequence[str], question: Sequence[str]) -> Words:
+    """Take the options apart.
+
+    Raises:
+        ValueError: one of them cannot be read; the line has its rule.
+    """
+    fixed: dict[str, str] = {}
+    for text in fix:
+        name, given, value = (part.strip() for part in text.partition("="))
+        if not (name and given and value):
+            raise ValueError(f"--fix must be NAME=VALUE, such as lr=0.1, got {text[:80]!r}")
+        _once(name, fixed, "--fix")
+        fixed[name] = value
+    questions: dict[str, tuple[str, ...]] = {}
+    for text in question:
+        name, given, levels = (part.strip() for part in text.partition("="))
+        found = split_names(levels) if levels else ()
+        if not name or (given and not found):
+            raise ValueError(f"--question must be NAME or NAME=VALUE,VALUE, such as depth=2,3, got {text[:80]!r}")
+        _once(name, questions, "--question")
+        if given and len(set(found)) < 2:
+            raise ValueError(f"--question needs two values of {name} to compare, got {text[:80]!r}; add another one")
+        if name in fixed:
+            raise ValueError(f"--question {name} compares values, but --fix gives {name} one; leave one of them out")
+        questions[name] = found
+    return Words(fixed=fixed, questions=questions)
+
+
+def _once(name: str, known: Collection[str], option: str) -> None:
+    if name in known:
+        raise ValueError(f"{option} must name each parameter once, got {name[:80]!r} twice; put its values in one")
+
+
+def check_asking(words: Words, *, sampler: str, pruner: str) -> None:
+    """Raise ValueError if a search with these options cannot share its epochs out."""
+    for option, given, possible in (("--sampler", sampler, SAMPLERS), ("--pruner", pruner, PRUNERS)):
+        if words.questions and given not in possible:
+            raise ValueError(f"--question works with {option} {' or '.join(possible)}, got {given}; choose one of them")
+
+
+def resolve(words: Words, space: "Space", *, trials: int) -> dict[str, Any]:
+    """What a run stores of these options: its fields `fixed` and `questions`.
+
+    Args:
+        trials: of the search.
+
+    Raises:
+        ValueError: the space has no such parameter or value, or there is nothing to compare.
+    """
+    from search.storage.run import Question
+    from spaces.levels import parameters
+
+    if not (words.fixed or words.questions):
+        return {"fixed": {}, "questions": ()}
+    all_names = parameters(space.suggest)
+    fixed = {name: _value(_named(all_names, name, "--fix"), text, "--fix") for name, text in words.fixed.items()}
+    known = parameters(space.suggest, fixed)
+    for name in (*words.fixed, *words.questions):
+        option = "--fix" if name in words.fixed else "--question"
+        if _named(all_names, name, option).name not in known:
+            others = ", ".join(f"{other}={value}" for other, value in words.fixed.items() if other != name)
+            raise ValueError(f"{option} {name}: no configuration has {name} with {others}; leave one of them out")
+    questions = tuple(
+        Question(parameter=name, levels=_levels(known[name], texts)) for name, texts in words.questions.items()
+    )
+    for question in questions:
+        for level in question.levels:  # a space may refuse a combination
+            parameters(space.suggest, {**fixed, question.parameter: level})
+    check_trials(questions, trials)
+    return {"fixed": fixed, "questions": questions}
+
+
+def check_trials(questions: "Sequence[Question]", trials: int) -> None:
+    """Raise ValueError if there are too few trials for the levels."""
+    least = LEAST_TRIALS * sum(len(question.levels) for question in questions)
+    if trials < least:
+        raise ValueError(f"--trials must be at least {least} here, {LEAST_TRIALS} for each level, got {trials}")
+
+
+def _value(parameter: "Parameter", text: str, option: str) -> Any:
+    try:
+        return parameter.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{option} {parameter.name}={text[:80]}: {error}") from None
+
+
+def _named(known: "dict[str, Parameter]", name: str, option: str) -> "Parameter":
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        names = ", ".join([*known][:MOST_NAMED]) + ", ..." * (len(known) > MOST_NAMED)
+        raise ValueError(f"{option} {name[:80]}: the space has no such parameter{hint}; it has {names}")
+    return known[name]
+
+
+def _levels(parameter: "Parameter", texts: Sequence[str]) -> tuple[Any, ...]:
+    name = parameter.name
+    if not parameter.always:
+        raise ValueError(
+            f"--question {name}: only some configurations have {name}; fix what it depends on with --fix, or ask about"
+            f" that"
+        )
+    found = tuple(dict.fromkeys(_value(parameter, text, "--question") for text in texts)) if texts else parameter.levels
+    if len(found) < 2:
+        raise ValueError(f"--question {name}: a comparison needs two values, got {', '.join(map(str, found))}")
+    if len(found) > MOST_LEVELS:
+        raise ValueError(
+            f"--question {name}: at most {MOST_LEVELS} values can be compared, got {len(found)}; name those that matter"
+        )
+    return found
+
+
+def check_kept(run: "Run", words: Words, space: "Space", *, given: Collection[str]) -> None:
+    """Raise ValueError if a resumed run is given other words than it was started with."""
+    if not {"fix", "question"} & set(given):
+        return
+    wanted = resolve(words, space, trials=run.trials)
+    if "fix" in given and wanted["fixed"] != run.fixed:
+        stored = ", ".join(f"{name}={value}" for name, value in run.fixed.items()) or "nothing"
+        raise ValueError(f"run {run.name!r} fixes {stored}, which cannot change; leave --fix out")
+    if "question" in given and wanted["questions"] != run.questions:
+        raise ValueError(
+            f"run {run.name!r} asks {'; '.join(map(in_words, run.questions)) or 'no question'}; to ask another one, use"
+            f" `rungwise ask`"
+        )
+
+
+def in_words(question: "Question") -> str:
+    """`batch_norm (True, False)`."""
+    return f"{question.parameter} ({', '.join(map(str, question.levels))})"
+
+
+def describe(run: "Run") -> list[str]:
+    """What is fixed and asked, a line each."""
+    lines = [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
+    for question in run.questions:
+        lines.append(f"question: {in_words(question)}, with equal epochs for each value")
+    return lines

@@ -1,0 +1,172 @@
+"""Values of single parameters: which parameters every configuration has, values in words, and levels to compare."""
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from spaces.asking import AskedTrial, contains
+from spaces.space import describe
+
+NUM_DRAWS = 64
+"""Configurations by which a space is known."""
+MAX_LISTED = 5
+"""A range of at most so many whole numbers is asked about value by value."""
+_PLACES = (1 / 6, 1 / 2, 5 / 6)
+"""Of a longer range: three levels, each in the middle of a third."""
+Suggest = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter, as a space asks for it."""
+
+    name: str
+    ranges: tuple[BaseDistribution, ...]
+    """All that were seen: a range may depend on other parameters."""
+    always: bool
+    """Whether every configuration has it."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether every configuration that has the parameter may have this value."""
+        return all(contains(one, value) for one in self.ranges)
+
+    def parse(self, text: str) -> Any:
+        """The value that a text stands for.
+
+        Raises:
+            ValueError: the parameter cannot have it.
+        """
+        for value in _readings(text, self.ranges[0]):
+            if self.allows(value):
+                return value
+        raise ValueError(f"{self.name} must lie in {describe(self.ranges[0])}, got {text[:80]!r}")
+
+    @property
+    def levels(self) -> tuple[Any, ...]:
+        """Values that are worth comparing when none are given."""
+        first = self.ranges[0]
+        if isinstance(first, CategoricalDistribution):
+            found = list(first.choices)
+        elif isinstance(first, IntDistribution) and not first.log and _length(first) <= MAX_LISTED:
+            found = list(range(first.low, first.high + 1, first.step))
+        else:
+            found = [_at(first, place) for place in _PLACES]
+            if not getattr(first, "log", False) and first.low == 0:  # type: ignore[attr-defined]
+                found[0] = first.low  # type: ignore[attr-defined]
+        return tuple(dict.fromkeys(value for value in found if self.allows(value)))
+
+
+def parameters(suggest: Suggest, held: Mapping[str, Any] | None = None) -> dict[str, Parameter]:
+    """The parameters that a space asks for.
+
+    Args:
+        suggest: of the space.
+        held: parameters whose value is given.
+
+    Raises:
+        ValueError: `suggest` fails, or a held value is out of its range.
+    """
+    generator = random.Random(0)
+    seen: dict[str, list[BaseDistribution]] = {}
+    counts: dict[str, int] = {}
+    for _ in range(NUM_DRAWS):
+        for name, distribution in _drawn(suggest, held or {}, generator.random).distributions.items():
+            counts[name] = counts.get(name, 0) + 1
+            if distribution not in seen.setdefault(name, []):
+                seen[name].append(distribution)
+    return {
+        name: Parameter(name=name, ranges=tuple(ranges), always=counts[name] == NUM_DRAWS)
+        for name, ranges in seen.items()
+    }
+
+
+def complete(suggest: Suggest, params: Mapping[str, Any]) -> dict[str, Any]:
+    """These parameters without those that the configuration does not have, and with the middle of each one it lacks.
+
+    Raises:
+        ValueError: `suggest` fails, or a value is out of its range.
+    """
+    return dict(_drawn(suggest, params, lambda: 0.5).params)
+
+
+def value_at(distribution: BaseDistribution, fraction: float) -> Any:
+    """The value at this fraction, in [0, 1), of the range; on the logarithmic scale where the range has one.
+
+    A step, and a whole number, owns the half step on either side of it, so that all are equally likely.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(fraction * len(distribution.choices))]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return distribution.low
+    low, high, step = float(distribution.low), float(distribution.high), distribution.step
+    margin = 0.5 * step if step is not None else 0.0
+    low, high = low - margin, high + margin
+    if distribution.log:
+        low, high = math.log(low), math.log(high)
+    place = low + fraction * (high - low)
+    value = math.exp(place) if distribution.log else place
+    if isinstance(distribution, IntDistribution):
+        nearest = round(value) if distribution.log else _on_grid(value, distribution)
+        return min(max(int(nearest), distribution.low), distribution.high)
+    if step is not None:
+        value = round((value - distribution.low) / step) * step + distribution.low
+        return min(max(value, distribution.low), distribution.high)
+    below_high = math.nextafter(distribution.high, -math.inf)  # the upper end is exclusive, as in Optuna's samplers
+    return min(max(value, distribution.low), below_high)
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two values of a parameter are equal; True is no 1."""
+    return isinstance(value, bool) == isinstance(other, bool) and value == other
+
+
+class _Drawn(AskedTrial):
+    """Answers with given values, which must fit, and with any value where none is given."""
+
+    def __init__(self, given: Mapping[str, Any], fraction: Callable[[], float]) -> None:
+        super().__init__()
+        self._given, self._fraction = given, fraction
+
+    def answer(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._given:
+            return value_at(distribution, self._fraction())
+        if not contains(distribution, self._given[name]):
+            raise ValueError(f"{name} must lie in {describe(distribution)}, got {self._given[name]!r}")
+        return self._given[name]
+
+
+def _drawn(suggest: Suggest, given: Mapping[str, Any], fraction: Callable[[], float]) -> _Drawn:
+    trial = _Drawn(given, fraction)
+    suggest(trial)
+    return trial
+
+
+def _readings(text: str, distribution: BaseDistribution) -> list[Any]:
+    """What a text may mean, as values of the type that the parameter has."""
+    if isinstance(distribution, CategoricalDistribution):
+        return [choice for choice in distribution.choices if text in (str(choice), str(choice).lower())]
+    kind = int if isinstance(distribution, IntDistribution) else float
+    try:
+        return [kind(text)]
+    except ValueError:
+        return []
+
+
+def _length(distribution: IntDistribution) -> int:
+    return (distribution.high - distribution.low) // distribution.step + 1
+
+
+def _at(distribution: BaseDistribution, place: float) -> Any:
+    """The value at this place, of two digits where they are in the range."""
+    value = value_at(distribution, place)
+    rounded = type(value)(f"{value:.2g}") if isinstance(value, float) else value
+    return rounded if contains(distribution, rounded) else value
+
+
+def _on_grid(value: float, distribution: IntDistribution) -> int:
+    return math.floor((value - distribution.low) / distribution.step + 0.5) * distribution.step + distribution.low
