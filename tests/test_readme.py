@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def words_of(command: str) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_stated_command_is_understood(command: str):
     module, words = words_of(command)
-    options = getattr(importlib.import_module(module), "Options", None)
+    options: Any = getattr(importlib.import_module(module), "Options", None)
     if "--help" not in words and options is not None and dataclasses.is_dataclass(options):
         stated = parse(options, words, prog=module)
         if isinstance(stated, Options) and not stated.space.endswith(".py"):
