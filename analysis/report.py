@@ -195,11 +195,11 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _tested(run_dir: Path) -> "list[Fact]":
     """What the sealed test set said; nothing before, and where `final_sections` says that it cannot be read."""
-    from analysis.pages.final import read_results
     from analysis.pages.headline import headline
+    from analysis.studies.results import FinalResults
 
     with suppress(LookupError, TypeError, ValueError, OSError):
-        return headline(read_results(run_dir / "final"))
+        return headline(FinalResults.read(run_dir / "final"))
     return []
 
 
