@@ -19,7 +19,7 @@ from search.storage.folder import check_free, check_name, check_there, check_wri
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
 from trainables.data.names import split_names
-from trainables.data.table import Kind, TableOptions, Task
+from trainables.data.options import Kind, TableOptions, Task
 from trainables.sources.catalogue import check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1

@@ -10,7 +10,7 @@ from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import told
 from spaces.objectives import Constraint, Direction, Objective
-from trainables.data.table import TableOptions
+from trainables.data.options import TableOptions
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:

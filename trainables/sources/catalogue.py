@@ -4,10 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from trainables.data.options import TableOptions
 
-from trainables.data.table import Table, TableOptions
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trainables.data.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +23,10 @@ class Source:
 
     about: str
     """What it is, in two sentences for a report."""
-    read_images: Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]] | None = None
+    read_images: "Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]] | None" = None
     """`read(data_dir, *, test)`: uint8 images (N, H, W, C), int64 labels and the names of the classes. Opens the files
     of the one part only."""
-    read_table: Callable[..., Table] | None = None
+    read_table: "Callable[..., Table] | None" = None
     """`read(data_dir)`: all rows; which of them are test rows is decided later."""
     size: tuple[int, int] | None = None
     """Rows without the test rows, and classes (0 for a regression); None for data of the user's own."""

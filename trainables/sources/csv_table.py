@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.names import nearest
+from trainables.data.options import TableOptions
 from trainables.data.order import describe_rows
-from trainables.data.table import Table, TableOptions
+from trainables.data.table import Table
 from trainables.data.target import read_target
 from trainables.sources.catalogue import Source
 from trainables.sources.sheet import Sheet, parse_sheet, read_sheet

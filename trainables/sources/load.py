@@ -13,8 +13,9 @@ import numpy as np
 
 from trainables.data.dataset import Dataset, Split, _split
 from trainables.data.kinds import decide_kinds, describe_cells
+from trainables.data.options import Kind, TableOptions
 from trainables.data.stratify import stratified_rows
-from trainables.data.table import Kind, Table, TableOptions, encode, fit_columns
+from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
 from trainables.sources.catalogue import check_table_options, check_train_size, find, names
 from trainables.sources.images import FOLDER, ImageRows, channel_moments, read_images
