@@ -17,18 +17,10 @@ from analysis.studies.trials import Trials, read_trials
 from tests.synthetic import make_run, make_study
 
 
-def results_of(
-    low: float,
-    high: float,
-    *,
-    winner: str = "trial-3",
-    sign: int = 1,
-    scores: dict[str, Any] | None = None,
-    **more: Any,
-) -> FinalResults:
-    scores = scores or {"score": {"value": 0.5, "low": 0.4, "high": 0.6}}
+def results_of(low: float, high: float, *, winner: str = "trial-3", sign: int = 1, **more: Any) -> FinalResults:
+    scores = {"score": {"value": 0.5, "low": 0.4, "high": 0.6}, **more.pop("scores", {})}
     difference = {"value": (low + high) / 2, "low": low, "high": high}
-    fields: dict[str, Any] = {"scores": scores, "by_seed": {name: [0.5, 0.5] for name in scores}}
+    fields: dict[str, Any] = {"scores": scores, "by_seed": {"score": [0.5, 0.5]}}
     entrants = [Entrant(name="trial-3", difference=difference, **fields), Entrant(name="baseline", **fields)]
     return FinalResults(metric="score", winner=winner, entrants=entrants, sign=sign, **more)
 

@@ -25,6 +25,14 @@ Numbers = dict[str, Any]
 class ResultsError(ValueError):
     """A final.json that cannot be read; the message is a sentence with the reason and the way out."""
 
+    def __init__(self, message: str, *, damage: str = "") -> None:
+        """
+        Args:
+            damage: what is wrong with the file; empty if it is whole.
+        """
+        super().__init__(message)
+        self.damage = damage
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
@@ -178,17 +186,15 @@ class FinalResults:
             ResultsError: something is missing or of the wrong type, or a different release wrote them.
         """
         if not isinstance(stored, dict) or "format" not in stored:
-            raise ResultsError(f"{NAME} is damaged (it has no results); evaluate again with --again.")
+            raise _damaged("it has no results")
         if stored["format"] != FORMAT:
             raise ResultsError(f"{NAME} was written by a different release; read it with that release.")
         try:
             found = build(cls, stored)
         except (TypeError, ValueError) as error:
-            raise ResultsError(f"{NAME} is damaged ({error}); evaluate again with --again.") from None
-        if found.winner not in {entrant.name for entrant in found.entrants}:
-            raise ResultsError(
-                f"{NAME} is damaged (no entrant is the winner {found.winner!r}); evaluate again with --again."
-            )
+            raise _damaged(str(error)) from None
+        if all(entrant.name != found.winner for entrant in found.entrants):
+            raise _damaged("the winner is not an entrant")
         return found
 
     @classmethod
@@ -204,10 +210,14 @@ class FinalResults:
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError) as error:
-            raise ResultsError(f"{NAME} is damaged ({error}); evaluate again with --again.") from None
+            raise _damaged(str(error)) from None
         except OSError as error:
             raise ResultsError(f"{NAME} cannot be read ({error}).") from None
         return cls.of(stored)
+
+
+def _damaged(damage: str) -> ResultsError:
+    return ResultsError(f"{NAME} is damaged ({damage}); evaluate again with --again.", damage=damage)
 
 
 def _plain(record: FinalResults | Entrant) -> dict[str, Any]:
