@@ -184,6 +184,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
     from analysis.pages import search as sections
     from analysis.pages.again import reproducibility
     from analysis.pages.final import final_sections
+    from analysis.pages.review import review_section
 
     trials, run, impact, confirmed = known.trials, known.run, known.impact, known.confirmed
     makers: list[Callable[[], Section]] = [
@@ -194,7 +195,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
         lambda: sections.data(known.found, folder, prepared=_prepared(known.found, trials, run)),
         lambda: sections.failures(trials, folder),
     ]
-    parts = final_sections(options.run, run)
+    parts = [*final_sections(options.run, run), review_section(trials, run, options.run)]
     with _step("figures and tables, section by section", total=len(makers)) as advance:
         for make in makers:
             parts.append(make())
