@@ -7,7 +7,7 @@ A score is {"value", "low", "high"} with a 95 % interval; shares lie in 0..1.
 """
 
 import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,8 @@ class FinalResults:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, as they are in the file."""
-        return _plain(self) | {"format": self.format, "entrants": [_plain(entrant) for entrant in self.entrants]}
+        found = {name: value for name, value in _plain(self).items() if value is not None and value is not False}
+        return found | {"entrants": [_plain(entrant) for entrant in self.entrants]}
 
     def write(self, folder: Path) -> None:
         """Write final.json into a folder that is not in its place yet."""
@@ -221,10 +222,6 @@ def _damaged(damage: str) -> ResultsError:
 
 
 def _plain(record: FinalResults | Entrant) -> dict[str, Any]:
-    """Every field that is required, or has another value than its default."""
-    values = {one.name: (getattr(record, one.name), one) for one in fields(record)}
-    return {name: value for name, (value, one) in values.items() if value != _default(one)}
-
-
-def _default(one: Any) -> Any:
-    return one.default_factory() if one.default_factory is not MISSING else one.default
+    """Every field but empty ones: of a part that these data do not have."""
+    values = {one.name: getattr(record, one.name) for one in fields(record)}
+    return {name: value for name, value in values.items() if not (isinstance(value, dict | list | str) and not value)}
