@@ -229,11 +229,11 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
     """What the sealed test set said; before, and where that cannot be read, what the validation rows say."""
-    from analysis.pages.final import read_results
     from analysis.prose.outcome import sealed, searched
+    from analysis.studies.results import FinalResults
 
     with suppress(LookupError, TypeError, ValueError, OSError):  # `final_sections` says what is damaged
-        if (outcome := sealed(read_results(run_dir / "final"))) is not None:
+        if (outcome := sealed(FinalResults.read(run_dir / "final"))) is not None:
             return outcome
     final = f"{command('analysis.final')} {run_dir}" if run is not None and run.has_test else ""
     return searched(trials, found, final=final)
