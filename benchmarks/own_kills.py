@@ -48,7 +48,7 @@ TRIALS = {"speedrun": 40, "sklearn_partial_fit": 24, "lightgbm_continued": 40}
 """Of each search; 12 of the slower programs."""
 WORDS = ("--seed", "3", "--concurrent", "1", "--cpus-per-trial", "1", "--max-failures", "1000")
 RESUMED = 3
-"""How often a search that broke off by itself is resumed, as its last line says: on a busy machine Ray may start late."""
+"""How often a search that broke off by itself is resumed, as it asks for: on a busy machine Ray may start too late."""
 FROM_START = 0.25
 """Share of the kills whose moment counts from the start of the process, and not from an epoch."""
 TIMES = ("seconds", "runtime", "per_second", "started", "worker", "node")
