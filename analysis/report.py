@@ -137,6 +137,7 @@ def write(
     from analysis.pages import impact as impact_section
     from analysis.pages import search as sections
     from analysis.pages.page import render
+    from analysis.pages.questions import questions as asked
     from analysis.pages.summary import summary
 
     found = "A study without run.json: the data are not known."
@@ -147,9 +148,10 @@ def write(
     with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
         impact = study_impact(trials, seed=options.seed)
     names = [effect.parameter for effect in impact.effects]
-    makers: list[Callable[[], Section]] = [
+    makers: list[Callable[[], Section | None]] = [
         lambda: sections.data(found, folder, prepared=_prepared(found, trials, run)),
         lambda: sections.search(trials, folder, names=names, forecast=getattr(run, "forecast", None)),
+        lambda: asked(trials, options.run, folder, run=run),
         lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed),
         lambda: sections.early_stopping(trials, impact, folder),
         lambda: sections.failures(trials, folder),
@@ -157,7 +159,7 @@ def write(
     parts = []
     with _step("figures and tables, section by section", total=len(makers)) as advance:
         for make in makers:
-            parts.append(make())
+            parts += filter(None, [make()])
             advance()
     parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
     name = run.name if run is not None else options.run.resolve().name
