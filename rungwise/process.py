@@ -21,7 +21,7 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: the command refused what was asked.
-        RuntimeError: it was broken off, or nothing usable came out.
+        RuntimeError: it was broken off, or no trial finished with a usable result.
         KeyboardInterrupt: it was stopped; what is finished is saved.
     """
     command = [sys.executable, "-P", "-m", module, *words, *_flags(options)]

@@ -14,7 +14,6 @@ from search.process.output import print_patiently
 from search.process.signals import Stopped, raise_stopped
 from search.process.silence import doing
 from search.session.options import Options
-from search.session.start import search_on_ray
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +49,8 @@ def _search(options: Options, *, given: set[str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget
     if not options.dry_run:
+        from search.session.start import search_on_ray  # and with it what a mistake need not wait for
+
         return search_on_ray(options, given=given, deadline=deadline)
     from search.session.session import Session
 

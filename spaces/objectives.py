@@ -65,6 +65,8 @@ class Metric:
     less_is_better: bool = False
     in_unit: bool = False
     """It has the unit of the target of a regression."""
+    own_file: bool = False
+    """A file of its name in `analysis/scores/` computes it in the final evaluation."""
 
 
 METRICS = {
@@ -77,7 +79,7 @@ METRICS = {
     "weighted_f1": Metric(title="F1 (weighted)"),
     "top2_accuracy": Metric(title="top-2 accuracy"),
     "log_loss": Metric(title="log loss (nats)", share=False, less_is_better=True),
-    "ece": Metric(title="calibration error (ECE)", less_is_better=True),
+    "ece": Metric(title="calibration error (ECE)", less_is_better=True, own_file=True),
     "rmse": Metric(title="RMSE", share=False, less_is_better=True, in_unit=True),
     "mae": Metric(title="MAE", share=False, less_is_better=True, in_unit=True),
     "r2": Metric(title="R²", share=False),

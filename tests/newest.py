@@ -3,8 +3,8 @@
 python -m tests.newest [WORDS FOR PYTEST]      # what `make upgrade-check` runs
 UPGRADE_VENV=FOLDER python -m tests.newest     # in an environment elsewhere
 
-What is newer than the lock is listed first. Then come the private parts that we use: each failure names the release,
-the part, and what to do. The whole suite follows in any case.
+It first lists the packages that differ from the lock. Then it tests the private parts that we use: each failure names
+the release, the part, and what to do. All tests of `make test` follow in any case. The last line is the verdict.
 """
 
 import os
@@ -14,10 +14,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from tests.searching import ROOT
 
 ENVIRONMENT = Path(os.environ.get("UPGRADE_VENV", ROOT / ".venv-newest"))
-LANES = (("tests/test_private_uses.py",), ("tests",))
+STEPS = {"private parts": ("pytest", "tests/test_private_uses.py"), "all tests": ("tests",)}
+"""What is run, each a module with its words."""
 
 
 def requirements() -> list[str]:
@@ -34,14 +37,20 @@ def releases(python: Path) -> dict[str, str]:
     return {name.lower(): version for name, version in (one.split("==") for one in said.split())}
 
 
-def newer(python: Path) -> list[str]:
-    """What the lock would not have installed, one line for each package."""
-    locked = dict(re.findall(r"^([\w.-]+)==([\w.+!-]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+def locked() -> dict[str, str]:
+    """Package -> release, of all that the lock installs here: it has other releases for other versions of Python."""
+    lines = (ROOT / "requirements.lock").read_text().replace("\\\n", "").splitlines()
+    found = [Requirement(line.split(" --hash")[0]) for line in lines if re.match(r"[\w.-]+==", line)]
+    return {one.name: str(one.specifier).removeprefix("==") for one in found if not one.marker or one.marker.evaluate()}
+
+
+def changed(python: Path) -> list[str]:
+    """The packages whose release is not that of the lock, one line for each."""
     found = releases(python)
     return [
-        f"{name}: {found[name]} instead of {locked[name]}"
-        for name in sorted(locked)
-        if found.get(name, locked[name]) != locked[name]
+        f"{name}: {found[name]} instead of {release}"
+        for name, release in sorted(locked().items())
+        if found.get(name, release) != release
     ]
 
 
@@ -57,10 +66,13 @@ def main(words: list[str]) -> int:
     ):
         if code := subprocess.run(step, cwd=ROOT, check=False).returncode:
             return code
-    print(*(newer(python) or ["no package is newer than in requirements.lock"]), sep="\n", flush=True)
-    lanes = [[str(python), "-m", "pytest", *lane, *words] for lane in LANES]
-    codes = [subprocess.run(lane, cwd=ROOT, check=False).returncode for lane in lanes]
-    return next(filter(None, codes), 0)
+    print(*(changed(python) or ["every package is as in requirements.lock"]), sep="\n", flush=True)
+    codes = {
+        name: subprocess.run([str(python), "-m", *step, *words], cwd=ROOT, check=False).returncode
+        for name, step in STEPS.items()
+    }
+    print("newest releases:", "; ".join(f"{name} {'FAILED' if code else 'passed'}" for name, code in codes.items()))
+    return next(filter(None, codes.values()), 0)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""The tutorials and how-tos, block by block as a reader runs them: every program and every command of a page."""
+"""README, tutorials and how-tos as a reader follows them: every program and every command of a page."""
 
 import os
 import re
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.searching import ROOT, TIMEOUT_SECONDS
 
@@ -38,6 +41,65 @@ def run_page(name: str, folder: Path) -> dict[str, str]:
             (folder / "block.py").write_text(text)
             run([sys.executable, "block.py"], folder)
     return said
+
+
+NET = """
+import torch
+
+
+class Net(torch.nn.Linear):
+    def __init__(self, lr):
+        super().__init__(8, 2)
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=lr)
+
+
+ROWS = torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
+CLASSES = (ROWS[:, 0] + 0.5 * ROWS[:, 1] > 0).long()
+
+
+def train_epoch(model):
+    model.optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(model(ROWS[:300]), CLASSES[:300]).backward()
+    model.optimizer.step()
+
+
+def accuracy(model):
+    return (model(ROWS[300:]).argmax(1) == CLASSES[300:]).float().mean().item()
+"""
+"""The reader's own project, of which README's program needs three names."""
+AT_HAND = {
+    "--space fashion_arch --data-dir data --trials 60": "--space digits_arch --trials 2 --max-epochs 3 --name first",
+    "--resume --name NAME --trials 200": "--resume --name first --trials 3",
+    "runs/NAME image.png": "runs/first image.png",
+    "runs/NAME": "runs/first",
+    "source .venv/bin/activate": "true",
+}
+"""What stands in README for a larger search, or one of the reader's own."""
+
+
+@pytest.mark.slow
+def test_the_first_screen_of_readme(tmp_path: Path):
+    text = (ROOT / "README.md").read_text()
+    (tmp_path / "my_project.py").write_text(NET)
+    (tmp_path / "my_search.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    searched, reported = re.findall(r"^    (rungwise .*)$", text, re.MULTILINE)
+    assert "40 trials: " in run(["bash", "-c", searched], tmp_path)
+    run(["bash", "-c", reported], tmp_path)
+    assert "lr" in (tmp_path / "runs" / "first" / "report" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_commands_of_readme(tmp_path: Path):
+    text = (ROOT / "README.md").read_text()
+    (tmp_path / "my_project.py").write_text(NET)
+    (tmp_path / "my_search.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "image.png")
+    commands = re.findall(r"^    (.*)$", text.partition("\n## Commands\n")[2].partition("\n## ")[0], re.MULTILINE)
+    assert len(commands) == 7
+    for command in commands:
+        words = reduce(lambda words, swap: words.replace(*swap), AT_HAND.items(), command)
+        said = run(["bash", "-c", words], tmp_path)
+    assert "image.png" in said, "the prediction comes last"
 
 
 @pytest.mark.slow

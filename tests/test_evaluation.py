@@ -17,13 +17,10 @@ from analysis.scores.comparison import (
     optimism,
     probability_best,
 )
+from analysis.scores.ece import NUM_BINS, calibration_error, chance_calibration_error, confidence_bins
 from analysis.scores.metrics import (
     CLASS_METRICS,
-    NUM_BINS,
-    calibration_error,
-    chance_calibration_error,
     classification_scores,
-    confidence_bins,
     evaluate,
     probabilities,
     regression_scores,

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables.data.dataset import Dataset, Split
-from trainables.data.table import Column, TableOptions
+from trainables.data.options import TableOptions
+from trainables.data.table import Column
 from trainables.models.cost import measure_cost
 from trainables.models.embeddings import Encoder, EncoderConfig, PiecewiseLinear, QuantileScale, StandardScale
 from trainables.models.mlp import MlpConfig

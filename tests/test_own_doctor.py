@@ -103,6 +103,18 @@ def test_other_faults_are_found_as_well(old: str, new: str, what: str, said: str
     assert found[what].do
 
 
+FAILS_APART = "    if config['lr'] != 0.1: raise ValueError('too large')\n"
+
+
+def test_a_random_configuration_that_fails_is_noted_and_is_not_the_baseline(tmp_path: Path):
+    path = write_own(tmp_path, "some_fail", text=WHOLE.replace("    run.track(", FAILS_APART + "    run.track(", 1))
+    found = examined(path, apart=here)
+    assert not found["training"].fatal
+    said = found["training"].found
+    assert re.search(r"^a random configuration fails: some_fail.*, line 27: ValueError: too large \(lr", said), said
+    assert not found["pause"].fatal
+
+
 def test_what_code_prints_is_not_shown_but_the_last_line_goes_with_a_failure(capfd: pytest.CaptureFixture[str]):
     def fail() -> None:
         print("loading")

@@ -18,7 +18,8 @@ from search.storage.run import read_run, write_run
 from tests.test_ledger import make_run
 from trainables.data.dataset import Dataset
 from trainables.data.kinds import decide_kinds
-from trainables.data.table import Table, TableOptions, fits_float32
+from trainables.data.options import TableOptions
+from trainables.data.table import Table, fits_float32
 from trainables.sources.load import load, load_test
 from trainables.training.training import Training
 

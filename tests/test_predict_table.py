@@ -25,7 +25,7 @@ from tests.tables import (
     write_csv,
 )
 from trainables.data.dataset import Dataset
-from trainables.data.table import TableOptions
+from trainables.data.options import TableOptions
 from trainables.sources.load import load
 from trainables.training.training import Training
 

@@ -8,6 +8,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from search.storage.kinds import STEPS
+from tests.newest import locked
 from tests.searching import ROOT
 
 SOURCES = sorted(
@@ -159,3 +161,10 @@ def test_every_package_with_private_parts_in_use_has_an_upper_end():
     project = (ROOT / "pyproject.toml").read_text()
     for package in ("optuna", r"ray\[tune\]", "torch", "torchvision", "sqlalchemy", "tyro"):
         assert re.search(rf'"{package}>=[\d.]+,<[\d.]+"', project), f"{package} has no upper end"
+
+
+def test_the_upgrade_check_compares_with_what_the_lock_installs_on_this_machine():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert any(line.startswith("colorama==") and "sys_platform == 'win32'" in line for line in lines)
+    assert ("colorama" in locked()) == (sys.platform == "win32")
+    assert all(any(line.startswith(f"{name}=={release} ") for line in lines) for name, release in locked().items())

@@ -13,7 +13,8 @@ from search.forecast.preview import describe_table
 from search.storage.checking import build
 from tests.tables import Rows, change_column, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 from trainables.data.dataset import Dataset, from_arrays
-from trainables.data.table import Column, TableOptions, columns_from, encode, fit_columns
+from trainables.data.options import TableOptions
+from trainables.data.table import Column, columns_from, encode, fit_columns
 from trainables.sources import california, csv_table
 from trainables.sources.load import load, load_test
 

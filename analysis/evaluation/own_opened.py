@@ -18,6 +18,7 @@ from analysis.prose.discussion import discuss
 from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
+from analysis.scores.score import own_scores
 from analysis.studies.openings import EVALUATION, PARTS, read_openings
 from analysis.wording import is_share
 from search.process.faults import fault_point
@@ -141,7 +142,7 @@ def _evaluations(
         }
         return by_seeds(numbers, seed=job.run.seed)
     found = score(first.y, {m.name: m.outputs for m in measured}, task=first.kind, seed=job.run.seed)
-    unsure = () if first.scored else ("log_loss", "ece", "top2_accuracy")
+    unsure = () if first.scored else ("log_loss", "top2_accuracy", *own_scores("classification"))
     return {name: evaluation.without(unsure) for name, evaluation in found.items()}
 
 

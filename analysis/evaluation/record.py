@@ -33,7 +33,8 @@ import numpy as np
 from analysis.evaluation.contenders import Contender
 from analysis.evaluation.networks import Network, cost_of
 from analysis.scores import comparison
-from analysis.scores.metrics import CLASS_METRICS, NUM_BINS, Evaluation, chance_calibration_error, confidence_bins
+from analysis.scores.ece import NUM_BINS, chance_calibration_error, confidence_bins
+from analysis.scores.metrics import CLASS_METRICS, Evaluation
 from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import wilson
 from analysis.studies.criterion import explain_criterion

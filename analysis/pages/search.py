@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pandas as pd
@@ -17,19 +18,19 @@ from analysis.pages.page import Folder, Section, text
 from analysis.pages.summary import duration
 from analysis.plots import (
     plot_budget_correlation,
-    plot_history,
-    plot_learning_curves,
     plot_parallel,
-    plot_pareto,
     plot_rung_survival,
     plot_slice,
     plot_timeline,
 )
 from analysis.plots.datasets import plot_classes, plot_examples
+from analysis.plots.drawing import Plot
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named
 
+_FILES = ("search", "cost")
+"""Files of `analysis/plots` whose `PLOTS` the section on the search begins with, in this order."""
 MOST_SMALL = 18
 """Panels in a figure that has one for each hyperparameter."""
 
@@ -89,35 +90,16 @@ def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mappin
 
 def _how_it_went(trials: Trials, folder: Folder) -> list[Any]:
     best = "none yet" if trials.best is None else f"trial {trials.best['number']}"
-    unit = named(trials.metric)
+    metric = named(trials.metric)
+    plots: list[Plot] = [plot for name in _FILES for plot in import_module(f"analysis.plots.{name}").PLOTS]
     return [
         folder.picture(
-            "history",
-            lambda: plot_history(trials),
-            alt=f"Scatter of each trial's last {unit} by trial number, with the best complete value so far ({best})",
-            caption=(
-                "Last value of each trial. Only complete trials can be the best; stopped trials are shown where "
-                "they ended."
-            ),
-        ),
-        folder.picture(
-            "learning_curves",
-            lambda: plot_learning_curves(trials),
-            alt=f"Learning curves of all trials: {unit} by epoch, coloured by how the trial ended",
-            caption="Learning curves, coloured by how the trial ended.",
-        ),
-        folder.picture(
-            "pareto_weights",
-            lambda: plot_pareto(trials, "weights"),
-            alt=f"Scatter of {unit} against the number of weights with the Pareto front",
-            caption="Complete trials by size. No other trial is both smaller and better than a trial on the front.",
-        ),
-        folder.picture(
-            "pareto_seconds",
-            lambda: plot_pareto(trials, "seconds"),
-            alt=f"Scatter of {unit} against training time with the Pareto front",
-            caption="Complete trials by training time.",
-        ),
+            plot.name,
+            partial(plot.draw, trials),
+            alt=plot.alt.format(metric=metric, best=best),
+            caption=plot.caption,
+        )
+        for plot in plots
     ]
 
 

@@ -1,10 +1,13 @@
 """Figures of what it cost: the objective against weights and training time, and what the workers did when."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots import style
+from analysis.plots.drawing import Plot
 from analysis.studies.trials import COMPLETE, Trials
 
 _COSTS = {"weights": "weights", "macs": "multiply-adds per row", "seconds": "training time (s)"}
@@ -104,3 +107,19 @@ def plot_timeline(trials: Trials, ax: Axes | None = None, *, most: int = 24) -> 
 
 def _unit(seconds: float) -> tuple[float, str]:
     return (3600.0, "hours") if seconds > 2 * 3600 else (60.0, "minutes") if seconds > 180 else (1.0, "seconds")
+
+
+PLOTS = (
+    Plot(
+        name="pareto_weights",
+        draw=plot_pareto,
+        alt="Scatter of {metric} against the number of weights with the Pareto front",
+        caption="Complete trials by size. No other trial is both smaller and better than a trial on the front.",
+    ),
+    Plot(
+        name="pareto_seconds",
+        draw=partial(plot_pareto, cost="seconds"),
+        alt="Scatter of {metric} against training time with the Pareto front",
+        caption="Complete trials by training time.",
+    ),
+)

@@ -15,10 +15,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import fonts, style
+from analysis.studies.trials import Trials
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
 
 UNDRAWN = "This figure could not be drawn: "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure of the section "Search" of the report, stated in `PLOTS` of the file that draws it."""
+
+    name: str
+    """Of its files."""
+    draw: Callable[[Trials], Axes]
+    alt: str
+    """What the figure shows, in words; `{metric}` and `{best}` become the objective and the best trial."""
+    caption: str
 
 
 @dataclass(frozen=True, kw_only=True)

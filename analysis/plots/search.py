@@ -9,6 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
 from analysis.plots import style
+from analysis.plots.drawing import Plot
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import COMPLETE, STATES, STOPPED, UNFINISHED, Trials
 
@@ -219,3 +220,21 @@ def _parallel_axes(ax: Axes, parameters: list[Parameter]) -> None:
     ax.set(xlim=(-0.4, len(names) - 0.6), ylim=(-0.2, 1.08), yticks=[])
     ax.grid(visible=False)
     ax.spines[["left", "bottom"]].set_visible(False)
+
+
+PLOTS = (
+    Plot(
+        name="history",
+        draw=plot_history,
+        alt="Scatter of each trial's last {metric} by trial number, with the best complete value so far ({best})",
+        caption=(
+            "Last value of each trial. Only complete trials can be the best; stopped trials are shown where they ended."
+        ),
+    ),
+    Plot(
+        name="learning_curves",
+        draw=plot_learning_curves,
+        alt="Learning curves of all trials: {metric} by epoch, coloured by how the trial ended",
+        caption="Learning curves, coloured by how the trial ended.",
+    ),
+)

@@ -2,25 +2,25 @@
 
 The estimates are scikit-learn's own numbers, averaged over the seeds. The replicates of the bootstrap need the same
 metrics a hundred thousand times, so there they are computed from weighted sums over the rows, for 250 replicates in one
-matrix product; with all weights 1 both ways agree, which the tests hold.
+matrix product; with all weights 1 both ways agree, which the tests hold. Metrics of the same sums are computed together
+here; any other has a file of its own, with a `Score`.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 from sklearn import metrics
 
 from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
+from analysis.scores.score import Task, own_scores, score_of
 from analysis.statistics.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
 from analysis.wording import is_share
+from spaces.objectives import metric_named
 
-Task = Literal["classification", "regression", "multilabel"]
 _Scores = dict[str, np.ndarray]
-NUM_BINS = 15
-"""Bins of the calibration error, each with the same number of images."""
 CLASS_METRICS = ("precision", "recall", "f1")
 _UNBOUNDED = {"log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)} | {
     "bias": (-np.inf, np.inf)
@@ -52,8 +52,9 @@ class Evaluation:
             return interval(value, replicates, bounds=(0.0, 1.0) if is_share(metric) else (-np.inf, np.inf))
         if metric in _UNBOUNDED:
             return interval(value, replicates, bounds=_UNBOUNDED[metric])
-        if metric == "ece":
-            return interval(value, replicates, bounds=(0.0, 1.0), reflect=True)
+        if metric_named(metric).own_file:
+            score = score_of(metric)
+            return interval(value, replicates, bounds=score.bounds, reflect=score.reflect)
         return interval(value, replicates, bounds=(0.0, 1.0), num_rows=int(self.support.sum()))
 
     def class_interval(self, metric: str, index: int) -> Interval:
@@ -109,21 +110,42 @@ def evaluate(
         seed: of the bootstrap.
         same_networks: names whose outputs come from the networks of another name, and so share its luck with the seeds.
     """
-    score, features, from_sums = _TASKS[task]
     random = np.random.default_rng((seed, 0xB007))
     steps = {name: seed_steps(len(found), num_replicates, random) for name, found in outputs.items()}
     steps |= {name: steps[other] for name, other in (same_networks or {}).items()}
-    prepared = {name: [features(y, network) for network in found] for name, found in outputs.items()}
+    prepared = {name: [_Rows(task, y, network) for network in found] for name, found in outputs.items()}
     drawn: dict[str, list[_Scores]] = {name: [] for name in outputs}
     for draws in image_draws(len(y), num_replicates, random):
         for name, networks in prepared.items():
-            found = [from_sums((draws @ network).astype(np.float64), len(y)) for network in networks]
+            found = [network.replicates(draws) for network in networks]
             drawn[name].append({metric: np.stack([f[metric] for f in found], axis=1) for metric in found[0]})
     support = np.bincount(y) if task == "classification" else np.array([len(y)])
     return {
-        name: _evaluation([score(y, network) for network in found], drawn[name], steps[name], support=support)
+        name: _evaluation([_score(task, y, network) for network in found], drawn[name], steps[name], support=support)
         for name, found in outputs.items()
     }
+
+
+class _Rows:
+    """The rows of one network as numbers (N, F) whose weighted sums are all that the metrics need."""
+
+    def __init__(self, task: Task, y: np.ndarray, outputs: np.ndarray) -> None:
+        _, features, self._from_sums = _TASKS[task]
+        self._own = own_scores(task)
+        blocks = [features(y, outputs), *(own.features(y, outputs) for own in self._own.values())]
+        self._matrix = np.concatenate(blocks, axis=1, dtype=blocks[0].dtype)
+        self._ends = np.cumsum([block.shape[1] for block in blocks])[:-1]
+
+    def replicates(self, draws: np.ndarray) -> _Scores:
+        """The metrics of the replicates that draw each row so often (B, N)."""
+        sums, *others = np.split((draws @ self._matrix).astype(np.float64), self._ends, axis=1)
+        num_rows = len(self._matrix)
+        own = {name: own.from_sums(part, num_rows) for (name, own), part in zip(self._own.items(), others, strict=True)}
+        return self._from_sums(sums, num_rows) | own
+
+
+def _score(task: Task, y: np.ndarray, outputs: np.ndarray) -> _Scores:
+    return _TASKS[task][0](y, outputs) | {n: np.asarray(own.score(y, outputs)) for n, own in own_scores(task).items()}
 
 
 def _evaluation(found: list[_Scores], drawn: list[_Scores], steps: np.ndarray, *, support: np.ndarray) -> Evaluation:
@@ -144,7 +166,7 @@ def _evaluation(found: list[_Scores], drawn: list[_Scores], steps: np.ndarray, *
 
 
 def classification_scores(y: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]:
-    """scikit-learn's metrics of one network, and its calibration error.
+    """scikit-learn's metrics of one network.
 
     Args:
         y: labels (N,).
@@ -164,57 +186,31 @@ def classification_scores(y: np.ndarray, p: np.ndarray) -> dict[str, np.ndarray]
         scores |= {f"{average}_{name}": v for name, v in zip(CLASS_METRICS, averaged(average), strict=True)}
     if len(labels) > 2:
         scores["top2_accuracy"] = metrics.top_k_accuracy_score(y, p, k=2, labels=labels)
-    scores |= {"log_loss": metrics.log_loss(y, p, labels=labels), "ece": calibration_error(y, p)}
+    scores["log_loss"] = metrics.log_loss(y, p, labels=labels)
     scores |= zip(CLASS_METRICS, averaged(None), strict=True)
     return {name: np.asarray(value) for name, value in scores.items()}
 
 
-def calibration_error(y: np.ndarray, p: np.ndarray) -> float:
-    """Expected calibration error over 15 bins of equal mass: the mean distance of confidence and accuracy of a bin.
-
-    Bins of equal width would leave most of them almost empty for a good network (Nixon et al. 2019).
-    """
-    gap = p.max(1) - (p.argmax(1) == y)
-    return float(np.abs(np.bincount(confidence_bins(p), weights=gap, minlength=NUM_BINS)).sum() / len(y))
-
-
-def confidence_bins(p: np.ndarray) -> np.ndarray:
-    """The bin (0 to 14) of each row, by rank of its confidence."""
-    order = np.argsort(p.max(1), kind="stable")
-    bins = np.empty(len(p), np.int64)
-    bins[order] = np.arange(len(p)) * NUM_BINS // len(p)
-    return bins
-
-
-def chance_calibration_error(p: np.ndarray, *, num_draws: int = 200, seed: int = 0) -> float:
-    """What a perfectly calibrated network with these confidences shows on as many rows by chance alone."""
-    random, confidence, bins = np.random.default_rng(seed), p.max(1), confidence_bins(p)
-    membership = np.eye(NUM_BINS)[bins]
-    gaps = confidence - (random.random((num_draws, len(p))) < confidence)
-    return float(np.abs(gaps @ membership).sum(1).mean() / len(p))
-
-
 def _classification_features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """(N, 2 + bins + 3 K) float32 whose weighted sums are all that the metrics need."""
+    """(N, 2 + 3 K) float32 whose weighted sums are all that the metrics need."""
     num_classes, rows, predicted = p.shape[1], np.arange(len(y)), p.argmax(1)
     correct = predicted == y
     top2 = (p > p[rows, y][:, None]).sum(1) < 2
     loss = -np.log(np.clip(p[rows, y], _TINY, 1 - _TINY))
-    gap = np.eye(NUM_BINS)[confidence_bins(p)] * (p.max(1) - correct)[:, None]
     one_hot = np.eye(num_classes)
-    columns = [top2[:, None], loss[:, None], gap, one_hot[y] * correct[:, None], one_hot[predicted], one_hot[y]]
+    columns = [top2[:, None], loss[:, None], one_hot[y] * correct[:, None], one_hot[predicted], one_hot[y]]
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 def _classification_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarray]:
-    top2, loss, gaps = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + NUM_BINS]
-    hits, predicted, support = np.split(sums[:, 2 + NUM_BINS :], 3, axis=1)
+    top2, loss = sums[:, 0], sums[:, 1]
+    hits, predicted, support = np.split(sums[:, 2:], 3, axis=1)
     by_class = {
         "precision": _ratio(hits, predicted),
         "recall": _ratio(hits, support),
         "f1": _ratio(2 * hits, predicted + support),
     }
-    found = {"accuracy": hits.sum(1) / num_rows, "log_loss": loss / num_rows, "ece": np.abs(gaps).sum(1) / num_rows}
+    found = {"accuracy": hits.sum(1) / num_rows, "log_loss": loss / num_rows}
     if hits.shape[1] > 2:
         found["top2_accuracy"] = top2 / num_rows
     for name, values in by_class.items():

@@ -25,7 +25,8 @@ from analysis.scores.answers import outputs_of
 from analysis.scores.baselines import Baseline
 from analysis.scores.features import CURVES, Predict, partial_dependence, permutation_importance, tied_features
 from analysis.scores.geography import describe_geography
-from analysis.scores.metrics import Evaluation, Task, evaluate
+from analysis.scores.metrics import Evaluation, evaluate
+from analysis.scores.score import Task
 from trainables.data.dataset import Dataset, Split
 from trainables.training.training import Training
 

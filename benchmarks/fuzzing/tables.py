@@ -14,7 +14,8 @@ import numpy as np
 from benchmarks.fuzzing.making import Case, make_case
 from benchmarks.fuzzing.reader import MISSING, number, read_rows
 from search.process.arguments import BAD_INPUT
-from trainables.data.table import Column, TableOptions, encode
+from trainables.data.options import TableOptions
+from trainables.data.table import Column, encode
 from trainables.sources.csv_table import read
 from trainables.sources.load import load, load_test
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import optuna
@@ -43,7 +44,7 @@ def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: "Encodings
     suggests what the undisturbed one would have.
 
     Args:
-        name: tpe, random, gp, cmaes or qmc.
+        name: tpe, random, gp, cmaes or qmc; of any other, the file of this name in this folder has a `make_sampler`.
         seed: of the run; a quasi-random sequence must be one sequence over all trials.
         trial_seed: of the trial that is about to be sampled.
         encodings: of this study, for TPE; None for Optuna's own.
@@ -62,7 +63,7 @@ def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: "Encodings
                 return optuna.samplers.QMCSampler(scramble=True, seed=seed)
             case "random":
                 return optuna.samplers.RandomSampler(seed=trial_seed)
-    raise ValueError(f"unknown sampler {name!r}; available: tpe, random, gp, cmaes, qmc")
+        return import_module(f"search.algorithms.{name}").make_sampler(seed=seed, trial_seed=trial_seed)
 
 
 def make_encodings() -> "Encodings | None":

@@ -40,7 +40,10 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = spaces.space.load(reference)
     other = _drawn(space)
-    yield Finding(what="your code", found=f"{reference}: the baseline is valid, {len(other)} hyperparameters")
+    yield Finding(
+        what="your code",
+        found=f"{reference}: the baseline is valid, {len(other)} hyperparameter{'s' * (len(other) != 1)}",
+    )
     yield from _check_direction(space)
     try:
         data = space.work.load(Source())
@@ -57,6 +60,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
             found = f"the baseline fails: {raised}" + (f" ({printed[0]})" if printed else "")
             yield Finding(what="training", found=found, do="correct this; otherwise every trial fails", fatal=True)
             return
+        yield from _check_other(straight, other)
         yield from _check_costs(straight, space)
         yield from _check_bits(probe, dict(space.baseline), straight, apart=apart)
         yield from _check_metric(probe, dict(space.baseline), straight, space, apart=apart)
@@ -93,6 +97,17 @@ def _check_direction(space: Space) -> Iterator[Finding]:
         meant = "minimize" if wrong == "maximize" else "maximize"
         do = f"do you mean direction={meant!r}?"
         yield Finding(what="direction", found=f"{space.metric!r} will be {wrong}d", do=do)
+
+
+def _check_other(found: Straight, other: dict[str, Any]) -> Iterator[Finding]:
+    if found.other_failure:
+        drawn = ", ".join(f"{name} = {_value(value)}" for name, value in other.items())
+        do = "if many configurations fail like this, correct the code or restrict the space"
+        yield Finding(what="training", found=f"a random configuration fails: {found.other_failure} ({drawn})", do=do)
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import psutil
 import torch
 
 import spaces.space
+from search.storage.source_code import told
 from spaces.origin import locate
 from trainables.files import checkpoint
 from trainables.own.loop import Loop
@@ -60,7 +61,9 @@ class Straight:
     """Where a second training in the same process differs from the first."""
     changed_globals: list[str] = field(default_factory=list)
     other: dict[str, Any] = field(default_factory=dict)
-    """The record of another configuration after one epoch."""
+    """The record of another configuration after one epoch; empty if it failed."""
+    other_failure: str = ""
+    """Why it failed."""
     data_changed: bool = False
 
 
@@ -82,9 +85,7 @@ def train_straight(probe: Probe, params: Mapping[str, Any], other: Mapping[str, 
     found.memory_bytes = psutil.Process().memory_info().rss
     found.data_changed = checksum(data.value) != before
     names = describe_globals(root)
-    second = space.work.build(space.decode(other), data, probe.setting)
-    found.other = dict(second.run_epoch())
-    close(second)
+    _train_other(found, space, data, other, probe.setting)
     found.changed_globals = changed_globals(names, describe_globals(root))
     gc.collect()
     again = space.work.build(space.decode(params), data, probe.setting)
@@ -94,6 +95,17 @@ def train_straight(probe: Probe, params: Mapping[str, Any], other: Mapping[str, 
     close(again)
     found.leaked = list(dict.fromkeys(found.leaked))
     return found
+
+
+def _train_other(found: Straight, space: Any, data: Any, other: Mapping[str, Any], setting: Setting) -> None:
+    try:
+        training = space.work.build(space.decode(other), data, setting)
+        try:
+            found.other = dict(training.run_epoch())
+        finally:
+            close(training)
+    except Exception as error:  # some configurations of a sound search fail
+        found.other_failure = told(error)
 
 
 def train_again(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:

@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 _VARIABLES = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC", "NSLOTS")
 """What batch systems say of a job, also where they bind no process: SLURM (a task, else the node), PBS, LSF, SGE."""
 _UNLIMITED = 2**60
@@ -113,6 +111,8 @@ def available_memory(
     Args:
         free: of the machine.
     """
+    import psutil  # takes longer than the answer to a mistake
+
     rooms = [psutil.virtual_memory().available if free is None else free]
     for folder, version in _folders("memory", membership, groups):
         limit, used, cached = _MEMORY_FILES[version - 1]

@@ -13,7 +13,7 @@ from search.storage.source_code import canonical
 from search.storage.study import check_database
 from spaces.origin import is_own, short_name
 from spaces.space import fingerprint
-from trainables.data.table import TableOptions
+from trainables.data.options import TableOptions
 
 if TYPE_CHECKING:
     from search.storage.run import Run

@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import tyro
@@ -17,8 +17,9 @@ from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
 from search.storage.folder import check_free, check_name, check_there, check_writable
 from search.storage.lock import RunLock
+from search.storage.run import Logger, Pruner, Sampler
 from trainables.data.names import split_names
-from trainables.data.table import Kind, TableOptions, Task
+from trainables.data.options import Kind, TableOptions, Task
 from trainables.sources.catalogue import check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -51,10 +52,10 @@ class Options:
     """Epochs that every trial gets before it is first compared (the first rung). Default: set by the space."""
     reduction_factor: int = 3
     """At each rung one in this many trials continues; each rung is this many times longer than the one before."""
-    pruner: Literal["asha", "asha-stop", "hyperband", "median", "none"] = "asha"
+    pruner: Pruner = "asha"
     """Early stopping: asha pauses trials at the rungs and continues the best; asha-stop, hyperband and median stop
     trials for good; none trains every trial to the end."""
-    sampler: Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"] = "curves"
+    sampler: Sampler = "curves"
     """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
     or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
     fix: Several = ()
@@ -107,7 +108,7 @@ class Options:
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None
     """Seconds without a finished epoch after which a trial fails and its worker is stopped. Default: no limit."""
-    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    logger: Logger = "none"
     """Also log to TensorBoard, MLflow or W&B in the run folder, one logger run per trial. A resumed search keeps its
     logger."""
     dry_run: Flag = False

@@ -266,9 +266,7 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
         unit=space.unit,
         source=own_code.describe_source(options.space, test=space.test is not None),
         logger=options.logger,
-        command=redact_command(
-            shlex.join([*words_of("search.run"), *sys.argv[1 + (Path(sys.argv[0]).name == "rungwise") :]])
-        ),
+        command=redact_command(shlex.join([*words_of("search.run"), *sys.argv[1 + (sys.argv[1:2] == ["search"]) :]])),
         **questions.resolve(options.words, space, trials=options.trials),
         **settled,
     )

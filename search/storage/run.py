@@ -10,7 +10,7 @@ from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import told
 from spaces.objectives import Constraint, Direction, Objective
-from trainables.data.table import TableOptions
+from trainables.data.options import TableOptions
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
 Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+Logger = Literal["none", "tensorboard", "mlflow", "wandb"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Scalar = str | int | float | bool | None
@@ -96,7 +97,7 @@ class Run:
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
-    logger: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
+    logger: Logger = "none"
     """Where results go as well, also when the run is resumed."""
     command: str = ""
     created: str = ""

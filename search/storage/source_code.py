@@ -1,7 +1,7 @@
 """The code of a user's own in a run: kept beside its study, compared when it is resumed, told when it fails."""
 
+import os
 import shutil
-import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FOLDER = "source"
 _OURS = Path(__file__).resolve().parents[2]
-_NOT_THEIRS = ("site-packages", sysconfig.get_path("stdlib"), "<frozen", f"{_OURS}/trainables/", f"{_OURS}/search/")
+_NOT_THEIRS = ("site-packages", os.path.dirname(os.__file__), "<frozen", f"{_OURS}/trainables/", f"{_OURS}/search/")
 """Parts of the paths of libraries, of Python and of ours."""
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from trainables.data.names import option
 from trainables.data.notation import NEARLY_ALL, holds_numbers, is_missing, parse_numbers
-from trainables.data.table import LARGEST, MAX_CATEGORIES, Kind, Table, as_texts, fold_truths
+from trainables.data.options import Kind
+from trainables.data.table import LARGEST, MAX_CATEGORIES, Table, as_texts, fold_truths
 
 _MOST_NAMED = 3
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")

@@ -8,16 +8,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from trainables.data.names import clean_name
 from trainables.data.notation import NO_VALUE, is_missing, parse_numbers
+from trainables.data.options import Kind
 from trainables.data.stratify import stratified_rows
 
-Task = Literal["classification", "regression"]
-Kind = Literal["number", "category"]
 MAX_CATEGORIES = 100
 """Of one column; rarer ones count as unknown."""
 LARGEST = float(np.finfo(np.float32).max)
@@ -38,28 +37,6 @@ class Column:
     """Whether values are missing among the training rows."""
     wide: bool = False
     """Whether float32 would lose what tells its numbers apart, so that the table is float64."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableOptions:
-    """What a user says of a table of their own, or what was decided of it."""
-
-    target: str
-    """Name of the column to predict."""
-    task: Task | None = None
-    """Found from the target when left out."""
-    drop: tuple[str, ...] = ()
-    """Names of columns that are not inputs."""
-    types: Mapping[str, Kind] = field(default_factory=dict)
-    """What columns are; found from the file for those left out."""
-
-    def __post_init__(self) -> None:
-        for name, kind in self.types.items():
-            if kind not in get_args(Kind):
-                raise ValueError(f"a column must be a number or a category, got {str(kind)[:40]!r} for {name!r}")
-        object.__setattr__(self, "target", clean_name(self.target))
-        object.__setattr__(self, "drop", tuple(map(clean_name, self.drop)))
-        object.__setattr__(self, "types", {clean_name(name): kind for name, kind in self.types.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

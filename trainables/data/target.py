@@ -8,7 +8,8 @@ import numpy as np
 
 from trainables.data.kinds import describe_alike, name_cells
 from trainables.data.notation import NO_VALUE, holds_numbers, is_missing, parse_numbers
-from trainables.data.table import LARGEST, Task, fold_truths
+from trainables.data.options import Task
+from trainables.data.table import LARGEST, fold_truths
 
 MIN_ROWS, MAX_CLASSES, MIN_PER_CLASS = 50, 100, 3
 """One row of a class each for training, validation and test."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from trainables.data.table import Table
 from trainables.files.download import downloads_allowed
+from trainables.sources.catalogue import Source
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
@@ -81,3 +82,15 @@ def _fetch(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
             f"{_FILE} is not in {data_dir} and scikit-learn's copy could not be downloaded ({reason}); put it there"
         ) from None
     return dict(zip(_FEATURES, found.data.T.copy(), strict=True)), found.target
+
+
+SOURCE = Source(
+    about=(
+        "California housing: 20,640 districts of the census of 1990 (Pace and Barry 1997). Each row is a block group "
+        "of some 1,400 people; the target is the median value of its houses. It is a common benchmark for regression "
+        "on tables, with eight features, two of which are a location."
+    ),
+    read_table=read,
+    size=(16_512, 0),
+    files="cal*housing*",
+)

@@ -1,84 +1,77 @@
-"""What each data set is, before a row of it is read: its size, its files, whether it is here. Imports no torch."""
+"""The data sets by name: what each is, who reads it, its size and files. Imports no torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trainables.data.table import TableOptions
+from trainables.data.options import TableOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trainables.data.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set by name. Who reads it stands in `images.py` and `load.py`."""
+    """A data set, stated as `SOURCE` in a file of its own, with the function that reads it.
+
+    An image folder has none: `trainables.images` reads it.
+    """
 
     about: str
     """What it is, in two sentences for a report."""
+    read_images: "Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]] | None" = None
+    """`read(data_dir, *, test)`: uint8 images (N, H, W, C), int64 labels and the names of the classes. Opens the files
+    of the one part only."""
+    read_table: "Callable[..., Table] | None" = None
+    """`read(data_dir)`: all rows; which of them are test rows is decided later."""
     size: tuple[int, int] | None = None
     """Rows without the test rows, and classes (0 for a regression); None for data of the user's own."""
     files: str = ""
     """Pattern of the files that are read, in the folder of the data; empty for what comes with scikit-learn."""
+    fetch_test_files: Callable[[Path], None] | None = None
+    """Makes the test files be there and checks their size; None where they come with the others."""
 
 
-SOURCES = {
-    "digits": Source(
-        size=(1_438, 10),
-        about=(
-            "Scikit-learn's digits: 1,797 hand-written digits of 8 x 8 pixels (UCI, 1998). They come with the "
-            "library and train in seconds, which is good for trying out the system; a difference of less than a "
-            "point is a few images."
-        ),
-    ),
-    "fashion_mnist": Source(
-        size=(60_000, 10),
-        files="FashionMNIST/raw/train-images-*",
-        about="Fashion-MNIST: 28 x 28 grey pictures of ten kinds of clothing (Xiao et al. 2017), a harder replacement"
-        " for MNIST. It is an example of small grey product images; shirts, pullovers and coats overlap, so no model "
-        "is perfect.",
-    ),
-    "cifar10": Source(
-        size=(50_000, 10),
-        files="cifar-10-batches-py/data_batch_1",
-        about=(
-            "CIFAR-10: 32 x 32 colour photographs of ten kinds of objects (Krizhevsky 2009), the usual first "
-            "benchmark of convolutional networks. It is an example of natural images at low resolution."
-        ),
-    ),
-    "image_folder": Source(about="Your own images: one folder for each class."),
-    "california_housing": Source(
-        size=(16_512, 0),
-        files="cal*housing*",
-        about="California housing: 20,640 districts of the census of 1990 (Pace and Barry 1997). Each row is a block"
-        " group of some 1,400 people; the target is the median value of its houses. It is a common benchmark for "
-        "regression on tables, with eight features, two of which are a location.",
-    ),
-    "diabetes": Source(
-        size=(354, 0),
-        about="Diabetes: 442 patients with ten measurements and the progress of the disease a year later (Efron et al."
-        " 2004). It comes with scikit-learn; intervals are wide because there are few rows.",
-    ),
-    "breast_cancer": Source(
-        size=(456, 2),
-        about=(
-            "Breast cancer (Wisconsin): 569 tumours with thirty measurements of cell nuclei (Wolberg et al. "
-            "1995). It comes with scikit-learn; the difference between two methods is often a few rows."
-        ),
-    ),
-    "csv": Source(about="Your own table."),
+_FILES = {
+    "digits": "digits",
+    "fashion_mnist": "fashion_mnist",
+    "cifar10": "cifar10",
+    "image_folder": "image_folder",
+    "california_housing": "california",
+    "diabetes": "diabetes",
+    "breast_cancer": "breast_cancer",
+    "csv": "csv_table",
 }
+"""Data set -> its file in this folder."""
+
+
+def names() -> tuple[str, ...]:
+    """The names of all data sets."""
+    return tuple(_FILES)
+
+
+def find(name: str) -> Source:
+    """The data set by this name, which must be one of `names()`."""
+    return import_module(f"trainables.sources.{_FILES[name]}").SOURCE
 
 
 def size_of(name: str | None) -> tuple[int, int] | None:
     """Rows without the test rows, and classes; None for data of the user's own."""
-    return SOURCES[name].size if name in SOURCES else None
+    return find(name).size if name in _FILES else None
 
 
 def describe(name: str) -> str:
     """What a data set is; nothing of one that is not known."""
-    return SOURCES[name].about if name in SOURCES else ""
+    return find(name).about if name in _FILES else ""
 
 
 def needs_download(name: str, data_dir: str | Path) -> bool:
     """Whether a known data set is not yet in this folder."""
-    pattern = SOURCES[name].files if name in SOURCES else ""
+    pattern = find(name).files if name in _FILES else ""
     return bool(pattern) and not any(Path(data_dir).glob(pattern))
 
 

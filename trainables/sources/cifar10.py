@@ -8,6 +8,7 @@ import numpy as np
 
 from trainables.files.download import OfficialFile, check_size, fetch, locked, read_verified
 from trainables.files.whole import write_whole
+from trainables.sources.catalogue import Source
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FOLDER = "cifar-10-batches-py"
@@ -71,3 +72,15 @@ def _unpack(files: tuple[OfficialFile, ...], data_dir: Path) -> None:
                 member = tar.extractfile(f"{_FOLDER}/{file.name}")
                 assert member is not None  # the archive is the official one
                 write_whole(folder / file.name, member.read())
+
+
+SOURCE = Source(
+    about=(
+        "CIFAR-10: 32 x 32 colour photographs of ten kinds of objects (Krizhevsky 2009), the usual first benchmark of "
+        "convolutional networks. It is an example of natural images at low resolution."
+    ),
+    read_images=read,
+    size=(50_000, 10),
+    files="cifar-10-batches-py/data_batch_1",
+    fetch_test_files=fetch_test_files,
+)

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.names import nearest
+from trainables.data.options import TableOptions
 from trainables.data.order import describe_rows
-from trainables.data.table import Table, TableOptions
+from trainables.data.table import Table
 from trainables.data.target import read_target
+from trainables.sources.catalogue import Source
 from trainables.sources.sheet import Sheet, parse_sheet, read_sheet
 
 _logger = logging.getLogger(__name__)
@@ -89,3 +91,9 @@ def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:
     both = [name for name in options.types if name in options.drop]
     if both:
         raise ValueError(f"--types {both[0]!r} cannot be: --drop leaves the column out")
+
+
+SOURCE = Source(
+    about="Your own table.",
+    read_table=read,
+)

@@ -7,6 +7,7 @@ import numpy as np
 
 from trainables.data.stratify import stratified_rows
 from trainables.sources.bundled import data_file
+from trainables.sources.catalogue import Source
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -23,3 +24,13 @@ def _read_table() -> np.ndarray:
     """64 grey values and the label of each image, (1797, 65)."""
     with gzip.open(data_file("digits.csv.gz")) as file:
         return np.loadtxt(file, delimiter=",")
+
+
+SOURCE = Source(
+    about=(
+        "Scikit-learn's digits: 1,797 hand-written digits of 8 x 8 pixels (UCI, 1998). They come with the library and "
+        "train in seconds, which is good for trying out the system; a difference of less than a point is a few images."
+    ),
+    read_images=read,
+    size=(1_438, 10),
+)

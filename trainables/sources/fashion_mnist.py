@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.files.download import OfficialFile, check_size, fetch, read_verified
+from trainables.sources.catalogue import Source
 
 _CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -82,3 +83,16 @@ def _content(folder: Path, key: str) -> bytes:
     if (folder / unpacked.name).exists():
         return read_verified(folder / unpacked.name, unpacked)
     return gzip.decompress(read_verified(fetch(_PACKED[key], folder), _PACKED[key]))
+
+
+SOURCE = Source(
+    about=(
+        "Fashion-MNIST: 28 x 28 grey pictures of ten kinds of clothing (Xiao et al. 2017), a harder replacement for "
+        "MNIST. It is an example of small grey product images; shirts, pullovers and coats overlap, so no model is "
+        "perfect."
+    ),
+    read_images=read,
+    size=(60_000, 10),
+    files="FashionMNIST/raw/train-images-*",
+    fetch_test_files=fetch_test_files,
+)

@@ -1,40 +1,23 @@
-"""Data sets of images by name: the bundled ones, and a folder of the user's own.
+"""Data sets of images by name: the bundled ones, and a folder of the user's own."""
 
-A bundled one is one function `read(data_dir, *, test) -> (x, y, classes)` and one line in `_BUNDLED`: uint8
-`(N, H, W, C)`, int64 labels and the names of the classes.
-"""
-
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from trainables.images import folder as image_folder
 from trainables.images.folder import ImageRows
-from trainables.sources import cifar10, digits, fashion_mnist
+from trainables.sources.catalogue import find
 
 FOLDER = "image_folder"
-_BUNDLED: dict[str, Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]]] = {
-    "digits": digits.read,
-    "fashion_mnist": fashion_mnist.read,
-    "cifar10": cifar10.read,
-}
-_TEST_FILES: dict[str, Callable[[Path], None]] = {
-    "fashion_mnist": fashion_mnist.fetch_test_files,
-    "cifar10": cifar10.fetch_test_files,
-}
-
-
-def names() -> tuple[str, ...]:
-    """Returns the names that `read_images` knows."""
-    return (*_BUNDLED, FOLDER)
 
 
 def read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int | None) -> ImageRows:
     """Returns the rows for training and validation, or the test rows."""
     if name == FOLDER:
         return image_folder.read(Path(data_dir), test=test, image_size=image_size)
-    x, y, classes = _BUNDLED[name](Path(data_dir), test=test)
+    read = find(name).read_images
+    assert read is not None
+    x, y, classes = read(Path(data_dir), test=test)
     return ImageRows(x=x, y=y, classes=classes)
 
 
@@ -55,8 +38,8 @@ def fetch_test_files(name: str, data_dir: str | Path) -> None:
         ValueError: a file is not the official one.
         FileNotFoundError: a file is missing and cannot be downloaded.
     """
-    if name in _TEST_FILES:
-        _TEST_FILES[name](Path(data_dir))
+    if fetch := find(name).fetch_test_files:
+        fetch(Path(data_dir))
 
 
 def channel_moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,12 +1,11 @@
 """Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
 
-Data sets of images are in `images.py`. A table is one function `read(data_dir) -> Table` and one line in `_TABLES`;
-what its columns are is decided here on all rows but the test rows, their categories are fitted on the training rows.
+What the columns of a table are is decided on all rows but the test rows; their categories are fitted on the training
+rows.
 """
 
 import difflib
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,12 @@ import numpy as np
 
 from trainables.data.dataset import Dataset, Split, _split
 from trainables.data.kinds import decide_kinds, describe_cells
+from trainables.data.options import Kind, TableOptions
 from trainables.data.stratify import stratified_rows
-from trainables.data.table import Kind, Table, TableOptions, encode, fit_columns
+from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
-from trainables.sources import bundled, california, csv_table, images
-from trainables.sources.catalogue import check_table_options, check_train_size
-from trainables.sources.images import ImageRows, channel_moments, read_images
-
-_TABLES: dict[str, Callable[..., Table]] = {
-    "california_housing": california.read,
-    "diabetes": bundled.read_diabetes,
-    "breast_cancer": bundled.read_breast_cancer,
-    "csv": csv_table.read,
-}
-
-
-def available() -> tuple[str, ...]:
-    """Returns the names that `load` knows."""
-    return (*images.names(), *_TABLES)
+from trainables.sources.catalogue import check_table_options, check_train_size, find, names
+from trainables.sources.images import FOLDER, ImageRows, channel_moments, read_images
 
 
 def load(
@@ -49,7 +36,7 @@ def load(
     Of an image folder with a folder `test`, the names in it are compared with those in `train`.
 
     Args:
-        name: one of `available()`.
+        name: one of `catalogue.names()`.
         data_dir: where the files are, or are downloaded to; for `csv` the file itself.
         seed: chooses the subset and the split.
         train_size: rows to use, training and validation together; None for all.
@@ -65,7 +52,7 @@ def load(
         raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
     _check_options(name, image_size, table)
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
-    if name in _TABLES:
+    if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table), options=table, **draw)
     return _load_images(name, read_images(name, data_dir, test=False, image_size=image_size), **draw)
 
@@ -74,12 +61,12 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
     """Returns the test rows; only the final evaluation may call this.
 
     Args:
-        name: one of `available()`.
+        name: one of `catalogue.names()`.
         data_dir: as in `load`.
         image_size: as in `load`.
         like: the training rows, whose columns say how the rows of a table are read.
     """
-    if name not in _TABLES:
+    if not _is_table(name):
         _check_options(name, image_size, None)
         found = read_images(name, data_dir, test=True, image_size=image_size)
         return _split(found.x, found.y)
@@ -149,18 +136,24 @@ def _draw_rows(
 
 
 def _check_options(name: str, image_size: int | None, table: TableOptions | None) -> None:
-    known = available()
+    known = names()
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
-    if image_size is not None and name != images.FOLDER:
+    if image_size is not None and name != FOLDER:
         raise ValueError(f"image_size is only for image_folder, and {name} has its own size; leave it out")
     check_table_options(name, table)
 
 
+def _is_table(name: str) -> bool:
+    return name in names() and find(name).read_table is not None
+
+
 def _read_table(name: str, data_dir: str | Path, options: TableOptions | None) -> Table:
-    return _TABLES[name](Path(data_dir), *([options] if options else []))
+    read = find(name).read_table
+    assert read is not None
+    return read(Path(data_dir), *([options] if options else []))
 
 
 def _sha256(*arrays: np.ndarray) -> str:
