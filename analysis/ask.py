@@ -45,7 +45,7 @@ class Options:
     """What to compare: batch_norm, or depth=2,3,4. Default: the questions of the search. A new question first adds
     trials to the search. Repeat the option for several questions."""
     budget: OptionalInt = None
-    """Trials of the search for each question, all in all. Default: 10 for each value of a new question."""
+    """Trials of the search for each question, in total. Default: 10 for each value of a new question."""
     best: int = BEST
     """Configurations with each value that are trained again."""
     seeds: int = SEEDS

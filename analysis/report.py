@@ -132,7 +132,6 @@ def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
 ) -> Path:
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
-    from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
     from analysis.pages import impact as impact_section
     from analysis.pages import search as sections
@@ -140,10 +139,7 @@ def write(
     from analysis.pages.questions import questions as asked
     from analysis.pages.summary import summary
 
-    found = "A study without run.json: the data are not known."
-    if run is not None:
-        with _step("reading the data"):
-            found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
+    found = _data(run, options)
     trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
     with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
         impact = study_impact(trials, seed=options.seed)
@@ -170,6 +166,16 @@ def write(
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
     )
+
+
+def _data(run: Any, options: Options) -> Any:
+    """What the data are, or why that is not known."""
+    if run is None:
+        return "A study without run.json: the data are not known."
+    from analysis.datasets.images import load_overview
+
+    with _step("reading the data"):
+        return load_overview(run, Path(options.data_dir) if options.data_dir else None)
 
 
 def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":

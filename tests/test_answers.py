@@ -179,7 +179,7 @@ def test_a_decided_question_names_the_better_value_with_its_interval():
 
 def test_an_undecided_question_says_what_would_decide_it():
     said = sentence(told(yes=(0.90, 0.99), no=(0.88, 0.98)), study_trials(), machine=MACHINE)
-    assert said.startswith("norm: True and False cannot be told apart (True better by ")
+    assert said.startswith("norm: no clear difference between True and False (True better by ")
     assert said.endswith("more would decide such a difference.")
     assert "core hours" in said
 

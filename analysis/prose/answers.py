@@ -37,7 +37,7 @@ def _compared(answer: Answer, one: Difference, trials: Trials, *, machine: Mappi
         return f"{lead} is better than {other} by {size}{trials.unit} {interval}"
     more = computing(one.more_hours, machine)
     return (
-        f"{lead} and {other} cannot be told apart ({lead} better by {size}{trials.unit} {interval}); about {more} more"
+        f"no clear difference between {lead} and {other} ({lead} better by {size}{trials.unit} {interval}); about {more} more"
         f" would decide such a difference"
     )
 
