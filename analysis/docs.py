@@ -100,7 +100,8 @@ def read_study(folder: Path) -> dict[str, Any]:
     Returns:
         `run`, `results` (final.json), `winner`, `baseline`, `random` (entrants; the last may be None), `topics`
         (sentences by topic), `trials`, `states`, `num_epochs`, `computing` (what all epochs took), `saved` (share of
-        epochs), `effects`, `confirmed` (what training said of single changes; more in read_confirmed), `classes` (rows
+        epochs), `effects` (at the full budget), `early` (at early rungs), `confirmed` (what training said of single
+        changes; more in read_confirmed), `classes` (rows
         of each class in the splits, for images), `num_validation`, `correlations` (of ranks between rungs), `settled`
         (levels on which all trials that were trained to the end agree), `levels` (how many of these have each level).
     """
@@ -147,10 +148,11 @@ def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:
 
 
 def _read_tables(tables: Path, *, metric: str) -> dict[str, Any]:
-    """`effects`, `classes` and `correlations`, as the report has written them."""
+    """`effects`, `early`, `classes` and `correlations`, as the report has written them."""
     classes = tables / "classes.csv"
     return {
         "effects": read_effects(tables / "effects.csv", metric=metric),
+        "early": read_effects(tables / "early_effects.csv", metric=metric),
         "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
         "correlations": pd.read_csv(tables / "correlations.csv").to_dict("records"),
     }
@@ -173,8 +175,14 @@ def count_levels(trials: "Trials") -> dict[str, Any]:
 
 
 def read_effects(path: Path, *, metric: str) -> list[dict[str, Any]]:
-    """The rows of a report's effects.csv, by topic, each with `found` and the `text` of its estimate."""
+    """The rows of a report's effects.csv, by topic, each with `found` and the `text` of its estimate.
+
+    A report of an earlier release has no early_effects.csv, and so no rows.
+    """
     from analysis import wording
+
+    if not path.exists():
+        return []
 
     rows = [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
     for row in rows:

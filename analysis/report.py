@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,9 +25,9 @@ from search.process.signals import Stopped, raise_stopped
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.pages.headline import Fact
     from analysis.pages.page import Folder, Section
     from analysis.progress import Advance
+    from analysis.prose.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
         options = parse(Options, argv, prog=command("analysis.report"))
         options.check()
         where = Path(options.out) if options.out else options.run
-        page = build(options)
+        page = build(options, tell=print)
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise
@@ -98,8 +98,11 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
     return BROKEN_OFF
 
 
-def build(options: Options) -> Path:
+def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path:
     """Writes the report of a run and returns the page's path.
+
+    Args:
+        tell: is called with each line about the result, at the end.
 
     Raises:
         ValueError: the folder is no run, or the report cannot be written where it should.
@@ -125,57 +128,82 @@ def build(options: Options) -> Path:
     folder = _folder(out)
     confirmed = _confirmed(options, trials, run)
     export(trials, out / "tables")
-    return write(trials, run, folder, out=out, options=options, confirmed=confirmed)
+    page, outcome = write(trials, run, folder, out=out, options=options, confirmed=confirmed)
+    if tell is not None:
+        for line in outcome.lines:
+            tell(line)
+    return page
 
 
 def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
-) -> Path:
+) -> "tuple[Path, Outcome]":
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
+    from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
-    from analysis.pages import impact as impact_section
-    from analysis.pages import search as sections
     from analysis.pages.page import render
-    from analysis.pages.questions import questions as asked
+    from analysis.pages.questions import verdicts
     from analysis.pages.summary import summary
+    from analysis.prose.asking import asking
 
-    found = _data(run, options)
+    found = "A study without run.json: the data are not known."
+    if run is not None:
+        with _step("reading the data"):
+            found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
     trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
     with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
         impact = study_impact(trials, seed=options.seed)
-    names = [effect.parameter for effect in impact.effects]
+    outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
+    known = _Known(trials=trials, run=run, found=found, impact=impact, confirmed=confirmed, ask=ask)
+    parts, answers = _sections(known, folder, options), verdicts(trials, options.run, run=run)
+    machine = getattr(run, "machine", None)
+    page = render(
+        out / "index.html",
+        title=f"Search report: {run.name if run is not None else options.run.resolve().name}",
+        summary=summary(trials, impact, folder, outcome=outcome, answers=answers, ask=ask, machine=machine),
+        sections=parts,
+        footer="Written by Rungwise. The figures and tables are also files next to this page.",
+    )
+    return page, outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """All that the sections speak of."""
+
+    trials: Any
+    run: Any
+    found: Any
+    impact: Any
+    confirmed: "pd.DataFrame | None"
+    ask: str
+
+
+def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Section]":
+    """The sections after the summary: the result first, then what mattered, then how the search went."""
+    from analysis.pages import impact as impact_section
+    from analysis.pages import search as sections
+    from analysis.pages.again import reproducibility
+    from analysis.pages.final import final_sections
+    from analysis.pages.questions import questions
+
+    trials, run, impact, confirmed = known.trials, known.run, known.impact, known.confirmed
     makers: list[Callable[[], Section | None]] = [
-        lambda: sections.data(found, folder, prepared=_prepared(found, trials, run)),
-        lambda: sections.search(trials, folder, names=names, forecast=getattr(run, "forecast", None)),
-        lambda: asked(trials, options.run, folder, run=run),
-        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed),
+        lambda: questions(trials, options.run, folder, run=run),
+        lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed, ask=known.ask),
+        lambda: sections.search(trials, folder, names=impact.ranked, forecast=getattr(run, "forecast", None)),
+        lambda: impact_section.early(trials, impact, folder),
         lambda: sections.early_stopping(trials, impact, folder),
+        lambda: sections.data(known.found, folder, prepared=_prepared(known.found, trials, run)),
         lambda: sections.failures(trials, folder),
     ]
-    parts = []
+    parts = final_sections(options.run, run)
     with _step("figures and tables, section by section", total=len(makers)) as advance:
         for make in makers:
             parts += filter(None, [make()])
             advance()
-    parts += [*_final(options.run, run), _reproducibility(run, options, folder)]
-    name = run.name if run is not None else options.run.resolve().name
-    return render(
-        out / "index.html",
-        title=f"Search report: {name}",
-        summary=summary(trials, impact, found, folder, tested=_tested(options.run)),
-        sections=parts,
-        footer="Written by Rungwise. The figures and tables are also files next to this page.",
-    )
-
-
-def _data(run: Any, options: Options) -> Any:
-    """What the data are, or why that is not known."""
-    if run is None:
-        return "A study without run.json: the data are not known."
-    from analysis.datasets.images import load_overview
-
-    with _step("reading the data"):
-        return load_overview(run, Path(options.data_dir) if options.data_dir else None)
+    command_line = f"python -m analysis.report {options.run} --seed {options.seed}"
+    return [*parts, reproducibility(run, folder, report=command_line)]
 
 
 def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
@@ -201,20 +229,16 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
         return []
 
 
-def _tested(run_dir: Path) -> "list[Fact]":
-    """What the sealed test set said; nothing before, and where `final_sections` says that it cannot be read."""
+def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
+    """What the sealed test set said; before, and where that cannot be read, what the validation rows say."""
     from analysis.pages.final import read_results
-    from analysis.pages.headline import headline
+    from analysis.prose.outcome import sealed, searched
 
-    with suppress(LookupError, TypeError, ValueError, OSError):
-        return headline(read_results(run_dir / "final"))
-    return []
-
-
-def _final(run_dir: Path, run: Any) -> "list[Section]":
-    from analysis.pages.final import final_sections
-
-    return final_sections(run_dir, run)
+    with suppress(LookupError, TypeError, ValueError, OSError):  # `final_sections` says what is damaged
+        if (outcome := sealed(read_results(run_dir / "final"))) is not None:
+            return outcome
+    final = f"{command('analysis.final')} {run_dir}" if run is not None and run.has_test else ""
+    return searched(trials, found, final=final)
 
 
 def _folder(out: Path) -> "Folder":
@@ -264,28 +288,6 @@ def _read_confirmed(path: Path) -> "pd.DataFrame":
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is damaged ({reason}); remove it, or train again with --confirm") from None
     return table
-
-
-def _reproducibility(run: Any, options: Options, folder: "Folder") -> "Section":
-    """How to do it again, and with what it was done."""
-    import pandas as pd
-
-    from analysis.pages.page import Section, text
-
-    if run is None:
-        return Section(
-            id="again", title="Reproducibility", blocks=(text("A study without run.json says nothing of it."),)
-        )
-    stored = asdict(run)
-    nested = {k: stored.pop(k, None) or {} for k in ("versions", "machine")}
-    for dropped in ("baseline", "plan", "study_url"):  # the first two are told elsewhere, a URL may hold a password
-        stored.pop(dropped, None)
-    rows = list(stored.items())
-    rows += [(f"{group}: {key}", value) for group, values in nested.items() for key, value in values.items()]
-    table = pd.DataFrame([(k, "" if v is None else str(v)) for k, v in rows], columns=pd.Index(["what", "value"]))
-    said = f"Search: {run.command or 'unknown'}. Report: python -m analysis.report {options.run} --seed {options.seed}."
-    blocks = (text(said), folder.table("run", table, caption="Settings of the search, and versions."))
-    return Section(id="again", title="Reproducibility", blocks=blocks)
 
 
 if __name__ == "__main__":

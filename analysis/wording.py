@@ -111,7 +111,18 @@ def computing(hours: float, machine: Mapping[str, Any]) -> str:
     """What trials of so many hours together took of a machine: `47 core minutes`, `2.1 core hours`, `4 GPU minutes`."""
     share = machine.get("gpus_per_trial")
     hours, unit = (hours * share, "GPU") if share else (hours, "core")
+    if 60 * hours < 1.5:
+        return f"{3600 * hours:.0f} {unit} seconds" if 3600 * hours >= 1.5 else f"{3600 * hours:.2g} {unit} seconds"
     return f"{60 * hours:.0f} {unit} minutes" if hours < 1.5 else f"{hours:.1f} {unit} hours"
+
+
+def spent(seconds: float) -> str:
+    """A time: `0.4 s`, `34 s`, `12 min`, `2.5 h`."""
+    if not math.isfinite(seconds) or seconds <= 0:
+        return "unknown time"
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 9.5 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def setting(value: Any) -> str:

@@ -10,8 +10,8 @@ import pytest
 from analysis.datasets.images import overview
 from analysis.impact import confirm, stopping
 from analysis.impact.ablation import ablation
-from analysis.impact.effects import effects
-from analysis.impact.forest import fit_surrogate, interval
+from analysis.impact.effects import early_effects, effects, full_effects
+from analysis.impact.forest import fit_shuffled, fit_surrogate, interval
 from analysis.impact.impact import confidence, fenced, study_impact
 from analysis.impact.importance import fanova, ped_anova
 from analysis.impact.interactions import interactions
@@ -104,6 +104,37 @@ def test_a_sentence_states_effect_interval_budget_and_trials(big):
     assert told.sentence.endswith(f"after {told.budget} epochs, from 600 trials")
 
 
+def test_effects_at_the_full_budget_come_from_trials_that_were_trained_to_the_end_alone(big):
+    whole = read_trials(make_study(120, seed=3, stop=False), make_run())
+    full = {e.parameter: e for e in full_effects(whole)}
+    assert {e.budget for e in full.values()} == {27}
+    assert full["batch_norm"].num_trials == full["batch_norm"].num_measured == len(whole.complete)
+    assert full["batch_norm"].low <= TRUE.batch_norm <= full["batch_norm"].high
+    assert full["batch_norm"].sentence.endswith("after 27 epochs, from 120 trials trained to the end")
+    assert all(e.budget < 27 for e in early_effects(big))
+    stopped = big.trials["state"] != "complete"
+    worse = big.trials.assign(rung_9=big.trials["rung_9"].where(~stopped, 0.0))
+    assert [e.sentence for e in full_effects(replace(big, trials=worse))] == [e.sentence for e in full_effects(big)]
+    few = read_trials(make_study(20, seed=1), make_run())
+    assert all("not enough data" in e.sentence for e in full_effects(few))
+    assert early_effects(replace(few, rungs=(27,))) == []
+
+
+def test_an_effect_that_the_best_trials_contradict_says_so(big):
+    told = {e.parameter: e for e in early_effects(big)}
+    assert not told["lr"].opposed
+    assert not told["batch_norm"].opposed
+    top = (big.complete["value"]).nlargest(5).index
+    flipped = big.trials.copy()
+    flipped.loc[top, "params_batch_norm"] = False
+    flipped.loc[top, "params_lr"] = 1e-4
+    told = {e.parameter: e for e in early_effects(replace(big, trials=flipped))}
+    assert told["batch_norm"].opposed == "5 of the 5 best trials use False"
+    assert told["batch_norm"].sentence.endswith("; but 5 of the 5 best trials use False")
+    assert told["lr"].opposed.startswith("5 of the 5 best trials are nearer to")
+    assert not told["dropout"].opposed
+
+
 def test_importance_ranks_the_parameters_right_and_null_ones_stay_in_the_noise(big):
     at_full_budget = ped_anova(big, bootstraps=8)[-1]
     assert at_full_budget.projected
@@ -132,6 +163,17 @@ def test_fanova_of_the_surrogate_gives_a_parent_its_due(big):
     ranked = fanova(surrogate).table["parameter"].to_list()
     assert ranked[:2] == ["lr", "batch_norm"]
     assert "depth" in ranked[:4]
+
+
+def test_values_that_shuffled_objectives_reach_are_not_above_noise(big):
+    surrogate = fit_surrogate(big)
+    assert surrogate is not None
+    shares = fanova(surrogate, shuffled=[fit_shuffled(big, seed=seed) for seed in range(2)])
+    assert {"lr", "batch_norm"} <= set(shares.above_noise["parameter"])
+    assert not set(NULL) & set(shares.above_noise["parameter"])
+    at_full_budget = ped_anova(big, bootstraps=8)[-1]
+    assert set(at_full_budget.noise_names) & set(NULL)
+    assert {*at_full_budget.noise_names, *at_full_budget.above_noise["parameter"]} == set(DISTRIBUTIONS)
 
 
 def test_a_study_of_noise_trips_the_gate_and_tells_almost_nothing():

@@ -77,12 +77,12 @@ def test_survival_bars_are_the_counts(trials, impact):
 def test_importance_bars_stand_in_order_with_their_names(impact):
     last = impact.importances[-1]
     ax = plots.plot_importance(last)
-    np.testing.assert_allclose([p.get_width() for p in ax.patches], last.table["importance"][::-1])
-    assert [t.get_text() for t in ax.get_yticklabels()] == last.table["parameter"][::-1].to_list()
+    np.testing.assert_allclose([p.get_width() for p in ax.patches], last.above_noise["importance"][::-1])
+    assert [t.get_text() for t in ax.get_yticklabels()] == last.above_noise["parameter"][::-1].to_list()
 
 
 def test_a_log_parameter_lies_on_a_log_axis_and_the_curve_is_the_effect(trials, impact):
-    effect = next(e for e in impact.effects if e.parameter == "lr")
+    effect = next(e for e in impact.early if e.parameter == "lr")
     ax = plots.plot_effect(effect, trials)
     assert ax.get_xscale() == "log"
     assert ax.get_xlabel() == "lr"

@@ -9,17 +9,13 @@ from contextlib import closing
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
 from analysis import report
-from analysis.pages.headline import headline
-from analysis.pages.summary import beside_baseline
 from analysis.plots.svg import checked
-from analysis.studies.trials import read_trials
 from search.process.arguments import report_fault
 from search.storage.run import Run, write_run
 from tests.searching import ROOT
@@ -70,59 +66,29 @@ def test_the_page_is_accessible_html(page):
     assert re.findall(r"<h(\d)", text)[0] == "1"
 
 
-def test_the_first_card_compares_the_best_with_the_baseline():
-    study = make_study(30, seed=1)
-    complete = study.get_trials(states=(TrialState.COMPLETE,))
-    other = next(trial for trial in complete if trial.value != study.best_value)
-
-    def said(baseline: dict) -> str:
-        return beside_baseline(read_trials(study, make_run(baseline=baseline)))
-
-    assert said(other.params) == f"; the baseline reached {100 * other.values[0]:.2f} %"
-    assert said(study.best_params) == "; it is the baseline"
-    assert said({}) == ""
-
-
-def results_of(low: float, high: float, *, winner: str = "trial-3", sign: int = 1) -> dict[str, Any]:
-    scores = {"score": {"value": 0.5, "low": 0.4, "high": 0.6}}
-    entrants: list[dict[str, Any]] = [
-        {"name": name, "scores": scores, "by_seed": {"score": [0.5, 0.5]}} for name in ("trial-3", "baseline")
-    ]
-    entrants[0]["difference"] = {"value": (low + high) / 2, "low": low, "high": high}
-    return {"metric": "score", "winner": winner, "entrants": entrants, "sign": sign}
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "sign", "said"),
-    [
-        (0.1, 0.3, 1, "Better than the baseline"),
-        (0.1, 0.3, -1, "Worse than the baseline"),
-        (-0.3, -0.1, -1, "Better than the baseline"),
-        (-0.3, -0.1, 1, "Worse than the baseline"),
-        (-0.1, 0.3, 1, "Not clearly better than the baseline"),
-    ],
-)
-def test_what_the_sealed_test_set_said_comes_first(low: float, high: float, sign: int, said: str):
-    (label, shown, note), (against, _, beside) = headline(results_of(low, high, sign=sign))
-    assert (label, shown) == ("Test score", "0.500 [0.400, 0.600]")
-    assert note == "trial 3 on the sealed test set, mean of 2 fresh seeds"
-    assert (against, beside) == (said, "the baseline reached 0.500 [0.400, 0.600]")
-
-
-def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there_is_nothing():
-    assert headline(results_of(0.1, 0.3, winner="baseline"))[1][1:] == (
-        "it is the baseline",
-        "the search found nothing better",
-    )
-    assert headline(None) == headline("damaged") == []
-
-
 def test_the_summary_names_the_best_trial_and_what_mattered(page):
     summary = re.search(r'id="summary".*?</section>', page.read_text(), re.S)
     assert summary
     assert "What mattered most" in summary[0]
-    assert "with the others held constant" in summary[0]
-    assert "95 % interval from" in summary[0]
+    assert "Too few trials to tell what matters at the full budget of 27 epochs" in summary[0]
+    assert "the baseline reached 71.26\u00a0%" in summary[0]
+    assert "95\u00a0% interval from" in summary[0]
+    assert "Measure the result on the sealed test set: python -m analysis.final" in summary[0]
+
+
+def test_effects_on_early_learning_have_a_section_of_their_own_and_one_importance_is_open(page):
+    text = page.read_text()
+    summary, early = (re.search(rf'id="{name}".*?</section>', text, re.S) for name in ("summary", "early"))
+    assert summary
+    assert early
+    assert "batch_norm: +" in early[0]
+    assert "batch_norm: +" not in summary[0]
+    impact = re.search(r'id="impact".*?</section>', text, re.S)
+    assert impact
+    opened = re.sub(r"<details.*?</details>", "", impact[0], flags=re.S)
+    assert re.findall(r'aria-label="([^"]*importance[^"]*)"', opened) == [
+        "Bars of importance at full budget with intervals and the level of noise"
+    ]
 
 
 def test_the_study_is_left_as_it_was_and_the_report_goes_where_it_is_told(tmp_path):

@@ -1,12 +1,15 @@
 """What each hyperparameter does at equal budget: an adjusted contrast, a curve with its band, and a plain sentence.
 
+`full_effects` compares the trials that were trained to the end, so it speaks of the configurations that a search
+found worth training. `early_effects` compares all trials at an early rung, so it speaks of learning speed at the start.
+
 The estimate is a ridge regression in which the columns of the hyperparameter itself are not shrunk. With own columns
 X, the columns Z of all other hyperparameters, and the objective y, all centred,
 
     theta, gamma = argmin |y - X theta - Z gamma|^2 + penalty * |gamma|^2
 
 so that theta is adjusted for the others without their noise. A partial dependence of a forest would shrink effects, and
-its band would miss them. Trials that were stopped count with their projected value (see
+its band would miss them. At an early rung trials that were stopped before it count with their projected value (see
 `analysis.statistics.projection`). The Bayesian bootstrap over trials repeats that projection, so the interval includes
 its error.
 """
@@ -20,6 +23,7 @@ import pandas as pd
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+from analysis.impact.sentences import opposed, sentence
 from analysis.statistics.design import Design, Group, make_design
 from analysis.statistics.projection import choose_penalty, make_projector
 from analysis.statistics.resampling import Resample, resample
@@ -27,7 +31,9 @@ from analysis.studies.parameters import Parameter, children, label
 from analysis.studies.trials import Trials, params_of
 
 MIN_TRIALS = 20
-"""An effect is told at the highest rung that at least this many trials have reached."""
+"""An early effect is told at the highest rung that at least this many trials have reached."""
+MIN_COMPLETE = 20
+"""An effect at the full budget needs so many trials that were trained to the end."""
 MIN_PER_LEVEL = 5
 """And at least this many with each of its levels, or in each part (third, from 100 trials fifth) of its range."""
 BOOTSTRAPS = 200
@@ -55,6 +61,8 @@ class Effect:
     """x (as drawn), at (position on the axis), effect, low, high: against the average trial, pointwise 95 % band."""
     strength: float = 0.0
     """Spread of the curve over the trials, less what noise alone would give; the order in which effects are listed."""
+    opposed: str = ""
+    """Where most of the best trials use the value that this effect calls worse: how many do."""
     sentence: str = ""
 
 
@@ -77,12 +85,29 @@ class _Fit:
         return direction @ self.theta, factor * spread
 
 
-def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
-    """The effect of every hyperparameter, strongest first."""
+def full_effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
+    """The effect of every hyperparameter at the full budget, among the trials that were trained to the end."""
+    done = trials.complete[trials.complete["value"].notna()]
+    last = replace(trials, trials=done, rungs=(trials.full_epochs,))
+    return effects(last, bootstraps=bootstraps, seed=seed, least=MIN_COMPLETE)
+
+
+def early_effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
+    """The effect of every hyperparameter at the highest rung below the full budget that enough trials have reached.
+
+    There is none in a search without rungs.
+    """
+    if len(trials.rungs) < 2:
+        return []
+    return effects(replace(trials, rungs=trials.rungs[:-1]), bootstraps=bootstraps, seed=seed)
+
+
+def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0, least: int = MIN_TRIALS) -> list[Effect]:
+    """The effect of every hyperparameter at the highest rung that enough trials have reached, strongest first."""
     rows = trials.measured
     rows = rows[rows[f"rung_{trials.rungs[0]}"].notna()]
-    if len(rows) < MIN_TRIALS:
-        return [_too_few(p.name, len(rows)) for p in trials.parameters]
+    if len(rows) < least:
+        return [_too_few(p.name, len(rows), least) for p in trials.parameters]
     kids = children(trials.parameters, params_of(rows))
     whole = make_design(trials.parameters, params_of(rows))
     values = rows[[f"rung_{rung}" for rung in trials.rungs]].to_numpy(dtype=float)
@@ -90,19 +115,21 @@ def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> l
 
     def estimate(parameter: Parameter) -> Effect:
         kin = kids[parameter.name]
-        return _effect(parameter, trials, rows, whole, kin, shared=shared, bootstraps=bootstraps, seed=seed)
+        return _effect(
+            parameter, trials, rows, whole, kin, shared=shared, bootstraps=bootstraps, seed=seed, least=least
+        )
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         found = list(pool.map(estimate, trials.parameters))
     return sorted(found, key=lambda effect: (-effect.found, -effect.strength))
 
 
-def _too_few(name: str, count: int) -> Effect:
+def _too_few(name: str, count: int, least: int) -> Effect:
     return Effect(
         parameter=name,
         found=False,
         num_trials=count,
-        sentence=f"{name}: not enough data ({count} trials, at least {MIN_TRIALS} are needed)",
+        sentence=f"{name}: not enough data ({count} trials, at least {least} are needed)",
     )
 
 
@@ -116,19 +143,21 @@ def _effect(
     shared: list[Resample],
     bootstraps: int,
     seed: int,
+    least: int,
 ) -> Effect:
     active = rows[f"params_{parameter.name}"].notna()
     rows = rows[active]
     params = params_of(rows)
     design = whole if active.all() else make_design(trials.parameters, params)
     group = design.groups.get(parameter.name)
-    if len(rows) < MIN_TRIALS:
-        return _too_few(parameter.name, len(rows))
+    few = _too_few(parameter.name, len(rows), least)
+    if len(rows) < least:
+        return few
     if group is None:
-        return replace(_too_few(parameter.name, len(rows)), sentence=f"{parameter.name}: never varied")
-    rungs = _usable(group, trials, rows)
+        return replace(few, sentence=f"{parameter.name}: never varied")
+    rungs = _usable(group, trials, rows, least=least)
     if not rungs:
-        return replace(_too_few(parameter.name, len(rows)), sentence=f"{parameter.name}: {_THIN}")
+        return replace(few, sentence=f"{parameter.name}: {_THIN}")
     values = rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float)
     own, there = params[parameter.name], ~np.isnan(values[:, -1])
     rarest = int(_support(group, own, there).min())
@@ -136,12 +165,13 @@ def _effect(
     fit = _fit(group, design, values, samples, kids=kids, rarest=rarest)
     effect = _describe(group, fit, own, sign=trials.sign)
     effect = replace(effect, num_trials=len(rows), num_measured=int(there.sum()), budget=rungs[-1])
+    effect = replace(effect, opposed=opposed(effect, parameter, trials))
     return replace(effect, sentence=sentence(effect, trials))
 
 
-def _usable(group: Group, trials: Trials, rows: pd.DataFrame) -> list[int]:
+def _usable(group: Group, trials: Trials, rows: pd.DataFrame, *, least: int) -> list[int]:
     """Rungs up to the highest that enough trials, and enough of each level or part of the range, have reached."""
-    usable, needed = [], max(MIN_TRIALS, 10 * len(group.means))
+    usable, needed = [], max(least, least // 2 * len(group.means))
     for rung in trials.rungs:
         counts = _support(group, rows[f"params_{group.parameter.name}"], rows[f"rung_{rung}"].notna().to_numpy())
         if counts.min() < MIN_PER_LEVEL or counts.sum() < needed:
@@ -243,18 +273,3 @@ def _grid(group: Group, values: pd.Series) -> pd.Series:
     at = np.linspace(low, high, 25)
     x = 10**at if parameter.log else at
     return pd.Series(np.unique(np.round(x)) if parameter.kind == "integer" else x)
-
-
-def sentence(effect: Effect, trials: Trials) -> str:
-    """The effect in words, with its interval, budget and number of trials."""
-    scale = trials.points
-    digits = ".1f" if scale == 100 else ".3g"
-    amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
-    interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
-    against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
-    where = f"after {effect.budget} epochs, from {effect.num_trials} trials"
-    if effect.budget == 1:
-        where = where.replace("epochs", "epoch")
-    if effect.found:
-        return f"{effect.parameter}: {against}{amount} {interval} {where}"
-    return f"{effect.parameter}: no effect found ({against}{amount} {interval} {where})"

@@ -26,6 +26,7 @@ MIN_R2 = 0.2
 MIN_RANK_CORRELATION = 0.3
 _BAGS, _TREES = 25, 4
 _MAX_ROWS = 6000
+_MAX_SHUFFLED = 500
 _FOLDS = 5
 
 
@@ -111,21 +112,39 @@ def interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def fit_surrogate(trials: Trials, *, seed: int = 0) -> Surrogate | None:
     """The surrogate of a study, or None when there are too few trials."""
-    rows = trials.measured
-    rows = rows[rows[f"rung_{trials.rungs[0]}"].notna()]
+    rows = _learnt_from(trials)
     if len(rows) < MIN_TRIALS or len(trials.parameters) == 0:
         return None
+    return _fit(trials, params_of(rows), _values(trials, rows), seed=seed, checked=True)
+
+
+def fit_shuffled(trials: Trials, *, seed: int = 0) -> Surrogate:
+    """The surrogate of the same configurations whose values were dealt out at random: what it finds is noise."""
+    rows, random = _learnt_from(trials), np.random.default_rng(seed)
+    rows = rows.iloc[random.permutation(len(rows))[:_MAX_SHUFFLED]]
+    params = params_of(rows).iloc[random.permutation(len(rows))]
+    return _fit(trials, params, _values(trials, rows), seed=seed, checked=False)
+
+
+def _learnt_from(trials: Trials) -> pd.DataFrame:
+    rows = trials.measured
+    return rows[rows[f"rung_{trials.rungs[0]}"].notna()]
+
+
+def _values(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:
+    """The values at the rungs that enough trials have reached; their names are the epochs."""
     rungs = [r for r in trials.rungs if rows[f"rung_{r}"].notna().sum() >= MIN_TRIALS // 2] or [trials.rungs[0]]
-    values = rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float)
-    params = params_of(rows)
-    x, y, owner, measured = _table(trials.parameters, params, values, rungs)
-    quality = _cross_validate(x, y, owner, measured, seed=seed)
-    bags = _grow(x, y, owner, seed=seed)
+    return rows[[f"rung_{r}" for r in rungs]].set_axis(rungs, axis=1).astype(float)
+
+
+def _fit(trials: Trials, params: pd.DataFrame, values: pd.DataFrame, *, seed: int, checked: bool) -> Surrogate:
+    rungs = [int(rung) for rung in values.columns]
+    x, y, owner, measured = _table(trials.parameters, params, values.to_numpy(), rungs)
     return Surrogate(
         parameters=trials.parameters,
-        bags=bags,
+        bags=_grow(x, y, owner, seed=seed),
         budget=rungs[-1],
-        quality=quality,
+        quality=_cross_validate(x, y, owner, measured, seed=seed) if checked else Quality(),
         configs=params,
         children=children(trials.parameters, params),
     )

@@ -7,14 +7,15 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.impact.ablation import Ablation, ablation
-from analysis.impact.effects import Effect, effects
-from analysis.impact.forest import Surrogate, fit_surrogate
+from analysis.impact.effects import Effect, early_effects, full_effects
+from analysis.impact.forest import Surrogate, fit_shuffled, fit_surrogate
 from analysis.impact.importance import Importance, fanova, ped_anova
 from analysis.impact.interactions import interactions
 from analysis.impact.stopping import Audit, audit
 from analysis.statistics.bootstrap import wilson
 from analysis.studies.trials import Trials, config_of
 
+_SHUFFLES = 3
 CAVEATS = (
     "The sampler concentrated on configurations with good results. Values that it rarely tried have wide intervals, "
     "and effects describe the configurations that were tried, not the whole space.",
@@ -34,6 +35,9 @@ class Impact:
     """What mattered in one study."""
 
     effects: list[Effect]
+    """At the full budget, among the trials that were trained to the end."""
+    early: list[Effect]
+    """At an early rung, among all trials: on learning speed."""
     importances: list[Importance]
     """PED-ANOVA at each rung and, last, at full budget."""
     fanova: Importance | None
@@ -41,6 +45,12 @@ class Impact:
     interactions: pd.DataFrame
     ablation: Ablation | None
     audit: Audit
+
+    @property
+    def ranked(self) -> list[str]:
+        """All hyperparameters, those with the clearest effects first: at the full budget, then at an early rung."""
+        clear = [effect.parameter for effect in self.effects if effect.found]
+        return list(dict.fromkeys([*clear, *(e.parameter for e in self.early), *(e.parameter for e in self.effects)]))
 
     @property
     def trusted(self) -> bool:
@@ -78,21 +88,30 @@ def fenced(trials: Trials) -> Trials:
 
 
 def _study_impact(trials: Trials, *, seed: int) -> Impact:
-    stopping, trials = audit(trials, seed=seed), fenced(trials)
+    stopping, unfenced, trials = audit(trials, seed=seed), trials, fenced(trials)
     surrogate = fit_surrogate(trials, seed=seed)
     best = trials.best
     path = None
     if surrogate is not None and best is not None and trials.baseline:
         path = ablation(surrogate, trials.baseline, config_of(best), sign=trials.sign)
     return Impact(
-        effects=effects(trials, seed=seed),
+        effects=full_effects(unfenced, seed=seed),
+        early=early_effects(trials, seed=seed),
         importances=ped_anova(trials, seed=seed),
-        fanova=None if surrogate is None else fanova(surrogate, seed=seed),
+        fanova=None if surrogate is None else _fanova(surrogate, trials, seed=seed),
         surrogate=surrogate,
         interactions=interactions(trials, seed=seed),
         ablation=path,
         audit=stopping,
     )
+
+
+def _fanova(surrogate: Surrogate, trials: Trials, *, seed: int) -> Importance | None:
+    """None where the surrogate must not be read."""
+    if not surrogate.quality.trusted:
+        return None
+    shuffled = [fit_shuffled(trials, seed=seed + number) for number in range(_SHUFFLES)]
+    return fanova(surrogate, shuffled=shuffled, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ to one and are never negative, so a bar by itself proves nothing.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,6 +48,16 @@ class Importance:
         """What this is, in half a line."""
         how = "stopped trials projected" if self.projected else "measured"
         return f"{self.evaluator}, epoch {self.budget}, {how}, {self.num_trials} trials"
+
+    @property
+    def above_noise(self) -> pd.DataFrame:
+        """The rows of `table` whose importance is larger than that of shuffled objectives."""
+        return self.table[self.table["importance"] > self.table["noise"]]
+
+    @property
+    def noise_names(self) -> list[str]:
+        """The other hyperparameters: their values say nothing."""
+        return list(self.table["parameter"][~(self.table["importance"] > self.table["noise"])])
 
 
 class _Sample(optuna.Study):
@@ -197,11 +208,26 @@ def _trial(
     )
 
 
-def fanova(surrogate: Surrogate, *, seed: int = 0) -> Importance:
+def fanova(surrogate: Surrogate, *, shuffled: Sequence[Surrogate] = (), seed: int = 0) -> Importance:
     """First-order shares of the surrogate's variance (Hutter et al. 2014), averaged over the trials' configurations.
 
     Conditional hyperparameters take part where they are active, weighted by how often they are.
+
+    Args:
+        shuffled: surrogates of the same configurations with shuffled values; the largest share that any of them gives a
+            hyperparameter is its level of noise.
     """
+    by_bag = _shares(surrogate, seed=seed)
+    table = pd.DataFrame({"parameter": [p.name for p in surrogate.parameters], "importance": by_bag.mean(axis=1)})
+    table["low"], table["high"] = np.quantile(by_bag, [0.025, 0.975], axis=1)
+    table["noise"] = np.max([_shares(one, seed=seed).mean(axis=1) for one in shuffled], axis=0) if shuffled else 0.0
+    table = table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+    count = len(surrogate.configs)
+    return Importance(evaluator=FANOVA, budget=surrogate.budget, projected=True, num_trials=count, table=table)
+
+
+def _shares(surrogate: Surrogate, *, seed: int) -> np.ndarray:
+    """(D, bags): each hyperparameter's share of the variance."""
     random = np.random.default_rng(seed)
     configs = surrogate.configs
     total = surrogate.predict(configs.iloc[random.permutation(len(configs))[:1000]]).mean(axis=1).var(axis=1)
@@ -213,11 +239,7 @@ def fanova(surrogate: Surrogate, *, seed: int = 0) -> Importance:
             grid = _grid(parameter, active)
             curves = surrogate.vary(parameter.name, grid, background=_BACKGROUND, seed=seed).mean(axis=(1, 3))
         shares.append(curves.var(axis=1) * len(active) / len(configs) / np.maximum(total, 1e-30))
-    by_bag = np.array(shares)
-    table = pd.DataFrame({"parameter": [p.name for p in surrogate.parameters], "importance": by_bag.mean(axis=1)})
-    table["low"], table["high"] = np.quantile(by_bag, [0.025, 0.975], axis=1)
-    table = table.assign(noise=np.nan).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-    return Importance(evaluator=FANOVA, budget=surrogate.budget, projected=True, num_trials=len(configs), table=table)
+    return np.array(shares)
 
 
 def _grid(parameter: Parameter, values: pd.Series) -> list:

@@ -1,6 +1,6 @@
-"""The report's section on what mattered: effects, importance, surrogate, interactions, verified flips."""
+"""The report's sections on what mattered: effects at the full budget, importance, effects on early learning speed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,111 +8,103 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.impact import confirm
+from analysis.impact.effects import MIN_COMPLETE, Effect
 from analysis.impact.impact import CAVEATS, Impact
-from analysis.pages.page import Folder, Section, text
+from analysis.pages.importance import importance
+from analysis.pages.page import Fold, Folder, Section, text
 from analysis.pages.search import MOST_SMALL
-from analysis.pages.summary import difference, effect_table
-from analysis.plots import (
-    plot_ablation,
-    plot_effect,
-    plot_importance,
-    plot_importance_by_rung,
-    plot_interactions,
-    plot_partial_dependence,
-)
+from analysis.pages.summary import effect_table, untold
+from analysis.plots import plot_effect, plot_interactions
+from analysis.studies.amounts import difference
 from analysis.studies.trials import Trials
 
 
-def impact(trials: Trials, found: Impact, folder: Folder, *, confirmed: pd.DataFrame | None = None) -> Section:
-    """What mattered, each number with its interval."""
-    shown = [e for e in found.effects if e.curve is not None][:MOST_SMALL]
-    blocks: list[Any] = [
-        text("Compared after the same number of epochs, with 95 % intervals:"),
-        text(*(e.sentence for e in found.effects), kind="list"),
-    ]
-    if shown:
-        curves: list[Callable[[Axes], Any]] = [partial(plot_effect, effect, trials) for effect in shown]
-        caption = (
-            "Effect of each hyperparameter, relative to the average trial, with the others held constant; bands are "
-            "pointwise 95 % intervals. Grey: no effect found. A conditional hyperparameter is compared among the "
-            "trials that have it."
-        )
-        blocks.append(
-            folder.grid("effects", curves, alt="Effect curves of each hyperparameter with bands", caption=caption)
-        )
-    table = effect_table(found.effects, trials)
-    blocks.append(folder.table("effects", table, caption="Effects: the best value compared with the worst."))
-    blocks += _importance(found, folder)
-    blocks += _surrogate(trials, found, folder)
+def impact(
+    trials: Trials, found: Impact, folder: Folder, *, confirmed: pd.DataFrame | None = None, ask: str = ""
+) -> Section:
+    """What mattered at the full budget, each number with its interval.
+
+    Args:
+        confirmed: results of trainings with one setting changed.
+        ask: a sentence with the command that finds out what is not known.
+    """
+    blocks: list[Any] = [*_full(trials, found, folder, ask=ask), *_confirmed(trials, confirmed, folder)]
+    blocks += importance(trials, found, folder)
     blocks += _interactions(trials, found, folder)
-    blocks += _confirmed(trials, confirmed, folder)
-    blocks += [text("How to read this:"), text(*CAVEATS, kind="list")]
+    blocks.append(Fold(title="How to read this", inside=(text(*CAVEATS, kind="list"),)))
     return Section(id="impact", title="Impact of hyperparameters", blocks=tuple(blocks))
 
 
-def _importance(found: Impact, folder: Folder) -> list[Any]:
-    last = found.importances[-1] if found.importances else None
+def _full(trials: Trials, found: Impact, folder: Folder, *, ask: str) -> list[Any]:
+    clear = [e for e in found.effects if e.found]
+    epochs = f"{trials.full_epochs} epoch{'s' * (trials.full_epochs != 1)}"
     blocks: list[Any] = []
-    if last is not None:
-        table = pd.concat(
-            [i.table.assign(evaluator=i.title) for i in [*found.importances, *filter(None, [found.fanova])]]
+    if clear:
+        told = (
+            f"Effects at the full budget of {epochs}, among the {len(trials.complete)} trials that were trained to "
+            f"the end, with the other hyperparameters as these trials have them (95 % intervals):"
         )
-        blocks.append(
-            folder.picture(
-                "importance",
-                lambda: plot_importance(last),
-                alt="Bars of importance at full budget with intervals and the level of noise",
-                caption=f"{last.title}. The 16 most important; a grey bar is not larger than noise.",
-            )
-        )
-        blocks.append(
-            folder.picture(
-                "importance_by_rung",
-                lambda: plot_importance_by_rung(found.importances),
-                alt="Heat map of importance by rung",
-                caption="The same at each rung, from the trials that reached it, and for all trials at full budget.",
-            )
-        )
-        blocks.append(
-            folder.table("importance", table, caption="Importance by evaluator and rung, with 95 % intervals.", most=40)
-        )
+        blocks += [text(told), text(*(e.sentence for e in clear), kind="list"), *_unknown(found.effects)]
+        blocks += [text(ask)] if ask else []
     else:
-        blocks.append(text("Importance needs at least 20 trials with values.", kind="note"))
-    return blocks
+        blocks += [text(untold(trials, found, ask=ask)), *_unknown(found.effects)]
+    caption = (
+        f"Effect of each hyperparameter after {epochs}, relative to the average trial that was trained to the end; "
+        f"bands are pointwise 95 % intervals. Grey: no effect found."
+    )
+    return [*blocks, *_curves(found.effects, trials, folder, name="effects", caption=caption)]
 
 
-def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
-    blocks: list[Any] = [text(found.verdict, kind="note" if found.trusted else "warning")]
-    if not found.trusted or found.surrogate is None:
-        return blocks
-    blocks.append(
-        folder.picture(
-            "fanova",
-            lambda: plot_importance(found.fanova),
-            alt="Bars of fANOVA shares from the surrogate with intervals",
-            caption="Share of the surrogate's variance that each hyperparameter explains alone.",
+def _unknown(effects: Sequence[Effect]) -> list[Any]:
+    """One line on the hyperparameters without an effect, and one on those that cannot be judged."""
+    none = [e.parameter for e in effects if not e.found and e.curve is not None]
+    thin = [e.parameter for e in effects if e.curve is None]
+    lines = []
+    if none:
+        lines.append(f"No effect found (the interval includes zero): {', '.join(none)}.")
+    if thin:
+        lines.append(
+            f"Not enough data (fewer than {MIN_COMPLETE} trials trained to the end, or too few with some of the "
+            f"values): {', '.join(thin)}."
         )
+    return [text(line) for line in lines]
+
+
+def _curves(effects: Sequence[Effect], trials: Trials, folder: Folder, *, name: str, caption: str) -> list[Any]:
+    """A panel for each hyperparameter that can be judged, and the table of all."""
+    shown = [e for e in effects if e.curve is not None][:MOST_SMALL]
+    blocks: list[Any] = []
+    if shown:
+        panels: list[Callable[[Axes], Any]] = [partial(plot_effect, effect, trials) for effect in shown]
+        alt = "Effect curves of each hyperparameter with bands"
+        blocks.append(folder.grid(name, panels, alt=alt, caption=caption))
+    table = folder.table(
+        name, effect_table(effects, trials), caption="Effects: the best value compared with the worst."
     )
-    blocks.append(
-        folder.picture(
-            "ablation",
-            lambda: plot_ablation(found.ablation, trials),
-            alt="Bars of the gain of each change on the path from the baseline to the best configuration",
-            caption="From the baseline (top) to the best configuration: the gain of each change, the largest first.",
-        )
-    )
-    order = list(found.fanova.table["parameter"]) if found.fanova is not None else []
-    shown = [name for name in order if found.surrogate.configs[name].dropna().nunique() > 1][:MOST_SMALL]
-    curves: list[Callable[[Axes], Any]] = [
-        partial(plot_partial_dependence, found.surrogate, name, trials) for name in shown
+    return [*blocks, Fold(title="Table of effects", inside=(table,))]
+
+
+def early(trials: Trials, found: Impact, folder: Folder) -> Section:
+    """Which hyperparameters made the first epochs learn faster: not which are better at the end."""
+    section = partial(Section, id="early", title="Effects on early learning speed")
+    if not found.early:
+        return section(blocks=(text("No trial was paused at an early rung, so there is nothing to compare."),))
+    told = [e.sentence for e in found.early if e.found]
+    blocks: list[Any] = [
+        text(
+            "These effects compare all trials after few epochs. They say what learns faster at the start, among many "
+            "configurations that were then stopped. The best configuration at the full budget can be another one."
+        ),
+        text(*told, kind="list") if told else text("No effect on early learning speed is clear."),
+        *_unknown(found.early)[:1],
     ]
-    caption = "Partial dependence of the surrogate. A forest flattens curves, so prefer the effects above."
-    blocks.append(folder.grid("partial_dependence", curves, alt="Partial dependence of the surrogate", caption=caption))
-    if found.ablation is not None:
-        blocks.append(
-            folder.table("ablation", found.ablation.steps, caption="The ablation path, in the unit of the metric.")
-        )
-    return blocks
+    caption = (
+        "Effect of each hyperparameter at an early rung, relative to the average trial, with the others held "
+        "constant; bands are pointwise 95 % intervals. Grey: no effect found. A conditional hyperparameter is compared "
+        "among the trials that have it."
+    )
+    curves = _curves(found.early, trials, folder, name="early_effects", caption=caption)
+    return section(blocks=(*blocks, *curves))
 
 
 def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
@@ -125,22 +117,34 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
         f"{difference(trials, r['high'])}]"
         for r in sure.head(5).to_dict("records")
     ]
-    return [
-        text(*told, kind="list")
-        if told
-        else text("No interaction between two hyperparameters is statistically clear."),
-        folder.picture(
-            "interactions",
-            lambda: plot_interactions(found.interactions, trials),
-            alt="Heat map of pairwise interactions",
-            caption=(
-                "Difference of differences: how much larger the gain of a change is when the other change is made "
-                "as well."
-            ),
-            wide=True,
+    picture = folder.picture(
+        "interactions",
+        lambda: plot_interactions(found.interactions, trials),
+        alt="Heat map of pairwise interactions",
+        caption=(
+            "Difference of differences: how much larger the gain of a change is when the other change is made as well."
         ),
-        folder.table("interactions", found.interactions, caption="Interactions, simultaneous 95 % intervals.", most=20),
+        wide=True,
+    )
+    caption = "Interactions, simultaneous 95 % intervals."
+    table = folder.table("interactions", _in_words(found.interactions), caption=caption, most=20)
+    if not told:
+        return [
+            text("No interaction between two hyperparameters is statistically clear."),
+            Fold(title="Interactions of all pairs", inside=(picture, table)),
+        ]
+    return [
+        text("Interactions (stopped trials count with a projected value):"),
+        text(*told, kind="list"),
+        picture,
+        Fold(title="Table of interactions", inside=(table,)),
     ]
+
+
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with yes or no for `found`, and counts named as a reader names them."""
+    said = table.assign(found=["yes" if found else "no" for found in table["found"]])
+    return said.rename(columns={"found": "clear", "num_trials": "trials", "num_seeds": "seeds"})
 
 
 def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> list[Any]:
@@ -154,8 +158,9 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         for r in table.to_dict("records")
         if r["found"]
     ]
+    caption = "Paired changes of the best configuration, 95 % t intervals."
     return [
         text(f"Verified by training the best configuration with one setting changed{length}, paired by seed:"),
         text(*(told or ["no single change made a statistically clear difference"]), kind="list"),
-        folder.table("confirmed", table, caption="Paired changes of the best configuration, 95 % t intervals."),
+        folder.table("confirmed", _in_words(table), caption=caption),
     ]

@@ -1,6 +1,6 @@
 """The parts of an HTML page: sections of text, tables and figures, rendered by a template that escapes all values."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -72,12 +72,23 @@ class Fragment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Blocks that a reader opens with a click; a browser opens them when it prints."""
+
+    title: str
+    inside: tuple["Block", ...]
+
+
+Block = Text | Picture | Table | Facts | Fragment | Fold
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A part of the page under one heading."""
 
     id: str
     title: str
-    blocks: tuple[Text | Picture | Table | Facts | Fragment, ...] = field(default=())
+    blocks: tuple[Block, ...] = field(default=())
 
 
 def text(*lines: str, kind: str = "plain") -> Text:
@@ -108,11 +119,22 @@ class Folder:
         """Draws several small axes as one figure; a panel that cannot be drawn says so."""
         return self.picture(name, partial(_panels, draws, columns=columns), alt=alt, caption=caption, wide=True)
 
-    def table(self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100) -> Table:
-        """Writes a table as CSV and returns its first rows for the page."""
+    def table(
+        self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
+    ) -> Table:
+        """Writes a table as CSV and returns its first rows for the page.
+
+        Args:
+            name: of the file and of the table on the page.
+            frame: the values.
+            caption: of the table.
+            most: rows that the page shows.
+            parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
+        """
         write_csv(frame, self.tables / f"{name}.csv")
+        titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
         numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
-        head = tuple((str(c).replace("_", " "), n) for c, n in zip(frame.columns, numeric, strict=True))
+        head = tuple(zip(titles, numeric, strict=True))
         shown = frame.head(most).itertuples(index=False)
         rows = tuple(tuple(cell(value) for value in row) for row in shown)
         return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))

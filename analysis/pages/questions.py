@@ -34,9 +34,8 @@ def questions(trials: Trials, place: Path, folder: Folder, *, run: Any) -> Secti
     if run is None or not (asked or answered):
         return None
     blocks: list[Any] = []
-    told = [sentence(answer, trials, machine=run.machine) for answer in answers]
-    if told:
-        blocks += [text(*told, kind="list"), text(_HOW, kind="note")]
+    if answers:
+        blocks += [text(*verdicts(trials, place, run=run), kind="list"), text(_HOW, kind="note")]
     if missing := [name for name in asked if name not in answered]:
         blocks.append(text(f"Not answered yet: {', '.join(missing)}. Answer with: {command('analysis.ask')} {place}"))
     for answer in answers:
@@ -49,6 +48,15 @@ def questions(trials: Trials, place: Path, folder: Folder, *, run: Any) -> Secti
             )
         )
     return Section(id="questions", title="Questions", blocks=tuple(blocks))
+
+
+def verdicts(trials: Trials, place: Path, *, run: Any) -> list[str]:
+    """The answers in words; none where nothing was asked.
+
+    Args:
+        place, run: as for `questions`.
+    """
+    return [sentence(answer, trials, machine=run.machine) for answer in read_answers(place)] if run is not None else []
 
 
 def _picture(answer: Answer, trials: Trials, folder: Folder) -> Any:

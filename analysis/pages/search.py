@@ -15,7 +15,6 @@ from analysis.impact import stopping
 from analysis.impact.impact import Impact
 from analysis.pages.data import table_data
 from analysis.pages.page import Folder, Section, text
-from analysis.pages.summary import duration
 from analysis.plots import (
     plot_budget_correlation,
     plot_parallel,
@@ -27,7 +26,7 @@ from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.plots.drawing import Plot
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.wording import named
+from analysis.wording import named, spent
 
 _FILES = ("search", "cost")
 """Files of `analysis/plots` whose `PLOTS` the section on the search begins with, in this order."""
@@ -84,7 +83,8 @@ def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mappin
         caption = "Forecast (median, 5th and 95th percentile) and the actual cost of the search."
         blocks.append(folder.table("forecast", compare(forecast, trials), caption=caption))
     caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} at its last epoch."
-    blocks.append(folder.table("trials", _trial_table(trials), caption=caption))
+    names = [parameter.name for parameter in trials.parameters]
+    blocks.append(folder.table("trials", _trial_table(trials), caption=caption, parameters=names))
     return Section(id="search", title="Search", blocks=tuple(blocks))
 
 
@@ -157,7 +157,8 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
         f"{audit.epochs_full:,}. "
     )
     if (trials.trials["state"] == STOPPED).any():
-        told += f"Saved: {audit.saved:.0%} of the epochs" + (f", about {duration(saved)}." if saved > 0 else ".")
+        time = f", about {spent(saved)} of training." if saved > 0 else "."
+        told += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
     else:
         told += "No trial was stopped early."
     blocks = [

@@ -1,16 +1,15 @@
-"""The first screen of the report: the best configuration, how sure that is, what mattered and what it cost."""
+"""The first screen of the report: the result beside the baseline, what mattered at the full budget, and the cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from analysis.datasets.images import Overview
-from analysis.datasets.tables import TableOverview
 from analysis.impact.effects import Effect
-from analysis.impact.impact import Confidence, Impact, confidence
-from analysis.pages.page import Facts, Folder, Section, Text, text
+from analysis.impact.impact import Impact
+from analysis.pages.page import Facts, Folder, Section, text
+from analysis.prose.outcome import Outcome
+from analysis.studies.amounts import cost
 from analysis.studies.parameters import label
 from analysis.studies.trials import (
     COMPLETE,
@@ -23,8 +22,6 @@ from analysis.studies.trials import (
     Trials,
     config_of,
 )
-from analysis.wording import named
-from search.process.arguments import command
 
 _WORDS = {
     COMPLETE: "complete",
@@ -34,39 +31,40 @@ _WORDS = {
     INFEASIBLE: "infeasible (not counted)",
     WAITING: "waiting",
 }
+_MOST_TOLD = 6
 
 
 def summary(
     trials: Trials,
     impact: Impact,
-    found: Overview | TableOverview | str,
     folder: Folder,
     *,
-    tested: Sequence[tuple[str, str, str]] = (),
+    outcome: Outcome,
+    answers: Sequence[str] = (),
+    ask: str = "",
+    machine: Mapping[str, Any] | None = None,
 ) -> Section:
     """What a busy reader takes away in a minute.
 
     Args:
-        tested: what the sealed test set said; it comes first, and in the place of how sure the search alone is.
+        outcome: the sealed result if there is one, else what the validation rows say.
+        answers: verdicts of the questions that were asked; they come before effects.
+        ask: the command that asks about a hyperparameter; empty where it cannot be asked.
+        machine: on which the search ran.
     """
-    num_validation = _num_validation(found)
-    sure = confidence(trials, num_validation=num_validation)
     blocks: list[Any] = [text(states(trials))]
-    if sure is None:
+    if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
-    blocks.append(Facts(facts=(*tested, *_facts(trials, impact, sure, found, is_tested=bool(tested)))))
+    blocks += [text(warning, kind="warning") for warning in outcome.warnings]
+    blocks.append(Facts(facts=(*outcome.facts, *_facts(trials, impact, answers, machine))))
+    if outcome.note:
+        blocks.append(text(outcome.note))
     if len(trials.measured):
-        blocks += _mattered(impact)
-    if sure is not None:
+        blocks += mattered(trials, impact, answers=answers, ask=ask)
+    if trials.best is not None:
         caption = "The best complete configuration" + (" beside the baseline." if trials.baseline else ".")
         blocks.append(folder.table("best", best_table(trials), caption=caption))
-        if not tested:
-            blocks.append(text(_luck(sure), kind="note"))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
-
-
-def _num_validation(found: Overview | TableOverview | str) -> int | None:
-    return None if isinstance(found, str) else found.num_validation
 
 
 def states(trials: Trials) -> str:
@@ -84,7 +82,7 @@ def _missing(trials: Trials) -> str:
             "Continue it with --resume, then create the report again."
         )
     failed = int((trials.trials["state"] == FAILED).sum())
-    why = f" {failed} trials failed; the reasons are below." if failed else ""
+    why = f" {failed} trial{'s' * (failed != 1)} failed; the reasons are below." if failed else ""
     return (
         f"No trial has been trained to the full budget of {trials.full_epochs} epochs yet, so there is no best "
         f"trial.{why}"
@@ -92,65 +90,51 @@ def _missing(trials: Trials) -> str:
 
 
 def _facts(
-    trials: Trials,
-    impact: Impact,
-    sure: Confidence | None,
-    found: Overview | TableOverview | str,
-    *,
-    is_tested: bool,
+    trials: Trials, impact: Impact, answers: Sequence[str], machine: Mapping[str, Any] | None
 ) -> list[tuple[str, str, str]]:
-    facts = []
-    if sure is not None and trials.best is not None and not is_tested:
-        where = f"trial {trials.best['number']}, {trials.full_epochs} epochs{beside_baseline(trials)}"
-        facts.append((f"Best {named(trials.metric, trials.target_unit)}", value(trials, sure.value), where))
-        facts.append(("How sure", *_sureness(trials, sure, _num_validation(found))))
     audit = impact.audit
     if not audit.epochs_trained:
-        return facts
+        return []
     clear = [effect for effect in impact.effects if effect.found]
-    names = ", ".join(effect.parameter for effect in clear[:3]) or "nothing is clear yet"
-    facts.append(("What mattered most", names, f"{len(clear)} of {len(impact.effects)} hyperparameters have an effect"))
-    cost = f"{audit.epochs_trained:,} epochs"
+    names = ", ".join(effect.parameter for effect in clear[:3]) or "not known"
+    told = f"clear effects after {trials.full_epochs} epochs: {len(clear)} of {len(impact.effects)} hyperparameters"
+    if not clear:
+        told = f"no hyperparameter has a clear effect after {trials.full_epochs} epochs"
+    if answers:
+        told += f"; {len(answers)} question{'s' * (len(answers) != 1)} answered below"
+    time, more = cost(trials, machine)
     if (trials.trials["state"] == STOPPED).any():  # what is merely unfinished was not saved
-        cost += f"; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,}"
-    facts.append(("What it cost", duration(audit.seconds_trained), cost))
-    return facts
+        more += f"; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,} epochs"
+    return [("What mattered most", names, told), ("What it cost", time, more.replace("%", " %"))]
 
 
-def beside_baseline(trials: Trials) -> str:
-    """What the baseline reached, if it was trained to the end and is not the best itself."""
-    for _, trial in trials.trials[trials.trials["state"] == COMPLETE].iterrows():
-        if trials.baseline and config_of(trial) == trials.baseline:
-            is_best = trials.best is not None and trial["number"] == trials.best["number"]
-            return "; it is the baseline" if is_best else f"; the baseline reached {value(trials, trial['value'])}"
-    return ""
+def mattered(trials: Trials, impact: Impact, *, answers: Sequence[str] = (), ask: str = "") -> list[Any]:
+    """Answers to questions and clear effects at the full budget; if there are none, how to find out."""
+    clear = [effect.sentence for effect in impact.effects if effect.found][:_MOST_TOLD]
+    blocks: list[Any] = []
+    if answers:
+        blocks += [text("Questions that were asked:"), text(*answers, kind="list")]
+    if clear:
+        told = (
+            f"Effects at the full budget of {trials.full_epochs} epochs, with the others held constant, among the "
+            f"{len(trials.complete)} trials that were trained to the end (95 % intervals):"
+        )
+        return [*blocks, text(told), text(*clear, kind="list")]
+    return [*blocks, text(untold(trials, impact, ask=ask))] if not answers else blocks
 
 
-def _sureness(trials: Trials, sure: Confidence, num_validation: int | None) -> tuple[str, str]:
-    gap = "the only complete trial"
-    if np.isfinite(sure.second):
-        gap = f"{difference(trials, abs(sure.value - sure.second))} better than the second of {sure.num_complete}"
-    if not np.isfinite(sure.low):
-        return gap, f"a search alone gives no interval for {named(trials.metric)}; fresh seeds do"
-    others = "no other trial lies" if sure.tied == 0 else f"{sure.tied} more trial{'s lie' * (sure.tied > 1)}"
-    others += "" if sure.tied != 1 else " lies"
-    interval = f"{value(trials, sure.low)} to {value(trials, sure.high)}"
-    return interval, f"95 % interval from {num_validation} validation rows; {others} inside it; {gap}"
-
-
-def _luck(sure: Confidence) -> str:
-    return (
-        f"The best of {sure.num_complete} values on one validation split is partly luck, so expect a slightly worse "
-        f"value on new data. The final evaluation ({command('analysis.final')}) measures that on fresh seeds and the "
-        f"test set."
-    )
-
-
-def _mattered(impact: Impact) -> list[Text]:
-    told = [effect.sentence for effect in impact.effects if effect.found][:6]
-    if told:
-        return [text("Effect of each hyperparameter, with the others held constant:"), text(*told, kind="list")]
-    return [text("No hyperparameter has a statistically clear effect yet.")]
+def untold(trials: Trials, impact: Impact, *, ask: str = "") -> str:
+    """Why no effect can be told at the full budget, and the command that finds out."""
+    num_complete = len(trials.complete)
+    judged = sum(effect.curve is not None for effect in impact.effects)
+    trained = f"{num_complete} trial{' was' if num_complete == 1 else 's were'} trained to the end"
+    if judged:
+        said = f"No effect at the full budget of {trials.full_epochs} epochs is clear: {trained}, and " + (
+            f"{judged} of {len(impact.effects)} hyperparameters could be judged."
+        )
+    else:
+        said = f"Too few trials to tell what matters at the full budget of {trials.full_epochs} epochs: {trained}."
+    return f"{said} {ask}".rstrip()
 
 
 def best_table(trials: Trials) -> pd.DataFrame:
@@ -171,27 +155,7 @@ def best_table(trials: Trials) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def value(trials: Trials, number: float) -> str:
-    """A value of the objective: 97.3 % or 0.482."""
-    return f"{100 * number:.2f} %" if trials.points == 100 else f"{number:.4g}"
-
-
-def difference(trials: Trials, number: float) -> str:
-    """A difference of the objective: 0.3 points or 0.0021 rmse."""
-    return f"{number * trials.points:.2f}{trials.unit}" if trials.points == 100 else f"{number:.3g}{trials.unit}"
-
-
-def duration(seconds: float) -> str:
-    """A time for people."""
-    if not np.isfinite(seconds) or seconds <= 0:
-        return "unknown time"
-    if seconds < 120:
-        return f"{seconds:.0f} s of training"
-    minutes = round(seconds / 60)
-    return f"{minutes} min of training" if minutes < 120 else f"{minutes / 60:.1f} h of training"
-
-
-def effect_table(effects: list[Effect], trials: Trials) -> pd.DataFrame:
+def effect_table(effects: Sequence[Effect], trials: Trials) -> pd.DataFrame:
     """One row per hyperparameter: the contrast, its interval, and from what it comes."""
     scale = trials.points
     rows = [
@@ -202,6 +166,7 @@ def effect_table(effects: list[Effect], trials: Trials) -> pd.DataFrame:
             "low": e.low * scale,
             "high": e.high * scale,
             "verdict": "effect" if e.found else ("no effect found" if e.curve is not None else "too few trials"),
+            "best trials": e.opposed,
             "epoch": e.budget or None,
             "trials": e.num_trials,
             "measured there": e.num_measured,

@@ -1,6 +1,8 @@
 """Figures of what it cost: the objective against weights and training time, and what the workers did when."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +33,7 @@ def plot_pareto(trials: Trials, cost: str = "weights", ax: Axes | None = None) -
     many = len(table) > style.DENSE
     color = style.COLORS[COMPLETE]
     ax.scatter(
-        table["cost"], table["value"], s=18, color=color, alpha=0.5, lw=0, rasterized=many, label="complete trial"
+        table["cost"], table["value"], s=18, color=color, alpha=0.9, lw=0, rasterized=many, label="complete trial"
     )
     ax.step(front["cost"], front["value"], where="post", color=style.VERMILION, lw=1.5, label="Pareto front")
     ax.scatter(front["cost"], front["value"], s=34, color=style.VERMILION, zorder=4)
@@ -96,13 +98,25 @@ def plot_timeline(trials: Trials, ax: Axes | None = None, *, most: int = 24) -> 
             blocks = ax.broken_barh(bars, (at - 0.36, 0.72), color=color, edgecolor=style.PAPER, lw=edge)
             blocks.set_rasterized(len(bars) > style.DENSE)
             blocks.set_label(str(state) if at == 0 else "_")
-    ax.set_yticks(range(len(shown)), [str(w) for w in shown])
+    ax.set_yticks(range(len(shown)), worker_names(shown))
     ax.set(xlabel=f"time since the first epoch ({name})", ylim=(len(shown) - 0.4, -0.6))
     more = f", {len(workers) - most} more workers not shown" if len(workers) > most else ""
     ax.set_title(f"{utilisation(table):.0%} of the workers' time was spent training epochs{more}", pad=24)
     style.legend(ax, ncols=5)
     ax.grid(visible=False, axis="y")
     return ax
+
+
+def worker_names(workers: Sequence[Any]) -> list[str]:
+    """Workers in words, from `HOST:PROCESS`: `worker 2`, or on several machines `worker 2 of HOST`."""
+    hosts = [str(worker).rpartition(":")[0] for worker in workers]
+    several = len(set(hosts)) > 1
+    counts: dict[str, int] = {}
+    names = []
+    for host in hosts:
+        counts[host] = counts.get(host, 0) + 1
+        names.append(f"worker {counts[host]}" + (f" of {host}" if several and host else ""))
+    return names
 
 
 def _unit(seconds: float) -> tuple[float, str]:

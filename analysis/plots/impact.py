@@ -19,22 +19,22 @@ _MOST_BARS = 16
 
 
 def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Axes:
-    """Importance of each hyperparameter with its interval, and the level that noise reaches."""
+    """Importance of each hyperparameter that is above the level of noise, with its interval and that level."""
     if importance is None or importance.table.empty:
         return style.nothing(style.new_axes(ax), "There are too few trials to compute importance.")
-    table = importance.table.head(_MOST_BARS).iloc[::-1]
+    table = importance.above_noise.head(_MOST_BARS).iloc[::-1]
+    if table.empty:
+        return style.nothing(style.new_axes(ax), "No importance is larger than noise.")
     ax = style.new_axes(ax, height=0.9 + 0.28 * len(table))
     at = np.arange(len(table))
-    noise = table["noise"].fillna(0).to_numpy()
-    sure = table["importance"].to_numpy() > noise
-    ax.barh(at, table["importance"], height=0.62, color=np.where(sure, style.SKY, style.FAINT))
+    noise = table["noise"].to_numpy()
+    ax.barh(at, table["importance"], height=0.62, color=style.SKY)
     error = [table["importance"] - table["low"], table["high"] - table["importance"]]
     ax.errorbar(
         table["importance"], at, xerr=np.maximum(error, 0), fmt="none", ecolor=style.INK, elinewidth=1.1, capsize=2.5
     )
-    if noise.any():
-        ax.scatter(noise, at, marker="|", s=110, color=style.VERMILION, lw=1.8, zorder=4, label="noise level (95 %)")
-        ax.legend(loc="lower right")
+    ax.scatter(noise, at, marker="|", s=110, color=style.VERMILION, lw=1.8, zorder=4, label="noise level (95 %)")
+    ax.legend(loc="lower right")
     ax.set_yticks(at, list(table["parameter"]))
     ax.set(xlabel="share of importance, 95 % interval", xlim=(0, min(1.02, table["high"].max() * 1.08)))
     ax.set_title(f"{importance.evaluator}\nepoch {importance.budget}, {importance.num_trials} trials", fontsize=9.5)
@@ -43,21 +43,24 @@ def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Ax
 
 
 def importance_by_rung(importances: list[Importance]) -> pd.DataFrame:
-    """Shares of importance, one row per hyperparameter and one column per rung; strongest at full budget first."""
+    """Shares of importance, one row per hyperparameter and one column per rung; strongest at full budget first.
+
+    What is not larger than noise is NaN, and a hyperparameter without any other value is left out.
+    """
     columns = {}
     for one in importances:
         who = "all, projected" if one.projected else f"{one.num_trials} trials"
         title = f"epoch {one.budget}\n({who})"
-        columns[title] = one.table.set_index("parameter")["importance"]
+        columns[title] = one.above_noise.set_index("parameter")["importance"]
     table = pd.DataFrame(columns)
-    return table.sort_values(table.columns[-1], ascending=False).head(_MOST_BARS) if len(table.columns) else table
+    return table.sort_values(list(table.columns)[::-1], ascending=False).head(_MOST_BARS) if len(table) else table
 
 
 def plot_importance_by_rung(importances: list[Importance], ax: Axes | None = None) -> Axes:
     """A table of importance by rung as a heat map."""
     table = importance_by_rung(importances)
     if table.empty:
-        return style.nothing(style.new_axes(ax), "There are too few trials to compute importance at any rung.")
+        return style.nothing(style.new_axes(ax), "No importance is larger than noise at any rung.")
     ax = style.new_axes(ax, width=2.2 + 0.95 * len(table.columns), height=1.2 + 0.28 * len(table))
     values = table.to_numpy(dtype=float)
     ax.imshow(values, cmap="Blues", vmin=0, vmax=max(0.01, float(np.nanmax(values))), aspect="auto")

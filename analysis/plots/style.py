@@ -135,6 +135,8 @@ def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None
         ha="left",
         color=GREY,
         fontsize=8,
+        zorder=6,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.5},  # curves run behind the words
     )
 
 

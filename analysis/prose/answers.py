@@ -35,11 +35,9 @@ def _compared(answer: Answer, one: Difference, trials: Trials, *, machine: Mappi
     interval = f"[{low}, {high}]"
     if is_decided(one):
         return f"{lead} is better than {other} by {size}{trials.unit} {interval}"
-    more = computing(one.more_hours, machine)
-    return (
-        f"no clear difference between {lead} and {other} ({lead} better by {size}{trials.unit} {interval}); about {more} more"
-        f" would decide such a difference"
-    )
+    more = f"about {computing(one.more_hours, machine)} more would decide such a difference"
+    which = f"{lead} better by {size}{trials.unit} {interval}"
+    return f"no clear difference between {lead} and {other} ({which}); {more}"
 
 
 def amounts(values: list[float], trials: Trials) -> list[str]:

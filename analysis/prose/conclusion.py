@@ -9,6 +9,7 @@ from rich.table import Table
 
 from analysis import wording
 from analysis.progress import say
+from analysis.prose.outcome import sealed
 from analysis.studies.openings import read_openings, times_opened
 from search.process.arguments import command
 from search.session.console import Output
@@ -29,6 +30,9 @@ def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
     for sentence in results["discussion"]:
         if sentence["topic"] == "verdict":
             say(sentence["text"])
+    outcome = sealed(results)
+    for warning in outcome.warnings if outcome is not None else ():
+        say(warning)
     if len(read_openings(run_dir / "final")) > 1:
         say(f"the test set has been opened {times_opened(run_dir / 'final')}")
     if not results.get("own"):

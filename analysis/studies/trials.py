@@ -92,6 +92,12 @@ class Trials:
         number = self.objective.best((int(number), value) for number, value in valued.items())  # pyright: ignore[reportArgumentType]
         return None if number is None else self.complete.loc[number]  # pyright: ignore[reportReturnType]
 
+    @property
+    def baseline_trial(self) -> pd.Series | None:
+        """The complete trial of the baseline, or None."""
+        rows = (row for _, row in self.complete.iterrows() if self.baseline and config_of(row) == self.baseline)
+        return next(rows, None)
+
 
 def params_of(rows: pd.DataFrame) -> pd.DataFrame:
     """The hyperparameters of these rows of `Trials.trials`, under their own names."""

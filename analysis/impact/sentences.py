@@ -1,0 +1,53 @@
+"""What is said of an effect: a sentence, and whether the best trials agree with it."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.studies.parameters import Parameter, label
+from analysis.studies.trials import Trials
+
+if TYPE_CHECKING:
+    from analysis.impact.effects import Effect
+
+NUM_TOP = 5
+"""Best trials with which the direction of an effect is compared."""
+
+
+def opposed(effect: "Effect", parameter: Parameter, trials: Trials) -> str:
+    """How many of the best trials use the worse value, if most of them do."""
+    if not effect.found:
+        return ""
+    ranked = (trials.sign * trials.complete["value"].dropna()).nlargest(NUM_TOP).index
+    used = trials.complete.loc[ranked, f"params_{parameter.name}"].dropna()
+    better, worse = effect.better, effect.worse
+    if (effect.estimate * trials.sign) < 0:  # of an on/off parameter True is compared with False, even if it is worse
+        better, worse = worse, better
+    if parameter.levels:
+        names = [label(int(value)) if parameter.kind == "integer" else label(value) for value in used]
+        count, where = names.count(worse), f"use {worse}"
+    else:
+        ends = parameter.scale(np.array([float(better), float(worse)]))
+        at = parameter.scale(used)
+        count, where = int((np.abs(at - ends[1]) < np.abs(at - ends[0])).sum()), f"are nearer to {worse}"
+    if count < 2 or 2 * count <= len(used):
+        return ""
+    return f"{count} of the {len(used)} best trials {where}"
+
+
+def sentence(effect: "Effect", trials: Trials) -> str:
+    """The effect in words, with its interval, budget and number of trials."""
+    scale = trials.points
+    digits = ".1f" if scale == 100 else ".3g"
+    amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
+    if effect.found and effect.estimate * trials.sign < 0:  # of an on/off hyperparameter, on is compared with off
+        amount = f"on is worse, {amount}"
+    interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
+    against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
+    trained = " trained to the end" if effect.budget == trials.full_epochs == trials.rungs[0] else ""
+    epochs = f"{effect.budget} epoch{'s' * (effect.budget != 1)}"
+    where = f"after {epochs}, from {effect.num_trials} trials{trained}"
+    if not effect.found:
+        return f"{effect.parameter}: no effect found ({against}{amount} {interval} {where})"
+    but = f"; but {effect.opposed}" if effect.opposed else ""
+    return f"{effect.parameter}: {against}{amount} {interval} {where}{but}"

@@ -1,0 +1,216 @@
+"""What came of a search: the result beside the baseline, in cards for the page and in lines for the terminal.
+
+Once the sealed test set has been opened, its result is told. Before, it is the best value on the validation rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis import wording
+from analysis.datasets.images import Overview
+from analysis.datasets.tables import TableOverview
+from analysis.impact.impact import Confidence, confidence
+from analysis.statistics.bootstrap import wilson
+from analysis.studies.amounts import difference, value_text
+from analysis.studies.criterion import BASELINE
+from analysis.studies.trials import Trials
+
+Fact = tuple[str, str, str]
+"""Label, value and what belongs to it."""
+NO_BETTER = "No better than the baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The result of a search, in words."""
+
+    facts: tuple[Fact, ...] = ()
+    """The result, and its difference from the baseline."""
+    sentence: str = ""
+    """Both in one line."""
+    warnings: tuple[str, ...] = ()
+    """What a reader must not miss: no better than the baseline, no better than chance."""
+    note: str = ""
+    """What to do to be surer."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All that a terminal tells."""
+        return tuple(filter(None, (self.sentence, *self.warnings, self.note)))
+
+
+def sealed(results: dict[str, Any] | str | None) -> Outcome | None:
+    """What the sealed test set said; None without a final evaluation.
+
+    Args:
+        results: final.json, as `read_results` gives it.
+    """
+    if not isinstance(results, dict):
+        return None
+    metric, entrants = results["metric"], {entrant["name"]: entrant for entrant in results["entrants"]}
+    winner = entrants[results["winner"]]
+    seeds = len(winner["by_seed"][metric])
+    label, score = f"Test {wording.in_unit(metric, results)}", wording.between(metric, winner["scores"][metric])
+    whose = f"{wording.title(winner['name'])} on the sealed test set, mean of {seeds} fresh seed{'s' * (seeds > 1)}"
+    facts, said, warnings = [(label, score, whose)], f"{label}: {score} ({whose})", []
+    if winner["name"] == BASELINE:
+        facts.append(("Against the baseline", "it is the baseline", "the search found nothing better"))
+        warnings.append(f"{NO_BETTER}: the winner is the baseline, since no other trial of the search was better.")
+    elif (found := winner.get("difference")) is not None:
+        baseline, gap = wording.between(metric, entrants[BASELINE]["scores"][metric]), wording.gap(metric, found)
+        verdict = _verdict(found, less_is_better=wording.is_less_better(results))
+        facts.append((verdict, gap, f"the baseline reached {baseline}"))
+        said += f"; the baseline: {baseline}; difference: {gap}"
+        if verdict == NO_BETTER:
+            warnings.append(f"{verdict}, as far as these test rows can show: the difference, {gap}, may be zero.")
+        elif verdict.startswith("Worse"):
+            warnings.append(f"{verdict}: the difference on the test set is {gap}.")
+    warnings += _chance_of_test(results, winner)
+    return Outcome(facts=tuple(facts), sentence=f"{said}.", warnings=tuple(warnings))
+
+
+def _verdict(found: dict[str, float], *, less_is_better: bool) -> str:
+    if found["low"] <= 0 <= found["high"]:
+        return NO_BETTER
+    return f"{'Better' if (found['value'] < 0) == less_is_better else 'Worse'} than the baseline"
+
+
+def _chance_of_test(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
+    """A warning if the winner may be no better than a constant prediction."""
+    scores, rows = winner["scores"], results.get("support") or {}
+    if "accuracy" in scores and sum(rows.values()):
+        chance, found = max(rows.values()) / sum(rows.values()), scores["accuracy"]
+        if found["low"] <= chance:
+            return [_no_better_than_chance(chance, "test", wording.between("accuracy", found))]
+    if "r2" in scores and scores["r2"]["low"] <= 0:
+        reached = wording.between("r2", scores["r2"])
+        return [f"No better than always predicting the mean of the target: R2 on the test set is {reached}."]
+    return []
+
+
+def _no_better_than_chance(chance: float, rows: str, reached: str) -> str:
+    return (
+        f"No better than always predicting the most common class (chance), which is right in {chance:.1%} of the "
+        f"{rows} rows: the accuracy is {reached}."
+    ).replace("%", " %", 1)
+
+
+def searched(trials: Trials, found: Overview | TableOverview | str, *, final: str = "") -> Outcome:
+    """What the validation rows say of the best trial that was trained to the end; empty if there is none.
+
+    Args:
+        trials: of the search.
+        found: the data, or why they are not known.
+        final: the command of the final evaluation; empty where the space has no test rows.
+    """
+    rows = None if isinstance(found, str) else found.num_validation
+    sure = confidence(trials, num_validation=rows)
+    if sure is None or trials.best is None:
+        return Outcome()
+    label = f"Validation {wording.named(trials.metric, trials.target_unit)}"
+    epochs = f"{trials.full_epochs} epoch{'s' * (trials.full_epochs != 1)}"
+    reached, number = value_text(trials, sure.value), trials.best["number"]
+    facts: list[Fact] = [(label, reached, f"trial {number} after {epochs}{_sureness(trials, sure, rows)}")]
+    against = _against_baseline(trials, sure, rows)
+    facts += against.facts
+    return Outcome(
+        facts=tuple(facts),
+        sentence=f"{label}: {reached} (trial {number}, {epochs}){against.sentence}.",
+        warnings=(*against.warnings, *_chance_of_search(trials, sure, found)),
+        note=_luck(sure, final),
+    )
+
+
+def _luck(sure: Confidence, final: str) -> str:
+    best = f"The best of {sure.num_complete} values on one validation split is partly luck."
+    measure = f"Measure the result on the sealed test set: {final}" if final else ""
+    return " ".join(filter(None, (best if sure.num_complete > 1 else "", measure)))
+
+
+def _sureness(trials: Trials, sure: Confidence, rows: int | None) -> str:
+    if np.isfinite(sure.low):
+        tied = f"; {sure.tied} more trial{'s lie' if sure.tied != 1 else ' lies'} inside it" if sure.tied else ""
+        low, high = value_text(trials, sure.low), value_text(trials, sure.high)
+        return f"; 95 % interval from {rows} validation rows: {low} to {high}{tied}"
+    if np.isfinite(sure.second):
+        gap = difference(trials, abs(sure.value - sure.second))
+        return f"; {gap} better than the second of {sure.num_complete}"
+    return ""
+
+
+def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Outcome:
+    """The gain over the baseline, if that was trained to the end too."""
+    row = trials.baseline_trial
+    if row is None or trials.best is None:
+        if not trials.baseline:
+            return Outcome()
+        missing = "the baseline was not trained to the end"
+        fact = ("Against the baseline", "not known", missing)
+        return Outcome(facts=(fact,), sentence=f"; {missing}, so the gain over it is not known")
+    if row["number"] == trials.best["number"]:
+        fact = ("Against the baseline", "it is the baseline", "no other trial of the search was better")
+        return Outcome(
+            facts=(fact,),
+            sentence="; it is the baseline",
+            warnings=(f"{NO_BETTER}: the best trial is the baseline itself.",),
+        )
+    baseline, gain = float(row["value"]), trials.sign * (sure.value - float(row["value"]))
+    reached, shown = value_text(trials, baseline), f"+{difference(trials, gain)}"
+    label, warnings = "Gain over the baseline", ()
+    if np.isfinite(sure.low) and rows:
+        low, high = unpaired_interval(sure.value, baseline, rows)
+        shown += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
+        if low <= 0:
+            warnings = (f"{NO_BETTER}, as far as {rows} validation rows can show: the gain, {shown}, may be zero.",)
+    elif gain == 0:
+        warnings = (f"{NO_BETTER}: both reached {reached}.",)
+    fact = (NO_BETTER if warnings else label, shown, f"the baseline reached {reached}")
+    return Outcome(facts=(fact,), sentence=f"; the baseline: {reached}; gain: {shown}", warnings=warnings)
+
+
+def unpaired_interval(first: float, second: float, rows: int) -> tuple[float, float]:
+    """95 % interval of the difference of two shares of as many rows each (Newcombe 1998, method 10).
+
+    Both are shares of the same rows, which makes their difference more certain than this.
+    """
+    (low_1, high_1), (low_2, high_2) = (wilson(share * rows, rows) for share in (first, second))
+    gap = first - second
+    return (
+        gap - float(np.hypot(first - low_1, high_2 - second)),
+        gap + float(np.hypot(high_1 - first, second - low_2)),
+    )
+
+
+def _chance_of_search(trials: Trials, sure: Confidence, found: Overview | TableOverview | str) -> Sequence[str]:
+    chance = chance_level(trials.metric, found)
+    if chance is None:
+        return ()
+    if trials.metric == "accuracy":
+        if np.isfinite(sure.low) and sure.low <= chance:
+            low, high = value_text(trials, sure.low), value_text(trials, sure.high)
+            return (_no_better_than_chance(chance, "validation", f"{value_text(trials, sure.value)} [{low}, {high}]"),)
+        return ()
+    if sure.value >= chance:
+        least = value_text(trials, chance)
+        return (f"No better than always predicting the mean of the target, which has an RMSE of about {least}.",)
+    return ()
+
+
+def chance_level(metric: str, found: Overview | TableOverview | str) -> float | None:
+    """What a constant prediction reaches on the validation rows; None where that is not known.
+
+    It is the share of the most common class, or for an RMSE the spread of the target over the training rows.
+    """
+    if isinstance(found, str):
+        return None
+    if isinstance(found, Overview):
+        if metric != "accuracy" or not found.num_validation:
+            return None
+        return float(found.counts["validation"].iloc[found.counts["training"].argmax()]) / found.num_validation
+    y = found.train.y
+    if metric == "accuracy" and found.classes:
+        return float(np.bincount(y).max()) / len(y)
+    return float(np.nanstd(y.astype(float))) if metric == "rmse" and not found.classes else None

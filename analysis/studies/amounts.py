@@ -1,0 +1,46 @@
+"""Values of the objective, differences of it and training time, as a reader sees them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis import wording
+from analysis.studies.trials import Trials
+
+
+def value_text(trials: Trials, number: float) -> str:
+    """A value of the objective: 97.30 % or 0.482."""
+    return f"{100 * number:.2f} %" if trials.points == 100 else f"{number:.4g}"
+
+
+def difference(trials: Trials, number: float) -> str:
+    """A difference of the objective: 0.30 points or 0.0021 RMSE."""
+    return f"{number * trials.points:.2f}{trials.unit}" if trials.points == 100 else f"{number:.3g}{trials.unit}"
+
+
+def cost(trials: Trials, machine: Mapping[str, Any] | None) -> tuple[str, str]:
+    """What the trials took: the sum of their training times, and what belongs to it.
+
+    Args:
+        machine: of the run, for the share of a GPU that a trial had.
+    """
+    rows = trials.measured
+    seconds, num_epochs = float(rows["seconds"].sum()), int(rows["epochs"].sum())
+    said = f"{num_epochs:,} epoch{'s' * (num_epochs != 1)} of {len(rows):,} trial{'s' * (len(rows) != 1)}"
+    if (lasted := busy_seconds(trials)) and lasted < 0.95 * seconds:
+        said += f", several at once: {wording.spent(lasted)} in all"
+    if machine and (share := machine.get("gpus_per_trial")):
+        said += f"; {wording.computing(seconds / 3600, machine)} ({share:g} of a GPU for each trial)"
+    return f"{wording.spent(seconds)} of training", said
+
+
+def busy_seconds(trials: Trials) -> float:
+    """How long at least one trial was training, in seconds; 0 where the epochs have no times."""
+    spans = trials.epochs[["started", "seconds"]].apply(lambda column: column.astype(float)).dropna().to_numpy()
+    if not len(spans):
+        return 0.0
+    spans = spans[np.argsort(spans[:, 0])]
+    ends = np.maximum.accumulate(spans.sum(axis=1))
+    idle = np.maximum(spans[1:, 0] - ends[:-1], 0).sum()
+    return float(ends[-1] - spans[0, 0] - idle)

@@ -1,0 +1,164 @@
+"""What a search found, in the words of the first screen and of the terminal."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+from analysis import wording
+from analysis.datasets.images import Overview
+from analysis.prose.outcome import NO_BETTER, chance_level, sealed, searched, unpaired_interval
+from analysis.studies.amounts import busy_seconds, cost
+from analysis.studies.trials import Trials, read_trials
+from tests.synthetic import make_run, make_study
+
+
+def results_of(low: float, high: float, *, winner: str = "trial-3", sign: int = 1, **more: Any) -> dict[str, Any]:
+    scores = {"score": {"value": 0.5, "low": 0.4, "high": 0.6}, **more.pop("scores", {})}
+    entrants: list[dict[str, Any]] = [
+        {"name": name, "scores": scores, "by_seed": {"score": [0.5, 0.5]}} for name in ("trial-3", "baseline")
+    ]
+    entrants[0]["difference"] = {"value": (low + high) / 2, "low": low, "high": high}
+    return {"metric": "score", "winner": winner, "entrants": entrants, "sign": sign, **more}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "said"),
+    [
+        (0.1, 0.3, 1, "Better than the baseline"),
+        (0.1, 0.3, -1, "Worse than the baseline"),
+        (-0.3, -0.1, -1, "Better than the baseline"),
+        (-0.3, -0.1, 1, "Worse than the baseline"),
+        (-0.1, 0.3, 1, "No better than the baseline"),
+        (0.0, 0.3, 1, "No better than the baseline"),
+    ],
+)
+def test_the_sealed_result_stands_beside_the_baseline_in_words(low: float, high: float, sign: int, said: str):
+    outcome = sealed(results_of(low, high, sign=sign))
+    assert outcome is not None
+    (label, shown, note), (against, _, beside) = outcome.facts
+    assert (label, shown) == ("Test score", "0.500 [0.400, 0.600]")
+    assert note == "trial 3 on the sealed test set, mean of 2 fresh seeds"
+    assert (against, beside) == (said, "the baseline reached 0.500 [0.400, 0.600]")
+    assert [line.startswith(said) for line in outcome.warnings] == ([] if said.startswith("Better") else [True])
+    assert "the baseline: 0.500 [0.400, 0.600]; difference: " in outcome.sentence
+
+
+def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there_is_nothing():
+    outcome = sealed(results_of(0.1, 0.3, winner="baseline"))
+    assert outcome is not None
+    assert outcome.facts[1][1:] == ("it is the baseline", "the search found nothing better")
+    assert outcome.warnings[0].startswith(NO_BETTER)
+    assert sealed(None) is None
+    assert sealed("damaged") is None
+
+
+@pytest.mark.parametrize(
+    ("support", "scores", "said"),
+    [
+        ({"a": 30, "b": 10}, {"accuracy": {"value": 0.76, "low": 0.70, "high": 0.82}}, "most common class (chance)"),
+        ({"a": 30, "b": 10}, {"accuracy": {"value": 0.90, "low": 0.85, "high": 0.95}}, ""),
+        ({}, {"r2": {"value": 0.02, "low": -0.05, "high": 0.09}}, "always predicting the mean of the target"),
+        ({}, {"r2": {"value": 0.30, "low": 0.20, "high": 0.40}}, ""),
+        ({}, {"accuracy": {"value": 0.1, "low": 0.0, "high": 0.2}}, ""),  # the classes are not known
+    ],
+)
+def test_a_result_no_better_than_a_constant_prediction_says_so(support: dict, scores: dict, said: str):
+    outcome = sealed(results_of(0.1, 0.3, support=support, scores=scores))
+    assert outcome is not None
+    assert len(outcome.warnings) == bool(said)
+    assert said in "".join(outcome.warnings)
+
+
+def images(*, training: list[int], validation: list[int]) -> Overview:
+    counts = pd.DataFrame({"class": ["a", "b"], "training": training, "validation": validation})
+    nothing: dict[str, Any] = {"checksum": "", "leaks": 0, "repeats": 0, "conflicts": 0, "examples": np.zeros(0)}
+    return Overview(name="x", why="", shape=(1, 2, 2), counts=counts, pixels=pd.DataFrame(), **nothing)
+
+
+@pytest.fixture(scope="module")
+def found() -> Trials:
+    return read_trials(make_study(30, seed=1), make_run())
+
+
+def with_baseline(trials: Trials, number: int | None) -> Trials:
+    params = {} if number is None else make_study(30, seed=1).trials[number].params
+    return replace(trials, baseline=params)
+
+
+def test_the_validation_value_stands_beside_the_baseline_with_its_gain_and_the_next_command(found):
+    study = make_study(30, seed=1)
+    complete = study.get_trials(states=(TrialState.COMPLETE,))
+    other = next(trial for trial in complete if trial.value != study.best_value)
+    rows = images(training=[60, 40], validation=[600, 400])
+    outcome = searched(with_baseline(found, other.number), rows, final="rungwise final runs/x")
+    (label, shown, where), (against, gain, beside) = outcome.facts
+    assert (label, shown) == ("Validation accuracy", f"{100 * study.best_value:.2f} %")
+    assert where.startswith(f"trial {study.best_trial.number} after 27 epochs; 95 % interval from 1000 validation rows")
+    assert gain.startswith(f"+{100 * (study.best_value - other.values[0]):.2f} points [")
+    assert beside == f"the baseline reached {100 * other.values[0]:.2f} %"
+    assert against in ("Gain over the baseline", NO_BETTER)
+    assert outcome.note.endswith("Measure the result on the sealed test set: rungwise final runs/x")
+    assert "final" not in searched(found, rows).note  # a space without test rows
+
+
+def test_a_best_trial_that_is_the_baseline_and_one_that_is_not_clearly_better_are_said_in_words(found):
+    best = make_study(30, seed=1).best_trial.number
+    outcome = searched(with_baseline(found, best), "the data are not known")
+    assert outcome.facts[1] == ("Against the baseline", "it is the baseline", "no other trial of the search was better")
+    assert outcome.warnings == (f"{NO_BETTER}: the best trial is the baseline itself.",)
+    complete = make_study(30, seed=1).get_trials(states=(TrialState.COMPLETE,))
+    other = next(trial for trial in complete if trial.number != best)
+    few = searched(with_baseline(found, other.number), images(training=[9, 1], validation=[9, 1]))
+    assert few.facts[1][0] == NO_BETTER
+    assert few.warnings[0].startswith(f"{NO_BETTER}, as far as 10 validation rows can show: the gain, +")
+    assert few.warnings[1].startswith("No better than always predicting the most common class (chance), which is right")
+    assert "90.0 % of the validation rows" in few.warnings[1]
+
+
+def test_without_a_complete_trial_or_a_complete_baseline_nothing_is_compared(found):
+    assert not searched(read_trials(make_study(0), make_run()), "unknown").facts
+    stopped = next(t.number for t in make_study(30, seed=1).trials if t.state == TrialState.PRUNED)
+    outcome = searched(with_baseline(found, stopped), "unknown")
+    assert outcome.facts[1] == ("Against the baseline", "not known", "the baseline was not trained to the end")
+    assert "the baseline was not trained to the end" in outcome.sentence
+    assert "baseline" not in searched(with_baseline(found, None), "unknown").sentence
+
+
+def test_chance_is_the_share_of_the_class_that_is_most_common_in_training():
+    assert chance_level("accuracy", images(training=[10, 90], validation=[40, 60])) == pytest.approx(0.6)
+    assert chance_level("accuracy", "unknown") is None
+    assert chance_level("loss", images(training=[10, 90], validation=[40, 60])) is None
+
+
+def test_the_interval_of_a_gain_covers_it_at_least_nominally_for_rows_of_their_own():
+    random, hits = np.random.default_rng(0), []
+    for _ in range(300):
+        first, second = random.binomial(200, 0.9) / 200, random.binomial(200, 0.8) / 200
+        low, high = unpaired_interval(first, second, 200)
+        hits.append(low <= 0.1 <= high)
+    assert np.mean(hits) >= 0.95 - 3.1 * np.sqrt(0.95 * 0.05 / len(hits))
+    low, high = unpaired_interval(1.0, 1.0, 20)
+    assert low == -high < 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.03, "0.03 s"), (0.42, "0.42 s"), (34.2, "34 s"), (200, "3 min"), (9000, "2.5 h"), (0, "unknown time")],
+)
+def test_a_cost_is_never_zero_hours(seconds: float, shown: str):
+    assert wording.spent(seconds) == shown
+
+
+def test_the_cost_counts_what_ran_at_once_and_the_share_of_a_gpu(found):
+    spans = pd.DataFrame({"started": [0.0, 0.0, 100.0], "seconds": [10.0, 5.0, 10.0]})
+    assert busy_seconds(replace(found, epochs=spans)) == 20.0
+    assert busy_seconds(replace(found, epochs=spans.assign(started=np.nan))) == 0.0
+    _, said = cost(found, {"gpus_per_trial": 0.25})
+    assert "0.25 of a GPU for each trial" in said
+    assert "GPU" not in cost(found, None)[1]
+    assert wording.computing(20 / 3600, {}) == "20 core seconds"
+    assert wording.computing(0.5, {"gpus_per_trial": 0.5}) == "15 GPU minutes"
