@@ -8,12 +8,15 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from search.process.arguments import Flag, OptionalStr, parse, report_error, report_fault, run_command
 from trainables.files.whole import write_whole
+
+if TYPE_CHECKING:
+    from analysis.studies.results import FinalResults
 
 DATASET = "california_housing"
 REPORT_FIGURES = ("data_target", "data_map", "data_correlations", "history")
@@ -62,7 +65,7 @@ def write(options: Options) -> Path:
     from search.storage.run import read_run
 
     same = None if options.same_rows is None else read_final(Path(options.same_rows))
-    if same is not None and not same["conditions"].get("held_out_rows"):
+    if same is not None and not same.conditions.get("held_out_rows"):
         raise ValueError(
             f"{options.same_rows} must have been evaluated with --without-validation; evaluate it that way"
         )
@@ -82,10 +85,10 @@ def write(options: Options) -> Path:
     return options.out
 
 
-def _commands(found: dict[str, Any], same: dict[str, Any] | None) -> list[str]:
+def _commands(found: dict[str, Any], same: "FinalResults | None") -> list[str]:
     last = f"python -m analysis.case_study runs/{found['run'].name}"
-    commands = [found["run"].command, found["results"]["command"]]
-    return [*commands, last] if same is None else [*commands, same["command"], f"{last} --same-rows COPY"]
+    commands = [found["run"].command, found["results"].command]
+    return [*commands, last] if same is None else [*commands, same.command, f"{last} --same-rows COPY"]
 
 
 def portable(command: str, name: str) -> str:
@@ -131,10 +134,10 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     run_dir = Path(run_dir)
     run = read_run(run_dir)
     results = read_final(run_dir)
-    if len(results["image_shape"]) == 3:
+    if len(results.image_shape) == 3:
         raise ValueError(f"{run_dir} is a run on images ({run.dataset}); a case study needs a run on a table")
     data = _describe_data(run, _data_place(run.data_dir, run_dir) if data_dir is None else Path(data_dir))
-    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    winner = results.winning
     return {
         "run": run,
         "results": results,
@@ -142,7 +145,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
         "topics": by_topic(discuss(results, open_study(run_dir), run)),
         **_describe_trials(run, run_dir),
         **data,
-        "prepared": _preprocessing(run.space, winner["params"], data["overview"]),
+        "prepared": _preprocessing(run.space, winner.params, data["overview"]),
         "words": wording,
     }
 
@@ -188,23 +191,21 @@ def _preprocessing(space: str, params: dict[str, Any], overview: Any) -> list[st
         return []
 
 
-def read_final(run_dir: Path) -> dict[str, Any]:
+def read_final(run_dir: Path) -> "FinalResults":
     """The final.json of a run.
 
     Raises:
         ValueError: there is none, or it is damaged; the line says what to do.
     """
-    from analysis.pages.final import read_results
+    from analysis.studies.results import FinalResults
 
-    results = read_results(run_dir / "final")
-    if not isinstance(results, dict):
-        raise ValueError(
-            results or f"{run_dir} has no final evaluation; create it with: python -m analysis.final {run_dir}"
-        )
+    results = FinalResults.read(run_dir / "final")
+    if results is None:
+        raise ValueError(f"{run_dir} has no final evaluation; create it with: python -m analysis.final {run_dir}")
     return results
 
 
-def _copy_figures(run_dir: Path, folder: Path, results: dict[str, Any]) -> None:
+def _copy_figures(run_dir: Path, folder: Path, results: "FinalResults") -> None:
     """The figures of report and final evaluation, small enough to be kept with the text."""
     from analysis.evaluation.files import redraw_figures
     from analysis.publish import shrink

@@ -117,18 +117,18 @@ def read_study(folder: Path) -> dict[str, Any]:
     run, results = read_run(folder), read_final(folder)
     study = open_study(folder)
     trials = read_trials(study, run)
-    entrants = {entrant["name"]: entrant for entrant in results["entrants"]}
+    entrants = {entrant.name: entrant for entrant in results.entrants}
     return {
         "run": run,
         "results": results,
-        "winner": entrants[results["winner"]],
+        "winner": results.winning,
         "baseline": entrants["baseline"],
         "random": entrants.get("random"),
         "topics": by_topic(discuss(results, study, run)),
         "trials": trials,
         "states": trials.trials["state"].value_counts().to_dict(),
         **_describe_effort(trials, run),
-        "num_validation": round(results["conditions"]["train_rows"] * run.validation_fraction),
+        "num_validation": round(results.conditions["train_rows"] * run.validation_fraction),
         **_read_tables(folder / "report" / "tables", metric=run.metric),
         **count_levels(trials),
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),

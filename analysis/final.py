@@ -7,7 +7,7 @@ python -m analysis.final runs/NAME --seeds 10 --again       # more seeds; a seco
 Contenders train on training and validation rows together, as trials on Ray under RUN/final/training; an interrupted
 evaluation continues with the same command and trains nothing twice. Only when all training has ended are the test rows
 read; a line in RUN/final/openings.jsonl counts the opening before anything is computed from them. Everything then goes
-to RUN/final/final.json (described in `analysis/evaluation/record.py`), figures, tables, model.safetensors, model.json
+to RUN/final/final.json (described in `analysis/studies/results.py`), figures, tables, model.safetensors, model.json
 and a model card.
 """
 
@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.evaluation.settings import Options
 from analysis.studies.openings import check_opening, read_openings, record_opening
@@ -39,6 +39,7 @@ from search.storage.folder import check_run
 
 if TYPE_CHECKING:
     from analysis.evaluation.job import Job
+    from analysis.studies.results import FinalResults
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -150,12 +151,13 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
 
 
 def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
-    from analysis.pages.final import read_results
+    from analysis.studies.results import FinalResults
     from search.session.trouble import explain
 
-    results = read_results(job.final_dir)  # a signal may have come when they were being put in place, or just after
-    if isinstance(results, dict) and results.get("openings") == len(read_openings(job.final_dir)):
-        return _say_without_page(error, job)
+    with suppress(ValueError):
+        results = FinalResults.read(job.final_dir)  # a signal may have come as they were put in place, or just after
+        if results is not None and results.openings == len(read_openings(job.final_dir)):
+            return _say_without_page(error, job)
     command = job.command + ("" if job.options.again else " --again")
     kept = " (the results of the previous evaluation are unchanged)" if (job.final_dir / "final.json").exists() else ""
     what = (
@@ -180,7 +182,7 @@ def _traceback(error: Exception, job: "Job") -> str:
     return ""
 
 
-def _show(job: "Job", results: dict[str, Any]) -> int:
+def _show(job: "Job", results: "FinalResults") -> int:
     """Print what was found and write the page; 0, or the exit code of what went wrong once the results were saved."""
     from analysis import report
     from analysis.progress import say, step

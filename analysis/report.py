@@ -186,6 +186,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
     from analysis.pages.again import reproducibility
     from analysis.pages.final import final_sections
     from analysis.pages.questions import questions
+    from analysis.pages.review import review_section
 
     trials, run, impact, confirmed = known.trials, known.run, known.impact, known.confirmed
     makers: list[Callable[[], Section | None]] = [
@@ -197,7 +198,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
         lambda: sections.data(known.found, folder, prepared=_prepared(known.found, trials, run)),
         lambda: sections.failures(trials, folder),
     ]
-    parts = final_sections(options.run, run)
+    parts = [*final_sections(options.run, run), review_section(trials, run, options.run)]
     with _step("figures and tables, section by section", total=len(makers)) as advance:
         for make in makers:
             parts += filter(None, [make()])
@@ -231,11 +232,11 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
     """What the sealed test set said; before, and where that cannot be read, what the validation rows say."""
-    from analysis.pages.final import read_results
     from analysis.prose.outcome import sealed, searched
+    from analysis.studies.results import FinalResults
 
     with suppress(LookupError, TypeError, ValueError, OSError):  # `final_sections` says what is damaged
-        if (outcome := sealed(read_results(run_dir / "final"))) is not None:
+        if (outcome := sealed(FinalResults.read(run_dir / "final"))) is not None:
             return outcome
     final = f"{command('analysis.final')} {run_dir}" if run is not None and run.has_test else ""
     return searched(trials, found, final=final)

@@ -23,17 +23,6 @@ def named(metric: str, unit: str = "") -> str:
     return f"{name} ({unit})" if unit and (known.in_unit or not known.title) else name
 
 
-def in_unit(metric: str, results: dict[str, Any]) -> str:
-    """The metric in words, with the unit of the target of these results (final.json)."""
-    return named(metric, results.get("target_unit", ""))
-
-
-def is_less_better(results: dict[str, Any]) -> bool:
-    """Whether less of the metric of these results (final.json) is better."""
-    sign = results.get("sign")
-    return metric_named(results["metric"]).less_is_better if sign is None else sign < 0
-
-
 def verdict(metric: str, found: dict[str, float]) -> str:
     """What a difference with its interval says: `better`, `worse`, or `no clear difference`."""
     if found["low"] <= 0 <= found["high"]:
@@ -212,10 +201,3 @@ def feature_names(features: list[str]) -> str:
 def trained_on(held_out: int) -> str:
     """Which rows of the search the contenders are trained on."""
     return f"without the {held_out:,} validation rows" if held_out else "training and validation"
-
-
-def hardware(results: dict[str, Any]) -> str:
-    """On what the networks were trained: `Intel Xeon, 2 at once`."""
-    machine = results["machine"]
-    device = machine["cpu_model"] if results["conditions"]["device"] == "cpu" else machine.get("gpu_model") or "a GPU"
-    return f"{device}, {results['slots']} at once" if results["slots"] > 1 else device

@@ -22,12 +22,13 @@ from analysis.prose.discussion import discuss
 from analysis.scores.baselines import Method
 from analysis.scores.metrics import evaluate
 from analysis.scores.tables import BaselineAnswers, describe_baselines, describe_table
+from analysis.studies.results import FinalResults
 from search.storage.run import Run, read_run, write_run
 from search.storage.study import open_study
 from spaces.space import Space
 from tests.searching import ROOT
 from tests.synthetic import make_run, make_study
-from tests.test_final_results import measured, record
+from tests.test_final_results import EXPORT, measured, record
 from tests.test_report import store
 from trainables.data.dataset import Dataset, Split
 from trainables.sources.load import load
@@ -56,31 +57,28 @@ def write_districts(path: Path) -> None:
         writer.writerows(zip(*(columns[name] for name in RAW), strict=True))
 
 
-def final_results(dataset: Dataset, test: Split, *, space: Space = SPACE) -> tuple[dict[str, Any], np.ndarray]:
+def final_results(dataset: Dataset, test: Split, *, space: Space = SPACE) -> tuple[FinalResults, np.ndarray]:
     """A record of made-up networks and baselines, and what the first network says."""
     random, y = np.random.default_rng(1), test.y.numpy()
     outputs = {name: y + random.normal(0, noise, (3, len(y))) for name, noise in (("trial-3", 0.3), ("baseline", 0.5))}
     rows = [measured(name, found) for name, found in outputs.items()]
-    results = record(y, rows, classes=(), metric="rmse") | {
-        "image_shape": list(dataset.image_shape),
-        "direction": "minimize",
-    }
-    results |= {
+    fields: dict[str, Any] = {"image_shape": list(dataset.image_shape), "direction": "minimize"}
+    fields |= {
         "command": "python -m analysis.final /big/runs/synthetic",
         "created": "2026-01-05",
         "versions": {"a": "1"},
     }
-    for entrant in results["entrants"]:
-        entrant["params"] = dict(space.baseline)
     method = Method(name="gradient_boosting", title="gradient boosting", settings="", random=False)
     boosted = y + random.normal(0, 0.28, len(y))
     answers = [BaselineAnswers(baseline=fitted(method), outputs=boosted[None], rows_per_second=10.0)]
     found = evaluate(y, outputs | {"gradient_boosting": boosted[None]}, task="regression", num_replicates=300)
-    results["baselines"] = describe_baselines(answers, found, winner="trial-3", metric="rmse")
+    fields["baselines"] = describe_baselines(answers, found, winner="trial-3", metric="rmse")
     trained = [Training(space.decode(space.baseline), dataset, epochs=1, seed=seed) for seed in (0, 1)]
-    results |= describe_table(dataset, test, trained, outputs["trial-3"], metric="rmse", seed=0)
-    results["references"] = [vars(reference) for reference in space.references]
-    return results, outputs["trial-3"][0]
+    fields |= describe_table(dataset, test, trained, outputs["trial-3"], metric="rmse", seed=0)
+    fields["references"] = [vars(reference) for reference in space.references]
+    results = record(y, rows, classes=(), metric="rmse", **fields)
+    entrants = [replace(entrant, params=dict(space.baseline)) for entrant in results.entrants]
+    return replace(results, entrants=entrants, export=EXPORT), outputs["trial-3"][0]
 
 
 def fitted(method: Method) -> Any:
@@ -101,11 +99,10 @@ def run(tmp_path_factory) -> Path:
     write_run(run_dir, asked)
     dataset = load("california_housing", folder, train_size=800, validation_fraction=0.2)
     results, exported = final_results(dataset, dataset.validation)
-    results["discussion"] = discuss(results, open_study(run_dir), asked)
-    results["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
+    results = replace(results, discussion=discuss(results, open_study(run_dir), asked))
     x, y = dataset.validation.x.numpy(), dataset.validation.y.numpy()
     write_figures(results, run_dir / "final" / "figures", x=x, y=y, exported=exported)
-    (run_dir / "final" / "final.json").write_text(json.dumps(results))
+    results.write(run_dir / "final")
     assert report.main([str(run_dir)]) == 0
     return run_dir
 
@@ -228,10 +225,10 @@ def diabetes(tmp_path_factory) -> Path:
     write_run(run_dir, replace(read_run(run_dir), dataset="diabetes", space="diabetes_mlp", train_size=200))
     dataset = load("diabetes", "nowhere", train_size=200, validation_fraction=0.3)
     results, exported = final_results(dataset, dataset.validation, space=spaces.space.load("diabetes_mlp"))
-    results["discussion"] = discuss(results, open_study(run_dir), read_run(run_dir))
+    results = replace(results, discussion=discuss(results, open_study(run_dir), read_run(run_dir)))
     x, y = dataset.validation.x.numpy(), dataset.validation.y.numpy()
     write_figures(results, run_dir / "final" / "figures", x=x, y=y, exported=exported)
-    (run_dir / "final" / "final.json").write_text(json.dumps(results))
+    results.write(run_dir / "final")
     return run_dir
 
 

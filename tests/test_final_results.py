@@ -1,7 +1,7 @@
 """What is written of a final evaluation: records, sentences, figures and tables, for classes and for numbers."""
 
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from analysis.plots import final as final_plots
 from analysis.plots import style
 from analysis.prose.discussion import discuss
 from analysis.scores.metrics import evaluate, probabilities
+from analysis.studies.results import FinalResults
 from search.storage.run import Run
 from tests.test_final import make_run, make_study
 
@@ -33,6 +34,9 @@ def trained(seconds: float) -> FrozenTrial:
     return create_trial(value=1.0, user_attrs={"weights": 1200, "macs": 5000, "history": history})
 
 
+EXPORT = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
+
+
 def measured(name: str, outputs: np.ndarray, **fields: Any) -> results.Measured:
     contender = Contender(name=name, params={"a": 1}, trial=3 if name == "trial-3" else None, **fields)
     networks = [
@@ -42,16 +46,18 @@ def measured(name: str, outputs: np.ndarray, **fields: Any) -> results.Measured:
     return results.Measured(contender=contender, networks=networks, outputs=outputs, images_per_second=1000.0)
 
 
-def record(y: np.ndarray, rows: list[results.Measured], *, classes: tuple[str, ...], metric: str) -> dict[str, Any]:
+def record(
+    y: np.ndarray, rows: list[results.Measured], *, classes: tuple[str, ...], metric: str, **others: Any
+) -> FinalResults:
     task = "classification" if classes else "regression"
     found = evaluate(y, {m.name: m.outputs for m in rows}, task=task, num_replicates=300)
     conditions = {"epochs": 2, "train_rows": 1438, "test_rows": len(y), "device": "cpu", "augmentation": "none"}
-    described = {"format": 1, "run": "r", "run_dir": "runs/r", "image_shape": [1, 8, 8], "task": task, "metric": metric}
-    described |= {"direction": "maximize", "winner": rows[0].name, "openings": 1, "opened": [], "failures": []}
-    described |= {"conditions": {**conditions, "seeds": 2}, "machine": {"cpu_model": "some CPU"}, "slots": 2}
-    described |= {"criterion": "the mean of 2", "intervals": "bootstrap", "references": []}
-    described["entrants"] = results.describe_entrants(rows, found, y, metric=metric, classes=classes)
-    return described | results.describe_winner(y, rows[0], classes=classes, train_y=y)
+    fields: dict[str, Any] = {"image_shape": [1, 8, 8], "direction": "maximize", "openings": 1, "slots": 2}
+    fields |= {"run": "r", "run_dir": "runs/r", "criterion": "the mean of 2", "intervals": "bootstrap"}
+    fields |= {"conditions": {**conditions, "seeds": 2}, "machine": {"cpu_model": "some CPU"}}
+    fields |= results.describe_winner(y, rows[0], classes=classes, train_y=y)
+    entrants = results.describe_entrants(rows, found, y, metric=metric, classes=classes)
+    return FinalResults(**fields | others, task=task, metric=metric, winner=rows[0].name, entrants=entrants)
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +77,14 @@ def rows(y: np.ndarray) -> list[results.Measured]:
 
 
 @pytest.fixture
-def described(y: np.ndarray, rows: list[results.Measured]) -> dict[str, Any]:
-    found = record(y, rows, classes=CLASSES, metric="accuracy")
-    found["references"] = [
+def described(y: np.ndarray, rows: list[results.Measured]) -> FinalResults:
+    references = [
         {"model": "a", "value": 0.93, "source": "paper 1", "disputed": False, "note": "", "extra_data": False}
         | {"weights": "1M", "epochs": "200", "augmentation": "crop", "hardware": "not stated"},
         {"model": "b", "value": 0.999, "source": "paper 2", "disputed": True, "note": "far above", "extra_data": True}
         | {"weights": "1M", "epochs": "200", "augmentation": "crop", "hardware": "not stated"},
     ]
-    return found
+    return record(y, rows, classes=CLASSES, metric="accuracy", references=references)
 
 
 def test_the_most_confident_mistakes_come_first(y, rows):
@@ -103,7 +108,7 @@ def test_mcnemar_pairs_networks_of_the_same_seed(y, rows):
     late = results.Measured(
         contender=lame.contender, networks=lame.networks[1:], outputs=lame.outputs[1:], images_per_second=1.0
     )
-    found = record(y, [rows[0], late], classes=CLASSES, metric="accuracy")["entrants"][0]["mcnemar"]["pairs"]
+    found = record(y, [rows[0], late], classes=CLASSES, metric="accuracy").entrants[0].mcnemar["pairs"]
     mine, theirs = rows[0].outputs[1].argmax(1) == y, rows[1].outputs[1].argmax(1) == y
     assert [(p["only_this"], p["only_baseline"]) for p in found] == [((mine & ~theirs).sum(), (theirs & ~mine).sum())]
 
@@ -118,7 +123,7 @@ def test_the_metric_of_the_search_is_the_main_one_where_test_rows_have_it(y, row
 # Sentences
 
 
-def say(described: dict[str, Any], *curves: list[float], **changes: Any) -> str:
+def say(described: FinalResults, *curves: list[float], **changes: Any) -> str:
     run: Run = make_run(**changes)
     return "\n".join(s["text"] for s in discuss(described, make_study(*curves, run=run), run))
 
@@ -134,7 +139,7 @@ def test_the_verdict_gives_score_difference_rank_and_optimism(described):
 
 def test_the_test_of_right_and_wrong_rows_is_quoted_for_an_accuracy_alone(described):
     assert "McNemar's test" in say(described, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
-    assert "McNemar" not in say({**described, "metric": "log_loss"}, [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
+    assert "McNemar" not in say(replace(described, metric="log_loss"), [0.5] * 9, [0.5] * 9, [0.5] * 9, [0.6] * 9)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +177,7 @@ def test_size_and_score_are_compared_over_the_completed_trials(described):
 def test_figures_show_the_numbers_of_the_record(described):
     ax = final_plots.plot_entrants(described)
     means = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
-    assert means == pytest.approx([100 * e["scores"]["accuracy"]["value"] for e in described["entrants"]])
+    assert means == pytest.approx([100 * e.scores["accuracy"]["value"] for e in described.entrants])
     ax = final_plots.plot_confusion(described)
     assert np.asarray(ax.images[0].get_array()).sum(1) == pytest.approx([100] * 4)
     ax = final_plots.plot_references(described)
@@ -191,13 +196,13 @@ def test_colours_are_told_apart_by_all_kinds_of_colour_vision():
 
 
 def test_files_and_section_survive_class_names_that_are_not_ours(described, rows, y, tmp_path):
-    described["discussion"] = [{"topic": "weakness", "text": "'<script>' 12 %"}]
-    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
+    discussion = [{"topic": "weakness", "text": "'<script>' 12 %"}]
+    described = replace(described, discussion=discussion, export=EXPORT)
     final_dir = tmp_path / "final"
     images = np.zeros((300, 1, 8, 8), np.uint8)
     write_figures(described, final_dir / "figures", x=images, y=y, exported=rows[0].outputs[0])
     write_tables(described, final_dir / "tables", y=y, exported=rows[0].outputs[0])
-    (final_dir / "final.json").write_text(json.dumps(described))
+    described.write(final_dir)
     section = str(final_section(tmp_path))
     assert "<script>" not in section
     assert "(disputed)" in section
@@ -210,9 +215,7 @@ def test_files_and_section_survive_class_names_that_are_not_ours(described, rows
 
 
 def test_a_figure_that_cannot_be_drawn_costs_that_figure_alone(described, rows, y, tmp_path, capsys):
-    described["discussion"] = []
-    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
-    described["calibration"] = [{"odd": "<b>"}]
+    described = replace(described, export=EXPORT, calibration={"odd": "<b>"})
     advanced: list[int] = []
     images, figures = np.zeros((300, 1, 8, 8), np.uint8), tmp_path / "final" / "figures"
     drawn = {"x": images, "y": y, "exported": rows[0].outputs[0]}
@@ -221,7 +224,7 @@ def test_a_figure_that_cannot_be_drawn_costs_that_figure_alone(described, rows, 
     assert "note: the figure calibration could not be drawn" in capsys.readouterr().err
     assert {path.name for path in figures.iterdir() if path.stem == "calibration"} == {"calibration.txt"}
     assert len(list(figures.glob("*.png"))) == len(list(figures.glob("*.svg"))) == num_figures(described) - 1
-    (tmp_path / "final" / "final.json").write_text(json.dumps(described))
+    described.write(tmp_path / "final")
     assert ">This figure could not be drawn: " in str(final_section(tmp_path))
     assert "<b>" not in str(final_section(tmp_path))
 
@@ -231,20 +234,19 @@ def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):
     y = random.normal(2, 1, 400).astype(np.float32)
     good, bad = y + random.normal(0, 0.3, (2, 400)), y + random.normal(0, 0.6, (2, 400))
     described = record(y, [measured("trial-3", good), measured("baseline", bad)], classes=(), metric="rmse")
-    winner = described["entrants"][0]
-    assert set(winner["scores"]) == {"rmse", "mae", "r2", "bias"}
-    assert winner["difference"]["high"] < 0
-    assert winner["probability_best"] > 0.99
-    assert "mcnemar" not in winner
-    described["discussion"] = discuss(described, make_study([0.5] * 9, run=make_run()), make_run())
-    text = " ".join(s["text"] for s in described["discussion"])
+    winner = described.entrants[0]
+    assert set(winner.scores) == {"rmse", "mae", "r2", "bias"}
+    assert winner.difference["high"] < 0
+    assert (winner.probability_best or 0) > 0.99
+    assert not winner.mcnemar
+    discussion = discuss(described, make_study([0.5] * 9, run=make_run()), make_run())
+    text = " ".join(s["text"] for s in discussion)
     assert "the interval excludes zero" in text
     assert "Half of the predictions are off by less than 0.2" in text
-    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 400, "rows": 400}}
-    described["image_shape"] = [8]
+    described = replace(described, discussion=discussion, export=EXPORT, image_shape=[8])
     write_figures(described, tmp_path / "final" / "figures", x=np.zeros((400, 8)), y=y, exported=good[0])
     write_tables(described, tmp_path / "final" / "tables", y=y, exported=good[0])
-    (tmp_path / "final" / "final.json").write_text(json.dumps(described))
+    described.write(tmp_path / "final")
     section = str(final_section(tmp_path))
     assert "<h3>Errors</h3>" in section
     words = re.sub(r"<[^>]*>", " ", section)

@@ -1,7 +1,7 @@
 """What a final evaluation says of a table: errors by band, caps, places, sentences and the section of the page."""
 
-import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import evaluate
 from analysis.scores.residuals import describe_residuals
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines
+from analysis.studies.results import FinalResults
 from tests.test_baselines import table
 from tests.test_final import make_run, make_study
-from tests.test_final_results import measured, record
+from tests.test_final_results import EXPORT, measured, record
 from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
 
@@ -115,55 +116,55 @@ def answers(dataset: Dataset, outputs: dict[str, np.ndarray], test: Split) -> li
 
 
 @pytest.fixture(scope="module")
-def described() -> dict[str, Any]:
+def described() -> FinalResults:
     """A regression in which boosting is better than the winner, and ridge is worse."""
     random = np.random.default_rng(0)
     y = random.normal(2, 1, 400).astype(np.float32)
     good = y + random.normal(0, 0.3, (5, 400))
     rows = [measured("trial-3", good), measured("baseline", y + random.normal(0, 0.6, (5, 400)))]
-    results = record(y, rows, classes=(), metric="rmse") | {"image_shape": [3], "direction": "minimize"}
     others = {"gradient_boosting": y + random.normal(0, 0.2, 400), "ridge": y + random.normal(0, 0.5, 400)}
     others["mean"] = np.full(400, 2.0)
     baselines = answers(table(), others, Split(x=torch.zeros(400, 3), y=torch.from_numpy(y)))
     found = evaluate(y, {"trial-3": good} | {a.name: a.outputs for a in baselines}, task="regression")
-    results["baselines"] = describe_baselines(baselines, found, winner="trial-3", metric="rmse")
-    results |= {"target": "worth", "target_unit": "$100k", "target_median": 2.0, "places": [], "range": {"outside": 3}}
-    results["columns"] = [{"name": "a<b>", "kind": "number", "categories": [], "missing": 0.02}]
-    results["importance_metric"] = "rmse"
-    results["importance"] = [
+    fields: dict[str, Any] = {"image_shape": [3], "direction": "minimize"}
+    fields["baselines"] = describe_baselines(baselines, found, winner="trial-3", metric="rmse")
+    fields |= {"target": "worth", "target_unit": "$100k", "target_median": 2.0, "places": [], "range": {"outside": 3}}
+    fields["columns"] = [{"name": "a<b>", "kind": "number", "categories": [], "missing": 0.02}]
+    fields["importance_metric"] = "rmse"
+    fields["importance"] = [
         {"features": ["a<b>"], "value": 0.5, "low": 0.4, "high": 0.6},
         {"features": ["idle"], "value": 0.01, "low": -0.01, "high": 0.02},
     ]
     curve = {"mean": [1.0, 2.0], "low": [0.9, 1.8], "high": [1.1, 2.2]}
-    results["dependence"] = [
+    fields["dependence"] = [
         {"feature": "a<b>", "kind": "number", "x": [0.0, 1.0], "rug": [0.1, 0.5], "curves": {"": curve}}
     ]
-    results["references"] = [
+    fields["references"] = [
         {"model": name, "value": value, "source": "paper", "disputed": False, "note": "", "extra_data": False}
         | {"weights": "not stated", "epochs": "not stated", "augmentation": "not stated", "hardware": "not stated"}
         for name, value in (("old MLP", 0.4), ("CatBoost", 0.2))
     ]
-    return results
+    return record(y, rows, classes=(), metric="rmse", **fields)
 
 
 def test_baselines_are_compared_with_the_winner_on_the_same_rows(described):
-    by_name = {b["name"]: b for b in described["baselines"]}
+    by_name = {b["name"]: b for b in described.baselines}
     assert by_name["gradient_boosting"]["difference"]["low"] > 0  # the winner's RMSE is larger
     assert by_name["ridge"]["difference"]["high"] < 0
     assert by_name["mean"]["scores"]["r2"]["value"] == pytest.approx(0, abs=0.02)
 
 
 def test_a_winner_that_is_no_better_than_a_constant_is_said_to_have_learned_nothing(described):
-    assert "learned" not in "".join(t for _, t in discuss_table(described, described["entrants"][0]))
+    assert "learned" not in "".join(t for _, t in discuss_table(described, described.entrants[0]))
     near = {"value": 0.01, "low": -0.02, "high": 0.04}
-    constant = next(b for b in described["baselines"] if b["name"] == "mean") | {"difference": near}
-    text = "".join(t for _, t in discuss_table({**described, "baselines": [constant]}, described["entrants"][0]))
+    constant = next(b for b in described.baselines if b["name"] == "mean") | {"difference": near}
+    text = "".join(t for _, t in discuss_table(replace(described, baselines=[constant]), described.entrants[0]))
     assert "not clearly better than always predicting the mean, which reaches" in text
     assert "no sign that it learned anything from the columns" in text
 
 
 def test_sentences_say_which_method_is_better_and_where_published_results_stand(described):
-    text = "\n".join(t for _, t in discuss_table(described, described["entrants"][0]))
+    text = "\n".join(t for _, t in discuss_table(described, described.entrants[0]))
     assert re.search(r"gradient boosting reaches 0\.[12].*the network is worse", text)
     assert re.search(r"ridge reaches 0\.[45].*the network is better", text)
     assert "Of 2 published results (RMSE ($100k)" in text
@@ -179,12 +180,12 @@ def test_sentences_say_which_method_is_better_and_where_published_results_stand(
 def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_tables(described, tmp_path):
     random = np.random.default_rng(0)
     y = random.normal(2, 1, 400).astype(np.float32)
-    described["discussion"] = discuss(described, make_study([0.5] * 9, run=make_run()), make_run())
-    described["export"] = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 400, "rows": 400}}
+    discussion = discuss(described, make_study([0.5] * 9, run=make_run()), make_run())
+    described = replace(described, discussion=discussion, export=EXPORT)
     final_dir = tmp_path / "final"
     write_figures(described, final_dir / "figures", x=np.zeros((400, 3)), y=y, exported=y + 0.1)
     write_tables(described, final_dir / "tables", y=y, exported=y + 0.1)
-    (final_dir / "final.json").write_text(json.dumps(described))
+    described.write(final_dir)
     drawn = {path.stem for path in (final_dir / "figures").glob("*.png")}
     assert drawn == {"contenders", "references", "baselines", "residuals", "bands", "importance", "dependence"}
     tables = {path.stem for path in (final_dir / "tables").glob("*.csv")}
@@ -205,7 +206,6 @@ def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_table
 
 
 def test_the_console_shows_baselines_with_the_difference_to_the_winner(described, tmp_path, capsys):
-    described["discussion"] = []
     conclude(described, run_dir=tmp_path)
     said = capsys.readouterr().out
     assert re.search(r"other methods\s+test RMSE \(\$100k\)\s+winner minus method \(lower is better\)", said)

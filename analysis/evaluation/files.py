@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from analysis.plots import final as final_plots
 from analysis.plots import table
 from analysis.plots.drawing import draw
 from analysis.progress import Advance, no_progress
+from analysis.studies.results import FinalResults
 from analysis.studies.trials import write_csv
 
 Named = tuple[str, Callable[[], Axes | Figure]]
@@ -21,7 +21,7 @@ Named = tuple[str, Callable[[], Axes | Figure]]
 
 
 def write_figures(
-    results: dict[str, Any],
+    results: FinalResults,
     folder: Path,
     *,
     x: np.ndarray,
@@ -43,77 +43,77 @@ def write_figures(
         advance()
 
 
-def num_figures(results: dict[str, Any]) -> int:
+def num_figures(results: FinalResults) -> int:
     """How many figures `write_figures` draws."""
     none = np.zeros(0)
     return len([*_figures(results, none), *_table_figures(results), *_row_figures(results, none, none, none)])
 
 
-def redraw_figures(results: dict[str, Any], folder: Path) -> None:
+def redraw_figures(results: FinalResults, folder: Path) -> None:
     """Draw those figures of a table once more that need no test rows, from final.json alone."""
     for name, make in (*_figures(results, np.zeros(0)), *_table_figures(results)):
         draw(name, make, folder)
 
 
-def _figures(results: dict[str, Any], x: np.ndarray) -> Iterator[Named]:
+def _figures(results: FinalResults, x: np.ndarray) -> Iterator[Named]:
     yield "contenders", partial(final_plots.plot_entrants, results)
-    if "confused" in results:
+    if results.confused is not None:
         yield "classes", partial(final_plots.plot_classes, results)
         yield "confusion", partial(final_plots.plot_confusion, results)
-        if "calibration" in results:
+        if results.calibration:
             yield "calibration", partial(final_plots.plot_calibration, results)
-    if results["references"]:
+    if results.references:
         yield "references", partial(final_plots.plot_references, results)
-    if results.get("mistakes") and len(results["image_shape"]) == 3:
+    if results.mistakes and len(results.image_shape) == 3:
         yield "mistakes", partial(final_plots.plot_mistakes, results, x)
 
 
-def _table_figures(results: dict[str, Any]) -> Iterator[Named]:
-    if results.get("baselines"):
+def _table_figures(results: FinalResults) -> Iterator[Named]:
+    if results.baselines:
         yield "baselines", partial(table.plot_baselines, results)
-    if len(results.get("bands", [])) > 1:
+    if len(results.bands) > 1:
         yield "bands", partial(table.plot_bands, results)
-    if results.get("importance"):
+    if results.importance:
         yield "importance", partial(table.plot_feature_importance, results)
         yield "dependence", partial(table.plot_dependence, results)
 
 
-def _row_figures(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Iterator[Named]:
-    if "residuals" not in results:
+def _row_figures(results: FinalResults, x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Iterator[Named]:
+    if not results.residuals:
         return
     yield "residuals", partial(table.plot_residuals, results, y, exported)
-    if results.get("places"):
+    if results.places:
         yield "residual_map", partial(_residual_map, results, x, y, exported)
 
 
-def _residual_map(results: dict[str, Any], x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Axes:
-    names = [column["name"] for column in results["columns"]]
-    return table.plot_residual_map(results, x[:, [names.index(name) for name in results["places"]]], y, exported)
+def _residual_map(results: FinalResults, x: np.ndarray, y: np.ndarray, exported: np.ndarray) -> Axes:
+    names = [column["name"] for column in results.columns]
+    return table.plot_residual_map(results, x[:, [names.index(name) for name in results.places]], y, exported)
 
 
-def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
+def write_tables(results: FinalResults, folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
     """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder."""
     folder.mkdir(parents=True)
     rows = [
-        {"contender": e["name"], "metric": metric, **found, "seeds": len(e["seeds"])}
-        for e in results["entrants"]
-        for metric, found in e["scores"].items()
+        {"contender": e.name, "metric": metric, **found, "seeds": len(e.seeds)}
+        for e in results.entrants
+        for metric, found in e.scores.items()
     ]
     write_csv(pd.DataFrame(rows), folder / "contenders.csv")
     _write_table_parts(results, folder)
-    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
-    if "classes" not in winner:
+    winner = results.winning
+    if not winner.classes:
         if y.ndim == exported.ndim == 1 and len(y):
             write_csv(pd.DataFrame({"target": y, "predicted": exported}), folder / "predictions.csv")
         return
-    names = list(winner["classes"])
+    names = list(winner.classes)
     by_class = [
-        {"class": name, "support": results["support"][name]}
+        {"class": name, "support": results.support[name]}
         | {f"{metric}_{key}": value for metric, found in scores.items() for key, value in found.items()}
-        for name, scores in winner["classes"].items()
+        for name, scores in winner.classes.items()
     ]
     write_csv(pd.DataFrame(by_class), folder / "classes.csv")
-    counts = pd.DataFrame(winner["confusion"], columns=pd.Index(names))
+    counts = pd.DataFrame(winner.confusion, columns=pd.Index(names))
     counts.insert(0, "label", pd.Series(names))
     write_csv(counts, folder / "confusion.csv")
     labels = np.array(names, dtype=object)
@@ -121,23 +121,23 @@ def write_tables(results: dict[str, Any], folder: Path, *, y: np.ndarray, export
     write_csv(pd.DataFrame(answers), folder / "predictions.csv")
 
 
-def _write_table_parts(results: dict[str, Any], folder: Path) -> None:
+def _write_table_parts(results: FinalResults, folder: Path) -> None:
     """Baselines, bands, importance and dependence, where there are any."""
     rows = {
         "baselines": [
             {"baseline": b["name"], "metric": metric, **found, "seeds": len(b["seeds"])}
-            for b in results.get("baselines", [])
+            for b in results.baselines
             for metric, found in b["scores"].items()
         ],
         "bands": [
             {"low": band["low"], "high": band["high"], "rows": band["rows"]}
             | {f"{m}_{key}": value for m in ("rmse", "mae", "bias") for key, value in band[m].items()}
-            for band in results.get("bands", [])
+            for band in results.bands
         ],
-        "importance": [{**f, "features": " + ".join(f["features"])} for f in results.get("importance", [])],
+        "importance": [{**f, "features": " + ".join(f["features"])} for f in results.importance],
         "dependence": [
             {"feature": f["feature"], "answer": name, "x": x, "mean": mean, "low": low, "high": high}
-            for f in results.get("dependence", [])
+            for f in results.dependence
             for name, curve in f["curves"].items()
             for x, mean, low, high in zip(f["x"], curve["mean"], curve["low"], curve["high"], strict=True)
         ],

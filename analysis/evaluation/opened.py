@@ -4,9 +4,9 @@ All of it is written aside and put in place together, final.json last: an evalua
 disk is too small, leaves the one before as it was.
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
 from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
+from analysis.studies.results import FinalResults
 from search.process.faults import fault_point
 from search.runtime.machine import provenance
 from trainables.data.dataset import Split
@@ -45,7 +46,7 @@ def restate(run_dir: Path) -> None:
 
 def evaluate(
     job: Job, test: Split, networks: Sequence[Network], failures: Sequence[Failure], baselines: Sequence[Baseline]
-) -> dict[str, Any]:
+) -> FinalResults:
     """Measure, compare, draw and export; returns what final.json holds.
 
     Args:
@@ -61,31 +62,32 @@ def evaluate(
         answers = answer_baselines(baselines, test, advance=advance)
     fault_point("final", 2)
     with step("scores and intervals"):
-        results = _score(job, test, measured, answers)
+        parts = _score(job, test, measured, answers)
     winner = measured[0]
     trained = [_restore(job, network) for network in winner.networks if job.dataset.columns]
-    results |= describe_table(job.dataset, test, trained, winner.outputs, metric=results["metric"], seed=job.run.seed)
-    results["failures"] = record.describe_failures(failures)
-    results["discussion"] = discuss(results, job.study, job.run)
+    parts |= describe_table(job.dataset, test, trained, winner.outputs, metric=parts["metric"], seed=job.run.seed)
+    results = FinalResults(**parts, failures=record.describe_failures(failures))
+    results = replace(results, discussion=discuss(results, job.study, job.run))
     fault_point("final", 3)
     with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
-        _write(job, test, winner, results, new)
+        results = _write(job, test, winner, results, new)
     fault_point("final", 7)
     return results
 
 
-def _write(job: Job, test: Split, winner: record.Measured, results: dict[str, Any], new: Path) -> None:
-    """Write all parts of the evaluation into a new folder, and the export's facts into the results."""
+def _write(job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path) -> FinalResults:
+    """Write all parts of the evaluation into a new folder; returns the results with the facts of the export."""
     with step("exporting the winner and checking it on every test row"):
-        results["export"] = _export(job, test, winner, results, new)
+        results = replace(results, export=_export(job, test, winner, results, new))
     fault_point("final", 4)
     y, exported = test.y.numpy(), winner.outputs[0]
     with step("figures", total=num_figures(results)) as advance:
         write_figures(results, new / "figures", x=test.x.numpy(), y=y, exported=exported, advance=advance)
     fault_point("final", 5)
     write_tables(results, new / "tables", y=y, exported=exported)
-    (new / "final.json").write_text(json.dumps(results, indent=1) + "\n")
+    results.write(new)
     fault_point("final", 6)
+    return results
 
 
 def _score(
@@ -101,17 +103,16 @@ def _score(
         same_networks={m.name: m.contender.name for m in measured if m.augmented},
     )
     metric = record.main_metric(job.run.metric, found[winner.name])
-    results = _head(job, test, winner, metric=metric)
-    results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
-    results["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
+    parts = _head(job, test, winner, metric=metric)
+    parts["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
+    parts["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
     train_y = job.dataset.train.y.numpy()
-    return results | record.describe_winner(y, winner, classes=classes, train_y=train_y, seed=seed)
+    return parts | record.describe_winner(y, winner, classes=classes, train_y=train_y, seed=seed)
 
 
 def _head(job: Job, test: Split, winner: record.Measured, *, metric: str) -> dict[str, Any]:
     openings = read_openings(job.final_dir)
     return {
-        "format": 1,
         "run": job.run.name,
         "run_dir": str(job.run_dir),
         "command": job.command,
@@ -158,9 +159,9 @@ def _restore(job: Job, network: Network) -> Training:
     return restore(network, job.space, job.dataset, device=job.device)
 
 
-def _export(job: Job, test: Split, winner: record.Measured, results: dict[str, Any], new: Path) -> dict[str, Any]:
+def _export(job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path) -> dict[str, Any]:
     """The network of the winner's first seed, verified on every test row."""
-    network, entrant = winner.networks[0], results["entrants"][0]
+    network, by_seed = winner.networks[0], results.entrants[0].by_seed
     facts = export_model(
         new,
         _restore(job, network),
@@ -171,17 +172,17 @@ def _export(job: Job, test: Split, winner: record.Measured, results: dict[str, A
             "contender": network.contender.name,
             "seed": network.seed,
             "epochs": job.epochs,
-            "versions": results["versions"],
-            "commit": results["commit"],
-            "created": results["created"],
-            "metrics": {name: values[0] for name, values in entrant["by_seed"].items()},
+            "versions": results.versions,
+            "commit": results.commit,
+            "created": results.created,
+            "metrics": {name: values[0] for name, values in by_seed.items()},
         },
     )
     (new / "README.md").write_text(model_card(results, facts, opened=times_opened(job.final_dir, concluding=True)))
     exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
     exported["verified"] = verify_export(new, test.x, winner.outputs[0], device=job.device)
-    if "accuracy" in entrant["by_seed"]:
-        exported["accuracy"] = entrant["by_seed"]["accuracy"][0]
+    if "accuracy" in by_seed:
+        exported["accuracy"] = by_seed["accuracy"][0]
     if job.options.onnx:
         exported["onnx"] = export_onnx(new, test.x)
     return exported

@@ -1,6 +1,5 @@
 """The final evaluation of code of the user's own: its `test(model, run)` on every network, scores, and final.json."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -20,6 +19,7 @@ from analysis.scores.metrics import evaluate as score
 from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.scores.score import own_scores
 from analysis.studies.openings import EVALUATION, PARTS, read_openings
+from analysis.studies.results import FinalResults
 from analysis.wording import is_share
 from search.process.faults import fault_point
 from search.runtime.machine import provenance
@@ -31,7 +31,7 @@ _USUAL = ("accuracy", "rmse", "macro_f1")
 Found = list[Answered | dict[str, float]]
 
 
-def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure]) -> dict[str, Any]:
+def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure]) -> FinalResults:
     """Test every network, compare, draw; returns what final.json holds.
 
     Raises:
@@ -43,9 +43,8 @@ def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure])
         tested = _tested(job, networks, advance=advance)
     fault_point("final", 2)
     with step("scores and intervals"):
-        results = _score(job, tested)
-    results["failures"] = record.describe_failures(failures)
-    results["discussion"] = discuss(results, job.study, job.run)
+        results = FinalResults(**_score(job, tested), failures=record.describe_failures(failures))
+    results = replace(results, discussion=discuss(results, job.study, job.run))
     fault_point("final", 3)
     with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
         _write(tested[0], results, new)
@@ -170,7 +169,6 @@ def _head(
     answered = isinstance(first, Answered)
     last = winner.networks[0].trial.user_attrs["history"][-1]
     return {
-        "format": 1,
         "own": True,
         "run": job.run.name,
         "run_dir": str(job.run_dir),
@@ -193,11 +191,11 @@ def _head(
     }
 
 
-def _write(winner: tuple[list[Network], Found], results: dict[str, Any], new: Path) -> None:
+def _write(winner: tuple[list[Network], Found], results: FinalResults, new: Path) -> None:
     first = winner[1][0]
     y, outputs = (first.y, first.outputs) if isinstance(first, Answered) else (np.zeros(0), np.zeros(0))
     with step("figures", total=num_figures(results)) as advance:
         write_figures(results, new / "figures", x=np.zeros(0), y=y, exported=outputs, advance=advance)
     write_tables(results, new / "tables", y=y, exported=outputs)
-    (new / "final.json").write_text(json.dumps(results, indent=1) + "\n")
+    results.write(new)
     fault_point("final", 6)

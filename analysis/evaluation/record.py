@@ -1,27 +1,4 @@
-"""Turns the evaluations of all contenders into final/final.json, the record that page, card and notebook are made of.
-
-Keys of final.json (every score is {"value", "low", "high"} with a 95 % interval; shares in 0..1):
-
-    format, run, run_dir, space, dataset, task, image_shape, metric, direction, command
-    created, commit, versions, machine, slots, cpus_per_trial, gpus_per_trial: of this evaluation
-    conditions      epochs, seeds, train_rows, held_out_rows, test_rows, test_checksum, device, precision, augmentation,
-                    extra_data
-    openings        how often the test set has been opened, this one included; opened: the lines of openings.jsonl
-    criterion       how contenders were chosen; winner: the name of the first of them, fixed before the test set
-    entrants        one per contender, best of the search first, a row with test-time augmentation last:
-        name, role ("top", "baseline", "random", "augmented"), trial, params, search_value, seeds, failed,
-        weights, macs, training_seconds, images_per_second,
-        scores {metric: interval}, by_seed {metric: [value per seed]}, classes {class: {precision, recall, f1}},
-        confusion (K x K, summed over seeds), difference and mcnemar (against the baseline), probability_best,
-        optimism (search value minus fresh value, positive when the search was optimistic)
-    support         test rows of each class
-    calibration     reliability bins of the exported network; chance: the error of a perfectly calibrated one
-    confused        the winner's most frequent mistakes; mistakes: the exported network's most confident ones
-    residuals       of the exported network; bands, cap, floor: of a regression, see `analysis/scores/residuals.py`
-    target, columns, baselines, importance, dependence, ...: of a table, see `analysis/scores/tables.py`
-    failures        trainings without a network, with their cause
-    references      published results; discussion: sentences; export: sha256, seed, verification
-"""
+"""Turns the evaluations of all contenders into `FinalResults`, of which page, card and notebook are made."""
 
 import hashlib
 from collections.abc import Sequence
@@ -38,6 +15,7 @@ from analysis.scores.metrics import CLASS_METRICS, Evaluation
 from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import wilson
 from analysis.studies.criterion import explain_criterion
+from analysis.studies.results import Entrant
 from search.storage.run import Run
 from spaces.space import Space
 from trainables.data.dataset import Dataset, Split
@@ -112,8 +90,8 @@ def describe_entrants(
     metric: str,
     classes: Sequence[str],
     sign: int | None = None,
-) -> list[dict[str, Any]]:
-    """The `entrants` of final.json.
+) -> list[Entrant]:
+    """The entrants of the results.
 
     Args:
         sign: 1 where more of the metric is better, -1 where less is; known from its name when None.
@@ -122,10 +100,12 @@ def describe_entrants(
     best = comparison.probability_best(plain, metric=metric, better=sign)
     baseline = next((m for m in measured if m.name == "baseline"), None)
     return [
-        _scores(m, found[m.name], classes=classes)
-        | _comparison(m, baseline, found, y, metric=metric, sign=sign)
-        | {"probability_best": best.get(m.name)}
-        | ({"confusion": comparison.confusion(y, m.outputs).tolist()} if classes else {})
+        Entrant(
+            **_scores(m, found[m.name], classes=classes),
+            **_comparison(m, baseline, found, y, metric=metric, sign=sign),
+            probability_best=best.get(m.name),
+            confusion=comparison.confusion(y, m.outputs).tolist() if classes else [],
+        )
         for m in measured
     ]
 

@@ -4,7 +4,6 @@ section = final_section("runs/NAME")      # None while there is no final evaluat
 """
 
 import base64
-import json
 import os
 import sys
 from pathlib import Path
@@ -19,11 +18,10 @@ from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
 from analysis.prose.card import restate_card
 from analysis.studies.criterion import BASELINE
-from analysis.studies.openings import EVALUATION, OpeningsError, read_openings, times, times_opened
+from analysis.studies.openings import OpeningsError, read_openings, times, times_opened
+from analysis.studies.results import FinalResults, ResultsError
 from search.process.arguments import command
-from trainables.files.whole import finish
 
-FORMAT = 1
 _BEGIN, _END = "<!-- final evaluation -->", "<!-- end of the final evaluation -->"
 """Around the fragment in a page, so that `refresh_page` finds it."""
 _TOPICS = {
@@ -87,14 +85,15 @@ def final_sections(run_dir: Path, run: Any) -> list[Section]:
 
 
 def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
-    results = read_results(final_dir)
+    try:
+        results = FinalResults.read(final_dir)
+    except ResultsError as error:
+        print(f"note: the final evaluation cannot be shown: {final_dir}{os.sep}{error}", file=sys.stderr)
+        return Markup("<p>") + str(error) + Markup("</p>")
     if results is None:
         count = len(read_openings(final_dir))
         said = f"The test set was opened {times(count)} by an evaluation that ended without results."
         return Markup("<p>") + said + Markup("</p>") if count else None
-    if isinstance(results, str):
-        print(f"note: the final evaluation of {run_dir} cannot be shown: {results}", file=sys.stderr)
-        return Markup("<p>") + results + Markup("</p>")
     templates = environment(html=True, strict=False)
     templates.globals.update(words=wording, baseline_name=BASELINE)
     templates.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
@@ -121,37 +120,19 @@ def refresh_page(page: str, run_dir: Path) -> str:
     return page
 
 
-def read_results(final_dir: Path) -> dict[str, Any] | str | None:
-    """final.json; None if there is none, or a sentence that says why it cannot be read."""
-    try:
-        finish(final_dir, EVALUATION)
-        results = json.loads((final_dir / "final.json").read_text())
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:
-        return f"final.json is damaged ({error}); evaluate again with --again."
-    except OSError as error:
-        return f"final.json cannot be read ({error})."
-    if not isinstance(results, dict) or "format" not in results:
-        return "final.json is damaged (it has no results); evaluate again with --again."
-    if results["format"] != FORMAT:
-        return "final.json was written by a different release; read it with that release."
-    return results
-
-
-def _context(results: dict[str, Any]) -> dict[str, Any]:
-    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+def _context(results: FinalResults) -> dict[str, Any]:
+    winner = results.winning
     topics = {
-        heading: [s["text"] for s in results["discussion"] if s["topic"] == topic] for topic, heading in _TOPICS.items()
+        heading: [s["text"] for s in results.discussion if s["topic"] == topic] for topic, heading in _TOPICS.items()
     }
     return {
         "winner": winner,
-        "metric": results["metric"],
-        "unit": results.get("target_unit", ""),
-        "compared": [m for m in ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss") if m in winner["scores"]],
-        "smaller": wording.is_less_better(results),
-        "images": len(results["image_shape"]) == 3,
-        "hardware": wording.hardware(results),
+        "metric": results.metric,
+        "unit": results.target_unit,
+        "compared": [m for m in ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss") if m in winner.scores],
+        "smaller": results.is_less_better,
+        "images": len(results.image_shape) == 3,
+        "hardware": results.hardware,
         "topics": {k: v for k, v in topics.items() if v},
     }
 

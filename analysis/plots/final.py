@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
 from analysis.scores.baselines import CONSTANT
-from analysis.wording import in_unit, is_share, shortened, title
+from analysis.studies.results import Entrant, FinalResults
+from analysis.wording import is_share, shortened, title
 
 _COLORS = {"top": style.BLUE, "baseline": style.ORANGE, "random": style.GREY, "augmented": style.GREEN}
 _SHOWN_CLASSES = 30
@@ -20,35 +21,35 @@ _NUMBERED_CLASSES = 15
 _NAME_WIDTH = 22
 
 
-def plot_entrants(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_entrants(results: FinalResults, ax: Axes | None = None) -> Axes:
     """Every contender's score with its interval, and its seeds one by one."""
-    entrants = results["entrants"]
+    entrants = results.entrants
     ax = style.new_axes(ax, width=6.6, height=0.45 * len(entrants) + 1.1)
-    metric = results["metric"]
+    metric = results.metric
     scale = 100 if is_share(metric) else 1
     for place, entrant in enumerate(entrants):
-        found = {key: scale * value for key, value in entrant["scores"][metric].items()}
-        color = _COLORS[entrant["role"]]
+        found = {key: scale * value for key, value in entrant.scores[metric].items()}
+        color = _COLORS[entrant.role]
         ax.plot([found["low"], found["high"]], [place, place], color=color, lw=2.5, solid_capstyle="butt")
         ax.plot(found["value"], place, "o", color=color, ms=8)
-        seeds = scale * np.array(entrant["by_seed"][metric])
+        seeds = scale * np.array(entrant.by_seed[metric])
         ax.plot(seeds, np.full(len(seeds), place + 0.25), "|", color=color, ms=7, alpha=0.8)
     ax.set_yticks(range(len(entrants)), [_named(entrant, results) for entrant in entrants])
     ax.set_ylim(len(entrants) - 0.4, -0.6)
-    ax.set_xlabel(f"test {in_unit(metric, results)}{' (%)' if scale == 100 else ''}: mean, 95 % interval; | one seed")
+    ax.set_xlabel(f"test {results.in_unit(metric)}{' (%)' if scale == 100 else ''}: mean, 95 % interval; | one seed")
     ax.grid(visible=False, axis="y")
     _limit_to_values(ax, results, scale)
     return ax
 
 
-def _named(entrant: dict[str, Any], results: dict[str, Any]) -> str:
-    return title(entrant["name"]) + (" (winner)" if entrant["name"] == results["winner"] else "")
+def _named(entrant: Entrant, results: FinalResults) -> str:
+    return title(entrant.name) + (" (winner)" if entrant.name == results.winner else "")
 
 
-def _limit_to_values(ax: Axes, results: dict[str, Any], scale: float) -> None:
+def _limit_to_values(ax: Axes, results: FinalResults, scale: float) -> None:
     """With two seeds an interval may be as wide as the axis; the seeds themselves must stay readable."""
-    metric = results["metric"]
-    seeds = scale * np.concatenate([np.array(e["by_seed"][metric], dtype=float) for e in results["entrants"]])
+    metric = results.metric
+    seeds = scale * np.concatenate([np.array(e.by_seed[metric], dtype=float) for e in results.entrants])
     seeds = seeds[np.isfinite(seeds)]
     if not len(seeds):
         return
@@ -57,10 +58,10 @@ def _limit_to_values(ax: Axes, results: dict[str, Any], scale: float) -> None:
     ax.set_xlim(max(low, seeds.min() - margin), min(high, seeds.max() + margin))
 
 
-def plot_confusion(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_confusion(results: FinalResults, ax: Axes | None = None) -> Axes:
     """The winner's answers for each class in percent of its rows, over all seeds."""
-    winner = _winner(results)
-    names, counts = _class_names(results), np.array(winner["confusion"], dtype=float)
+    winner = results.winning
+    names, counts = _class_names(results), np.array(winner.confusion, dtype=float)
     size = float(np.clip(0.5 * len(names) + 1.4, 4, 9))
     ax = style.new_axes(ax, width=size + 0.8, height=size)
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -83,9 +84,9 @@ def plot_confusion(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_classes(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_classes(results: FinalResults, ax: Axes | None = None) -> Axes:
     """Precision, recall and F1 of each class with intervals, the hardest class first."""
-    named = zip(_class_names(results), _winner(results)["classes"].values(), strict=True)
+    named = zip(_class_names(results), results.winning.classes.values(), strict=True)
     classes = sorted(named, key=lambda item: item[1]["f1"]["value"])[:_SHOWN_CLASSES]
     ax = style.new_axes(ax, width=6.6, height=0.4 * len(classes) + 1.2)
     marks = {"precision": (style.BLUE, "s"), "recall": (style.VERMILION, "^"), "f1": (style.INK, "o")}
@@ -102,10 +103,10 @@ def plot_classes(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_calibration(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_calibration(results: FinalResults, ax: Axes | None = None) -> Axes:
     """Reliability diagram of the exported network: accuracy against confidence in bins of equal mass."""
     ax = style.new_axes(ax, width=4.8, height=4.6)
-    bins = results["calibration"]["bins"]
+    bins = results.calibration["bins"]
     confidence = 100 * np.array([b["confidence"] for b in bins])
     accuracy, low, high = (100 * np.array([b[key] for b in bins]) for key in ("accuracy", "low", "high"))
     floor = max(0.0, min(confidence.min(), low.min()) - 3)
@@ -120,29 +121,29 @@ def plot_calibration(results: dict[str, Any], ax: Axes | None = None) -> Axes:
         label=f"one bin of about {bins[0]['rows']} rows (95 % interval)",
     )
     ax.set(xlim=(floor, 101), ylim=(floor, 101), xlabel="confidence (%)", ylabel="accuracy (%)")
-    ece = 100 * _winner(results)["scores"]["ece"]["value"]
+    ece = 100 * results.winning.scores["ece"]["value"]
     ax.set_title(
-        f"ECE {ece:.2f} % over all seeds; expected by chance: {100 * results['calibration']['chance']:.2f} %",
+        f"ECE {ece:.2f} % over all seeds; expected by chance: {100 * results.calibration['chance']:.2f} %",
         fontweight="normal",
     )
     ax.legend(loc="lower right")
     return ax
 
 
-def plot_mistakes(results: dict[str, Any], images: np.ndarray) -> Figure:
+def plot_mistakes(results: FinalResults, images: np.ndarray) -> Figure:
     """The wrong answers of which the exported network was surest.
 
     Args:
         results: final.json.
         images: uint8 (N, C, H, W), all test rows.
     """
-    mistakes: Sequence[dict[str, Any]] = results["mistakes"]
+    mistakes: Sequence[dict[str, Any]] = results.mistakes
     columns = min(8, max(1, len(mistakes)))
     rows = max(1, -(-len(mistakes) // columns))
     figure, axes = plt.subplots(
         rows, columns, figsize=(1.45 * columns, 1.85 * rows), squeeze=False, layout="constrained"
     )
-    names = dict(zip(_winner(results)["classes"], _class_names(results, width=14), strict=True))
+    names = dict(zip(results.winning.classes, _class_names(results, width=14), strict=True))
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, mistake in zip(axes.flat, mistakes, strict=False):
@@ -155,18 +156,18 @@ def plot_mistakes(results: dict[str, Any], images: np.ndarray) -> Figure:
     return figure
 
 
-def plot_references(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_references(results: FinalResults, ax: Axes | None = None) -> Axes:
     """Published results, the winner and the baselines of this run on one axis; disputed ones are hollow."""
-    metric = results["metric"]
+    metric = results.metric
     scale = 100 if is_share(metric) else 1
-    ours = [("this run", _winner(results)["scores"][metric], style.BLUE)]
-    informed = [b for b in results.get("baselines", []) if b["name"] not in CONSTANT]
+    ours = [("this run", results.winning.scores[metric], style.BLUE)]
+    informed = [b for b in results.baselines if b["name"] not in CONSTANT]
     ours += [(f"{b['title']}, here", b["scores"][metric], style.ORANGE) for b in informed]
     rows: list[tuple[str, float, Any, str]] = [(name, found["value"], found, color) for name, found, color in ours]
-    for r in results["references"]:
+    for r in results.references:
         name, color = (f"{r['model']} (disputed)", "none") if r["disputed"] else (r["model"], style.GREY)
         rows.append((shortened(name, 60), r["value"], None, color))
-    rows.sort(key=lambda row: row[1], reverse=results["direction"] == "maximize")
+    rows.sort(key=lambda row: row[1], reverse=results.direction == "maximize")
     ax = style.new_axes(ax, width=6.6, height=0.32 * len(rows) + 1.0)
     for place, (_, value, found, color) in enumerate(rows):
         if found is not None:
@@ -176,14 +177,10 @@ def plot_references(results: dict[str, Any], ax: Axes | None = None) -> Axes:
             ax.plot(scale * value, place, "D", color=style.GREY, ms=6, mfc=color)
     ax.set_yticks(range(len(rows)), [row[0] for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(f"test {in_unit(metric, results)}{' (%)' if scale == 100 else ''}")
+    ax.set_xlabel(f"test {results.in_unit(metric)}{' (%)' if scale == 100 else ''}")
     ax.grid(visible=False, axis="y")
     return ax
 
 
-def _winner(results: dict[str, Any]) -> dict[str, Any]:
-    return next(e for e in results["entrants"] if e["name"] == results["winner"])
-
-
-def _class_names(results: dict[str, Any], *, width: int = _NAME_WIDTH) -> list[str]:
-    return names_on_axis(_winner(results)["classes"], width)
+def _class_names(results: FinalResults, *, width: int = _NAME_WIDTH) -> list[str]:
+    return names_on_axis(results.winning.classes, width)

@@ -9,38 +9,38 @@ from matplotlib.figure import Figure
 
 from analysis import wording
 from analysis.plots import style
+from analysis.studies.results import FinalResults
 from spaces.objectives import metric_named
 
 MOST_FEATURES = 20
 _PALETTE = (style.BLUE, style.ORANGE, style.GREEN, style.PINK)
 
 
-def plot_baselines(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_baselines(results: FinalResults, ax: Axes | None = None) -> Axes:
     """The winner and what is reached without a network, on the same rows, with intervals and seeds."""
-    metric = results["metric"]
-    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
-    rows = [(f"{wording.title(winner['name'])} (winner)", winner, style.BLUE)]
-    rows += [(b["title"], b, style.ORANGE) for b in results["baselines"]]
-    rows.sort(key=lambda row: row[1]["scores"][metric]["value"], reverse=not metric_named(metric).less_is_better)
+    metric = results.metric
+    winner = results.winning
+    rows = [(f"{wording.title(winner.name)} (winner)", winner.scores[metric], winner.by_seed[metric], style.BLUE)]
+    rows += [(b["title"], b["scores"][metric], b["by_seed"][metric], style.ORANGE) for b in results.baselines]
+    rows.sort(key=lambda row: row[1]["value"], reverse=not metric_named(metric).less_is_better)
     ax = style.new_axes(ax, width=6.6, height=1.1 + 0.4 * len(rows))
     scale = 100 if wording.is_share(metric) else 1
-    for place, (_, row, color) in enumerate(rows):
-        found = row["scores"][metric]
+    for place, (_, found, values, color) in enumerate(rows):
         ax.plot([scale * found["low"], scale * found["high"]], [place, place], color=color, lw=2.4)
         ax.plot(scale * found["value"], place, "o", color=color, ms=7)
-        seeds = scale * np.array(row["by_seed"][metric])
+        seeds = scale * np.array(values)
         ax.plot(seeds, np.full(len(seeds), place + 0.27), "|", color=color, ms=6)
-    ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     percent = " (%)" if scale == 100 else ""
-    ax.set_xlabel(f"test {wording.in_unit(metric, results)}{percent}: mean, 95 % interval; | one seed")
+    ax.set_xlabel(f"test {results.in_unit(metric)}{percent}: mean, 95 % interval; | one seed")
     ax.grid(visible=False, axis="y")
     return ax
 
 
-def plot_bands(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_bands(results: FinalResults, ax: Axes | None = None) -> Axes:
     """RMSE and mean error of the winner in each band of the target."""
-    bands = results["bands"]
+    bands = results.bands
     ax = style.new_axes(ax, width=5.4, height=3.6)
     at = np.arange(len(bands))
     for offset, (metric, color, mark) in zip(
@@ -63,7 +63,7 @@ def plot_bands(results: dict[str, Any], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_residuals(results: dict[str, Any], y: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:
+def plot_residuals(results: FinalResults, y: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:
     """What the exported network's predictions miss, with the middle and the central 80 % along the prediction."""
     ax = style.new_axes(ax, width=5.4, height=3.8)
     error = y - predicted
@@ -85,7 +85,7 @@ def plot_residuals(results: dict[str, Any], y: np.ndarray, predicted: np.ndarray
 
 
 def plot_residual_map(
-    results: dict[str, Any], places: np.ndarray, y: np.ndarray, predicted: np.ndarray, ax: Axes | None = None
+    results: FinalResults, places: np.ndarray, y: np.ndarray, predicted: np.ndarray, ax: Axes | None = None
 ) -> Axes:
     """The mean error of the exported network by place.
 
@@ -102,7 +102,7 @@ def plot_residual_map(
     drawn = ax.hexbin(
         places[known, 0], places[known, 1], C=error[known], gridsize=42, cmap="PuOr_r", vmin=-ends, vmax=ends, lw=0.1
     )
-    geographic_axes(ax, results["places"], places[known])
+    geographic_axes(ax, results.places, places[known])
     bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.04, pad=0.02, extend="both")
     bar.set_label(f"mean of target minus prediction{_unit(results)}")
     bar.ax.grid(visible=False)
@@ -116,9 +116,9 @@ def geographic_axes(ax: Axes, names: list[str], places: np.ndarray) -> None:
     ax.set_aspect(1 / float(np.cos(np.deg2rad(latitude))))
 
 
-def plot_feature_importance(results: dict[str, Any], ax: Axes | None = None) -> Axes:
+def plot_feature_importance(results: FinalResults, ax: Axes | None = None) -> Axes:
     """How much worse the winner answers without each feature; groups of features that hang together are hatched."""
-    found = results["importance"][:MOST_FEATURES][::-1]
+    found = results.importance[:MOST_FEATURES][::-1]
     ax = style.new_axes(ax, width=6.2, height=1.0 + 0.29 * len(found))
     at = np.arange(len(found))
     values = np.array([f["value"] for f in found])
@@ -128,15 +128,15 @@ def plot_feature_importance(results: dict[str, Any], ax: Axes | None = None) -> 
     ax.hlines(at, low, high, color=style.INK, lw=1.2)
     ax.axvline(0, color=style.INK, lw=0.8)
     ax.set_yticks(at, [wording.feature_names(f["features"]) for f in found])
-    metric = results["importance_metric"]
-    ax.set_xlabel(f"increase of the {wording.in_unit(metric, results)} when permuted among rows, 95 % interval")
+    metric = results.importance_metric
+    ax.set_xlabel(f"increase of the {results.in_unit(metric)} when permuted among rows, 95 % interval")
     ax.grid(visible=False, axis="y")
     return ax
 
 
-def plot_dependence(results: dict[str, Any]) -> Figure:
+def plot_dependence(results: FinalResults) -> Figure:
     """A panel for each of the most important features: the mean answer along it, with its band over seeds."""
-    found = results["dependence"]
+    found = results.dependence
     columns = min(3, max(1, len(found)))
     rows = -(-len(found) // columns)
     figure, axes = plt.subplots(
@@ -174,9 +174,9 @@ def _dependence(ax: Axes, found: dict[str, Any], *, named: bool) -> None:
         ax.legend(fontsize=7)
 
 
-def _unit(results: dict[str, Any]) -> str:
-    return f" ({results['target_unit']})" if results.get("target_unit") else ""
+def _unit(results: FinalResults) -> str:
+    return f" ({results.target_unit})" if results.target_unit else ""
 
 
-def _target(results: dict[str, Any]) -> str:
-    return f"{results.get('target') or 'target'}{_unit(results)}"
+def _target(results: FinalResults) -> str:
+    return f"{results.target or 'target'}{_unit(results)}"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.studies.openings import times, times_opened
-from analysis.wording import between, count, gap, hardware, in_unit, title, trained_on
+from analysis.studies.results import Entrant, FinalResults
+from analysis.wording import between, count, gap, title, trained_on
 from trainables.files.whole import write_whole
 
 _CARD = """\
@@ -78,7 +79,7 @@ Created by `{command}` on {created} with {versions}.
 """
 
 
-def model_card(results: dict[str, Any], facts: dict[str, Any], *, opened: str = "") -> str:
+def model_card(results: FinalResults, facts: dict[str, Any], *, opened: str = "") -> str:
     """The card as Markdown.
 
     Args:
@@ -86,9 +87,9 @@ def model_card(results: dict[str, Any], facts: dict[str, Any], *, opened: str = 
         facts: model.json.
         opened: how often the test set was, by the log; as final.json has it when empty.
     """
-    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    winner = results.winning
     fields = _model_fields(results, facts, winner) | _result_fields(results, winner, opened=opened)
-    return _CARD.format(dataset=_plain(facts["dataset"]), num_seeds=len(winner["seeds"]), **fields)
+    return _CARD.format(dataset=_plain(facts["dataset"]), num_seeds=len(winner.seeds), **fields)
 
 
 def restate_openings(card: str, final_dir: Path) -> str:
@@ -106,14 +107,14 @@ def restate_card(final_dir: Path) -> None:
             write_whole(path, now)
 
 
-def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[str, Any]) -> dict[str, Any]:
+def _model_fields(results: FinalResults, facts: dict[str, Any], winner: Entrant) -> dict[str, Any]:
     images, classes = len(facts["image_shape"]) == 3, facts["classes"]
-    trial = f"trial {winner['trial']} of run {_plain(results['run'])}"
+    trial = f"trial {winner.trial} of run {_plain(results.run)}"
     return {
         "task": f"{'image' if images else 'tabular'}-{facts['task']}",
-        "model": title(winner["name"]).capitalize(),
+        "model": title(winner.name).capitalize(),
         "space": facts["space"],
-        "origin": "baseline" if winner["trial"] is None else trial,
+        "origin": "baseline" if winner.trial is None else trial,
         "seed": facts["seed"],
         "weights": count(facts["num_weights"]),
         "macs": count(facts["macs"]),
@@ -130,27 +131,25 @@ def _model_fields(results: dict[str, Any], facts: dict[str, Any], winner: dict[s
     }
 
 
-def _result_fields(results: dict[str, Any], winner: dict[str, Any], *, opened: str) -> dict[str, Any]:
-    conditions = results["conditions"]
-    limits = [_plain(s["text"]) for s in results["discussion"] if s["topic"] in ("weakness", "limit")]
+def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> dict[str, Any]:
+    conditions = results.conditions
+    limits = [_plain(s["text"]) for s in results.discussion if s["topic"] in ("weakness", "limit")]
     return {
-        "metrics": ", ".join(winner["scores"]),
-        "networks": "network" if len(winner["seeds"]) == 1 else "networks",
+        "metrics": ", ".join(winner.scores),
+        "networks": "network" if len(winner.seeds) == 1 else "networks",
         "epochs": conditions["epochs"],
         "train_rows": conditions["train_rows"],
         "rows": trained_on(conditions.get("held_out_rows", 0)),
         "test_rows": conditions["test_rows"],
-        "hardware": hardware(results),
-        "run": results["run_dir"],
-        "openings": opened or times(results["openings"]),
-        "scores": "\n".join(
-            f"| {in_unit(m, results)} | {between(m, found)} |" for m, found in winner["scores"].items()
-        ),
+        "hardware": results.hardware,
+        "run": results.run_dir,
+        "openings": opened or times(results.openings),
+        "scores": "\n".join(f"| {results.in_unit(m)} | {between(m, found)} |" for m, found in winner.scores.items()),
         "against": _against(results, winner),
         "limits": "\n".join(f"- {text}" for text in limits),
-        "command": results["command"],
-        "created": results["created"],
-        "versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+        "command": results.command,
+        "created": results.created,
+        "versions": ", ".join(f"{name} {version}" for name, version in results.versions.items()),
     }
 
 
@@ -159,28 +158,28 @@ def _features(facts: dict[str, Any]) -> str:
     return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") if names else "numbers"
 
 
-def _use(facts: dict[str, Any], results: dict[str, Any]) -> str:
+def _use(facts: dict[str, Any], results: FinalResults) -> str:
     classes = [_plain(name) for name in facts["classes"]]
     thing = "an image" if len(facts["image_shape"]) == 3 else "a row of a table"
     if not classes:
-        unit = f" in {_plain(results['target_unit'])}" if results.get("target_unit") else ""
-        return f"Predicts {_plain(results.get('target') or 'one number')}{unit} for {thing}."
+        unit = f" in {_plain(results.target_unit)}" if results.target_unit else ""
+        return f"Predicts {_plain(results.target or 'one number')}{unit} for {thing}."
     named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
     return f"Classifies {thing} as one of {len(classes)} classes: {named}."
 
 
-def _against(results: dict[str, Any], winner: dict[str, Any]) -> str:
-    metric = results["metric"]
-    text = "It is the baseline of its search space." if winner["role"] == "baseline" else "Its search had no baseline."
-    if "difference" in winner:
-        text = f"Compared with the baseline of its search space: {gap(metric, winner['difference'])}."
-    if results.get("baselines"):
+def _against(results: FinalResults, winner: Entrant) -> str:
+    metric = results.metric
+    text = "It is the baseline of its search space." if winner.role == "baseline" else "Its search had no baseline."
+    if winner.difference:
+        text = f"Compared with the baseline of its search space: {gap(metric, winner.difference)}."
+    if results.baselines:
         rows = [
             f"| {b['title']} | {between(metric, b['scores'][metric])} | {gap(metric, b['difference'])} |"
-            for b in results["baselines"]
+            for b in results.baselines
         ]
         text += (
-            f"\n\nOther methods, on the same rows:\n\n| method | {in_unit(metric, results)} | this network minus "
+            f"\n\nOther methods, on the same rows:\n\n| method | {results.in_unit(metric)} | this network minus "
             f"the method |\n"
         )
         text += "| --- | --- | --- |\n" + "\n".join(rows)

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -11,12 +10,13 @@ from analysis import wording
 from analysis.progress import say
 from analysis.prose.outcome import sealed
 from analysis.studies.openings import read_openings, times_opened
+from analysis.studies.results import FinalResults
 from search.process.arguments import command
 from search.session.console import Output
 from spaces.objectives import metric_named
 
 
-def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
+def conclude(results: FinalResults, *, run_dir: Path) -> None:
     """Print the contenders, the verdict and how to use the model.
 
     Args:
@@ -24,10 +24,10 @@ def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
         run_dir: of the run.
     """
     _show(_contenders(results))
-    if results.get("baselines"):
+    if results.baselines:
         say("")
         _show(_baselines(results))
-    for sentence in results["discussion"]:
+    for sentence in results.discussion:
         if sentence["topic"] == "verdict":
             say(sentence["text"])
     outcome = sealed(results)
@@ -35,35 +35,35 @@ def conclude(results: dict[str, Any], *, run_dir: Path) -> None:
         say(warning)
     if len(read_openings(run_dir / "final")) > 1:
         say(f"the test set has been opened {times_opened(run_dir / 'final')}")
-    if not results.get("own"):
+    if not results.own:
         model = run_dir / "final" / "model.safetensors"
         say(f"\nmodel: {model}; use it: {command('analysis.predict')} {run_dir} FILE")
 
 
-def _contenders(results: dict[str, Any]) -> Table:
-    metric = results["metric"]
-    table = _table("", f"test {wording.in_unit(metric, results)}", "difference from the baseline", "best", "weights")
-    for entrant in results["entrants"]:
-        best = entrant["probability_best"]
+def _contenders(results: FinalResults) -> Table:
+    metric = results.metric
+    table = _table("", f"test {results.in_unit(metric)}", "difference from the baseline", "best", "weights")
+    for entrant in results.entrants:
+        best = entrant.probability_best
         table.add_row(
-            escape(wording.title(entrant["name"])),
-            wording.between(metric, entrant["scores"][metric]),
-            wording.gap(metric, entrant["difference"]) if "difference" in entrant else "-",
+            escape(wording.title(entrant.name)),
+            wording.between(metric, entrant.scores[metric]),
+            wording.gap(metric, entrant.difference) if entrant.difference else "-",
             "-" if best is None else wording.probability(best),
-            wording.count(entrant["weights"]),
+            wording.count(entrant.weights),
         )
     return table
 
 
-def _baselines(results: dict[str, Any]) -> Table:
-    metric = results["metric"]
+def _baselines(results: FinalResults) -> Table:
+    metric = results.metric
     better = "lower" if metric_named(metric).less_is_better else "higher"
     table = _table(
         "other methods",
-        f"test {wording.in_unit(metric, results)}",
+        f"test {results.in_unit(metric)}",
         f"winner minus method ({better} is better)",
     )
-    for baseline in results["baselines"]:
+    for baseline in results.baselines:
         table.add_row(
             escape(baseline["title"]),
             wording.between(metric, baseline["scores"][metric]),

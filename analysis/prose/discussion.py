@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -11,12 +10,11 @@ from scipy.stats import spearmanr
 
 from analysis.prose.table_discussion import discuss_table
 from analysis.studies.criterion import window
+from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import (
     between,
     count,
     gap,
-    in_unit,
-    is_less_better,
     is_share,
     named,
     number,
@@ -32,17 +30,17 @@ NUM_TOP = 5
 TOPICS = ("verdict", "weakness", "limit", "practice", "next")
 
 
-def discuss(results: dict[str, Any], study: optuna.Study, run: Run) -> list[dict[str, str]]:
+def discuss(results: FinalResults, study: optuna.Study, run: Run) -> list[dict[str, str]]:
     """Sentences, each with its topic, in the order of `TOPICS`.
 
     Args:
-        results: final.json so far.
+        results: what is known so far.
         study: of the search; its histories say what limited the winner.
         run: what the search was asked.
     """
-    winner = next(e for e in results["entrants"] if e["name"] == results["winner"])
+    winner = results.winning
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    trial = next((t for t in complete if t.number == winner["trial"]), None)
+    trial = next((t for t in complete if t.number == winner.trial), None)
     said = [("verdict", text) for text in _verdict(results, winner)]
     said += [("weakness", text) for text in _weakness(results, winner)]
     if trial is not None:
@@ -53,79 +51,78 @@ def discuss(results: dict[str, Any], study: optuna.Study, run: Run) -> list[dict
     return [{"topic": topic, "text": text} for topic, text in said]
 
 
-def _verdict(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
-    metric, name = results["metric"], title(winner["name"])
-    score = between(metric, winner["scores"][metric])
-    rows = results["conditions"]["test_rows"]
+def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
+    metric, name = results.metric, title(winner.name)
+    score = between(metric, winner.scores[metric])
+    rows = results.conditions["test_rows"]
     on = f" on {rows:,} test rows" if rows else ""
-    text = [f"The winner, {name}, reaches a test {in_unit(metric, results)} of {score}{on}."]
-    baseline = next((e for e in results["entrants"] if e["role"] == "baseline"), None)
+    text = [f"The winner, {name}, reaches a test {results.in_unit(metric)} of {score}{on}."]
+    baseline = next((e for e in results.entrants if e.role == "baseline"), None)
     if baseline is winner:
         text.append(f"It is the baseline itself ({score}): no other fully trained trial was better.")
-    elif baseline and "difference" in winner:
-        found = winner["difference"]
+    elif baseline and winner.difference:
+        found = winner.difference
         sure = (
             "the interval excludes zero"
             if found["low"] > 0 or found["high"] < 0
             else "the interval includes zero, so the difference is not statistically clear"
         )
-        compared = metric == "accuracy" and "mcnemar" in winner  # the test compares which rows are right
-        test = f"; McNemar's test over seed pairs: p = {p_value(winner['mcnemar']['p'])}" if compared else ""
-        better = " (lower is better)" if is_less_better(results) else ""
+        compared = metric == "accuracy" and winner.mcnemar  # the test compares which rows are right
+        test = f"; McNemar's test over seed pairs: p = {p_value(winner.mcnemar['p'])}" if compared else ""
+        better = " (lower is better)" if results.is_less_better else ""
         text.append(
             f"The difference from the baseline is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}."
         )
-    if winner["probability_best"] is not None:
-        contenders = sum(e["role"] != "augmented" for e in results["entrants"])
-        text.append(f"Probability that it is the best of the {contenders}: {probability(winner['probability_best'])}.")
-    leader = max(results["entrants"], key=lambda e: -1 if e["probability_best"] is None else e["probability_best"])
+    if winner.probability_best is not None:
+        contenders = sum(e.role != "augmented" for e in results.entrants)
+        text.append(f"Probability that it is the best of the {contenders}: {probability(winner.probability_best)}.")
+    leader = max(results.entrants, key=lambda e: -1 if e.probability_best is None else e.probability_best)
     if leader is not winner:
         text.append(
-            f"On these rows {title(leader['name'])} is better: {between(metric, leader['scores'][metric])}."
+            f"On these rows {title(leader.name)} is better: {between(metric, leader.scores[metric])}."
             " It is still not the winner, because that would mean selecting on the test set."
         )
-    if "optimism" in winner:
+    if winner.optimism:
         text.append(_optimism(results, winner))
     return text
 
 
-def _optimism(results: dict[str, Any], winner: dict[str, Any]) -> str:
-    metric, found = results["metric"], winner["optimism"]
-    fresh = number(metric, winner["scores"][metric]["value"])
-    own = results.get("own", False)
+def _optimism(results: FinalResults, winner: Entrant) -> str:
+    metric, found = results.metric, winner.optimism
+    fresh = number(metric, winner.scores[metric]["value"])
     more = (
         ""
-        if own or results["conditions"].get("held_out_rows")
+        if results.own or results.conditions.get("held_out_rows")
         else " (the final networks also train on the validation rows)"
     )
     verdict = "there is no clear sign that the search was optimistic"
     if found["low"] > 0 or found["high"] < 0:
         verdict = f"the search was {'optimistic' if found['low'] > 0 else 'pessimistic'}"
     return (
-        f"The winner reached {number(metric, winner['search_value'])} in the search; the retrained networks reach "
+        f"The winner reached {number(metric, winner.search_value)} in the search; the retrained networks reach "
         f"{fresh} on the test rows{more}. The search value was better by {gap(metric, found)}: {verdict}."
     )
 
 
-def _weakness(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
-    if "confused" not in results:
-        return _residuals(results) if "residuals" in results else []
+def _weakness(results: FinalResults, winner: Entrant) -> list[str]:
+    if results.confused is None:
+        return _residuals(results) if results.residuals else []
     text = []
-    ranked = sorted(winner["classes"].items(), key=lambda item: item[1]["recall"]["value"])
+    ranked = sorted(winner.classes.items(), key=lambda item: item[1]["recall"]["value"])
     if len(ranked) > 1 and ranked[0][1]["recall"]["value"] < ranked[-1][1]["recall"]["value"]:
         (worst, low), (best, high) = ranked[0], ranked[-1]
         text.append(
             f"The class with the lowest recall is {worst!r}: {between('recall', low['recall'])} of its rows are found,"
             f" compared with {between('recall', high['recall'])} of {best!r}."
         )
-    for pair in results["confused"][:2]:
+    for pair in results.confused[:2]:
         text.append(
             f"{pair['label']!r} is predicted as {pair['predicted']!r} in {100 * pair['share_of_class']:.1f} % of its "
             f"rows; that is {100 * pair['share_of_mistakes']:.0f} % of all errors."
         )
-    if "calibration" not in results:
+    if not results.calibration:
         return text
-    ece, chance = winner["scores"]["ece"], results["calibration"]["chance"]
+    ece, chance = winner.scores["ece"], results.calibration["chance"]
     known = "more than" if ece["low"] > chance else "no more than"
     text.append(
         f"Its confidence is off by {between('ece', ece)} on average (ECE), {known} the {100 * chance:.2f} % that chance"
@@ -134,9 +131,9 @@ def _weakness(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
     return text
 
 
-def _residuals(results: dict[str, Any]) -> list[str]:
-    found = results["residuals"]
-    unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
+def _residuals(results: FinalResults) -> list[str]:
+    found = results.residuals
+    unit = f" ({results.target_unit})" if results.target_unit else ""
     return [
         f"Half of the predictions are off by less than {found['median_absolute']:.4g}{unit}, nine in ten by less than"
         f" {found['p90_absolute']:.4g}; the mean error is {found['bias']:+.3g}."
@@ -151,7 +148,7 @@ def by_topic(sentences: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
     return topics
 
 
-def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
+def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
     """Does the objective still move in the last epochs of the search?"""
     values = [value for _, value in sorted(trial.intermediate_values.items())]
     span = window(len(values))
@@ -159,8 +156,8 @@ def _budget(trial: FrozenTrial, run: Run, results: dict[str, Any]) -> list[str]:
         return []
     last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span
     gain = run.objective.sign * (last - before)
-    if is_share(run.metric) and "train_rows" in results["conditions"] and 0 <= last <= 1:
-        rows = max(1, round(results["conditions"]["train_rows"] * run.validation_fraction))
+    if is_share(run.metric) and "train_rows" in results.conditions and 0 <= last <= 1:
+        rows = max(1, round(results.conditions["train_rows"] * run.validation_fraction))
         noise = math.sqrt(last * (1 - last) / rows)
         shown, against = f"{100 * gain:+.2f} points", f"the standard error of {rows:,} rows, {100 * noise:.2f} points"
     else:

@@ -5,7 +5,6 @@ Once the sealed test set has been opened, its result is told. Before, it is the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from analysis.impact.impact import Confidence, confidence
 from analysis.statistics.bootstrap import wilson
 from analysis.studies.amounts import difference, value_text
 from analysis.studies.criterion import BASELINE
+from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials
 
 Fact = tuple[str, str, str]
@@ -42,26 +42,26 @@ class Outcome:
         return tuple(filter(None, (self.sentence, *self.warnings, self.note)))
 
 
-def sealed(results: dict[str, Any] | str | None) -> Outcome | None:
+def sealed(results: FinalResults | None) -> Outcome | None:
     """What the sealed test set said; None without a final evaluation.
 
     Args:
-        results: final.json, as `read_results` gives it.
+        results: of the final evaluation.
     """
-    if not isinstance(results, dict):
+    if results is None:
         return None
-    metric, entrants = results["metric"], {entrant["name"]: entrant for entrant in results["entrants"]}
-    winner = entrants[results["winner"]]
-    seeds = len(winner["by_seed"][metric])
-    label, score = f"Test {wording.in_unit(metric, results)}", wording.between(metric, winner["scores"][metric])
-    whose = f"{wording.title(winner['name'])} on the sealed test set, mean of {seeds} fresh seed{'s' * (seeds > 1)}"
+    metric, winner = results.metric, results.winning
+    seeds = len(winner.by_seed[metric])
+    label, score = f"Test {results.in_unit(metric)}", wording.between(metric, winner.scores[metric])
+    whose = f"{wording.title(winner.name)} on the sealed test set, mean of {seeds} fresh seed{'s' * (seeds > 1)}"
     facts, said, warnings = [(label, score, whose)], f"{label}: {score} ({whose})", []
-    if winner["name"] == BASELINE:
+    if winner.name == BASELINE:
         facts.append(("Against the baseline", "it is the baseline", "the search found nothing better"))
         warnings.append(f"{NO_BETTER}: the winner is the baseline, since no other trial of the search was better.")
-    elif (found := winner.get("difference")) is not None:
-        baseline, gap = wording.between(metric, entrants[BASELINE]["scores"][metric]), wording.gap(metric, found)
-        verdict = _verdict(found, less_is_better=wording.is_less_better(results))
+    elif found := winner.difference:
+        other = next(entrant for entrant in results.entrants if entrant.name == BASELINE)
+        baseline, gap = wording.between(metric, other.scores[metric]), wording.gap(metric, found)
+        verdict = _verdict(found, less_is_better=results.is_less_better)
         facts.append((verdict, gap, f"the baseline reached {baseline}"))
         said += f"; the baseline: {baseline}; difference: {gap}"
         if verdict == NO_BETTER:
@@ -78,9 +78,9 @@ def _verdict(found: dict[str, float], *, less_is_better: bool) -> str:
     return f"{'Better' if (found['value'] < 0) == less_is_better else 'Worse'} than the baseline"
 
 
-def _chance_of_test(results: dict[str, Any], winner: dict[str, Any]) -> list[str]:
+def _chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
     """A warning if the winner may be no better than a constant prediction."""
-    scores, rows = winner["scores"], results.get("support") or {}
+    scores, rows = winner.scores, results.support
     if "accuracy" in scores and sum(rows.values()):
         chance, found = max(rows.values()) / sum(rows.values()), scores["accuracy"]
         if found["low"] <= chance:

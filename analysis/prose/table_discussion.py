@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.scores.baselines import CONSTANT
-from analysis.wording import between, feature_names, gap, in_unit, number, percent, together, verdict
+from analysis.studies.results import Entrant, FinalResults
+from analysis.wording import between, feature_names, gap, number, percent, together, verdict
 from spaces.objectives import metric_named
 
 LARGE = 0.25
@@ -18,11 +19,11 @@ _VERDICTS = {
 _WITHOUT_FEATURES = {"mean": "always predicting the mean", "majority": "always predicting the most frequent class"}
 
 
-def discuss_table(results: dict[str, Any], winner: dict[str, Any]) -> list[tuple[str, str]]:
+def discuss_table(results: FinalResults, winner: Entrant) -> list[tuple[str, str]]:
     """Topics and sentences; nothing for images.
 
     Args:
-        results: final.json so far.
+        results: what is known so far.
         winner: its entrant.
     """
     topics = {
@@ -35,17 +36,17 @@ def discuss_table(results: dict[str, Any], winner: dict[str, Any]) -> list[tuple
     return [(topic, text) for topic, parts in topics.items() for part in parts for text in part(results, winner)]
 
 
-def _informed(results: dict[str, Any]) -> list[dict[str, Any]]:
+def _informed(results: FinalResults) -> list[dict[str, Any]]:
     """Baselines that look at the features, the best on the test rows first."""
-    metric = results["metric"]
+    metric = results.metric
     sign = 1 if metric_named(metric).less_is_better else -1
-    found = [b for b in results.get("baselines", []) if b["name"] not in CONSTANT]
+    found = [b for b in results.baselines if b["name"] not in CONSTANT]
     return sorted(found, key=lambda b: sign * b["scores"][metric]["value"])
 
 
-def _against_baselines(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
-    metric = results["metric"]
-    for baseline in results.get("baselines", []):
+def _against_baselines(results: FinalResults, _winner: Entrant) -> Iterator[str]:
+    metric = results.metric
+    for baseline in results.baselines:
         if baseline["name"] in CONSTANT and verdict(metric, baseline["difference"]) != "better":
             yield (
                 f"The winner is not clearly better than {_WITHOUT_FEATURES[baseline['name']]}, which reaches"
@@ -60,12 +61,12 @@ def _against_baselines(results: dict[str, Any], _winner: dict[str, Any]) -> Iter
         )
 
 
-def _against_published(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
-    metric, sign = results["metric"], 1 if metric_named(results["metric"]).less_is_better else -1
-    published = sorted((r for r in results["references"] if not r["disputed"]), key=lambda r: sign * r["value"])
-    if not published or not results.get("columns"):
+def _against_published(results: FinalResults, winner: Entrant) -> Iterator[str]:
+    metric, sign = results.metric, 1 if metric_named(results.metric).less_is_better else -1
+    published = sorted((r for r in results.references if not r["disputed"]), key=lambda r: sign * r["value"])
+    if not published or not results.columns:
         return
-    found = winner["scores"][metric]
+    found = winner.scores[metric]
     beaten = [r for r in published if sign * (r["value"] - found["value"]) > 0]
     clearly = [r for r in beaten if r["value"] > found["high"] or r["value"] < found["low"]]
     ahead = [r for r in published if r not in beaten]
@@ -73,22 +74,22 @@ def _against_published(results: dict[str, Any], winner: dict[str, Any]) -> Itera
     def listed(some: list[dict[str, Any]]) -> str:
         return ", ".join(f"{r['model']} {number(metric, r['value'])}" for r in some) or "none"
 
-    rows = results["conditions"]["train_rows"]
+    rows = results.conditions["train_rows"]
     yield (
-        f"Of {len(published)} published results ({in_unit(metric, results)}; other rows and conditions, see the "
+        f"Of {len(published)} published results ({results.in_unit(metric)}; other rows and conditions, see the "
         f"table), the winner, trained on {rows:,} rows, is better than {len(beaten)} ({listed(beaten)}), "
         f"{len(clearly)} of them"
         f" outside its interval. Better than the winner: {listed(ahead)}."
     )
 
 
-def _bands(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
-    bands = results.get("bands", [])
+def _bands(results: FinalResults, _winner: Entrant) -> Iterator[str]:
+    bands = results.bands
     if len(bands) < 2:
         return
     worst, best = (pick(bands, key=lambda band: band["rmse"]["value"]) for pick in (max, min))
     yield (
-        f"The {in_unit('rmse', results)} is highest where the target is between {_range(worst)}:"
+        f"The {results.in_unit('rmse')} is highest where the target is between {_range(worst)}:"
         f" {between('rmse', worst['rmse'])}, compared with {between('rmse', best['rmse'])} between {_range(best)}."
     )
     low, high = bands[0]["bias"], bands[-1]["bias"]
@@ -103,13 +104,13 @@ def _range(band: dict[str, Any]) -> str:
     return " and ".join(together([band["low"], band["high"]]))
 
 
-def _ends(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
+def _ends(results: FinalResults, _winner: Entrant) -> Iterator[str]:
     for name, side in (("cap", "above"), ("floor", "below")):
-        found = results.get(name)
-        if found is None:
+        found = getattr(results, name)
+        if not found:
             continue
         text = (
-            f"{100 * found['train_share']:.1f} % of the training rows have the same {results.get('target', 'target')},"
+            f"{100 * found['train_share']:.1f} % of the training rows have the same {results.target or 'target'},"
             f" {found['value']:.4g}, and no value is {side}. Values {side} that limit can be neither learned nor "
             f"measured."
         )
@@ -122,22 +123,22 @@ def _ends(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
         yield text
 
 
-def _outside(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
-    found = results.get("range")
+def _outside(results: FinalResults, _winner: Entrant) -> Iterator[str]:
+    found = results.range
     if not found:
         return
     text = (
         f"Outside the range of the training rows in some feature: {found['outside']:,} of"
-        f" {results['conditions']['test_rows']:,} test rows. Nothing was measured farther outside."
+        f" {results.conditions['test_rows']:,} test rows. Nothing was measured farther outside."
     )
-    if results.get("places"):
+    if results.places:
         spans = [f"{name} {' to '.join(together(ends))}" for name, ends in found["places"].items()]
         text += f" The training rows are within {' and '.join(spans)}; the network has not learned about other places."
     yield text
 
 
-def _geography(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
-    found = results.get("geography")
+def _geography(results: FinalResults, _winner: Entrant) -> Iterator[str]:
+    found = results.geography
     if not found:
         return
     near = found["nearest_km"]
@@ -166,38 +167,38 @@ def _shared(correlation: float) -> str:
     )
 
 
-def _gaps(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
-    gaps = {c["name"]: c["missing"] for c in results.get("columns", []) if c["missing"] > 0}
+def _gaps(results: FinalResults, _winner: Entrant) -> Iterator[str]:
+    gaps = {c["name"]: c["missing"] for c in results.columns if c["missing"] > 0}
     if gaps:
         name = max(gaps, key=lambda name: gaps[name])
         yield (
-            f"Values are missing in {len(gaps)} of {len(results['columns'])} columns, most in {name}"
+            f"Values are missing in {len(gaps)} of {len(results.columns)} columns, most in {name}"
             f" ({percent(gaps[name])} of the training rows); they are replaced by a typical value and marked."
         )
 
 
-def _size_of_errors(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
-    if "residuals" not in results or not results.get("target_median"):
+def _size_of_errors(results: FinalResults, winner: Entrant) -> Iterator[str]:
+    if not results.residuals or not results.target_median:
         return
-    half, most = results["residuals"]["median_absolute"], results["residuals"]["p90_absolute"]
-    middle = abs(results["target_median"])
-    unit = f" ({results['target_unit']})" if results.get("target_unit") else ""
+    half, most = results.residuals["median_absolute"], results.residuals["p90_absolute"]
+    middle = abs(results.target_median)
+    unit = f" ({results.target_unit})" if results.target_unit else ""
     text = (
         f"Half of the predictions are off by at most {half:.3g}{unit}, which is {100 * half / middle:.0f} % of the "
         f"median"
         f" target, and one in ten by more than {most:.3g}, which is {100 * most / middle:.0f} %. The network explains"
-        f" {100 * winner['scores']['r2']['value']:.0f} % of the variance."
+        f" {100 * winner.scores['r2']['value']:.0f} % of the variance."
     )
     yield text + (" Use it for averages over many rows rather than for single rows." if most > LARGE * middle else "")
 
 
-def _which_method(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
+def _which_method(results: FinalResults, winner: Entrant) -> Iterator[str]:
     informed = _informed(results)
     if not informed:
         return
-    best, metric = informed[0], results["metric"]
-    times = winner["training_seconds"] / max(best["fit_seconds"], 1e-3)
-    cost = f"one network trains in {winner['training_seconds']:.3g} s, {best['title']} in {best['fit_seconds']:.3g} s"
+    best, metric = informed[0], results.metric
+    times = winner.training_seconds / max(best["fit_seconds"], 1e-3)
+    cost = f"one network trains in {winner.training_seconds:.3g} s, {best['title']} in {best['fit_seconds']:.3g} s"
     advice = {
         "better": f"the network is better, at {times:.2g} times the training time",
         "worse": f"if only the score matters, {best['title']} is the better choice on this table",
@@ -206,50 +207,50 @@ def _which_method(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[s
     yield f"Which to use: {cost} (without the search). The difference is {gap(metric, best['difference'])}: {advice}."
 
 
-def _what_it_uses(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
-    alone = [f for f in results.get("importance", []) if len(f["features"]) == 1]
+def _what_it_uses(results: FinalResults, _winner: Entrant) -> Iterator[str]:
+    alone = [f for f in results.importance if len(f["features"]) == 1]
     if not alone:
         return
-    metric = results["importance_metric"]
+    metric = results.importance_metric
     leading = [f"{f['features'][0]} ({between(metric, f)})" for f in alone[:3] if f["low"] > 0]
     if leading:
         yield (
-            f"The most important features are {', '.join(leading)}: this is how much the {in_unit(metric, results)} "
+            f"The most important features are {', '.join(leading)}: this is how much the {results.in_unit(metric)} "
             f"increases when the feature is permuted among the rows. If these values are wrong or outdated, so is the "
             f"prediction."
         )
-    for group in (f for f in results["importance"] if len(f["features"]) > 1 and f["low"] > 0):
+    for group in (f for f in results.importance if len(f["features"]) > 1 and f["low"] > 0):
         names = feature_names(group["features"])
         yield (
-            f"{names} are correlated; permuting them together increases the {in_unit(metric, results)} by"
+            f"{names} are correlated; permuting them together increases the {results.in_unit(metric)} by"
             f" {between(metric, group)}."
         )
 
 
-def _luck(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
-    metric, seeds = results["metric"], winner["by_seed"][results["metric"]]
-    if len(seeds) > 1 and results.get("columns"):
+def _luck(results: FinalResults, winner: Entrant) -> Iterator[str]:
+    metric, seeds = results.metric, winner.by_seed[results.metric]
+    if len(seeds) > 1 and results.columns:
         yield (
             f"The result varies with the seed: the {len(seeds)} seeds range from {number(metric, min(seeds))} to"
             f" {number(metric, max(seeds))}, with the same rows and settings."
         )
 
 
-def _ensemble(results: dict[str, Any], winner: dict[str, Any]) -> Iterator[str]:
-    found = results.get("ensemble")
+def _ensemble(results: FinalResults, winner: Entrant) -> Iterator[str]:
+    found = results.ensemble
     if not found:
         return
-    metric = results["metric"]
+    metric = results.metric
     gain = {"better": "is worth its cost if the score matters", "worse": "does not help here"}
     yield (
-        f"The average prediction of the {len(winner['seeds'])} networks reaches {between(metric, found['score'])},"
+        f"The average prediction of the {len(winner.seeds)} networks reaches {between(metric, found['score'])},"
         f" {gap(metric, found['difference'])} compared with a single network: averaging"
         f" {gain.get(verdict(metric, found['difference']), 'makes no clear difference')}."
     )
 
 
-def _unused(results: dict[str, Any], _winner: dict[str, Any]) -> Iterator[str]:
-    alone = [f for f in results.get("importance", []) if len(f["features"]) == 1]
+def _unused(results: FinalResults, _winner: Entrant) -> Iterator[str]:
+    alone = [f for f in results.importance if len(f["features"]) == 1]
     unused = [f["features"][0] for f in alone if f["low"] <= 0]
     if unused and len(unused) < len(alone):
         shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")

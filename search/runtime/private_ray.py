@@ -134,7 +134,7 @@ def slow_start() -> list[str]:
     if is_uncompiled("ray"):
         reasons.append(
             "PYTHONDONTWRITEBYTECODE is set and Ray's modules are not compiled, so every process compiles them again; "
-            "run this once: {Path(sys.executable).name} -m compileall -q {site_packages()}"
+            f"run this once: {Path(sys.executable).name} -m compileall -q {site_packages()}"
         )
     return reasons
 

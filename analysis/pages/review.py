@@ -1,0 +1,36 @@
+"""The report's section on what the best trials show, and what to do next."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from analysis.pages.page import Section, text
+from analysis.prose.review import MIN_TOP, review
+from analysis.studies.trials import Trials
+from search.process.arguments import command
+
+
+def review_section(trials: Trials, run: Any, run_dir: Path) -> Section:
+    """Each finding with its advice, or that there is none.
+
+    Args:
+        run: what was searched; None for a study that plain Optuna made.
+    """
+    found = review(trials, resume="" if run is None else _resume(run.name, run_dir))
+    if found:
+        blocks = (text(*(finding.text for finding in found), kind="list"),)
+    elif len(trials.complete) < MIN_TOP:
+        blocks = (text(f"A review needs at least {MIN_TOP} trials that were trained to the end."),)
+    else:
+        said = (
+            "Nothing stands out in the best trials: no overfitting, no curve that gets worse or still improves at the "
+            "end, no noise that hides the order, no optimum at the end of a range, no range left out."
+        )
+        blocks = (text(said),)
+    return Section(id="review", title="Review of the best trials", blocks=blocks)
+
+
+def _resume(name: str, run_dir: Path) -> str:
+    folder = run_dir.parent
+    where = "" if str(folder) == "runs" else f" --runs-dir {shlex.quote(str(folder))}"
+    return f"{command('search.run')} --resume --name {shlex.quote(name)}{where}"
