@@ -11,7 +11,7 @@ from typing import Any
 
 from spaces.origin import check, is_own, locate, parsed
 
-_NO_SPACES = ("asking", "imported", "objectives", "origin", "parts", "space")
+_NO_SPACES = ("asking", "levels", "imported", "objectives", "origin", "parts", "space")
 
 
 def available() -> tuple[str, ...]:
