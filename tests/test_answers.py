@@ -20,6 +20,8 @@ from analysis.pages.page import Folder
 from analysis.pages.questions import questions
 from analysis.prose.answers import amounts, sentence
 from analysis.studies.trials import read_trials
+from benchmarks.questions import Noisy, judge, study, summarise
+from benchmarks.replay import Recorded
 from search.process.signals import signals_restored
 from search.storage.run import Question, Run, write_run
 from search.storage.study import create_study
@@ -262,3 +264,15 @@ def test_a_study_of_plain_optuna_is_read_but_not_answered(tmp_path: Path, capsys
     assert "norm = True: best 0.9 of 3 complete trials" in said
     assert "a study without run.json, so its configurations cannot be trained again" in said
     assert words_of(capsys, str(tmp_path / "missing"))[1].startswith("error: ")
+
+
+def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
+    noisy = Noisy(Recorded("digits"), "digits")
+    found = study(noisy, "digits", parameter="batch_norm", sampler="tpe", trials=30, seed=1)
+    assert [one["truth"] for one in found["levels"]] == pytest.approx([0.9940, 0.9870], abs=1e-3)
+    judged = judge(found)
+    assert judged["wrong"] == 0
+    assert len(judged["covered"]) == 1
+    (row,) = (row for row in summarise([({"sampler": "tpe", "trials": 30, "grid": "digits"}, found)])
+              if row["grid"] == "all")  # fmt: skip
+    assert (row["studies"], row["right_or_undecided"], row["comparisons"]) == (1, 1.0, 1)

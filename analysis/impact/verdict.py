@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 NUM_DRAWS = 20_000
-MISSED = 1.0
+MISSED = 1.2
 """What the search has missed, on average, as a multiple of what half of the configurations would miss of the others."""
 CONFIDENCE = 0.95
 
