@@ -17,6 +17,11 @@ import rungwise.run
 from search.process.arguments import DONE, OptionalInt, parse, report_error
 
 _RUNS_DIR = Path("runs")
+_HIDDEN = (
+    "started", "node", "worker", "device", "weights", "threads", "precision", "micro_batch", "compute_seconds",
+    "input_seconds", "evaluate_seconds", "images_per_second", "gpu_memory_bytes",
+)  # fmt: skip
+"""What a record of an epoch says of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,8 @@ def main(words: list[str]) -> int:
                 _list(options)
             case Show(trial=None, number=None):
                 _show(_folder(options.run, options.runs_dir))
+            case Show(trial=int(one), number=int(other)) if one != other:
+                raise ValueError(f"give one trial, got {other} and --trial {one}")
             case Show(trial=int(number)) | Show(number=int(number)):
                 _show_trial(_folder(options.run, options.runs_dir), number)
             case Logs(trial=int(number)):
@@ -150,7 +157,8 @@ def _show(folder: Path) -> None:
     run = read_run(folder)
     rungs = " ".join(map(str, run.rungs))
     print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {rungs}")
-    print(f"started {run.created or 'at an unknown time'} by {run.command or 'an unknown command'}\n")
+    created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
+    print(f"started {created} by {run.command or 'an unknown command'}\n")
     summarise(run, open_study(folder).trials, console=Console(highlight=False))
 
 
@@ -169,8 +177,7 @@ def _show_trial(folder: Path, number: int) -> None:
     if "failure" in trial.user_attrs:
         print(f"  failed: {trial.user_attrs['failure']}")
     records = [r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict)]
-    hidden = ("started", "node", "worker", "device", "weights", "threads")
-    shown = [{k: v for k, v in record.items() if k not in hidden} for record in records]
+    shown = [{k: v for k, v in record.items() if k not in _HIDDEN} for record in records]
     first = {"epoch": "", run.metric: ""}
     rows = [{k: _number(record.get(k)) for k in {**first, **record}} for record in shown]
     _print_table(rows)
@@ -179,15 +186,23 @@ def _show_trial(folder: Path, number: int) -> None:
 def _list_logs(folder: Path) -> None:
     found = sorted((folder / "logs").glob("trial-*.log"))
     if not found:
-        print(f"no trial of {folder.name!r} printed anything")
+        print(f"{folder.name!r} has no logs: no trial printed anything, or the run is a published copy")
+        return
+    from search.storage.study import open_study
+
+    failed = {t.number for t in open_study(folder).trials if "failure" in t.user_attrs}
     for path in found:
-        print(f"{path.stem.removeprefix('trial-').lstrip('0') or '0':>5}  {path}")
+        number = int(path.stem.removeprefix("trial-"))
+        print(f"{number:>5}  {path}" + ("  (failed)" if number in failed else ""))
+    print(f"\nprint one with: rungwise logs {folder.name} NUMBER")
 
 
 def _print_log(folder: Path, number: int) -> None:
     path = folder / "logs" / f"trial-{number:05d}.log"
     if not path.is_file():
-        raise ValueError(f"trial {number} of {folder.name!r} has no log ({path}), because it printed nothing")
+        raise ValueError(
+            f"trial {number} of {folder.name!r} has no log ({path}): it printed nothing, or the run is a published copy"
+        )
     from search.process.text import visible
 
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -200,6 +215,10 @@ def _compare(folders: list[Path]) -> None:
     from search.storage.run import read_run
 
     runs = [read_run(folder) for folder in folders]
+    if len({run.objective for run in runs}) > 1:
+        print("note: these runs use different metrics, so their values cannot be compared\n")
+    elif len({(run.dataset, run.dataset_checksum) for run in runs}) > 1:
+        print("note: these runs use different data, so their values may not be comparable\n")
     _print_table([_facts(folder) for folder in folders])
     best = {folder.name: rungwise.run.open_run(folder).best for folder in folders}
     names = dict.fromkeys(name for found in best.values() if found is not None for name in found.params)
@@ -210,10 +229,6 @@ def _compare(folders: list[Path]) -> None:
             for name in names
         ]
     )
-    if len({run.objective for run in runs}) > 1:
-        print("note: these runs use different metrics, so their values cannot be compared")
-    elif len({(run.dataset, run.dataset_checksum) for run in runs}) > 1:
-        print("note: these runs use different data, so their values may not be comparable")
 
 
 def _number(value: Any) -> str:
@@ -229,10 +244,10 @@ def _print_table(rows: list[dict[str, str]]) -> None:
 
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(box=None, pad_edge=False, header_style="bold")
+    console = Console(highlight=False)
+    console.width = max(console.width, 120) if console.is_terminal else 10_000
     for name in names:
-        table.add_column(escape(name))
+        table.add_column(escape(name), no_wrap=not console.is_terminal, overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(row.get(name, ""))) for name in names))
-    console = Console(highlight=False)
-    console.width = max(console.width, 120)
     console.print(table)

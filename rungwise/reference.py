@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -43,6 +44,8 @@ NAMES = {
     "Parts of spaces for the built-in networks": dict.fromkeys(_PARTS, "spaces/parts.py"),
 }
 """Chapter -> public name -> the file that defines it."""
+INHERITED = {"LoopRun": ("Conditions", "trainables/own/conditions.py")}
+"""Public name -> the class from which it has attributes that are described with it, and its file."""
 _WIDTH = 100
 _GENERATED = "<!-- written by `make docs`; edit the docstrings instead -->"
 
@@ -128,13 +131,33 @@ def _described(name: str, node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]
         return
     yield f"### {name}\n"
     yield _prose(ast.get_docstring(node) or "")
-    fields = list(_fields(node))
+    classes = [node]
+    if name in INHERITED:
+        base, file = INHERITED[name]
+        classes.append(_class(ROOT / file, base))
+    fields = [line for part in classes for line in (*_fields(part), *_assigned(part))]
     if fields:
         yield "\n".join(fields) + "\n"
-    for method in node.body:
+    for method in (statement for part in classes for statement in part.body):
         if isinstance(method, ast.FunctionDef) and _is_public(method):
             yield f"```python\n{name}.{_signature(method)}\n```\n"
             yield _prose(ast.get_docstring(method) or "")
+
+
+def _class(path: Path, name: str) -> ast.ClassDef:
+    found = _definition(path, name)
+    assert isinstance(found, ast.ClassDef)
+    return found
+
+
+def _assigned(node: ast.ClassDef) -> Iterator[str]:
+    """A line for each public attribute that `__init__` sets and describes."""
+    inits = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    for statement, following in ((s, f) for init in inits for s, f in pairwise(init.body)):
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        said = following.value if isinstance(following, ast.Expr) else None
+        if isinstance(target, ast.Attribute) and not target.attr.startswith("_") and isinstance(said, ast.Constant):
+            yield f"- `{target.attr}`: " + " ".join(str(said.value).split())
 
 
 def _is_public(method: ast.FunctionDef) -> bool:

@@ -37,8 +37,8 @@ class Options:
     """Check devices, memory, folders, data, versions and clocks."""
 
     space: str = "digits_arch"
-    """What to search: checks that its data are available and that your own code gives the same results after a "
-    "pause."""
+    """What to search: checks that its data are available and that your own code gives the same results after a
+    pause."""
     data_dir: Path = Path("data")
     """Folder of the data sets."""
     runs_dir: Path = Path("runs")

@@ -43,7 +43,7 @@ class Parameter:
         for value in _readings(text, self.ranges[0]):
             if self.allows(value):
                 return value
-        raise ValueError(f"{self.name} must lie in {describe(self.ranges[0])}, got {text[:80]!r}")
+        raise ValueError(f"{self.name} must lie in {describe(self.ranges[0])}, got {text[:80]}")
 
     @property
     def levels(self) -> tuple[Any, ...]:

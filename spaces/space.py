@@ -4,6 +4,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,8 +61,8 @@ class Space:
     train: Callable[..., Any] | None = None
     """`train(config, run)`: a loop over `run.epochs` that reports after each; see docs/tutorials/your-code.md."""
     task: Callable[..., Any] | None = None
-    """`task(config, run)` returns an object with `epoch`, `run_epoch`, `state` and `restore`, such as an instance of "
-    "your own class."""
+    """`task(config, run)` returns an object with `epoch`, `run_epoch`, `state` and `restore`, such as an instance of
+    your own class."""
     metric: str = ""
     """With your own code: the reported number to optimise."""
     direction: Literal["maximize", "minimize"] = "maximize"
@@ -159,7 +160,9 @@ class _StrictTrial(AskedTrial):
 
     def answer(self, name: str, distribution: BaseDistribution) -> Choice:
         if name not in self._given:
-            raise ValueError(f"parameter {name!r} is missing; give a value in {describe(distribution)}")
+            near = get_close_matches(name, self._given, n=1)
+            meant = f" ({near[0]!r} is not a parameter)" if near else ""
+            raise ValueError(f"parameter {name!r} is missing{meant}; give a value in {describe(distribution)}")
         if not contains(distribution, self._given[name]):
             raise ValueError(f"parameter {name!r} must lie in {describe(distribution)}, got {self._given[name]!r}")
         return self._given[name]

@@ -72,7 +72,6 @@ AT_HAND = {
     "--resume --name NAME --trials 200": "--resume --name first --trials 3",
     "runs/NAME image.png": "runs/first image.png",
     "runs/NAME": "runs/first",
-    "source .venv/bin/activate": "true",
 }
 """What stands in README for a larger search, or one of the reader's own."""
 
@@ -99,7 +98,8 @@ def test_the_commands_of_readme(tmp_path: Path):
     for command in commands:
         words = reduce(lambda words, swap: words.replace(*swap), AT_HAND.items(), command)
         said = run(["bash", "-c", words], tmp_path)
-    assert "image.png" in said, "the prediction comes last"
+        if "predict" in command:
+            assert "image.png" in said
 
 
 @pytest.mark.slow

@@ -292,7 +292,9 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     assert main(["show", "fashion", "0", "--runs-dir", results]) == 0
     assert capsys.readouterr().out.startswith("trial 0 of fashion: stopped early\n")
     assert main(["logs", "fashion", "--runs-dir", results]) == 0
-    assert capsys.readouterr().out == "no trial of 'fashion' printed anything\n"
+    assert (
+        capsys.readouterr().out == "'fashion' has no logs: no trial printed anything, or the run is a published copy\n"
+    )
     assert main(["logs", "fashion", "first", "--runs-dir", results]) == 2
     assert "error: a number is needed, got 'first'; see" in capsys.readouterr().err
     assert main(["compare", "fashion", "housing", "--runs-dir", results]) == 0

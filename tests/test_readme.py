@@ -1,12 +1,12 @@
 """The commands in README and docs exist, with the options they state."""
 
-import dataclasses
 import importlib
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,8 +51,8 @@ def words_of(command: str) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_stated_command_is_understood(command: str):
     module, words = words_of(command)
-    options = getattr(importlib.import_module(module), "Options", None)
-    if options is not None and dataclasses.is_dataclass(options):
+    options: Any = getattr(importlib.import_module(module), "Options", None)
+    if "--help" not in words and isinstance(options, type):
         stated = parse(options, words, prog=module)
         if isinstance(stated, Options) and not stated.space.endswith(".py"):
             stated.check()

@@ -91,9 +91,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
         )
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if needs_download(name, folder):
-        return (
-            f"The data set {name} is not in {folder}; give the right folder with --data-dir (in a notebook: DATA_DIR)."
-        )
+        return f"The data set {name} is not in the folder {str(folder)!r}; give the right folder with --data-dir."
     from trainables.sources import load as data
 
     try:

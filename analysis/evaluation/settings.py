@@ -15,8 +15,8 @@ class Options:
     run: tyro.conf.Positional[Path]
     """Folder of the run, such as runs/digits_arch."""
     top: OptionalInt = None
-    """Number of best configurations to retrain, next to the baseline and a random one. Default: 3, or as in an "
-    "earlier call."""
+    """Number of best configurations to retrain, next to the baseline and a random one. Default: 3, or as in an
+    earlier call."""
     seeds: OptionalInt = None
     """Fresh seeds for each configuration. Default: 5, or as in an earlier call; a larger number adds trainings."""
     epochs: OptionalInt = None

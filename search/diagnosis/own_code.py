@@ -23,6 +23,7 @@ from trainables.trainable import Setting, Source
 
 Apart = Callable[..., Any]
 SLOW_EPOCH_SECONDS = 60
+_CHECKABLE = "to let the doctor check this, return the rows as arrays or tensors from Space(data=...)"
 _LESS = ("loss", "error", "rmse", "mae", "mse", "perplexity", "nll", "wer", "seconds", "latency")
 _MORE = ("acc", "accuracy", "auc", "f1", "precision", "recall", "r2", "score", "bleu")
 
@@ -220,4 +221,4 @@ def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[F
         yield Finding(what="metric", found=found, do="report the metric of the validation rows", fatal=True)
     else:
         found = f"it is unclear whether {space.metric} is measured on held-out rows"
-        yield Finding(what="metric", found=found, do="to check this, return both sets of rows from Space(data=...)")
+        yield Finding(what="metric", found=found, do=_CHECKABLE)

@@ -26,6 +26,8 @@ from trainables.files.whole import write_whole
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}
 NUM_NAMED = 12
+FEW_ROWS = 100
+"""Of validation, below which an accuracy is uncertain by some ten points."""
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
@@ -49,10 +51,12 @@ def describe_table(dataset: Dataset) -> str:
     """What is predicted from what."""
     kinds = [column.kind for column in dataset.columns]
     found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
-    gaps = sum(column.gaps for column in dataset.columns)
+    gaps = [column.name for column in dataset.columns if column.gaps]
+    named = f" ({', '.join(gaps[:NUM_NAMED])}{', ...' * (len(gaps) > NUM_NAMED)})" if gaps else ""
     classes = f" of {dataset.num_classes} classes" if dataset.classes else ""
     return printable(
-        f"predicting {dataset.target} ({dataset.task}{classes}) from {len(kinds)} columns: {found}, {gaps} with gaps"
+        f"predicting {dataset.target} ({dataset.task}{classes}) from {len(kinds)} columns: {found},"
+        f" {len(gaps)} with gaps{named}"
     )
 
 
@@ -122,6 +126,9 @@ def show_data(dataset: Dataset, *, console: Console) -> None:
     console.print(escape(describe(dataset)), soft_wrap=True)
     if dataset.columns:
         console.print(escape(describe_columns(dataset)), soft_wrap=True)
+    if 0 < len(dataset.validation) < FEW_ROWS:
+        rows = f"{len(dataset.validation)} validation rows"
+        console.print(f"note: trials are compared on only {rows}, so small differences are chance", soft_wrap=True)
     for note in dataset.notes:
         console.print(escape(printable(f"note: {note}")), soft_wrap=True)
 

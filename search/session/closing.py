@@ -20,7 +20,7 @@ from search.session.console import summarise
 from search.session.trouble import explain
 from search.storage.presence import StudyLostError
 from search.storage.run import Run
-from search.storage.trials import best_trial
+from search.storage.trials import best_trial, epochs_reached
 from trainables.data.notation import format_value
 
 
@@ -50,7 +50,25 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
     _show_best(best, search.run, run_dir=run_dir, console=console)
+    if ahead := _ahead(best, trials, search.run):
+        console.print(escape(ahead), soft_wrap=True)
     return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
+
+
+def _ahead(best: FrozenTrial, trials: list[FrozenTrial], run: Run) -> str:
+    """A line on the trial that was stopped early with a better value than the best has, if there is one."""
+    stopped = {t.number: t for t in trials if t.state == TrialState.PRUNED}
+    number = run.objective.best((n, t.value) for n, t in stopped.items() if t.value is not None)
+    if number is None or best.value is None:
+        return ""
+    value = stopped[number].value
+    if value is None or run.objective.order(value) >= run.objective.order(best.value):
+        return ""
+    return (
+        f"note: trial {number} was stopped at epoch {epochs_reached(stopped[number])} of {run.epochs} with {run.metric}"
+        f" {format_value(value)}; only fully trained trials can be the best, and a search with more trials (--trials)"
+        " trains more of them to the end"
+    )
 
 
 def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) -> None:

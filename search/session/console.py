@@ -74,6 +74,7 @@ class SearchConsole:
         self._started_now = 0
         self._last_line = self._began
         self._best: FrozenTrial | None = None
+        self._last_cause = ""
 
     @contextmanager
     def following(self, trials: list[FrozenTrial]) -> Iterator[None]:
@@ -133,7 +134,9 @@ class SearchConsole:
             return
         if trial.state == TrialState.FAIL:
             cause = printable(str(trial.user_attrs.get("failure")))[:SHOWN_CAUSE]
-            self._say(f"{self._name(trial)} failed: {cause}{self._log_of(trial)}")
+            said = "with the same error" if cause == self._last_cause else f": {cause}"
+            self._last_cause = cause
+            self._say(f"{self._name(trial)} failed{' ' * (said[0] != ':')}{said}{self._log_of(trial)}")
             return
         value = trial.intermediate_values.get(epochs_reached(trial))
         shown = "" if value is None else f", {self._run.metric} {format_value(value)}"

@@ -45,8 +45,7 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
         held = ", ".join(f"{name!r} contains {what}" for name, what in useless.items())
         noun, them = ("column", "it") if len(useless) == 1 else ("columns that cannot be used:", "them")
         raise ValueError(
-            f"{noun} {held}, from which nothing can be learned; leave {them} out: "
-            f"{option('--drop', *dropped, *useless)}"
+            f"{noun} {held}; such a column cannot be an input; leave {them} out: {option('--drop', *dropped, *useless)}"
         )
     return usable
 
@@ -175,8 +174,8 @@ def _describe_useless(values: np.ndarray) -> str:
     return (
         f"{len(counts):,} different {'dates' if dates else 'texts'} in {counts.total():,} training rows, such as"
         f" {max(counts, key=lambda text: counts[text])[:40]!r}"
-        + " (write them in one form, without units, if they are numbers)"
-        * written
+        + " (to use them, add a column with a number, such as the year or the age in days)" * dates
+        + " (write them in one form, without units, if they are numbers)" * written
     )
 
 

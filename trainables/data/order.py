@@ -46,9 +46,9 @@ def _ordered(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[s
     used = [name for name in found if name in inputs]
     drop = f", and leave out a column that only numbers the rows: {option('--drop', *used)}" if used else ""
     return [
-        f"rows may be ordered in time ({', '.join(said[:_MOST_NAMED])}{more}); test rows are drawn at random, so the "
-        f"scores say little about future rows; to measure that, put the last rows into a separate file and predict "
-        f"them with analysis.predict{drop}"
+        f"rows may belong to different times ({', '.join(said[:_MOST_NAMED])}{more}); test rows are drawn at random, "
+        f"so the scores say little about future rows; to measure that, put the latest rows into a separate file and "
+        f"predict them after the final evaluation{drop}"
     ]
 
 

@@ -17,8 +17,7 @@ class Paused(BaseException):
 
 
 class LoopRun(Conditions):
-    """The second argument of `train(config, run)`: the epochs to train, and methods to report results and track "
-    "state."""
+    """The second argument of `train(config, run)`: the epochs to train, facts of the trial, where to report."""
 
     def __init__(self, setting: Setting, *, data: Any, metric: str) -> None:
         super().__init__(setting, data=data)
