@@ -33,7 +33,7 @@ import tyro
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.soak import leftovers, members, name_of, read_from, wait_for
-from search.process.arguments import DONE
+from search.process.arguments import BROKEN_OFF, DONE
 from search.storage.run import read_run
 from search.storage.study import open_study
 from search.storage.trials import best_trial, epochs_reached
@@ -47,6 +47,8 @@ NEEDS = {"lightning_module": "lightning", "huggingface_trainer": "peft", "lightg
 TRIALS = {"speedrun": 40, "sklearn_partial_fit": 24, "lightgbm_continued": 40}
 """Of each search; 12 of the slower programs."""
 WORDS = ("--seed", "3", "--concurrent", "1", "--cpus-per-trial", "1", "--max-failures", "1000")
+RESUMED = 3
+"""How often a search that broke off by itself is resumed, as it asks for: on a busy machine Ray may start too late."""
 FROM_START = 0.25
 """Share of the kills whose moment counts from the start of the process, and not from an epoch."""
 TIMES = ("seconds", "runtime", "per_second", "started", "worker", "node")
@@ -127,6 +129,11 @@ def kill_one(program: str, number: int, *, calm: dict[str, Any], options: Option
                 assert not left, left
                 search = Started(program, folder, name=name, options=options)
         code = search.process.wait()
+        for _ in range(RESUMED):
+            if code != BROKEN_OFF:
+                break
+            search = Started(program, folder, name=name, options=options)
+            code = search.process.wait()
     left = survey(folder / name, recorded)
     study = study_of(folder / name) if code == DONE else {}
     found |= {"lost": found["lost"] + left["lost"], "twice": found["twice"] + left["twice"]}

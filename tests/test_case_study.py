@@ -215,7 +215,7 @@ def test_the_notebook_runs_where_the_data_are_and_says_so_where_they_are_not(run
     assert in_process(run)["data"].places == ["Longitude", "Latitude"]
     assert "No value is missing" in capsys.readouterr().out
     assert in_process(run, data_dir="nowhere")["data"] is None
-    assert "The data set california_housing is not in nowhere" in capsys.readouterr().out
+    assert "The data set california_housing is not in the folder 'nowhere'" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,10 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOve
         )
     name, folder = run.dataset, Path(data_dir or run.data_dir)
     if needs_download(name, folder):
-        return f"The data set {name} is not in the folder {str(folder)!r}; give the right folder with --data-dir."
+        return (
+            f"The data set {name} is not in the folder {str(folder)!r}; give its folder with --data-dir "
+            f"(in a notebook: set the variable DATA_DIR)."
+        )
     from trainables.sources import load as data
 
     try:
