@@ -25,7 +25,7 @@ from search.storage.run import Question, Run, read_run, write_run
 from search.storage.trials import epochs_reached
 from spaces.levels import parameters
 from spaces.space import Space
-from tests.test_ledger import make_run
+from tests.ledgers import make_run
 
 EPOCHS = 9
 TWO, THREE = Question(parameter="norm", levels=(True, False)), Question(parameter="depth", levels=(1, 2, 3))
