@@ -178,3 +178,9 @@ def assert_sound(run_dir: Path) -> None:
         if trial.state.name == "PRUNED":
             assert 0 < len(epochs) < run.epochs
             assert trial.value == trial.intermediate_values[len(epochs)]
+
+
+QUICK_FILES = {
+    "search/storage/rdb.py", "search/storage/bulk.py", "search/algorithms/tpe.py", "search/execution/warm.py",
+}  # fmt: skip
+"""Files of private parts, which nobody imports in plain mode; others ask `is_plain` before each of theirs."""

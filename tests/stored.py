@@ -1,6 +1,12 @@
 """A run folder with a finished trial, for tests of what comes after a search."""
 
+import hashlib
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+
+import optuna
 
 from search.process.arguments import parse
 from search.scheduling.constraints import make_examiner
@@ -9,8 +15,11 @@ from search.scheduling.search import Search
 from search.session.options import Options
 from search.session.session import Session
 from search.storage.ledger import Ledger
+from search.storage.run import Run, write_run
 from search.storage.study import new_run, resume_study
-from tests.test_search import Diary
+from tests.benches import Diary
+from tests.searching import ROOT
+from tests.synthetic import make_run
 
 
 def stored_search(runs_dir: Path, *words: str) -> Path:
@@ -29,3 +38,34 @@ def stored_search(runs_dir: Path, *words: str) -> Path:
     for epoch in range(1, run.epochs + 1):
         search.on_result("leg", EpochResult(record={"epoch": epoch, run.metric: 0.5, "seconds": 0.1}))
     return run_dir
+
+
+def store(study: optuna.Study, folder: Path, *, plain: bool = False) -> Path:
+    """A run folder as the search leaves it; `plain` without run.json, as Optuna alone would."""
+    folder.mkdir()
+    stored = optuna.create_study(
+        study_name="synthetic", storage=f"sqlite:///{folder}/study.db", direction=study.direction.name.lower()
+    )
+    stored.add_trials(study.trials)
+    if not plain:
+        fields = {k: v for k, v in vars(make_run(dataset_checksum="")).items() if k != "rungs"}
+        write_run(folder, Run(**fields))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Checksum of every file, by path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+FORMATS = sorted((ROOT / "tests" / "fixtures").glob("format-*"))
+
+
+def restored(fixture: Path, folder: Path) -> Path:
+    """A run folder as an older release left it; its database is kept as text."""
+    folder.mkdir()
+    shutil.copy(fixture / "run.json", folder)
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
+        connection.executescript((fixture / "study.sql").read_text())
+    return folder

@@ -26,10 +26,10 @@ from analysis.studies.results import FinalResults
 from search.storage.run import Run, read_run, write_run
 from search.storage.study import open_study
 from spaces.space import Space
+from tests.evaluated import EXPORT, measured, record
 from tests.searching import ROOT
+from tests.stored import store
 from tests.synthetic import make_run, make_study
-from tests.test_final_results import EXPORT, measured, record
-from tests.test_report import store
 from trainables.data.dataset import Dataset, Split
 from trainables.sources.load import load
 from trainables.training.training import Training

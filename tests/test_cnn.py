@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.test_spaces import make_images
+from tests.pictures import make_images
 from trainables.models.cnn import CnnConfig, Residual, round_width
 from trainables.models.cost import count_cost, measure_cost
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 from rich.console import Console
 
 from search.process.silence import current
@@ -15,16 +15,7 @@ from search.session.console import SearchConsole, describe_skipped, summarise
 from search.session.live import sparkline
 from search.session.training_console import TrainingConsole
 from search.storage.run import Planned
-from tests.test_ledger import make_run
-
-
-def make(number: int, state: TrialState, values: list[float], **attrs: object) -> FrozenTrial:
-    value = values[-1] if state in (TrialState.COMPLETE, TrialState.PRUNED) and values else None
-    trial = create_trial(
-        state=state, value=value, intermediate_values=dict(enumerate(values, start=1)), user_attrs=dict(attrs)
-    )
-    trial.number = number
-    return trial
+from tests.ledgers import make, make_run
 
 
 def follow(*, terminal: bool = False, width: int = 80) -> tuple[SearchConsole, io.StringIO, Console]:

@@ -15,8 +15,7 @@ from benchmarks.fuzzing.studies import make_run_folder, run
 from search.storage.ledger import Ledger
 from search.storage.run import read_run, rungs, stored_url, write_run
 from search.storage.study import new_run, open_study, resume_study
-from tests.test_ledger import fill, make_run, open_proposals
-from tests.test_secrets import SECRET
+from tests.ledgers import SECRET, fill, make_run, open_proposals
 
 
 @pytest.fixture(scope="module")

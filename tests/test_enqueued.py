@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
@@ -12,18 +11,8 @@ from search.scheduling.examination import Examination
 from search.storage.presence import StudyLostError
 from search.storage.seeds import derive_seed
 from search.storage.study import open_study
-from tests.test_ledger import examine, fill, make_run, open_ledger, open_proposals, report, suggest
-from tests.test_search import Bench
-
-
-def by_optuna(folder: Path) -> optuna.Study:
-    return optuna.load_study(study_name=None, storage=f"sqlite:///{folder}/study.db")
-
-
-def enqueue(folder: Path, *params: dict[str, Any]) -> None:
-    study = by_optuna(folder)
-    for fixed in params:
-        study.enqueue_trial(fixed)
+from tests.benches import Bench
+from tests.ledgers import by_optuna, enqueue, examine, fill, make_run, open_ledger, open_proposals, report, suggest
 
 
 @pytest.mark.parametrize("sampler", ["random", "curves", "tpe", "qmc"])

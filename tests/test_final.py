@@ -21,7 +21,6 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import spaces.space
 from analysis import final
 from analysis.evaluation.contenders import Contender, choose, fresh_seeds, make_plan, planned_contenders, rank, settle
 from analysis.model.load import load_model
@@ -32,42 +31,12 @@ from analysis.studies.criterion import window
 from analysis.studies.openings import OpeningsError, check_opening, read_openings, record_opening
 from analysis.studies.trials import read_trials
 from search.process.signals import signals_restored
-from search.storage.run import Run
 from search.storage.study import open_study
+from tests.evaluated import SPACE, make_run, make_study
+from tests.pictures import undecodable_png
 from tests.searching import ROOT, search, trials_of
 from tests.stored import stored_search
-from tests.test_image_folder import undecodable_png
 from trainables.sources.load import load
-
-SPACE = spaces.space.load("digits_arch")
-
-
-def make_run(**changes: Any) -> Run:
-    fields: dict[str, Any] = {"name": "r", "space": "digits_arch", "fingerprint": "", "dataset": "digits"}
-    fields |= {"dataset_checksum": "", "data_dir": "data", "train_size": None, "validation_fraction": 0.1, "seed": 0}
-    fields |= {"epochs": 9, "min_epochs": 1, "reduction_factor": 3, "pruner": "asha", "sampler": "tpe"}
-    fields |= {"metric": "accuracy", "direction": "maximize", "trials": 3, "baseline": dict(SPACE.baseline)}
-    return Run(**fields | changes)
-
-
-def make_study(*curves: list[float], run: Run) -> optuna.Study:
-    """Trial i has the i-th curve; trial 0 is the baseline, the others differ in their weight decay."""
-    study = optuna.create_study(direction=run.direction)
-    for number, values in enumerate(curves):
-        params = {**run.baseline, "sgd_weight_decay": 5e-4 * (1 + number)}
-        complete = len(values) == run.epochs
-        study.add_trial(
-            create_trial(
-                state=TrialState.COMPLETE if complete else TrialState.PRUNED,
-                value=values[-1],
-                params=params,
-                distributions=SPACE.distributions(params),
-                intermediate_values=dict(enumerate(values, start=1)),
-                user_attrs={"seed": number, "weights": 1000 + number},
-            )
-        )
-    return study
-
 
 # Which configurations
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from analysis import wording
 from analysis.evaluation import record as results
-from analysis.evaluation.contenders import Contender
 from analysis.evaluation.files import num_figures, write_figures, write_tables
-from analysis.evaluation.networks import Network
 from analysis.pages.final import final_section
 from analysis.plots import final as final_plots
 from analysis.plots import style
@@ -24,40 +21,9 @@ from analysis.prose.discussion import discuss
 from analysis.scores.metrics import evaluate, probabilities
 from analysis.studies.results import FinalResults
 from search.storage.run import Run
-from tests.test_final import make_run, make_study
+from tests.evaluated import EXPORT, make_run, make_study, measured, record
 
 CLASSES = ("bag", "=HYPERLINK('x')", "<script>", "$coat$")
-
-
-def trained(seconds: float) -> FrozenTrial:
-    history = [{"epoch": 1, "train_loss": 1.0, "seconds": seconds, "device": "cpu", "precision": "float32"}]
-    return create_trial(value=1.0, user_attrs={"weights": 1200, "macs": 5000, "history": history})
-
-
-EXPORT = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300, "rows": 300}}
-
-
-def measured(name: str, outputs: np.ndarray, **fields: Any) -> results.Measured:
-    contender = Contender(name=name, params={"a": 1}, trial=3 if name == "trial-3" else None, **fields)
-    networks = [
-        Network(contender=contender, index=i, seed=10 + i, epochs=2, trial=trained(2.0), folder=Path(), sha256="ab")
-        for i in range(len(outputs))
-    ]
-    return results.Measured(contender=contender, networks=networks, outputs=outputs, images_per_second=1000.0)
-
-
-def record(
-    y: np.ndarray, rows: list[results.Measured], *, classes: tuple[str, ...], metric: str, **others: Any
-) -> FinalResults:
-    task = "classification" if classes else "regression"
-    found = evaluate(y, {m.name: m.outputs for m in rows}, task=task, num_replicates=300)
-    conditions = {"epochs": 2, "train_rows": 1438, "test_rows": len(y), "device": "cpu", "augmentation": "none"}
-    fields: dict[str, Any] = {"image_shape": [1, 8, 8], "direction": "maximize", "openings": 1, "slots": 2}
-    fields |= {"run": "r", "run_dir": "runs/r", "criterion": "the mean of 2", "intervals": "bootstrap"}
-    fields |= {"conditions": {**conditions, "seeds": 2}, "machine": {"cpu_model": "some CPU"}}
-    fields |= results.describe_winner(y, rows[0], classes=classes, train_y=y)
-    entrants = results.describe_entrants(rows, found, y, metric=metric, classes=classes)
-    return FinalResults(**fields | others, task=task, metric=metric, winner=rows[0].name, entrants=entrants)
 
 
 @pytest.fixture(scope="module")

@@ -64,3 +64,14 @@ def test_the_two_lanes_of_the_tests_are_whole_and_share_no_file():
     assert first == files
     assert second >= {f"--ignore={file}" for file in others} | {"tests"}
     assert sum(word.startswith("--ignore") for word in second) == len(others)
+
+
+def test_what_several_tests_build_with_is_no_test_file():
+    """Builders are in files of their own; a test that starts another process may name itself there."""
+    found = {
+        f"{path.name} imports {name}"
+        for path in (ROOT / "tests").glob("*.py")
+        for name in re.findall(r"(?:from|import) tests\.(test_\w+)", path.read_text())
+        if name != path.stem
+    }
+    assert found == set()

@@ -11,7 +11,7 @@ from PIL import Image
 from analysis import predict
 from benchmarks.fuzzing import image_files
 from benchmarks.fuzzing.images import run
-from tests.test_image_folder import make_folder, undecodable_png
+from tests.pictures import make_folder, undecodable_png
 from trainables.data.levels import Levels, choose_levels, scale
 from trainables.images.damage import seems_cut
 from trainables.images.file import decode_only, quiet, read_header, read_image, read_values

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.pictures import LEVELS, make_folder
 from trainables.images import file as image_file
 from trainables.sources.load import load, load_test
-
-LEVELS = {"cat": 50, "dog": 200}
-"""Grey level that all images of a class have."""
-
-
-def make_folder(root: Path, *, per_class: int = 10, size: tuple[int, int] = (20, 24), mode: str = "RGB") -> Path:
-    for part in ("train", "test"):
-        for name, level in LEVELS.items():
-            (root / part / name).mkdir(parents=True)
-            for number in range(per_class):
-                colour = level if mode == "L" else (level, number, 0)
-                Image.new(mode, size, colour).save(root / part / name / f"{number}.png")
-    return root
-
-
-def undecodable_png() -> bytes:
-    """A PNG of 8 by 8 whose header is sound, and whose pixels nobody may read yet."""
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)), (b"IDAT", b"no pixels"), (b"IEND", b""))
-    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 def cache_files(root: Path) -> list[Path]:

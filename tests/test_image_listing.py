@@ -18,7 +18,7 @@ from search.forecast.preview import show_data
 from search.process.arguments import parse
 from search.session.options import Options
 from search.session.session import Session
-from tests.test_image_folder import make_folder
+from tests.pictures import make_folder
 from trainables.sources.images import check_test_files
 from trainables.sources.load import load, load_test
 

@@ -11,7 +11,7 @@ from search.algorithms.candidates import spread
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.scheduling.examination import Examination
 from search.scheduling.proposals import Proposals
-from tests.test_ledger import make_run, open_proposals, report
+from tests.ledgers import make_run, open_proposals, report
 
 X = FloatDistribution(0, 1)
 

@@ -21,9 +21,9 @@ from search.storage.lease import Holder, Lease, hold_study
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError
 from search.storage.study import new_run, open_study, resume_study
+from tests.benches import Bench
+from tests.ledgers import examine, fill, make_run, open_proposals, suggest
 from tests.searching import ROOT
-from tests.test_ledger import examine, fill, make_run, open_proposals, suggest
-from tests.test_search import Bench
 from trainables.files.stores import open_place
 
 HOLDER = """

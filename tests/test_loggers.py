@@ -17,10 +17,9 @@ from search.execution import feed
 from search.execution.feed import LoggerFeed, logged
 from search.execution.loggers import PACKAGES, check_logger, where_to_look
 from search.storage.run import Run
+from tests.benches import Diary
+from tests.ledgers import make, make_run
 from tests.searching import ROOT
-from tests.test_console import make
-from tests.test_ledger import make_run
-from tests.test_search import Diary
 
 PARAMS = {"lr": 0.1, "depth": 2, "optimizer": "sgd", "batch_norm": True}
 

@@ -7,8 +7,8 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.searching import ROOT
+from tests.stored import store
 from tests.synthetic import make_study
-from tests.test_report import store
 
 NOTEBOOKS = sorted(
     path for path in (ROOT / "analysis" / "notebooks").glob("*.ipynb") if path.name.startswith(("01", "02"))

@@ -6,7 +6,7 @@ from optuna.trial import TrialState, create_trial
 from search.storage.seeds import confirmation_seeds, derive_seed, fresh_seed
 from search.storage.trials import best_trial
 from spaces.objectives import METRICS, Constraint, Objective, metric_named
-from tests.test_ledger import make_run
+from tests.ledgers import make_run
 
 
 @pytest.mark.parametrize(("direction", "best"), [("maximize", 2), ("minimize", 1)])

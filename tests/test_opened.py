@@ -29,7 +29,7 @@ from search.process.disk import check_room
 from search.process.signals import Stopped, raise_stopped, signals_restored
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
-from tests.test_publish import contents
+from tests.stored import contents
 from tests.trained import Trained, trained_run
 from trainables.files.whole import remove
 from trainables.sources.load import load_test

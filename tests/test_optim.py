@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.test_spaces import make_images
+from tests.pictures import make_images
 from trainables.models.cnn import CnnConfig
 from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig, weight_groups
 

@@ -15,9 +15,9 @@ from search.run import main
 from search.session.options import Options, parse_count, resume_command
 from search.storage.lock import RunLock
 from search.storage.study import new_run
+from tests.ledgers import make_run
 from tests.mistakes import COMMANDS, MISTAKES
 from tests.searching import ROOT, command
-from tests.test_ledger import make_run
 
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler fix question seed data_dir"

@@ -16,9 +16,8 @@ from optuna.trial import TrialState
 from search.process.output import DRAIN_SECONDS, PatientStream, print_patiently
 from search.process.signals import collect_signals, raise_stopped, signals_restored
 from search.session.console import CalmLive, Output, SearchConsole, summarise
+from tests.ledgers import make, make_run
 from tests.searching import ROOT, patience
-from tests.test_console import make
-from tests.test_ledger import make_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe")
 Pipe = tuple[int, PatientStream]

@@ -15,7 +15,7 @@ from search.forecast.preview import describe_columns
 from search.session.opening import decide_table, old_run
 from search.session.options import Options
 from search.storage.run import read_run, write_run
-from tests.test_ledger import make_run
+from tests.ledgers import make_run
 from trainables.data.dataset import Dataset
 from trainables.data.kinds import decide_kinds
 from trainables.data.options import TableOptions

@@ -13,10 +13,10 @@ from search.execution.worker import Job, TrialWorker
 from search.scheduling.checkpoints import check_storage, checkpoints_of
 from search.storage.run import read_run
 from spaces.space import load
+from tests.ledgers import make_run
 from tests.searching import ROOT, assert_sound, search, table, trials_of
 from tests.stores import KEYS, SECRET, Bucket, bucket
-from tests.test_ledger import make_run
-from tests.test_worker import numbers, step
+from tests.workers import numbers, step
 from trainables.files.checkpoint import load_newest, save
 from trainables.files.stores import Folder, Store, UnreachableError, join, open_place
 from trainables.sources import load as data

@@ -21,11 +21,9 @@ from search.storage.lease import Lease
 from search.storage.presence import StudyLostError
 from search.storage.rdb import WholeTrialStorage
 from search.storage.study import open_study, resume_study
-from tests.searching import ROOT
-from tests.test_enqueued import enqueue
-from tests.test_ledger import make_run, open_ledger
-from tests.test_private_uses import QUICK_FILES
-from tests.test_search import Bench
+from tests.benches import Bench
+from tests.ledgers import enqueue, make_run, open_ledger
+from tests.searching import QUICK_FILES, ROOT
 from trainables.training.device import choose_numerics
 from trainables.training.ema import WeightAverage
 
@@ -33,7 +31,7 @@ SEARCH = """
 import sys
 from pathlib import Path
 from search.storage.study import open_study
-from tests.test_search import Bench
+from tests.benches import Bench
 
 Bench(Path(sys.argv[1]), sampler="tpe", trials=14).train()
 open_study(Path(sys.argv[1]))

@@ -19,10 +19,10 @@ from search.storage.lease import Lease, hold_study
 from search.storage.ledger import Ledger
 from search.storage.presence import StudyLostError
 from search.storage.study import new_run, open_study, resume_study
+from tests.benches import Bench, kill_driver
+from tests.ledgers import examine, fill, make_run, open_proposals, suggest
 from tests.postgres import NoServerError, PostgresServer
 from tests.searching import assert_sound, search
-from tests.test_ledger import examine, fill, make_run, open_proposals, suggest
-from tests.test_search import Bench, kill_driver
 
 
 @pytest.fixture(scope="module")

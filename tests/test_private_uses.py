@@ -18,7 +18,7 @@ import pytest
 
 from search.storage.kinds import STEPS
 from tests.newest import locked
-from tests.searching import ROOT
+from tests.searching import QUICK_FILES, ROOT
 
 SOURCES = sorted(
     p for package in ("search", "spaces", "trainables", "analysis") for p in (ROOT / package).rglob("*.py")
@@ -39,10 +39,6 @@ class Use:
     """What happens without it, and what to do."""
 
 
-QUICK_FILES = {
-    "search/storage/rdb.py", "search/storage/bulk.py", "search/algorithms/tpe.py", "search/execution/warm.py",
-}  # fmt: skip
-"""Files of private parts, which nobody imports in plain mode; others ask `is_plain` before each of theirs."""
 TPE = "`--sampler tpe` is then Optuna's own, four times slower: adapt the quick TPE, or delete it if Optuna is as fast"
 TABLES = "studies are written and read by Optuna's own storage, slower: adapt the quick storage to the new tables"
 SERVERS = "Ray starts three more processes for each search: find their new names in ray._private.node.Node"

@@ -1,6 +1,5 @@
 """Publishing is whole or not at all: whatever ends it, the run and the earlier publication are as they were."""
 
-import hashlib
 import html
 import json
 import os
@@ -21,8 +20,8 @@ from search.storage.run import read_run, write_run
 from search.storage.study import open_study
 from tests.disks import fill, small_disk
 from tests.searching import ROOT
+from tests.stored import contents, store
 from tests.synthetic import make_study
-from tests.test_report import store
 from trainables.files.whole import remove
 
 __all__ = ["small_disk"]
@@ -61,12 +60,6 @@ def run(tmp_path: Path) -> Path:
 
 def published(run: Path, to: Path, *words: str) -> int:
     return publish.main([str(run), "--to", str(to), *words])
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Checksum of every file, by path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def names(folder: Path) -> list[str]:

@@ -11,8 +11,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.storage.bulk import BulkStorage, read_trials
+from tests.stored import FORMATS, restored
 from tests.synthetic import make_study
-from tests.test_run_folder import FORMATS, restored
 
 
 def strange_trials() -> list[FrozenTrial]:

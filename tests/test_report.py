@@ -17,24 +17,11 @@ from optuna.trial import TrialState, create_trial
 from analysis import report
 from analysis.plots.svg import checked
 from search.process.arguments import report_fault
-from search.storage.run import Run, write_run
 from tests.searching import ROOT
-from tests.synthetic import make_run, make_study
+from tests.stored import store
+from tests.synthetic import make_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def store(study: optuna.Study, folder: Path, *, plain: bool = False) -> Path:
-    """A run folder as the search leaves it; `plain` without run.json, as Optuna alone would."""
-    folder.mkdir()
-    stored = optuna.create_study(
-        study_name="synthetic", storage=f"sqlite:///{folder}/study.db", direction=study.direction.name.lower()
-    )
-    stored.add_trials(study.trials)
-    if not plain:
-        fields = {k: v for k, v in vars(make_run(dataset_checksum="")).items() if k != "rungs"}
-        write_run(folder, Run(**fields))
-    return folder
 
 
 @pytest.fixture(scope="module")

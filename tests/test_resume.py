@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.test_training import PLAIN, RECIPES, TIMES, _one_thread, digits, run
+from tests.recipes import PLAIN, RECIPES, TIMES, _one_thread, digits, run
 from trainables.augmentation.augment import AugmentConfig
 from trainables.data.dataset import Dataset
 from trainables.models.cnn import CnnConfig

@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,14 +20,13 @@ from search.session.trouble import explain
 from search.storage.ledger import Ledger
 from search.storage.run import read_run
 from search.storage.study import check_database, new_run, open_study, resume_study
+from tests.benches import Bench
 from tests.disks import fill, read_only, small_disk
-from tests.searching import ROOT
+from tests.ledgers import examine, make_run, open_proposals, suggest
+from tests.stored import FORMATS, restored
 from tests.synthetic import make_study
-from tests.test_ledger import examine, make_run, open_proposals, suggest
-from tests.test_search import Bench
 
 __all__ = ["small_disk"]  # a fixture
-FORMATS = sorted((ROOT / "tests" / "fixtures").glob("format-*"))
 
 
 def test_a_full_disk_breaks_the_search_off_names_the_file_system_and_is_resumed_when_there_is_room(
@@ -86,15 +83,6 @@ def test_a_link_planted_in_place_of_a_run_is_left_alone(tmp_path: Path):
     with pytest.raises(ValueError, match="run 'x' already exists"):
         new_run(tmp_path / "x", make_run(name="x"))
     assert list(treasure.iterdir()) == []
-
-
-def restored(fixture: Path, folder: Path) -> Path:
-    """A run folder as an older release left it; its database is kept as text."""
-    folder.mkdir()
-    shutil.copy(fixture / "run.json", folder)
-    with closing(sqlite3.connect(folder / "study.db")) as connection:
-        connection.executescript((fixture / "study.sql").read_text())
-    return folder
 
 
 @pytest.mark.parametrize("fixture", FORMATS, ids=lambda path: path.name)

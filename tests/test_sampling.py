@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import MAX_SEEN, Known, make_view
-from tests.test_ledger import make_run
+from tests.ledgers import make_run
 
 
 def paused(number: int, value: float) -> FrozenTrial:

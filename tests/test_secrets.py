@@ -5,8 +5,8 @@ import pytest
 from search.process.arguments import parse
 from search.process.secrets import find_secret, is_secret, redact_command, redact_text, redact_url
 from search.session.options import Options
+from tests.ledgers import SECRET
 
-SECRET = "s3cr3tpw"
 DATABASES = (
     "postgresql+psycopg://u@127.0.0.1:5432/db?password={}",
     "postgresql://u:{}@host/db",

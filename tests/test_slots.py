@@ -6,7 +6,7 @@ from search.execution.slots import Slots, as_begun, differences
 from search.runtime.resources import Resources, count_places, share_nodes
 from search.session.options import Options
 from search.session.planning import plan
-from tests.test_ledger import make_run
+from tests.ledgers import make_run
 
 GPU_NODE = {"CPU": 16.0, "GPU": 4.0, "memory": 1e9}
 CPU_NODE = {"CPU": 4.0}

@@ -13,7 +13,7 @@ import torch
 import spaces
 from spaces import space
 from spaces.space import Space
-from trainables.data.dataset import Dataset, Split
+from tests.pictures import make_images
 from trainables.models.cnn import CnnConfig
 from trainables.models.cost import measure_cost
 from trainables.models.mlp import MlpConfig
@@ -33,25 +33,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def make_images(shape: tuple[int, int, int], num_rows: int, num_classes: int = 10) -> Dataset:
-    """Noise in the shape of a data set."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 256, (num_rows, *shape), dtype=torch.uint8, generator=generator)
-    split = Split(x=x, y=torch.arange(num_rows) % num_classes)
-    mean = (0.5,) * shape[0]
-    classes = tuple(map(str, range(num_classes)))
-    return Dataset(
-        name="noise",
-        task="classification",
-        train=split,
-        validation=Split(x=x[:0], y=split.y[:0]),
-        classes=classes,
-        mean=mean,
-        std=mean,
-        checksum="",
-    )
 
 
 def draw(chosen: Space, num_draws: int, seed: int = 0) -> list[optuna.trial.Trial]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.test_training import RECIPES, run
+from tests.recipes import RECIPES, run
 from trainables.augmentation.augment import Batch
 from trainables.data.dataset import Dataset
 from trainables.sources import load as data

@@ -16,7 +16,7 @@ from search.session.opening import old_run
 from search.storage.lock import RunLock
 from search.storage.run import read_run, write_run
 from search.storage.study import new_run, open_study, resume_study
-from tests.test_ledger import examine, make_run, open_proposals, suggest
+from tests.ledgers import examine, make_run, open_proposals, suggest
 
 
 @pytest.fixture

@@ -19,9 +19,8 @@ from analysis.scores.metrics import evaluate
 from analysis.scores.residuals import describe_residuals
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines
 from analysis.studies.results import FinalResults
-from tests.test_baselines import table
-from tests.test_final import make_run, make_study
-from tests.test_final_results import EXPORT, measured, record
+from tests.columns import table
+from tests.evaluated import EXPORT, make_run, make_study, measured, record
 from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
 

@@ -19,8 +19,8 @@ from search.runtime.probe import Probe
 from search.runtime.resources import Resources
 from search.scheduling.losses import KILL_SECONDS, MemoryKills, count_memory_kills, loss
 from search.storage.study import open_study
+from tests.benches import Bench
 from tests.searching import ROOT, patience
-from tests.test_search import Bench
 
 RESOURCES = Resources(slots=2, cpus_per_trial=4, gpus_per_trial=1)
 

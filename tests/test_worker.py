@@ -1,6 +1,5 @@
 """The worker as Ray drives it, without Ray: failures by kind, checkpoints it may not trust, a full disk."""
 
-import json
 import pickle
 import re
 import shutil
@@ -15,6 +14,7 @@ from search.execution.worker import Job, TrialWorker
 from search.scheduling.messages import EpochResult
 from spaces.space import load
 from tests.disks import fill, small_disk
+from tests.workers import numbers, step
 from trainables.data.dataset import from_arrays
 from trainables.files import checkpoint
 from trainables.sources import load as data
@@ -46,15 +46,6 @@ def make_worker(tmp_path: Path, arrays: dict[str, Any]) -> Callable[..., TrialWo
         return worker
 
     return make
-
-
-def step(worker: TrialWorker) -> EpochResult:
-    return EpochResult(**json.loads(worker.step()["said"]))
-
-
-def numbers(result: EpochResult) -> dict[str, float]:
-    assert result.record is not None
-    return {name: result.record[name] for name in ("epoch", "train_loss", "accuracy", "loss")}
 
 
 def test_a_trial_that_changes_workers_at_every_epoch_tells_the_same_numbers(make_worker, tmp_path: Path):
