@@ -31,6 +31,7 @@ TEXTS = (
     "report/index.html",
     "report/figures/*.txt",
     "report/tables/*.csv",
+    "ask/answers.json",
     "confirm/results.csv",
     "final/README.md",
     "final/final.json",
@@ -42,8 +43,8 @@ TEXTS = (
 FIGURES = ("report/figures/*.png", "final/figures/*.png")
 LEFT_OUT = ("trials.csv", "epochs.csv", "predictions.csv")
 """Tables that repeat the study, and one with a line for every test row."""
-_PUBLISHED = frozenset(("run.json", "study.db", "report", "confirm", "final"))
-_NOT_PUBLISHED = ("confirm/study.db", "final/training", "final/model.safetensors")
+_PUBLISHED = frozenset(("run.json", "study.db", "report", "ask", "confirm", "final"))
+_NOT_PUBLISHED = ("ask/study.db", "confirm/study.db", "final/training", "final/model.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)

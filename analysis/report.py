@@ -142,6 +142,7 @@ def write(
     from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
     from analysis.pages.page import render
+    from analysis.pages.questions import verdicts
     from analysis.pages.summary import summary
     from analysis.prose.asking import asking
 
@@ -154,12 +155,12 @@ def write(
         impact = study_impact(trials, seed=options.seed)
     outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
     known = _Known(trials=trials, run=run, found=found, impact=impact, confirmed=confirmed, ask=ask)
-    parts = _sections(known, folder, options)
+    parts, answers = _sections(known, folder, options), verdicts(trials, options.run, run=run)
     machine = getattr(run, "machine", None)
     page = render(
         out / "index.html",
         title=f"Search report: {run.name if run is not None else options.run.resolve().name}",
-        summary=summary(trials, impact, folder, outcome=outcome, ask=ask, machine=machine),
+        summary=summary(trials, impact, folder, outcome=outcome, answers=answers, ask=ask, machine=machine),
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
     )
@@ -184,10 +185,12 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
     from analysis.pages import search as sections
     from analysis.pages.again import reproducibility
     from analysis.pages.final import final_sections
+    from analysis.pages.questions import questions
     from analysis.pages.review import review_section
 
     trials, run, impact, confirmed = known.trials, known.run, known.impact, known.confirmed
-    makers: list[Callable[[], Section]] = [
+    makers: list[Callable[[], Section | None]] = [
+        lambda: questions(trials, options.run, folder, run=run),
         lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed, ask=known.ask),
         lambda: sections.search(trials, folder, names=impact.ranked, forecast=getattr(run, "forecast", None)),
         lambda: impact_section.early(trials, impact, folder),
@@ -198,7 +201,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
     parts = [*final_sections(options.run, run), review_section(trials, run, options.run)]
     with _step("figures and tables, section by section", total=len(makers)) as advance:
         for make in makers:
-            parts.append(make())
+            parts += filter(None, [make()])
             advance()
     command_line = f"python -m analysis.report {options.run} --seed {options.seed}"
     return [*parts, reproducibility(run, folder, report=command_line)]

@@ -11,6 +11,7 @@ import sys
 COMMANDS = {
     "search": ("search.run", "search a space, or resume a run"),
     "report": ("analysis.report", "create a report on a run: one HTML page"),
+    "ask": ("analysis.ask", "compare the best configurations with each value of a hyperparameter"),
     "final": ("analysis.final", "retrain the best configurations and evaluate them once on the test set"),
     "predict": ("analysis.predict", "predict with the winner of a final evaluation"),
     "doctor": ("search.doctor", "check whether a search can run here, and check your own training code"),

@@ -52,6 +52,9 @@ def _flags(options: Mapping[str, Any]) -> list[str]:
     for name, value in options.items():
         if value is None or value is False:
             continue
+        if isinstance(value, list | tuple):
+            words += [word for one in value for word in (f"--{name.replace('_', '-')}", str(one))]
+            continue
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return words
 

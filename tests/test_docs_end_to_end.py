@@ -123,8 +123,14 @@ def test_what_one_does_with_a_run(tmp_path: Path):
     (tmp_path / "my_search.py").write_text(program)
     run(["bash", "-c", "rungwise search --space my_search.py --trials 4 --name first"], tmp_path)
     said: dict[str, str] = {}
-    for page in ("reference/run-folder.md", "how-to/resume-and-extend.md", "how-to/loggers.md"):
+    for page in (
+        "reference/run-folder.md",
+        "how-to/resume-and-extend.md",
+        "how-to/loggers.md",
+        "how-to/ask-a-question.md",
+    ):
         said |= run_page(page, tmp_path)
     assert "12 trials" in said["rungwise search --resume --name first --trials 12"]
     assert "identical to the bit" in said["rungwise rerun runs/first"]
     assert list((tmp_path / "runs" / "logged" / "tensorboard").iterdir())
+    assert "width: " in said["rungwise ask runs/asked --best 2 --seeds 2"]

@@ -12,13 +12,14 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
+from search.forecast.retraining import asked
 from search.forecast.simulate import Silent, simulate
 from search.scheduling.baseline import with_baseline
 from search.scheduling.examination import Examination
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
 from search.session.options import Options
-from search.session.questions import describe, read_words, resolve
+from search.session.questions import read_words, resolve
 from search.storage.ledger import Ledger
 from search.storage.run import Question, Run, read_run, write_run
 from search.storage.trials import epochs_reached
@@ -244,7 +245,7 @@ def test_a_question_that_cannot_be_asked_is_refused(fix: tuple[str, ...], questi
 def test_a_conditional_parameter_can_be_asked_about_where_its_condition_is_fixed():
     found = resolve(read_words(("depth=3",), ("skip",)), SPACE, trials=40)
     assert found == {"fixed": {"depth": 3}, "questions": (Question(parameter="skip", levels=("none", "add")),)}
-    assert describe(asking(*found["questions"], fixed=found["fixed"])) == [
+    assert asked(asking(*found["questions"], fixed=found["fixed"])) == [
         "fixed: depth = 3",
         "question: skip (none, add), with equal epochs for each value",
     ]

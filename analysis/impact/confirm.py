@@ -214,7 +214,7 @@ def train(
     plan = _plan(_best_config(trials), changes, confirmation_seeds(run.seed, count=num_seeds))
     folder, dataset = run_dir / "confirm", data_of(run, space)
     training = FixedTraining(
-        folder=folder, like=run, plan=plan, dataset=dataset, resources=_resources(run), epochs=epochs
+        folder=folder, like=run, plan=plan, dataset=dataset, resources=resources_like(run), epochs=epochs
     )
     values = [trial.value if trial.value is not None else np.nan for trial in training.train()]
     rows = {"flip": [p.tag for p in plan], "seed": [p.seed for p in plan], "value": values}
@@ -241,7 +241,7 @@ def _plan(best: dict[str, Any], changes: Sequence[Flip], seeds: Sequence[int]) -
     return [Planned(params=params, seed=seed, tag=text) for seed in seeds for text, params in named]
 
 
-def _resources(run: Any) -> "Resources":
+def resources_like(run: Any) -> "Resources":
     """As many trainings at once as fit, on GPUs if the search was and there are any."""
     from search.runtime.resources import count_gpus, plan_resources
 

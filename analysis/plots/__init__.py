@@ -13,6 +13,7 @@ from analysis.plots.impact import (
     plot_interactions,
     plot_partial_dependence,
 )
+from analysis.plots.isolation import plot_isolation
 from analysis.plots.search import (
     plot_history,
     plot_learning_curves,
@@ -29,6 +30,7 @@ __all__ = [
     "plot_importance",
     "plot_importance_by_rung",
     "plot_interactions",
+    "plot_isolation",
     "plot_learning_curves",
     "plot_parallel",
     "plot_pareto",

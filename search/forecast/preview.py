@@ -12,7 +12,9 @@ from rich.table import Table
 
 from search.forecast.calibration import CALIBRATION_SECONDS
 from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.forecast.retraining import asked, cost
 from search.process.allotted import load
+from search.process.arguments import command
 from search.process.silence import doing
 from search.process.text import duration, printable
 from search.runtime.resources import Resources
@@ -88,8 +90,8 @@ def show_preview(
         rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
         show_data(dataset, console=console)
-    if reduction := describe_reduction(run, space):
-        console.print(escape(printable(reduction)), soft_wrap=True)
+    for line in (*asked(run), *filter(None, [describe_reduction(run, space)])):
+        console.print(escape(printable(line)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
     busy = f", longer because other programs are running ({load()})" if load() else ""
@@ -119,6 +121,11 @@ def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, consol
         f" {in_words(forecast.trial_seconds)} of training",
         style="bold",
     )
+    if run.questions:
+        each = forecast.trial_seconds[1] / max(1.0, forecast.epochs[1])
+        console.print(
+            f"then the answer, with {command('analysis.ask')}: {cost(run, epoch_seconds=each)}", soft_wrap=True
+        )
 
 
 def show_data(dataset: Dataset, *, console: Console) -> None:

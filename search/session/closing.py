@@ -78,6 +78,8 @@ def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) 
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     folder = escape(shlex.quote(str(run_dir)))
     console.print(f"\nnext:\n  {command('analysis.report')} {folder}", soft_wrap=True)
+    if run.questions:
+        console.print(f"  {command('analysis.ask')} {folder}", soft_wrap=True)
     if run.has_test:
         console.print(f"  {command('analysis.final')} {folder}", soft_wrap=True)
 

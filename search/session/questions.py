@@ -150,20 +150,5 @@ def check_kept(run: "Run", words: Words, space: "Space", *, given: Collection[st
         stored = ", ".join(f"{name}={value}" for name, value in run.fixed.items()) or "nothing"
         raise ValueError(f"run {run.name!r} fixes {stored}, which cannot change; leave --fix out")
     if "question" in given and wanted["questions"] != run.questions:
-        raise ValueError(
-            f"run {run.name!r} asks {'; '.join(map(in_words, run.questions)) or 'no question'}; to ask another one, use"
-            f" `rungwise ask`"
-        )
-
-
-def in_words(question: "Question") -> str:
-    """`batch_norm (True, False)`."""
-    return f"{question.parameter} ({', '.join(map(str, question.levels))})"
-
-
-def describe(run: "Run") -> list[str]:
-    """What is fixed and asked, a line each."""
-    lines = [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
-    for question in run.questions:
-        lines.append(f"question: {in_words(question)}, with equal epochs for each value")
-    return lines
+        stored = "; ".join(one.text for one in run.questions) or "no question"
+        raise ValueError(f"run {run.name!r} asks {stored}; to ask another one, use `rungwise ask`")

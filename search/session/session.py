@@ -20,6 +20,7 @@ from search.execution.launch import Launch, logs_of
 from search.execution.loggers import where_to_look
 from search.execution.slots import differences
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
+from search.forecast.retraining import asked
 from search.process.arguments import words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal
@@ -192,7 +193,7 @@ class Session:
             )
         if not self.space.own:
             show_data(self.dataset, console=console)
-        for line in questions.describe(run):
+        for line in asked(run):
             console.print(escape(printable(line)), soft_wrap=True)
         if self.new and (reduction := describe_reduction(run, self.space)):
             console.print(escape(printable(reduction)), soft_wrap=True)

@@ -49,6 +49,11 @@ class Question:
     levels: tuple[Scalar, ...]
     """At least two values; each gets equally many epochs."""
 
+    @property
+    def text(self) -> str:
+        """`batch_norm (True, False)`."""
+        return f"{self.parameter} ({', '.join(map(str, self.levels))})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:

@@ -21,5 +21,10 @@ def confirmation_seeds(seed: int, *, count: int) -> list[int]:
     return [(seed + 100_003 * (index + 1)) % 2**32 for index in range(count)]
 
 
+def question_seeds(seed: int, *, count: int) -> list[int]:
+    """Seeds on which the best configurations of each level of a question are trained once more."""
+    return [_hashed(f"{seed}/ask/{index}") for index in range(count)]
+
+
 def _hashed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")

@@ -1,0 +1,251 @@
+"""Answers whether a hyperparameter matters: python -m analysis.ask runs/NAME --question batch_norm."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from search.forecast.retraining import BEST, SEEDS, TRIALS_A_LEVEL
+from search.process.arguments import (
+    BAD_INPUT,
+    DONE,
+    NOTHING_USABLE,
+    Flag,
+    OptionalInt,
+    Several,
+    command,
+    parse,
+    report_error,
+    report_fault,
+    run_command,
+)
+from search.process.signals import Stopped, raise_stopped
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from analysis.impact.answers import Answer
+    from search.storage.run import Run
+
+_SEARCHED = (DONE, 3)
+"""Exit codes of a search that has run its course."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Compare the best configurations with each value of a hyperparameter, trained again on the same fresh seeds."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run, such as runs/digits_arch."""
+    question: Several = ()
+    """What to compare: batch_norm, or depth=2,3,4. Default: the questions of the search. A new question first adds
+    trials to the search. Repeat the option for several questions."""
+    budget: OptionalInt = None
+    """Trials of the search for each question, in total. Default: 10 for each value of a new question."""
+    best: int = BEST
+    """Configurations with each value that are trained again."""
+    seeds: int = SEEDS
+    """Fresh seeds for each of them."""
+    dry_run: Flag = False
+    """Only show what would be trained, and how long it takes."""
+    debug: Flag = False
+    """Show the traceback of an error."""
+
+    def check(self) -> None:
+        """Raise ValueError at the first option that makes no sense."""
+        for name, least, why in (("best", 2, "to judge what the search may have missed"), ("seeds", 2, "an interval")):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be at least {least} ({why}), got {getattr(self, name)}")
+        if self.budget is not None and self.budget < 1:
+            raise ValueError(f"--budget must be at least 1 trial, got {self.budget}")
+
+
+def main(argv: list[str]) -> int:
+    """Answers the questions of a run; 0 when answered, 1 when broken off, 2 for bad input, 4 without an answer."""
+    raise_stopped()
+    try:
+        options = parse(Options, argv, prog=command("analysis.ask"))
+        options.check()
+        return ask(options)
+    except (ValueError, OSError) as error:
+        if "--debug" in argv:
+            raise
+        return report_error(error)
+    except Stopped as stop:
+        print(f"{stop}; finished trainings are saved; the same command continues", file=sys.stderr)
+        return stop.code
+    except Exception as error:  # what broke the trainings as a whole
+        return report_fault(error, debug="--debug" in argv)
+
+
+def ask(options: Options) -> int:
+    """Search what is missing, train the best of each level again, and tell the verdict; returns the exit code."""
+    if not options.run.is_dir():
+        raise ValueError(f"{str(options.run)!r} is not a folder; give the folder of a run, such as runs/digits_arch")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if not (options.run / "run.json").exists():
+        return _cannot(options)
+    run, is_new = _asked(options)
+    if options.dry_run:
+        _preview(run, options)
+        return DONE
+    if is_new:
+        _keep(options.run, run)
+    if _is_unfinished(options.run, run):
+        code = _search(options.run)
+        if code not in _SEARCHED:
+            return code
+    answers = _answer(options, run)
+    return DONE if any(not one.missing for one in answers) else NOTHING_USABLE
+
+
+def _cannot(options: Options) -> int:
+    """Say what a study that plain Optuna made can and cannot tell; returns the exit code."""
+    from analysis.studies.trials import read_trials
+    from search.process.text import visible
+    from search.storage.study import open_study
+
+    trials = read_trials(open_study(options.run))
+    names = [text.partition("=")[0] for text in options.question] or [p.name for p in trials.parameters]
+    known = {parameter.name for parameter in trials.parameters}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--question {name}: the study has no such parameter; it has {', '.join(sorted(known))}")
+        best = trials.complete.groupby(f"params_{name}", dropna=True)["value"]
+        for level, values in best.agg(["max" if trials.sign > 0 else "min", "size"]).head(10).iterrows():
+            print(visible(f"{name} = {level}: best {values.iloc[0]:.4g} of {values.iloc[1]:.0f} complete trials"))
+    print(
+        f"{options.run} is a study without run.json, so its configurations cannot be trained again, and these values do"
+        " not answer the question: each was chosen because it was good, and the levels had unequal effort",
+        file=sys.stderr,
+    )
+    return BAD_INPUT
+
+
+def _asked(options: Options) -> "tuple[Run, bool]":
+    """The run with all questions, and whether it differs from what is stored.
+
+    Raises:
+        ValueError: a question cannot be asked of this run, or there is none.
+    """
+    import spaces.space
+    from search.session.questions import check_asking, read_words, resolve
+    from search.storage.run import read_run
+    from search.storage.study import open_study
+
+    run = read_run(options.run)
+    space = spaces.space.load(run.space)
+    words = read_words((), options.question)
+    check_asking(words, sampler=run.sampler, pruner=run.pruner)
+    asked = resolve(replace(words, fixed={name: str(value) for name, value in run.fixed.items()}), space, trials=10**9)
+    known = {question.parameter: question for question in run.questions}
+    for question in asked["questions"]:
+        old = known.get(question.parameter)
+        if old is not None and words.questions[question.parameter] and old != question:
+            raise ValueError(f"run {run.name!r} compares {old.text}; leave the values out, or start another run")
+    new = tuple(question for question in asked["questions"] if question.parameter not in known)
+    questions = (*run.questions, *new)
+    if not questions:
+        raise ValueError(f"run {run.name!r} has no question; name a hyperparameter with --question")
+    trials = open_study(options.run).get_trials(deepcopy=False)
+    missing = sum(max(0, _wanted(options, one, is_new=one in new) - _begun(one, trials)) for one in questions)
+    counted = sum("infeasible" not in trial.user_attrs for trial in trials)
+    grown = replace(run, questions=questions, trials=max(run.trials, counted + missing) if missing else run.trials)
+    return grown, grown != run
+
+
+def _wanted(options: Options, question: Any, *, is_new: bool) -> int:
+    """Trials of the search for this question."""
+    if options.budget is not None:
+        return options.budget
+    return TRIALS_A_LEVEL * len(question.levels) if is_new else 0
+
+
+def _begun(question: Any, trials: "Sequence[FrozenTrial]") -> int:
+    """Trials that the search has begun for this question."""
+    from search.scheduling.allocation import ASKED_FOR
+
+    return sum(trial.user_attrs.get(ASKED_FOR) == question.parameter for trial in trials)
+
+
+def _keep(run_dir: Path, run: "Run") -> None:
+    """Store the new questions, while no search writes to the run."""
+    from search.storage.lock import RunLock
+    from search.storage.run import write_run
+
+    with RunLock(run_dir):
+        write_run(run_dir, run)
+
+
+def _is_unfinished(run_dir: Path, run: "Run") -> bool:
+    from search.storage.study import open_study
+
+    trials = [t for t in open_study(run_dir).get_trials(deepcopy=False) if "infeasible" not in t.user_attrs]
+    return len(trials) < run.trials or any(not trial.state.is_finished() for trial in trials)
+
+
+def _search(run_dir: Path) -> int:
+    """Resume the search in a process of its own; returns its exit code."""
+    place = ["--name", run_dir.resolve().name, "--runs-dir", str(run_dir.resolve().parent)]
+    sys.stdout.flush()
+    return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
+
+
+def _preview(run: "Run", options: Options) -> None:
+    from search.forecast.retraining import asked, cost, seconds_of
+    from search.process.text import duration
+    from search.storage.study import open_study
+    from search.storage.trials import epochs_reached
+
+    trials = [t for t in open_study(options.run).get_trials(deepcopy=False) if "infeasible" not in t.user_attrs]
+    for line in asked(run):
+        print(line)
+    each, more = seconds_of(trials), run.trials - len(trials)
+    if more > 0:
+        epochs = sum(map(epochs_reached, trials)) / len(trials) if trials else run.epochs
+        time = f", {duration(more * epochs * each)} of training" if each else ""
+        print(f"search: {more} more trials, about {more * epochs:.0f} epochs{time}")
+    print(f"answer: {cost(run, epoch_seconds=each, best=options.best, seeds=options.seeds)}")
+
+
+def _answer(options: Options, run: "Run") -> "list[Answer]":
+    """Train the best of each level again, tell the verdicts and keep them."""
+    import spaces.space
+    from analysis.impact.answers import FOLDER, answer, plan, write_answers
+    from analysis.impact.confirm import resources_like
+    from analysis.prose.answers import sentence
+    from analysis.studies.trials import read_trials
+    from search.session.fixed import FixedTraining
+    from search.storage.run import data_of, read_run
+    from search.storage.study import open_study
+
+    folder, study = options.run / FOLDER, open_study(options.run)
+    trials = study.get_trials(deepcopy=False)
+    stored = read_run(folder).plan if (folder / "run.json").exists() else ()
+    planned = plan(trials, run, best=options.best, seeds=options.seeds, stored=stored)
+    trained: list[FrozenTrial] = []
+    if planned:
+        like = replace(run, questions=(), fixed={})
+        dataset = data_of(run, spaces.space.load(run.space))
+        training = FixedTraining(folder=folder, like=like, plan=planned, dataset=dataset, resources=resources_like(run))
+        trained = training.train()
+    shape = {"best": options.best, "seeds": options.seeds}
+    answers = [
+        answer(question, run, trials=trials, trained=trained, planned=planned, **shape) for question in run.questions
+    ]
+    write_answers(options.run, answers)
+    table = read_trials(study, run)
+    for one in answers:
+        print(sentence(one, table, machine=run.machine))
+    print(f"for the figure: {command('analysis.report')} {options.run}")
+    return answers
+
+
+if __name__ == "__main__":
+    run_command(main)

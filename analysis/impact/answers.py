@@ -1,0 +1,243 @@
+"""Answers to the questions of a run: which configurations are trained again, what came of it, and how it is told.
+
+The trainings are a run of their own in RUN/ask; RUN/ask/answers.json holds the answers, whole or not at all.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.impact.candidates import leaders
+from analysis.impact.verdict import Level, decide
+from analysis.studies.parameters import label
+from analysis.wording import is_share
+from search.scheduling.allocation import Turn
+from search.storage.checking import build
+from search.storage.run import Planned, Question, Run, Scalar
+from search.storage.seeds import question_seeds
+from search.storage.trials import epochs_reached
+from spaces.objectives import Objective
+from trainables.files.whole import write_whole
+
+FOLDER, FILE = "ask", "answers.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrained:
+    """One configuration on fresh seeds."""
+
+    trial: int
+    """Of the search."""
+    values: tuple[float | None, ...]
+    """None for a training that failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelFound:
+    """What was found with one level."""
+
+    level: Scalar
+    trials: int
+    epochs: int
+    failed: int
+    """Of these trials."""
+    configurations: tuple[Retrained, ...]
+    found: float | None = None
+    """The best configuration's value; None where none could be trained."""
+    low: float | None = None
+    high: float | None = None
+    """What the best configuration there is may reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How much better the best with the leading level is, in the unit of the metric; positive is better."""
+
+    level: Scalar
+    difference: float
+    low: float
+    high: float
+    more_hours: float
+    """Hours of training, beside those spent, that would decide a difference of this size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer to one question."""
+
+    parameter: str
+    metric: str
+    direction: str
+    leader: Scalar
+    levels: tuple[LevelFound, ...]
+    differences: tuple[Difference, ...]
+    hours: float
+    """Of training, in search and retraining together."""
+    seeds: int
+    missing: str = ""
+    """Why there is no verdict; empty where there is one."""
+
+
+def plan(
+    trials: Sequence[FrozenTrial], run: Run, *, best: int, seeds: int, stored: Sequence[Planned] = ()
+) -> list[Planned]:
+    """The trainings of all questions: those that are stored, then what is missing, seed by seed.
+
+    Args:
+        trials: of the search.
+        best: configurations of each level.
+        seeds: of each configuration.
+        stored: those of an earlier call.
+    """
+    chosen: dict[tuple[Any, ...], Planned] = {_key(one): one for one in stored}
+    for seed in question_seeds(run.seed, count=seeds):
+        for question in run.questions:
+            for level in question.levels:
+                for trial in leaders(trials, question, level, objective=run.objective, count=best):
+                    one = Planned(params=trial.params, seed=seed, tag=f"trial {trial.number}")
+                    chosen.setdefault(_key(one), one)
+    return list(chosen.values())
+
+
+def _key(planned: Planned) -> tuple[Any, ...]:
+    return planned.seed, json.dumps(planned.params, sort_keys=True)
+
+
+def answer(
+    question: Question,
+    run: Run,
+    *,
+    trials: Sequence[FrozenTrial],
+    trained: Sequence[FrozenTrial],
+    planned: Sequence[Planned],
+    best: int,
+    seeds: int,
+) -> Answer:
+    """The answer to one question.
+
+    Args:
+        trials: of the search.
+        trained: the trainings on fresh seeds.
+        planned: what each of them trained.
+    """
+    values = {
+        _key(one): trial.value
+        for one, trial in zip(planned, trained, strict=False)
+        if trial.state == TrialState.COMPLETE
+    }
+    wanted = question_seeds(run.seed, count=seeds)
+    levels = [_level(question, level, run, trials, values, best=best, seeds=wanted) for level in question.levels]
+    members = [t for t in trials if any(Turn(question=question, level=level).has(t) for level in question.levels)]
+    numbers = {one.trial for level in levels for one in level.configurations}
+    chosen = {json.dumps(t.params, sort_keys=True) for t in members if t.number in numbers}
+    again = [t for t in trained if json.dumps(t.params, sort_keys=True) in chosen]
+    hours = sum(map(_seconds, (*members, *again))) / 3600
+    return conclude(question.parameter, levels, run.objective, hours=hours, seeds=seeds)
+
+
+def conclude(parameter: str, levels: Sequence[LevelFound], objective: Objective, *, hours: float, seeds: int) -> Answer:
+    """The verdict on what was found with each level."""
+    usable = [_matrix(level, objective.sign) for level in levels]
+    told: dict[str, Any] = {"parameter": parameter, "metric": objective.metric, "direction": objective.direction}
+    told |= {"hours": hours, "seeds": seeds}
+    empty = [label(level.level) for level, values in zip(levels, usable, strict=True) if not len(values)]
+    if empty:
+        missing = f"no configuration with {parameter} = {' or '.join(empty)} could be trained on all seeds"
+        return Answer(**told, leader=None, levels=tuple(levels), differences=(), missing=missing)
+    is_bounded = is_share(objective.metric) and all(
+        np.abs(values - objective.sign / 2).max() <= 0.5 for values in usable
+    )
+    ceiling = math.inf if not is_bounded else 1.0 if objective.sign > 0 else 0.0
+    asked = [Level(level=level.level, values=v) for level, v in zip(levels, usable, strict=True)]
+    found = decide(asked, ceiling=ceiling)
+    summed = [
+        LevelFound(**{**vars(level), **_in_metric(best.found, best.low, best.high, objective.sign)})
+        for level, best in zip(levels, found.levels, strict=True)
+    ]
+    differences = tuple(
+        Difference(
+            level=one.level,
+            difference=one.difference,
+            low=one.low,
+            high=one.high,
+            more_hours=max(0.0, found.more(one) - 1) * hours,
+        )
+        for one in found.comparisons
+    )
+    return Answer(**told, leader=found.leader, levels=tuple(summed), differences=differences)
+
+
+def _level(
+    question: Question,
+    level: Any,
+    run: Run,
+    trials: Sequence[FrozenTrial],
+    values: Mapping[tuple[Any, ...], float | None],
+    *,
+    best: int,
+    seeds: Sequence[int],
+) -> LevelFound:
+    turn = Turn(question=question, level=level)
+    mine = [trial for trial in trials if turn.has(trial) and "infeasible" not in trial.user_attrs]
+    chosen = leaders(trials, question, level, objective=run.objective, count=best)
+    return LevelFound(
+        level=level,
+        trials=len(mine),
+        epochs=sum(map(epochs_reached, mine)),
+        failed=sum(trial.state == TrialState.FAIL for trial in mine),
+        configurations=tuple(
+            Retrained(
+                trial=trial.number,
+                values=tuple(values.get(_key(Planned(params=trial.params, seed=seed))) for seed in seeds),
+            )
+            for trial in chosen
+        ),
+    )
+
+
+def _matrix(level: LevelFound, sign: float) -> np.ndarray:
+    """(configurations, seeds) of those that were trained on every seed, larger is better."""
+    whole = [one.values for one in level.configurations if None not in one.values]
+    values = sign * np.array(whole, dtype=float)
+    return values[np.isfinite(values).all(axis=1)] if whole else values
+
+
+def _in_metric(found: float, low: float, high: float, sign: float) -> dict[str, float]:
+    ends = sorted((sign * low, sign * high))
+    return {"found": sign * found, "low": ends[0], "high": ends[1]}
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    records = trial.user_attrs.get("history", [])
+    found = (record.get("seconds") for record in records if isinstance(record, dict))
+    return sum(value for value in found if isinstance(value, int | float) and math.isfinite(value))
+
+
+def write_answers(run_dir: Path, answers: Sequence[Answer]) -> Path:
+    """Keep the answers in the run folder."""
+    path = run_dir / FOLDER / FILE
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, json.dumps([asdict(one) for one in answers], indent=1) + "\n")
+    return path
+
+
+def read_answers(run_dir: Path) -> tuple[Answer, ...]:
+    """The answers in a run folder; none where nothing was asked.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = run_dir / FOLDER / FILE
+    if not path.exists():
+        return ()
+    try:
+        return tuple(build(Answer, stored) for stored in json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged ({reason}); remove it, and run `rungwise ask` again") from None

@@ -1,0 +1,134 @@
+"""Compares the best that can be found with each level of a parameter.
+
+The best few configurations of each level are trained again on the same fresh seeds. Two things make the best of a level
+uncertain. One is the seeds: the spread of a configuration over them. The other is the luck of the search, which may not
+have met the best configuration. How much is missing is judged by how much worse the best would be if only half of these
+configurations had been met: what is missing is drawn from an exponential distribution with that mean, for every level
+at least with the mean over all levels. On recorded tables, where the best of each level is known, intervals so made
+cover the true difference (`benchmarks/questions.py`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NUM_DRAWS = 20_000
+MISSED = 1.2
+"""What the search has missed, on average, as a multiple of what half of the configurations would miss of the others."""
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """What is known of one level."""
+
+    level: Any
+    values: np.ndarray
+    """(configurations, seeds), larger is better; the same seeds for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best that can be found with one level."""
+
+    level: Any
+    found: float
+    """The best configuration of those that were trained again: the mean over seeds, less the luck of being chosen."""
+    low: float
+    high: float
+    """What the best configuration there is may reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How much better the best with the leading level is than the best with another one."""
+
+    level: Any
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0
+
+    @property
+    def half(self) -> float:
+        """Half of the interval's width."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The levels compared."""
+
+    leader: Any
+    """The level whose best is best, as far as is known."""
+    levels: tuple[Best, ...]
+    comparisons: tuple[Comparison, ...]
+    """One with each other level."""
+
+    def more(self, comparison: Comparison) -> float:
+        """How many times the effort so far would decide a difference of this size: intervals shrink with its root."""
+        return (comparison.half / max(abs(comparison.difference), 1e-12)) ** 2
+
+
+def decide(levels: Sequence[Level], *, ceiling: float = math.inf, seed: int = 0) -> Verdict:
+    """The best of each level, and the leading level against each other one.
+
+    Args:
+        levels: at least two, each with at least one configuration and two seeds.
+        ceiling: no value can be larger.
+        seed: of the draws behind the intervals.
+    """
+    rng = np.random.default_rng(seed)
+    missed = [_missed(level.values.mean(axis=1)) for level in levels]
+    means, draws = [], []
+    for level, own in zip(levels, missed, strict=True):
+        best, drawn = _found(level.values, rng)
+        means.append(best)
+        drawn = drawn + MISSED * max(own, float(np.mean(missed))) * rng.exponential(size=NUM_DRAWS)
+        draws.append(np.minimum(drawn, ceiling))
+    tail = 50 * (1 - CONFIDENCE)
+    middles = [float(np.median(drawn)) for drawn in draws]
+    lead = int(np.argmax(middles))
+    comparisons = []
+    for place, level in enumerate(levels):
+        if place != lead:
+            low, middle, high = np.percentile(draws[lead] - draws[place], (tail, 50, 100 - tail)).tolist()
+            comparisons.append(Comparison(level=level.level, difference=middle, low=low, high=high))
+    bests = []
+    for level, mean, drawn in zip(levels, means, draws, strict=True):
+        low, high = np.percentile(drawn, (tail, 100 - tail)).tolist()
+        bests.append(Best(level=level.level, found=mean, low=low, high=high))
+    return Verdict(leader=levels[lead].level, levels=tuple(bests), comparisons=tuple(comparisons))
+
+
+def _found(values: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    """The true value of the best of these configurations: its mean, and draws of it.
+
+    The means of the configurations are drawn towards their common mean by as much as the seeds explain their spread,
+    since the best of several noisy means is too good. The common mean is uncertain as well.
+    """
+    count, seeds = values.shape
+    means, freedom = values.mean(axis=1), count * (seeds - 1)
+    noise = float(((values - means[:, None]) ** 2).sum()) / freedom / seeds + 1e-18
+    spread = max(0.0, float(means.var(ddof=1)) - noise) if count > 1 else 0.0
+    kept = spread / (spread + noise) if count > 1 else 1.0
+    centres = means.mean() + kept * (means - means.mean())
+    scale = np.sqrt(freedom / rng.chisquare(freedom, NUM_DRAWS))
+    common = (1 - kept) * np.sqrt((spread + noise) / count) * rng.normal(size=(NUM_DRAWS, 1))
+    own = np.sqrt(kept * noise) * rng.normal(size=(NUM_DRAWS, count))
+    return float(centres.max()), (centres + scale[:, None] * (common + own)).max(axis=1)
+
+
+def _missed(means: np.ndarray) -> float:
+    """By how much the best of these falls, on average, when each is left out with a chance of one half."""
+    ordered = np.sort(means)[::-1]
+    chances = 0.5 ** np.arange(1, len(ordered) + 1)
+    chances[-1] *= 2
+    return float(ordered[0] - chances @ ordered)

@@ -1,0 +1,92 @@
+"""The section of the report on the questions of a search: the verdict, the figure and what each level got."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.impact.answers import Answer, read_answers
+from analysis.pages.page import Folder, Section, text
+from analysis.plots import plot_isolation
+from analysis.prose.answers import effort, sentence
+from analysis.studies.parameters import label
+from analysis.studies.trials import Trials
+from search.process.arguments import command
+
+_HOW = (
+    "Each value got equally many epochs of the search, and all other hyperparameters were tuned for it. The best"
+    " configurations were then trained again on the same fresh seeds. The intervals (95 %) cover the seeds and what the"
+    " search may have missed. One value is better than another if the interval of the difference is above zero."
+)
+
+
+def questions(trials: Trials, place: Path, folder: Folder, *, run: Any) -> Section | None:
+    """What was asked, and what came of it; None where nothing was asked.
+
+    Args:
+        place: folder of the run.
+        run: what the search was asked; None for a study that plain Optuna made.
+    """
+    answers = read_answers(place)
+    asked = [question.parameter for question in getattr(run, "questions", ())]
+    answered = {answer.parameter: answer for answer in answers}
+    if run is None or not (asked or answered):
+        return None
+    blocks: list[Any] = []
+    if answers:
+        blocks += [text(*verdicts(trials, place, run=run), kind="list"), text(_HOW, kind="note")]
+    if missing := [name for name in asked if name not in answered]:
+        blocks.append(text(f"Not answered yet: {', '.join(missing)}. Answer with: {command('analysis.ask')} {place}"))
+    for answer in answers:
+        blocks.append(_picture(answer, trials, folder))
+        blocks.append(
+            folder.table(
+                f"question_{answer.parameter}",
+                _table(answer, trials),
+                caption=f"{answer.parameter}: what each value got.",
+            )
+        )
+    return Section(id="questions", title="Questions", blocks=tuple(blocks))
+
+
+def verdicts(trials: Trials, place: Path, *, run: Any) -> list[str]:
+    """The answers in words; none where nothing was asked.
+
+    Args:
+        place, run: as for `questions`.
+    """
+    return [sentence(answer, trials, machine=run.machine) for answer in read_answers(place)] if run is not None else []
+
+
+def _picture(answer: Answer, trials: Trials, folder: Folder) -> Any:
+    return folder.picture(
+        f"isolation_{answer.parameter}",
+        partial(plot_isolation, answer, trials),
+        alt=f"The best {trials.metric} with each value of {answer.parameter}, with intervals",
+        caption=(
+            f"{answer.parameter}: the best that can be found with each value. The interval says what the best"
+            " configuration may reach; it is longer on the better side, since a search can miss something."
+        ),
+    )
+
+
+def _table(answer: Answer, trials: Trials) -> pd.DataFrame:
+    best = {label(one.level): one for one in answer.differences}
+    rows = []
+    for level in answer.levels:
+        gap = best.get(label(level.level))
+        rows.append(
+            {
+                answer.parameter: label(level.level),
+                "best": level.found,
+                "low": level.low,
+                "high": level.high,
+                "behind the best": gap.difference if gap else 0.0,
+                "behind low": gap.low if gap else None,
+                "behind high": gap.high if gap else None,
+                "search": effort(level),
+                "trained again": ", ".join(f"trial {one.trial}" for one in level.configurations),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,54 @@
+"""The answer to a question in words."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.impact.answers import Answer, Difference, LevelFound
+from analysis.studies.parameters import label
+from analysis.studies.trials import Trials
+from analysis.wording import computing
+
+
+def sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> str:
+    """What can be said, and what cannot.
+
+    Args:
+        trials: of the search, for the unit of the metric.
+        machine: of the run, for the unit of the cost.
+    """
+    name = answer.parameter
+    if answer.missing:
+        return f"{name}: no answer, since {answer.missing}."
+    told = [_compared(answer, one, trials, machine=machine) for one in answer.differences]
+    return f"{name}: " + "; ".join(told) + "."
+
+
+def is_decided(difference: Difference) -> bool:
+    """Whether the interval excludes zero."""
+    return difference.low > 0
+
+
+def _compared(answer: Answer, one: Difference, trials: Trials, *, machine: Mapping[str, Any]) -> str:
+    lead, other = label(answer.leader), label(one.level)
+    size, low, high = amounts([one.difference, one.low, one.high], trials)
+    interval = f"[{low}, {high}]"
+    if is_decided(one):
+        return f"{lead} is better than {other} by {size}{trials.unit} {interval}"
+    more = f"about {computing(one.more_hours, machine)} more would decide such a difference"
+    which = f"{lead} better by {size}{trials.unit} {interval}"
+    return f"no clear difference between {lead} and {other} ({which}); {more}"
+
+
+def amounts(values: list[float], trials: Trials) -> list[str]:
+    """Differences with as many decimals as the interval deserves."""
+    scaled = [value * trials.points for value in values]
+    width = max(scaled) - min(scaled)
+    decimals = max(0, 1 - math.floor(math.log10(width))) if width > 0 and math.isfinite(width) else 2
+    return [f"{round(value, decimals) + 0.0:,.{decimals}f}" for value in scaled]  # + 0.0: no minus zero
+
+
+def effort(level: LevelFound) -> str:
+    """`21 trials, 265 epochs`, with those that failed."""
+    failed = f", {level.failed} failed" if level.failed else ""
+    return f"{level.trials} trial{'s' * (level.trials != 1)}, {level.epochs:,} epochs{failed}"

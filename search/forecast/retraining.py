@@ -1,0 +1,43 @@
+"""What it costs to answer a question once the search is done: the best of each level are trained again."""
+
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial
+
+from search.process.text import duration
+from search.storage.run import Run
+
+BEST, SEEDS = 4, 3
+"""Configurations of each level that are trained again, and fresh seeds for each."""
+TRIALS_A_LEVEL = 10
+"""Trials of the search for each level of a question that is asked afterwards."""
+
+
+def asked(run: Run) -> list[str]:
+    """What is fixed and asked, a line each."""
+    lines = [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
+    return lines + [f"question: {one.text}, with equal epochs for each value" for one in run.questions]
+
+
+def cost(run: Run, *, epoch_seconds: float, best: int = BEST, seeds: int = SEEDS) -> str:
+    """What the answers cost beside the search: the best of each level, trained again.
+
+    Args:
+        epoch_seconds: of a configuration like those; 0 where it is not known.
+        best: configurations of each level.
+        seeds: of each.
+    """
+    count = best * seeds * sum(len(question.levels) for question in run.questions)
+    time = f", {duration(count * run.epochs * epoch_seconds)} of training" if epoch_seconds else ""
+    return f"about {count} trainings of {run.epochs} epochs{time}"
+
+
+def seconds_of(trials: Sequence[FrozenTrial]) -> float:
+    """What an epoch of these trials took, on average; 0 where none has ended."""
+    found = [
+        record["seconds"]
+        for trial in trials
+        for record in trial.user_attrs.get("history", [])
+        if isinstance(record, dict) and isinstance(record.get("seconds"), int | float)
+    ]
+    return sum(found) / len(found) if found else 0.0

@@ -1,0 +1,278 @@
+"""Answers to questions: the verdict, its intervals, what is trained again, the words, the figure and the file."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from analysis import ask
+from analysis.impact.answers import Answer, LevelFound, Retrained, conclude, plan, read_answers, write_answers
+from analysis.impact.candidates import leaders
+from analysis.impact.verdict import Level, decide
+from analysis.pages.page import Folder
+from analysis.pages.questions import questions
+from analysis.prose.answers import amounts, sentence
+from analysis.studies.trials import read_trials
+from benchmarks.questions import Noisy, judge, study, summarise
+from benchmarks.replay import Recorded
+from search.process.signals import signals_restored
+from search.storage.run import Question, Run, write_run
+from search.storage.study import create_study
+from spaces.objectives import Objective
+from tests.test_ledger import make_run
+
+NORM = Question(parameter="norm", levels=(True, False))
+ACCURACY = Objective(metric="accuracy", direction="maximize")
+MACHINE = {"threads_per_trial": 1}
+
+
+def level(value: Any, mean: float, *, spread: float = 0.01, noise: float = 0.005, seed: int = 0) -> Level:
+    """Four configurations on three seeds."""
+    rng = np.random.default_rng(seed)
+    means = mean - spread * np.arange(4)
+    return Level(level=value, values=means[:, None] + noise * rng.normal(size=(4, 3)))
+
+
+def test_a_large_difference_is_decided_and_a_small_one_is_not():
+    sure = decide([level("a", 0.9), level("b", 0.7, seed=1)])
+    assert (sure.leader, sure.comparisons[0].level, sure.comparisons[0].decided) == ("a", "b", True)
+    assert sure.comparisons[0].low < 0.2 < sure.comparisons[0].high
+    unsure = decide([level("a", 0.9), level("b", 0.899, seed=1)])
+    assert not unsure.comparisons[0].decided
+    assert unsure.more(unsure.comparisons[0]) > 1
+
+
+def test_a_search_that_may_have_missed_more_gives_a_longer_interval_on_the_better_side():
+    near, far = (decide([level("a", 0.9, spread=s), level("b", 0.7, spread=s, seed=1)]) for s in (0.002, 0.03))
+    assert far.levels[0].high - far.levels[0].found > near.levels[0].high - near.levels[0].found
+    assert far.levels[0].high - far.levels[0].found > far.levels[0].found - far.levels[0].low
+    assert far.comparisons[0].half > near.comparisons[0].half
+
+
+def test_more_seeds_shorten_the_interval_where_seeds_decide_it():
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(size=(2, 4, 3)), rng.normal(size=(2, 4, 30))
+    half = [decide([Level(level=i, values=v[i]) for i in (0, 1)]).comparisons[0].half for v in (few, many)]
+    assert half[1] < half[0] / 2
+
+
+def test_one_configuration_is_enough_and_equal_values_are_told_apart_by_nobody():
+    verdict = decide([Level(level=i, values=np.full((1, 2), 0.5)) for i in (0, 1)])
+    assert not verdict.comparisons[0].decided
+    assert np.isfinite([verdict.comparisons[0].low, verdict.comparisons[0].high]).all()
+
+
+def test_no_interval_exceeds_the_largest_possible_value():
+    verdict = decide([level("a", 0.99, spread=0.1), level("b", 0.9, seed=1)], ceiling=1.0)
+    assert max(one.high for one in verdict.levels) <= 1.0
+    assert decide([level("a", 0.99, spread=0.1), level("b", 0.9, seed=1)]).levels[0].high > 1.0
+
+
+def test_the_same_values_give_the_same_verdict():
+    assert decide([level("a", 0.9), level("b", 0.8)]) == decide([level("a", 0.9), level("b", 0.8)])
+
+
+def found(value: Any, *configurations: tuple[float | None, ...]) -> LevelFound:
+    again = tuple(Retrained(trial=i, values=values) for i, values in enumerate(configurations))
+    return LevelFound(level=value, trials=20, epochs=260, failed=0, configurations=again)
+
+
+def test_a_metric_of_which_less_is_better_leads_with_the_smaller_value():
+    levels = [found(True, (0.30, 0.31), (0.32, 0.33)), found(False, (0.60, 0.61), (0.62, 0.63))]
+    told = conclude("norm", levels, Objective(metric="loss", direction="minimize"), hours=1.0, seeds=2)
+    assert told.leader is True
+    assert told.differences[0].difference == pytest.approx(0.3, abs=0.05)
+    best = told.levels[0]
+    assert best.low is not None
+    assert best.high is not None
+    assert best.low < 0.31 < best.high
+
+
+def test_a_configuration_that_fails_on_a_seed_is_no_contender():
+    levels = [found(True, (0.99, None), (0.90, 0.91)), found(False, (0.80, 0.81), (0.79, 0.80))]
+    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    assert told.levels[0].found == pytest.approx(0.905)
+
+
+def test_a_level_without_a_trained_configuration_has_no_answer_and_says_so():
+    told = conclude("norm", [found(True, (0.9, 0.91)), found(False, (None, 0.8))], ACCURACY, hours=1.0, seeds=2)
+    assert told.missing == "no configuration with norm = False could be trained on all seeds"
+    assert sentence(told, study_trials(), machine=MACHINE).startswith("norm: no answer, since no configuration")
+
+
+def trial(number: int, *, norm: bool, lr: float = 0.1, epochs: int = 9, value: float = 0.5, state: Any = None):
+    attrs = {"seed": number, "history": [{"epoch": e, "seconds": 2.0} for e in range(1, epochs + 1)]}
+    made = create_trial(
+        state=state or (TrialState.COMPLETE if epochs == 9 else TrialState.PRUNED),
+        value=value if state != TrialState.FAIL else None,
+        params={"norm": norm, "lr": lr},
+        distributions={"norm": CategoricalDistribution((True, False)), "lr": FloatDistribution(0.01, 1.0)},
+        intermediate_values=dict.fromkeys(range(1, epochs + 1), value),
+        user_attrs=attrs,
+    )
+    made.number = number
+    return made
+
+
+STORED: list[FrozenTrial] = [
+    trial(0, norm=True, lr=0.1, value=0.80),
+    trial(1, norm=True, lr=0.2, value=0.90),
+    trial(2, norm=True, lr=0.2, value=0.89),
+    trial(3, norm=True, lr=0.3, epochs=3, value=0.95),
+    trial(4, norm=False, lr=0.1, value=0.70),
+    trial(5, norm=False, lr=0.2, value=0.99, state=TrialState.FAIL),
+    trial(6, norm=False, lr=0.3, epochs=1, value=0.60),
+]
+
+
+def study_trials() -> Any:
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(STORED)
+    return read_trials(study, asked())
+
+
+def asked(**settings: Any) -> Run:
+    return replace(make_run(epochs=9, metric="accuracy", **settings), direction="maximize", questions=(NORM,))
+
+
+def test_those_that_were_trained_to_the_end_are_trained_again_first_each_configuration_once():
+    chosen = leaders(STORED, NORM, True, objective=ACCURACY, count=3)
+    assert [one.number for one in chosen] == [1, 0, 3]
+    assert [one.number for one in leaders(STORED, NORM, False, objective=ACCURACY, count=3)] == [4, 6]
+
+
+def test_a_plan_that_grows_begins_with_the_one_before():
+    first = plan(STORED, asked(), best=2, seeds=2)
+    assert len(first) == 8
+    assert len({one.seed for one in first}) == 2
+    more = plan([*STORED, trial(7, norm=True, lr=0.4, value=0.99)], asked(), best=2, seeds=3, stored=first)
+    assert more[:8] == first
+    assert len(more) == 8 + 2 + 4, "a new leader on three seeds, and a third seed for the three that stay"
+
+
+def test_an_answer_is_kept_whole_and_a_damaged_one_is_named(tmp_path: Path):
+    told = conclude("norm", [found(True, (0.9, 0.91)), found(False, (0.5, 0.51))], ACCURACY, hours=1.0, seeds=2)
+    assert read_answers(tmp_path) == ()
+    path = write_answers(tmp_path, [told])
+    assert read_answers(tmp_path) == (told,)
+    path.write_text(path.read_text().replace('"hours": 1.0', '"hours": "soon"'))
+    with pytest.raises(ValueError, match=r"answers.json is damaged \(hours must be a number, got 'soon'\); remove it"):
+        read_answers(tmp_path)
+    path.write_text(json.dumps({"parameter": 1}))
+    with pytest.raises(ValueError, match="is damaged"):
+        read_answers(tmp_path)
+
+
+def told(**levels: tuple[float, float]) -> Answer:
+    return conclude("norm", [found(name == "yes", v, v) for name, v in levels.items()], ACCURACY, hours=2.0, seeds=2)
+
+
+def test_a_decided_question_names_the_better_value_with_its_interval():
+    said = sentence(told(yes=(0.88, 0.91), no=(0.48, 0.51)), study_trials(), machine=MACHINE)
+    assert said.startswith("norm: True is better than False by 40 points [")
+
+
+def test_an_undecided_question_says_what_would_decide_it():
+    said = sentence(told(yes=(0.90, 0.99), no=(0.88, 0.98)), study_trials(), machine=MACHINE)
+    assert said.startswith("norm: no clear difference between True and False (True better by ")
+    assert said.endswith("more would decide such a difference.")
+    assert "core hours" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [([0.4, 0.31, 0.52], ["40", "31", "52"]), ([0.0123, 0.0101, 0.0145], ["1.23", "1.01", "1.45"]),
+     ([0.0, -0.0001, 0.3], ["0", "0", "30"]), ([0.5, 0.5, 0.5], ["50.00", "50.00", "50.00"])],
+)  # fmt: skip
+def test_differences_have_as_many_decimals_as_their_interval_deserves(values: list[float], written: list[str]):
+    assert amounts(values, study_trials()) == written
+
+
+def test_the_section_shows_the_verdict_the_figure_and_what_each_value_got(tmp_path: Path):
+    mpl.use("Agg")
+    answer = told(yes=(0.88, 0.91), no=(0.48, 0.51))
+    write_answers(tmp_path, [answer])
+    section = questions(study_trials(), tmp_path, Folder(tmp_path), run=asked())
+    assert section is not None
+    assert (tmp_path / "figures" / "isolation_norm.png").exists()
+    table = (tmp_path / "tables" / "question_norm.csv").read_text()
+    assert "20 trials, 260 epochs" in table
+    assert not list((tmp_path / "figures").glob("*.txt")), "the figure is drawn"
+
+
+def test_a_question_that_is_not_answered_yet_names_the_command(tmp_path: Path):
+    section = questions(study_trials(), tmp_path, Folder(tmp_path), run=asked())
+    assert section is not None
+    assert f"Answer with: python -m analysis.ask {tmp_path}" in str(section.blocks)
+    assert questions(study_trials(), tmp_path, Folder(tmp_path), run=make_run()) is None
+
+
+def run_folder(tmp_path: Path, run: Run) -> Path:
+    create_study(tmp_path, run)
+    write_run(tmp_path, run)
+    return tmp_path
+
+
+def words_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    with signals_restored():
+        code = ask.main(list(words))
+    said = capsys.readouterr()
+    return code, said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "1"], "--seeds must be at least 2 (an interval), got 1"),
+        (["--best", "1"], "--best must be at least 2 (to judge what the search may have missed), got 1"),
+        (["--budget", "0"], "--budget must be at least 1 trial, got 0"),
+        (["--question", "dept"], "--question dept: the space has no such parameter (did you mean depth?)"),
+        ([], "has no question; name a hyperparameter with --question"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(words: list[str], message: str, tmp_path: Path, capsys: Any):
+    code, said = words_of(capsys, str(run_folder(tmp_path, make_run(space="digits_arch"))), *words)
+    assert (code, said.count("\n")) == (2, 1)
+    assert message in said
+
+
+def test_a_question_can_be_previewed_before_it_costs_anything(tmp_path: Path, capsys: Any):
+    folder = run_folder(tmp_path, make_run(space="digits_arch", trials=4))
+    before = (folder / "run.json").read_bytes()
+    code, said = words_of(capsys, str(folder), "--question", "batch_norm", "--dry-run")
+    assert code == 0
+    assert said.splitlines() == [
+        "question: batch_norm (True, False), with equal epochs for each value",
+        "search: 20 more trials, about 180 epochs",
+        "answer: about 24 trainings of 9 epochs",
+    ]
+    assert (folder / "run.json").read_bytes() == before
+
+
+def test_a_study_of_plain_optuna_is_read_but_not_answered(tmp_path: Path, capsys: Any):
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction="maximize")
+    study.add_trials(STORED)
+    code, said = words_of(capsys, str(tmp_path), "--question", "norm")
+    assert code == 2
+    assert "norm = True: best 0.9 of 3 complete trials" in said
+    assert "a study without run.json, so its configurations cannot be trained again" in said
+    assert words_of(capsys, str(tmp_path / "missing"))[1].startswith("error: ")
+
+
+def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
+    noisy = Noisy(Recorded("digits"), "digits")
+    found = study(noisy, "digits", parameter="batch_norm", sampler="tpe", trials=30, seed=1)
+    assert [one["truth"] for one in found["levels"]] == pytest.approx([0.9940, 0.9870], abs=1e-3)
+    judged = judge(found)
+    assert judged["wrong"] == 0
+    assert len(judged["covered"]) == 1
+    (row,) = (row for row in summarise([({"sampler": "tpe", "trials": 30, "grid": "digits"}, found)])
+              if row["grid"] == "all")  # fmt: skip
+    assert (row["studies"], row["right_or_undecided"], row["comparisons"]) == (1, 1.0, 1)
