@@ -109,6 +109,8 @@ def spent(seconds: float) -> str:
     """A time: `0.4 s`, `34 s`, `12 min`, `2.5 h`."""
     if not math.isfinite(seconds) or seconds <= 0:
         return "unknown time"
+    if seconds < 0.01:
+        return "less than 0.01 s"
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 9.5 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

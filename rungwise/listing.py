@@ -156,7 +156,8 @@ def _show(folder: Path) -> None:
 
     run = read_run(folder)
     rungs = " ".join(map(str, run.rungs))
-    print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {run.epochs} epochs, rungs {rungs}")
+    epochs = f"{run.epochs} epoch{'s' * (run.epochs != 1)}"
+    print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {epochs}, rungs {rungs}")
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
     print(f"started {created} by {run.command or 'an unknown command'}\n")
     summarise(run, open_study(folder).trials, console=Console(highlight=False))

@@ -42,13 +42,12 @@ def say(exported: Exported, *words: object) -> int:
 
 
 def test_a_run_of_own_code_says_why_it_has_no_model_to_predict_with(tmp_path, capsys):
-    (tmp_path / "final").mkdir()
-    (tmp_path / "run.json").write_text('{"source": {"files": []}}')
+    (tmp_path / "run.json").write_text("{}")
     assert predict.main([str(tmp_path), "a.png"]) == 2
     assert "has no exported model; create it with: python -m analysis.final RUN" in capsys.readouterr().err
-    (tmp_path / "final" / "final.json").write_text("{}")
+    (tmp_path / "run.json").write_text('{"source": {"files": []}}')  # an evaluation would not create one either
     assert predict.main([str(tmp_path), "a.png"]) == 2
-    assert "was searched with your own code, so no model was exported" in capsys.readouterr().err
+    assert "was searched with your own code, so no model is exported" in capsys.readouterr().err
 
 
 def test_an_image_gets_the_probabilities_of_the_model(exported, image, capsys):

@@ -32,9 +32,9 @@ def _why_missing(folder: Path) -> str:
         own = json.loads((folder / "run.json").read_text()).get("source") is not None
     except (OSError, ValueError, AttributeError):
         own = False
-    if own and (folder / "final" / "final.json").is_file():
+    if own:
         return (
-            f"{str(folder)!r} was searched with your own code, so no model was exported; save the model in your "
+            f"{str(folder)!r} was searched with your own code, so no model is exported; save the model in your "
             f"`test(model, run)` and predict with your own code"
         )
     return f"{str(folder)!r} has no exported model; create it with: {command('analysis.final')} RUN"

@@ -105,17 +105,18 @@ def _how_it_went(trials: Trials, folder: Folder) -> list[Any]:
 
 def _configurations(trials: Trials, folder: Folder, names: list[str]) -> list[Any]:
     slices: list[Callable[[Axes], Any]] = [partial(plot_slice, trials, name) for name in names[:MOST_SMALL]]
-    return [
-        folder.picture(
-            "parallel",
-            lambda: plot_parallel(trials, names=names),
-            alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
-            caption=(
-                "Configurations, with the hyperparameters that have the clearest effects first. Coloured: "
-                "complete trials, the best on top. Grey: a selection of the others."
-            ),
-            wide=True,
+    lines = folder.picture(
+        "parallel",
+        lambda: plot_parallel(trials, names=names),
+        alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
+        caption=(
+            "Configurations, with the hyperparameters that have the clearest effects first. Coloured: "
+            "complete trials, the best on top. Grey: a selection of the others."
         ),
+        wide=True,
+    )
+    return [
+        *([lines] if len(names) > 1 else []),  # of one hyperparameter the slice shows everything
         folder.grid(
             "slices",
             slices,

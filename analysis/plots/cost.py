@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis.plots import style
 from analysis.plots.drawing import Plot
@@ -41,6 +42,8 @@ def plot_pareto(trials: Trials, cost: str = "weights", ax: Axes | None = None) -
         ax.annotate(f"{row.number}", (row.cost, row.value), (4, -9), textcoords="offset points", fontsize=7.5)
     if table["cost"].min() > 0 and table["cost"].max() / table["cost"].min() > 5:
         style.log_axis(ax)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     style.value_axis(ax, table["value"], sign=trials.sign)
     ax.set(xlabel=_COSTS[cost], ylabel=style.metric_label(trials))
     style.legend(ax, ncols=2)

@@ -7,6 +7,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.plots import style
 from analysis.plots.drawing import Plot
@@ -36,6 +37,7 @@ def plot_history(trials: Trials, ax: Axes | None = None) -> Axes:
     ax.step(table["trial"], table["best"], where="post", color=style.INK, lw=1.6, label="best complete so far")
     style.value_axis(ax, table["value"], sign=trials.sign)
     ax.set(xlabel="trial", ylabel=style.metric_label(trials))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.legend(ax, ncols=2)
     return ax
 
