@@ -26,7 +26,7 @@ from search.process.signals import signals_restored
 from search.storage.run import Question, Run, write_run
 from search.storage.study import create_study
 from spaces.objectives import Objective
-from tests.test_ledger import make_run
+from tests.ledgers import make_run
 
 NORM = Question(parameter="norm", levels=(True, False))
 ACCURACY = Objective(metric="accuracy", direction="maximize")
