@@ -154,8 +154,16 @@ def _read_tables(tables: Path, *, metric: str) -> dict[str, Any]:
         "effects": read_effects(tables / "effects.csv", metric=metric),
         "early": read_effects(tables / "early_effects.csv", metric=metric),
         "classes": pd.read_csv(classes).to_dict("records") if classes.exists() else [],
-        "correlations": pd.read_csv(tables / "correlations.csv").to_dict("records"),
+        "correlations": _read_correlations(tables / "correlations.csv"),
     }
+
+
+def _read_correlations(path: Path) -> list[dict[str, Any]]:
+    """The rows, in which an earlier release named the column of trials `num_trials`."""
+    return [
+        {str(k): v for k, v in row.items()}
+        for row in pd.read_csv(path).rename(columns={"trials": "num_trials"}).to_dict("records")
+    ]
 
 
 def count_levels(trials: "Trials") -> dict[str, Any]:

@@ -7,7 +7,8 @@ Each study is a search by the real rules on a simulated clock, with four workers
 the recorded seeds, so its values are noisy. The truth of an effect is what its sentence claims: the mean over all
 recorded seeds with the better value minus that with the worse value, averaged over the trials that the sentence speaks
 of, their other hyperparameters as they are. A configuration that diverges with one of the two values has no such
-difference and is left out, as the report says of failed trials.
+difference and is left out, as the report says of failed trials. At the first rung values of a metric without a worst
+value are cut at the fence, as in the report.
 """
 
 import json
@@ -25,10 +26,11 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from analysis.impact.effects import Effect, early_effects, full_effects
+from analysis.impact.impact import fenced
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials, params_of, read_trials
 from benchmarks.curves import DATA
-from benchmarks.grids import GRIDS, Params
+from benchmarks.grids import GRIDS
 from benchmarks.harness import RESULTS, describe_conditions, write_result
 from benchmarks.replay import Recorded, make_run
 from search.forecast.simulate import simulate
@@ -95,19 +97,25 @@ def measure(curves: Noisy, trials: Trials, *, seed: int = 0) -> list[dict[str, A
     """Each printed interval with the truth of its claim: `kind` is full or early."""
     done = trials.complete[trials.complete["value"].notna()]
     seen = trials.measured[trials.measured[f"rung_{trials.rungs[0]}"].notna()]
+    cut = fenced(trials)
+    claims = (("full", full_effects(trials, seed=seed), done), ("early", early_effects(cut, seed=seed), seen))
     found = []
-    claims = (("full", full_effects(trials, seed=seed), done), ("early", early_effects(trials, seed=seed), seen))
     for kind, effects, rows in claims:
+        fence = -np.inf if kind == "full" else float(cut.trials.loc[rows.index, f"rung_{trials.rungs[0]}"].min())
         for effect in effects:
-            truth = true_effect(curves, effect, rows) if effect.curve is not None else None
+            truth = true_effect(curves, effect, rows, fence=fence) if effect.curve is not None else None
             if truth is not None:
                 numbers = {"estimate": effect.estimate, "low": effect.low, "high": effect.high, "truth": truth}
                 found.append({"kind": kind, "parameter": effect.parameter, "found": effect.found} | numbers)
     return found
 
 
-def true_effect(curves: Noisy, effect: Effect, rows: pd.DataFrame) -> float | None:
-    """The mean difference of the recorded values over these trials; None if no configuration has both values."""
+def true_effect(curves: Noisy, effect: Effect, rows: pd.DataFrame, *, fence: float) -> float | None:
+    """The mean difference of the recorded values over these trials; None if no configuration has both values.
+
+    Args:
+        fence: values below count as this one, as in the report.
+    """
     levels = {label(value): value for value in curves.grid.values[effect.parameter]}
     better, worse = levels.get(effect.better), levels.get(effect.worse)
     if better is None or worse is None:  # between two recorded values
@@ -115,13 +123,10 @@ def true_effect(curves: Noisy, effect: Effect, rows: pd.DataFrame) -> float | No
     gaps = []
     for row in params_of(rows).to_dict("records"):
         config = {str(name): value if isinstance(value, bool | str) else int(value) for name, value in row.items()}
-        gaps.append(_value(curves, config, effect, better) - _value(curves, config, effect, worse))
+        pair = [curves.value_at({**config, effect.parameter: value}, effect.budget) for value in (better, worse)]
+        gaps.append(np.maximum(pair[0], fence) - np.maximum(pair[1], fence))  # NaN stays NaN
     known = np.array(gaps)[~np.isnan(gaps)]
     return float(known.mean()) if len(known) else None
-
-
-def _value(curves: Noisy, config: Params, effect: Effect, value: Any) -> float:
-    return curves.value_at({**config, effect.parameter: value}, effect.budget)
 
 
 def measure_all(options: Options) -> Iterator[dict[str, Any]]:
@@ -174,7 +179,7 @@ def main() -> None:
         conditions = describe_conditions(seed=0, studies=options.studies, workers=_WORKERS)
         write_result("coverage", {"target": TARGET, "results": results, "conditions": conditions})
     results = json.loads((RESULTS / "coverage.json").read_text())["results"]
-    print(pd.DataFrame(results).fillna("all").to_string(index=False))
+    print(pd.DataFrame(results).astype(object).fillna("all").to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What each hyperparameter does at equal budget: an adjusted contrast, a curve with its band, and a plain sentence.
 
 `full_effects` compares the trials that were trained to the end, so it speaks of the configurations that a search
-found worth training. `early_effects` compares all trials at an early rung, so it speaks of learning speed at the start.
+found worth training. `early_effects` compares all trials at the first rung, so it speaks of early learning speed. Both
+use measured values alone: with values projected to later rungs, intervals held the truth too rarely
+(`benchmarks/coverage.py`).
 
 The estimate is a ridge regression in which the columns of the hyperparameter itself are not shrunk. With own columns
 X, the columns Z of all other hyperparameters, and the objective y, all centred,
@@ -9,7 +11,7 @@ X, the columns Z of all other hyperparameters, and the objective y, all centred,
     theta, gamma = argmin |y - X theta - Z gamma|^2 + penalty * |gamma|^2
 
 so that theta is adjusted for the others without their noise. A partial dependence of a forest would shrink effects, and
-its band would miss them. At an early rung trials that were stopped before it count with their projected value (see
+its band would miss them. Given several rungs, `effects` counts trials that were stopped with their projected value (see
 `analysis.statistics.projection`). The Bayesian bootstrap over trials repeats that projection, so the interval includes
 its error.
 """
@@ -93,13 +95,10 @@ def full_effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0)
 
 
 def early_effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
-    """The effect of every hyperparameter at the highest rung below the full budget that enough trials have reached.
-
-    There is none in a search without rungs.
-    """
+    """The effect of every hyperparameter at the first rung, among all trials; none in a search without rungs."""
     if len(trials.rungs) < 2:
         return []
-    return effects(replace(trials, rungs=trials.rungs[:-1]), bootstraps=bootstraps, seed=seed)
+    return effects(replace(trials, rungs=trials.rungs[:1]), bootstraps=bootstraps, seed=seed)
 
 
 def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0, least: int = MIN_TRIALS) -> list[Effect]:

@@ -21,12 +21,12 @@ CAVEATS = (
     "and effects describe the configurations that were tried, not the whole space.",
     "Failed trials have no value and are left out; a setting that makes training fail therefore looks better here "
     "than it is.",
-    "If a metric has no worst value (an RMSE, a loss), outliers are moved to the edge of the other trials; a setting "
-    "that makes training diverge therefore looks better than it is.",
+    "If a metric has no worst value (an RMSE, a loss), outliers are moved to the edge of the other trials, but not in "
+    "effects at the full budget; a setting that makes training diverge therefore looks better than it is.",
     "Intervals hold for each hyperparameter separately: of twenty hyperparameters without any effect, about one will "
     "appear to have one. Intervals of pairs are corrected for the number of pairs.",
-    "Stopped trials count with a value projected from the trials that continued; a slow starter that would have "
-    "caught up cannot be detected.",
+    "In importance and interactions, stopped trials count with a value projected from the trials that continued; a "
+    "slow starter that would have caught up cannot be detected.",
 )
 
 
@@ -37,7 +37,7 @@ class Impact:
     effects: list[Effect]
     """At the full budget, among the trials that were trained to the end."""
     early: list[Effect]
-    """At an early rung, among all trials: on learning speed."""
+    """At the first rung, among all trials: on learning speed."""
     importances: list[Importance]
     """PED-ANOVA at each rung and, last, at full budget."""
     fanova: Importance | None

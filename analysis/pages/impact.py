@@ -92,14 +92,15 @@ def early(trials: Trials, found: Impact, folder: Folder) -> Section:
     told = [e.sentence for e in found.early if e.found]
     blocks: list[Any] = [
         text(
-            "These effects compare all trials after few epochs. They say what learns faster at the start, among many "
-            "configurations that were then stopped. The best configuration at the full budget can be another one."
+            f"These effects compare all trials at the first rung, epoch {trials.rungs[0]}. They say what learns faster "
+            "at the start, among many configurations that were then stopped. The best configuration at the full budget "
+            "can be another one."
         ),
         text(*told, kind="list") if told else text("No effect on early learning speed is clear."),
         *_unknown(found.early)[:1],
     ]
     caption = (
-        "Effect of each hyperparameter at an early rung, relative to the average trial, with the others held "
+        "Effect of each hyperparameter at the first rung, relative to the average trial, with the others held "
         "constant; bands are pointwise 95 % intervals. Grey: no effect found. A conditional hyperparameter is compared "
         "among the trials that have it."
     )

@@ -18,7 +18,7 @@ class Group:
     ends: tuple[float, float]
     """Smallest and largest value tried, on the parameter's own scale; the curve's axis is 0 to 1 between them."""
     degree: int
-    """Of the curve: a parabola, from 100 trials a cubic, since a hyperparameter mostly has one best region."""
+    """Of the curve: a parabola, from 40 trials a cubic, since a hyperparameter mostly has one best region."""
     knots: tuple[float, ...]
     """Where the cubic may bend once more, 0 to 1; from 1,000 trials."""
     means: np.ndarray
@@ -53,7 +53,7 @@ def make_group(parameter: Parameter, values: pd.Series) -> Group | None:
         return None
     low, high = float(x.min()), float(x.max())
     knots = tuple((np.quantile(x, [1 / 3, 2 / 3]) - low) / (high - low)) if len(x) >= 1000 else ()
-    degree = min(3 if len(x) >= 100 else 2, len(np.unique(x)) - 1)
+    degree = min(3 if len(x) >= 40 else 2, len(np.unique(x)) - 1)
     group = Group(parameter=parameter, levels=levels, ends=(low, high), degree=degree, knots=knots, means=np.zeros(1))
     return replace(group, means=group.raw(active).mean(axis=0))
 
