@@ -15,6 +15,7 @@ import torch
 from analysis.model.load import load_model
 from analysis.model.write import ONNX_PACKAGES, check_onnx, export_onnx, verify_export
 from analysis.prose.card import model_card
+from analysis.studies.results import FinalResults
 from tests.exported import Exported, export_digits
 
 has_onnx = all(importlib.util.find_spec(name) for name in ONNX_PACKAGES)
@@ -186,8 +187,9 @@ def test_the_model_card_states_scores_conditions_and_checksum_and_escapes_what_i
     facts["classes"] = ["<script>", *facts["classes"][1:]]
     score = {"value": 0.9, "low": 0.85, "high": 0.94}
     winner = {"name": "trial-3", "role": "top", "trial": 3, "seeds": [1, 2]}
-    winner |= {"scores": {"accuracy": score}, "difference": score}
+    winner |= {"scores": {"accuracy": score}, "by_seed": {"accuracy": [0.9, 0.9]}, "difference": score}
     results = {
+        "format": 1,
         "winner": "trial-3",
         "entrants": [winner],
         "conditions": {"epochs": 4, "train_rows": 1438, "test_rows": 359, "device": "cpu"},
@@ -202,7 +204,7 @@ def test_the_model_card_states_scores_conditions_and_checksum_and_escapes_what_i
         "created": "2026-01-01",
         "versions": {"torch": "2"},
     }
-    card = model_card(results, facts)
+    card = model_card(FinalResults.of(results), facts)
     assert "| accuracy | 90.00 % [85.00, 94.00] |" in card
     assert facts["sha256"] in card
     assert "opened 2 times" in card

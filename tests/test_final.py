@@ -29,6 +29,7 @@ from analysis.pages.summary import best_table
 from analysis.prose.discussion import discuss
 from analysis.studies.criterion import window
 from analysis.studies.openings import OpeningsError, check_opening, read_openings, record_opening
+from analysis.studies.results import FinalResults
 from analysis.studies.trials import read_trials
 from search.process.signals import signals_restored
 from search.storage.study import open_study
@@ -285,7 +286,7 @@ def test_there_is_no_section_without_an_evaluation_and_a_damaged_one_says_so(tmp
 def test_no_sentence_of_the_discussion_lacks_a_number(evaluated, results):
     from search.storage.run import read_run
 
-    said = discuss(results, open_study(evaluated[0]), read_run(evaluated[0]))
+    said = discuss(FinalResults.of(results), open_study(evaluated[0]), read_run(evaluated[0]))
     assert {s["topic"] for s in said} >= {"verdict", "weakness", "limit"}
     assert all(re.search(r"\d", s["text"]) for s in said)
     assert said == results["discussion"]
