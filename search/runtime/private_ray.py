@@ -87,9 +87,19 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
         ray.shutdown()
         _end_since(before)
 
-    began = time.monotonic()
-    with doing(lambda: "; ".join([f"starting Ray: {duration(time.monotonic() - began)} so far", *slow_start()])):
+    with doing(_starting()):
         try_twice(init, clear=clear, say=say)
+
+
+def _starting() -> Callable[[], str]:
+    """What a slow start says of itself: how long it has taken, and the first time why that may be."""
+    began, reasons = time.monotonic(), [slow_start]
+
+    def line() -> str:
+        why = reasons.pop()() if reasons else []
+        return "; ".join([f"starting Ray: {duration(time.monotonic() - began)} so far", *why])
+
+    return line
 
 
 def try_twice(init: Callable[[int], None], *, clear: Callable[[], None], say: Callable[[str], None]) -> None:

@@ -185,7 +185,7 @@ class Session:
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
         )
-        if len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:
+        if self.new and len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:
             console.print(
                 f"note: the first rung is the last epoch, so every trial is trained to the end; --min-epochs"
                 f" {max(1, run.epochs // 3)} would stop weak ones early",
