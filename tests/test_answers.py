@@ -53,6 +53,7 @@ def test_a_search_that_may_have_missed_more_gives_a_longer_interval_on_the_bette
     near, far = (decide([level("a", 0.9, spread=s), level("b", 0.7, spread=s, seed=1)]) for s in (0.002, 0.03))
     assert far.levels[0].high - far.levels[0].found > near.levels[0].high - near.levels[0].found
     assert far.levels[0].high - far.levels[0].found > far.levels[0].found - far.levels[0].low
+    assert all(level.low <= level.found <= level.high for level in (*far.levels, *near.levels))
     assert far.comparisons[0].half > near.comparisons[0].half
 
 

@@ -66,6 +66,6 @@ def test_the_options_named_in_the_readme_exist():
 
 def test_a_module_that_docs_name_is_there_to_be_run():
     modules = {words_of(command)[0] for command in COMMANDS}
-    said = subprocess.run([sys.executable, "-m", "rungwise.cli", "--help"], capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-m", "rungwise", "--help"], capture_output=True, text=True, check=True)
     assert all(name in said.stdout for name in OF_RUNGWISE)
     assert all((ROOT / f"{module.replace('.', '/')}.py").exists() for module in modules)

@@ -104,7 +104,7 @@ def decide(levels: Sequence[Level], *, ceiling: float = math.inf, seed: int = 0)
     bests = []
     for level, mean, drawn in zip(levels, means, draws, strict=True):
         low, high = np.percentile(drawn, (tail, 100 - tail)).tolist()
-        bests.append(Best(level=level.level, found=mean, low=low, high=high))
+        bests.append(Best(level=level.level, found=mean, low=min(low, mean), high=high))
     return Verdict(leader=levels[lead].level, levels=tuple(bests), comparisons=tuple(comparisons))
 
 
