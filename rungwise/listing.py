@@ -18,8 +18,8 @@ from search.process.arguments import DONE, OptionalInt, parse, report_error
 
 _RUNS_DIR = Path("runs")
 _HIDDEN = (
-    "started", "node", "worker", "device", "weights", "threads", "precision", "micro_batch", "compute_seconds",
-    "input_seconds", "evaluate_seconds", "images_per_second", "gpu_memory_bytes",
+    "started", "node", "worker", "device", "weights", "threads", "micro_batch", "compute_seconds", "input_seconds",
+    "evaluation_seconds", "images_per_second", "gpu_memory_bytes",
 )  # fmt: skip
 """What a record of an epoch says of the machine."""
 
@@ -178,7 +178,7 @@ def _show_trial(folder: Path, number: int) -> None:
     if "failure" in trial.user_attrs:
         print(f"  failed: {trial.user_attrs['failure']}")
     records = [r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict)]
-    shown = [{k: v for k, v in record.items() if k not in _HIDDEN} for record in records]
+    shown = [{k: v for k, v in record.items() if k not in _HIDDEN and not isinstance(v, str)} for record in records]
     first = {"epoch": "", run.metric: ""}
     rows = [{k: _number(record.get(k)) for k in {**first, **record}} for record in shown]
     _print_table(rows)

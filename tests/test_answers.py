@@ -180,6 +180,11 @@ def test_a_decided_question_names_the_better_value_with_its_interval():
     assert said.startswith("norm: True is better than False by 40 points [")
 
 
+def test_values_that_are_alike_are_not_promised_an_answer_at_any_price():
+    said = sentence(told(yes=(0.80, 0.99), no=(0.80, 0.99)), study_trials(), machine=MACHINE)
+    assert said.endswith("; the values are too alike for more computing to decide it.")
+
+
 def test_an_undecided_question_says_what_would_decide_it():
     said = sentence(told(yes=(0.90, 0.99), no=(0.88, 0.98)), study_trials(), machine=MACHINE)
     assert said.startswith("norm: no clear difference between True and False (True better by ")

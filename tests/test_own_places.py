@@ -290,7 +290,10 @@ def test_runs_are_listed_shown_and_compared(tmp_path: Path, capsys: pytest.Captu
     assert main(["show", "fashion", "--runs-dir", results]) == 0
     assert "accuracy, to maximize" in capsys.readouterr().out
     assert main(["show", "fashion", "0", "--runs-dir", results]) == 0
-    assert capsys.readouterr().out.startswith("trial 0 of fashion: stopped early\n")
+    said = capsys.readouterr().out
+    assert said.startswith("trial 0 of fashion: stopped early\n")
+    assert re.search(r"epoch +accuracy +train_loss", said)
+    assert not re.search("float32|evaluation_seconds", said), "what is the same in every epoch, or of the machine alone"
     assert main(["logs", "fashion", "--runs-dir", results]) == 0
     assert (
         capsys.readouterr().out == "'fashion' has no logs: no trial printed anything, or the run is a published copy\n"

@@ -9,6 +9,9 @@ from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from analysis.wording import computing
 
+_HOPELESS = 100
+"""Half an interval, in differences, from which deciding takes ten thousand times the computing so far."""
+
 
 def sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> str:
     """What can be said, and what cannot.
@@ -36,6 +39,8 @@ def _compared(answer: Answer, one: Difference, trials: Trials, *, machine: Mappi
     if is_decided(one):
         return f"{lead} is better than {other} by {size}{trials.unit} {interval}"
     more = f"about {computing(one.more_hours, machine)} more would decide such a difference"
+    if (one.high - one.low) / 2 > _HOPELESS * abs(one.difference):
+        more = "the values are too alike for more computing to decide it"
     which = f"{lead} better by {size}{trials.unit} {interval}"
     return f"no clear difference between {lead} and {other} ({which}); {more}"
 
