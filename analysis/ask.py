@@ -24,6 +24,7 @@ from search.process.arguments import (
     run_command,
 )
 from search.process.signals import Stopped, raise_stopped
+from search.process.silence import doing
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -194,7 +195,8 @@ def _search(run_dir: Path) -> int:
     """Resume the search in a process of its own; returns its exit code."""
     place = ["--name", run_dir.resolve().name, "--runs-dir", str(run_dir.resolve().parent)]
     sys.stdout.flush()
-    return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
+    with doing(lambda: ""):
+        return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
 
 
 def _preview(run: "Run", options: Options) -> None:
