@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 NUM_DRAWS = 20_000
-MISSED = 0.75
+MISSED = 0.85
 """What the search has missed, on average, as a multiple of the median spacing."""
 CONFIDENCE = 0.95
 
@@ -128,7 +128,7 @@ def _found(values: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndar
 
 
 def _spacing(levels: Sequence[np.ndarray]) -> float:
-    """The median over all levels of j (mj - mj+1), the j-th largest mean less the next one; 0 where no level has two."""
+    """The median over all levels of j (mj - mj+1), largest first; 0 where no level has two."""
     spacings = []
     for means in levels:
         falls = -np.diff(np.sort(means)[::-1])
