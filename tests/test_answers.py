@@ -108,6 +108,29 @@ def test_a_level_without_a_trained_configuration_has_no_answer_and_says_so():
     assert sentence(told, study_trials(), machine=MACHINE).startswith("norm: no answer, since no configuration")
 
 
+def test_a_level_without_a_trained_configuration_leaves_the_others_their_answer():
+    levels = [found("a", (0.9, 0.91), (0.8, 0.81)), found("b"), found("c", (0.5, 0.51), (0.4, 0.41))]
+    levels[1] = replace(levels[1], trials=5, epochs=0, failed=5, excessive=1200)
+    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    assert (told.leader, [one.level for one in told.differences], told.missing) == ("a", ["c"], "")
+    assert [level.found is None for level in told.levels] == [False, True, False]
+    said = sentence(told, study_trials(), machine=MACHINE)
+    assert said.startswith("norm: a is better than c by ")
+    assert said.endswith(
+        "; no configuration with b could be trained on all seeds (5 trials, 0 epochs, 5 failed, 1,200 more exceeded a"
+        " limit)."
+    )
+
+
+def test_why_nothing_could_be_trained_is_said():
+    levels = [found(True, (0.9, 0.91)), replace(found(False), trials=9, failed=9, epochs=0)]
+    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    assert told.missing == "no configuration with norm = False (9 of 9 trials failed) could be trained on all seeds"
+    levels = [found(True), replace(found(False), trials=0, excessive=300)]
+    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    assert told.missing.startswith("no configuration with norm = True or False (300 exceeded a limit) could be")
+
+
 def trial(number: int, *, norm: bool, lr: float = 0.1, epochs: int = 9, value: float = 0.5, state: Any = None):
     attrs = {"seed": number, "history": [{"epoch": e, "seconds": 2.0} for e in range(1, epochs + 1)]}
     made = create_trial(
