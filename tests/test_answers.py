@@ -290,9 +290,40 @@ def test_a_study_of_plain_optuna_is_read_but_not_answered(tmp_path: Path, capsys
     study.add_trials(STORED)
     code, said = words_of(capsys, str(tmp_path), "--question", "norm")
     assert code == 2
-    assert "norm = True: best 0.9 of 3 complete trials" in said
+    assert said.splitlines()[:2] == [
+        "norm = False: best 0.7 of 1 complete trial, 1 stopped early, 1 failed",
+        "norm = True: best 0.9 of 3 complete trials, 1 stopped early",
+    ]
     assert "a study without run.json, so its configurations cannot be trained again" in said
     assert words_of(capsys, str(tmp_path / "missing"))[1].startswith("error: ")
+
+
+def test_a_study_of_plain_optuna_with_failures_alone_or_many_values_says_that_too(tmp_path: Path, capsys: Any):
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction="minimize")
+
+    def objective(trial: optuna.Trial) -> float:
+        x, kind = trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ["a", "b"])
+        depth = trial.suggest_int("depth", 9, 11)
+        if kind == "b":
+            raise ValueError("diverged")
+        return x + depth
+
+    study.enqueue_trial({"kind": "b", "depth": 10})
+    study.enqueue_trial({"kind": "a", "depth": 11, "x": 0.5})
+    study.enqueue_trial({"kind": "a", "depth": 9, "x": 0.25})
+    study.optimize(objective, n_trials=20, catch=ValueError)
+    code, said = words_of(capsys, str(tmp_path))
+    lines = said.splitlines()
+    assert code == 2
+    assert lines[0] == "x: 20 different values in 20 trials, too many to compare"
+    assert lines[1].startswith("kind = a: best ")
+    assert lines[1].endswith(" complete trials")
+    assert lines[2].startswith("kind = b: no complete trial, ")
+    assert lines[2].endswith(" failed")
+    assert [line.partition(":")[0] for line in lines[3:6]] == ["depth = 9", "depth = 10", "depth = 11"]
+    assert "the study has no such parameter; it has depth, kind, x" in words_of(
+        capsys, str(tmp_path), "--question", "width"
+    )[1]  # fmt: skip
 
 
 def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
