@@ -31,6 +31,7 @@ docs: $(INSTALLED)
 	$(BIN)/python -m rungwise.reference
 	$(BIN)/python -m analysis.docs
 	$(BIN)/python -m benchmarks.live_picture
+	$(BIN)/python -m benchmarks.question_picture
 	$(if $(DATA),$(BIN)/python -m analysis.case_study results/housing --data-dir $(DATA))
 
 bench: $(INSTALLED)

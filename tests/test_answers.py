@@ -20,6 +20,7 @@ from analysis.pages.page import Folder
 from analysis.pages.questions import questions
 from analysis.prose.answers import amounts, sentence
 from analysis.studies.trials import read_trials
+from benchmarks.question_picture import answered
 from benchmarks.questions import Noisy, judge, study, summarise
 from benchmarks.replay import Recorded
 from search.process.signals import signals_restored
@@ -27,6 +28,7 @@ from search.storage.run import Question, Run, write_run
 from search.storage.study import create_study
 from spaces.objectives import Objective
 from tests.ledgers import make_run
+from tests.searching import ROOT
 
 NORM = Question(parameter="norm", levels=(True, False))
 ACCURACY = Objective(metric="accuracy", direction="maximize")
@@ -336,3 +338,9 @@ def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
     (row,) = (row for row in summarise([({"sampler": "tpe", "trials": 30, "grid": "digits"}, found)])
               if row["grid"] == "all")  # fmt: skip
     assert (row["studies"], row["right_or_undecided"], row["comparisons"]) == (1, 1.0, 1)
+
+
+def test_the_answer_in_the_how_to_is_that_of_its_picture():
+    *_, said = answered()
+    page = (ROOT / "docs" / "how-to" / "ask-a-question.md").read_text()
+    assert said in " ".join(page.replace("\n> ", " ").split())
