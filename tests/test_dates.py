@@ -9,7 +9,7 @@ import spaces.space
 from analysis.model.load import load_model
 from analysis.model.tables import answer_table
 from analysis.model.write import export_model
-from tests.test_own_tables import NUM_ROWS, A, B, read, told, trained, write
+from tests.tables import NUM_ROWS, A, B, read, told, trained, write
 from trainables.data.dates import are_dates, read_dates
 from trainables.sources.load import load_test
 

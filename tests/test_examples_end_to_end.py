@@ -4,7 +4,6 @@ import html
 import json
 import os
 import signal
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +12,8 @@ import pytest
 from search.storage.run import read_run
 from search.storage.study import open_study
 from search.storage.trials import best_trial
+from tests.own_spaces import PROGRAMS, skip_without_packages
 from tests.searching import ONE_SLOT, ROOT, RUNGWISE, Running, assert_sound, rungwise, table
-from tests.test_examples import NAMES, NEEDS
 
 pytestmark = pytest.mark.slow
 QUESTIONS = {
@@ -36,15 +35,9 @@ def well(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(params=NAMES)
-def name(request: pytest.FixtureRequest) -> str:
-    needed = NEEDS.get(request.param)
-    if needed and find_spec(needed) is None:
-        pytest.skip(f"{needed} is not installed")
-    return request.param
-
-
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_goes_all_the_way(name: str, tmp_path: Path):
+    skip_without_packages(name)
     run = tmp_path / "runs" / "x"
     searched_and_killed(name, tmp_path)
     assert_sound(run)
