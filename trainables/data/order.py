@@ -43,8 +43,9 @@ def _ordered(
     cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str], dates: Collection[str]
 ) -> list[str]:
     others = {name: values for name, values in cells.items() if name != target}
-    found = {name: "contains dates" for name, values in others.items() if name in dates or are_dates(values)}
-    found = {name: "rises or falls from row to row" for name, values in others.items() if _is_sorted(values)} | found
+    timed = {name: "contains dates" for name, values in others.items() if name in dates or are_dates(values)}
+    rising = [name for name, values in others.items() if name not in dates and _is_sorted(values)]
+    found = dict.fromkeys(rising, "rises or falls from row to row") | timed
     if not found:
         return []
     said = [f"{name!r} {what}" for name, what in found.items()]
