@@ -37,12 +37,11 @@ def opposed(effect: "Effect", parameter: Parameter, trials: Trials) -> str:
 
 def sentence(effect: "Effect", trials: Trials) -> str:
     """The effect in words, with its interval, budget and number of trials."""
-    scale = trials.points
-    digits = ".1f" if scale == 100 else ".3g"
-    amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
+    size, low, high = alike([effect.estimate, effect.low, effect.high], scale=trials.points)
+    amount = f"{'' if size.startswith('-') else '+'}{size}{trials.unit}"
     if effect.found and effect.estimate * trials.sign < 0:  # of an on/off hyperparameter, on is compared with off
         amount = f"on is worse, {amount}"
-    interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
+    interval = f"[{low}, {high}]"
     against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
     trained = " trained to the end" if effect.budget == trials.full_epochs == trials.rungs[0] else ""
     epochs = f"{effect.budget} epoch{'s' * (effect.budget != 1)}"
