@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from analysis.pages.published import DATA_DIR, portable, text_of
-from analysis.studies.openings import EVALUATION
+from analysis.studies.results import EVALUATION
 from search.process.arguments import BROKEN_OFF, OptionalStr, command, parse, report_error, run_command
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped

@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.studies.criterion import BASELINE, RANDOM, window
+from search.process.text import counted
 from search.scheduling.constraints import make_examiner
 from search.storage.run import Planned, Run
 from search.storage.seeds import fresh_seed
@@ -81,7 +82,9 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
     """
     ranked = rank(study, run)
     if not ranked:
-        raise ValueError(f"run {run.name!r} has no trial that was trained for its full {run.epochs} epochs; resume it")
+        raise ValueError(
+            f"run {run.name!r} has no trial that was trained for its full {counted(run.epochs, 'epoch')}; resume it"
+        )
     chosen = ranked[:top]
     baseline = next((c for c in ranked if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline)))
     if run.baseline and baseline not in chosen:

@@ -125,9 +125,9 @@ def _write_table_parts(results: FinalResults, folder: Path) -> None:
     """Baselines, bands, importance and dependence, where there are any."""
     rows = {
         "baselines": [
-            {"baseline": b["name"], "metric": metric, **found, "seeds": len(b["seeds"])}
+            {"baseline": b.name, "metric": metric, **found, "seeds": len(b.seeds)}
             for b in results.baselines
-            for metric, found in b["scores"].items()
+            for metric, found in b.scores.items()
         ],
         "bands": [
             {"low": band["low"], "high": band["high"], "rows": band["rows"]}

@@ -16,6 +16,7 @@ from analysis.scores.baselines import Baseline, fit_baselines, methods, num_mode
 from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import check_opening
 from search.process.disk import check_room
+from search.process.text import counted
 from search.runtime.resources import Resources, plan_resources
 from search.session import opening as prepare
 from search.session.fixed import FixedTraining
@@ -106,8 +107,8 @@ class Job:
         """Say what is about to be trained."""
         names = ", ".join(wording.title(c.name) for c in self.contenders)
         say(
-            f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) with {self.seeds} "
-            f"fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs{self._rows()}"
+            f"final evaluation of {self.run.name}: {counted(len(self.contenders), 'configuration')} ({names}) with "
+            f"{counted(self.seeds, 'fresh seed')}, {counted(self.epochs, 'epoch')}{self._rows()}"
         )
         say(f"chosen by {explain_criterion(self.run)}")
         ranked = sum(c.search_value is not None for c in self.contenders)

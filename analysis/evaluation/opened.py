@@ -27,9 +27,10 @@ from analysis.scores.baselines import Baseline
 from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
-from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
-from analysis.studies.results import FinalResults
+from analysis.studies.openings import read_openings, times_opened
+from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from search.process.faults import fault_point
+from search.process.text import counted
 from search.runtime.machine import provenance
 from trainables.data.dataset import Split
 from trainables.files.whole import replacing, write_whole
@@ -55,7 +56,7 @@ def evaluate(
         failures: trainings that gave no network.
         baselines: fitted before.
     """
-    say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
+    say(f"the test set is open: {counted(len(test), 'row')}, {counted(len(networks), 'network')}")
     with step("predictions of the networks", total=len(networks) * (1 + job.options.tta)) as advance:
         measured = _measure(job, test, networks, advance=advance)
     with step("predictions of the other methods", total=len(baselines)) as advance:

@@ -18,10 +18,11 @@ from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.scores.score import own_scores
-from analysis.studies.openings import EVALUATION, PARTS, read_openings
-from analysis.studies.results import FinalResults
+from analysis.studies.openings import read_openings
+from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from analysis.wording import is_share
 from search.process.faults import fault_point
+from search.process.text import counted
 from search.runtime.machine import provenance
 from trainables.files.whole import replacing
 from trainables.trainable import close
@@ -38,7 +39,7 @@ def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure])
         ValueError: what `test` returns cannot be scored; the line says why.
         Exception: what `test` raised.
     """
-    say(f"the test set is open: {len(networks)} networks")
+    say(f"the test set is open: {counted(len(networks), 'network')}")
     with step("test(model, run)", total=len(networks)) as advance:
         tested = _tested(job, networks, advance=advance)
     fault_point("final", 2)

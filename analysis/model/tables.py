@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.model.files import STDIN
 from trainables.data.kinds import name_row, odd_rows
 from trainables.data.notation import format_within, is_missing, parse_numbers
 from trainables.data.table import Column, codes_of, encode
@@ -20,8 +21,6 @@ from trainables.sources.sheet import parse_sheet, read_sheet
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
-
-STDIN = "-"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
-from analysis.scores.baselines import CONSTANT
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import is_share, shortened, title
 
@@ -161,8 +160,7 @@ def plot_references(results: FinalResults, ax: Axes | None = None) -> Axes:
     metric = results.metric
     scale = 100 if is_share(metric) else 1
     ours = [("this run", results.winning.scores[metric], style.BLUE)]
-    informed = [b for b in results.baselines if b["name"] not in CONSTANT]
-    ours += [(f"{b['title']}, here", b["scores"][metric], style.ORANGE) for b in informed]
+    ours += [(f"{b.title}, here", b.scores[metric], style.ORANGE) for b in results.informed_baselines]
     rows: list[tuple[str, float, Any, str]] = [(name, found["value"], found, color) for name, found, color in ours]
     for r in results.references:
         name, color = (f"{r['model']} (disputed)", "none") if r["disputed"] else (r["model"], style.GREY)

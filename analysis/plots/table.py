@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from analysis import wording
 from analysis.plots import style
 from analysis.studies.results import FinalResults
-from spaces.objectives import metric_named
 
 MOST_FEATURES = 20
 _PALETTE = (style.BLUE, style.ORANGE, style.GREEN, style.PINK)
@@ -21,8 +20,8 @@ def plot_baselines(results: FinalResults, ax: Axes | None = None) -> Axes:
     metric = results.metric
     winner = results.winning
     rows = [(f"{wording.title(winner.name)} (winner)", winner.scores[metric], winner.by_seed[metric], style.BLUE)]
-    rows += [(b["title"], b["scores"][metric], b["by_seed"][metric], style.ORANGE) for b in results.baselines]
-    rows.sort(key=lambda row: row[1]["value"], reverse=not metric_named(metric).less_is_better)
+    rows += [(b.title, b.scores[metric], b.by_seed[metric], style.ORANGE) for b in results.baselines]
+    rows.sort(key=lambda row: row[1]["value"], reverse=not results.is_less_better)
     ax = style.new_axes(ax, width=6.6, height=1.1 + 0.4 * len(rows))
     scale = 100 if wording.is_share(metric) else 1
     for place, (_, found, values, color) in enumerate(rows):

@@ -192,7 +192,3 @@ def _encoder(dataset: Dataset, *, scaled: bool) -> ColumnTransformer:
     return ColumnTransformer(
         [("numbers", numbers, _indices(dataset, "number")), ("categories", one_hot, _indices(dataset, "category"))]
     )
-
-
-CONSTANT = ("mean", "majority")
-"""Baselines that use no feature."""

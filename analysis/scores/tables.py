@@ -1,9 +1,7 @@
 """The part of final.json that only a table has: its columns, the baselines, and what the winner makes of each feature.
 
 target, target_unit, columns    names and kinds of the inputs, as the training rows show them
-baselines       classical methods on the same rows, the simplest first:
-    name, title, settings, seeds, fit_seconds, rows_per_second, scores, by_seed,
-    difference (the winner minus this one, paired on rows)
+baselines       classical methods on the same rows, the simplest first: `BaselineResult`
 importance      of each feature, and of features that hang together, the most important first: `features`, `value`
                 with its interval, the rise of `importance_metric` when they are dealt out to other rows
 dependence      of the most important features: mean answer along `x`, with its interval over seeds
@@ -27,6 +25,7 @@ from analysis.scores.features import CURVES, Predict, partial_dependence, permut
 from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import Evaluation, evaluate
 from analysis.scores.score import Task
+from analysis.studies.results import BaselineResult
 from trainables.data.dataset import Dataset, Split
 from trainables.training.training import Training
 
@@ -62,18 +61,27 @@ def answer_baselines(
 
 def describe_baselines(
     answers: Sequence[BaselineAnswers], found: dict[str, Evaluation], *, winner: str, metric: str
-) -> list[dict[str, Any]]:
-    """The `baselines` of final.json."""
+) -> list[BaselineResult]:
+    """The `baselines` of final.json.
+
+    Args:
+        answers: of each baseline on the test rows.
+        found: scores by the name of an entrant or baseline.
+        winner: the name of the entrant that the baselines are compared with.
+        metric: by which they are compared.
+    """
     return [
-        {
-            **{key: value for key, value in asdict(a.baseline.method).items() if key != "random"},
-            "seeds": list(a.baseline.seeds),
-            "fit_seconds": a.baseline.fit_seconds,
-            "rows_per_second": a.rows_per_second,
-            "scores": {m: found[a.name].interval(m).as_dict() for m in found[a.name].scores},
-            "by_seed": {m: values.tolist() for m, values in found[a.name].scores.items()},
-            "difference": comparison.difference(found[winner], found[a.name], metric=metric).as_dict(),
-        }
+        BaselineResult(
+            name=a.name,
+            title=a.baseline.method.title,
+            settings=a.baseline.method.settings,
+            seeds=list(a.baseline.seeds),
+            fit_seconds=a.baseline.fit_seconds,
+            rows_per_second=a.rows_per_second,
+            scores={m: found[a.name].interval(m).as_dict() for m in found[a.name].scores},
+            by_seed={m: values.tolist() for m, values in found[a.name].scores.items()},
+            difference=comparison.difference(found[winner], found[a.name], metric=metric).as_dict(),
+        )
         for a in answers
     ]
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis import wording
 from analysis.studies.trials import Trials
+from search.process.text import counted
 
 
 def value_text(trials: Trials, number: float) -> str:
@@ -27,7 +28,7 @@ def cost(trials: Trials, machine: Mapping[str, Any] | None) -> tuple[str, str]:
     """
     rows = trials.measured
     seconds, num_epochs = float(rows["seconds"].sum()), int(rows["epochs"].sum())
-    said = f"{num_epochs:,} epoch{'s' * (num_epochs != 1)} of {len(rows):,} trial{'s' * (len(rows) != 1)}"
+    said = f"{counted(num_epochs, 'epoch')} of {counted(len(rows), 'trial')}"
     if (lasted := busy_seconds(trials)) and lasted < 0.95 * seconds:
         said += f", several at once: {wording.spent(lasted)} in all"
     if machine and (share := machine.get("gpus_per_trial")):
