@@ -199,7 +199,7 @@ def _search(run_dir: Path) -> int:
 
 def _preview(run: "Run", options: Options) -> None:
     from search.forecast.retraining import asked, cost, seconds_of
-    from search.process.text import duration
+    from search.process.text import counted, duration
     from search.storage.study import open_study
     from search.storage.trials import epochs_reached
 
@@ -210,7 +210,7 @@ def _preview(run: "Run", options: Options) -> None:
     if more > 0:
         epochs = sum(map(epochs_reached, trials)) / len(trials) if trials else run.epochs
         time = f", {duration(more * epochs * each)} of training" if each else ""
-        print(f"search: {more} more trials, about {more * epochs:.0f} epochs{time}")
+        print(f"search: {counted(more, 'more trial')}, about {counted(round(more * epochs), 'epoch')}{time}")
     print(f"answer: {cost(run, epoch_seconds=each, best=options.best, seeds=options.seeds)}")
 
 

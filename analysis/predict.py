@@ -18,16 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from analysis.model.files import exported_folder
-from search.process.arguments import Flag, OptionalStr, command, parse, report_error, run_command
+from analysis.model.files import STDIN, exported_folder
+from search.process.arguments import (
+    DONE,
+    NOTHING_USABLE,
+    SOME_FAILED,
+    Flag,
+    OptionalStr,
+    command,
+    parse,
+    report_error,
+    run_command,
+)
+from search.process.text import counted, printable
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
     from analysis.model.tables import TableAnswers
     from trainables.data.levels import Levels
-
-DONE, SOME_FAILED, NOTHING_USABLE = 0, 3, 4
-STDIN = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +68,16 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is said of one file."""
+    """The prediction for one image."""
 
     file: str
     notes: tuple[str, ...]
-    """How the file was changed to fit the model."""
+    """How the image was changed to fit the model."""
     probabilities: dict[str, float]
     """By class, the most likely first."""
 
     def as_json(self) -> str:
-        """One line."""
+        """A JSON object in one line."""
         best = next(iter(self.probabilities))
         return json.dumps(
             {"file": self.file, "class": best, "probabilities": self.probabilities, "notes": list(self.notes)}
@@ -108,10 +116,10 @@ def _predict(options: Options) -> int:
         _check_output(options.files[0], Path(options.output))
     answers, failed = _answer_tables(model, options.files) if model.columns else classify(model, options.files)
     for cause in failed:
-        print(f"error: {_printable(cause)}", file=sys.stderr)
+        print(f"error: {printable(cause)}", file=sys.stderr)
     for answer in answers:
         for note in answer.notes:
-            print(f"note: {_printable(answer.file)}: {_printable(note)}", file=sys.stderr)
+            print(f"note: {printable(answer.file)}: {printable(note)}", file=sys.stderr)
     if not answers:
         return NOTHING_USABLE
     _show(answers, options)
@@ -146,14 +154,14 @@ def _show(answers: "Sequence[Answer] | Sequence[TableAnswers]", options: Options
     tables = [answer for answer in answers if not isinstance(answer, Answer)]
     if options.output is not None:
         tables[0].write(Path(options.output))
-        text = f"{len(tables[0].outputs):,} rows with their predictions are in {options.output}"
+        text = f"{counted(len(tables[0].outputs), 'row')} with predictions written to {options.output}"
     elif options.json:
         text = "\n".join(answer.as_json() for answer in answers)
     elif images:
         text = table(images, top=options.top)
     else:
         lines = "\n".join(answer.table(top=options.top) for answer in tables).split("\n")
-        text = "\n".join(map(_printable, lines))
+        text = "\n".join(map(printable, lines))
     print(text, flush=True)
 
 
@@ -241,7 +249,7 @@ def read_image(
 def table(answers: Sequence[Answer], *, top: int) -> str:
     """The answers as aligned columns: the file, then its most probable classes."""
     rows: list[tuple[Any, ...]] = [
-        (_printable(answer.file), *(f"{_printable(name)} {100 * p:.1f} %" for name, p in _top(answer, top)))
+        (printable(answer.file), *(f"{printable(name)} {100 * p:.1f} %" for name, p in _top(answer, top)))
         for answer in answers
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -250,10 +258,6 @@ def table(answers: Sequence[Answer], *, top: int) -> str:
 
 def _top(answer: Answer, count: int) -> list[tuple[str, float]]:
     return list(answer.probabilities.items())[:count]
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 if __name__ == "__main__":

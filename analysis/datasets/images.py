@@ -47,11 +47,11 @@ class Overview:
         if total == 0:
             return "There is no validation split to check for leakage."
         if self.leaks == 0:
-            return f"No leakage: none of the {total} validation rows is also a training row."
+            return f"No leakage: none of the {total:,} validation rows is also a training row."
         return (
-            f"Leakage: {self.leaks} of {total} validation rows are also training rows ({self.leaks / total:.2%}), "
-            f"{self.conflicts} of them with a different label; the validation score can be too optimistic by at most "
-            f"that share."
+            f"Leakage: the training rows include {self.leaks:,} of the {total:,} validation rows "
+            f"({self.leaks / total:.2%}), {self.conflicts:,} of them with a different label. The validation score can "
+            f"be too optimistic by at most that share."
         )
 
 

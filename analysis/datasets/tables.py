@@ -9,6 +9,7 @@ from scipy import stats
 
 from analysis.datasets.columns import Rows, as_rows, find_piles, missing_shares, place_columns, rank_correlation
 from analysis.wording import percent, plain, together, visible
+from search.process.text import counted
 from trainables.data.dataset import Dataset
 from trainables.sources.catalogue import describe
 
@@ -150,7 +151,7 @@ def _feature_findings(found: TableOverview) -> list[str]:
         shown = ", ".join(f"{name} {percent(share)}" for name, share in pairs)
         told.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
     else:
-        told.append(f"No value is missing in the {len(found.features)} columns.")
+        told.append(f"No value is missing ({counted(len(found.features), 'column')}).")
     for index, column in enumerate(found.train.columns):
         values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
         if column.kind == "number" and len(values):
@@ -177,9 +178,10 @@ def _pair_findings(found: TableOverview) -> list[str]:
         names = list(found.correlations.columns)
         signed = found.correlations.to_numpy()
         shown = ", ".join(f"{names[j]} and {names[i]} {signed[i, j]:+.2f}" for i, j in pairs[:3])
+        some = counted(len(pairs), "pair of features has", plural="pairs of features have")
         told.append(
-            f"{len(pairs)} pairs of features have a rank correlation of at least {STRONG:g}, the strongest {shown}:"
-            " the effects of such a pair cannot be separated with certainty."
+            f"{some} a rank correlation of at least {STRONG:g}{', the strongest' if len(pairs) > 1 else ':'} {shown}."
+            " The effects of such a pair cannot be separated with certainty."
         )
     return told
 
@@ -191,8 +193,8 @@ def leakage(found: TableOverview) -> str:
     if found.twins == 0:
         return f"No leakage: none of the {found.num_validation:,} validation rows has the inputs of a training row."
     return (
-        f"{found.twins:,} of {found.num_validation:,} validation rows ({found.twins / found.num_validation:.2%}) also "
-        f"occur in the training set, so the validation score is too optimistic."
+        f"Leakage: the training rows include the inputs of {found.twins:,} of the {found.num_validation:,} validation "
+        f"rows ({found.twins / found.num_validation:.2%}), so the validation score is too optimistic."
     )
 
 

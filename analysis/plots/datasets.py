@@ -11,6 +11,7 @@ from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
 from analysis.plots.table import geographic_axes
 from analysis.wording import plain, shortened, together
+from search.process.text import counted
 
 MOST_FEATURES = 18
 _MAP_ROWS = 6_000
@@ -71,7 +72,7 @@ def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
     if beyond and np.ptp(known) > 1.5 * (high - low):
         up, down = float(known.max()), float(known.min())
         end = f"up to {plain(up)}" if up - high >= low - down else f"down to {plain(down)}"
-        remarks.append(f"{beyond:,} rows beyond, {end}")
+        remarks.append(f"{counted(beyond, 'row')} beyond, {end}")
     style.remark(ax, *remarks)
 
 

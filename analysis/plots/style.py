@@ -15,6 +15,7 @@ from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator,
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named, together
+from search.process.text import counted
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8A9099"
@@ -129,7 +130,7 @@ def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None
     ax.set_ylim(*ends)
     side = "below" if sign > 0 else "above"
     ax.annotate(
-        f"{outside} worse trial{'s' * (outside > 1)} {side} the axis",
+        f"{counted(outside, 'worse trial')} {side} the axis",
         (0.01, 0.02 if sign > 0 else 0.96),
         xycoords="axes fraction",
         ha="left",
@@ -159,10 +160,11 @@ def histogram(ax: Axes, values: np.ndarray, *, most: int) -> None:
 
 
 def finite(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The finite ones of some values in double precision, and a remark on how many are infinite."""
+    """The finite values in double precision, and a remark on how many are infinite."""
     values = np.asarray(values, dtype=float)
     infinite = int(np.isinf(values).sum())
-    return values[np.isfinite(values)], [f"{infinite:,} rows are infinite"] if infinite else []
+    some = counted(infinite, "row is", plural="rows are")
+    return values[np.isfinite(values)], [f"{some} infinite"] if infinite else []
 
 
 def remark(ax: Axes, *lines: str) -> None:

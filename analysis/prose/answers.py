@@ -8,6 +8,7 @@ from analysis.impact.answers import Answer, Difference, LevelFound
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from analysis.wording import computing
+from search.process.text import counted
 
 _HOPELESS = 100
 """Half an interval, in differences, from which deciding takes ten thousand times the computing so far."""
@@ -56,4 +57,4 @@ def amounts(values: list[float], trials: Trials) -> list[str]:
 def effort(level: LevelFound) -> str:
     """`21 trials, 265 epochs`, with those that failed."""
     failed = f", {level.failed} failed" if level.failed else ""
-    return f"{level.trials} trial{'s' * (level.trials != 1)}, {level.epochs:,} epochs{failed}"
+    return f"{counted(level.trials, 'trial')}, {counted(level.epochs, 'epoch')}{failed}"

@@ -17,6 +17,7 @@ from analysis.studies.amounts import difference, value_text
 from analysis.studies.criterion import BASELINE
 from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials
+from search.process.text import counted
 
 Fact = tuple[str, str, str]
 """Label, value and what belongs to it."""
@@ -53,7 +54,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     metric, winner = results.metric, results.winning
     seeds = len(winner.by_seed[metric])
     label, score = f"Test {results.in_unit(metric)}", wording.between(metric, winner.scores[metric])
-    whose = f"{wording.title(winner.name)} on the sealed test set, mean of {seeds} fresh seed{'s' * (seeds > 1)}"
+    whose = f"{wording.title(winner.name)} on the sealed test set, mean of {counted(seeds, 'fresh seed')}"
     facts, said, warnings = [(label, score, whose)], f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
         facts.append(("Against the baseline", "it is the baseline", "the search found nothing better"))
@@ -111,7 +112,7 @@ def searched(trials: Trials, found: Overview | TableOverview | str, *, final: st
     if sure is None or trials.best is None:
         return Outcome()
     label = f"Validation {wording.named(trials.metric, trials.target_unit)}"
-    epochs = f"{trials.full_epochs} epoch{'s' * (trials.full_epochs != 1)}"
+    epochs = counted(trials.full_epochs, "epoch")
     reached, number = value_text(trials, sure.value), trials.best["number"]
     facts: list[Fact] = [(label, reached, f"trial {number} after {epochs}{_sureness(trials, sure, rows)}")]
     against = _against_baseline(trials, sure, rows)
@@ -132,7 +133,7 @@ def _luck(sure: Confidence, final: str) -> str:
 
 def _sureness(trials: Trials, sure: Confidence, rows: int | None) -> str:
     if np.isfinite(sure.low):
-        tied = f"; {sure.tied} more trial{'s lie' if sure.tied != 1 else ' lies'} inside it" if sure.tied else ""
+        tied = f"; {counted(sure.tied, 'more trial lies', plural='more trials lie')} inside it" if sure.tied else ""
         low, high = value_text(trials, sure.low), value_text(trials, sure.high)
         return f"; 95 % interval from {rows} validation rows: {low} to {high}{tied}"
     if np.isfinite(sure.second):
