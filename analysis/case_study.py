@@ -126,6 +126,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     import optuna
 
     from analysis import wording
+    from analysis.datasets.tables import preprocessing
     from analysis.prose.discussion import by_topic, discuss
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -145,7 +146,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
         "topics": by_topic(discuss(results, open_study(run_dir), run)),
         **_describe_trials(run, run_dir),
         **data,
-        "prepared": _preprocessing(run.space, winner.params, data["overview"]),
+        "prepared": preprocessing(run.space, winner.params, data["overview"]) if data["overview"] else [],
         "words": wording,
     }
 
@@ -177,18 +178,6 @@ def _data_place(data_dir: str, run_dir: Path) -> Path:
     place = Path(data_dir)
     other = run_dir.resolve().parent.parent / place
     return other if not place.exists() and other.exists() else place
-
-
-def _preprocessing(space: str, params: dict[str, Any], overview: Any) -> list[str]:
-    from analysis.datasets.tables import preprocessing
-    from spaces.space import load
-
-    if overview is None:
-        return []
-    try:
-        return preprocessing(load(space).decode(params), overview)
-    except ValueError:  # the space has changed since
-        return []
 
 
 def read_final(run_dir: Path) -> "FinalResults":

@@ -117,7 +117,8 @@ def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path
 
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    from analysis.studies.trials import export, read_trials
+    from analysis.studies.export import export
+    from analysis.studies.trials import read_trials
     from search.storage.run import read_run
     from search.storage.study import open_study
 
@@ -217,17 +218,10 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
     """What the best configuration does to the columns of a table, if the data are one."""
     from analysis.datasets.tables import TableOverview, preprocessing
-    from analysis.studies.trials import config_of
-    from spaces.space import load
 
     if not isinstance(found, TableOverview) or trials.best is None:
         return []
-    numbers = {p.name for p in trials.parameters if p.kind == "integer"}
-    params = {name: int(v) if name in numbers else v for name, v in config_of(trials.best).items()}
-    try:
-        return preprocessing(load(run.space).decode(params), found)
-    except ValueError:  # the space has changed since
-        return []
+    return preprocessing(run.space, trials.best_config, found)
 
 
 def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":

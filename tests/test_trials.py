@@ -10,8 +10,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from analysis.forecasts import compare
+from analysis.studies.export import export, plain_text
 from analysis.studies.parameters import children
-from analysis.studies.trials import export, plain_text, read_trials
+from analysis.studies.trials import read_trials
 from analysis.wording import visible
 from tests.synthetic import make_run, make_study
 

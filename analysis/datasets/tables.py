@@ -1,5 +1,6 @@
 """Overview of a table that a search trained on: features, gaps, target, correlations; of training rows alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,14 +199,20 @@ def leakage(found: TableOverview) -> str:
     )
 
 
-def preprocessing(config: Any, found: TableOverview) -> list[str]:
-    """What the winner does to the columns before its first layer.
+def preprocessing(space: str, params: Mapping[str, Any], found: TableOverview) -> list[str]:
+    """What a network does to the columns before its first layer; nothing where the space no longer has these params.
 
     Args:
-        config: its `TrainConfig`.
+        space: name of the search space.
+        params: the network's hyperparameters.
         found: the table.
     """
-    encoder = getattr(config.model, "encoder", None)
+    from spaces.space import load
+
+    try:
+        encoder = getattr(load(space).decode(params).model, "encoder", None)
+    except ValueError:
+        return []
     if encoder is None:
         return []
     numbers = sum(column.kind == "number" for column in found.train.columns)

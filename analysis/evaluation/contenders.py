@@ -19,7 +19,9 @@ from search.storage.seeds import fresh_seed
 from spaces.space import Space
 
 TOP, SEEDS = 3, 5
+"""Best configurations that are retrained, and fresh seeds of each, where no option says otherwise."""
 MAX_DRAWS = 1000
+"""Random configurations that are drawn until one keeps to the limits of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from analysis.plots import final as final_plots
 from analysis.plots import table
 from analysis.plots.drawing import draw
 from analysis.progress import Advance, no_progress
+from analysis.studies.export import write_csv
 from analysis.studies.results import FinalResults
-from analysis.studies.trials import write_csv
 
 Named = tuple[str, Callable[[], Axes | Figure]]
 """Name of a figure, and what draws it."""

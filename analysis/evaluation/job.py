@@ -144,6 +144,13 @@ class Job:
         trials = open_study(folder).get_trials(deepcopy=False)
         return collect(folder, self.plan, trials, self.contenders, epochs=self.epochs)
 
+    def by_contender(self, networks: Sequence[Network]) -> list[list[Network]]:
+        """The networks of each contender by their seeds, the winner's first."""
+        found = {contender.name: [] for contender in self.contenders}
+        for network in sorted(networks, key=lambda network: network.index):
+            found[network.contender.name].append(network)
+        return [group for group in found.values() if group]
+
     def fit_baselines(self) -> list[Baseline]:
         """Classical methods, fitted on the rows that the networks trained on; none for images."""
         if self.space.own or not self.dataset.columns:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation.contenders import Contender
+from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Network, cost_of
 from analysis.scores import comparison
 from analysis.scores.ece import NUM_BINS, chance_calibration_error, confidence_bins
@@ -15,13 +16,16 @@ from analysis.scores.metrics import CLASS_METRICS, Evaluation
 from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import wilson
 from analysis.studies.criterion import explain_criterion
+from analysis.studies.openings import read_openings
 from analysis.studies.results import Entrant
-from search.storage.run import Run
-from spaces.space import Space
+from search.runtime.machine import provenance
 from trainables.data.dataset import Dataset, Split
 
-_SAME = {"loss": "log_loss"}
 MOST_MISTAKES = 24
+"""Of the exported network, the most confident first."""
+_PREFIXES = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "validation/", "valid/", "val/", "eval/")
+_SHORT = {"acc": "accuracy", "loss": "log_loss", "f1": "macro_f1"}
+_USUAL = ("accuracy", "rmse", "macro_f1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +46,40 @@ class Measured:
         return f"{self.contender.name}+{self.augmented}" if self.augmented else self.contender.name
 
 
+def counterparts(metric: str) -> list[str]:
+    """Names that the metric of a search may have on test rows: `val_loss`, `loss`, `log_loss`."""
+    stems = [metric, *(metric.removeprefix(prefix) for prefix in _PREFIXES)]
+    return list(dict.fromkeys([*stems, *(_SHORT[stem] for stem in stems if stem in _SHORT)]))
+
+
 def main_metric(asked: str, found: Evaluation) -> str:
-    """The metric that the search went by, or the task's usual one where it has no counterpart on test rows."""
-    metric = _SAME.get(asked, asked)
-    if metric in found.scores:
-        return metric
-    return "accuracy" if "accuracy" in found.scores else "rmse"
+    """The counterpart of the metric that the search went by; without one the task's usual metric, or the first."""
+    return next((name for name in (*counterparts(asked), *_USUAL) if name in found.scores), next(iter(found.scores)))
 
 
-def describe_search(run: Run, space: Space) -> dict[str, Any]:
-    """What final.json says of the search that came before."""
+def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
+    """What final.json says of the run, of the machine, and of how often the test set had been opened.
+
+    Args:
+        metric: by which the entrants are compared.
+        winner: name of an entrant.
+    """
+    openings = read_openings(job.final_dir)
     return {
-        "space": run.space,
-        "dataset": run.dataset,
-        "direction": run.direction,
-        "criterion": explain_criterion(run),
+        "run": job.run.name,
+        "run_dir": str(job.run_dir),
+        "command": job.command,
+        "metric": metric,
+        "winner": winner,
+        "space": job.run.space,
+        "dataset": job.run.dataset,
+        "direction": job.run.direction,
+        "criterion": explain_criterion(job.run),
         "intervals": "bootstrap over rows, Student's t over seeds",
-        "references": [asdict(reference) for reference in space.references],
+        "references": [asdict(reference) for reference in job.space.references],
+        **provenance(job.resources),
+        "openings": len(openings),
+        "opened": openings,
     }
 
 

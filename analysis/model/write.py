@@ -25,6 +25,7 @@ from trainables.training.training import Training
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 18
+"""Version of the ONNX operators."""
 
 
 def check_onnx() -> None:

@@ -16,8 +16,8 @@ from analysis.pages.templates import environment
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.plots.svg import inline
+from analysis.studies.export import write_csv
 from analysis.studies.parameters import label
-from analysis.studies.trials import write_csv
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
 

@@ -33,6 +33,7 @@ _WORDS = {
     WAITING: "waiting",
 }
 _MOST_TOLD = 6
+"""Clear effects in the summary at most."""
 
 
 def summary(

@@ -14,7 +14,9 @@ from analysis.wording import plain, shortened, together
 from search.process.text import counted
 
 MOST_FEATURES = 18
+"""Features that are drawn: the first, or of correlations the strongest."""
 _MAP_ROWS = 6_000
+"""Rows on the map at most, drawn at random."""
 
 
 def plot_target(found: TableOverview, ax: Axes | None = None) -> Axes:
@@ -95,7 +97,7 @@ def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:
     image = ax.imshow(rows, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(rows):
         if np.isfinite(value):
-            color = "#FDFDFD" if abs(value) > 0.7 else "#222222"  # pure white is paper to the page, dark in dark mode
+            color = style.LIGHT if abs(value) > 0.7 else "#222222"
             ax.text(j, i, f"{value:+.2f}".replace("0.", "."), ha="center", va="center", fontsize=7, color=color)
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
     ax.set_yticks(range(len(labels)), labels)

@@ -16,8 +16,11 @@ from analysis.wording import is_share, shortened, title
 
 _COLORS = {"top": style.BLUE, "baseline": style.ORANGE, "random": style.GREY, "augmented": style.GREEN}
 _SHOWN_CLASSES = 30
+"""With more classes their names are left out of the confusion matrix, and only the worst have a bar."""
 _NUMBERED_CLASSES = 15
+"""With more classes the cells of the confusion matrix have no numbers."""
 _NAME_WIDTH = 22
+"""Characters of the name of a class at an axis."""
 
 
 def plot_entrants(results: FinalResults, ax: Axes | None = None) -> Axes:

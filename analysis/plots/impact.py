@@ -16,6 +16,7 @@ from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 
 _MOST_BARS = 16
+"""Hyperparameters in a figure at most."""
 
 
 def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Axes:

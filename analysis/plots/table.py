@@ -12,6 +12,7 @@ from analysis.plots import style
 from analysis.studies.results import FinalResults
 
 MOST_FEATURES = 20
+"""Features in the figure of importance at most."""
 _PALETTE = (style.BLUE, style.ORANGE, style.GREEN, style.PINK)
 
 

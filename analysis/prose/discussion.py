@@ -27,6 +27,7 @@ from search.storage.run import Run
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""
 NUM_TOP = 5
+"""Best trials that are compared with all completed ones."""
 TOPICS = ("verdict", "weakness", "limit", "practice", "next")
 
 

@@ -18,6 +18,7 @@ from analysis.studies.amounts import difference
 from analysis.studies.trials import Trials
 
 NUM_TOP = 5
+"""Best trials whose curves are reviewed."""
 MIN_TOP = 3
 """Fewer complete trials are not reviewed."""
 MIN_EPOCHS = 6

@@ -10,6 +10,7 @@ from analysis.scores.metrics import probabilities
 from trainables.training.training import Training
 
 WARM_UP_ROWS = 256
+"""Rows that are predicted once before the speed is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

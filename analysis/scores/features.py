@@ -24,14 +24,19 @@ from trainables.data.table import Column
 Predict = Callable[[np.ndarray], np.ndarray]
 """One network: rows float32 (N, F) to predictions (N,) or probabilities (N, K)."""
 REPEATS = 5
+"""Permutations of a feature for each network."""
 MOST_ROWS, LEAST_ROWS, BUDGET = 5_000, 500, 4_000_000
 """Rows for each permutation, and the number of answers that all of them together may take."""
 STRONG = 0.8
 """Rank correlation from which features are permuted together as well."""
 CURVES = 12
+"""Most important features that get a curve of dependence."""
 POINTS = 24
+"""Values at which a curve is computed."""
 AVERAGED_ROWS = 500
+"""Rows over which each of its points is averaged."""
 CURVED_CLASSES = 4
+"""Classes that get a curve, the most frequent first."""
 _TINY = np.finfo(np.float64).eps
 
 

@@ -20,6 +20,7 @@ from trainables.data.dataset import Dataset, Split
 
 KM_PER_DEGREE = 111.2
 NUM_NEIGHBOURS, NUM_REGIONS, NUM_FOLDS = 10, 20, 5
+"""Nearest test rows of a row; clusters of training rows, and folds in which they are held out."""
 FEWEST_ROWS = 500
 """Training rows below which no regions are held out."""
 

@@ -26,6 +26,7 @@ _UNBOUNDED = {"log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.
     "bias": (-np.inf, np.inf)
 }
 _TINY = np.finfo(np.float64).eps
+"""Least probability in a log loss, as in scikit-learn."""
 
 
 @dataclass(frozen=True, kw_only=True)

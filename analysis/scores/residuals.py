@@ -9,6 +9,7 @@ from analysis.scores.metrics import Evaluation, evaluate
 from analysis.statistics.bootstrap import Interval
 
 NUM_BANDS = 5
+"""Bands of the target, each with equally many training rows."""
 FEWEST_ROWS = 5
 """Test rows below which a band is not told."""
 
