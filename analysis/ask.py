@@ -65,7 +65,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Answers the questions of a run; 0 when answered, 1 when broken off, 2 for bad input, 4 without an answer."""
+    """Answer the questions of a run; 0 when answered, 1 when broken off, 2 for bad input, 4 without an answer."""
     raise_stopped()
     try:
         options = parse(Options, argv, prog=command("analysis.ask"))
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
 
 
 def ask(options: Options) -> int:
-    """Search what is missing, train the best of each level again, and tell the verdict; returns the exit code."""
+    """Search what is missing, train the best of each level again, and print the verdict; returns the exit code."""
     if not options.run.is_dir():
         raise ValueError(f"{str(options.run)!r} is not a folder; give the folder of a run, such as runs/digits_arch")
     import optuna

@@ -1,4 +1,4 @@
-"""Writes the case study on California housing from a run with its final evaluation: prose ours, every number read.
+"""Writes the case study on California housing: fixed prose, with every number from a run and its final evaluation.
 
 python -m analysis.final runs/housing --seeds 5
 python -m analysis.case_study runs/housing --out docs/case-study.md --same-rows runs/housing-13209
@@ -43,7 +43,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Writes the case study; 0 when it is written, 1 when broken off, 2 for bad input."""
+    """Write the case study; 0 when it is written, 1 when broken off, 2 for bad input."""
     try:
         print(write(parse(Options, argv, prog="python -m analysis.case_study")))
     except (ValueError, OSError) as error:
@@ -110,7 +110,7 @@ def portable(command: str, name: str) -> str:
 
 
 def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any]:
-    """All that the case study of a table tells, as plain values.
+    """All that the case study of a table states, as plain values.
 
     Args:
         run_dir: of a run on a table, with its final evaluation.

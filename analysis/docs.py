@@ -2,7 +2,7 @@
 
 python -m analysis.docs
 
-The prose is ours and stands in analysis/templates/evaluation.md; every number in it is read from a published run.
+The prose is in analysis/templates/evaluation.md; every number in it is read from a published run.
 """
 
 import re
@@ -52,7 +52,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Writes; 0 when done (with --check: when nothing would change), 1 when broken off, 2 for bad input."""
+    """Write both files; 0 when done (with --check: when nothing would change), 1 when broken off, 2 for bad input."""
     try:
         options = parse(Options, argv, prog="python -m analysis.docs")
         for path, text in pages(options).items():
@@ -96,7 +96,7 @@ def pages(options: Options) -> dict[Path, str]:
 
 
 def read_study(folder: Path) -> dict[str, Any]:
-    """All that the pages tell of one published run, as plain values.
+    """All that the pages state of one published run, as plain values.
 
     Returns:
         `run`, `results` (final.json), `winner`, `baseline`, `random` (entrants; the last may be None), `topics`
@@ -164,7 +164,7 @@ def _read_tables(tables: Path, *, metric: str) -> dict[str, Any]:
 
 
 def _read_correlations(path: Path) -> list[dict[str, Any]]:
-    """The rows, in which an earlier release named the column of trials `num_trials`."""
+    """The rows of correlations.csv; `num_trials` is the name of an earlier release for the column of trials."""
     return [
         {str(k): v for k, v in row.items()}
         for row in pd.read_csv(path).rename(columns={"trials": "num_trials"}).to_dict("records")

@@ -212,7 +212,7 @@ def _reason(file: str, error: Exception) -> str:
 def read_image(
     file: str, *, shape: tuple[int, ...], levels: "Sequence[Levels]" = ()
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The image as the model takes it, and what was done to it.
+    """The image in the form of the model, and a note on what was changed.
 
     Args:
         file: its path, or - for the standard input.

@@ -64,7 +64,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Builds the report; 0 when it is written, 1 when broken off, 2 for bad input, 128 + n when stopped by signal n."""
+    """Build the report; 0 when it is written, 1 when broken off, 2 for bad input, 128 + n when stopped by signal n."""
     raise_stopped()
     where = Path()
     try:
@@ -99,10 +99,10 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
 
 
 def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path:
-    """Writes the report of a run and returns the page's path.
+    """Write the report of a run; returns the page's path.
 
     Args:
-        tell: is called with each line about the result, at the end.
+        tell: called with each line about the result, at the end.
 
     Raises:
         ValueError: the folder is no run, or the report cannot be written where it should.
@@ -139,7 +139,7 @@ def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path
 def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
 ) -> "tuple[Path, Outcome]":
-    """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
+    """Compute everything and write the page; `run` is None for a study that plain Optuna made."""
     from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
     from analysis.pages.page import render
@@ -170,7 +170,7 @@ def write(
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """All that the sections speak of."""
+    """The contents of the sections."""
 
     trials: Any
     run: Any
@@ -209,7 +209,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
 
 
 def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
-    """Says what the report is doing where that takes over ten seconds."""
+    """Print this step of the report if it takes more than ten seconds."""
     from analysis.progress import step
 
     return step(f"report: {what}", total=total, begin=False)
@@ -225,7 +225,7 @@ def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
 
 
 def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
-    """What the sealed test set said; before, and where that cannot be read, what the validation rows say."""
+    """The result on the sealed test set; without one that can be read, the result on the validation rows."""
     from analysis.prose.outcome import sealed, searched
     from analysis.studies.results import FinalResults
 

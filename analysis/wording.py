@@ -31,7 +31,7 @@ def verdict(metric: str, found: dict[str, float]) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether the metric lies in 0..1 and is told in percent."""
+    """Whether the metric lies in 0..1 and is written in percent."""
     return metric_named(metric).share
 
 
@@ -157,7 +157,7 @@ def _places(value: float) -> int:
 
 def shortened(name: str, limit: int) -> str:
     """A name that fits beside an axis: in one line, and at most as wide as `limit` Latin letters."""
-    name = visible(name)
+    name = one_line(name)
     if len(name) <= limit and name.isascii():
         return name
     ends = list(accumulate(map(_width, name)))
@@ -173,10 +173,10 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def visible(text: str) -> str:
+def one_line(text: str) -> str:
     """A name or value in one line, in which characters that steer a terminal or the order of a text are written out.
 
-    >>> print(visible("a\\nb"))
+    >>> print(one_line("a\\nb"))
     a\\x0ab
     """
     if text.isprintable():
@@ -189,7 +189,7 @@ def _harmless(character: str) -> bool:
     return character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
-def printable(document: str) -> str:
+def escaped(document: str) -> str:
     """A whole document with its lines as they are, in which such characters are written out."""
     return _STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", document)
 

@@ -1,4 +1,4 @@
-"""Rows of a table together with its columns, and what only looking at them says."""
+"""Rows of a table together with its columns: correlations, gaps, coordinates, and limits where targets pile up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,20 +9,20 @@ import pandas as pd
 from scipy import stats
 
 from analysis.datasets.columns import Rows, as_rows, find_piles, missing_shares, place_columns, rank_correlation
-from analysis.wording import percent, plain, together, visible
+from analysis.wording import one_line, percent, plain, together
 from search.process.text import counted
 from trainables.data.dataset import Dataset
 from trainables.sources.catalogue import describe
 
 STRONG = 0.5
-"""Rank correlation from which a pair of features is told."""
+"""Rank correlation from which a pair of features is reported."""
 LONG_TAIL = 10.0
-"""How many times the distance from the median to the 99th percent the largest value must lie off to be told."""
+"""Tail that is reported: the largest value is farther from the median than the 99th percentile, so many times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableOverview:
-    """A table in numbers; all but counts and twins are of its training rows."""
+    """What the training rows of a table look like, and how many validation rows repeat them."""
 
     name: str
     why: str
@@ -57,7 +57,7 @@ class TableOverview:
 def table_overview(dataset: Dataset) -> TableOverview:
     """The overview of a table; its validation rows are counted and searched for twins, but not described."""
     train = as_rows(dataset.train, dataset)
-    names = [visible(column.name) for column in train.columns]
+    names = [one_line(column.name) for column in train.columns]
     twins, repeats = _twins(train.x, dataset.validation.x.numpy())
     return TableOverview(
         name=dataset.name,
@@ -79,7 +79,7 @@ def table_overview(dataset: Dataset) -> TableOverview:
 def _features(train: Rows, num_classes: int) -> pd.DataFrame:
     missing = missing_shares(train)
     rows = [
-        {"feature": visible(column.name), "kind": column.kind, "missing": missing[index]}
+        {"feature": one_line(column.name), "kind": column.kind, "missing": missing[index]}
         | _values(train.x[:, index], column)
         | {"rank_correlation": _with_target(train.x[:, index], train.y, column, num_classes)}
         for index, column in enumerate(train.columns)
@@ -91,7 +91,7 @@ def _values(x: np.ndarray, column: Any) -> dict[str, Any]:
     known = x[np.isfinite(x)].astype(float) if column.kind == "number" else x[x > 0]
     found: dict[str, Any] = {"distinct": len(np.unique(known)), "low": np.nan, "median": np.nan, "high": np.nan}
     if column.kind == "category":
-        return found | {"most_frequent": visible(column.categories[0]) if column.categories else ""}
+        return found | {"most_frequent": one_line(column.categories[0]) if column.categories else ""}
     if len(known):
         found |= {"low": float(known.min()), "median": float(np.median(known)), "high": float(known.max())}
     return found | {"most_frequent": ""}
@@ -116,7 +116,7 @@ def _twins(train_x: np.ndarray, check_x: np.ndarray) -> tuple[int, int]:
 
 
 def findings(found: TableOverview) -> list[str]:
-    """What a reader should know before modelling, each sentence from numbers of the training rows."""
+    """Sentences on gaps, tails, related features and repeated rows, from the training rows."""
     return [*_target_findings(found), *_feature_findings(found), *_pair_findings(found)]
 
 
@@ -159,7 +159,7 @@ def _feature_findings(found: TableOverview) -> list[str]:
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
                 told.append(
-                    f"{visible(column.name)} has a long tail: 99 % of the values are below {plain(most)},"
+                    f"{one_line(column.name)} has a long tail: 99 % of the values are below {plain(most)},"
                     f" the largest is {plain(high)}."
                 )
     return told

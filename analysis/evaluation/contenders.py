@@ -40,7 +40,7 @@ class Contender:
 
     @property
     def role(self) -> Literal["top", "baseline", "random"]:
-        """What it stands for."""
+        """top, baseline or random."""
         return {BASELINE: "baseline", RANDOM: "random"}.get(self.name, "top")  # pyright: ignore[reportReturnType]
 
 
@@ -95,7 +95,7 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
 
 
 def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
-    """One configuration drawn from the space without looking, within the run's bounds; the same for the same run."""
+    """One configuration drawn at random from the space, within the run's limits; the same for the same run."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=fresh_seed(run.seed, -1)))
     examine = make_examiner(run, dataset, space=space)
     for _ in range(MAX_DRAWS):

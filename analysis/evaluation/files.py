@@ -35,7 +35,7 @@ def write_figures(
         folder: new and empty, or not there yet.
         x: the test rows: images uint8 (N, C, H, W), or a table (N, F).
         y: labels or targets (N,).
-        exported: what the exported network says: probabilities (N, K) or predictions (N,).
+        exported: answers of the exported network: probabilities (N, K) or predictions (N,).
         advance: called after each figure.
     """
     for name, make in (*_figures(results, x), *_table_figures(results), *_row_figures(results, x, y, exported)):

@@ -1,4 +1,4 @@
-"""One final evaluation of one run, up to the moment when its networks are trained. `opened.py` does what follows."""
+"""A final evaluation until its networks are trained; `opened.py` is the part with the open test set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -95,7 +95,7 @@ class Job:
 
     @property
     def final_dir(self) -> Path:
-        """Where everything goes."""
+        """The folder that gets every file of the evaluation."""
         return self.run_dir / "final"
 
     @property
@@ -104,7 +104,7 @@ class Job:
         return choose_device(self.resources.gpus_per_trial)
 
     def announce(self) -> None:
-        """Say what is about to be trained."""
+        """Print what is about to be trained."""
         names = ", ".join(wording.title(c.name) for c in self.contenders)
         say(
             f"final evaluation of {self.run.name}: {counted(len(self.contenders), 'configuration')} ({names}) with "
@@ -172,7 +172,7 @@ class Job:
         check_room(self.final_dir, self._needed_room(networks))
 
     def _needed_room(self, networks: Sequence[Network]) -> int:
-        """Bytes that figures, tables and the exported networks take, rather too many than too few."""
+        """An upper estimate of the bytes that figures, tables and the exported networks take."""
         weights = max(int(network.trial.user_attrs.get("weights") or 0) for network in networks)
         rows = 0 if self.space.own else len(self.dataset.train) // 2  # of the test set, whose number is not known yet
         return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1)

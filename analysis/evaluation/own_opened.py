@@ -48,7 +48,7 @@ def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure])
 
 
 def _tested(job: Job, networks: Sequence[Network], *, advance: Advance) -> list[tuple[list[Network], Found]]:
-    """What `test` says of the networks, contender by contender; the winner first."""
+    """What `test` returns for the networks, contender by contender; the winner first."""
     tested: list[tuple[list[Network], Found]] = []
     for members in job.by_contender(networks):
         found = []
@@ -142,7 +142,7 @@ def _evaluations(
 
 
 def _name(name: str, tested: Sequence[tuple[list[Network], Found]]) -> str:
-    """A share that is told in percent is no share: it gets another name."""
+    """The name of a number; another one for a metric in 0..1 that `test` returns in percent."""
     values = [one[name] for _, found in tested for one in found if isinstance(one, dict)]
     return f"{name}_as_given" if is_share(name) and not all(0 <= v <= 1 for v in values) else name
 

@@ -30,7 +30,7 @@ _USUAL = ("accuracy", "rmse", "macro_f1")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One configuration's networks and what they say of the test rows."""
+    """One configuration's networks and their answers for the test rows."""
 
     contender: Contender
     networks: Sequence[Network]
@@ -84,7 +84,7 @@ def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
 
 
 def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> dict[str, Any]:
-    """The `conditions` of final.json, under which the winner's score holds."""
+    """The `conditions` of final.json: budget, rows and device of the winner's training."""
     last = winner.networks[0].trial.user_attrs["history"][-1]
     digest = hashlib.sha256()
     for rows in (test.x, test.y):
@@ -187,7 +187,7 @@ def _same_seeds(first: Measured, second: Measured) -> list[tuple[int, int]]:
 def describe_winner(
     y: np.ndarray, winner: Measured, *, classes: Sequence[str], train_y: np.ndarray, seed: int = 0
 ) -> dict[str, Any]:
-    """What final.json says of the winner in detail: where it errs, and how well it knows that it does."""
+    """What final.json says of the winner in detail: its most frequent and most confident mistakes, its calibration."""
     exported = winner.outputs[0]
     if not classes:
         return describe_residuals(y, winner.outputs, train_y, seed=seed)
@@ -222,7 +222,7 @@ def calibration_bins(y: np.ndarray, p: np.ndarray) -> list[dict[str, float]]:
 
 
 def confident_mistakes(y: np.ndarray, p: np.ndarray, *, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The wrong answers of which the network was surest."""
+    """The wrong answers with the highest confidence."""
     predicted, confidence = p.argmax(1), p.max(1)
     wrong = np.flatnonzero(predicted != y)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]

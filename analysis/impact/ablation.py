@@ -13,7 +13,7 @@ from analysis.studies.parameters import label
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """A greedy path: at each step the change that the surrogate likes best (Biedenkapp et al. 2017)."""
+    """A greedy path: at each step the change with the best predicted objective (Biedenkapp et al. 2017)."""
 
     steps: pd.DataFrame
     """change, gain, low, high, value: one row per change; the first row is the start, without gain."""
@@ -43,7 +43,7 @@ def ablation(
 
 
 def _moves(surrogate: Surrogate, start: Mapping[str, Any], target: Mapping[str, Any]) -> list[list[str]]:
-    """Groups of hyperparameters that differ: one each, with those that exist on one side only and hang on it."""
+    """Groups of hyperparameters that differ: one each, with its children that exist on one side only."""
     names = [p.name for p in surrogate.parameters]
     differ = [n for n in names if label(start.get(n)) != label(target.get(n))]
     one_sided = {n for n in differ if (n in start) != (n in target)}

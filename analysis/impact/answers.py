@@ -1,4 +1,4 @@
-"""Answers to the questions of a run: which configurations are trained again, what came of it, and how it is told.
+"""Answers to the questions of a run: which configurations are trained again, and the verdict on their values.
 
 The trainings are a run of their own in RUN/ask; RUN/ask/answers.json holds the answers, whole or not at all.
 """
@@ -40,7 +40,7 @@ class Retrained:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelFound:
-    """What was found with one level."""
+    """The search and the retraining of one level."""
 
     level: Scalar
     trials: int
@@ -52,7 +52,7 @@ class LevelFound:
     """The best configuration's value; None where none could be trained."""
     low: float | None = None
     high: float | None = None
-    """What the best configuration there is may reach."""
+    """95 % interval of the best value that a configuration with this level can reach."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The answer to one question."""
+    """The answer to one question: whether a hyperparameter matters."""
 
     parameter: str
     metric: str
@@ -220,7 +220,7 @@ def _seconds(trial: FrozenTrial) -> float:
 
 
 def write_answers(run_dir: Path, answers: Sequence[Answer]) -> Path:
-    """Keep the answers in the run folder."""
+    """Write the answers into the run folder; returns the path."""
     path = run_dir / FOLDER / FILE
     path.parent.mkdir(exist_ok=True)
     write_whole(path, json.dumps([asdict(one) for one in answers], indent=1) + "\n")

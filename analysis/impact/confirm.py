@@ -189,7 +189,7 @@ def train(
     epochs: int | None = None,
     names: str | None = None,
 ) -> pd.DataFrame:
-    """Trains the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
+    """Train the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
 
     Where the space has no on/off changes, its hyperparameters are set back to the baseline one by one.
 

@@ -45,12 +45,12 @@ class Quality:
 
     @property
     def trusted(self) -> bool:
-        """False: do not read what the forest draws."""
+        """Whether the forest's plots may be read."""
         return bool(self.r2 >= MIN_R2 and self.rank_correlation >= MIN_RANK_CORRELATION)
 
     @property
     def verdict(self) -> str:
-        """One sentence for a reader."""
+        """The quality in one sentence."""
         if np.isnan(self.r2):
             return f"There are too few trials for a surrogate ({self.num_trials}, at least {MIN_TRIALS} are needed)."
         numbers = f"cross-validated by trial: R2 {self.r2:.2f}, rank correlation {self.rank_correlation:.2f}"
@@ -190,7 +190,7 @@ def _grow(x: np.ndarray, y: np.ndarray, owner: np.ndarray, *, seed: int) -> tupl
 
 
 def _cross_validate(x: np.ndarray, y: np.ndarray, owner: np.ndarray, measured: np.ndarray, *, seed: int) -> Quality:
-    """Predicts each trial by a forest that has seen none of its rows; only measured rows are scored."""
+    """The quality over trials of which the forest has seen no row, in five folds; only measured rows are scored."""
     predicted = np.empty(len(y))
     for train, test in GroupKFold(_FOLDS, shuffle=True, random_state=seed).split(x, y, owner):
         forest = RandomForestRegressor(25, min_samples_leaf=2, max_samples=0.6, random_state=seed)

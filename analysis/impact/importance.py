@@ -48,7 +48,7 @@ class Importance:
 
     @property
     def title(self) -> str:
-        """What this is, in half a line."""
+        """The measure, its budget and its trials, for a heading."""
         how = "stopped trials projected" if self.projected else "measured"
         return f"{self.evaluator}, epoch {self.budget}, {how}, {self.num_trials} trials"
 
@@ -59,12 +59,12 @@ class Importance:
 
     @property
     def noise_names(self) -> list[str]:
-        """The other hyperparameters: their values say nothing."""
+        """The other hyperparameters, whose importance cannot be told from noise."""
         return list(self.table["parameter"][~(self.table["importance"] > self.table["noise"])])
 
 
 class _Sample(optuna.Study):
-    """A bootstrap sample of trials, in as much of a study as an importance evaluator asks for."""
+    """A bootstrap sample of trials as the study that an importance evaluator expects; it is not stored."""
 
     def __init__(self, trials: list[FrozenTrial], direction: optuna.study.StudyDirection) -> None:
         self._sample, self._sample_directions = trials, [direction]
@@ -177,7 +177,7 @@ def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution
 
 
 class _Categories(CategoricalDistribution):
-    """The evaluator asks for the hash of a range millions of times, and Optuna's own goes through all its fields."""
+    """Hashed by identity: the evaluator hashes a range millions of times, and Optuna's own hash reads all fields."""
 
     __hash__ = object.__hash__
 

@@ -1,4 +1,4 @@
-"""Which pairs of hyperparameters do more, or less, together than the sum of their effects; strongest first."""
+"""Interactions: pairs of hyperparameters whose effect together is not the sum of their effects."""
 
 from dataclasses import dataclass
 from itertools import combinations

@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """What is known of one level."""
+    """The values of the configurations with one level."""
 
     level: Any
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""Answers for the rows of a CSV file: columns by name, gaps and unknown categories as the model knows them."""
+"""Predictions for the rows of a CSV file, with its columns matched by name."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TableAnswers:
-    """What is said of the rows of one file."""
+    """The predictions for the rows of one file."""
 
     file: str
     notes: tuple[str, ...]
@@ -138,7 +138,7 @@ def _check_columns(columns: tuple[Column, ...], cells: Mapping[str, np.ndarray],
 
 
 def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
-    """What of a column the model takes as missing although something is there."""
+    """A note on the cells of a column that are not empty and are treated as missing."""
     texts = [str(text).strip() for text in values]
     if column.kind == "number":
         strange = odd_rows(values).tolist()

@@ -10,12 +10,12 @@ from search.process.text import counted
 
 
 def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
-    """What the search trained on.
+    """The section on the table that the search trained on.
 
     Args:
         found: the table.
         folder: where figures and tables go.
-        prepared: what the winner does to the columns, in sentences.
+        prepared: how the winner preprocesses the columns, in sentences.
     """
     numbers = (found.features["kind"] == "number").all()
     features = found.features.drop(columns="most_frequent") if numbers else found.features

@@ -22,7 +22,7 @@ _HOW = (
 
 
 def questions(trials: Trials, place: Path, folder: Folder, *, run: Any) -> Section | None:
-    """What was asked, and what came of it; None where nothing was asked.
+    """The section on the questions; None where nothing was asked.
 
     Args:
         place: folder of the run.

@@ -36,7 +36,7 @@ MOST_SMALL = 18
 
 
 def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
-    """What the search trained on; `prepared` says what the best configuration does to the columns of a table."""
+    """The section on the data; `prepared` says how the best configuration preprocesses the columns of a table."""
     if isinstance(found, str):
         return Section(id="data", title="Data", blocks=(text(found),))
     if isinstance(found, TableOverview):
@@ -72,10 +72,10 @@ def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Seq
 
 
 def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mapping[str, Any] | None = None) -> Section:
-    """How the search went; figures with a panel for each hyperparameter show the first of `names`.
+    """The section on the course of the search; figures with a panel for each hyperparameter show the first of `names`.
 
     Args:
-        forecast: what the preview said of this search, if it was asked; shown beside what came of it.
+        forecast: of the preview, if there was one; shown beside what the search took.
     """
     if trials.trials.empty:
         return Section(id="search", title="Search", blocks=(text("No trial has started yet."),))
@@ -149,7 +149,7 @@ def _trial_table(trials: Trials) -> pd.DataFrame:
 
 
 def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
-    """What stopping early saved, and what it may have cost."""
+    """The section on early stopping: what it saved, and what it may have cost."""
     audit = found.audit
     if not audit.epochs_trained:
         return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
@@ -189,7 +189,7 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
 
 
 def failures(trials: Trials, folder: Folder) -> Section:
-    """What went wrong, by cause."""
+    """The section on failed trials, by cause."""
     rows = trials.trials[trials.trials["state"].isin([FAILED, INFEASIBLE])]
     if rows.empty:
         return Section(id="failures", title="Failures", blocks=(text("No trial failed."),))

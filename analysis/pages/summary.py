@@ -46,11 +46,11 @@ def summary(
     ask: str = "",
     machine: Mapping[str, Any] | None = None,
 ) -> Section:
-    """What a busy reader takes away in a minute.
+    """The summary: result, clear effects, cost.
 
     Args:
         outcome: the sealed result if there is one, else what the validation rows say.
-        answers: verdicts of the questions that were asked; they come before effects.
+        answers: verdicts of the questions that were asked, which come before effects.
         ask: the command that asks about a hyperparameter; empty where it cannot be asked.
         machine: on which the search ran.
     """
@@ -125,7 +125,7 @@ def mattered(trials: Trials, impact: Impact, *, answers: Sequence[str] = (), ask
 
 
 def untold(trials: Trials, impact: Impact, *, ask: str = "") -> str:
-    """Why no effect can be told at the full budget, and the command that finds out."""
+    """Why no effect is known at the full budget, and the command that finds out."""
     num_complete = len(trials.complete)
     judged = sum(effect.curve is not None for effect in impact.effects)
     budget = f"the full budget of {counted(trials.full_epochs, 'epoch')}"

@@ -49,7 +49,7 @@ def _named(entrant: Entrant, results: FinalResults) -> str:
 
 
 def _limit_to_values(ax: Axes, results: FinalResults, scale: float) -> None:
-    """With two seeds an interval may be as wide as the axis; the seeds themselves must stay readable."""
+    """Limit the axis to the seeds' values: with two seeds an interval may be far wider than these."""
     metric = results.metric
     seeds = scale * np.concatenate([np.array(e.by_seed[metric], dtype=float) for e in results.entrants])
     seeds = seeds[np.isfinite(seeds)]
@@ -133,7 +133,7 @@ def plot_calibration(results: FinalResults, ax: Axes | None = None) -> Axes:
 
 
 def plot_mistakes(results: FinalResults, images: np.ndarray) -> Figure:
-    """The wrong answers of which the exported network was surest.
+    """The wrong answers of the exported network with the highest confidence.
 
     Args:
         results: final.json.

@@ -1,4 +1,4 @@
-"""How all figures look: Okabe and Ito's colours, own units on axes, the same in print and on screen."""
+"""The style of all figures: Okabe and Ito's colours, axes with units, the same in print and on screen."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +87,7 @@ def new_axes(ax: Axes | None, *, width: float = 6.4, height: float = 3.6) -> Axe
 
 
 def nothing(ax: Axes, reason: str) -> Axes:
-    """Axes that say why there is nothing to see."""
+    """Empty axes with the reason."""
     ax.set_axis_off()
     text = ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, color=GREY, wrap=True)
     text.set_in_layout(False)
@@ -107,7 +107,7 @@ _DECADES = 100.0
 
 
 def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None:
-    """Scales the axis of the objective, so that a few bad values do not squeeze all others.
+    """Scale the axis of the objective, so that a few bad values do not squeeze all others.
 
     A loss that spans orders of magnitude is drawn on a logarithmic axis. Else the axis is cut, and says how many values
     are outside.
@@ -142,7 +142,7 @@ def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None
 
 
 def histogram(ax: Axes, values: np.ndarray, *, most: int) -> None:
-    """Draws how finite values spread over at most `most` bins, whatever their size.
+    """Draw a histogram of finite values with at most `most` bins.
 
     Drawn in double precision: in single precision the edges of bins around 20240131 are all the same number.
     """
@@ -174,7 +174,7 @@ def remark(ax: Axes, *lines: str) -> None:
 
 
 def keep_digits(figure: Figure) -> None:
-    """Writes the ticks out where matplotlib would put 2.024e7 into a corner and leave the last digits at the ticks."""
+    """Write tick labels in full where matplotlib would move a common 2.024e7 into a corner."""
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
             low, high = axis.get_view_interval()
@@ -255,5 +255,5 @@ def legend(ax: Axes, *, above: bool = True, **options: Any) -> None:
 
 
 def axis_values(parameter: Parameter, values: pd.Series) -> np.ndarray:
-    """Where values lie on such an axis."""
+    """Where values lie on the axis of `parameter_axis`."""
     return values.to_numpy(dtype=float) if parameter.numeric else parameter.scale(values)

@@ -15,7 +15,7 @@ _HOPELESS = 100
 
 
 def sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> str:
-    """What can be said, and what cannot.
+    """The answer as a sentence, decided or not.
 
     Args:
         trials: of the search, for the unit of the metric.

@@ -1,4 +1,4 @@
-"""What a final evaluation prints at its end: contenders, baselines, the verdict and where to look."""
+"""The output at the end of a final evaluation: contenders, other methods, the verdict, and how to use the model."""
 
 from contextlib import suppress
 from pathlib import Path

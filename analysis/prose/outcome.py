@@ -39,12 +39,12 @@ class Outcome:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All that a terminal tells."""
+        """The lines for the terminal."""
         return tuple(filter(None, (self.sentence, *self.warnings, self.note)))
 
 
 def sealed(results: FinalResults | None) -> Outcome | None:
-    """What the sealed test set said; None without a final evaluation.
+    """The result on the sealed test set; None without a final evaluation.
 
     Args:
         results: of the final evaluation.
@@ -100,7 +100,7 @@ def _no_better_than_chance(chance: float, rows: str, reached: str) -> str:
 
 
 def searched(trials: Trials, found: Overview | TableOverview | str, *, final: str = "") -> Outcome:
-    """What the validation rows say of the best trial that was trained to the end; empty if there is none.
+    """The result of the best trial that was trained to the end, on the validation rows; empty if there is none.
 
     Args:
         trials: of the search.

@@ -1,4 +1,4 @@
-"""Reviews where the best trials lie in the ranges, and which parts of these were tried."""
+"""The review of ranges: where the best trials lie in them, and which parts were not tried."""
 
 import math
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def edges(trials: Trials) -> Iterator[Finding]:
 
 
 def _share_at_edge(parameter: Parameter) -> float:
-    """How many of the trials lie at one end if the value does not matter: of `depth` from 2 to 4 it is a third."""
+    """Share of trials at one end of a range if the value does not matter: a third for `depth` from 2 to 4."""
     if parameter.kind != "integer" or parameter.log:
         return EDGE
     width = parameter.high - parameter.low

@@ -40,12 +40,12 @@ class _Curve:
 
     @property
     def width(self) -> int:
-        """Epochs that are averaged."""
+        """Epochs of a moving average."""
         return max(2, round(len(self.values) / 6))
 
     @property
     def smooth(self) -> np.ndarray:
-        """Means of so many neighbouring epochs; the last one ends at the last epoch."""
+        """Moving averages over `width` epochs; the last one ends at the last epoch."""
         return np.convolve(self.values, np.ones(self.width) / self.width, mode="valid")
 
     @property
@@ -55,7 +55,7 @@ class _Curve:
 
     @property
     def best_epoch(self) -> int:
-        """The middle of the best stretch."""
+        """The epoch in the middle of the best average."""
         return int(np.argmax(self.smooth)) + (self.width + 1) // 2
 
 
@@ -94,7 +94,7 @@ def _curves(trials: Trials) -> list[_Curve]:
 
 
 def _noise(values: np.ndarray) -> float:
-    """From second differences over the last two thirds: near zero for a smooth course, and outliers count little."""
+    """Noise of a curve, from the second differences of its last two thirds: near zero for a smooth curve."""
     bends = np.diff(values[len(values) // 3 :], n=2)
     return float(np.median(np.abs(bends)) / 0.6745 / math.sqrt(6)) if len(bends) else 0.0
 
@@ -133,7 +133,7 @@ def _gain(curve: _Curve) -> float:
 
 
 def _scale(trials: Trials, curve: _Curve) -> float:
-    """What a change is compared with: the remaining error of a share, else the value."""
+    """The scale of a change: the remaining error of a share, else the value."""
     value = float(curve.smooth[-1])
     return max(1 - value, 0.02) * 5 if trials.points == 100 else abs(value)
 

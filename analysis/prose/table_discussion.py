@@ -1,4 +1,4 @@
-"""What the numbers of a final evaluation on a table mean: against other methods, limits, use, what to try next."""
+"""Discussion of a final evaluation on a table: other methods, limits, use, what to try next."""
 
 from collections.abc import Iterator
 from typing import Any

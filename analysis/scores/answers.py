@@ -1,4 +1,4 @@
-"""What trained networks answer to rows."""
+"""Predictions of trained networks, and their speed."""
 
 import time
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ WARM_UP_ROWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What one network says of the test rows."""
+    """The predictions of one network for the test rows."""
 
     outputs: np.ndarray
     """Probabilities (N, K), or predictions (N,)."""
@@ -23,7 +23,7 @@ class Answers:
 
 
 def answer(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
-    """What the network says of these rows, and how fast.
+    """The network's predictions for these rows, and its speed.
 
     Args:
         training: restored.

@@ -1,4 +1,4 @@
-"""What place means for a table with coordinates: how near test rows are, what errors share, and whole regions held out.
+"""Tables with coordinates: distances to training rows, errors of neighbours, and whole regions held out.
 
 A random split puts most test rows next to training rows. The score then says how well a model fills in between
 neighbours; for a region without any training row the honest number is that of regions held out together (Roberts et al.

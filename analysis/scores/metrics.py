@@ -75,7 +75,7 @@ class Evaluation:
 def by_seeds(
     numbers: Mapping[str, Mapping[str, np.ndarray]], *, num_replicates: int = NUM_REPLICATES, seed: int = 0
 ) -> dict[str, Evaluation]:
-    """Evaluations of configurations of which only numbers are known, one for each seed: chance is that of the seeds.
+    """Evaluations of configurations by numbers alone, one for each seed; intervals are over seeds.
 
     Args:
         numbers: (S,) by metric, by configuration.
@@ -103,7 +103,7 @@ def evaluate(
     seed: int = 0,
     same_networks: Mapping[str, str] | None = None,
 ) -> dict[str, Evaluation]:
-    """Scores every configuration on the same rows and the same draws of rows.
+    """Score every configuration on the same rows and the same draws of rows.
 
     Args:
         y: labels (N,), or targets of a regression.

@@ -1,4 +1,4 @@
-"""What a user's `test(model, run)` returns: predictions for the test rows, which get every metric, or plain numbers."""
+"""The return values of a user's `test(model, run)`: predictions for the test rows, or numbers by name."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the predictions of a regression miss: how much, in which part of the target's range, and beyond a cap."""
+"""Errors of a regression: their size, by bands of the target, and at a cap."""
 
 from typing import Any
 

@@ -1,9 +1,9 @@
-"""The part of final.json that only a table has: its columns, the baselines, and what the winner makes of each feature.
+"""The part of final.json that only a table has: its columns, the baselines, importance and dependence of features.
 
 target, target_unit, columns    names and kinds of the inputs, as the training rows show them
 baselines       classical methods on the same rows, the simplest first: `BaselineResult`
-importance      of each feature, and of features that hang together, the most important first: `features`, `value`
-                with its interval, the rise of `importance_metric` when they are dealt out to other rows
+importance      of each feature, and of correlated features together, the most important first: `features`, `value`
+                with its interval, the rise of `importance_metric` when they are permuted among the rows
 dependence      of the most important features: mean answer along `x`, with its interval over seeds
 places          where the columns hold latitude and longitude, their names
 """
@@ -32,7 +32,7 @@ from trainables.training.training import Training
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineAnswers:
-    """What one baseline says of the test rows."""
+    """The predictions of one baseline for the test rows."""
 
     baseline: Baseline
     outputs: np.ndarray

@@ -102,7 +102,7 @@ class _Step:
 
 
 def make_projector(values: np.ndarray, matrix: np.ndarray, free: np.ndarray | None = None) -> Projector:
-    """Chooses each regression's penalty; every trial must have a value at the first rung.
+    """Choose each regression's penalty; every trial must have a value at the first rung.
 
     Args:
         values: (N, R) the objective at each rung, NaN where a trial did not get there.

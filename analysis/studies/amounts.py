@@ -1,4 +1,4 @@
-"""Values of the objective, differences of it and training time, as a reader sees them."""
+"""Texts for values of the objective, their differences, and training time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ def difference(trials: Trials, number: float) -> str:
 
 
 def cost(trials: Trials, machine: Mapping[str, Any] | None) -> tuple[str, str]:
-    """What the trials took: the sum of their training times, and what belongs to it.
+    """The computing of the trials: the sum of their training times, with its unit and remarks.
 
     Args:
         machine: of the run, for the share of a GPU that a trial had.

@@ -6,7 +6,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype, is_object_dtype
 
 from analysis.studies.trials import Trials
-from analysis.wording import visible
+from analysis.wording import one_line
 
 
 def export(trials: Trials, folder: Path) -> list[Path]:
@@ -34,5 +34,5 @@ def write_csv(table: pd.DataFrame, path: Path) -> Path:
 
 def plain_text(text: str) -> str:
     """The text, with a quote before it where a spreadsheet would run it as a formula."""
-    shown = visible(text)
+    shown = one_line(text)
     return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown

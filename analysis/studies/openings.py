@@ -1,6 +1,6 @@
 """The log of every time the test set was opened: final/openings.jsonl, written before anything is computed.
 
-Whoever states how often it was opened counts here: an evaluation that was killed has a line in the log, nothing else.
+Every number of openings comes from here: an evaluation that was killed leaves a line in the log and nothing else.
 """
 
 import errno
@@ -17,7 +17,7 @@ _WITHOUT = "after an evaluation that ended without results"
 
 
 class OpeningsError(ValueError):
-    """The log is there and cannot be read."""
+    """The log exists and cannot be read."""
 
 
 def read_openings(final_dir: Path) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ def times(count: int) -> str:
 
 
 def record_opening(final_dir: Path, *, command: str, why: str, checksum: str) -> None:
-    """Append one opening and see it on the disk before returning.
+    """Append one opening; it is on the disk when this returns.
 
     Args:
         checksum: sha256 over the checkpoints of the networks that are about to be evaluated: what was final by then.

@@ -10,7 +10,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.studies.parameters import Parameter, from_distributions
-from analysis.wording import is_share, named, visible
+from analysis.wording import is_share, named, one_line
 from search.algorithms.halving import num_weights
 from search.storage.collector import collector_paused
 from spaces.objectives import Direction, Objective
@@ -49,7 +49,7 @@ class Trials:
 
     @property
     def objective(self) -> Objective:
-        """What the search went by."""
+        """Metric and direction of the search."""
         return Objective(metric=self.metric, direction=self.direction)
 
     @property
@@ -59,11 +59,11 @@ class Trials:
 
     @property
     def points(self) -> float:
-        """100 for metrics in 0..1, which are told in percentage points, else 1."""
+        """100 for metrics in 0..1, whose differences are in percentage points, else 1."""
         if not is_share(self.metric):
             return 1.0
         values = self.epochs["value"]
-        return 100.0 if values.empty or values.between(0, 1).all() else 1.0  # some tell a share in percent
+        return 100.0 if values.empty or values.between(0, 1).all() else 1.0  # some report a share in percent
 
     @property
     def unit(self) -> str:
@@ -159,7 +159,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     rows = [_trial_row(t, v, full=full, sign=sign) for t, v in zip(stored, values, strict=True)]
     for row, trial, found in zip(rows, stored, values, strict=True):
         row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
-        row.update({_PREFIX + visible(name): value for name, value in trial.params.items()})
+        row.update({_PREFIX + one_line(name): value for name, value in trial.params.items()})
     columns = [*_COLUMNS, *_CAUSE, *(f"rung_{r}" for r in rungs), *(_PREFIX + p.name for p in parameters)]
     more = _reported(stored)
     epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v, more)]
@@ -176,7 +176,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
 
 
 def _baseline(run: Any, stored: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """That of the run, which may have none; of a study without a run its first trial."""
+    """The baseline of the run, which may have none; the first trial of a study without a run."""
     known = getattr(run, "baseline", None)
     if known is None:
         known = stored[0].params if stored else {}
@@ -239,7 +239,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "macs": _number(attrs.get("macs")),
         "seed": _number(attrs.get("seed")),
         "failure_kind": attrs.get("failure_kind", "error") if state == FAILED else None,
-        "failure": visible(str(cause or "no reason stored")) if state in (FAILED, INFEASIBLE) else None,
+        "failure": one_line(str(cause or "no reason stored")) if state in (FAILED, INFEASIBLE) else None,
         "started": start,
         "ended": end,
     }
@@ -248,7 +248,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
 def _reported(stored: list[FrozenTrial]) -> tuple[str, ...]:
     """Names of whatever else the epochs reported, in the order in which they did."""
     names = dict.fromkeys(name for trial in stored for record in _history(trial) for name in record)
-    return tuple(visible(name) for name in names if name not in (*_RECORD, *_HANDLED))
+    return tuple(one_line(name) for name in names if name not in (*_RECORD, *_HANDLED))
 
 
 def _epoch_rows(trial: FrozenTrial, values: dict[int, float], more: tuple[str, ...]) -> list[dict[str, Any]]:
