@@ -1,9 +1,9 @@
-"""How many trials should share the cores: S processes with C / S threads each, for every S that divides C cores.
+"""Throughput of trials that share the cores: S processes with C / S threads each, for every S that divides C cores.
 
     python -m benchmarks.placement --data-dir DATA
 
 Every process trains the baseline of a space, all of them between two barriers; the rate is that of all together. The
-rule of `search.runtime.cluster.plan_resources` (one trial per core) is the first contestant.
+rule of `search.runtime.resources.plan_resources` (one trial per core) is the first contestant.
 """
 
 import multiprocessing as mp

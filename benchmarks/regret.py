@@ -1,4 +1,4 @@
-"""What replayed searches reached: regret, mean rank and compute with intervals over seeds, and their tables."""
+"""Regret, mean rank and compute of replayed searches, with intervals over seeds, and their tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

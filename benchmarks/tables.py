@@ -2,7 +2,7 @@
 
     python -m benchmarks.tables
 
-A table stands between `<!-- NAME -->` and `<!-- end -->`; what was not measured yet is left out and said.
+A table stands between `<!-- NAME -->` and `<!-- end -->`; a line says what was not measured yet.
 """
 
 import json

@@ -1,10 +1,8 @@
 """Trainings in all their forms, and the digits that they train on."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import torch
 
 from trainables.augmentation.augment import AugmentConfig
 from trainables.data.dataset import Dataset
@@ -49,15 +47,6 @@ RECIPES = {
 
 
 TIMES = ("seconds", "images_per_second", "input_seconds", "compute_seconds", "evaluation_seconds")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small nets on several threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from analysis.pages.page import Folder
 from analysis.pages.questions import questions
 from analysis.prose.answers import amounts, sentence
 from analysis.studies.trials import read_trials
-from benchmarks.questions import Noisy, judge, study, summarise
+from benchmarks.questions import NoisyCurves, judge, study, summarise
 from benchmarks.replay import Recorded
 from search.process.signals import signals_restored
 from search.storage.run import Question, Run, write_run
@@ -273,7 +273,7 @@ def test_a_study_of_plain_optuna_is_read_but_not_answered(tmp_path: Path, capsys
 
 
 def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
-    noisy = Noisy(Recorded("digits"), "digits")
+    noisy = NoisyCurves(Recorded("digits"), "digits")
     found = study(noisy, "digits", parameter="batch_norm", sampler="tpe", trials=30, seed=1)
     assert [one["truth"] for one in found["levels"]] == pytest.approx([0.9940, 0.9870], abs=1e-3)
     judged = judge(found)

@@ -1,4 +1,4 @@
-"""What came of a search: the result beside the baseline, in cards for the page and in lines for the terminal.
+"""The result of a search beside the baseline, in cards for the page and in lines for the terminal.
 
 Once the sealed test set has been opened, its result is told. Before, it is the best value on the validation rows.
 """
