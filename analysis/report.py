@@ -21,6 +21,7 @@ from search.process.arguments import (
     run_command,
 )
 from search.process.signals import Stopped, raise_stopped
+from search.process.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +153,7 @@ def write(
         with _step("reading the data"):
             found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
     trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
-    with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
+    with _step(f"effects, importance and interactions in {counted(len(trials.trials), 'trial')}"):
         impact = study_impact(trials, seed=options.seed)
     outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
     known = _Known(trials=trials, run=run, found=found, impact=impact, confirmed=confirmed, ask=ask)

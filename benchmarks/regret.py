@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from search.process.text import counted
+
 NUM_MOMENTS = 100
 Cell = tuple[str, int, str, int]
 """Grid, workers, search and seed of one replayed search."""
@@ -84,7 +86,7 @@ def tables(results: Iterable[Mapping[str, Any]]) -> str:
 
 def _table(result: Mapping[str, Any]) -> str:
     lines = [
-        f"**{result['grid']}, {result['workers']} worker{'s' * (result['workers'] > 1)}** ({result['seeds']} seeds)",
+        f"**{result['grid']}, {counted(result['workers'], 'worker')}** ({result['seeds']} seeds)",
         "",
         "| search | mean rank | ranks behind ours | regret after a quarter | regret at the end "
         "| compute to its final regret, over ours |",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.model.files import STDIN
+from search.process.text import counted
 from trainables.data.kinds import name_row, odd_rows
 from trainables.data.notation import format_within, is_missing, parse_numbers
 from trainables.data.table import Column, codes_of, encode
@@ -152,7 +153,8 @@ def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
         return ""
     found = f"{texts[strange[0]][:40]!r} {what}"
     where = name_row(strange[0], places)
-    return f"column {column.name!r}: {found}; {len(strange)} such cells are treated as missing, the first in {where}"
+    such = counted(len(strange), "such cell is", plural="such cells are")
+    return f"column {column.name!r}: {found}; {such} treated as missing, the first in {where}"
 
 
 def _classes(row: dict[str, Any], top: int) -> list[str]:
