@@ -1,4 +1,4 @@
-"""Trainings in all their forms, and the digits that they train on."""
+"""Training configurations with every option, and the digits that they train on."""
 
 from dataclasses import replace
 
@@ -47,6 +47,7 @@ RECIPES = {
 
 
 TIMES = ("seconds", "images_per_second", "input_seconds", "compute_seconds", "evaluation_seconds")
+"""Numbers of an epoch that differ from run to run."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def run(training: Training, num_epochs: int) -> Training:
-    """Trains some epochs more."""
+    """The training after some epochs more."""
     for _ in range(num_epochs):
         training.run_epoch()
     return training
