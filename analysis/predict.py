@@ -67,7 +67,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ImageAnswer:
     """The prediction for one image."""
 
     file: str
@@ -149,9 +149,9 @@ def _answer_tables(model: "Model", files: Sequence[str]) -> "tuple[list[TableAns
     return answers, failed
 
 
-def _show(answers: "Sequence[Answer] | Sequence[TableAnswers]", options: Options) -> None:
-    images = [answer for answer in answers if isinstance(answer, Answer)]
-    tables = [answer for answer in answers if not isinstance(answer, Answer)]
+def _show(answers: "Sequence[ImageAnswer] | Sequence[TableAnswers]", options: Options) -> None:
+    images = [answer for answer in answers if isinstance(answer, ImageAnswer)]
+    tables = [answer for answer in answers if not isinstance(answer, ImageAnswer)]
     if options.output is not None:
         tables[0].write(Path(options.output))
         text = f"{counted(len(tables[0].outputs), 'row')} with predictions written to {options.output}"
@@ -165,7 +165,7 @@ def _show(answers: "Sequence[Answer] | Sequence[TableAnswers]", options: Options
     print(text, flush=True)
 
 
-def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[str]]:
+def classify(model: "Model", files: Sequence[str]) -> tuple[list[ImageAnswer], list[str]]:
     """The answers for the files that can be read, and one line for each that cannot.
 
     Raises:
@@ -190,7 +190,7 @@ def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[s
         return [], failed
     found = model.predict(torch.from_numpy(np.stack([image for _, image, _ in read])))
     return [
-        Answer(file=file, notes=notes, probabilities=_ordered(model.classes, row))
+        ImageAnswer(file=file, notes=notes, probabilities=_ordered(model.classes, row))
         for (file, _, notes), row in zip(read, found, strict=True)
     ], failed
 
@@ -246,7 +246,7 @@ def read_image(
     return pixels.transpose(2, 0, 1).copy(), tuple(notes)
 
 
-def table(answers: Sequence[Answer], *, top: int) -> str:
+def table(answers: Sequence[ImageAnswer], *, top: int) -> str:
     """The answers as aligned columns: the file, then its most probable classes."""
     rows: list[tuple[Any, ...]] = [
         (printable(answer.file), *(f"{printable(name)} {100 * p:.1f} %" for name, p in _top(answer, top)))
@@ -256,7 +256,7 @@ def table(answers: Sequence[Answer], *, top: int) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _top(answer: Answer, count: int) -> list[tuple[str, float]]:
+def _top(answer: ImageAnswer, count: int) -> list[tuple[str, float]]:
     return list(answer.probabilities.items())[:count]
 
 

@@ -23,11 +23,16 @@ def named(metric: str, unit: str = "") -> str:
     return f"{name} ({unit})" if unit and (known.in_unit or not known.title) else name
 
 
-def verdict(metric: str, found: dict[str, float]) -> str:
-    """What a difference with its interval says: `better`, `worse`, or `no clear difference`."""
+def verdict(metric: str, found: dict[str, float], *, less_is_better: bool | None = None) -> str:
+    """What a difference with its interval says: `better`, `worse`, or `no clear difference`.
+
+    Args:
+        less_is_better: of the metric; known from its name when None.
+    """
     if found["low"] <= 0 <= found["high"]:
         return "no clear difference"
-    return "better" if (found["value"] < 0) == metric_named(metric).less_is_better else "worse"
+    less = metric_named(metric).less_is_better if less_is_better is None else less_is_better
+    return "better" if (found["value"] < 0) == less else "worse"
 
 
 def is_share(metric: str) -> bool:

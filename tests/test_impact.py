@@ -11,7 +11,7 @@ from analysis.datasets.images import overview
 from analysis.impact import confirm, stopping
 from analysis.impact.ablation import ablation
 from analysis.impact.effects import early_effects, full_effects
-from analysis.impact.forest import fit_shuffled, fit_surrogate, interval
+from analysis.impact.forest import bag_interval, fit_shuffled, fit_surrogate
 from analysis.impact.impact import confidence, fenced, study_impact
 from analysis.impact.importance import fanova, ped_anova
 from analysis.impact.interactions import interactions
@@ -219,7 +219,7 @@ def test_projection_is_exact_on_a_noiseless_linear_growth():
 def test_the_bags_interval_removes_the_noise_inside_the_bags():
     random = np.random.default_rng(0)
     by_tree = random.normal(size=(4000, 1, 1)) + 3 * random.normal(size=(4000, 4, 1))
-    _, low, high = interval(by_tree)
+    _, low, high = bag_interval(by_tree)
     assert (high - low)[0] / 2 == pytest.approx(1.96, rel=0.1)
 
 

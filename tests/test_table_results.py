@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.datasets.columns import find_piles, place_columns
+from analysis.datasets.columns import coordinate_columns, find_piles
 from analysis.evaluation.files import write_figures, write_tables
 from analysis.pages.final import final_section
 from analysis.prose.conclusion import conclude
@@ -60,9 +60,9 @@ def test_a_longitude_and_a_latitude_make_places_and_one_alone_does_not():
     def columns(*names: str) -> list[Column]:
         return [Column(name=name, kind="number") for name in names]
 
-    assert place_columns(columns("Latitude", "x", "Longitude")) == ["Longitude", "Latitude"]
-    assert place_columns(columns("lat", "lng")) == ["lng", "lat"]
-    assert place_columns(columns("lat", "plate")) == []
+    assert coordinate_columns(columns("Latitude", "x", "Longitude")) == ["Longitude", "Latitude"]
+    assert coordinate_columns(columns("lat", "lng")) == ["lng", "lat"]
+    assert coordinate_columns(columns("lat", "plate")) == []
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.datasets.columns import Rows, as_rows, find_piles, missing_shares, place_columns, rank_correlation
+from analysis.datasets.columns import Rows, as_rows, coordinate_columns, find_piles, missing_shares, rank_correlation
 from analysis.wording import one_line, percent, plain, together
 from search.process.text import counted
 from trainables.data.dataset import Dataset
@@ -46,7 +46,7 @@ class TableOverview:
     @property
     def places(self) -> list[str]:
         """Columns of longitude and latitude, if there are any."""
-        return place_columns(self.train.columns)
+        return coordinate_columns(self.train.columns)
 
     @property
     def target_label(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.impact.forest import Surrogate, interval
+from analysis.impact.forest import Surrogate, bag_interval
 from analysis.studies.parameters import label
 
 
@@ -80,7 +80,7 @@ def _frame(surrogate: Surrogate, configs: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _row(change: str, before: np.ndarray, after: np.ndarray, *, first: bool = False) -> dict[str, Any]:
-    gain, low, high = (float(number) for number in interval(after - before))
+    gain, low, high = (float(number) for number in bag_interval(after - before))
     return {
         "change": change,
         "gain": np.nan if first else gain,

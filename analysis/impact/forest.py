@@ -103,7 +103,7 @@ class Surrogate:
         return self.predict(pd.concat(tables, ignore_index=True)).reshape(_BAGS, _TREES, len(values), background)
 
 
-def interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bag_interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Estimate, low and high (95 %) of numbers that each tree gives, (bags, trees, ...).
 
     What the bags differ by, less what the trees inside a bag differ by anyway (Athey, Tibshirani and Wager 2019, 4.1).
@@ -222,5 +222,5 @@ def partial_dependence(surrogate: Surrogate, parameter: Parameter, *, background
     else:
         grid = list(np.unique(np.quantile(tried, np.linspace(0.05, 0.95, 15), method="nearest")))
     by_tree = surrogate.vary(parameter.name, grid, background=background).mean(axis=3)
-    effect, low, high = interval(by_tree - by_tree.mean(axis=2, keepdims=True))
+    effect, low, high = bag_interval(by_tree - by_tree.mean(axis=2, keepdims=True))
     return pd.DataFrame({"x": pd.Series(grid, dtype=object), "effect": effect, "low": low, "high": high})

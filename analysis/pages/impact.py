@@ -15,7 +15,7 @@ from analysis.pages.page import Fold, Folder, Section, text
 from analysis.pages.search import MOST_SMALL
 from analysis.pages.summary import effect_table, untold
 from analysis.plots import plot_effect, plot_interactions
-from analysis.studies.amounts import difference
+from analysis.studies.amounts import difference_text
 from analysis.studies.trials import Trials
 from search.process.text import counted
 
@@ -115,8 +115,8 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     sure = found.interactions[found.interactions["found"]]
     told = [
         f"{r['first']} ({r['first_change']}) and {r['second']} ({r['second_change']}): "
-        f"{difference(trials, r['estimate'])} more than the sum of both [{difference(trials, r['low'])}, "
-        f"{difference(trials, r['high'])}]"
+        f"{difference_text(trials, r['estimate'])} more than the sum of both [{difference_text(trials, r['low'])}, "
+        f"{difference_text(trials, r['high'])}]"
         for r in sure.head(5).to_dict("records")
     ]
     picture = folder.picture(
@@ -155,8 +155,8 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
     table = confirm.paired(results, sign=trials.sign)
     length = f" for {counted(int(results['epochs'].iloc[0]), 'epoch')}" if "epochs" in results else ""
     told = [
-        f"{r['flip']}: the best configuration is {difference(trials, r['worth'])} better "
-        f"[{difference(trials, r['low'])}, {difference(trials, r['high'])}], {r['num_seeds']} paired seeds"
+        f"{r['flip']}: the best configuration is {difference_text(trials, r['worth'])} better "
+        f"[{difference_text(trials, r['low'])}, {difference_text(trials, r['high'])}], {r['num_seeds']} paired seeds"
         for r in table.to_dict("records")
         if r["found"]
     ]

@@ -13,7 +13,7 @@ from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
 from analysis.impact.impact import Confidence, confidence
 from analysis.statistics.bootstrap import wilson
-from analysis.studies.amounts import difference, value_text
+from analysis.studies.amounts import difference_text, value_text
 from analysis.studies.criterion import BASELINE
 from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials
@@ -22,6 +22,7 @@ from search.process.text import counted
 Fact = tuple[str, str, str]
 """Label, value and what belongs to it."""
 NO_BETTER = "No better than the baseline"
+_VERDICTS = {"better": "Better than the baseline", "worse": "Worse than the baseline", "no clear difference": NO_BETTER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     elif found := winner.difference:
         other = next(entrant for entrant in results.entrants if entrant.name == BASELINE)
         baseline, gap = wording.between(metric, other.scores[metric]), wording.gap(metric, found)
-        verdict = _verdict(found, less_is_better=results.is_less_better)
+        verdict = _VERDICTS[wording.verdict(metric, found, less_is_better=results.is_less_better)]
         facts.append((verdict, gap, f"the baseline reached {baseline}"))
         said += f"; the baseline: {baseline}; difference: {gap}"
         if verdict == NO_BETTER:
@@ -71,12 +72,6 @@ def sealed(results: FinalResults | None) -> Outcome | None:
             warnings.append(f"{verdict}: the difference on the test set is {gap}.")
     warnings += _chance_of_test(results, winner)
     return Outcome(facts=tuple(facts), sentence=f"{said}.", warnings=tuple(warnings))
-
-
-def _verdict(found: dict[str, float], *, less_is_better: bool) -> str:
-    if found["low"] <= 0 <= found["high"]:
-        return NO_BETTER
-    return f"{'Better' if (found['value'] < 0) == less_is_better else 'Worse'} than the baseline"
 
 
 def _chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
@@ -137,7 +132,7 @@ def _sureness(trials: Trials, sure: Confidence, rows: int | None) -> str:
         low, high = value_text(trials, sure.low), value_text(trials, sure.high)
         return f"; 95 % interval from {rows} validation rows: {low} to {high}{tied}"
     if np.isfinite(sure.second):
-        gap = difference(trials, abs(sure.value - sure.second))
+        gap = difference_text(trials, abs(sure.value - sure.second))
         return f"; {gap} better than the second of {sure.num_complete}"
     return ""
 
@@ -159,7 +154,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
             warnings=(f"{NO_BETTER}: the best trial is the baseline itself.",),
         )
     baseline, gain = float(row["value"]), trials.sign * (sure.value - float(row["value"]))
-    reached, shown = value_text(trials, baseline), f"+{difference(trials, gain)}"
+    reached, shown = value_text(trials, baseline), f"+{difference_text(trials, gain)}"
     label, warnings = "Gain over the baseline", ()
     if np.isfinite(sure.low) and rows:
         low, high = unpaired_interval(sure.value, baseline, rows)

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.prose.finding import Finding
-from analysis.studies.amounts import difference
+from analysis.studies.amounts import difference_text
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 
@@ -95,9 +95,9 @@ def lonely(trials: Trials, *, noise: float, resume: str) -> Iterator[Finding]:
         more = f" {resume} --trials {len(trials.trials) + 30}" if resume else ""
         yield Finding(
             kind="lonely",
-            sentence=f"Trial {trials.best['number']} is ahead of all others by {difference(trials, float(gap))}, so "
-            f"there are too few trials in the best region.",
-            advice=f"Search on:{more}." if more else "Search on with more trials.",
+            sentence=f"Trial {trials.best['number']} is ahead of all others by {difference_text(trials, float(gap))}, "
+            f"so there are too few trials in the best region.",
+            advice=f"Continue the search:{more}." if more else "Continue the search with more trials.",
         )
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.prose.finding import Finding
 from analysis.prose.ranges import edges, lonely, unexplored
-from analysis.studies.amounts import difference
+from analysis.studies.amounts import difference_text
 from analysis.studies.trials import Trials
 
 NUM_TOP = 5
@@ -109,7 +109,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     worse = [c for c in curves if c.best_epoch <= 0.75 * full and c.smooth.max() - c.smooth[-1] > _SURE * c.error]
     if _most(worse, curves):
         epoch = int(np.median([c.best_epoch for c in worse]))
-        loss = difference(trials, float(np.median([c.smooth.max() - c.smooth[-1] for c in worse])))
+        loss = difference_text(trials, float(np.median([c.smooth.max() - c.smooth[-1] for c in worse])))
         yield Finding(
             kind="worse_at_the_end",
             sentence=f"{len(worse)} of the {len(curves)} best trials got worse before the end: they were best around "
@@ -119,7 +119,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
         return
     rising = [c for c in curves if _gain(c) > max(_SURE * c.error, 0.01 * _scale(trials, c))]
     if _most(rising, curves):
-        gain = difference(trials, float(np.median([_gain(c) for c in rising])))
+        gain = difference_text(trials, float(np.median([_gain(c) for c in rising])))
         yield Finding(
             kind="still_improving",
             sentence=f"{len(rising)} of the {len(curves)} best trials were still improving at the end, by {gain} over "
@@ -171,8 +171,8 @@ def _noisy(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     if len(values) >= NUM_TOP and noise > 0.7 * spread > 0:
         yield Finding(
             kind="noisy",
-            sentence=f"The values are noisy: those of the best trials change by {difference(trials, noise)} from epoch "
-            f"to epoch, and the complete trials differ by {difference(trials, spread)} (standard deviations).",
+            sentence=f"The values are noisy: those of the best trials change by {difference_text(trials, noise)} from "
+            f"epoch to epoch, the complete trials differ by {difference_text(trials, spread)} (standard deviations).",
             advice="The order of the best trials is mostly chance. Use more validation rows, average the weights "
             "(ema_decay), or compare several trials in the final evaluation with more --seeds.",
         )

@@ -175,7 +175,7 @@ def tied_features(train: Rows) -> list[tuple[int, ...]]:
     return [columns for columns in members if 2 <= len(columns) < len(train.columns)]
 
 
-def partial_dependence(
+def dependence_curves(
     networks: Sequence[Predict],
     train: Rows,
     features: Sequence[str],

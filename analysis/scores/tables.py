@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.datasets.columns import Rows, as_rows, missing_shares, place_columns
+from analysis.datasets.columns import Rows, as_rows, coordinate_columns, missing_shares
 from analysis.progress import Advance, no_progress, step
 from analysis.scores import comparison
 from analysis.scores.answers import outputs_of
 from analysis.scores.baselines import Baseline
-from analysis.scores.features import CURVES, Predict, partial_dependence, permutation_importance, tied_features
+from analysis.scores.features import CURVES, Predict, dependence_curves, permutation_importance, tied_features
 from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import Evaluation, evaluate
 from analysis.scores.score import Task
@@ -102,7 +102,7 @@ def describe_table(
     if not dataset.columns:
         return {}
     described = _columns(dataset, test) | _features(dataset, test, trained, seed=seed)
-    if place_columns(dataset.columns) and dataset.task == "regression":
+    if coordinate_columns(dataset.columns) and dataset.task == "regression":
         with step("errors on the map, and boosting with whole regions held out"):
             described |= describe_geography(dataset, test, outputs[0], seed=seed)
     return described | _ensemble(test.y.numpy(), outputs, task=dataset.task, metric=metric, seed=seed)
@@ -115,7 +115,7 @@ def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
         "target": dataset.target,
         "target_unit": dataset.target_unit,
         "columns": [asdict(c) | {"missing": share} for c, share in zip(dataset.columns, missing, strict=True)],
-        "places": place_columns(dataset.columns),
+        "places": coordinate_columns(dataset.columns),
         "range": _range(train, held_out),
     }
     return described | ({"target_median": float(np.median(train.y))} if dataset.task == "regression" else {})
@@ -130,7 +130,7 @@ def _range(train: Rows, test: Rows) -> dict[str, Any]:
     bounds = {train.columns[i].name: (float(a), float(b)) for i, a, b in zip(numbers, low, high, strict=True)}
     return {
         "outside": int(((found < low) | (found > high)).any(1).sum()),  # a gap is outside of nothing
-        "places": {name: bounds[name] for name in place_columns(train.columns)},
+        "places": {name: bounds[name] for name in coordinate_columns(train.columns)},
     }
 
 
@@ -143,7 +143,7 @@ def _features(dataset: Dataset, test: Split, trained: Sequence[Training], *, see
         importance = permutation_importance(networks, held_out, groups=groups, seed=seed, advance=advance)
     alone = [found["features"][0] for found in importance if len(found["features"]) == 1][:CURVES]
     with step("curves along the columns", total=len(alone)) as advance:
-        dependence = partial_dependence(networks, train, alone, classes=dataset.classes, seed=seed, advance=advance)
+        dependence = dependence_curves(networks, train, alone, classes=dataset.classes, seed=seed, advance=advance)
     return {
         "importance_metric": "rmse" if dataset.task == "regression" else "log_loss",
         "importance": importance,

@@ -15,7 +15,7 @@ def value_text(trials: Trials, number: float) -> str:
     return f"{100 * number:.2f} %" if trials.points == 100 else f"{number:.4g}"
 
 
-def difference(trials: Trials, number: float) -> str:
+def difference_text(trials: Trials, number: float) -> str:
     """A difference of the objective: 0.30 points or 0.0021 RMSE."""
     return f"{number * trials.points:.2f}{trials.unit}" if trials.points == 100 else f"{number:.3g}{trials.unit}"
 
