@@ -217,9 +217,9 @@ def _preview(run: "Run", options: Options) -> None:
 def _answer(options: Options, run: "Run") -> "list[Answer]":
     """Train the best of each level again, tell the verdicts and keep them."""
     import spaces.space
-    from analysis.impact.answers import FOLDER, answer, plan, write_answers
+    from analysis.impact.answers import FOLDER, answer_question, plan, write_answers
     from analysis.impact.confirm import resources_like
-    from analysis.prose.answers import sentence
+    from analysis.prose.answers import answer_sentence
     from analysis.studies.trials import read_trials
     from search.session.fixed import FixedTraining
     from search.storage.run import data_of, read_run
@@ -237,12 +237,13 @@ def _answer(options: Options, run: "Run") -> "list[Answer]":
         trained = training.train()
     shape = {"best": options.best, "seeds": options.seeds}
     answers = [
-        answer(question, run, trials=trials, trained=trained, planned=planned, **shape) for question in run.questions
+        answer_question(question, run, trials=trials, trained=trained, planned=planned, **shape)
+        for question in run.questions
     ]
     write_answers(options.run, answers)
     table = read_trials(study, run)
     for one in answers:
-        print(sentence(one, table, machine=run.machine))
+        print(answer_sentence(one, table, machine=run.machine))
     print(f"for the figure: {command('analysis.report')} {options.run}")
     return answers
 

@@ -79,7 +79,7 @@ def write(options: Options) -> Path:
     figures = options.out.with_suffix("")
     _copy_figures(options.run, figures, found["results"])
     templates = environment(html=False)
-    commands = [portable(command, found["run"].name) for command in _commands(found, same)]
+    commands = [portable_command(command, found["run"].name) for command in _commands(found, same)]
     text = templates.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
     write_whole(options.out, text)
     return options.out
@@ -91,10 +91,10 @@ def _commands(found: dict[str, Any], same: "FinalResults | None") -> list[str]:
     return [*commands, last] if same is None else [*commands, same.command, f"{last} --same-rows COPY"]
 
 
-def portable(command: str, name: str) -> str:
+def portable_command(command: str, name: str) -> str:
     """The command as another machine would give it: without the folders of this one.
 
-    >>> portable("python -m search.run --data-dir /home/me/d --trials 9 --runs-dir /big --name x", "x")
+    >>> portable_command("python -m search.run --data-dir /home/me/d --trials 9 --runs-dir /big --name x", "x")
     'python -m search.run --data-dir data --trials 9 --name x'
     """
     words, told = iter(shlex.split(command)), []

@@ -13,12 +13,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis import ask
-from analysis.impact.answers import Answer, LevelFound, Retrained, conclude, plan, read_answers, write_answers
+from analysis.impact.answers import Answer, LevelFound, Retrained, decide_answer, plan, read_answers, write_answers
 from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
 from analysis.pages.page import Folder
 from analysis.pages.questions import questions
-from analysis.prose.answers import amounts, sentence
+from analysis.prose.answers import amounts, answer_sentence
 from analysis.studies.trials import read_trials
 from benchmarks.questions import NoisyCurves, judge, study, summarise
 from benchmarks.replay import Recorded
@@ -87,7 +87,7 @@ def found(value: Any, *configurations: tuple[float | None, ...]) -> LevelFound:
 
 def test_a_metric_of_which_less_is_better_leads_with_the_smaller_value():
     levels = [found(True, (0.30, 0.31), (0.32, 0.33)), found(False, (0.60, 0.61), (0.62, 0.63))]
-    told = conclude("norm", levels, Objective(metric="loss", direction="minimize"), hours=1.0, seeds=2)
+    told = decide_answer("norm", levels, Objective(metric="loss", direction="minimize"), hours=1.0, seeds=2)
     assert told.leader is True
     assert told.differences[0].difference == pytest.approx(0.3, abs=0.05)
     best = told.levels[0]
@@ -98,14 +98,14 @@ def test_a_metric_of_which_less_is_better_leads_with_the_smaller_value():
 
 def test_a_configuration_that_fails_on_a_seed_is_no_contender():
     levels = [found(True, (0.99, None), (0.90, 0.91)), found(False, (0.80, 0.81), (0.79, 0.80))]
-    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2)
     assert told.levels[0].found == pytest.approx(0.905)
 
 
 def test_a_level_without_a_trained_configuration_has_no_answer_and_says_so():
-    told = conclude("norm", [found(True, (0.9, 0.91)), found(False, (None, 0.8))], ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", [found(True, (0.9, 0.91)), found(False, (None, 0.8))], ACCURACY, hours=1.0, seeds=2)
     assert told.missing == "no configuration with norm = False could be trained on all seeds"
-    assert sentence(told, study_trials(), machine=MACHINE).startswith("norm: no answer, since no configuration")
+    assert answer_sentence(told, study_trials(), machine=MACHINE).startswith("norm: no answer, since no configuration")
 
 
 def trial(number: int, *, norm: bool, lr: float = 0.1, epochs: int = 9, value: float = 0.5, state: Any = None):
@@ -159,7 +159,7 @@ def test_a_plan_that_grows_begins_with_the_one_before():
 
 
 def test_an_answer_is_kept_whole_and_a_damaged_one_is_named(tmp_path: Path):
-    told = conclude("norm", [found(True, (0.9, 0.91)), found(False, (0.5, 0.51))], ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", [found(True, (0.9, 0.91)), found(False, (0.5, 0.51))], ACCURACY, hours=1.0, seeds=2)
     assert read_answers(tmp_path) == ()
     path = write_answers(tmp_path, [told])
     assert read_answers(tmp_path) == (told,)
@@ -172,21 +172,23 @@ def test_an_answer_is_kept_whole_and_a_damaged_one_is_named(tmp_path: Path):
 
 
 def told(**levels: tuple[float, float]) -> Answer:
-    return conclude("norm", [found(name == "yes", v, v) for name, v in levels.items()], ACCURACY, hours=2.0, seeds=2)
+    return decide_answer(
+        "norm", [found(name == "yes", v, v) for name, v in levels.items()], ACCURACY, hours=2.0, seeds=2
+    )
 
 
 def test_a_decided_question_names_the_better_value_with_its_interval():
-    said = sentence(told(yes=(0.88, 0.91), no=(0.48, 0.51)), study_trials(), machine=MACHINE)
+    said = answer_sentence(told(yes=(0.88, 0.91), no=(0.48, 0.51)), study_trials(), machine=MACHINE)
     assert said.startswith("norm: True is better than False by 40 points [")
 
 
 def test_values_that_are_alike_are_not_promised_an_answer_at_any_price():
-    said = sentence(told(yes=(0.80, 0.99), no=(0.80, 0.99)), study_trials(), machine=MACHINE)
+    said = answer_sentence(told(yes=(0.80, 0.99), no=(0.80, 0.99)), study_trials(), machine=MACHINE)
     assert said.endswith("; the values are too alike for more computing to decide it.")
 
 
 def test_an_undecided_question_says_what_would_decide_it():
-    said = sentence(told(yes=(0.90, 0.99), no=(0.88, 0.98)), study_trials(), machine=MACHINE)
+    said = answer_sentence(told(yes=(0.90, 0.99), no=(0.88, 0.98)), study_trials(), machine=MACHINE)
     assert said.startswith("norm: no clear difference between True and False (True better by ")
     assert said.endswith("more would decide such a difference.")
     assert "core hours" in said

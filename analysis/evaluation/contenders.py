@@ -114,7 +114,7 @@ def fresh_seeds(study: optuna.Study, run: Run, *, count: int) -> list[int]:
     return [seed for seed in (fresh_seed(run.seed, i) for i in range(count + len(used))) if seed not in used][:count]
 
 
-def settle(
+def settle_plan(
     study: optuna.Study,
     run: Run,
     space: Space,

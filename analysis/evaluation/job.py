@@ -9,7 +9,7 @@ import optuna
 
 import spaces.space
 from analysis import wording
-from analysis.evaluation.contenders import Contender, settle
+from analysis.evaluation.contenders import Contender, settle_plan
 from analysis.evaluation.networks import Failure, Network, choose_device, collect
 from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
@@ -74,7 +74,7 @@ class Job:
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
-        contenders, plan, seeds = settle(
+        contenders, plan, seeds = settle_plan(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
         )
         return cls(

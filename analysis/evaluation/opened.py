@@ -21,7 +21,7 @@ from analysis.pages.final import refresh_page
 from analysis.progress import Advance, say, step
 from analysis.prose.card import model_card, restate_card
 from analysis.prose.discussion import discuss
-from analysis.scores.answers import answer
+from analysis.scores.answers import predict_rows
 from analysis.scores.baselines import Baseline
 from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
@@ -124,7 +124,7 @@ def _answers(
 ) -> record.Measured:
     answers = []
     for network in networks:
-        answers.append(answer(_restore(job, network), test.x, flip=flip))
+        answers.append(predict_rows(_restore(job, network), test.x, flip=flip))
         advance()
     return record.Measured(
         contender=networks[0].contender,

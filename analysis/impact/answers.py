@@ -109,7 +109,7 @@ def _key(planned: Planned) -> tuple[Any, ...]:
     return planned.seed, json.dumps(planned.params, sort_keys=True)
 
 
-def answer(
+def answer_question(
     question: Question,
     run: Run,
     *,
@@ -138,10 +138,12 @@ def answer(
     chosen = {json.dumps(t.params, sort_keys=True) for t in members if t.number in numbers}
     again = [t for t in trained if json.dumps(t.params, sort_keys=True) in chosen]
     hours = sum(map(_seconds, (*members, *again))) / 3600
-    return conclude(question.parameter, levels, run.objective, hours=hours, seeds=seeds)
+    return decide_answer(question.parameter, levels, run.objective, hours=hours, seeds=seeds)
 
 
-def conclude(parameter: str, levels: Sequence[LevelFound], objective: Objective, *, hours: float, seeds: int) -> Answer:
+def decide_answer(
+    parameter: str, levels: Sequence[LevelFound], objective: Objective, *, hours: float, seeds: int
+) -> Answer:
     """The verdict on what was found with each level."""
     usable = [_matrix(level, objective.sign) for level in levels]
     told: dict[str, Any] = {"parameter": parameter, "metric": objective.metric, "direction": objective.direction}

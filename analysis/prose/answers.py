@@ -14,7 +14,7 @@ _HOPELESS = 100
 """Half an interval, in differences, from which deciding takes ten thousand times the computing so far."""
 
 
-def sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> str:
+def answer_sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> str:
     """The answer as a sentence, decided or not.
 
     Args:

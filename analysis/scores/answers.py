@@ -22,7 +22,7 @@ class Answers:
     images_per_second: float
 
 
-def answer(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
+def predict_rows(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
     """The network's predictions for these rows, and its speed.
 
     Args:
