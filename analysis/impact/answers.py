@@ -153,7 +153,12 @@ def answer_question(
 def decide_answer(
     parameter: str, levels: Sequence[LevelFound], objective: Objective, *, hours: float, seeds: int
 ) -> Answer:
-    """The verdict on what was found with each level."""
+    """The answer from what was found with each level.
+
+    Args:
+        hours: of training, in search and retraining together.
+        seeds: of each retrained configuration.
+    """
     told: dict[str, Any] = {"parameter": parameter, "metric": objective.metric, "direction": objective.direction}
     told |= {"hours": hours, "seeds": seeds}
     usable = {i: values for i, level in enumerate(levels) if len(values := _matrix(level, objective.sign))}

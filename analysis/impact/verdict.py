@@ -1,11 +1,14 @@
 """Compares the best that can be found with each level of a parameter.
 
 The best few configurations of each level are trained again on the same fresh seeds. Two things make the best of a level
-uncertain. One is the seeds: the spread of a configuration over them. The other is the luck of the search, which may not
-have met the best configuration. How much is missing is judged by how much worse the best would be if only half of these
-configurations had been met: what is missing is drawn from an exponential distribution with that mean, for every level
-at least with the mean over all levels. On recorded tables, where the best of each level is known, intervals so made
-cover the true difference (`benchmarks/questions.py`).
+uncertain: the spread of a configuration over the seeds, and the search, which may not have met the best configuration.
+A draw of the best of level l is
+
+    best(l) = max over configurations of their true means + MISSED * max(missed(l), mean of missed) * Exponential(1)
+
+where missed(l) is how much worse the best would be if only a random half of these configurations had been met. On
+recorded tables, where the best of each level is known, these intervals cover the true difference
+(`benchmarks/questions.py`).
 """
 
 import math
@@ -17,8 +20,9 @@ import numpy as np
 
 NUM_DRAWS = 20_000
 MISSED = 1.2
-"""What the search has missed, on average, as a multiple of what half of the configurations would miss of the others."""
+"""Chosen on recorded tables for its coverage, see "A question is the best against the best" in docs/design.md."""
 CONFIDENCE = 0.95
+"""Of the intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class Best:
     """The best configuration of those that were trained again: the mean over seeds, less the luck of being chosen."""
     low: float
     high: float
-    """What the best configuration there is may reach."""
+    """Interval of the value of the best configuration with this level, met by the search or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +113,14 @@ def decide(levels: Sequence[Level], *, ceiling: float = math.inf, seed: int = 0)
 
 
 def _found(values: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """The true value of the best of these configurations: its mean, and draws of it.
+    """The true value of the best of these configurations: an estimate, and draws of it (NUM_DRAWS,).
 
-    The means of the configurations are drawn towards their common mean by as much as the seeds explain their spread,
-    since the best of several noisy means is too good. The common mean is uncertain as well.
+    The best of several noisy means is too good, so each mean m_i over the seeds is shrunk towards their common mean:
+
+        c_i = mean(m) + k (m_i - mean(m)),  k = spread / (spread + noise)
+
+    with the variance `noise` of a mean over seeds and the variance `spread` of the true means. A draw adds the errors
+    of the common mean and of c_i, scaled by Student's t with the degrees of freedom of `noise`.
     """
     count, seeds = values.shape
     means, freedom = values.mean(axis=1), count * (seeds - 1)
@@ -127,7 +135,10 @@ def _found(values: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndar
 
 
 def _missed(means: np.ndarray) -> float:
-    """By how much the best of these falls, on average, when each is left out with a chance of one half."""
+    """By how much the best of these falls, on average, when each is left out with probability 1/2.
+
+    With the means in descending order it is m_1 - sum_j m_j / 2^j, where the last term counts twice: one always stays.
+    """
     ordered = np.sort(means)[::-1]
     chances = 0.5 ** np.arange(1, len(ordered) + 1)
     chances[-1] *= 2
