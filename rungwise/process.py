@@ -66,7 +66,7 @@ def _is_terminal() -> bool:
 
 
 def _follow(process: "subprocess.Popen[str]") -> list[str]:
-    """Print what the process says until it ends; returns the lines of its errors."""
+    """Print what the process says until it ends, and return the lines of its errors."""
     import threading
 
     errors: list[str] = []

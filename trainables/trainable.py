@@ -61,15 +61,15 @@ class Trainable(Protocol):
         ...
 
     def run_epoch(self) -> Mapping[str, Any]:
-        """Trains one more epoch; returns its metrics, including the objective."""
+        """Train one more epoch, and return its metrics, including the objective."""
         ...
 
     def state(self) -> Mapping[str, Any]:
-        """Returns everything that the next epoch depends on, as tensors, arrays and plain values."""
+        """Everything that the next epoch depends on, as tensors, arrays and plain values."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state`, which is from a training with the same configuration, budget and seed.
+        """Continue from `state`, which is from a training with the same configuration, budget and seed.
 
         Raises:
             ValueError: the state is from a different training.
@@ -81,23 +81,23 @@ class Task(Protocol):
     """What all trials of a search share: the data, and how a configuration becomes a training."""
 
     def load(self, source: "Source") -> Any:
-        """Reads the data, once for a search, in the process that drives it."""
+        """Read the data, once for a search, in the process that drives it."""
         ...
 
     def pack(self, data: Any) -> Any:
-        """Returns the data as arrays and plain values, which reach each node once and are shared by its workers."""
+        """The data as arrays and plain values, which reach each node once and are shared by its workers."""
         ...
 
     def unpack(self, packed: Any, *, device: str) -> Any:
-        """Undoes `pack` in a worker, without a copy where the device allows."""
+        """Undo `pack` in a worker, without a copy where the device allows."""
         ...
 
     def build(self, config: Any, data: Any, setting: Setting) -> Trainable:
-        """Returns a training that has not begun."""
+        """A training that has not begun."""
         ...
 
     def costs(self, config: Any, data: Any) -> Mapping[str, float]:
-        """Returns what is known of a configuration before it is trained, such as its weights; may be empty."""
+        """What is known of a configuration before it is trained, such as its weights; may be empty."""
         ...
 
 
@@ -115,13 +115,13 @@ class Source:
 
 
 def go_on(training: object) -> bool:
-    """Lets a training whose state was taken begin its next epoch; most wait for `run_epoch`, and it is False."""
+    """Let a training whose state was taken begin its next epoch; most wait for `run_epoch`, and it is False."""
     going_on = getattr(training, "go_on", None)
     return bool(going_on()) if callable(going_on) else False
 
 
 def close(training: object) -> None:
-    """Lets a training give up what it holds; most hold nothing."""
+    """Let a training give up what it holds; most hold nothing."""
     closing = getattr(training, "close", None)
     if callable(closing):
         closing()

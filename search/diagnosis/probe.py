@@ -109,7 +109,7 @@ def _train_other(found: Straight, space: Any, data: Any, other: Mapping[str, Any
 
 
 def train_again(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
-    """The same two epochs in a fresh process; returns what differs."""
+    """Train the same two epochs in a fresh process, and return what differs."""
     space, data = probe.open()
     training = space.work.build(space.decode(params), data, probe.setting)
     found: list[str] = []
@@ -121,7 +121,7 @@ def train_again(probe: Probe, params: Mapping[str, Any], records: list[dict[str,
 
 
 def train_on(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
-    """The second epoch after a pause, from the checkpoint of the first, in a fresh process; returns what differs."""
+    """Train the second epoch from the checkpoint of the first, in a fresh process, and return what differs."""
     space, data = probe.open()
     training = space.work.build(space.decode(params), data, probe.setting)
     training.restore(_loaded(probe.folder / "epoch-1"))

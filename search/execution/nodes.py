@@ -72,7 +72,7 @@ def _answered(reference: Any) -> dict[str, Any] | None:
 
 
 def answer(where: str, marker: str) -> dict[str, Any]:
-    """Runs on the node."""
+    """What this node answers; called on the node."""
     import ray
 
     try:

@@ -107,7 +107,7 @@ class PatientStream(io.TextIOBase):
             self._leave(partial)
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Wait until everything is written, as long as something is read every `seconds`; returns whether it is."""
+        """Wait until everything is written, as long as something is read every `seconds`, and return whether it is."""
         self.flush()
         with self._changed:
             while not self.idle:

@@ -22,7 +22,7 @@ def pack_code(parcel: Path, *, space: str) -> None:
 
 
 def pack_own_code(space: str, parcel: Path) -> str | None:
-    """Copy what the space needs into the parcel; returns a line that says how much it is, None for a space of ours.
+    """Copy what the space needs into the parcel, and return a line that says how much it is, None for a space of ours.
 
     The whole folder travels where it is small, so that files which the code reads are there too; of a large one only
     the modules that the space imports.

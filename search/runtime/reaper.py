@@ -20,11 +20,11 @@ SAID, SHUT_DOWN = b"said", b"shut down"
 
 
 def main() -> None:
-    """Waits for the end of the pipe, then ends every process that has the folder on its command line or in its
-    environment: Ray's processes write their name over the former.
+    """Wait for the end of the pipe, then end every process that has the folder on its command line or in its
+    environment. Ray's processes overwrite their command line with their name.
 
-    A word in the pipe says that the driver has said all itself; "shut down" that Ray was shut down as well: then one
-    look is enough.
+    If the driver writes `SAID` into the pipe, it has printed how to go on; if it writes `SHUT_DOWN`, it has also shut
+    Ray down, and one look is enough.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the driver, which answers them
         signal.signal(number, signal.SIG_IGN)

@@ -85,7 +85,7 @@ def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) 
 
 
 def say_stopped(number: int, *, resume: str, console: Console) -> int:
-    """Say that this signal stopped the search; returns the exit code."""
+    """Say that this signal stopped the search, and return the exit code."""
     console.print(f"stopped by {signal.Signals(number).name}; all finished epochs are saved; resume with:")
     console.print(f"  {escape(resume)}", soft_wrap=True)
     return SIGNALLED + number

@@ -144,7 +144,7 @@ class Session:
         ).search()
 
     def on_lost(self, error: RayLostError) -> int:
-        """Say that Ray has died, before the process ends; returns the exit code.
+        """Say that Ray has died, before the process ends, and return the exit code.
 
         A signal may be the reason, where it is sent to every process: then it is what stopped the search.
         """

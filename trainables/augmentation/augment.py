@@ -54,7 +54,7 @@ class AugmentConfig:
                 raise ValueError(f"{name} must lie in [0, {high}], got {getattr(self, name)}")
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raises ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
+        """Raise ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
         if len(shape) != 3:
             for name in ("rotation", "crop_padding", "cutout", "erasing", "mixup", "cutmix"):  # codes cannot be mixed
                 if getattr(self, name):
@@ -126,7 +126,7 @@ class Batches:
         return len(self._train) // self._batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yields the batches of one epoch, counted from 1; every batch has `batch_size` rows."""
+        """Yield the batches of one epoch, counted from 1; every batch has `batch_size` rows."""
         draws = self._draw(number)
         # On an accelerator a small kernel costs more to launch than to run; a CPU's cache holds about one batch.
         group = 1 if self._train.x.device.type == "cpu" else 16
@@ -139,7 +139,7 @@ class Batches:
                 yield self._mixed(self._normalize(x_batch), y_batch, draws, index)
 
     def _changed(self, draws: "_Draws", part: slice, num_flipped: list[int]) -> Tensor:
-        """Returns the rows of a part of the epoch with every change that keeps an image uint8."""
+        """The rows of a part of the epoch with every change that keeps an image uint8."""
         x = self._train.x
         if x.ndim != 4:
             return x.index_select(0, draws.rows[part])
@@ -155,7 +155,7 @@ class Batches:
         return images.permute(0, 3, 1, 2)
 
     def _mixed(self, x: Tensor, y: Tensor, draws: "_Draws", index: int) -> Batch:
-        """Returns the batch with each image mixed with the one before it, if anything is to be mixed."""
+        """The batch with each image mixed with the one before it, if anything is to be mixed."""
         if not (self._config.mixup or self._config.cutmix):
             return Batch(x=x, y=y)
         weight, box = draws.weights[index], draws.mix_boxes[index]
@@ -196,7 +196,7 @@ class Batches:
         )
 
     def _flipped(self, rows: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Returns which images are flipped, bool in the shape of `rows`."""
+        """Which images are flipped, bool in the shape of `rows`."""
         if self._config.flip == "none":
             return np.zeros(rows.shape, bool)
         if self._config.flip == "random":
@@ -205,7 +205,7 @@ class Batches:
         return (first[rows] + number) % 2 == 1
 
     def _draw_mixes(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, list[Box | None]]:
-        """Returns the share of the batch's own images, float32, and the box that cutmix takes from the others."""
+        """The share of the batch's own images, float32, and the box that cutmix takes from the others."""
         mixup, cutmix = self._config.mixup, self._config.cutmix
         weights = np.ones(len(self), np.float32)
         mix_boxes: list[Box | None] = [None] * len(self)

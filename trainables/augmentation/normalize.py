@@ -29,7 +29,7 @@ class Normalize:
         self._scale, self._bias = (self._like_rows(v, x).to(x.device, dtype) for v in (1 / std, -mean / std))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns images (N, C, H, W) normalised: uint8 in, `dtype` out, never the same memory; a table as it is."""
+        """Images (N, C, H, W) normalised: uint8 in, `dtype` out, never the same memory; a table as it is."""
         if x.ndim != 4:
             return x
         values = x.contiguous(memory_format=self._format).to(self._dtype, copy=True)

@@ -26,7 +26,7 @@ class Split:
         return self.x.shape[0]
 
     def to(self, device: torch.device | str) -> "Split":
-        """Returns the same rows on the device."""
+        """The same rows on the device."""
         return Split(x=self.x.to(device, non_blocking=True), y=self.y.to(device, non_blocking=True))
 
 
@@ -66,12 +66,12 @@ class Dataset:
         return len(self.classes)
 
     def to(self, device: torch.device | str) -> "Dataset":
-        """Returns the same data set on the device."""
+        """The same data set on the device."""
         fields = {**vars(self), "train": self.train.to(device), "validation": self.validation.to(device)}
         return Dataset(**fields)
 
     def arrays(self) -> dict[str, Any]:
-        """Returns the data set as numpy arrays and plain values, without copying; `from_arrays` undoes it."""
+        """The data set as numpy arrays and plain values, without copying; `from_arrays` undoes it."""
         fields = {key: value for key, value in vars(self).items() if not isinstance(value, Split)}
         for key in ("train", "validation"):
             split: Split = getattr(self, key)
@@ -81,7 +81,7 @@ class Dataset:
 
 
 def from_arrays(arrays: dict[str, Any]) -> Dataset:
-    """Returns the data set that `Dataset.arrays` described, sharing its memory.
+    """The data set that `Dataset.arrays` described, sharing its memory.
 
     Arrays out of Ray's object store are read-only, and writing to a tensor over one ends the process: the tensors of a
     `Split` are never written to.
@@ -101,5 +101,5 @@ def _split(x: np.ndarray, y: np.ndarray) -> Split:
 
 
 def _rows_last(x: Tensor) -> Tensor:
-    """Returns images as (N, H, W, C), which is how they lie in memory; a table as it is."""
+    """Images as (N, H, W, C), which is how they lie in memory; a table as it is."""
     return x.permute(0, 2, 3, 1) if x.ndim == 4 else x

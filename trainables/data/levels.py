@@ -32,12 +32,12 @@ class Levels:
 
 
 def default_levels() -> Levels:
-    """Returns what 16 bits can hold."""
+    """What 16 bits can hold."""
     return Levels(kind="integer", low=0, high=65535)
 
 
 def levels_from(stored: list[dict[str, Any]]) -> tuple[Levels, ...]:
-    """Returns the levels that `asdict` described.
+    """The levels that `asdict` described.
 
     Raises:
         TypeError, ValueError: they are something else.
@@ -46,12 +46,12 @@ def levels_from(stored: list[dict[str, Any]]) -> tuple[Levels, ...]:
 
 
 def as_stored(levels: tuple[Levels, ...]) -> list[dict[str, Any]]:
-    """Returns the levels as plain values, which `levels_from` reads."""
+    """The levels as plain values, which `levels_from` reads."""
     return [asdict(one) for one in levels]
 
 
 def choose_levels(kind: str, low: float, high: float, *, alone: bool) -> Levels:
-    """Returns the scale of images whose values lie in [low, high].
+    """The scale of images whose values lie in [low, high].
 
     It is the smallest usual range that holds all values: 8 to 16 bits, or [0, 1] for floats. Where there is none, or
     the values fill less than a quarter of it, they are spread from black to white.
@@ -70,7 +70,7 @@ def choose_levels(kind: str, low: float, high: float, *, alone: bool) -> Levels:
 
 
 def scale(values: np.ndarray, levels: Levels) -> np.ndarray:
-    """Returns the values as uint8: a range of n bits loses its lowest n - 8, others are mapped linearly and rounded."""
+    """The values as uint8: a range of n bits loses its lowest n - 8, others are mapped linearly and rounded."""
     low, high = levels.low, levels.high
     if levels.kind == "integer" and low == 0 and high in _TOPS["integer"]:
         return (np.clip(values, 0, int(high)).astype(np.uint32) >> (int(high).bit_length() - 8)).astype(np.uint8)

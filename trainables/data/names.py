@@ -11,12 +11,12 @@ _INVISIBLE = " \t\r\n\u00a0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
 
 def clean_name(name: str) -> str:
-    """Returns a name of a column as it is compared: composed (NFC), without blanks and invisible marks around it."""
+    """A name of a column as it is compared: composed (NFC), without blanks and invisible marks around it."""
     return unicodedata.normalize("NFC", name).strip(_INVISIBLE).strip()
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Returns the names in a list as CSV writes it: `id,"weight, kg"`."""
+    """The names in a list as CSV writes it: `id,"weight, kg"`."""
     rows = csv.reader([text], skipinitialspace=True, strict=True)
     try:
         return tuple(clean_name(name) for row in rows for name in row if clean_name(name))
@@ -27,14 +27,14 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Returns the list that `split_names` reads."""
+    """The list that `split_names` reads."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names)
     return text.getvalue()
 
 
 def option(flag: str, *names: str, suffix: str = "") -> str:
-    """Returns an option that can be pasted into a shell: `--drop 'Customer Name'`.
+    """An option that can be pasted into a shell: `--drop 'Customer Name'`.
 
     Args:
         flag: such as `--drop`.
@@ -45,7 +45,7 @@ def option(flag: str, *names: str, suffix: str = "") -> str:
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """Returns what there is instead of this name, and which one was meant: `; it has a, b (did you mean b?)`."""
+    """What there is instead of this name, and which one was meant: `; it has a, b (did you mean b?)`."""
     near = get_close_matches(name, list(names), n=1, cutoff=0.5)
     listed = ", ".join(join_names([one]) for one in list(names)[:12]) + (", ..." if len(names) > 12 else "")
     return f"; it has {listed}" + (f" (did you mean {near[0]}?)" if near else "")

@@ -59,7 +59,7 @@ class Table:
     """What was changed in reading the file."""
 
     def part(self, *, test: bool) -> "Table":
-        """Returns the test rows, a fixed fifth (of each class), or all others.
+        """The test rows, a fixed fifth (of each class), or all others.
 
         Targets of a regression become float32, unless that would lose what tells those outside the test rows apart.
         """
@@ -75,12 +75,12 @@ class Table:
         return replace(self, cells=cells, texts=texts, y=y, places=places)
 
     def with_kinds(self, kinds: Mapping[str, Kind]) -> "Table":
-        """Returns the same rows, the texts of categories as the file writes them."""
+        """The same rows, the texts of categories as the file writes them."""
         written = {name: texts for name, texts in self.texts.items() if kinds[name] == "category"}
         return replace(self, cells={**self.cells, **written}, texts={})
 
     def checksum(self) -> str:
-        """Returns sha256 over names, cells and targets."""
+        """The sha256 of names, cells and targets."""
         digest = hashlib.sha256("\0".join([self.target, *self.classes]).encode())
         for name, values in {**self.cells, "": self.y}.items():
             digest.update(f"{name}\0{values.dtype.str}{values.shape}".encode())
@@ -89,7 +89,7 @@ class Table:
 
 
 def fits_float32(values: np.ndarray) -> bool:
-    """Returns whether float32 keeps what tells numbers apart: offsets and units such as 1e-13 can cost it.
+    """Whether float32 keeps what tells numbers apart: offsets and units such as 1e-13 can cost it.
 
     It does if rounding moves a typical value by less than 1e-5 of the quartiles' distance, and merges few values.
 
@@ -113,7 +113,7 @@ def fits_float32(values: np.ndarray) -> bool:
 def fit_columns(
     cells: Mapping[str, np.ndarray], rows: np.ndarray, kinds: Mapping[str, Kind] | None = None
 ) -> tuple[Column, ...]:
-    """Returns the columns as these rows show them, in the order of the file.
+    """The columns as these rows show them, in the order of the file.
 
     Args:
         cells: as in `Table`.
@@ -124,7 +124,7 @@ def fit_columns(
 
 
 def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.ndarray:
-    """Returns the table as (N, F): numbers with NaN where none can be read, categories as codes.
+    """The table as (N, F): numbers with NaN where none can be read, categories as codes.
 
     The code of a category is its place in `Column.categories`, from 1; 0 is missing, or unknown. The array is float32,
     or float64 if a column is wide.
@@ -141,12 +141,12 @@ def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.n
 
 
 def table_dtype(columns: tuple[Column, ...]) -> type[np.floating[Any]]:
-    """Returns the type of the numbers that `encode` gives."""
+    """The type of the numbers that `encode` gives."""
     return np.float64 if any(column.wide for column in columns) else np.float32
 
 
 def codes_of(column: Column) -> dict[str, int]:
-    """Returns the code of each text that the column knows; truth values in every usual spelling."""
+    """The code of each text that the column knows; truth values in every usual spelling."""
     codes = {category: code for code, category in enumerate(column.categories, start=1)}
     if not _are_truths(codes):
         return codes
@@ -155,7 +155,7 @@ def codes_of(column: Column) -> dict[str, int]:
 
 
 def fold_truths(counts: Counter[str]) -> Counter[str]:
-    """Returns the counts of texts, those of `True`, `true` and `TRUE` under the most frequent spelling.
+    """The counts of texts, those of `True`, `true` and `TRUE` under the most frequent spelling.
 
     Other texts stay as they are, and all do where one is no truth value.
     """
@@ -172,13 +172,13 @@ def _are_truths(texts: Collection[str]) -> bool:
 
 
 def as_texts(values: np.ndarray) -> list[str]:
-    """Returns the values as texts without outer blanks; `nan`, which tools write for no text, is empty."""
+    """The values as texts without outer blanks; `nan`, which tools write for no text, is empty."""
     texts = (str(value).strip() for value in values)
     return ["" if text in NO_VALUE else text for text in texts]
 
 
 def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """Returns the columns that JSON holds."""
+    """The columns that JSON holds."""
     return tuple(
         Column(**{**column, "name": clean_name(column["name"]), "categories": tuple(column["categories"])})
         for column in stored

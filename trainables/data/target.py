@@ -52,7 +52,7 @@ class _Cells:
 
 
 def read_target(texts: Sequence[str], plain: np.ndarray, name: str, *, task: Task | None, places: np.ndarray) -> Target:
-    """Returns labels and classes, or targets and no classes.
+    """Labels and classes, or targets and no classes.
 
     The task is decided on all rows: the test rows are drawn by class, so that the classes must be known before.
 

@@ -35,12 +35,12 @@ class Loaded:
 
 
 def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
-    """Writes the state after `epoch`: `as_bytes` and `write`."""
+    """Write the state after `epoch`: `as_bytes` and `write`."""
     write(where, as_bytes(state), epoch=epoch, keep=keep)
 
 
 def write(where: str | Path | Place, data: memoryview, *, epoch: int, keep: int = 2) -> None:
-    """Writes a state after `epoch` and removes all but the newest `keep` checkpoints of the place.
+    """Write a state after `epoch` and remove all but the newest `keep` checkpoints of the trial.
 
     There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
     That is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
@@ -93,7 +93,7 @@ def parted(state: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
-    """Returns the newest checkpoint that is whole, or None if the place has none at all; writes nothing.
+    """The newest checkpoint that is whole, or None if the place has none at all; writes nothing.
 
     Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2`.
 
@@ -170,8 +170,10 @@ def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
 
 
 def _comparison(manifest: Mapping[str, Any]) -> Callable[[bytes], bool]:
-    """Compares a file with the checksum of its manifest: crc32 takes a quarter of the time of sha256, by which older
-    releases tell damage, and finds accidents as well."""
+    """The comparison of a file with the checksum in its manifest: crc32, or sha256 in checkpoints of older releases.
+
+    Both detect accidental damage, and crc32 takes a quarter of the time.
+    """
     if "crc32" in manifest:
         return lambda data: zlib.crc32(data) == manifest["crc32"]
     sha256 = manifest["sha256"]
@@ -187,6 +189,6 @@ def _entry(epoch: int) -> str:
 
 
 def _checkpoints(place: Place) -> list[tuple[int, str]]:
-    """Returns (epoch, entry), newest first."""
+    """Pairs (epoch, entry), newest first."""
     matches = (re.fullmatch(r"epoch-(\d{4,9})", name) for name in place.entries())
     return sorted(((int(match[1]), match[0]) for match in matches if match), reverse=True)

@@ -47,7 +47,7 @@ class OfficialFile:
 
 
 def read_verified(path: Path, file: OfficialFile) -> bytes:
-    """Returns the content of the file.
+    """The content of the file.
 
     Raises:
         ValueError: it is not, byte for byte, the official one.
@@ -66,7 +66,7 @@ def check_size(path: Path, file: OfficialFile) -> None:
 
 
 def fetch(file: OfficialFile, folder: Path) -> Path:
-    """Returns the path of the file in the folder, downloading it if it is not there; it is not verified a second time.
+    """The path of the file in the folder, downloading it if it is not there; it is not verified a second time.
 
     Processes that want the same folder wait for each other, and one that is killed leaves nothing that passes for it.
 
@@ -95,7 +95,7 @@ def fetch(file: OfficialFile, folder: Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder against other processes; the lock of one that dies is released with it."""
+    """Hold the folder against other processes; the lock of one that dies is released with it."""
     with (folder / ".rungwise.lock").open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,7 +122,7 @@ def _download(file: OfficialFile, path: Path) -> None:
 
 
 def _open(url: str) -> Any:
-    """Opens the address within `_CONNECT_SECONDS`; urllib's own time-out leaves out the look-up of the name."""
+    """Open the address within `_CONNECT_SECONDS`; urllib's own time-out leaves out the look-up of the name."""
     _require_https(url)
     opener = urllib.request.build_opener(_HttpsRedirects)
     answer: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from trainables.images.listing import shown
 
 
 def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path]) -> tuple[str, ...]:
-    """Returns a line if files of the test set are, byte for byte, files of the training set; nothing is decoded."""
+    """A line if files of the test set are, byte for byte, files of the training set; nothing is decoded."""
     sizes: dict[int, list[Path]] = defaultdict(list)
     for path in train:
         sizes[os.stat(path).st_size].append(path)
@@ -34,7 +34,7 @@ def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path
 def note_copied_rows(
     x: np.ndarray, y: np.ndarray, files: Sequence[str], *, validation: np.ndarray, training: np.ndarray
 ) -> tuple[str, ...]:
-    """Returns a line if validation rows have the pixels of training rows.
+    """A line if validation rows have the pixels of training rows.
 
     Args:
         x: uint8 (N, H, W, C).

@@ -35,7 +35,7 @@ def seems_cut(path: Path) -> bool:
 
 
 def _stated_end(image: Image.Image) -> int:
-    """Returns the offset behind the last pixel of a TIFF or of uncompressed pixels; 0 if none is stated."""
+    """The offset behind the last pixel of a TIFF or of uncompressed pixels; 0 if none is stated."""
     tags = getattr(image, "tag_v2", None)
     if tags is not None:
         offsets, lengths = ([n for tag in pair for n in _numbers(tags.get(tag))] for pair in (_OFFSETS, _LENGTHS))

@@ -97,7 +97,7 @@ def looks_like_image(path: Path) -> bool:
 
 
 def read_header(source: Source) -> Header:
-    """Returns the header of an image.
+    """The header of an image.
 
     Raises:
         OSError: the file cannot be opened.
@@ -108,13 +108,13 @@ def read_header(source: Source) -> Header:
 
 
 def decode_only(source: Source) -> None:
-    """Raises what `read_header` raises, or ValueError if the pixels are damaged."""
+    """Raise what `read_header` raises, or ValueError if the pixels are damaged."""
     with opened(source) as image:
         image.load()
 
 
 def read_values(source: Source) -> np.ndarray:
-    """Returns the values of a deep image as the file holds them (H, W); of 16-bit colour their upper bytes.
+    """The values of a deep image as the file holds them (H, W); of 16-bit colour their upper bytes.
 
     Raises:
         OSError, ValueError: as `read_header`; or values that are not finite.
@@ -126,7 +126,7 @@ def read_values(source: Source) -> np.ndarray:
 def read_image(
     source: Source, *, size: tuple[int, int], grey: bool, levels: Sequence[Levels] = ()
 ) -> tuple[np.ndarray, Header]:
-    """Returns an image upright, in one size and either grey or in colour, and its header.
+    """An image upright, in one size and either grey or in colour, and its header.
 
     Args:
         source: a path, or the content.
@@ -156,7 +156,7 @@ def read_image(
 
 
 def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:
-    """Returns the scale of a deep image: that of the training images, or what its format states.
+    """The scale of a deep image: that of the training images, or what its format states.
 
     Raises:
         ValueError: neither says which values are black and white.
@@ -173,7 +173,7 @@ def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:
 
 @contextmanager
 def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
-    """Holds an image open, and turns whatever goes wrong in or around its decoder into ValueError.
+    """Open an image, and turn every error in or around its decoder into ValueError.
 
     Pillow warns of much that is no fault, and reading with threads cannot silence it here: see `quiet`.
     """
@@ -196,7 +196,7 @@ def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences Pillow's warnings; to be entered once, by the thread that starts the others."""
+    """Silence Pillow's warnings; enter it once, in the thread that starts the others."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -226,7 +226,7 @@ def _describe(image: Image.Image) -> Header:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Returns what brings a decoded image upright, by its EXIF; asking a PNG for that would decode it."""
+    """The transposition that turns a decoded image upright, by its EXIF; reading it from a PNG would decode the PNG."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF beside sound pixels: they are taken as they lie
@@ -245,7 +245,7 @@ def _values(image: Image.Image, header: Header) -> np.ndarray:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Returns the image in a mode that converts to grey and to colour."""
+    """The image in a mode that converts to grey and to colour."""
     if image.mode == "La":
         return image.convert("LA")
     if image.mode == "RGBa":
@@ -265,7 +265,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _unidentified(source: Source) -> str:
-    """Returns the cause for a file that no decoder takes."""
+    """Why no decoder reads this file."""
     if isinstance(source, io.BytesIO):
         start = source.getvalue()[:4]
     else:

@@ -62,7 +62,7 @@ class Format:
 
 
 def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageRows:
-    """Returns images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
+    """Images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
 
     Args:
         data_dir: holds `train` and perhaps `test`; only the part asked for is opened where both are there.
@@ -95,7 +95,7 @@ def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageR
 
 
 def check_test_files(data_dir: Path) -> tuple[str, ...]:
-    """Returns what the user should know of the test set, from headers and checksums; no pixel of it is kept.
+    """What the user should know of the test set, from headers and checksums; no pixel of it is kept.
 
     Raises:
         ValueError: as `read`; or test images whose headers cannot be read or whose modes training images do not cover.
@@ -117,7 +117,7 @@ def check_test_files(data_dir: Path) -> tuple[str, ...]:
 
 
 def _list_test(found: Survey) -> Listing:
-    """Returns what is in the folder `test`, now that it may be opened."""
+    """The images of the folder `test`, whose files may be opened here."""
     assert found.test is not None
     test = list_images(found.test.folder, look=True)
     check_test(test, found.classes)
@@ -125,7 +125,7 @@ def _list_test(found: Survey) -> Listing:
 
 
 def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:
-    """Returns what the training images decide, from the cache if it is of these very files."""
+    """What the training images decide, from the cache if it was computed from the same files."""
     key = image_cache.key_of(data_dir, found.train.files, image_size, found.test is None)
     facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, image_size))
     return Format(
@@ -181,7 +181,7 @@ def _extent(path: Path) -> tuple[float, float]:
 
 
 def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
-    """Returns the header of a test image; one that seems cut is decoded to be sure, and its pixels are dropped."""
+    """The header of a test image; one that seems cut is decoded to be sure, and its pixels are dropped."""
     header = read_header(path)
     if seems_cut(path):
         decode_only(path)
@@ -191,7 +191,7 @@ def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
 
 
 def _describe(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) -> list[str]:
-    """Returns a line for each thing that the files hold and that is not used."""
+    """A line for each thing that the files hold and that is not used."""
     said = {
         "several frames; the first one is used": [header.sequence for header in headers],
         "transparency, which is ignored": [header.transparent for header in headers],
@@ -214,7 +214,7 @@ def _decode(data_dir: Path, files: Sequence[Path], form: Format) -> np.ndarray:
 
 
 def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) -> list[T]:
-    """Returns the function of every file, computed by threads.
+    """What the function returns for each file, computed in threads.
 
     Raises:
         ValueError: it failed for some, which are counted and named.
@@ -235,7 +235,7 @@ def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) 
 
 
 def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
-    """Returns a message that counts the files, names some with the causes, and says where to find them all."""
+    """A message that counts the files, names some with the causes, and says where to find them all."""
     few = list(bad)[:_FEW]
     names: dict[str, list[str]] = {}
     for path in few:

@@ -83,7 +83,7 @@ class Survey:
 
 
 def survey(data_dir: Path) -> Survey:
-    """Returns the images of a folder; opens no file of the test set.
+    """The images of a folder; no file of the test set is opened.
 
     Raises:
         ValueError: no such folders, too few classes or images, a class without an image, or a test set of others.
@@ -111,7 +111,7 @@ def survey(data_dir: Path) -> Survey:
 
 
 def list_images(folder: Path, *, look: bool) -> Listing:
-    """Returns the images of the folders of a folder; linked ones count, hidden ones and deeper folders do not.
+    """The images of the folders of a folder; linked ones count, hidden ones and deeper folders do not.
 
     Args:
         folder: holds one folder for each class.
@@ -167,7 +167,7 @@ def check_test(test: Listing, classes: Sequence[str]) -> None:
 
 
 def note_left_out(listing: Listing) -> list[str]:
-    """Returns a line on the files that are not used, and one on folders without a file."""
+    """A line on the files that are not used, and one on folders without a file."""
     name = listing.folder.name
     notes = [f"left out of {name}/: {listing.describe()}"] if listing.left_out else []
     empty = [one for one, paths in listing.images.items() if not paths]
@@ -175,12 +175,12 @@ def note_left_out(listing: Listing) -> list[str]:
 
 
 def readable_name(name: str) -> str:
-    """Returns a name as text that every file can hold: composed (NFC), with bytes that are not UTF-8 as `\\xe9`."""
+    """A name as text that every file can hold: composed (NFC), with bytes that are not UTF-8 as `\\xe9`."""
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def shown(path: Path | str) -> str:
-    """Returns a path that can be printed: without control characters, and with bytes that are not UTF-8 as `\\xe9`."""
+    """A path that can be printed: without control characters, and with bytes that are not UTF-8 as `\\xe9`."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -111,7 +111,7 @@ def round_width(width: float) -> int:
 
 
 def initialise(network: nn.Module, config: CnnConfig) -> None:
-    """Sets all weights so that signals keep their scale from layer to layer, with batch norm or without.
+    """Set all weights so that signals keep their scale from layer to layer, with batch norm or without.
 
     He initialisation (He et al. 2015), with the second moment that pooling and activation leave before a layer. The
     last layer of every residual branch is zero: its norm (Goyal et al. 2017) or, without norms, its convolution (Zhang
@@ -123,7 +123,7 @@ def initialise(network: nn.Module, config: CnnConfig) -> None:
 
 
 def _scale_weights(module: nn.Module, config: CnnConfig, *, moment: float) -> float:
-    """Initialises the layers of a sequence whose input has this second moment; returns that of its output."""
+    """Initialise the layers of a sequence whose input has this second moment, and return that of its output."""
     pooling = "stride"
     for layer in module.children():
         match layer:

@@ -68,7 +68,7 @@ class Encoder(nn.Module):
     """Of each row."""
 
     def __init__(self, config: EncoderConfig, dataset: Dataset) -> None:
-        """Fits scaling and bins to the training rows; without rows all is zero, and waits for stored weights.
+        """Fit scaling and bins to the training rows; without rows all is zero, until stored weights are loaded.
 
         A data set that names no columns is taken to hold numbers without gaps.
         """
@@ -105,7 +105,7 @@ class StandardScale(nn.Module):
     """Zero mean and unit variance over the fitted rows; a constant column becomes zero."""
 
     def __init__(self, x: np.ndarray) -> None:
-        """Fits to numbers (N, M) with NaN where one is missing."""
+        """Fit to numbers (N, M) with NaN where one is missing."""
         super().__init__()
         columns = [_present(x[:, i]).astype(np.float64) for i in range(x.shape[1])]
         self.mean = nn.Buffer(_tensor([values.mean() for values in columns], x.dtype))
@@ -122,7 +122,7 @@ class QuantileScale(nn.Module):
     """
 
     def __init__(self, x: np.ndarray) -> None:
-        """Fits to numbers (N, M) with NaN where one is missing."""
+        """Fit to numbers (N, M) with NaN where one is missing."""
         super().__init__()
         curves = [_rank_curve(_present(x[:, i]).astype(np.float64), x.dtype) for i in range(x.shape[1])]
         self.knots = nn.Buffer(_tensor([knots for knots, _ in curves], x.dtype).reshape(-1, NUM_KNOTS))
@@ -209,13 +209,13 @@ def _places(places: list[int]) -> nn.Buffer:
 
 
 def _present(values: np.ndarray) -> np.ndarray:
-    """Returns the values that are not missing, or a zero where there is none."""
+    """The values that are not missing, or a zero where there is none."""
     kept = values[~np.isnan(values)]
     return kept if len(kept) else np.zeros(1, values.dtype)
 
 
 def _rank_curve(values: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns knots of this type, ascending, and the heights of the curve there; both (NUM_KNOTS,), the last one
+    """Knots of this type, ascending, and the heights of the curve there; both (NUM_KNOTS,), the last one
     repeated."""
     levels = (np.arange(NUM_KNOTS) + 0.5) / NUM_KNOTS
     ranks = np.array([NormalDist().inv_cdf(level) for level in levels])

@@ -66,7 +66,7 @@ class Loop:
         return None if self._thread is None else self._thread.ident
 
     def run_epoch(self) -> dict[str, Any]:
-        """Trains one more epoch; returns what was reported, its number and the seconds that it took.
+        """Train one more epoch, and return what was reported, with the number of the epoch and its seconds.
 
         Raises:
             MisuseError: the function does not keep to the protocol.
@@ -113,7 +113,7 @@ class Loop:
         return self._is_ahead
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Runs the function up to its first epoch, with all that it tracks as it was.
+        """Run the function up to its first epoch, with all that it tracks as it was.
 
         Raises:
             ValueError: the state belongs to another training, or to other code.
@@ -140,7 +140,7 @@ class Loop:
         return self._returned
 
     def close(self) -> None:
-        """Unwinds the function where it waits, and removes its folder.
+        """Unwind the function where it waits, and remove its folder.
 
         Raises:
             StuckError: it does not end.

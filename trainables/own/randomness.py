@@ -10,7 +10,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Sets every global random state from the seed of a trial, which depends on the run's seed and its number alone."""
+    """Set every global random state from the seed of a trial, which depends on the run's seed and its number alone."""
     digest = hashlib.sha256(f"{seed}/own".encode()).digest()
     random.seed(digest)
     np.random.seed(int.from_bytes(digest[:4], "little"))
@@ -18,7 +18,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_states() -> dict[str, Any]:
-    """Returns the global random states as tensors and plain values."""
+    """The global random states as tensors and plain values."""
     version, words, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     states: dict[str, Any] = {
@@ -32,7 +32,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: Mapping[str, Any]) -> None:
-    """Puts back what `random_states` returned."""
+    """Put back what `random_states` returned."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     kind, keys, position, has_gauss, cached = states["numpy"]

@@ -19,7 +19,7 @@ _WAY_OUT = (
 
 
 def to_plain(value: Any, where: str) -> Any:  # noqa: PLR0911 - one for each kind
-    """Returns the value with arrays as tensors, ready for a checkpoint; tensors are not copied.
+    """The value with arrays as tensors, ready for a checkpoint; tensors are not copied.
 
     Args:
         value: tensors, arrays, plain values, and dicts, lists, tuples of them.
@@ -51,7 +51,7 @@ def to_plain(value: Any, where: str) -> Any:  # noqa: PLR0911 - one for each kin
 
 
 def from_plain(value: Any) -> Any:
-    """Returns what `to_plain` was given; a tuple with names comes back as a plain one."""
+    """What `to_plain` was given; a tuple with names comes back as a plain one."""
     if isinstance(value, dict):
         if _ARRAY in value:
             return _as_array(value)
@@ -66,7 +66,7 @@ def from_plain(value: Any) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """Returns a plain value whose tensors share no memory with it."""
+    """A plain value whose tensors share no memory with it."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, dict):

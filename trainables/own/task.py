@@ -37,7 +37,7 @@ class OwnTask:
     cost: Callable[..., Mapping[str, float]] | None = None
 
     def load(self, source: Source) -> OwnData:
-        """Calls `data()`; where to look and what to draw is its own affair."""
+        """Call `data()`, which decides itself what it reads; the settings of `source` do not apply."""
         value = None if self.data is None else self.data()
         return OwnData(value=value, checksum=checksum(value))
 
@@ -106,7 +106,7 @@ class OwnTraining:
         return int(self.inner.epoch)
 
     def run_epoch(self) -> dict[str, Any]:
-        """Trains one more epoch; returns its metrics and its number.
+        """Train one more epoch, and return its metrics and its number.
 
         Raises:
             MisuseError: the class does not keep to the protocol.
@@ -132,7 +132,7 @@ class OwnTraining:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues where `state` was taken.
+        """Continue where `state` was taken.
 
         Raises:
             ValueError: it belongs to another training.
@@ -151,7 +151,7 @@ class OwnTraining:
         return self.inner
 
     def close(self) -> None:
-        """Removes its folder."""
+        """Remove its folder."""
         close(self.inner)
         self.run._folder.remove()
 

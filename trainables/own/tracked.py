@@ -43,7 +43,7 @@ def state_of(thing: Any, name: str) -> Any:
 
 
 def load_state(thing: Any, name: str, stored: Any) -> None:
-    """Puts back what `state_of` returned.
+    """Put back what `state_of` returned.
 
     Raises:
         StateError: the state is of another object.

@@ -49,7 +49,7 @@ class WorkFolder:
         return {name: _bytes(path) for name, path in files.items()}
 
     def write(self, files: dict[str, Tensor]) -> None:
-        """Makes the folder hold these files.
+        """Make the folder hold these files.
 
         Raises:
             StateError: a name leads out of the folder.
@@ -63,7 +63,7 @@ class WorkFolder:
             path.write_bytes(data.numpy().tobytes())
 
     def remove(self) -> None:
-        """Removes the folder with all that is in it."""
+        """Remove the folder with all that is in it."""
         if self._path is not None:
             shutil.rmtree(self._path, ignore_errors=True)
             self._path = None

@@ -28,7 +28,7 @@ _FEATURES = ("MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOc
 
 
 def read(data_dir: Path) -> Table:
-    """Returns every district; the target is in units of $100,000 and capped at 5.
+    """Every district; the target is in units of $100,000 and capped at 5.
 
     Raises:
         ValueError: the file is another one.
@@ -40,7 +40,7 @@ def read(data_dir: Path) -> Table:
 
 
 def _derive(raw: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns the features as scikit-learn defines them, and the target."""
+    """The features as scikit-learn defines them, and the target."""
     households = raw["households"]
     columns = (
         raw["median_income"],

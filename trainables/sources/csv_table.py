@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 
 def read(path: Path, options: TableOptions) -> Table:
-    """Returns the rows whose target is known.
+    """The rows whose target is known.
 
     Args:
         path: a CSV file with a header.
@@ -51,7 +51,7 @@ def read(path: Path, options: TableOptions) -> Table:
 
 
 def read_cells(path: Path) -> dict[str, np.ndarray]:
-    """Returns the texts (N,) of each named column, as dtype object; numbers as Python writes them.
+    """The texts (N,) of each named column, as dtype object; numbers as Python writes them.
 
     Raises:
         ValueError: the file is no CSV, or its rows do not agree.

@@ -26,7 +26,7 @@ _SCRIPTS = ("CJK UNIFIED", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "FUL
 
 
 def decode(data: bytes, path: str) -> tuple[str, list[str]]:
-    """Returns the text, and a note where its encoding is a guess.
+    """The text, and a note where its encoding is a guess.
 
     Args:
         data: content of the file.

@@ -31,7 +31,7 @@ def load(
     image_size: int | None = None,
     table: TableOptions | None = None,
 ) -> Dataset:
-    """Returns training and validation rows, split stratified by class; never opens the test files.
+    """Training and validation rows, split stratified by class; test files are never opened.
 
     Of an image folder with a folder `test`, the names in it are compared with those in `train`.
 
@@ -58,7 +58,7 @@ def load(
 
 
 def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None, like: Dataset | None = None) -> Split:
-    """Returns the test rows; only the final evaluation may call this.
+    """The test rows; only the final evaluation may call this.
 
     Args:
         name: one of `catalogue.names()`.
@@ -124,7 +124,7 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
 def _draw_rows(
     y: np.ndarray, classes: tuple[str, ...], *, seed: int, train_size: int | None, validation_fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the numbers of the training and of the validation rows."""
+    """The numbers of the training and of the validation rows."""
     rng = np.random.default_rng((seed, 0x5EED))
     rows = np.arange(len(y))
     if train_size is not None:

@@ -38,7 +38,7 @@ class Sheet:
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Returns what a CSV file holds.
+    """What a CSV file holds.
 
     Raises:
         ValueError: there is no such file, it is no CSV, or its rows do not agree; one line names the place.
@@ -92,7 +92,7 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
 
 
 def _find_separator(lines: list[str], path: str) -> str:
-    """Returns the separator by which the first rows fall into as many cells as the header, the most of them."""
+    """The separator by which the first rows fall into as many cells as the header, the most of them."""
     scores = {}
     for separator in SEPARATORS:
         rows = [len(row) for row in islice(csv.reader(lines, delimiter=separator), 200) if any(map(str.strip, row))]

@@ -74,9 +74,9 @@ def _cpu_computes_bfloat16() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep up to 256 MB that tensors gave back, for those of the next step (glibc only).
+    """Let this process keep up to 256 MB of freed memory for the tensors of the next step (glibc only).
 
-    Otherwise the memory of images goes back to Linux and comes again page by page, zeroed, in every step.
+    Otherwise the memory of images returns to Linux and is allocated again, page by page and zeroed, in every step.
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return
@@ -92,7 +92,7 @@ class Clock:
         self._marks: list[tuple[str, float | torch.cuda.Event]] = []
 
     def mark(self, part: str) -> None:
-        """Says that what follows belongs to this part."""
+        """Begin this part of the epoch: the time from now on counts for it."""
         if self._cuda:
             event = torch.cuda.Event(enable_timing=True)
             event.record()

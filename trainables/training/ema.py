@@ -20,7 +20,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Moves the average towards the model, after the step with this number (from 0 over the whole training)."""
+        """Move the average towards the model, after the step with this number (from 0 over the whole training)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged, current = _tensors(self.model), _tensors(model)
         floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
@@ -30,7 +30,7 @@ class WeightAverage:
 
 
 def _approach(averaged: list[Tensor], current: list[Tensor], *, share: float) -> None:
-    """Moves each tensor by this share of the way, on CUDA in one launch for all."""
+    """Move each tensor by this share of the way, on CUDA in one launch for all."""
     if not is_plain():
         torch._foreach_lerp_(averaged, current, share)  # pyright: ignore[reportPrivateImportUsage]
         return

@@ -97,7 +97,7 @@ def weight_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
-    """Makes the learning rate of weights on a GPU a tensor there, so that a recorded step reads it anew each time.
+    """Make the learning rate of weights on a GPU a tensor there, so that a recorded step reads it anew each time.
 
     Loading a state undoes it.
     """
@@ -109,7 +109,7 @@ def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of all weights without waiting for their device."""
+    """Set the learning rate of all weights without waiting for their device."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)

@@ -32,7 +32,7 @@ class StepGraph:
         return self._graph is not None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Does the step with this batch, whose shape never changes; the result is overwritten by the next call."""
+        """Run the step on this batch, whose shape never changes; the next call overwrites the result."""
         self._num_calls += 1
         if self._graph is None and self._num_calls > _PLAIN_STEPS and not self.refused:
             self._record(batch)
@@ -44,7 +44,7 @@ class StepGraph:
         return self._result
 
     def _record(self, batch: Batch) -> None:
-        """Records without doing: the weights are what they were."""
+        """Record the step without running it: the weights stay as they are."""
         y_mixed, weight = (None if part is None else part.clone() for part in (batch.y_mixed, batch.weight))
         self._batch = Batch(x=batch.x.clone(), y=batch.y.clone(), y_mixed=y_mixed, weight=weight)
         try:

@@ -49,7 +49,7 @@ class Training:
         numerics: Numerics | None = None,
         graphs: bool = True,
     ) -> None:
-        """Builds the network and all around it; trains nothing yet.
+        """Build the network, its optimizer and its batches; nothing is trained yet.
 
         Args:
             config: what to train.
@@ -80,7 +80,7 @@ class Training:
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
-        """Makes the network, its average and its optimizer."""
+        """Make the network, its average and its optimizer."""
         with _seeded(self.device, self.seed, 0):
             model = self.config.model.build(dataset)
         self.cost = count_cost(model, dataset.image_shape)
@@ -104,7 +104,7 @@ class Training:
         return self.cost.macs
 
     def run_epoch(self) -> dict[str, Any]:
-        """Trains one more epoch, evaluates it, and returns its record, which is also the new end of `history`.
+        """Train one more epoch, evaluate it, append its record to `history`, and return the record.
 
         Raises:
             ValueError: the full budget has been trained.
@@ -158,7 +158,7 @@ class Training:
         return copy.deepcopy(state)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues where `state` was taken from a training of the same configuration, budget and seed.
+        """Continue where `state` was taken from a training of the same configuration, budget and seed.
 
         Raises:
             ValueError: the state belongs to another training.
@@ -202,7 +202,7 @@ class Training:
         return total.item() / num_steps, lr
 
     def _step(self, batch: Batch) -> Tensor:
-        """Moves the weights once; returns the loss. It may be recorded: nothing in it waits for a GPU."""
+        """Update the weights once, and return the loss. It can be recorded: nothing in it waits for a GPU."""
         loss = self._backward(batch)
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -211,7 +211,7 @@ class Training:
         return loss
 
     def _backward(self, batch: Batch) -> Tensor:
-        """Adds the gradient of the batch, in as many parts as memory demands; returns the loss."""
+        """Add the gradient of the batch, in as many parts as memory demands, and return the loss."""
         while True:
             try:
                 return self._backward_in_parts(batch)
