@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(name: str, words: list[str]) -> None:
-    from rungwise import check_packages
+    from rungwise.packages import check_packages
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command is imported Ctrl-C needs no traceback
     check_packages()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rungwise import ROOT
+from rungwise.packages import ROOT
 
 DONE, SOME_FAILED = 0, 3
 

@@ -3,16 +3,16 @@
 import sys
 import time
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rungwise.notebook import write_space
 from rungwise.process import call
 from rungwise.run import FinishedRun
-from rungwise.written import write_space
 from spaces.imported import is_importing
 from spaces.origin import short_name
 from spaces.space import Space
+from trainables.data.names import did_you_mean
 
 _NOT_HERE = ("space", "dry_run")
 
@@ -89,6 +89,5 @@ def _check(options: dict[str, Any]) -> None:
     known = [field.name for field in fields(Options) if field.name not in _NOT_HERE]
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = did_you_mean(name, known)
             raise ValueError(f"search has no option {name!r}{hint}; see rungwise search --help")

@@ -1,6 +1,14 @@
-"""What may be searched: each module defines SPACE, a pure function of an Optuna trial.
+"""What can be searched: each built-in space is a file here that defines `SPACE`.
 
-Imports trainables; search, analysis and rungwise may import it. Knows no Ray.
+    *_arch *_small *_gpu *_mlp   the built-in spaces
+    parts                        groups of hyperparameters that they share
+    levels                       the parameters of a space, and values of one to compare
+    space                        `Space`: suggest, baseline, and the one reader of stored parameters
+    asking                       runs `suggest` on chosen values
+    objectives                   metrics, objectives and constraints
+    origin imported              where a space of the user's own is, and how it is imported
+
+Imports trainables; search, analysis and rungwise may import it. Does not import Ray.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """Runs a space's `suggest` on values of our own choosing, through the public methods of an Optuna trial alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -13,6 +13,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FixedTrial
 
+Suggest = Callable[[Any], Any]
+"""The `suggest` of a space: asks an Optuna trial for values, and returns the configuration that they describe."""
 _STEP_TOLERANCE = 1e-8
 """Of a step: Optuna's own tolerance for a float that must lie on a grid."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from spaces.asking import AskedTrial, contains
+from spaces.asking import AskedTrial, Suggest, contains
 from spaces.space import describe
 
 NUM_DRAWS = 64
@@ -17,7 +17,6 @@ MAX_LISTED = 5
 """A range of at most so many whole numbers is asked about value by value."""
 _PLACES = (1 / 6, 1 / 2, 5 / 6)
 """Of a longer range: three levels, each in the middle of a third."""
-Suggest = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, kw_only=True)

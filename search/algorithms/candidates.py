@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from spaces.asking import AskedTrial, contains
+from spaces.asking import AskedTrial, Suggest, contains
 from spaces.levels import value_at
 
 NUM_ANYWHERE = 50
@@ -28,7 +28,7 @@ def identity(params: Mapping[str, Any]) -> Identity:
 class Candidates:
     """New configurations, drawn from the space itself; asked again with the same parents, they are the same."""
 
-    def __init__(self, suggest: Callable[[Any], Any], *, seed: int) -> None:
+    def __init__(self, suggest: Suggest, *, seed: int) -> None:
         """
         Args:
             suggest: of the space.
@@ -64,7 +64,7 @@ class Candidates:
 
 
 def spread(
-    suggest: Callable[[Any], Any],
+    suggest: Suggest,
     *,
     number: int,
     seed: int,
@@ -145,7 +145,7 @@ class _Draw(AskedTrial):
         return self._known[name]
 
 
-def _draw(suggest: Callable[[Any], Any], params: Mapping[str, Any], fraction: Callable[[str], float]) -> dict[str, Any]:
+def _draw(suggest: Suggest, params: Mapping[str, Any], fraction: Callable[[str], float]) -> dict[str, Any]:
     trial = _Draw(params, fraction)
     try:
         suggest(trial)
@@ -155,7 +155,7 @@ def _draw(suggest: Callable[[Any], Any], params: Mapping[str, Any], fraction: Ca
 
 
 def _vary(
-    suggest: Callable[[Any], Any], near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any]
+    suggest: Suggest, near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Parameters of which one or two are drawn anew, but for the held ones; all of them where `near` has none."""
     open_names = sorted(name for name in near if name not in held)

@@ -3,7 +3,7 @@
 Everything depends on the study, the seeds and the trials that have a worker alone.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
@@ -13,6 +13,7 @@ from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.trials import epochs_reached
+from spaces.asking import Suggest
 
 if TYPE_CHECKING:
     from search.algorithms.gaussian_process import Surrogate, Tried
@@ -23,7 +24,6 @@ FIRST_OF_LEVEL = 5
 """Trials of each level of a question before there is a model."""
 TRIALS_A_DRAW = 5
 """For so many trials in a row the candidates are the same, but for what has been tried: drawing them costs most."""
-Suggest = Callable[[Any], Any]
 
 
 class _Decision(NamedTuple):

@@ -19,6 +19,8 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
+from search.storage.trials import is_infeasible
+
 MAX_POINTS = 200
 """Values that it learns from; its cost grows with their number alone."""
 _MAX_JUDGED = 100
@@ -204,7 +206,7 @@ def _matern(apart: np.ndarray, length: float) -> np.ndarray:
 
 def _observations(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> list[_Observation]:
     sign = 1 if maximize else -1
-    known = [t for t in trials if t.state != TrialState.FAIL and "infeasible" not in t.user_attrs]
+    known = [t for t in trials if t.state != TrialState.FAIL and not is_infeasible(t)]
     observed: list[_Observation] = []
     scores: dict[int, float] = {}
     for epoch in rungs:
@@ -224,7 +226,7 @@ def _observations(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximi
 
 
 def _is_untrainable(trial: FrozenTrial) -> bool:
-    return "infeasible" in trial.user_attrs or trial.user_attrs.get("failure_kind") in _UNTRAINABLE
+    return is_infeasible(trial) or trial.user_attrs.get("failure_kind") in _UNTRAINABLE
 
 
 def _most_telling(observed: list[_Observation]) -> list[_Observation]:

@@ -18,13 +18,6 @@ Entry = tuple[float, int]
 _UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
 
 
-def num_weights(trial: FrozenTrial) -> int | None:
-    """The weights of the network: known before training, or counted after the first epoch in what code tracks."""
-    history = trial.user_attrs.get("history")
-    first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
-    return trial.user_attrs.get("weights", first.get("weights"))
-
-
 class Rungs:
     """The values at every rung, best first, in order as they come in: what a promotion costs does not grow with the
     number of trials."""

@@ -11,13 +11,13 @@ from typing import Any
 import optuna
 
 import spaces.space
-from search.diagnosis import probe as own_probe
-from search.diagnosis.limits import Finding
-from search.diagnosis.probe import Probe, Straight
+from search.diagnosis import trainings
+from search.diagnosis.finding import Finding
+from search.diagnosis.trainings import Setup, Straight
 from search.process.disk import size
 from search.process.quiet import quietly
 from search.process.silence import doing
-from search.storage.source_code import canonical, told
+from search.storage.source_code import canonical, describe_error
 from spaces.space import Space
 from trainables.trainable import Setting, Source
 
@@ -50,21 +50,21 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
         data = space.work.load(Source())
         packed = space.work.pack(data)
     except Exception as error:
-        raise ValueError(f"data() fails: {told(error)}") from error
+        raise ValueError(f"data() fails: {describe_error(error)}") from error
     with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
         setting = Setting(epochs=max(2, space.epochs), seed=1)
-        probe = Probe(space=canonical(reference), packed=packed, setting=setting, folder=Path(folder))
+        setup = Setup(space=canonical(reference), packed=packed, setting=setting, folder=Path(folder))
         try:
-            straight = apart(own_probe.train_straight, probe, dict(space.baseline), other)
+            straight = apart(trainings.train_straight, setup, dict(space.baseline), other)
         except Exception as error:
-            raised, *printed = getattr(error, "__notes__", [told(error)])
+            raised, *printed = getattr(error, "__notes__", [describe_error(error)])
             found = f"the baseline fails: {raised}" + (f" ({printed[0]})" if printed else "")
             yield Finding(what="training", found=found, do="correct this; otherwise every trial fails", fatal=True)
             return
         yield from _check_other(straight, other)
         yield from _check_costs(straight, space)
-        yield from _check_bits(probe, dict(space.baseline), straight, apart=apart)
-        yield from _check_metric(probe, dict(space.baseline), straight, space, apart=apart)
+        yield from _check_bits(setup, dict(space.baseline), straight, apart=apart)
+        yield from _check_metric(setup, dict(space.baseline), straight, space, apart=apart)
 
 
 def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -78,7 +78,7 @@ def _noted(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        error.add_note(told(error))
+        error.add_note(describe_error(error))
         raise
 
 
@@ -122,8 +122,8 @@ def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
         yield Finding(what="run.data", found="train changes it in place", do=do, fatal=True)
 
 
-def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apart: Apart) -> Iterator[Finding]:
-    again = apart(own_probe.train_again, probe, params, straight.records)
+def _check_bits(setup: Setup, params: dict[str, Any], straight: Straight, *, apart: Apart) -> Iterator[Finding]:
+    again = apart(trainings.train_again, setup, params, straight.records)
     if again:
         yield Finding(
             what="repeatable",
@@ -147,7 +147,7 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
     elif not again:
         yield Finding(what="leaks", found="a trial does not change when another one ran before it in the same process")
     try:
-        paused = apart(own_probe.train_on, probe, params, straight.records)
+        paused = apart(trainings.train_after_pause, setup, params, straight.records)
     except ValueError as error:
         yield Finding(what="pause", found=f"the state cannot be restored: {error}", do="see above", fatal=True)
         return
@@ -183,7 +183,7 @@ def _way_out(straight: Straight, otherwise: str) -> str:
 
 
 def _check_metric(
-    probe: Probe, params: dict[str, Any], straight: Straight, space: Space, *, apart: Apart
+    setup: Setup, params: dict[str, Any], straight: Straight, space: Space, *, apart: Apart
 ) -> Iterator[Finding]:
     values = [record[space.metric] for record in (*straight.records, straight.other) if space.metric in record]
     if len(values) > 1 and len(set(values)) == 1:
@@ -202,7 +202,7 @@ def _check_metric(
     if straight.seconds[-1] > SLOW_EPOCH_SECONDS:
         yield Finding(what="metric", found="an epoch takes too long to check which rows it is measured on")
         return
-    yield from _check_rows(apart(own_probe.train_on_other_rows, probe, params, space.metric), space)
+    yield from _check_rows(apart(trainings.train_on_reversed_rows, setup, params, space.metric), space)
 
 
 def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[Finding]:

@@ -15,8 +15,9 @@ from search.scheduling.checkpoints import CheckpointKeeper, checkpoints_of
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
+from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
-from search.storage.logs import TrialLogs
+from search.storage.logs import TrialLogs, logs_of
 from search.storage.run import Run
 from spaces.space import Space
 
@@ -129,11 +130,6 @@ def _shared(space: Space, dataset: Any) -> Any:
         ) from error
 
 
-def logs_of(run_dir: Path) -> Path:
-    """Folder of the logs of its trials."""
-    return run_dir / "logs"
-
-
 def run_legs(
     search: Search,
     trainable: Any,
@@ -201,7 +197,7 @@ def _run_config(search: Search, scratch: Path, *, callbacks: list[Any], max_fail
 
 
 def _trial_name(trial: Any) -> str:
-    return f"trial-{trial.config['trial']:05d}-{trial.trial_id}"
+    return f"{trial_name(trial.config['trial'])}-{trial.trial_id}"
 
 
 def _make_stopper(search: Search) -> Any:

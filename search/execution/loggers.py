@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from search.storage.folder import trial_name
+
 if TYPE_CHECKING:  # both import Optuna, and options are checked without
     from optuna.trial import FrozenTrial
 
@@ -31,7 +33,7 @@ _NO_NUMBERS = ("epoch", "started")
 """The step of a point, and its time."""
 
 
-class Logger(Protocol):
+class TrialLogger(Protocol):
     """One kind of logger, used from one thread."""
 
     def knows(self, number: int) -> bool:
@@ -82,14 +84,10 @@ def where_to_look(logger: str, run_dir: Path) -> str | None:
     return None
 
 
-def open_logger(logger: str, run: "Run", run_dir: Path) -> Logger:
+def open_logger(logger: str, run: "Run", run_dir: Path) -> TrialLogger:
     """The logger by this name, which writes into the run folder."""
     kinds = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
     return kinds[logger](run, run_dir.resolve())
-
-
-def _name(number: int) -> str:
-    return f"trial-{number:05d}"
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
@@ -111,7 +109,7 @@ class TensorBoard:
         self._writers: dict[int, Any] = {}
 
     def knows(self, number: int) -> bool:
-        return (self._folder / _name(number)).exists()
+        return (self._folder / trial_name(number)).exists()
 
     def begin(self, trial: "FrozenTrial") -> None:
         is_new = not self.knows(trial.number)
@@ -146,7 +144,7 @@ class TensorBoard:
 
         if number not in self._writers:
             unique = f".{time.time_ns()}"  # a file of the same second would be overwritten
-            self._writers[number] = SummaryWriter(str(self._folder / _name(number)), filename_suffix=unique)
+            self._writers[number] = SummaryWriter(str(self._folder / trial_name(number)), filename_suffix=unique)
         return self._writers[number]
 
     def _summaries(self, trial: "FrozenTrial") -> tuple[Any, Any, Any]:
@@ -166,7 +164,7 @@ class MLflow:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._mlflow: Any = importlib.import_module("mlflow")  # not among what is developed with
         self._client = self._mlflow.MlflowClient(f"sqlite:///{run_dir}/mlflow.db")
-        known = self._client.get_experiment_by_name(run.name)
+        known = self._client.get_experiment_bytrial_name(run.name)
         self._experiment = (
             known.experiment_id
             if known
@@ -193,7 +191,7 @@ class MLflow:
             self._client.update_run(self._runs[trial.number], status="RUNNING")
             return
         made = self._client.create_run(
-            self._experiment, run_name=_name(trial.number), tags={_TRIAL_TAG: str(trial.number)}
+            self._experiment, run_name=trial_name(trial.number), tags={_TRIAL_TAG: str(trial.number)}
         )
         self._runs[trial.number] = made.info.run_id
         self._client.log_batch(
@@ -237,7 +235,7 @@ class WandB:
         self._runs[trial.number] = run = self._wandb.init(
             project="rungwise",
             group=self._run.name,
-            name=_name(trial.number),
+            name=trial_name(trial.number),
             id=self._id(trial.number),
             dir=str(self._folder),
             config=dict(trial.params),

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.runtime.probe import Probe
 from search.runtime.versions import versions
-from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_place
+from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_store
 
 ANSWER_SECONDS = 60
 
@@ -40,8 +40,8 @@ def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0, max_retries=1)(answer)
-    place, marker = open_place(where), f".shared-{os.getpid()}"
-    place.write(marker, {MANIFEST: b"{}"})
+    store, marker = open_store(where), f".shared-{os.getpid()}"
+    store.write(marker, {MANIFEST: b"{}"})
     try:
         asked = time.time()
         pending = {
@@ -55,7 +55,7 @@ def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node
         told = time.time()
         answers = {reference: _answered(reference) for reference in pending}
     finally:
-        place.remove(marker)
+        store.remove(marker)
     nodes = [Node(clock_seconds=_ahead(a.pop("clock"), asked, told), **a) for a in answers.values() if a is not None]
     return nodes, [host for reference, host in pending.items() if answers[reference] is None]
 
@@ -76,7 +76,7 @@ def answer(where: str, marker: str) -> dict[str, Any]:
     import ray
 
     try:
-        sees = marker in open_place(where).entries()
+        sees = marker in open_store(where).entries()
     except (OSError, UnreachableError):
         sees = False
     return {
@@ -131,7 +131,7 @@ def look_at_nodes(checkpoints: str) -> list[str]:
 
 
 def _choice(checkpoints: str) -> str:
-    if isinstance(open_place(checkpoints), Folder):
+    if isinstance(open_store(checkpoints), Folder):
         return (
             "give a folder that all nodes share (--runs-dir or --storage); otherwise a trial that moves to "
             "another node starts again"

@@ -4,17 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.runtime.cluster import plan_on_cluster
-from search.runtime.resources import Nodes, Resources, count_places, living_nodes, plan_resources
+from search.runtime.resources import Nodes, Resources, capacity, living_nodes
 
 if TYPE_CHECKING:  # imports Optuna
     from search.storage.run import Run
 
 LOOK_SECONDS = 1
-
-
-def _plan(address: str | None, **wishes: Any) -> Resources:
-    return plan_resources(**wishes) if address is None else plan_on_cluster(address, **wishes)
 
 
 def as_begun(run: "Run", stated: Mapping[str, Any], *, on_cluster: bool = False) -> dict[str, Any]:
@@ -70,5 +65,5 @@ class Slots:
         now = self._clock()
         if self._resources.elastic and now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._count = count_places(self._nodes(), self._resources) + 1
+            self._count = capacity(self._nodes(), self._resources) + 1
         return self._count

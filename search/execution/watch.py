@@ -12,17 +12,17 @@ from search.execution.nodes import is_gone
 from search.process.allotted import load
 from search.process.text import duration
 from search.runtime.guard import kill_process
-from search.runtime.resources import Resources, count_places, living_nodes
+from search.runtime.resources import Resources, capacity, living_nodes
 from search.scheduling.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
 from search.scheduling.search import Search
 
 SAY_SECONDS = 60
-PLACE_SECONDS = 1800
+ROOM_SECONDS = 1800
 """A search for which no node has room is given up after this: a node of a growing cluster may take minutes."""
 _LOOK_SECONDS = 1
 
 
-class NoPlaceError(RuntimeError):
+class NoRoomError(RuntimeError):
     """No node of the cluster has had room for a trial for too long."""
 
 
@@ -43,7 +43,7 @@ class ProgressWatch(tune.Callback):
         busy: Callable[[], str] = load,
         clock: Callable[[], float] = time.monotonic,
         say_seconds: float = SAY_SECONDS,
-        place_seconds: float = PLACE_SECONDS,
+        room_seconds: float = ROOM_SECONDS,
         kills: MemoryKills | None = None,
     ) -> None:
         """
@@ -52,9 +52,9 @@ class ProgressWatch(tune.Callback):
             say: told every `say_seconds` while nothing happens.
             on_cluster: whether trials have places on several machines, and others may hold them.
             busy: how much more this machine has to do than it can, in a few words, or nothing.
-            place_seconds: without a place for a single trial, after which the search is given up.
+            room_seconds: without a place for a single trial, after which the search is given up.
         """
-        self._say_seconds, self._place_seconds = say_seconds, place_seconds
+        self._say_seconds, self._place_seconds = say_seconds, room_seconds
         self._on_cluster, self._busy = on_cluster, busy
         self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
         self._since: dict[str, float] = {}
@@ -139,7 +139,7 @@ class ProgressWatch(tune.Callback):
             self._last_place = now
         elif now - self._last_place >= self._place_seconds:
             waited = duration(self._place_seconds)
-            self._search.fatal = NoPlaceError(f"no trial could start for {waited}: {self._why_waiting()}")
+            self._search.fatal = NoRoomError(f"no trial could start for {waited}: {self._why_waiting()}")
 
     def _see(self, trial: Trial) -> None:
         self._since[trial.trial_id] = self._last_sign = self._clock()
@@ -196,7 +196,7 @@ class ProgressWatch(tune.Callback):
         wanted, total, free = self._resources, ray.cluster_resources(), ray.available_resources()
         others = total.get("CPU", 0) - free.get("CPU", 0) - count * wanted.cpus_per_trial
         has_room = free.get("CPU", 0) >= wanted.cpus_per_trial and free.get("GPU", 0) >= wanted.gpus_per_trial
-        if count_places(living_nodes(), wanted) and (has_room or others <= 0):
+        if capacity(living_nodes(), wanted) and (has_room or others <= 0):
             return starting
 
         def amount(kind: str) -> str:

@@ -22,9 +22,10 @@ from search.process.disk import free_space
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
 from search.scheduling.messages import EpochResult
+from search.storage.folder import trial_name
 from search.storage.logs import KEPT_BYTES, headline, shorten
 from trainables.files import checkpoint
-from trainables.files.stores import Folder, UnreachableError, open_place
+from trainables.files.stores import Folder, UnreachableError, open_store
 from trainables.trainable import (
     Diverged,
     MisuseError,
@@ -84,7 +85,7 @@ class TrialWorker(tune.Trainable):
         else:
             arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
             self._data = self._space.work.unpack(arrays, device=self._device.type)
-        self._checkpoints = open_place(job.checkpoints, anchored=True)
+        self._checkpoints = open_store(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
         self._captured = ExitStack()
@@ -119,11 +120,11 @@ class TrialWorker(tune.Trainable):
         """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
         self._leg = leg
         self._reported = leg["reported"]
-        self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
+        self._store = self._checkpoints.child(trial_name(leg["trial"]))
         self._notices: list[str] = []
         self._training: Trainable | None = None
         self._records: list[dict[str, Any]] = []
-        self._capture.begin(self._place.name)
+        self._capture.begin(self._store.name)
         self._is_headed = self._is_ahead = False
 
     def _build(self) -> Trainable:
@@ -161,11 +162,11 @@ class TrialWorker(tune.Trainable):
             restored.append(training)
             self._records = records
 
-        loaded = checkpoint.load_newest(self._place, use=use)
+        loaded = checkpoint.load_newest(self._store, use=use)
         if loaded is not None:
             self._notices += loaded.problems
         elif self._reported:
-            self._notices.append(f"{self._place.name} lost its checkpoints and is trained again from epoch 1")
+            self._notices.append(f"{self._store.name} lost its checkpoints and is trained again from epoch 1")
         return next(iter([*restored, *new]), None) or self._build()
 
     def step(self) -> dict[str, Any]:
@@ -231,11 +232,11 @@ class TrialWorker(tune.Trainable):
         epoch, data = training.epoch, checkpoint.as_bytes(checkpoint.with_records(training.state(), self._records))
         self._is_ahead = self._is_followed(epoch) and go_on(training)
         try:
-            checkpoint.write(self._place, data, epoch=epoch)
+            checkpoint.write(self._store, data, epoch=epoch)
         except OSError as error:
             reason = f"a checkpoint could not be written: {error.strerror or error}"
-            if isinstance(self._place, Folder):
-                reason += f"; {free_space(self._place.path)}"
+            if isinstance(self._store, Folder):
+                reason += f"; {free_space(self._store.path)}"
             raise _StorageError(reason) from error
 
     def _is_followed(self, epoch: int) -> bool:

@@ -1,6 +1,6 @@
 """How long a search will take: its first trials measured for a moment each, then simulated searches at that speed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.forecast.calibration import Speed, calibrate
 from search.forecast.simulate import Silent, simulate
 from search.runtime.resources import Resources
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examine
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
 from search.storage.ledger import Ledger
@@ -41,7 +41,6 @@ of 30 and 60 trials, this gives about the epochs that they took."""
 _BLIND = ("random", "qmc")
 """Samplers that learn nothing."""
 
-Examine = Callable[[Any], Examination]
 Draw = tuple[dict[str, Any], int]
 """A configuration and its multiply-adds."""
 Percentiles = tuple[float, float, float]

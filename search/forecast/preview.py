@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.forecast.calibration import CALIBRATION_SECONDS
-from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.forecast.forecast import Forecast, Percentiles, first_draws, make_forecast
 from search.forecast.retraining import asked, cost
 from search.process.allotted import load
 from search.process.arguments import command
@@ -19,8 +19,8 @@ from search.process.silence import doing
 from search.process.text import duration, printable
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
+from search.scheduling.constraints import Examine
 from search.storage.run import Run
-from search.storage.source_code import subject
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.files.whole import write_whole
@@ -85,7 +85,7 @@ def show_preview(
         The forecast, to be kept for the run that follows.
     """
     if space.own:
-        console.print(f"{escape(subject(run))}: {run.metric}, to {run.direction}", soft_wrap=True)
+        console.print(f"{escape(run.subject)}: {run.metric}, to {run.direction}", soft_wrap=True)
     else:
         rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)

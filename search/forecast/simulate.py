@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination, Examine
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
 from search.storage.ledger import Ledger
@@ -59,7 +59,7 @@ def simulate(
     until: float = math.inf,
     sampler: Sampler | None = None,
     straight: Container[int] = (),
-    examine: Callable[[Any], Examination] = lambda _: Examination(),
+    examine: Examine = lambda _: Examination(),
 ) -> Outcome:
     """Run a search as Ray would, as fast as the decisions can be made.
 

@@ -13,7 +13,7 @@ from search.process.allotted import available_memory
 
 def free_space(path: str | Path) -> str:
     """`/scratch (tmpfs) has 0.1 MB of 24.0 MB free`: the file system of a path that need not exist yet."""
-    path = _existing(Path(path))
+    path = existing(Path(path))
     mount = path
     while not os.path.ismount(mount):
         mount = mount.parent
@@ -39,7 +39,8 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
     path = path.absolute()
     while not path.exists():
         path = path.parent

@@ -85,27 +85,27 @@ def share_nodes(
         gpus_per_trial = float(any(node.get("GPU", 0) >= 1 for node in nodes))
     if cpus_per_trial is None:
         shares = [
-            int(node.get("CPU", 0) // by_gpu) for node in nodes if (by_gpu := _places_by_gpu(node, gpus_per_trial))
+            int(node.get("CPU", 0) // by_gpu) for node in nodes if (by_gpu := _capacity_by_gpu(node, gpus_per_trial))
         ]
         cpus_per_trial = max(1, min(shares, default=1)) if gpus_per_trial else 1
     planned = Resources(slots=1, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
     return Resources(
-        slots=concurrent or max(1, count_places(nodes, planned)),
+        slots=concurrent or max(1, capacity(nodes, planned)),
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         elastic=concurrent is None,
     )
 
 
-def count_places(nodes: Nodes, resources: Resources) -> int:
+def capacity(nodes: Nodes, resources: Resources) -> int:
     """Trials that the nodes could hold if nothing else ran there."""
     return sum(
-        int(min(node.get("CPU", 0) // resources.cpus_per_trial, _places_by_gpu(node, resources.gpus_per_trial)))
+        int(min(node.get("CPU", 0) // resources.cpus_per_trial, _capacity_by_gpu(node, resources.gpus_per_trial)))
         for node in nodes
     )
 
 
-def _places_by_gpu(node: Mapping[str, float], gpus_per_trial: float) -> float:
+def _capacity_by_gpu(node: Mapping[str, float], gpus_per_trial: float) -> float:
     """A trial has its part on one GPU: of 0.4 each there fit two on a GPU, and four on two."""
     if not gpus_per_trial:
         return float("inf")

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examine
 from search.storage.run import Planned, Run
 from spaces.levels import complete
 from spaces.objectives import Constraint
@@ -20,7 +20,7 @@ Measure = Callable[[Params], float | None]
 """By what share of its bounds a configuration exceeds them, 0 if it may be trained; None if there is no such one."""
 
 
-def with_baseline(run: Run, space: Space, examine: Callable[[Any], Examination]) -> Run:
+def with_baseline(run: Run, space: Space, examine: Examine) -> Run:
     """The run with the baseline that its fixed values and bounds leave, and with the trials that it begins with.
 
     These are the baseline and, for each level of a question that it does not have, the baseline with that level.
@@ -45,7 +45,7 @@ def stated_baseline(run: Run, space: Space) -> Params:
 
 def fit_baseline(
     space: Space,
-    examine: Callable[[Any], Examination],
+    examine: Examine,
     *,
     constraints: Sequence[Constraint],
     held: Container[str] = (),

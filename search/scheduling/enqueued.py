@@ -1,14 +1,16 @@
 """Takes up trials that were enqueued with Optuna or its dashboard: what they fix is checked, the rest is sampled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination, Examine
 from search.storage.checksums import CHECKSUM, trial_checksum
+from search.storage.trials import INFEASIBLE
+from spaces.asking import Suggest
 
 
 class _Enqueued(Trial):
@@ -49,8 +51,8 @@ def begin(
     study: Study,
     number: int,
     *,
-    suggest: Callable[[Trial], Any],
-    examine: Callable[[Any], Examination],
+    suggest: Suggest,
+    examine: Examine,
     seed: int,
 ) -> str:
     """Turn a waiting trial of a study in memory into a running one, or one that has failed.
@@ -90,7 +92,7 @@ def _note(examination: Examination, study: Study, trial: Trial) -> None:
     for name, value in examination.attrs.items():
         study._storage.set_trial_user_attr(trial.number, name, value)
     if examination.infeasible:
-        study._storage.set_trial_user_attr(trial.number, "infeasible", examination.infeasible)
+        study._storage.set_trial_user_attr(trial.number, INFEASIBLE, examination.infeasible)
 
 
 def _refuse(study: Study, number: int, reason: str) -> str:

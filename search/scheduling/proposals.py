@@ -6,28 +6,25 @@ the undisturbed one would have.
 
 import copy
 from bisect import insort
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.candidates import Chosen, Held, identity
 from search.algorithms.curves import Aim, CurvesSampler
 from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.scheduling.allocation import ASKED_FOR, Allocation, Turn
+from search.scheduling.constraints import Examine
 from search.scheduling.enqueued import begin
-from search.scheduling.examination import Examination
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
-from search.storage.trials import epochs_reached
+from search.storage.trials import INFEASIBLE, epochs_reached, is_infeasible
+from spaces.asking import Suggest
 from spaces.space import Space
-
-Suggest = Callable[[Trial], Any]
-Examine = Callable[[Any], Examination]
 
 
 class Proposals:
@@ -105,7 +102,7 @@ class Proposals:
         if not examination.infeasible:
             self.ledger.store(number)
             return number
-        trial.set_user_attr("infeasible", examination.infeasible)
+        trial.set_user_attr(INFEASIBLE, examination.infeasible)
         self.ledger.store(number, state=TrialState.PRUNED)
         return None
 
@@ -205,7 +202,7 @@ class Proposals:
         return self._allocation.next_rung(trial) - epochs_reached(trial)
 
     def _trained(self) -> list[FrozenTrial]:
-        return [trial for trial in self.ledger.own_trials if "infeasible" not in trial.user_attrs]
+        return [trial for trial in self.ledger.own_trials if not is_infeasible(trial)]
 
     def should_prune(self, number: int) -> bool:
         """What the run's pruner says of this trial now."""
@@ -236,7 +233,7 @@ class Proposals:
         self._num_noted = self.ledger.num_stored
 
     def _note(self, trial: FrozenTrial) -> None:
-        if "infeasible" in trial.user_attrs:
+        if is_infeasible(trial):
             insort(self._infeasible, trial.number)
             self._curves.forget()
         self._curves.tried.add(identity(trial.params))

@@ -12,15 +12,15 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.scheduling.constraints import Examine
 from search.scheduling.errors import HopelessSearchError, StorageError
-from search.scheduling.examination import Examination
 from search.scheduling.losses import TIMEOUT, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
 from search.scheduling.proposals import Proposals
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import epochs_reached
+from search.storage.trials import epochs_reached, is_infeasible
 from spaces.space import Space
 
 MAX_INFEASIBLE_DRAWS = 1000
@@ -37,7 +37,7 @@ class Search:
         ledger: Ledger,
         space: Space,
         *,
-        examine: Callable[[Any], Examination],
+        examine: Examine,
         events: Events,
         on_end: Callable[[FrozenTrial], None] = lambda trial: None,
         deadline: float | None = None,
@@ -71,7 +71,7 @@ class Search:
     @property
     def trials(self) -> list[FrozenTrial]:
         """The trials of this search: all but the infeasible draws, and what other programs put into the study."""
-        return [t for t in self.ledger.own_trials if "infeasible" not in t.user_attrs]
+        return [t for t in self.ledger.own_trials if not is_infeasible(t)]
 
     @property
     def live(self) -> set[int]:

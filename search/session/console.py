@@ -15,13 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.algorithms.halving import num_weights
 from search.process.silence import doing
 from search.process.text import duration, printable
 from search.session import live
 from search.storage.logs import log_path
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached
+from search.storage.trials import best_trial, epochs_reached, is_infeasible, num_weights
 from trainables.data.notation import format_value
 
 QUIET_SECONDS = 8.0
@@ -169,7 +168,7 @@ class SearchConsole:
         return f"{began}{self._name(longest)} is in epoch {epochs_reached(longest) + 1} for {since}; {self._counts()}"
 
     def _counts(self) -> str:
-        states = Counter(t.state for t in self._trials.values() if "infeasible" not in t.user_attrs)
+        states = Counter(t.state for t in self._trials.values() if not is_infeasible(t))
         waiting = states[TrialState.RUNNING] - len(self._running)
         parts = [
             f"{sum(states.values())} of {self._run.trials} trials started",
@@ -213,7 +212,7 @@ class SearchConsole:
 
 def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     """Print the top five, what early stopping saved, and the failures by cause."""
-    tried = [t for t in trials if "infeasible" not in t.user_attrs]
+    tried = [t for t in trials if not is_infeasible(t)]
     if ranked := live.ranked(run, tried):
         console.print(_top_five(run, ranked))
     states = Counter(t.state for t in tried)
@@ -254,9 +253,9 @@ def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
 
 def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
     """How many configurations were too large, and why trials have higher numbers than there are trials."""
-    count = sum("infeasible" in t.user_attrs for t in trials)
+    count = sum(is_infeasible(t) for t in trials)
     them = "configuration was too large and was" if count == 1 else "configurations were too large and were"
-    last = max((t.number for t in trials if "infeasible" not in t.user_attrs), default=0)
+    last = max((t.number for t in trials if not is_infeasible(t)), default=0)
     counted = len(trials) - count
     numbers = (
         f"; skipped configurations are numbered too, so the {counted} trials have numbers up to {last}"

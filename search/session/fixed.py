@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 import spaces.space
-from search.execution.launch import Launch, logs_of
+from search.execution.launch import Launch
 from search.execution.slots import differences
 from search.process.output import print_patiently
 from search.process.signals import Stopped, first_signal, signals_restored
@@ -26,6 +26,7 @@ from search.session.training_console import TrainingConsole
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
+from search.storage.logs import logs_of
 from search.storage.run import Planned, Run, read_run, write_run
 from search.storage.source_code import describe_source
 from search.storage.study import new_run, open_study

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.execution.loggers import check_logger
 from search.session.options import FIXED, Options, parse_count, parse_types
-from search.storage.folder import check_there
+from search.storage.folder import check_exists
 from search.storage.run import Run, read_run
 from search.storage.source_code import canonical
 from search.storage.study import check_database
@@ -80,7 +80,7 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     Raises:
         ValueError: no such run, a damaged study, or a stated option that contradicts it.
     """
-    check_there(run_dir)
+    check_exists(run_dir)
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
     changed = [

@@ -3,8 +3,9 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from search.execution.slots import _plan, as_begun
-from search.runtime.resources import Resources
+from search.execution.slots import as_begun
+from search.runtime.cluster import plan_on_cluster
+from search.runtime.resources import Resources, plan_resources
 from search.session.options import Options
 
 if TYPE_CHECKING:
@@ -27,3 +28,7 @@ def plan(options: Options, run: "Run | None" = None) -> Resources:
         with suppress(ValueError):
             return _plan(options.address, **as_begun(run, stated, on_cluster=options.address is not None))
     return _plan(options.address, **stated)
+
+
+def _plan(address: str | None, **wishes: Any) -> Resources:
+    return plan_resources(**wishes) if address is None else plan_on_cluster(address, **wishes)

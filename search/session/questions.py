@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from trainables.data.names import split_names
+from trainables.data.names import did_you_mean, split_names
 
 if TYPE_CHECKING:
     from search.storage.run import Question, Run
@@ -117,10 +116,10 @@ def _value(parameter: "Parameter", text: str, option: str) -> Any:
 
 def _named(known: "dict[str, Parameter]", name: str, option: str) -> "Parameter":
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
         names = ", ".join([*known][:MOST_NAMED]) + ", ..." * (len(known) > MOST_NAMED)
-        raise ValueError(f"{option} {name[:80]}: the space has no such parameter{hint}; it has {names}")
+        raise ValueError(
+            f"{option} {name[:80]}: the space has no such parameter{did_you_mean(name, known)}; it has {names}"
+        )
     return known[name]
 
 

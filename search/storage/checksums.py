@@ -9,9 +9,11 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
+from search.storage.trials import INFEASIBLE
+
 CHECKSUM = "rungwise:checksum"
 """System attribute of a trial."""
-_COVERED = ("seed", "tag", "infeasible", "weights", "macs")
+_COVERED = ("seed", "tag", INFEASIBLE, "weights", "macs")
 """User attributes that are written with the configuration and never again."""
 
 

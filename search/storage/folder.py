@@ -18,6 +18,11 @@ def check_name(name: str) -> None:
         raise ValueError(f"--name must be {rule}, got {name[:80]!r}")
 
 
+def trial_name(number: int) -> str:
+    """How files and folders of a trial are called: `trial-00012`."""
+    return f"trial-{number:05d}"
+
+
 def new_name(space: str) -> str:
     """Name of a run that was given none: the space and the time."""
     return f"{space}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -59,7 +64,7 @@ def cannot_make(runs_dir: Path, reason: str | None) -> ValueError:
     return ValueError(f"no run can be created in {str(runs_dir)!r} ({reason}); give another --runs-dir")
 
 
-def check_there(run_dir: Path) -> None:
+def check_exists(run_dir: Path) -> None:
     """Raise ValueError, with the names that there are, unless there is such a run."""
     if not run_dir.is_dir():
         near = sorted(p.parent.name for p in run_dir.parent.glob("*/run.json"))[-5:]

@@ -24,6 +24,7 @@ from search.storage.reading import stored_trials
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
+from search.storage.trials import is_infeasible
 
 
 class Ledger:
@@ -167,14 +168,14 @@ class Ledger:
             self._storage.begin_waiting(self._ids[number], trial, before=before)
         self.waiting.remove(number)
         self._mirror.hidden.discard(number)
-        self._num_infeasible += "infeasible" in trial.user_attrs
+        self._num_infeasible += is_infeasible(trial)
         fault_point("sampled", len(self._ids))
 
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
         if "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs:
             self.made.append(len(self._ids))
         self._ids.append(stored_id)
-        self._num_infeasible += "infeasible" in trial.user_attrs
+        self._num_infeasible += is_infeasible(trial)
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> bool:
         """Store one finished epoch, whole; a second report of the same epoch changes nothing.

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from search.storage.folder import trial_name
+
 MAX_BYTES = 1024 * 1024
 """Of the log of one trial; of a longer one both ends are kept."""
 
@@ -49,15 +51,20 @@ class TrialLogs:
         if self.spool is None:
             text, what = "", f"{what}; what it printed since its last report is lost"
         else:
-            text = _rest(self.spool / f"trial-{number:05d}")
+            text = _rest(self.spool / trial_name(number))
         if text and not text.endswith("\n"):
             text += "\n"
         self.append(number, text + headline(what))
 
 
+def logs_of(run_dir: Path) -> Path:
+    """The folder of the logs of a run."""
+    return run_dir / "logs"
+
+
 def log_path(folder: Path, number: int) -> Path:
     """Where the log of a trial is, or would be."""
-    return folder / f"trial-{number:05d}.log"
+    return folder / f"{trial_name(number)}.log"
 
 
 def _rest(path: Path) -> str:
@@ -94,8 +101,8 @@ def shorten(text: bytes, *, each: int) -> bytes:
     b'abc\\n[... 2 bytes left out ...]\\nfgh'
     """
     missing = len(text) - 2 * each
-    return text if missing <= 0 else _joined(text[:each], text[-each:], left_out=missing)
+    return text if missing <= 0 else join_ends(text[:each], text[-each:], left_out=missing)
 
 
-def _joined(head: bytes, tail: bytes, *, left_out: int) -> bytes:
+def join_ends(head: bytes, tail: bytes, *, left_out: int) -> bytes:
     return head + f"\n[... {left_out:,} bytes left out ...]\n".encode() + tail

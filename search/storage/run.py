@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from search.process.secrets import HIDDEN, redact_command, redact_url
 from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
-from search.storage.source_code import told
+from search.storage.source_code import describe_error
 from spaces.objectives import Constraint, Direction, Objective
+from spaces.origin import short_name
 from trainables.data.options import TableOptions
 from trainables.files.whole import write_whole
 
@@ -117,6 +118,11 @@ class Run:
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
 
     @property
+    def subject(self) -> str:
+        """What is searched, for a line of text: the space and its data."""
+        return f"{short_name(self.space)} ({self.dataset or self.title or 'own code'})"
+
+    @property
     def has_test(self) -> bool:
         """Whether the final evaluation has test rows: those of a data set of ours, or a test function of the user's."""
         return bool(self.dataset or (self.source or {}).get("test"))
@@ -209,7 +215,7 @@ def load_data(
     try:
         return space.work.load(source)
     except Exception as error:
-        raise ValueError(f"data() fails: {told(error)}") from error
+        raise ValueError(f"data() fails: {describe_error(error)}") from error
 
 
 def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation_fraction: float | None = None) -> Any:

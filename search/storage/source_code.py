@@ -4,12 +4,9 @@ import os
 import shutil
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from spaces.origin import is_own, locate, read_sources, short_name
-
-if TYPE_CHECKING:
-    from search.storage.run import Run
+from spaces.origin import is_own, locate, read_sources
 
 FOLDER = "source"
 _OURS = Path(__file__).resolve().parents[2]
@@ -20,11 +17,6 @@ _NOT_THEIRS = ("site-packages", os.path.dirname(os.__file__), "<frozen", f"{_OUR
 def canonical(reference: str) -> str:
     """How a space is called in run.json: as it is, or by the whole path of the user's own file."""
     return locate(reference).text if is_own(reference) else reference
-
-
-def subject(run: "Run") -> str:
-    """What is searched, for a line of text: the space and its data."""
-    return f"{short_name(run.space)} ({run.dataset or run.title or 'own code'})"
 
 
 def describe_source(reference: str, *, test: bool) -> dict[str, Any] | None:
@@ -69,7 +61,7 @@ def keep_source(run_dir: Path, reference: str) -> str | None:
     return f"{', '.join(sources.left_out)} left out of the copy of your code, which is limited to 2 MB"
 
 
-def told_change(run_dir: Path, reference: str) -> str | None:
+def describe_change(run_dir: Path, reference: str) -> str | None:
     """The line about training code that has changed since the run was last used; None for the same."""
     if not is_own(reference) or not (run_dir / FOLDER).is_dir():
         return None
@@ -84,7 +76,7 @@ def told_change(run_dir: Path, reference: str) -> str | None:
     )
 
 
-def there(run_dir: Path, reference: str) -> None:
+def check_code_exists(run_dir: Path, reference: str) -> None:
     """Raise ValueError, with the way out, unless the file of a run's space is still where it was."""
     if not is_own(reference):
         return
@@ -98,7 +90,7 @@ def there(run_dir: Path, reference: str) -> None:
         ) from None
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What code of the user's own raised, in one line with the file and line: theirs, not that of a library below."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not any(part in frame.filename for part in _NOT_THEIRS)]

@@ -6,6 +6,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from spaces.objectives import Objective
 
+INFEASIBLE = "infeasible"
+"""User attribute of a configuration that exceeds a bound: which one, in words. It is stored and never trained."""
+
+
+def is_infeasible(trial: FrozenTrial) -> bool:
+    """Whether this is a configuration that exceeds a bound, and so no trial of the search."""
+    return INFEASIBLE in trial.user_attrs
+
 
 def best_trial(trials: Iterable[FrozenTrial], objective: Objective) -> FrozenTrial | None:
     """The best trial that was trained to its full budget; the older among equals. None before the first."""
@@ -22,3 +30,10 @@ def epochs_reached(trial: FrozenTrial) -> int:
 def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]) -> bool:
     """Whether the trial waits at a rung below the full budget, without a worker."""
     return trial.state == TrialState.RUNNING and trial.number not in live and epochs_reached(trial) in rungs[:-1]
+
+
+def num_weights(trial: FrozenTrial) -> int | None:
+    """The weights of the network: known before training, or counted after the first epoch in what code tracks."""
+    history = trial.user_attrs.get("history")
+    first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
+    return trial.user_attrs.get("weights", first.get("weights"))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data.levels import Levels
+from trainables.data.grey_levels import Levels
 from trainables.data.table import Column
 
 
@@ -88,11 +88,11 @@ def from_arrays(arrays: dict[str, Any]) -> Dataset:
     """
     fields = dict(arrays)
     for key in ("train", "validation"):
-        fields[key] = _split(fields.pop(f"{key}_x"), fields.pop(f"{key}_y"))
+        fields[key] = make_split(fields.pop(f"{key}_x"), fields.pop(f"{key}_y"))
     return Dataset(**fields)
 
 
-def _split(x: np.ndarray, y: np.ndarray) -> Split:
+def make_split(x: np.ndarray, y: np.ndarray) -> Split:
     with warnings.catch_warnings():
         # The object store's arrays are read-only, which is what is wanted.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writ")

@@ -44,8 +44,17 @@ def option(flag: str, *names: str, suffix: str = "") -> str:
     return f"{flag} {shlex.quote(join_names([name + suffix for name in names]))}"
 
 
+def did_you_mean(name: str, known: Collection[str], *, cutoff: float = 0.6) -> str:
+    """A hint for an unknown name: ` (did you mean accuracy?)`; empty if no known name is close.
+
+    Args:
+        cutoff: least similarity of the two names, from 0 to 1.
+    """
+    near = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def nearest(name: str, names: Collection[str]) -> str:
-    """What there is instead of this name, and which one was meant: `; it has a, b (did you mean b?)`."""
-    near = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    """The names that there are, and the closest one: `; it has a, b (did you mean b?)`."""
     listed = ", ".join(join_names([one]) for one in list(names)[:12]) + (", ..." if len(names) > 12 else "")
-    return f"; it has {listed}" + (f" (did you mean {near[0]}?)" if near else "")
+    return f"; it has {listed}{did_you_mean(name, names, cutoff=0.5)}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from trainables.files.stores import MANIFEST, Place, UnreachableError, open_place
+from trainables.files.stores import MANIFEST, Store, UnreachableError, open_store
 from trainables.trainable import StateError
 
 _STATE = "state.pt"
@@ -34,12 +34,12 @@ class Loaded:
     """One line for each damaged checkpoint that was passed over, for the user to see."""
 
 
-def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
+def save(where: str | Path | Store, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
     """Write the state after `epoch`: `as_bytes` and `write`."""
     write(where, as_bytes(state), epoch=epoch, keep=keep)
 
 
-def write(where: str | Path | Place, data: memoryview, *, epoch: int, keep: int = 2) -> None:
+def write(where: str | Path | Store, data: memoryview, *, epoch: int, keep: int = 2) -> None:
     """Write a state after `epoch` and remove all but the newest `keep` checkpoints of the trial.
 
     There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
@@ -56,11 +56,11 @@ def write(where: str | Path | Place, data: memoryview, *, epoch: int, keep: int 
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}")
-    place = _opened(where)
+    store = _opened(where)
     manifest = {"epoch": epoch, "size": len(data), "crc32": zlib.crc32(data)}
-    place.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
-    for _, old in _checkpoints(place)[keep:]:
-        place.remove(old)
+    store.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
+    for _, old in _checkpoints(store)[keep:]:
+        store.remove(old)
 
 
 def as_bytes(state: dict[str, Any]) -> memoryview:
@@ -92,8 +92,8 @@ def parted(state: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
     return state, list(state.get("history", ()))
 
 
-def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
-    """The newest checkpoint that is whole, or None if the place has none at all; writes nothing.
+def load_newest(where: str | Path | Store, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
+    """The newest checkpoint that is whole, or None if the store has none at all; writes nothing.
 
     Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2`.
 
@@ -103,13 +103,13 @@ def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], No
     Raises:
         UnreachableError: an object store does not answer, which says nothing of what it holds.
     """
-    place = _opened(where)
-    found = _checkpoints(place)
+    store = _opened(where)
+    found = _checkpoints(store)
     damages: list[tuple[int, str]] = []
     state, used = None, 0
     for epoch, entry in found:
         try:
-            state = _read(place, entry, epoch)
+            state = _read(store, entry, epoch)
             if use is not None:
                 _try(use, state)
             used = epoch
@@ -118,7 +118,7 @@ def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], No
             state = None
             damages.append((epoch, str(damage)))
     outcome = f"using epoch {used}" if used else "none is left, starting again"
-    problems = [f"checkpoint {epoch} of {place.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
+    problems = [f"checkpoint {epoch} of {store.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
     return Loaded(state=state, epoch=used, problems=problems) if found else None
 
 
@@ -138,10 +138,10 @@ def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
         raise _DamagedError("of a different training") from error
 
 
-def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
+def _read(store: Store, entry: str, epoch: int) -> dict[str, Any]:
     """The state of an entry that is whole; the files may have been damaged on purpose, so that any exception counts."""
     try:
-        manifest = json.loads(place.read(entry, MANIFEST))
+        manifest = json.loads(store.read(entry, MANIFEST))
         size, is_whole = manifest["size"], _comparison(manifest)
         sound = manifest["epoch"] == epoch
     except UnreachableError:
@@ -151,7 +151,7 @@ def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
     if not sound:
         raise _DamagedError("manifest")
     try:
-        data = place.read(entry, _STATE)
+        data = store.read(entry, _STATE)
     except FileNotFoundError as error:
         raise _DamagedError("missing file") from error
     except OSError as error:
@@ -180,15 +180,15 @@ def _comparison(manifest: Mapping[str, Any]) -> Callable[[bytes], bool]:
     return lambda data: hashlib.sha256(data).hexdigest() == sha256
 
 
-def _opened(where: str | Path | Place) -> Place:
-    return open_place(where) if isinstance(where, str | Path) else where
+def _opened(where: str | Path | Store) -> Store:
+    return open_store(where) if isinstance(where, str | Path) else where
 
 
 def _entry(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
 
 
-def _checkpoints(place: Place) -> list[tuple[int, str]]:
+def _checkpoints(store: Store) -> list[tuple[int, str]]:
     """Pairs (epoch, entry), newest first."""
-    matches = (re.fullmatch(r"epoch-(\d{4,9})", name) for name in place.entries())
+    matches = (re.fullmatch(r"epoch-(\d{4,9})", name) for name in store.entries())
     return sorted(((int(match[1]), match[0]) for match in matches if match), reverse=True)

@@ -1,6 +1,6 @@
 """Where checkpoints lie: a folder, or a place in an object store through pyarrow's file systems.
 
-    place = open_place("s3://bucket/searches/first?region=eu-central-1").child("trial-00005")
+    place = open_store("s3://bucket/searches/first?region=eu-central-1").child("trial-00005")
     place.write("epoch-0009", {"state.pt": state, "manifest.json": manifest})
 
 An entry is a set of files that is there whole or not at all.
@@ -34,7 +34,7 @@ class UnreachableError(RuntimeError):
     """The object store cannot be reached, or refuses: no fault of what was to be kept there."""
 
 
-class Place(Protocol):
+class Store(Protocol):
     """Holds entries by name; one process writes to a place at a time."""
 
     @property
@@ -42,7 +42,7 @@ class Place(Protocol):
         """The last part of where it is."""
         ...
 
-    def child(self, name: str) -> "Place":
+    def child(self, name: str) -> "Store":
         """A place inside, which need not exist yet."""
         ...
 
@@ -73,7 +73,7 @@ class Place(Protocol):
         ...
 
 
-def open_place(where: str | Path, *, anchored: bool = False) -> Place:
+def open_store(where: str | Path, *, anchored: bool = False) -> Store:
     """The place that a path or a URI names.
 
     Args:
@@ -91,7 +91,7 @@ def open_place(where: str | Path, *, anchored: bool = False) -> Place:
     with _reaching(str(where)):
         files, path = FileSystem.from_uri(str(where))
     if not isinstance(files, LocalFileSystem):
-        return Store(files, path)
+        return ObjectStore(files, path)
     return Folder(Path(path), root=Path(path).parent if anchored else None)
 
 
@@ -168,7 +168,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Store:
+class ObjectStore:
     """A place in a file system of pyarrow, which need not know how to rename a folder: S3 does not."""
 
     files: "FileSystem"
@@ -178,8 +178,8 @@ class Store:
     def name(self) -> str:
         return PurePosixPath(self.path).name
 
-    def child(self, name: str) -> "Store":
-        return Store(self.files, f"{self.path.rstrip('/')}/{name}")
+    def child(self, name: str) -> "ObjectStore":
+        return ObjectStore(self.files, f"{self.path.rstrip('/')}/{name}")
 
     def entries(self) -> list[str]:
         found = (path.split("/") for path in self._list(""))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainables.data.levels import Levels, default_levels, scale
+from trainables.data.grey_levels import Levels, default_levels, scale
 
 MAX_PIXELS = 64_000_000
 """Of one image before decoding: a small file can unpack to any number."""

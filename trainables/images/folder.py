@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainables.data.levels import Levels, as_stored, choose_levels, levels_from
+from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels_from
 from trainables.images import cache as image_cache
 from trainables.images import file as image_file
 from trainables.images.copies import note_copied_files

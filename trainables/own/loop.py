@@ -26,8 +26,6 @@ from trainables.own.stored import copied
 from trainables.own.tracked import weights_of
 from trainables.trainable import MisuseError, Setting, StateError, StuckError
 
-__all__ = ["Loop", "LoopRun", "Paused"]
-
 PAUSE_SECONDS = 60
 """How long a function may take to unwind once its trial pauses."""
 AHEAD_SECONDS = 2.0

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from trainables.own.conditions import Conditions
-from trainables.own.loop import Loop, LoopRun
+from trainables.own.loop import Loop
+from trainables.own.looprun import LoopRun
 from trainables.own.randomness import random_states, seed_everything, set_random_states
 from trainables.own.reported import checked
 from trainables.own.stored import from_plain, to_plain

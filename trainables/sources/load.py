@@ -4,15 +4,15 @@ What the columns of a table are is decided on all rows but the test rows; their 
 rows.
 """
 
-import difflib
 import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainables.data.dataset import Dataset, Split, _split
+from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.kinds import decide_kinds, describe_cells
+from trainables.data.names import did_you_mean
 from trainables.data.options import Kind, TableOptions
 from trainables.data.stratify import stratified_rows
 from trainables.data.table import Table, encode, fit_columns
@@ -69,13 +69,13 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
     if not _is_table(name):
         _check_options(name, image_size, None)
         found = read_images(name, data_dir, test=True, image_size=image_size)
-        return _split(found.x, found.y)
+        return make_split(found.x, found.y)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
     kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
     found = _read_table(name, data_dir, options).part(test=True).with_kinds(kinds)
-    return _split(encode(found.cells, like.columns), found.y)
+    return make_split(encode(found.cells, like.columns), found.y)
 
 
 def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
@@ -86,8 +86,8 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
     return Dataset(
         name=name,
         task="classification",
-        train=_split(x[kept], y[kept]),
-        validation=_split(x[held_out], y[held_out]),
+        train=make_split(x[kept], y[kept]),
+        validation=make_split(x[held_out], y[held_out]),
         classes=found.classes,
         mean=mean,
         std=std,
@@ -108,8 +108,8 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
     return Dataset(
         name=name,
         task="classification" if found.classes else "regression",
-        train=_split(x[kept], found.y[kept]),
-        validation=_split(x[held_out], found.y[held_out]),
+        train=make_split(x[kept], found.y[kept]),
+        validation=make_split(x[held_out], found.y[held_out]),
         classes=found.classes,
         mean=(),
         std=(),
@@ -138,8 +138,7 @@ def _draw_rows(
 def _check_options(name: str, image_size: int | None, table: TableOptions | None) -> None:
     known = names()
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        hint = did_you_mean(name, known, cutoff=0.4)
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
     if image_size is not None and name != FOLDER:
         raise ValueError(f"image_size is only for image_folder, and {name} has its own size; leave it out")

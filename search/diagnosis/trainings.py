@@ -16,7 +16,7 @@ import psutil
 import torch
 
 import spaces.space
-from search.storage.source_code import told
+from search.storage.source_code import describe_error
 from spaces.origin import locate
 from trainables.files import checkpoint
 from trainables.own.loop import Loop
@@ -30,7 +30,7 @@ HIDDEN = ("seconds", "weights", "epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class Setup:
     """What a process needs."""
 
     space: str
@@ -67,28 +67,28 @@ class Straight:
     data_changed: bool = False
 
 
-def train_straight(probe: Probe, params: Mapping[str, Any], other: Mapping[str, Any]) -> Straight:
+def train_straight(setup: Setup, params: Mapping[str, Any], other: Mapping[str, Any]) -> Straight:
     """Two epochs; then another configuration, and the same two epochs again in the process that is warm by now."""
-    space, data = probe.open()
-    root = locate(probe.space).root
+    space, data = setup.open()
+    root = locate(setup.space).root
     before = checksum(data.value)
     found, states = Straight(), []
-    training = space.work.build(space.decode(params), data, probe.setting)
-    for epoch in (1, 2)[: probe.setting.epochs]:
+    training = space.work.build(space.decode(params), data, setup.setting)
+    for epoch in (1, 2)[: setup.setting.epochs]:
         began = time.perf_counter()
         found.records.append(dict(training.run_epoch()))
         found.seconds.append(time.perf_counter() - began)
         if epoch == 1:
             found.untracked = _untracked(training, root)
-        states.append(_saved(training, probe.folder / f"epoch-{epoch}", found))
+        states.append(_saved(training, setup.folder / f"epoch-{epoch}", found))
     close(training)
     found.memory_bytes = psutil.Process().memory_info().rss
     found.data_changed = checksum(data.value) != before
     names = describe_globals(root)
-    _train_other(found, space, data, other, probe.setting)
+    _train_other(found, space, data, other, setup.setting)
     found.changed_globals = changed_globals(names, describe_globals(root))
     gc.collect()
-    again = space.work.build(space.decode(params), data, probe.setting)
+    again = space.work.build(space.decode(params), data, setup.setting)
     for epoch in range(len(found.records)):
         record = dict(again.run_epoch())
         found.leaked += differences(states[epoch], dict(again.state()), found.records[epoch], record)
@@ -105,41 +105,41 @@ def _train_other(found: Straight, space: Any, data: Any, other: Mapping[str, Any
         finally:
             close(training)
     except Exception as error:  # some configurations of a sound search fail
-        found.other_failure = told(error)
+        found.other_failure = describe_error(error)
 
 
-def train_again(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+def train_again(setup: Setup, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
     """Train the same two epochs in a fresh process, and return what differs."""
-    space, data = probe.open()
-    training = space.work.build(space.decode(params), data, probe.setting)
+    space, data = setup.open()
+    training = space.work.build(space.decode(params), data, setup.setting)
     found: list[str] = []
     for epoch, expected in enumerate(records, start=1):
         record = dict(training.run_epoch())
-        found += differences(_loaded(probe.folder / f"epoch-{epoch}"), dict(training.state()), expected, record)
+        found += differences(_loaded(setup.folder / f"epoch-{epoch}"), dict(training.state()), expected, record)
     close(training)
     return list(dict.fromkeys(found))
 
 
-def train_on(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+def train_after_pause(setup: Setup, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
     """Train the second epoch from the checkpoint of the first, in a fresh process, and return what differs."""
-    space, data = probe.open()
-    training = space.work.build(space.decode(params), data, probe.setting)
-    training.restore(_loaded(probe.folder / "epoch-1"))
+    space, data = setup.open()
+    training = space.work.build(space.decode(params), data, setup.setting)
+    training.restore(_loaded(setup.folder / "epoch-1"))
     record = dict(training.run_epoch())
-    found = differences(_loaded(probe.folder / "epoch-2"), dict(training.state()), records[1], record)
+    found = differences(_loaded(setup.folder / "epoch-2"), dict(training.state()), records[1], record)
     close(training)
     return found
 
 
-def train_on_other_rows(probe: Probe, params: Mapping[str, Any], metric: str) -> list[tuple[str, bool, bool]]:
+def train_on_reversed_rows(setup: Setup, params: Mapping[str, Any], metric: str) -> list[tuple[str, bool, bool]]:
     """What each array of the data decides: its name, whether the weights, and whether the metric after an epoch.
 
     The rows of one array at a time are put in the opposite order, which breaks them from what belongs to them.
     """
-    space, data = probe.open()
+    space, data = setup.open()
 
     def train(value: Any) -> tuple[Any, float]:
-        training = space.work.build(space.decode(params), type(data)(value=value, checksum=""), probe.setting)
+        training = space.work.build(space.decode(params), type(data)(value=value, checksum=""), setup.setting)
         try:
             record = dict(training.run_epoch())
             return dict(training.state()), record[metric]
