@@ -1,4 +1,4 @@
-"""Looks at runs from the command line: a list of them, one of them, a trial's log, several side by side.
+"""The commands that show runs: a list of all, one of them, the log of a trial, several side by side.
 
 rungwise runs
 rungwise show NAME [12]
@@ -21,7 +21,7 @@ _HIDDEN = (
     "started", "node", "worker", "device", "weights", "threads", "micro_batch", "compute_seconds", "input_seconds",
     "evaluation_seconds", "images_per_second", "gpu_memory_bytes",
 )  # fmt: skip
-"""What a record of an epoch says of the machine."""
+"""Fields of an epoch's record that describe the machine; they are not shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Logs:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Set runs beside each other: what they searched, and the best of each."""
+    """Compare runs: what they searched, and the best trial of each."""
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Names of the runs, or their folders."""

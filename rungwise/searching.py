@@ -1,4 +1,4 @@
-"""`rw.search(SPACE, trials=40)`: what the command does, from a script or a notebook."""
+"""`rw.search(SPACE, trials=40)`: runs the command `rungwise search` from a script or a notebook."""
 
 import sys
 import time
@@ -52,11 +52,11 @@ def search(
 
 
 def reference_of(space: Space, *, folder: Path, name: str) -> str:
-    """How the command would name this space.
+    """The value of --space for this space.
 
     Args:
-        folder: where the functions of a notebook are written.
-        name: of that file.
+        folder: where the space of a notebook is written.
+        name: name of that file.
 
     Raises:
         ValueError: the space is no variable at the top level of a module.

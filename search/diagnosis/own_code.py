@@ -1,4 +1,4 @@
-"""Checks training code of the user's own before it is searched: two epochs straight, and with a pause in between."""
+"""Checks training code of the user's own: trains two epochs without a pause and two with one, and compares them."""
 
 import multiprocessing as mp
 import random
@@ -22,7 +22,9 @@ from spaces.space import Space
 from trainables.trainable import Setting, Source
 
 Apart = Callable[..., Any]
+"""Calls a function with its arguments in a process of its own."""
 SLOW_EPOCH_SECONDS = 60
+"""If an epoch takes longer, the doctor does not check which rows the metric is measured on."""
 _CHECKABLE = "to let the doctor check this, return the rows as arrays or tensors from Space(data=...)"
 _LESS = ("loss", "error", "rmse", "mae", "mse", "perplexity", "nll", "wer", "seconds", "latency")
 _MORE = ("acc", "accuracy", "auc", "f1", "precision", "recall", "r2", "score", "bleu")
@@ -32,7 +34,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
     """The findings about a space whose configurations are trained by the user's own code.
 
     Args:
-        apart: calls a function with its arguments in a process of its own.
+        apart: how to call a function in a process of its own; a spawned process when None.
 
     Raises:
         ValueError: the space cannot be loaded, or its data not be read; the line says why.
@@ -68,13 +70,14 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
 
 
 def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a fresh process, which shows nothing of what the user's code prints."""
+    """What a function returns in a fresh process, whose output is discarded."""
     with doing("training your code"), ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
         return pool.submit(quietly, _noted, function, *arguments).result()
 
 
 def _noted(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns; what it raises gets the file and line as a note, which another process keeps."""
+    """What a function returns; an exception gets its file and line as a note, which survives the way to this
+    process."""
     try:
         return function(*arguments)
     except Exception as error:
@@ -164,7 +167,7 @@ def _check_bits(setup: Setup, params: dict[str, Any], straight: Straight, *, apa
 
 
 def _check_tracked(straight: Straight) -> Iterator[Finding]:
-    """What two epochs need not show: a schedule that acts later, an optimizer whose state is small."""
+    """Untracked objects that two epochs do not reveal: a schedule that acts later, an optimizer with little state."""
     names = [name for name, changes in straight.untracked.items() if changes]
     if names:
         do = "the first two epochs do not need it, but later ones may: add it to run.track(...)"
@@ -206,7 +209,11 @@ def _check_metric(
 
 
 def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[Finding]:
-    """What follows from which part of the data moves the weights, and which the metric."""
+    """The finding about the rows on which the metric is measured.
+
+    Args:
+        parts: name of each array of the data, whether it changes the weights, and whether it changes the metric.
+    """
     held_out = [name for name, weights, metric in parts if metric and not weights]
     deciding = [name for name, weights, metric in parts if metric and weights]
     idle = [name for name, weights, metric in parts if not metric and not weights]

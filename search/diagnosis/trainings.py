@@ -1,6 +1,6 @@
-"""Trains a configuration of the user's own code twice over, in processes of its own, for `search.doctor` to compare.
+"""The trainings of the user's own code that `search.doctor` compares.
 
-Each function here runs in a fresh process: nothing that one of them leaves behind can help another.
+Each function here is called in a fresh process, so that it sees nothing that another one left behind.
 """
 
 import gc
@@ -31,13 +31,13 @@ HIDDEN = ("seconds", "weights", "epoch")
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a process needs."""
+    """What a process needs to train the user's code."""
 
     space: str
     packed: Any
     setting: Setting
     folder: Path
-    """Where states are left for other processes."""
+    """Folder in which states are saved for the other processes."""
 
     def open(self) -> tuple[Any, Any]:
         """The space and the data, as a worker has them."""
@@ -48,7 +48,7 @@ class Setup:
 
 @dataclass(kw_only=True)
 class Straight:
-    """Two epochs without a pause."""
+    """What two epochs without a pause have shown."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -56,9 +56,9 @@ class Straight:
     checkpoint_bytes: int = 0
     memory_bytes: int = 0
     untracked: dict[str, bool] = field(default_factory=dict)
-    """What the code uses and does not track, in words, and whether it changes by itself in training."""
+    """Objects that the code uses and does not track, in words -> whether each changes by itself in training."""
     leaked: list[str] = field(default_factory=list)
-    """Where a second training in the same process differs from the first."""
+    """What differs when the same training is repeated in the same process, in words."""
     changed_globals: list[str] = field(default_factory=list)
     other: dict[str, Any] = field(default_factory=dict)
     """The record of another configuration after one epoch; empty if it failed."""
@@ -68,7 +68,7 @@ class Straight:
 
 
 def train_straight(setup: Setup, params: Mapping[str, Any], other: Mapping[str, Any]) -> Straight:
-    """Two epochs; then another configuration, and the same two epochs again in the process that is warm by now."""
+    """Train two epochs, then another configuration, then the same two epochs again in the same process."""
     space, data = setup.open()
     root = locate(setup.space).root
     before = checksum(data.value)
@@ -132,9 +132,12 @@ def train_after_pause(setup: Setup, params: Mapping[str, Any], records: list[dic
 
 
 def train_on_reversed_rows(setup: Setup, params: Mapping[str, Any], metric: str) -> list[tuple[str, bool, bool]]:
-    """What each array of the data decides: its name, whether the weights, and whether the metric after an epoch.
+    """Train an epoch for each array of the data, with the rows of that array reversed.
 
-    The rows of one array at a time are put in the opposite order, which breaks them from what belongs to them.
+    Reversing the rows of one array separates inputs from their labels.
+
+    Returns:
+        For each array its name, whether the weights change, and whether the metric changes.
     """
     space, data = setup.open()
 
@@ -152,7 +155,7 @@ def train_on_reversed_rows(setup: Setup, params: Mapping[str, Any], metric: str)
     for name, changed in _reversed_parts(data.value):
         try:
             other, moved = train(changed)
-        except Exception:  # the rows cannot stand in this order: nothing is learnt from them
+        except Exception:  # the code does not accept this order, so this array shows nothing
             continue
         same = difference(state["objects"], copied(other.get("objects", other.get("own")))) is None
         found.append((name, not same, moved != value))
@@ -162,7 +165,7 @@ def train_on_reversed_rows(setup: Setup, params: Mapping[str, Any], metric: str)
 def differences(first: Any, second: Any, record: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """What differs between two states and two records, in words.
 
-    Bytes are not compared: what code of the user's own packed itself may differ and yet mean the same.
+    Bytes are not compared: what the user's code serialised itself may differ and still mean the same.
     """
     tracked = first.get("objects", {})
     found = [name for name in tracked if difference(tracked[name], second["objects"].get(name)) is not None]
@@ -218,7 +221,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _reversed_parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """The data once for each array or tensor in it, whose rows are then in the opposite order."""
+    """For each array or tensor in the data, its name and the data with the rows of that array reversed."""
     for name, array in arrays_in(value)[:6]:
         turned = array.flip(0) if isinstance(array, torch.Tensor) else array[::-1].copy()
         yield name, with_array(value, array, turned)

@@ -1,4 +1,4 @@
-"""Hands the events of a search on to a logger as well: TensorBoard, MLflow or W&B."""
+"""Passes the events of a search to a logger as well: TensorBoard, MLflow or W&B."""
 
 import queue
 import threading
@@ -15,7 +15,7 @@ from search.storage.run import Run
 from search.storage.trials import is_infeasible
 
 CLOSE_SECONDS = 60
-"""A logger that is still busy this long after the search has ended is left alone."""
+"""How long the end of a search waits for the logger."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def logged(run: Run, run_dir: Path, *, events: Events, trials: Sequence[FrozenTr
 
 
 class LoggerFeed:
-    """Hands the events of a search on, to the logger in a thread: a slow disk or server does not hold the search up."""
+    """Passes on the events of a search, to the logger in a thread, so that a slow disk or server delays no trial."""
 
     def __init__(self, make: Callable[[], TrialLogger], *, name: str, events: Events) -> None:
         """
@@ -97,7 +97,7 @@ class LoggerFeed:
         self._say_problem()
 
     def _say_problem(self) -> None:
-        """In the thread of the search: a line that cannot be printed is its matter."""
+        """Print that the logger failed, in the thread of the search, which handles errors of printing."""
         problem, self._problem = self._problem, None
         if problem is not None:
             self._events.notice(f"{self._name} failed and is switched off ({problem}); the search continues")
@@ -108,7 +108,7 @@ class LoggerFeed:
             while (task := self._tasks.get()) is not None:
                 task(logger)
             logger.close()
-        except Exception as error:  # of packages of others: whatever they raise, the search goes on
+        except Exception as error:  # the packages may raise anything, and the search continues
             self._problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 

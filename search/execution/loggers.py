@@ -1,10 +1,10 @@
-"""Feeds TensorBoard, MLflow or W&B with one run for each trial, whatever number of legs and resumes it takes.
+"""Logs to TensorBoard, MLflow or W&B: one run for each trial, however often it pauses and resumes.
 
 RUN/tensorboard/trial-00012      event files
 RUN/mlflow.db                    the tracking database of MLflow
 RUN/wandb                        what W&B keeps until it is uploaded
 
-The study remains the only record that a search relies on: a logger that fails is given up, and said to be.
+A search relies only on its study: if a logger fails, the search reports it and continues without it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _MLFLOW_STATES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 _TRIAL_TAG = "rungwise.trial"
 _NO_NUMBERS = ("epoch", "started")
-"""The step of a point, and its time."""
+"""Fields of a record that are not logged as metrics: the step of a point, and its time."""
 
 
 class TrialLogger(Protocol):
@@ -67,7 +67,7 @@ def check_logger(logger: str) -> None:
     if package is None:
         return
     found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # a mere folder by that name: W&B makes one where it is used
+    if found is None or found.origin is None:  # a folder of that name is no package: W&B creates one where it is used
         raise ValueError(f"--logger {logger} needs the package {package}, which is missing; pip install {package}")
 
 
@@ -148,7 +148,7 @@ class TensorBoard:
         return self._writers[number]
 
     def _summaries(self, trial: "FrozenTrial") -> tuple[Any, Any, Any]:
-        """What the tab of hyperparameters is made of: their kinds, their values, and the end."""
+        """The summaries for the tab of hyperparameters: their types, their values, and the end of the trial."""
         from tensorboardX.summary import hparams
 
         params = {name: str(value) if value is None else value for name, value in trial.params.items()}
@@ -162,7 +162,7 @@ class MLflow:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        self._mlflow: Any = importlib.import_module("mlflow")  # not among what is developed with
+        self._mlflow: Any = importlib.import_module("mlflow")  # not installed for development
         self._client = self._mlflow.MlflowClient(f"sqlite:///{run_dir}/mlflow.db")
         known = self._client.get_experiment_bytrial_name(run.name)
         self._experiment = (
@@ -261,7 +261,7 @@ class WandB:
     def close(self) -> None:
         for run in self._runs.values():
             run.finish()
-        self._wandb.teardown()  # its process would be waited for
+        self._wandb.teardown()  # otherwise this process would wait for W&B's
 
     def _id(self, number: int) -> str:
         return f"{self._series}-{number:05d}"

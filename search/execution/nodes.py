@@ -1,4 +1,4 @@
-"""Asks every node of a cluster what it has: versions, clock, and whether it sees the checkpoints."""
+"""Asks every node of a cluster for its versions, its clock, and whether it sees the checkpoints."""
 
 import os
 import socket
@@ -20,14 +20,14 @@ class Node:
 
     host: str
     sees: bool
-    """Whether what was just written to the place of the checkpoints is there."""
+    """Whether it sees what was just written to the store of the checkpoints."""
     versions: dict[str, str]
     clock_seconds: float
-    """How far its clock is ahead of ours; good to half the time that the question took."""
+    """Seconds by which its clock is ahead of ours, exact to half the time that the question took."""
 
 
 def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node], list[str]]:
-    """What every living node of the connected cluster answers.
+    """The answers of all living nodes of the connected cluster.
 
     Args:
         where: folder or URI that all nodes should share; it is made if missing.
@@ -61,7 +61,7 @@ def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node
 
 
 def _answered(reference: Any) -> dict[str, Any] | None:
-    """None of a node that is slow, or gone by now."""
+    """The answer of a node; None if it is slow, or gone."""
     import ray
     from ray.exceptions import RayError
 
@@ -88,7 +88,7 @@ def answer(where: str, marker: str) -> dict[str, Any]:
 
 
 def is_gone(node_id: str) -> bool:
-    """Whether the node is dead, or nobody answers there: Ray itself takes some seconds to find out."""
+    """Whether the node is dead or does not answer, which Ray itself notices only after some seconds."""
     import ray
 
     for node in ray.nodes():
@@ -98,7 +98,7 @@ def is_gone(node_id: str) -> bool:
 
 
 def _ahead(clock: float, asked: float, told: float) -> float:
-    """0 when the node's clock lies within the time that the question took."""
+    """Seconds by which a clock is ahead; 0 if it lies between the question and the answer."""
     return clock - told if clock > told else min(clock - asked, 0.0)
 
 
@@ -114,12 +114,12 @@ def differing_versions(nodes: Sequence[Node], here: dict[str, str]) -> dict[str,
 
 
 def blind(nodes: Sequence[Node]) -> list[str]:
-    """Hosts that do not see the place of the checkpoints."""
+    """Hosts that do not see the store of the checkpoints."""
     return [node.host for node in nodes if not node.sees]
 
 
-def look_at_nodes(checkpoints: str) -> list[str]:
-    """What the user should know of the nodes before a search begins there, a line for each matter."""
+def describe_nodes(checkpoints: str) -> list[str]:
+    """Notes for the user about the nodes on which a search begins, one line each."""
     nodes, silent = ask_nodes(checkpoints)
     lines = [f"no answer from {', '.join(silent)} in {ANSWER_SECONDS} s"] if silent else []
     if hosts := blind(nodes):

@@ -1,4 +1,4 @@
-"""What a search would do, before it does it: sampled configurations with their sizes, rungs, and how long it takes."""
+"""The preview of a search (--dry-run): first configurations with their sizes, the rungs, and a forecast of the time."""
 
 import hashlib
 import json
@@ -29,13 +29,13 @@ NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}
 NUM_NAMED = 12
 FEW_ROWS = 100
-"""Of validation, below which an accuracy is uncertain by some ten points."""
+"""With fewer validation rows than this, an accuracy is uncertain by about ten points."""
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
 
 def describe(dataset: Dataset) -> str:
-    """What was found rather than stated, in one line: the classes of images, or the columns of a table."""
+    """What was detected in the data, in one line: the classes of images, or the columns of a table."""
     return describe_table(dataset) if dataset.columns else describe_images(dataset)
 
 
@@ -63,7 +63,7 @@ def describe_table(dataset: Dataset) -> str:
 
 
 def describe_columns(dataset: Dataset) -> str:
-    """What each column was taken for, in one line: `numbers: size, age; categories: city (4)`."""
+    """The detected type of each column, in one line: `numbers: size, age; categories: city (4)`."""
     by_kind = {
         "numbers": [column.name for column in dataset.columns if column.kind == "number"],
         "categories": [f"{c.name} ({len(c.categories)})" for c in dataset.columns if c.kind == "category"],
@@ -129,7 +129,7 @@ def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, consol
 
 
 def show_data(dataset: Dataset, *, console: Console) -> None:
-    """Print what the data are, and what there is to note about their files."""
+    """Print what the data are, and the notes about their files."""
     console.print(escape(describe(dataset)), soft_wrap=True)
     if dataset.columns:
         console.print(escape(describe_columns(dataset)), soft_wrap=True)
@@ -147,7 +147,7 @@ def in_words(seconds: Percentiles) -> str:
 
 
 def keep_forecast(runs_dir: Path, run: Run, forecast: Forecast) -> None:
-    """Leave the forecast for the run that will search the same in the same way."""
+    """Store the forecast for a later run with the same search on the same machine."""
     path = _path(runs_dir, run)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(asdict(forecast), indent=1) + "\n")

@@ -1,9 +1,9 @@
-"""Shares the epochs of a search out among the levels of the questions that it is asked.
+"""Divides the epochs of a search equally among the levels of its questions.
 
 Every level of a question gets equally many epochs, and every question as many as the others: the next slot goes to the
-level that is furthest behind. A trial that is begun for one question counts for that question alone: its other
-parameters, those of the other questions among them, follow what is best. Everything depends on the study and the trials
-that have a worker alone.
+level that is furthest behind. A trial that is begun for one question counts only for that question; its other
+parameters, also those of other questions, are chosen to be best. Everything depends only on the study and on which
+trials have a worker.
 """
 
 from collections.abc import Collection
@@ -18,12 +18,12 @@ from search.storage.trials import epochs_reached
 from spaces.levels import same
 
 ASKED_FOR = "question"
-"""Attribute of a trial: the parameter of the question that it was begun for."""
+"""User attribute of a trial: the parameter of the question for which it was begun."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """The level of a question that a slot is for."""
+    """The level of a question for which a slot is used next."""
 
     question: Question
     level: Any
@@ -41,7 +41,7 @@ def is_for(question: Question, trial: FrozenTrial) -> bool:
 
 
 class Allocation:
-    """Says whose turn it is."""
+    """Decides for which level the next slot is used."""
 
     def __init__(self, run: Run, ledger: Ledger) -> None:
         self._run, self._ledger = run, ledger
@@ -51,7 +51,7 @@ class Allocation:
         """All levels with their epochs, relative to an equal share; the one that is furthest behind first.
 
         Args:
-            live: numbers of the trials that have a worker; the epochs up to where each is compared next count.
+            live: numbers of the trials that have a worker; their epochs count up to the next comparison.
         """
         trials = self._ledger.own_trials
         spent = [(self._spent(turn, trials, live) * len(turn.question.levels), turn) for turn in self.turns]
@@ -70,15 +70,15 @@ class Allocation:
         return self._run.pruner == "asha" and trial.number not in self._ledger.made[: len(self._run.plan)]
 
     def next_rung(self, trial: FrozenTrial) -> int:
-        """The epoch at which a trial that goes on is compared next."""
+        """The epoch at which a trial that continues is compared next."""
         reached = epochs_reached(trial)
         return next((rung for rung in self._run.rungs if rung > reached), self._run.epochs)
 
     def held(self, turn: Turn | None) -> dict[str, Any]:
-        """The parameters of a new trial that are not to be chosen.
+        """The parameters of a new trial whose values are given.
 
         Args:
-            turn: the level that it is for; None for what is fixed alone.
+            turn: the level for which it is begun; None for the fixed parameters alone.
         """
         return dict(self._run.fixed) if turn is None else {**self._run.fixed, turn.question.parameter: turn.level}
 

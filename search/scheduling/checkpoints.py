@@ -1,4 +1,4 @@
-"""Where the checkpoints of trials lie, and which of them are kept."""
+"""Where the checkpoints of a run are stored, and which are kept; `trainables.files.checkpoint` has their format."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ _PROBE = f".probe-{os.getpid()}"
 
 
 def open_storage(storage: str) -> Store:
-    """The store of --storage.
+    """The store that --storage names.
 
     Raises:
         ValueError: pyarrow knows no such URI, or there is no such folder.
@@ -51,7 +51,7 @@ def checkpoints_of(run: Run, run_dir: Path) -> str:
 
 
 class CheckpointKeeper:
-    """Removes the checkpoints of trials that have ended, but for the best finished one's."""
+    """Removes the checkpoints of trials that have ended, except those of the best finished trial."""
 
     def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
         self._store = open_store(where)
@@ -61,7 +61,7 @@ class CheckpointKeeper:
         self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
 
     def clean(self, trial: FrozenTrial) -> None:
-        """Called with each trial that reached a final state."""
+        """Remove what is no longer needed; called with each trial that reached a final state."""
         if self._keep_all:
             return
         self._best = best_trial([trial, *([self._best] if self._best else [])], self._objective)

@@ -1,4 +1,4 @@
-"""Takes up trials that were enqueued with Optuna or its dashboard: what they fix is checked, the rest is sampled."""
+"""Begins trials that were enqueued with Optuna or its dashboard: checks their fixed values, samples the others."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from spaces.asking import Suggest
 
 
 class _Enqueued(Trial):
-    """Refuses a fixed value that its parameter cannot have, where Optuna would warn and go on."""
+    """Refuses a fixed value that its parameter cannot have; Optuna would only warn."""
 
     def __init__(self, study: Study, trial_id: int) -> None:
         super().__init__(study, trial_id)
@@ -55,17 +55,17 @@ def begin(
     examine: Examine,
     seed: int,
 ) -> str:
-    """Turn a waiting trial of a study in memory into a running one, or one that has failed.
+    """Turn a waiting trial of a study in memory into a running one, or into one that has failed.
 
     Args:
-        study: with the sampler for what the trial leaves open.
-        number: of the trial, which is its identifier as well.
-        suggest: of the space.
-        examine: what is known of the configuration before it is trained.
-        seed: of the trial.
+        study: in memory, with the sampler for the parameters that are not fixed.
+        number: number of the trial, which is also its identifier.
+        suggest: that of the space.
+        examine: computes what is known of a configuration before it is trained.
+        seed: seed of the trial.
 
     Returns:
-        What is to be said, in one line; empty if all is as it was enqueued.
+        A note for the user; empty if the trial is as it was enqueued.
     """
     storage = study._storage
     storage.set_trial_state_values(number, TrialState.RUNNING)
@@ -73,7 +73,7 @@ def begin(
     storage.set_trial_user_attr(number, "seed", seed)
     try:
         examination = examine(suggest(trial))
-    except Exception as error:  # a value that the space does not have, or a network that cannot be built of it
+    except Exception as error:  # a value that the space does not have, or a network that cannot be built from it
         return _refuse(study, number, " ".join(f"{error}".split())[:500] or type(error).__name__)
     _note(examination, study, trial)
     storage.set_trial_system_attr(number, CHECKSUM, trial_checksum(storage.get_trial(number)))
@@ -86,7 +86,7 @@ def begin(
 
 
 def _note(examination: Examination, study: Study, trial: Trial) -> None:
-    """Keep with the trial what is known of its configuration."""
+    """Store with the trial what is known of its configuration."""
     for name, excess in examination.excess.items():
         trial.set_constraint(name, excess)
     for name, value in examination.attrs.items():

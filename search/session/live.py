@@ -23,7 +23,7 @@ STATES = {
     TrialState.RUNNING: "paused",
     TrialState.WAITING: "waiting",
 }
-"""How a trial that has no worker stands, in words."""
+"""State of a trial without a worker, in words."""
 _BARS = "▁▂▃▄▅▆▇█"
 _CELL = 14
 """The widest value of a parameter."""

@@ -1,4 +1,4 @@
-"""How many trials run at once, and what each gets: from the options, the machine, and a run that is resumed."""
+"""How many trials run at once, and the CPUs and GPUs of each: from the options, the machine and a resumed run."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def plan(options: Options, run: "Run | None" = None) -> Resources:
-    """What these options give each trial, here or on the cluster they name.
+    """The resources of a search with these options, on this machine or on the cluster they name.
 
     Args:
-        run: one that is resumed: what the options do not state is as it began, where that fits.
+        run: a run that is resumed: options that are not stated are as when it began, if this machine has as much.
 
     Raises:
         ValueError: this machine has less, or there is no cluster.

@@ -1,4 +1,4 @@
-"""One use of the search command: open or make the run, search, say what came of it."""
+"""One use of the search command: opens or creates the run, searches, and prints the result."""
 
 import shlex
 import sys
@@ -51,12 +51,12 @@ from spaces.space import Space, fingerprint
 from trainables.files.stores import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
-"""What breaks a search off when its folder, its database or its checkpoints cannot be reached."""
+"""Errors that end a search because its folder, its database or its checkpoints cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run together with all that is needed to work on it."""
+    """A run with its space, data and resources: everything that a search needs."""
 
     options: Options
     run: Run
@@ -69,7 +69,7 @@ class Session:
 
     @classmethod
     def open(cls, options: Options, *, given: Collection[str], resources: Resources | None = None) -> "Session":
-        """Check everything that was asked for, and read the data; writes nothing yet.
+        """Check the options, and read the data; nothing is written yet.
 
         Args:
             resources: planned for these options; planned now when None.
@@ -95,12 +95,12 @@ class Session:
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
     def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
-        """Search on the Ray that is up, and say what came of it while Ray is there: its end may end this process.
+        """Search on the Ray that is up, and print the result before Ray is shut down, which may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
-            held: the study of a run that is resumed.
+            held: the study of a run that is resumed, already locked; None for a new run.
 
         Returns:
             The exit code.
@@ -144,9 +144,9 @@ class Session:
         ).search()
 
     def on_lost(self, error: RayLostError) -> int:
-        """Say that Ray has died, before the process ends, and return the exit code.
+        """Print that Ray has died, before the process ends, and return the exit code.
 
-        A signal may be the reason, where it is sent to every process: then it is what stopped the search.
+        If a signal was sent to every process, it is reported as the reason.
         """
         console = Output()
         console.show_cursor()
@@ -206,7 +206,7 @@ class Session:
         return held
 
     def _keep_code(self) -> list[str]:
-        """Keep the user's own code in the run folder; the lines to say about it."""
+        """Keep the user's own code in the run folder, and return notes about it for the user."""
         space = self.run.space
         lines = [source_code.describe_change(self.run_dir, space), source_code.keep_source(self.run_dir, space)]
         if self.space.own and not self.new and self.dataset.checksum != self.run.dataset_checksum:
@@ -241,10 +241,10 @@ def _open_new(options: Options, resources: Resources) -> Session:
 
 
 def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
-    """What is asked of a new run.
+    """A new run with these options.
 
     Args:
-        settled: fields of the run that are neither an option, nor of the space, nor of the data.
+        settled: fields of the run that follow neither from the options nor from the space or the data.
     """
     objective = space.objective("" if space.own else dataset.task)
     return Run(

@@ -44,8 +44,8 @@ class RunLock:
         os.ftruncate(self._file, 0)
         os.close(self._file)
 
-    def look(self) -> None:
-        """Raise ValueError when somebody holds the lock now; takes nothing."""
+    def check(self) -> None:
+        """Raise ValueError if another process holds the lock now; this does not take it."""
         with suppress(FileNotFoundError):
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
