@@ -1,11 +1,10 @@
-"""Ends what is left of a Ray once the process that started it is gone, and speaks for it if it went without a word.
+"""A process that ends what is left of a private Ray when the driver is gone, and speaks for a driver that was killed.
 
     python -I -S search/runtime/reaper.py FOLDER RUN WORDS OTHERWISE < pipe
 
-A killed driver takes the servers of its Ray with it, but not an agent that is starting just then: it would try for
-minutes to reach a server that is gone. And who is killed, by hand, for want of memory or by Ray itself, cannot say how
-to go on. Imports next to nothing, since every search starts one of these.
-"""
+When a driver is killed, the servers of its Ray end, but not an agent that is just starting: it would try for minutes to
+reach a server that is gone. And a driver that is killed (by hand, by the kernel or by Ray) cannot print how to
+continue. Imports very little, because every search starts one of these."""
 
 import os
 import signal
@@ -14,9 +13,11 @@ import time
 from contextlib import suppress
 
 _SECONDS, _PAUSE = 3.0, 0.2
-"""After a kill a server of Ray may start another process before it has noticed."""
+"""How long, and how often, processes are looked for: a server of Ray may start another one before it ends."""
 _SAY_SECONDS = 10
+"""How long printing may take."""
 SAID, SHUT_DOWN = b"said", b"shut down"
+"""What the driver writes into the pipe: it has printed how to continue; it has also shut Ray down."""
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
     line = f"error: the process was killed ({reason}); {words if os.path.exists(run) else otherwise}\n"
     if os.isatty(2):
         line = "\x1b[?25h" + line  # the cursor, which a live view hides
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # nobody reads it
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # if nothing reads the output
     signal.alarm(_SAY_SECONDS)
     with suppress(OSError):
         os.write(2, line.encode())
@@ -54,7 +55,7 @@ def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
 
 
 def _count_kills() -> int:
-    """How often the kernel has killed a process for want of memory; 0 where it does not say."""
+    """Number of processes that the kernel has killed because memory ran out; 0 if it is not known."""
     with suppress(OSError, ValueError), open("/proc/vmstat") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
     return 0

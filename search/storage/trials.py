@@ -16,14 +16,14 @@ def is_infeasible(trial: FrozenTrial) -> bool:
 
 
 def best_trial(trials: Iterable[FrozenTrial], objective: Objective) -> FrozenTrial | None:
-    """The best trial that was trained to its full budget; the older among equals. None before the first."""
+    """The best trial that was trained to its full budget, of equal ones the older; None if there is none."""
     complete = {t.number: t for t in trials if t.state == TrialState.COMPLETE and t.value is not None}
     number = objective.best((n, t.value) for n, t in complete.items() if t.value is not None)
     return None if number is None else complete[number]
 
 
 def epochs_reached(trial: FrozenTrial) -> int:
-    """The last epoch whose value is in the study; 0 before the first."""
+    """The last epoch of the trial whose value is in the study; 0 before the first."""
     return max(trial.intermediate_values, default=0)
 
 
@@ -33,7 +33,8 @@ def is_paused(trial: FrozenTrial, *, rungs: Sequence[int], live: Collection[int]
 
 
 def num_weights(trial: FrozenTrial) -> int | None:
-    """The weights of the network: known before training, or counted after the first epoch in what code tracks."""
+    """Number of weights of the network: known before training, or counted after the first epoch in what the user's code
+    tracks; None if not known."""
     history = trial.user_attrs.get("history")
     first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
     return trial.user_attrs.get("weights", first.get("weights"))
