@@ -116,7 +116,8 @@ def make_view(run: "Run") -> View:
     reached a rung as finished, with its pooled rank as the value, so that values of different epochs are never
     compared. Of many trials it sees the best `MAX_SEEN / 4` and an even selection of the others, which is enough for
     its two densities. With a question, the value is the rank among the trials of the same level, so that TPE learns
-    from all levels. Random samplers see all trials as they are; the other samplers see paused trials as pruned."""
+    from all levels. Random samplers see all trials as they are; the other samplers see paused trials as pruned.
+    """
     sign = run.objective.sign
 
     def ranked(trials: Sequence[FrozenTrial], live: Collection[int], known: Known) -> list[FrozenTrial]:

@@ -16,7 +16,8 @@ class StudySearcher(Searcher):
     """Hands out legs of study trials, one for each free slot.
 
     Ray would log an exception raised here and count it as one failed trial. It is stored as `Search.fatal` instead,
-    which stops the search."""
+    which stops the search.
+    """
 
     def __init__(self, search: Search, *, slots: Callable[[], int]) -> None:
         """

@@ -16,7 +16,8 @@ def as_begun(run: "Run", stated: Mapping[str, Any], *, on_cluster: bool = False)
     """The stated options; for the others the threads, the device and a single slot with which the run began.
 
     These decide the values of a run. With several slots the order of the trials is random anyway, so any number may
-    run."""
+    run.
+    """
     begun: dict[str, Any] = {"cpus_per_trial": run.cpus_per_trial, "gpus_per_trial": run.gpus_per_trial}
     if run.slots == 1 and not on_cluster:
         begun["concurrent"] = 1

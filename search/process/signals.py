@@ -5,7 +5,8 @@ saved. Otherwise a signal raises `Stopped`.
 
 Python drops an exception that is raised in a weakref callback or in `__del__`. So each signal is noted as well, and
 sent again if its exception was dropped. A signal that arrives while a C++ module is initialised waits until that is
-done."""
+done.
+"""
 
 import _thread
 import logging

@@ -46,7 +46,8 @@ class RaySession:
     """A Ray to run trials on: a private one on this machine, or a cluster.
 
     The private one keeps its files in a folder with mode 0700, listens only on the loopback interface, sees no secret
-    of the environment, and is shut down at the end."""
+    of the environment, and is shut down at the end.
+    """
 
     resources: Resources
     _: KW_ONLY
@@ -227,7 +228,8 @@ def _hand_on(*names: str) -> None:
     """Let Tune pass only these environment variables to workers.
 
     Tune would also pass AWS keys, which Ray writes to its logs. If it passes none, Ray uses an idle worker; otherwise
-    it starts another process for each trial."""
+    it starts another process for each trial.
+    """
     if is_plain():
         return
     from ray.tune.execution import class_cache

@@ -172,7 +172,8 @@ def _fit_ray(*, debug: bool) -> None:
     A private Ray needs no autoscaler, no dashboard and, without --debug, no log monitor: these three Python processes
     cost two cores several seconds at every start. Its servers get a process group of their own, because a signal to the
     group of the search (`timeout`, a closed terminal) would end them before the search has saved and printed
-    everything. And they may take longer than 30 seconds to start."""
+    everything. And they may take longer than 30 seconds to start.
+    """
     if is_plain():
         return
     from ray._private import services

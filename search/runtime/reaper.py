@@ -4,7 +4,8 @@
 
 When a driver is killed, the servers of its Ray end, but not an agent that is just starting: it would try for minutes to
 reach a server that is gone. And a driver that is killed (by hand, by the kernel or by Ray) cannot print how to
-continue. Imports very little, because every search starts one of these."""
+continue. Imports very little, because every search starts one of these.
+"""
 
 import os
 import signal

@@ -1,7 +1,8 @@
 """The storage of a running search through Optuna's documented methods, for an Optuna whose tables are not known.
 
 Optuna stores each part of an epoch in a separate transaction. Their order is such that after a crash between two of
-them the study is read as of the previous epoch, or the epoch is written again."""
+them the study is read as of the previous epoch, or the epoch is written again.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

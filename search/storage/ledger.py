@@ -1,7 +1,8 @@
 """The study of a running search: every write goes to the database first, every read comes from memory.
 
 A configuration is stored in one transaction, before anything uses it. Samplers and pruners work on a study in memory,
-so that they never wait for the database. No other file writes trials."""
+so that they never wait for the database. No other file writes trials.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -21,7 +21,8 @@ class WholeTrialStorage(StudyStorage):
     Optuna queries the database twice for each parameter before it writes it; with twenty parameters that was a third of
     the time that a search spent on a trial. An attribute or a value of an epoch takes two plain statements, where
     Optuna creates an object of the trial and builds the statements again. The rows are the same. `kinds.py` checks
-    whether the installed Optuna has these tables and methods."""
+    whether the installed Optuna has these tables and methods.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -62,7 +62,8 @@ class EncoderConfig:
 class Encoder(nn.Module):
     """Rows of a table, (N, F) with NaN for gaps, to float32 (N, `num_outputs`).
 
-    What is fitted has the type of the rows, so that those in float64 are centred in float64."""
+    What is fitted has the type of the rows, so that those in float64 are centred in float64.
+    """
 
     num_outputs: int
     """Of each row."""
