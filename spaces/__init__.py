@@ -29,7 +29,7 @@ def check_name(name: str) -> None:
     """Raise ValueError, with the nearest name, unless there is such a space; imports none of them.
 
     Args:
-        name: of a space of ours, or where one of the user's own lives.
+        name: name of a built-in space, or reference to one of the user's own.
     """
     if is_own(name):
         return check(locate(name))
@@ -42,9 +42,9 @@ def check_name(name: str) -> None:
 
 
 def stated(name: str) -> dict[str, Any]:
-    """What the file of a space says of it in plain values (its data set, its epochs), read without importing torch.
+    """The plain values in the file of a space (its data set, its epochs), read without importing torch.
 
-    What it takes over from the space of another file is looked up there.
+    Values that it takes from the space of another file are read there.
     """
     facts: dict[str, Any] = {}
     origin = locate(name) if is_own(name) else None

@@ -1,4 +1,4 @@
-"""Groups of hyperparameters that spaces share: network, encoder, optimiser, schedule, augmentation."""
+"""Groups of hyperparameters that the built-in spaces share: network, encoder, optimiser, schedule, augmentation."""
 
 from dataclasses import dataclass
 from typing import TypeVar, cast

@@ -1,7 +1,9 @@
-"""Checkpoints that are whole or not there: checksummed, written aside or manifest last, and verified before use.
+"""The format of checkpoints: complete or absent, with a checksum that is verified before use.
 
-PLACE/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
-PLACE/epoch-0009/manifest.json    epoch, size and crc32 of state.pt; written last
+    STORE/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
+    STORE/epoch-0009/manifest.json    epoch, size and crc32 of state.pt; written last
+
+STORE is the folder of one trial, or an entry of an object store.
 """
 
 import hashlib
@@ -31,7 +33,7 @@ class Loaded:
     epoch: int
     """Finished epochs in `state`; 0 without one."""
     problems: list[str]
-    """One line for each damaged checkpoint that was passed over, for the user to see."""
+    """One line for the user about each damaged checkpoint that was skipped."""
 
 
 def save(where: str | Path | Store, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
@@ -42,11 +44,11 @@ def save(where: str | Path | Store, state: dict[str, Any], *, epoch: int, keep: 
 def write(where: str | Path | Store, data: memoryview, *, epoch: int, keep: int = 2) -> None:
     """Write a state after `epoch` and remove all but the newest `keep` checkpoints of the trial.
 
-    There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
-    That is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
+    There is no fsync: after a power cut a file may be incomplete, which its checksum shows, and the previous epoch is
+    used. A synchronous write after every epoch would cost more: some epochs take a tenth of a second.
 
     Args:
-        where: one trial's own folder, URI or place; made if missing. One process writes to it at a time.
+        where: folder, URI or store of one trial; created if missing. One process writes to it at a time.
         data: `as_bytes` of the state.
         epoch: number of finished epochs.
         keep: at least 1.
@@ -64,9 +66,9 @@ def write(where: str | Path | Store, data: memoryview, *, epoch: int, keep: int 
 
 
 def as_bytes(state: dict[str, Any]) -> memoryview:
-    """The content of the file: a copy of the state as it is now.
+    """The content of state.pt: a copy of the state as it is now.
 
-    It has no checksums of torch's own: they take longer than all the rest.
+    It has no checksums of torch, because they take longer than everything else.
 
     Args:
         state: tensors and plain values, so that it loads with `weights_only=True`.
@@ -93,12 +95,13 @@ def parted(state: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def load_newest(where: str | Path | Store, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
-    """The newest checkpoint that is whole, or None if the store has none at all; writes nothing.
+    """The newest checkpoint that is complete, or None if the store has none; nothing is written.
 
-    Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2`.
+    Damaged ones are skipped and reported: `checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2`.
 
     Args:
-        use: takes each state in turn; one that it refuses is of a different training, and passed over too.
+        where: folder, URI or store of one trial.
+        use: called with each state in turn; if it raises, the state is of a different training and skipped too.
 
     Raises:
         UnreachableError: an object store does not answer, which says nothing of what it holds.
@@ -127,7 +130,7 @@ class _DamagedError(Exception):
 
 
 def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
-    """A state that was damaged on purpose may raise anything; what fails for want of memory says nothing of it."""
+    """Call `use`; any error means damage, which may be deliberate, except errors for lack of memory."""
     try:
         use(state)
     except (MemoryError, torch.OutOfMemoryError):
@@ -139,7 +142,7 @@ def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
 
 
 def _read(store: Store, entry: str, epoch: int) -> dict[str, Any]:
-    """The state of an entry that is whole; the files may have been damaged on purpose, so that any exception counts."""
+    """The state of a complete entry; any exception counts as damage, since files may be damaged deliberately."""
     try:
         manifest = json.loads(store.read(entry, MANIFEST))
         size, is_whole = manifest["size"], _comparison(manifest)

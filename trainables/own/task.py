@@ -1,4 +1,4 @@
-"""The task of a search over code of the user's own: a loop or a class, the data it reads, what it costs."""
+"""The task of a search of the user's own code: a loop or a class, its data and its costs."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ from trainables.trainable import MisuseError, Setting, Source, StateError, Train
 
 @dataclass(frozen=True, kw_only=True)
 class OwnData:
-    """What a user's `data()` returned, and a checksum of the arrays, tensors and plain values in it."""
+    """The return value of the user's `data()`, with a checksum of the arrays, tensors and plain values in it."""
 
     value: Any
     checksum: str
@@ -58,10 +58,10 @@ class OwnTask:
         return OwnTraining(self.task, config, data=data.value, setting=setting, metric=self.metric)
 
     def costs(self, config: Any, data: OwnData) -> dict[str, float]:
-        """What `Space(costs=...)` says of the configuration.
+        """The costs of the configuration by `Space(costs=...)`.
 
         Raises:
-            ValueError: it gives something other than numbers by name.
+            ValueError: it returns something other than numbers by name.
         """
         if self.cost is None:
             return {}
@@ -78,7 +78,7 @@ class OwnTask:
 
 
 class OwnTraining:
-    """A class of the user's own, with its metrics checked and the global random states kept beside its state."""
+    """A class of the user's own: checks its metrics, and stores the global random states with its state."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class OwnTraining:
         """Train one more epoch, and return its metrics and its number.
 
         Raises:
-            MisuseError: the class does not keep to the protocol.
+            MisuseError: the class does not follow the protocol.
         """
         number = self.epoch + 1
         metrics = self.inner.run_epoch()
@@ -148,7 +148,7 @@ class OwnTraining:
         set_random_states(state["random"])
 
     def result(self) -> Any:
-        """The object itself: what `test(model, run)` is given."""
+        """The object itself, which `test(model, run)` gets."""
         return self.inner
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ def _shares(tensor: Tensor) -> bool:
 
 
 def _map(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The value with `change` made to the leaves of dicts, lists, tuples and dataclasses."""
+    """The value with `change` applied to the leaves of dicts, lists, tuples and dataclasses."""
     kind = type(value)
     if kind is dict:
         return {key: _map(part, change) for key, part in value.items()}
