@@ -1,6 +1,6 @@
-"""Crop, flip, erase and rotate whole batches of uint8 images (B, H, W, C).
+"""Crops, flips, erases and rotates whole batches of uint8 images (B, H, W, C).
 
-On a CPU numpy copies each crop as one window of the padded image; on other devices one gather does it.
+On a CPU, numpy copies each crop as one window of the padded image; on other devices, a single gather is used.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ PaddingMode = Literal["zero", "reflect"]
 
 
 class Crop:
-    """Crops of the original size out of padded images; keeps its padded memory from one batch to the next."""
+    """Crops padded images to their original size; the padded memory is used again for the next batch."""
 
     def __init__(self, *, padding: int, mode: PaddingMode) -> None:
         """

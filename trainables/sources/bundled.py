@@ -1,4 +1,4 @@
-"""Files that scikit-learn ships: nothing to download, and nothing of scikit-learn to import."""
+"""Data files that come with scikit-learn, read without importing it."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,7 @@
 """California housing: 20,640 districts of the census of 1990 (Pace and Barry 1997), as the eight standard features.
 
 The file is `california_housing.csv` with the raw census columns, in which 207 counts of bedrooms are missing; without
-it, scikit-learn's own copy, which is whole, is downloaded.
+it, scikit-learn's copy, which has no missing values, is downloaded.
 """
 
 import csv
@@ -72,7 +72,7 @@ def _fetch(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     from sklearn.datasets import fetch_california_housing
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # of its second attempt
+        with warnings.catch_warnings(action="ignore"):  # scikit-learn warns before its second attempt
             found: Bunch = fetch_california_housing(  # pyright: ignore[reportAssignmentType]
                 data_home=str(data_dir), download_if_missing=downloads_allowed(), n_retries=1, delay=0.1
             )

@@ -53,7 +53,7 @@ def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[s
     x = np.empty((10_000 * len(files), 32, 32, 3), np.uint8)
     labels: list[int] = []
     for part, file in zip(np.split(x, len(files)), files, strict=True):
-        # A pickle may run anything, but these bytes have just been found to be the official ones.
+        # unpickling can run any code, but these bytes have just been verified as the official ones
         batch = pickle.loads(read_verified(data_dir / _FOLDER / file.name, file), encoding="latin1")
         part[:] = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         labels += batch["labels"]

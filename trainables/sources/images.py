@@ -22,11 +22,11 @@ def read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int 
 
 
 def check_test_files(name: str, data_dir: str | Path) -> tuple[str, ...]:
-    """What the user should know of the test files before a search, a line each; keeps no pixel.
+    """Notes for the user on the test files before a search, one line each; no pixels are kept.
 
     Raises:
         ValueError: the test set of an image folder has other classes than its training set, or files whose headers
-            cannot be read. The files of other data sets are checked where they are read.
+            cannot be read. The files of other data sets are checked when they are read.
     """
     return image_folder.check_test_files(Path(data_dir)) if name == FOLDER else ()
 

@@ -1,7 +1,7 @@
 """Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
 
-What the columns of a table are is decided on all rows but the test rows; their categories are fitted on the training
-rows.
+The types of the columns of a table are decided on all rows except the test rows; their categories are fitted on the
+training rows.
 """
 
 import hashlib
@@ -37,12 +37,13 @@ def load(
 
     Args:
         name: one of `catalogue.names()`.
-        data_dir: where the files are, or are downloaded to; for `csv` the file itself.
-        seed: chooses the subset and the split.
+        data_dir: folder of the files, to which missing ones are downloaded; for `csv` the file itself.
+        seed: decides the subset and the split.
         train_size: rows to use, training and validation together; None for all.
-        validation_fraction: share of these rows kept for validation; 0 leaves the validation split empty.
-        image_size: side that the images of an `image_folder` are brought to; chosen from the images when left out.
-        table: what is to be predicted in a `csv`.
+        validation_fraction: share of these rows for validation, in [0, 0.5]; with 0 the validation split is empty.
+        image_size: side in pixels to which the images of an `image_folder` are resized; chosen from the images when
+            None.
+        table: the target and the columns of a `csv`.
 
     Raises:
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
@@ -64,7 +65,7 @@ def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None,
         name: one of `catalogue.names()`.
         data_dir: as in `load`.
         image_size: as in `load`.
-        like: the training rows, whose columns say how the rows of a table are read.
+        like: the training data, whose columns decide how the rows of a table are read.
     """
     if not _is_table(name):
         _check_options(name, image_size, None)

@@ -1,4 +1,4 @@
-"""Metrics of a whole split from its logits or predictions, computed on their device and read once at the end."""
+"""Metrics of a whole split from its logits or predictions, computed on the device with one synchronisation."""
 
 import torch
 from torch import Tensor
