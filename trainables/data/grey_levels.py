@@ -1,7 +1,7 @@
-"""Which values of deep images (16 and 32 bits, floats) become black and white: one scale for a whole folder.
+"""The values of deep images (16 and 32 bits, floats) that become black and white: one scale for a whole folder.
 
-A camera of 12 bits leaves its values in files of 16, and a float can mean anything: the training images decide, once,
-and test images and predictions follow.
+A camera with 12 bits stores its values in 16-bit files, and a float can mean anything. So the training images decide
+once, and the scale also applies to test images and predictions.
 """
 
 import math
@@ -12,17 +12,17 @@ import numpy as np
 
 _KINDS = ("integer", "float")
 _TOPS = {"integer": (255, 1023, 4095, 16383, 65535), "float": (1, 255)}
-"""Largest values of 8, 10, 12, 14 and 16 bits; floats lie in [0, 1] or hold what 8 bits hold."""
+"""Largest values of 8, 10, 12, 14 and 16 bits; usual ranges of floats are [0, 1] and [0, 255]."""
 _FEW = 1 / 4
-"""Share of a range below which its other values are wasted on images that fill no more."""
+"""If the values fill less than this share of a usual range, they are spread from black to white instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """The values that become 0 and 255; those beyond are clipped."""
+    """The values that become 0 and 255; values beyond are clipped."""
 
     kind: str
-    """`integer` or `float`: of which images."""
+    """`integer` or `float`: the images to which they apply."""
     low: float
     high: float
 
@@ -32,15 +32,15 @@ class Levels:
 
 
 def default_levels() -> Levels:
-    """What 16 bits can hold."""
+    """The full range of 16 bits."""
     return Levels(kind="integer", low=0, high=65535)
 
 
 def levels_from(stored: list[dict[str, Any]]) -> tuple[Levels, ...]:
-    """The levels that `asdict` described.
+    """The levels in the form of `as_stored`.
 
     Raises:
-        TypeError, ValueError: they are something else.
+        TypeError, ValueError: the values are no levels.
     """
     return tuple(Levels(**one) for one in stored)
 
@@ -51,17 +51,17 @@ def as_stored(levels: tuple[Levels, ...]) -> list[dict[str, Any]]:
 
 
 def choose_levels(kind: str, low: float, high: float, *, alone: bool) -> Levels:
-    """The scale of images whose values lie in [low, high].
+    """The levels of images whose values lie in [low, high].
 
-    It is the smallest usual range that holds all values: 8 to 16 bits, or [0, 1] for floats. Where there is none, or
+    This is the smallest usual range that contains all values: 8 to 16 bits, or [0, 1] for floats. If there is none, or
     the values fill less than a quarter of it, they are spread from black to white.
 
     Args:
         kind: `integer` or `float`.
         low: smallest value of the training images.
-        high: largest value.
-        alone: every training image is of this kind. Beside images of 8 bits, usual ranges are kept, so that the same
-            grey looks the same.
+        high: largest value of the training images.
+        alone: whether every training image is of this kind. If there are also images with 8 bits, a usual range is
+            kept, so that the same grey gets the same value.
     """
     top = next((top for top in _TOPS[kind] if high <= top), None) if low >= 0 else None
     if top is not None and (high == low or high - low >= _FEW * top or (not alone and kind == "integer")):

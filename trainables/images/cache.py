@@ -15,7 +15,8 @@ import numpy as np
 from trainables.files.download import locked
 from trainables.files.whole import write_whole
 
-_VERSION = 2  # of how images are decoded
+_VERSION = 2
+"""Version of the decoding; another one invalidates all caches."""
 _logger = logging.getLogger(__name__)
 
 
@@ -25,7 +26,7 @@ def key_of(data_dir: Path, files: Iterable[Path], *facts: object) -> str:
     for path in files:
         try:
             status = path.stat()
-        except OSError:  # a broken link: named when it is decoded
+        except OSError:  # a broken link, which is reported when it is decoded
             continue
         digest.update(os.fsencode(path.relative_to(data_dir)))
         digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
@@ -69,7 +70,7 @@ def facts(data_dir: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[
 
 
 def cache_folder(data_dir: Path) -> Path:
-    """The cache beside the images, or a private one in the temporary folder if that cannot be written."""
+    """The cache next to the images, or a private one in the temporary folder if that cannot be written."""
     try:
         folder = data_dir / ".rungwise-cache"
         folder.mkdir(exist_ok=True)
@@ -84,7 +85,7 @@ def cache_folder(data_dir: Path) -> Path:
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
-    """What the file holds; nothing if it is damaged."""
+    """The content of the file; empty if it is damaged."""
     try:
         found = json.loads(path.read_text())
     except ValueError:
