@@ -37,7 +37,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input."""
+    """The command; 0 when all values are equal, 3 when one is not, 2 for bad input."""
     try:
         options = parse(Options, argv, prog=command("search.rerun"))
         return DONE if _rerun(options) else SOME_FAILED
