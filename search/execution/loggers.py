@@ -164,7 +164,7 @@ class MLflow:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._mlflow: Any = importlib.import_module("mlflow")  # not installed for development
         self._client = self._mlflow.MlflowClient(f"sqlite:///{run_dir}/mlflow.db")
-        known = self._client.get_experiment_bytrial_name(run.name)
+        known = self._client.get_experiment_by_name(run.name)
         self._experiment = (
             known.experiment_id
             if known
