@@ -1,8 +1,7 @@
 """The search itself: decides which trial gets a free slot, and what follows from a finished epoch.
 
-Both follow from the study alone; `execution/searcher.py` and `execution/scheduler.py` pass the decisions to Ray. A Ray
-trial is one *leg* of a trial of the study: if the trial pauses at a rung or loses its worker, another leg continues it
-from its checkpoint.
+The study alone decides; `execution/searcher.py` and `execution/scheduler.py` pass the decisions to Ray. A Ray trial is
+one *leg* of a trial: if it pauses at a rung or loses its worker, another leg continues it from its checkpoint.
 """
 
 import math
@@ -28,8 +27,7 @@ MAX_INFEASIBLE_DRAWS = 1000
 """Configurations in a row that may exceed the bounds before the search ends with an error."""
 MAX_ALIKE_FAILURES = 5
 """Equal failures without any finished epoch after which the search ends."""
-_NEVER_STOPS = "asha", "none"
-"""Pruners that stop no trial: asha pauses trials, none trains them to the end."""
+_NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
 
 
 class Search:
