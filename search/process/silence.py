@@ -20,7 +20,8 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
     """Describe what happens inside; the description is printed if it takes long.
 
     Args:
-        what: a phrase such as `reading the data`, to which the time so far is added; or a function that returns a line.
+        what: a phrase such as `reading the data`, to which the time so far is added; or a function that returns a line,
+            which may be empty if another process prints.
     """
     began = time.monotonic()
     _doing.append(what if callable(what) else lambda: f"{what}: {duration(time.monotonic() - began)} so far")
@@ -54,8 +55,9 @@ def _follow(seconds: float) -> None:
         if now - max(word, Spoken.at) < seconds or not _is_read():
             continue
         word = now
-        with suppress(OSError, ValueError):  # the pipe is closed
-            print(current(now - began), file=sys.stderr, flush=True)
+        if line := current(now - began):
+            with suppress(OSError, ValueError):  # the pipe is closed
+                print(line, file=sys.stderr, flush=True)
 
 
 def _is_read() -> bool:
