@@ -16,6 +16,7 @@ from search.process.arguments import (
     NOTHING_USABLE,
     Flag,
     OptionalInt,
+    OptionalStr,
     Several,
     command,
     parse,
@@ -24,6 +25,7 @@ from search.process.arguments import (
     run_command,
 )
 from search.process.signals import Stopped, raise_stopped
+from search.process.silence import doing
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -50,6 +52,8 @@ class Options:
     """Configurations with each value that are trained again."""
     seeds: int = SEEDS
     """Fresh seeds for each of them."""
+    data_dir: OptionalStr = None
+    """Folder of the data sets. Default: the folder that the search used."""
     dry_run: Flag = False
     """Only show what would be trained, and how long it takes."""
     debug: Flag = False
@@ -98,7 +102,7 @@ def ask(options: Options) -> int:
     if is_new:
         _keep(options.run, run)
     if _is_unfinished(options.run, run):
-        code = _search(options.run)
+        code = _search(options.run, data_dir=options.data_dir)
         if code not in _SEARCHED:
             return code
     answers = _answer(options, run)
@@ -107,19 +111,14 @@ def ask(options: Options) -> int:
 
 def _cannot(options: Options) -> int:
     """Say what a study that plain Optuna made can and cannot tell; returns the exit code."""
+    from analysis.impact.plain import describe_levels
     from analysis.studies.trials import read_trials
-    from search.process.text import visible
     from search.storage.study import open_study
 
     trials = read_trials(open_study(options.run))
     names = [text.partition("=")[0] for text in options.question] or [p.name for p in trials.parameters]
-    known = {parameter.name for parameter in trials.parameters}
-    for name in names:
-        if name not in known:
-            raise ValueError(f"--question {name}: the study has no such parameter; it has {', '.join(sorted(known))}")
-        best = trials.complete.groupby(f"params_{name}", dropna=True)["value"]
-        for level, values in best.agg(["max" if trials.sign > 0 else "min", "size"]).head(10).iterrows():
-            print(visible(f"{name} = {level}: best {values.iloc[0]:.4g} of {values.iloc[1]:.0f} complete trials"))
+    for line in describe_levels(trials, names):
+        print(line)
     print(
         f"{options.run} is a study without run.json, so its configurations cannot be trained again, and these values do"
         " not answer the question: each was chosen because it was good, and the levels had unequal effort",
@@ -190,11 +189,13 @@ def _is_unfinished(run_dir: Path, run: "Run") -> bool:
     return len(trials) < run.trials or any(not trial.state.is_finished() for trial in trials)
 
 
-def _search(run_dir: Path) -> int:
+def _search(run_dir: Path, *, data_dir: str | None) -> int:
     """Resume the search in a process of its own; returns its exit code."""
     place = ["--name", run_dir.resolve().name, "--runs-dir", str(run_dir.resolve().parent)]
+    place += [] if data_dir is None else ["--data-dir", data_dir]
     sys.stdout.flush()
-    return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
+    with doing(lambda: ""):
+        return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
 
 
 def _preview(run: "Run", options: Options) -> None:
@@ -231,8 +232,8 @@ def _answer(options: Options, run: "Run") -> "list[Answer]":
     planned = plan(trials, run, best=options.best, seeds=options.seeds, stored=stored)
     trained: list[FrozenTrial] = []
     if planned:
-        like = replace(run, questions=(), fixed={})
-        dataset = data_of(run, spaces.space.load(run.space))
+        like = replace(run, questions=(), fixed={}, data_dir=options.data_dir or run.data_dir)
+        dataset = data_of(like, spaces.space.load(run.space))
         training = FixedTraining(folder=folder, like=like, plan=planned, dataset=dataset, resources=resources_like(run))
         trained = training.train()
     shape = {"best": options.best, "seeds": options.seeds}
