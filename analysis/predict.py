@@ -35,7 +35,7 @@ from search.process.text import counted, printable
 if TYPE_CHECKING:
     from analysis.model.load import Model
     from analysis.model.tables import TableAnswers
-    from trainables.data.levels import Levels
+    from trainables.data.grey_levels import Levels
 
 
 @dataclass(frozen=True, kw_only=True)

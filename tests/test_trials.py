@@ -9,8 +9,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from analysis.forecasts import compare
 from analysis.studies.export import export, plain_text
+from analysis.studies.forecasts import compare
 from analysis.studies.parameters import children
 from analysis.studies.trials import read_trials
 from analysis.wording import one_line

@@ -80,7 +80,7 @@ class _Fit:
     """Degrees of freedom of the covariance."""
 
     def contrast(self, direction: np.ndarray, *, simultaneous: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Estimates and half-widths (95 %) for each row of `direction` (M, K).
+        """The estimate and half-width (95 %) for each row of `direction` (M, K).
 
         Half-widths are sqrt(d' C d) times the t quantile or, for all directions at once, sqrt(K F(0.95; K, freedom))
         (Scheffe 1953).

@@ -66,7 +66,7 @@ def interactions(trials: Trials, *, seed: int = 0) -> pd.DataFrame:
 def _estimate(
     pairs: list[tuple[_Change, _Change]], design: Design, values: np.ndarray, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Estimates and simultaneous half-widths.
+    """The estimates (P,) of the pairs and their simultaneous half-widths (P,).
 
     A projection without products carries an interaction only as far as the first rung shows it, so the most likely
     products are found in a first pass and are free columns of the projection in the second.

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
-from analysis.forecasts import compare
 from analysis.impact import stopping
 from analysis.impact.impact import Impact
 from analysis.pages.data import repeated, table_data
@@ -24,6 +23,7 @@ from analysis.plots import (
 )
 from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.plots.drawing import Plot
+from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named, spent
@@ -112,7 +112,7 @@ def _configurations(trials: Trials, folder: Folder, names: list[str]) -> list[An
         alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
         caption=(
             "Configurations, with the hyperparameters that have the clearest effects first. Coloured: "
-            "complete trials, the best on top. Grey: a selection of the others."
+            "complete trials, the best on top. Grey: others."
         ),
         wide=True,
     )

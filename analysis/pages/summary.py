@@ -29,7 +29,6 @@ _WORDS = {
     STOPPED: "stopped early",
     UNFINISHED: "unfinished (running, paused or interrupted)",
     FAILED: "failed",
-    INFEASIBLE: "infeasible (not counted)",
     WAITING: "waiting",
 }
 _MOST_TOLD = 6
@@ -70,11 +69,20 @@ def summary(
 
 
 def states(trials: Trials) -> str:
-    """How many trials there are, by how they ended."""
+    """How many trials there are, by how they ended; what was too large to be a trial is counted apart."""
     counts = trials.trials["state"].value_counts()
-    told = [f"{counts[state]} {_WORDS[state]}" for state in STATES if state in counts]
-    total = int(counts.sum())
-    return f"{counted(total, 'trial')}: {', '.join(told)}." if total else "The study has no trials yet."
+    told = [f"{counts[state]:,} {_WORDS[state]}" for state in STATES if state in counts and state != INFEASIBLE]
+    skipped = int(counts.get(INFEASIBLE, 0))
+    total = int(counts.sum()) - skipped
+    said = [f"{counted(total, 'trial')}: {', '.join(told)}."] if total else []
+    if skipped:
+        noun = f"{'further ' * bool(total)}configuration"
+        many = counted(skipped, f"{noun} was", plural=f"{noun}s were")
+        end = (
+            "they were not trained and do not count as trials" if skipped > 1 else "it was not trained and is no trial"
+        )
+        said.append(f"{many} infeasible, for example too large: {end}.")
+    return " ".join(said) or "The study has no trials yet."
 
 
 def _missing(trials: Trials) -> str:

@@ -1,6 +1,7 @@
 """The Jinja environment of pages and documents; the templates are in `analysis/templates/`."""
 
 import re
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
@@ -25,6 +26,11 @@ def environment(*, html: bool, strict: bool = True) -> jinja2.Environment:
     templates.filters["unbroken"] = unbroken
     templates.globals["counted"] = counted
     return templates
+
+
+def source(name: str) -> str:
+    """The text of a script or style sheet, as it is."""
+    return (Path(__file__).parents[1] / "templates" / name).read_text(encoding="utf-8")
 
 
 def unbroken(text: str) -> Markup:

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.studies.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, one_line
-from search.algorithms.halving import num_weights
 from search.storage.collector import collector_paused
+from search.storage.trials import num_weights
 from spaces.objectives import Direction, Objective
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
