@@ -18,10 +18,11 @@ from search.scheduling.search import Search
 from search.session.options import Options
 
 PART = 0.5
+"""Share of a GPU that a trial gets."""
 
 
 def where_is_search() -> str:
-    """Runs on a node."""
+    """The path of the package on the node that runs this."""
     import search
 
     return str(search.__file__)
@@ -58,7 +59,7 @@ def main(address: str, folder: Path) -> dict[str, Any]:
         )
         parts.end()
         watch = ProgressWatch(
-            waits, resources=huge, timeout=None, say=said.append, on_cluster=True, say_seconds=2, place_seconds=5
+            waits, resources=huge, timeout=None, say=said.append, on_cluster=True, say_seconds=2, room_seconds=5
         )
         place(waits, huge, scratch=scratch, watch=watch)
     return {

@@ -16,15 +16,20 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+def counted(number: int, noun: str, *, plural: str = "") -> str:
+    """A number with its noun: `1 trial`, `1,200 trials`; `plural` where it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def printable(text: str) -> str:
     """The text without control characters, which could move the cursor or ring the bell."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def visible(text: str) -> str:
-    """The text with all that a terminal would act upon in writing: `\\x1b]0;title\\x07`.
+    """The text with control sequences in readable form: `\\x1b]0;title\\x07`.
 
-    Colours are left out, and each state of a progress bar is a line of its own.
+    Colours are removed, and each state of a progress bar becomes a line.
 
     >>> visible("loss\\t0.1\\r\\n\\x1b[31mred\\x1b[0m \\x1b[2J\\x07")
     'loss\\t0.1\\nred \\\\x1b[2J\\\\x07'
