@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.studies.amounts import difference_texts
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 from search.process.text import counted
@@ -38,7 +39,7 @@ def opposed(effect: "Effect", parameter: Parameter, trials: Trials) -> str:
 
 def sentence(effect: "Effect", trials: Trials) -> str:
     """The effect in words, with its interval, budget and number of trials."""
-    size, low, high = alike([effect.estimate, effect.low, effect.high], scale=trials.points)
+    size, low, high = difference_texts(trials, [effect.estimate, effect.low, effect.high])
     amount = f"{'' if size.startswith('-') else '+'}{size}{trials.unit}"
     if effect.found and effect.estimate * trials.sign < 0:  # of an on/off hyperparameter, on is compared with off
         amount = f"on is worse, {amount}"
