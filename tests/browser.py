@@ -51,7 +51,7 @@ class Page:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._in], [], [], 120)
+            ready, _, _ = select.select([self._in], [], [], 60)
             assert ready, "the browser does not answer"
             self._buffer += os.read(self._in, 1 << 20)
         line, _, self._buffer = self._buffer.partition(b"\0")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from markupsafe import Markup
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from analysis.pages.explorer import Bounds, trials_block
-from analysis.pages.page import Folder, Section, render, text
+from analysis.pages.page import Folder, Picture, Section, render, text
 from analysis.pages.search import search
 from analysis.studies.trials import Trials, config_of, read_trials
 from tests.browser import CHROMIUM, Page, browser
@@ -279,6 +280,85 @@ def test_states_and_several_ranges_are_filtered_and_all_are_shown_again(page: Pa
     assert shown(page, COUNT) == "66 trials"
     assert every(page, CHIPS) == []
     assert page.problems == []
+
+
+def odd(name: str) -> optuna.Study:
+    """A study whose values, parameters or curves are unusual."""
+    study = optuna.create_study(direction="minimize")
+    kinds = {
+        "one trial": ({"x": FloatDistribution(0, 1)}, [{"x": 0.5}], [0.1]),
+        "equal values": ({"x": FloatDistribution(0, 1)}, [{"x": 0.5}] * 6, [0.25] * 6),
+        "one choice": (
+            {"c": CategoricalDistribution(["a"]), "x": FloatDistribution(2, 2)},
+            [{"c": "a", "x": 2.0}] * 3,
+            [1, 2, 3],
+        ),
+        "mixed choices": (
+            {"c": CategoricalDistribution([None, True, 1.5, "é <b>"])},
+            [{"c": c} for c in (None, True, 1.5, "é <b>")],
+            [1, 2, 3, 4],
+        ),
+        "many choices": (
+            {"c": CategoricalDistribution([f"choice {i}" * 3 for i in range(60)])},
+            [{"c": f"choice {i}" * 3} for i in range(60)],
+            range(60),
+        ),
+        "no parameters": ({}, [{}] * 4, [3, 2, 1, 4]),
+        "huge and tiny": (
+            {"n": IntDistribution(1, 10**12, log=True), "x": FloatDistribution(1e-300, 1e300, log=True)},
+            [{"n": 10**k, "x": 10.0 ** (50 * k - 290)} for k in range(12)],
+            [10.0**k for k in range(-6, 6)],
+        ),
+        "negative": (
+            {"x": FloatDistribution(-1e-9, 1e-9), "y": FloatDistribution(-5, 5)},
+            [{"x": k * 1e-10, "y": -k / 2} for k in range(9)],
+            [-(10.0**k) for k in range(9)],
+        ),
+    }
+    distributions, params, values = kinds[name]
+    for given, value in zip(params, values, strict=True):
+        curve = {1: float(value) * 2, 3: float(value)}
+        study.add_trial(
+            create_trial(value=float(value), params=given, distributions=distributions, intermediate_values=curve)
+        )
+    return study
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one trial",
+        "equal values",
+        "one choice",
+        "mixed choices",
+        "many choices",
+        "no parameters",
+        "huge and tiny",
+        "negative",
+    ],
+)
+def test_unusual_studies_are_drawn_without_an_error(tab: Page, tmp_path: Path, name: str):
+    trials = read_trials(odd(name))
+    names = [parameter.name for parameter in trials.parameters]
+    still = [Picture(name=one, svg=Markup("<svg/>"), alt=one, caption="-") for one in LIVE]
+    section = Section(id="search", title="Search", blocks=tuple(still))
+    block = trials_block(trials, section, names=names)
+    summary = Section(id="summary", title="Summary")
+    render(tmp_path / "p.html", title="p", summary=summary, sections=[section], footer="", trials=block)
+    tab.problems.clear()
+    tab.size(1000, 4000)
+    tab.open(tmp_path / "p.html")
+    tab.evaluate("document.querySelectorAll('.plot svg').forEach((one) => one.focus())")
+    for key in ("ArrowRight", "ArrowUp", "Enter"):
+        tab.press(key)
+    drawn = every(
+        tab, ".plot svg", "[...one.querySelectorAll('path, circle, rect, text')].map((o) => o.outerHTML).join()"
+    )
+    assert tab.problems == []
+    assert len(drawn) >= 2 + len(names)
+    assert not any(word in text for text in drawn for word in ("NaN", "Infinity", "undefined"))
+    assert shown(tab, ".strip b").startswith("Trial ")
 
 
 @pytest.mark.browser
