@@ -33,6 +33,20 @@ def write(study: optuna.Study, folder: Path, names: list[str], *, still: bool = 
     return render(folder / "index.html", title="Study", summary=summary, sections=[section], footer="-", trials=block)
 
 
+def stills() -> Section:
+    """A section whose still figures are empty, which saves the time to draw them."""
+    empty = [Picture(name=name, svg=Markup("<svg/>"), alt=name, caption="-") for name in LIVE]
+    return Section(id="search", title="Search", blocks=tuple(empty))
+
+
+def open_page(tab: Page, path: Path, section: Section, block: Markup | None) -> None:
+    """Opens a page that has no other section."""
+    summary = Section(id="summary", title="Summary")
+    render(path, title="Study", summary=summary, sections=[section], footer="-", trials=block)
+    tab.problems.clear()
+    tab.open(path)
+
+
 def block_of(study: Trials, **bounds: int) -> dict:
     made = trials_block(study, Section(id="search", title="Search"), names=NAMES, bounds=Bounds(**bounds))
     return json.loads(str(made))
@@ -341,14 +355,9 @@ def odd(name: str) -> optuna.Study:
 def test_unusual_studies_are_drawn_without_an_error(tab: Page, tmp_path: Path, name: str):
     trials = read_trials(odd(name))
     names = [parameter.name for parameter in trials.parameters]
-    still = [Picture(name=one, svg=Markup("<svg/>"), alt=one, caption="-") for one in LIVE]
-    section = Section(id="search", title="Search", blocks=tuple(still))
-    block = trials_block(trials, section, names=names)
-    summary = Section(id="summary", title="Summary")
-    render(tmp_path / "p.html", title="p", summary=summary, sections=[section], footer="", trials=block)
-    tab.problems.clear()
+    section = stills()
     tab.size(1000, 4000)
-    tab.open(tmp_path / "p.html")
+    open_page(tab, tmp_path / "p.html", section, trials_block(trials, section, names=names))
     tab.evaluate("document.querySelectorAll('.plot svg').forEach((one) => one.focus())")
     for key in ("ArrowRight", "ArrowUp", "Enter"):
         tab.press(key)
@@ -408,3 +417,19 @@ def test_no_width_makes_the_page_scroll_sideways(page: Page, width: int):
 def test_nothing_moves_by_itself(page: Page):
     style = "(({ animationName, transitionDuration }) => [animationName, transitionDuration])(getComputedStyle(one))"
     assert {tuple(found) for found in every(page, "*", style)} == {("none", "0s")}
+
+
+@pytest.mark.browser
+def test_a_study_of_thousands_of_trials_opens_reacts_and_says_what_is_left_out(tab: Page, tmp_path: Path):
+    trials = read_trials(make_study(3_400, epochs=3, seed=5), make_run(epochs=3, rungs=(1, 3)))
+    section = stills()
+    block = trials_block(trials, section, names=NAMES)
+    assert len(str(block)) < 1_000_000
+    open_page(tab, tmp_path / "p.html", section, block)
+    tab.size(1280)
+    said = "They show 3,000 of 3,400 trials that have a value: the best complete trials and an even selection"
+    assert said in shown(tab, ".hint")
+    assert shown(tab, COUNT) == "3,000 trials"
+    spent = "(() => { const start = performance.now(); %s; return performance.now() - start; })()"
+    assert tab.evaluate(spent % "document.querySelector('.toolbar input').click()") < 3_000, "milliseconds"
+    assert tab.problems == []
