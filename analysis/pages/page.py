@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.pages.templates import environment
+from analysis.pages.templates import environment, source
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.plots.svg import inline
@@ -79,6 +79,16 @@ class Fold:
     inside: tuple["Block", ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Poll:
+    """How a page that is served finds out that there is a newer one: it asks for `state`."""
+
+    version: str
+    """Of this page."""
+    seconds: float
+    """Between two questions."""
+
+
 Block = Text | Picture | Table | Facts | Fragment | Fold
 
 
@@ -99,10 +109,15 @@ def text(*lines: str, kind: str = "plain") -> Text:
 class Folder:
     """Where figures and tables are written beside the page, as they are made."""
 
-    def __init__(self, folder: Path) -> None:
-        self.figures, self.tables = folder / "figures", folder / "tables"
-        self.figures.mkdir(parents=True, exist_ok=True)
-        self.tables.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path | None) -> None:
+        """
+        Args:
+            folder: of the page; None for a page that is not kept, beside which nothing is written.
+        """
+        self.figures = None if folder is None else folder / "figures"
+        self.tables = None if folder is None else folder / "tables"
+        for place in filter(None, (self.figures, self.tables)):
+            place.mkdir(parents=True, exist_ok=True)
 
     def picture(
         self, name: str, make: Callable[[], Axes | Figure], *, alt: str, caption: str, wide: bool = False
@@ -131,7 +146,8 @@ class Folder:
             most: rows that the page shows.
             parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
         """
-        write_csv(frame, self.tables / f"{name}.csv")
+        if self.tables is not None:
+            write_csv(frame, self.tables / f"{name}.csv")
         titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
         numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
         head = tuple(zip(titles, numeric, strict=True))
@@ -171,10 +187,21 @@ def _number(value: float) -> str:
 
 def render(path: Path, *, title: str, summary: Section, sections: Iterable[Section], footer: str) -> Path:
     """Writes the page."""
-    page = (
-        environment(html=True)
-        .get_template("report.html")
-        .render(title=visible(title), summary=summary, sections=list(sections), footer=footer)
-    )
-    write_whole(path, printable(page))
+    write_whole(path, page_html(title=title, summary=summary, sections=sections, footer=footer))
     return path
+
+
+def page_html(
+    *, title: str, summary: Section, sections: Iterable[Section], footer: str, poll: Poll | None = None
+) -> str:
+    """The page as text.
+
+    Args:
+        poll: how the page finds out that it has changed, where it is served; a file does not ask.
+    """
+    templates = environment(html=True)
+    script = "" if poll is None else source("watch.js")
+    page = templates.get_template("report.html").render(
+        title=visible(title), summary=summary, sections=list(sections), footer=footer, poll=poll, watch=script
+    )
+    return printable(page)

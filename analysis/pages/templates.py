@@ -1,6 +1,7 @@
 """The templates of pages and documents, `analysis/templates/`, made ready in one way."""
 
 import re
+from importlib import resources
 
 import jinja2
 from markupsafe import Markup, escape
@@ -22,6 +23,11 @@ def environment(*, html: bool, strict: bool = True) -> jinja2.Environment:
     )
     templates.filters["unbroken"] = unbroken
     return templates
+
+
+def source(name: str) -> Markup:
+    """A script or style sheet of ours, as it stands in a page."""
+    return Markup((resources.files("analysis") / "templates" / name).read_text(encoding="utf-8"))
 
 
 def unbroken(text: str) -> Markup:

@@ -20,7 +20,8 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
     """Name what happens inside, for the case that it takes long.
 
     Args:
-        what: a phrase such as `reading the data`, to which the time so far is added; or what returns a whole line.
+        what: a phrase such as `reading the data`, to which the time so far is added; or what returns a whole line, or
+            an empty one where the command waits and there is nothing to say.
     """
     began = time.monotonic()
     _doing.append(what if callable(what) else lambda: f"{what}: {duration(time.monotonic() - began)} so far")
@@ -54,8 +55,9 @@ def _follow(seconds: float) -> None:
         if now - max(word, Spoken.at) < seconds or not _is_read():
             continue
         word = now
-        with suppress(OSError, ValueError):  # nobody reads it
-            print(current(now - began), file=sys.stderr, flush=True)
+        if line := current(now - began):
+            with suppress(OSError, ValueError):  # nobody reads it
+                print(line, file=sys.stderr, flush=True)
 
 
 def _is_read() -> bool:

@@ -1,0 +1,42 @@
+// Asks whether the page has changed, and loads it anew: not while the reader uses it.
+"use strict";
+{
+  const QUIET_MS = 4000, SCROLL = "rungwise-scroll", OPEN = "rungwise-open";
+  const body = document.body, seconds = Number(body.dataset.poll), version = body.dataset.version;
+  const said = document.createElement("p");
+  said.className = "live";
+  said.setAttribute("role", "status");
+  document.querySelector("header > div").append(said);
+  let used = 0;
+  for (const kind of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove"])
+    addEventListener(kind, () => { used = Date.now(); }, { passive: true });
+  const folds = () => [...document.querySelectorAll("details")];
+  const busy = () => Date.now() - used < QUIET_MS || String(getSelection()) !== "";
+  const keep = () => {
+    sessionStorage.setItem(SCROLL, String(scrollY));
+    sessionStorage.setItem(OPEN, JSON.stringify(folds().map((fold) => fold.open)));
+  };
+  const restore = () => {
+    const open = JSON.parse(sessionStorage.getItem(OPEN) ?? "[]");
+    folds().forEach((fold, at) => { if (open[at]) fold.open = true; });
+    const top = sessionStorage.getItem(SCROLL);
+    if (top !== null) scrollTo(0, Number(top));
+    sessionStorage.removeItem(SCROLL);
+    sessionStorage.removeItem(OPEN);
+  };
+  const ask = async () => {
+    try {
+      const state = await (await fetch("state", { cache: "no-store" })).json();
+      said.textContent = "";
+      if (state.version !== version) {
+        if (busy()) said.textContent = "There are new results; the page shows them as soon as you pause.";
+        else { keep(); location.reload(); return; }
+      }
+    } catch {
+      said.textContent = "rungwise watch has ended; this is the last state of the page.";
+    }
+    setTimeout(ask, 1000 * seconds);
+  };
+  restore();
+  setTimeout(ask, 1000 * seconds);
+}
