@@ -1,7 +1,7 @@
 """The page of a search that runs: how far it is, the best so far, and what the trials look like.
 
-It is made for being built often: no effects, no importance, no data, two figures without files. The full report follows
-at the end.
+It is made for being built often: no effects, no importance, no data, and figures that the browser draws. The full
+report follows at the end.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from analysis import wording
-from analysis.pages.page import Facts, Folder, Poll, Section, page_html, text
+from analysis.pages.explorer import trials_block
+from analysis.pages.page import Facts, Picture, Poll, Section, make_table, page_html, text
 from analysis.pages.summary import best_table, states
-from analysis.plots import plot_history, plot_learning_curves
 from analysis.prose.outcome import searched
 from analysis.studies.amounts import cost, value_text
 from analysis.studies.trials import FAILED, UNFINISHED, Trials
@@ -82,15 +83,16 @@ def live_page(run_dir: Path, run: Run, trials: Trials, progress: Progress, *, po
         progress: how far the search is.
         poll: how the page finds out that it has changed.
     """
-    folder = Folder(None)
-    sections = [_course(trials, folder), _trials(trials, folder)]
-    if (failures := _failures(trials, folder)) is not None:
+    course = _course(trials)
+    sections = [course, _trials(trials)]
+    if (failures := _failures(trials)) is not None:
         sections.append(failures)
     return page_html(
         title=f"Watching {run.name}",
-        summary=_summary(run_dir, run, trials, progress, folder),
+        summary=_summary(run_dir, run, trials, progress),
         sections=sections,
         footer=_footer(progress.as_of),
+        trials=trials_block(trials, course, names=[parameter.name for parameter in trials.parameters]),
         poll=poll,
     )
 
@@ -100,7 +102,7 @@ def _footer(as_of: str) -> str:
     return f"This page updates itself when the study has changed.{since}"
 
 
-def _summary(run_dir: Path, run: Run, trials: Trials, progress: Progress, folder: Folder) -> Section:
+def _summary(run_dir: Path, run: Run, trials: Trials, progress: Progress) -> Section:
     blocks: list[Any] = [text(progress.line)]
     if progress.activity == INTERRUPTED:
         where = "" if str(run_dir.parent) == "runs" else f" --runs-dir {run_dir.parent}"
@@ -115,38 +117,35 @@ def _summary(run_dir: Path, run: Run, trials: Trials, progress: Progress, folder
         blocks.append(text(f"No trial has been trained to the full {trials.full_epochs} epochs yet."))
     else:
         caption = "The best complete configuration" + (" beside the baseline." if trials.baseline else ".")
-        blocks.append(folder.table("best", best_table(trials), caption=caption))
+        blocks.append(make_table("best", best_table(trials), caption=caption))
     if progress.reported:
         blocks.append(text(f"The full report is at {REPORT}."))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
 
 
-def _course(trials: Trials, folder: Folder) -> Section:
+def _course(trials: Trials) -> Section:
+    """Hosts of the interactive figures, which the scripts of the page draw: a page that is read once is not printed."""
     metric = wording.named(trials.metric)
-    pictures = (
-        folder.picture(
-            "history",
-            lambda: plot_history(trials),
-            alt=f"Scatter of each trial's last {metric} by trial number, with the best complete value so far",
-            caption="Last value of each trial. Only complete trials can be the best.",
-        ),
-        folder.picture(
-            "learning_curves",
-            lambda: plot_learning_curves(trials),
-            alt=f"Learning curves of all trials: {metric} by epoch",
-            caption="Learning curves, coloured by how the trial ended.",
-        ),
-    )
-    return Section(id="search", title="Search", blocks=pictures)
+    said = (
+        ("history", f"Each trial's last {metric} by trial number, with the best complete value so far",
+         "Last value of each trial. Only complete trials can be the best.", False),
+        ("learning_curves", f"Learning curves of all trials: {metric} by epoch",
+         "Learning curves, coloured by how the trial ended.", False),
+        ("parallel", "Parallel coordinates: a line for each trial across all hyperparameters",
+         "Configurations. Coloured: complete trials.", True),
+    )  # fmt: skip
+    shown = said if len(trials.parameters) > 1 else said[:2]
+    hosts = [Picture(name=name, svg=Markup(""), alt=alt, caption=text, wide=wide) for name, alt, text, wide in shown]
+    return Section(id="search", title="Search", blocks=tuple(hosts) if len(trials.measured) else ())
 
 
-def _trials(trials: Trials, folder: Folder) -> Section:
+def _trials(trials: Trials) -> Section:
     best = (trials.complete["value"] * trials.sign).sort_values(ascending=False, kind="stable").index
-    blocks: list[Any] = [_table("trials", trials, best, folder, caption="The best complete trials.")]
+    blocks: list[Any] = [_table("trials", trials, best, caption="The best complete trials.")]
     going = trials.trials[trials.trials["state"] == UNFINISHED]
     if len(going):
         caption = "Trials in training, or paused at a rung, the furthest first."
-        blocks.append(_table("unfinished", trials, _furthest(going, trials), folder, caption=caption))
+        blocks.append(_table("unfinished", trials, _furthest(going, trials), caption=caption))
     return Section(id="trials", title="Trials", blocks=tuple(blocks))
 
 
@@ -155,7 +154,7 @@ def _furthest(rows: pd.DataFrame, trials: Trials) -> pd.Index:
     return order.sort_values(["epochs", "value"], ascending=False, kind="stable").index
 
 
-def _table(name: str, trials: Trials, numbers: pd.Index, folder: Folder, *, caption: str) -> Any:
+def _table(name: str, trials: Trials, numbers: pd.Index, *, caption: str) -> Any:
     shown = numbers[:_MOST_ROWS]
     if not len(shown):
         return text("No trial has been trained to the end yet.")
@@ -166,14 +165,14 @@ def _table(name: str, trials: Trials, numbers: pd.Index, folder: Folder, *, capt
     if len(numbers) > len(shown):
         caption = f"{caption} {len(shown)} of {len(numbers)}."
     names = [parameter.name for parameter in trials.parameters]
-    return folder.table(name, table.join(params).reset_index(drop=True), caption=caption, parameters=names)
+    return make_table(name, table.join(params).reset_index(drop=True), caption=caption, parameters=names)
 
 
-def _failures(trials: Trials, folder: Folder) -> Section | None:
+def _failures(trials: Trials) -> Section | None:
     failed = trials.trials[trials.trials["state"] == FAILED].tail(_MOST_FAILURES).iloc[::-1]
     if failed.empty:
         return None
     table = failed[["number", "failure_kind", "failure", "epochs"]].rename(columns={"number": "trial"})
     caption = "The latest failures, with the reason."
-    blocks = (folder.table("failures", table.reset_index(drop=True), caption=caption),)
+    blocks = (make_table("failures", table.reset_index(drop=True), caption=caption),)
     return Section(id="failures", title="Failures", blocks=blocks)

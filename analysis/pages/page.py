@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.pages.policy import content_policy, sealed
 from analysis.pages.templates import environment, source
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
@@ -20,6 +21,9 @@ from analysis.studies.parameters import label
 from analysis.studies.trials import write_csv
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
+
+_INTERACTIVE = ("drawing", "plots", "parallel", "trials", "explorer")
+"""Scripts of the interactive figures, in the order in which they need each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +113,10 @@ def text(*lines: str, kind: str = "plain") -> Text:
 class Folder:
     """Where figures and tables are written beside the page, as they are made."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """
-        Args:
-            folder: of the page; None for a page that is not kept, beside which nothing is written.
-        """
-        self.figures = None if folder is None else folder / "figures"
-        self.tables = None if folder is None else folder / "tables"
-        for place in filter(None, (self.figures, self.tables)):
-            place.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path) -> None:
+        self.figures, self.tables = folder / "figures", folder / "tables"
+        self.figures.mkdir(parents=True, exist_ok=True)
+        self.tables.mkdir(parents=True, exist_ok=True)
 
     def picture(
         self, name: str, make: Callable[[], Axes | Figure], *, alt: str, caption: str, wide: bool = False
@@ -137,23 +136,29 @@ class Folder:
     def table(
         self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
     ) -> Table:
-        """Writes a table as CSV and returns its first rows for the page.
+        """Writes a table as CSV and returns its first rows for the page; the arguments are those of `make_table`."""
+        write_csv(frame, self.tables / f"{name}.csv")
+        return make_table(name, frame, caption=caption, most=most, parameters=parameters)
 
-        Args:
-            name: of the file and of the table on the page.
-            frame: the values.
-            caption: of the table.
-            most: rows that the page shows.
-            parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
-        """
-        if self.tables is not None:
-            write_csv(frame, self.tables / f"{name}.csv")
-        titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
-        numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
-        head = tuple(zip(titles, numeric, strict=True))
-        shown = frame.head(most).itertuples(index=False)
-        rows = tuple(tuple(cell(value) for value in row) for row in shown)
-        return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
+
+def make_table(
+    name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
+) -> Table:
+    """The first rows of a table for the page.
+
+    Args:
+        name: of the table on the page, and of its file.
+        frame: the values.
+        caption: of the table.
+        most: rows that the page shows.
+        parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
+    """
+    titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
+    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
+    head = tuple(zip(titles, numeric, strict=True))
+    shown = frame.head(most).itertuples(index=False)
+    rows = tuple(tuple(cell(value) for value in row) for row in shown)
+    return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
 
 
 def _panels(draws: Sequence[Callable[[Axes], Any]], *, columns: int) -> Figure:
@@ -185,23 +190,51 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"  # seconds since 1970 are not 1.7e+09
 
 
-def render(path: Path, *, title: str, summary: Section, sections: Iterable[Section], footer: str) -> Path:
-    """Writes the page."""
-    write_whole(path, page_html(title=title, summary=summary, sections=sections, footer=footer))
+def render(
+    path: Path,
+    *,
+    title: str,
+    summary: Section,
+    sections: Iterable[Section],
+    footer: str,
+    trials: Markup | None = None,
+) -> Path:
+    """Writes the page; the arguments are those of `page_html`."""
+    page = page_html(title=title, summary=summary, sections=sections, footer=footer, trials=trials)
+    write_whole(path, page)
     return path
 
 
 def page_html(
-    *, title: str, summary: Section, sections: Iterable[Section], footer: str, poll: Poll | None = None
+    *,
+    title: str,
+    summary: Section,
+    sections: Iterable[Section],
+    footer: str,
+    trials: Markup | None = None,
+    poll: Poll | None = None,
 ) -> str:
     """The page as text.
 
     Args:
-        poll: how the page finds out that it has changed, where it is served; a file does not ask.
+        trials: what the interactive figures draw, as JSON; without it figures are still.
+        poll: how a page that is served finds out that it has changed; a file does not ask.
     """
-    templates = environment(html=True)
-    script = "" if poll is None else source("watch.js")
-    page = templates.get_template("report.html").render(
-        title=visible(title), summary=summary, sections=list(sections), footer=footer, poll=poll, watch=script
+    names = ("report", *(_INTERACTIVE if trials else ()), *(("watch",) if poll else ()))
+    look, scripts = source("report.css"), [source(f"{name}.js") for name in names]
+    page = (
+        environment(html=True)
+        .get_template("report.html")
+        .render(
+            title=visible(title),
+            summary=summary,
+            sections=list(sections),
+            footer=footer,
+            trials=trials,
+            poll=poll,
+            look=Markup(look),
+            scripts=[Markup(script) for script in scripts],
+            policy=Markup(content_policy(styles=[look], scripts=scripts, asks=poll is not None)),
+        )
     )
-    return printable(page)
+    return sealed(printable(page))

@@ -1,7 +1,7 @@
 """The templates of pages and documents, `analysis/templates/`, made ready in one way."""
 
 import re
-from importlib import resources
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
@@ -25,9 +25,9 @@ def environment(*, html: bool, strict: bool = True) -> jinja2.Environment:
     return templates
 
 
-def source(name: str) -> Markup:
-    """A script or style sheet of ours, as it stands in a page."""
-    return Markup((resources.files("analysis") / "templates" / name).read_text(encoding="utf-8"))
+def source(name: str) -> str:
+    """The text of a script or style sheet, as it is."""
+    return (Path(__file__).parents[1] / "templates" / name).read_text(encoding="utf-8")
 
 
 def unbroken(text: str) -> Markup:

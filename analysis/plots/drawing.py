@@ -43,7 +43,7 @@ class Drawing:
     """Empty when the figure was drawn."""
 
 
-def draw(name: str, make: Callable[[], Axes | Figure], folder: Path | None) -> Drawing:
+def draw(name: str, make: Callable[[], Axes | Figure], folder: Path) -> Drawing:
     """Draw a figure in the house style into FOLDER/NAME.svg and NAME.png.
 
     If anything goes wrong while it is drawn, the reason is printed in one line and written to FOLDER/NAME.txt instead.
@@ -51,20 +51,18 @@ def draw(name: str, make: Callable[[], Axes | Figure], folder: Path | None) -> D
     Args:
         name: of the files.
         make: computes and draws the figure. Whatever it raises costs this figure alone.
-        folder: is made if it is missing; None leaves no file.
+        folder: is made if it is missing.
 
     Raises:
         OSError: a file cannot be written. That is not the fault of this figure, and the next would fail as well.
     """
     try:
-        svg, png = _render(make, png=folder is not None)
+        svg, png = _render(make)
         drawing, files = Drawing(svg=svg), {"svg": svg.encode(), "png": png}
     except Exception as error:  # libraries raise anything over odd data, and the page must not depend on it
         drawing = Drawing(reason=explain(error))
         files = {"txt": f"{drawing.reason}\n".encode()}
         print(f"note: the figure {name} could not be drawn: {drawing.reason}", file=sys.stderr)
-    if folder is None:
-        return drawing
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, content in files.items():
         write_whole(folder / f"{name}.{suffix}", content)
@@ -89,8 +87,8 @@ def explain(error: Exception) -> str:
     return f"{type(error).__name__}: {line}"[:200] if line else type(error).__name__
 
 
-def _render(make: Callable[[], Axes | Figure], *, png: bool) -> tuple[str, bytes]:
-    """SVG and, where it is asked for, PNG of a figure; all that was opened for it is closed again."""
+def _render(make: Callable[[], Axes | Figure]) -> tuple[str, bytes]:
+    """SVG and PNG of a figure; all that was opened for it is closed again."""
     before = set(plt.get_fignums())
     try:
         with style.styled(), warnings.catch_warnings():
@@ -103,11 +101,10 @@ def _render(make: Callable[[], Axes | Figure], *, png: bool) -> tuple[str, bytes
             if fonts.complete(figure) or any(ax.get_aspect() != "auto" for ax in figure.axes):
                 figure.draw_without_rendering()  # cells as high as they are wide take room from the labels
             figure.set_layout_engine(None)  # "none" would keep a placeholder, for which each file is drawn twice
-            svg, pixels = StringIO(), BytesIO()
+            svg, png = StringIO(), BytesIO()
             figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-            if png:
-                figure.savefig(pixels, format="png", facecolor=style.PAPER)
+            figure.savefig(png, format="png", facecolor=style.PAPER)
     finally:
         for number in set(plt.get_fignums()) - before:
             plt.close(number)
-    return printable(svg.getvalue()), pixels.getvalue()
+    return printable(svg.getvalue()), png.getvalue()

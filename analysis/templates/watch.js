@@ -7,15 +7,22 @@
   said.className = "live";
   said.setAttribute("role", "status");
   document.querySelector("header > div").append(said);
+  const now = document.createElement("button");
+  now.type = "button";
+  now.textContent = "Show them now";
+  now.addEventListener("click", () => load());
+  const tell = (text, button = false) => said.replaceChildren(text, ...(button ? [" ", now] : []));
   let used = 0;
   for (const kind of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove"])
     addEventListener(kind, () => { used = Date.now(); }, { passive: true });
   const folds = () => [...document.querySelectorAll("details")];
-  const busy = () => Date.now() - used < QUIET_MS || String(getSelection()) !== "";
+  const selected = () => document.querySelector(".strip:not([hidden])") !== null || String(getSelection()) !== "";
+  const busy = () => Date.now() - used < QUIET_MS || selected();
   const keep = () => {
     sessionStorage.setItem(SCROLL, String(scrollY));
     sessionStorage.setItem(OPEN, JSON.stringify(folds().map((fold) => fold.open)));
   };
+  const load = () => { keep(); location.reload(); };
   const restore = () => {
     const open = JSON.parse(sessionStorage.getItem(OPEN) ?? "[]");
     folds().forEach((fold, at) => { if (open[at]) fold.open = true; });
@@ -27,13 +34,11 @@
   const ask = async () => {
     try {
       const state = await (await fetch("state", { cache: "no-store" })).json();
-      said.textContent = "";
-      if (state.version !== version) {
-        if (busy()) said.textContent = "There are new results; the page shows them as soon as you pause.";
-        else { keep(); location.reload(); return; }
-      }
+      if (state.version === version) tell("");
+      else if (busy()) tell("There are new results. They are shown when you pause and nothing is selected.", true);
+      else return load();
     } catch {
-      said.textContent = "rungwise watch has ended; this is the last state of the page.";
+      tell("rungwise watch has ended; this is the last state of the page.");
     }
     setTimeout(ask, 1000 * seconds);
   };
