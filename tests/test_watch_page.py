@@ -186,7 +186,7 @@ def test_the_page_shows_what_a_search_has_so_far(tmp_path: Path):
         seen.step()
     page = seen.pages["/"]
     assert "The search is running: 18 of 60 trials have ended." in page
-    for part in ("Validation accuracy", "Cost so far", 'id="table-best"', 'id="table-unfinished"', "history-"):
+    for part in ("Validation accuracy", "Cost so far", 'id="table-best"', 'id="table-unfinished"', "trials-data"):
         assert part in page
     assert "could not be drawn" not in page
     assert not (tmp_path / "x" / "report").exists(), "a run is only read"
@@ -263,7 +263,7 @@ def test_a_finished_search_gets_its_full_report_once(tmp_path: Path):
     assert built == [], "the small page comes first"
     seen.step()
     assert seen.pages["/report"] == "the report"
-    assert "The full report is at" in seen.pages["/"]
+    assert '<a href="report">The full report</a>' in seen.pages["/"]
     for _ in range(3):
         seen.step()
     assert built == [folder]
@@ -284,7 +284,7 @@ def test_a_report_that_cannot_be_written_is_said_once(tmp_path: Path):
     for _ in range(4):
         seen.step()
     assert sum("Read-only file system" in line for line in seen.said) == 1
-    assert "The full report is at" not in seen.pages["/"]
+    assert "The full report</a>" not in seen.pages["/"]
 
 
 def test_whether_a_search_holds_a_run_is_known_without_disturbing_it(tmp_path: Path):
