@@ -195,22 +195,22 @@ def test_winners_are_compared_on_test_rows_with_an_interval_that_is_not_paired_w
     assert one.gap.value == pytest.approx(0.035)
     assert one.gap.low == pytest.approx(0.035 - np.hypot(0.015, 0.02))
     line = best_line(one)
-    assert "a is better by 3.50 points [+1.00, +6.00]" in line
+    assert "a is better by 3.50 points [1.00, 6.00]" in line
     assert "means over 2 fresh seeds" in line
     assert "not paired" in line
-    assert best_line(match(other, first)).count("a is better by 3.50 points [+1.00, +6.00]") == 1
+    assert best_line(match(other, first)).count("a is better by 3.50 points [1.00, 6.00]") == 1
 
 
 def test_where_less_is_better_the_lower_error_is_ahead():
     results = [evaluated(v, low=v - 0.1, high=v + 0.1, metric="rmse") for v in (1.0, 3.0)]
     runs = [side(n, make_study(20), results=r) for n, r in zip("ab", results, strict=True)]
-    assert "a is better by 2.00 [1.86, 2.14]" in best_line(match(*runs))
+    assert "a is better by 2.000 [1.859, 2.141]" in best_line(match(*runs))
 
 
 def test_a_difference_that_may_be_zero_is_not_called_better():
     results = [evaluated(v, low=v - 0.1, high=v + 0.1) for v in (0.5, 0.52)]
     runs = [side(n, make_study(20), results=r) for n, r in zip("ab", results, strict=True)]
-    assert re.search(r"no clear difference: 2\.00 points \[-12\.14, \+16\.14\] \(b is ahead\)", best_line(match(*runs)))
+    assert re.search(r"no clear difference: 2\.00 points \[-12\.14, 16\.14\] \(b is ahead\)", best_line(match(*runs)))
 
 
 def predictions(folder: Path, target: np.ndarray, predicted: np.ndarray, *, column: str = "label") -> Path:

@@ -1,8 +1,8 @@
 """Effects in several runs: which hold in all of them, which contradict each other, which only one of them shows.
 
-A contrast is chosen in the run that shows it most clearly, among values that all runs tried, and carries the
-simultaneous interval of that choice. The other runs are asked about this one contrast, so theirs is an ordinary 95 %
-interval: they confirm it or they do not.
+A contrast is chosen in the run that shows it most clearly, among values that all runs tried. Its interval there is
+simultaneous over all contrasts, for it was chosen; if that interval holds zero, nothing is clear. The other runs are
+asked about this one contrast, so theirs is an ordinary 95 % interval: they confirm it or they do not.
 """
 
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def _contrast(
 ) -> Contrast:
     judged = [i for i, effect in enumerate(own) if effect is not None and effect.fit is not None]
     if not judged:
-        lacking = "no run has it with enough trials"
+        lacking = "no run has enough trials with each of their values"
         return Contrast(parameter=name, agreement=Agreement.UNKNOWN, why=lacking, found=(None,) * len(own))
     values = _shared_values([_effect(own[i]) for i in judged], [kinds[i] for i in judged])
     if len(values) < 2:
@@ -97,14 +97,14 @@ def _contrast(
         candidate = (not low <= 0 <= high, abs(estimate) / max(high - low, 1e-300), i, better, worse)
         best = candidate if best is None or candidate[:2] > best[:2] else best
     assert best is not None
-    _, _, leader, better, worse = best
+    is_clear, _, leader, better, worse = best
     found = [
         _interval(_effect(own[i]).against(better, worse, simultaneous=i == leader)) if i in judged else None
         for i in range(len(own))
     ]
     return Contrast(
         parameter=name,
-        agreement=_agreement(found),
+        agreement=_agreement(found) if is_clear else Agreement.NONE,
         better=_short(better),
         worse=_short(worse),
         found=tuple(found),

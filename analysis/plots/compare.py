@@ -14,14 +14,10 @@ from analysis.wording import is_share
 
 COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PINK, style.SKY)
 _LINES = ("-", "--", ":", "-.")
+"""Colours repeat after six runs, and then lines change."""
 _MARKS = "osv^DP"
 _NAME_WIDTH = 26
 _MOST_CONTRASTS = 16
-
-
-def _look(place: int) -> dict[str, str]:
-    """Colour and line of the run at this place; both repeat, together only after two dozen runs."""
-    return {"color": COLORS[place % len(COLORS)], "linestyle": _LINES[place // len(COLORS) % len(_LINES)]}
 
 
 def _legend_names(sides: Sequence[Side]) -> list[str]:
@@ -41,9 +37,9 @@ def plot_course(sides: Sequence[Side], x: str = "epochs", ax: Axes | None = None
     unit, word = _unit(longest) if x == "seconds" else (1.0, "epochs")
     for place, (name, table) in enumerate(zip(_legend_names(sides), tables, strict=True)):
         if table["best"].notna().any():
-            look = _look(place)
-            ax.step(table[x] / unit, table["best"], where="post", lw=1.8, label=name, **look)
-            ax.plot(table[x].iloc[-1] / unit, table["best"].iloc[-1], marker="o", ms=5, color=look["color"])
+            color, line = COLORS[place % len(COLORS)], _LINES[place // len(COLORS) % len(_LINES)]
+            ax.step(table[x] / unit, table["best"], where="post", lw=1.8, label=name, color=color, linestyle=line)
+            ax.plot(table[x].iloc[-1] / unit, table["best"].iloc[-1], marker="o", ms=5, color=color)
     style.value_axis(ax, np.concatenate([v.to_numpy() for v in known]), sign=sides[0].trials.sign)
     ax.set_xlim(left=0)
     said = "epochs trained, all trials together" if x == "epochs" else f"training time, all trials together ({word})"
@@ -102,10 +98,10 @@ def plot_contrasts(found: Sequence[Contrast], sides: Sequence[Side], ax: Axes | 
         if not rows:
             continue
         y, value, low, high = np.array(rows, dtype=float).T
-        look = {"color": COLORS[at % len(COLORS)], "marker": _MARKS[at % len(_MARKS)]}
+        y, error = y + (at - (len(sides) - 1) / 2) * step, scale * np.maximum([low, high], 0)
         ax.errorbar(
-            scale * value, y + (at - (len(sides) - 1) / 2) * step, xerr=scale * np.maximum([low, high], 0),
-            ls="none", ms=5, capsize=2.5, elinewidth=1.4, label=name, **look,
+            scale * value, y, xerr=error, ls="none", label=name,
+            color=COLORS[at % len(COLORS)], marker=_MARKS[at % len(_MARKS)], ms=5, capsize=2.5, elinewidth=1.4,
         )  # fmt: skip
     ax.axvline(0, color=style.INK, lw=0.9)
     ax.set_yticks(range(len(shown)), [_contrast_name(one) for one in shown])

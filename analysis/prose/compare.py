@@ -139,7 +139,7 @@ def ahead(match: Match) -> str:
     size = gap if gap.value >= 0 else Interval(value=-gap.value, low=-gap.high, high=-gap.low)
     if not match.tested or match.first.results is None:
         return f"{difference(match.first.trials, size.value)}"
-    told = wording.gap(match.first.results.metric, size.as_dict()).replace("+", "", 1)
+    told = wording.gap(match.first.results.metric, size.as_dict()).replace("+", "")
     return f"no clear difference: {told}" if gap.low <= 0 <= gap.high else told
 
 
@@ -205,7 +205,7 @@ def rest_lines(found: Sequence[Contrast]) -> list[str]:
     reasons = dict.fromkeys(one.why for one in found if one.agreement is Agreement.UNKNOWN)
     for why in reasons:
         names = [one.parameter for one in found if one.agreement is Agreement.UNKNOWN and one.why == why]
-        lines.append(f"Not compared, since {why}: {', '.join(names)}.")
+        lines.append(f"Not known, since {why}: {', '.join(names)}.")
     return lines
 
 

@@ -113,7 +113,7 @@ def _setting(side: Side, name: str) -> str:
         return ", ".join(f"{key} = {label(value)}" for key, value in sorted(known.items()))
     if isinstance(known, tuple):
         return " ".join(map(str, known))
-    return f"{known:.3g}" if isinstance(known, float) else str(known)
+    return f"{known:,}" if isinstance(known, int) and name != "seed" else label(known)
 
 
 def _machine(side: Side) -> str:
