@@ -31,6 +31,7 @@ docs: $(INSTALLED)
 	$(BIN)/python -m rungwise.reference
 	$(BIN)/python -m analysis.docs
 	$(BIN)/python -m benchmarks.live_picture
+	$(BIN)/python -m benchmarks.question_picture
 	$(if $(DATA),$(BIN)/python -m analysis.case_study results/housing --data-dir $(DATA))
 
 bench: $(INSTALLED)
@@ -67,7 +68,8 @@ test-extras: $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python $(EXTRAS)/bin/python --constraint requirements.lock \
 		--editable '.[dev,lightning,huggingface,lightgbm,onnx]'
 	$(EXTRAS)/bin/python -m pytest tests/test_examples.py tests/test_export.py tests/test_predict_table.py \
-		tests/test_docs_end_to_end.py tests/test_own_kills.py
+		tests/test_docs_end_to_end.py tests/test_own_kills.py tests/test_examples_end_to_end.py \
+		tests/test_questions_end_to_end.py
 
 upgrade-check: $(INSTALLED)
 	$(BIN)/python -m tests.newest

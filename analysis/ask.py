@@ -107,19 +107,14 @@ def ask(options: Options) -> int:
 
 def _cannot(options: Options) -> int:
     """Say what a study that plain Optuna made can and cannot tell; returns the exit code."""
+    from analysis.impact.plain import describe_levels
     from analysis.studies.trials import read_trials
-    from search.process.text import visible
     from search.storage.study import open_study
 
     trials = read_trials(open_study(options.run))
     names = [text.partition("=")[0] for text in options.question] or [p.name for p in trials.parameters]
-    known = {parameter.name for parameter in trials.parameters}
-    for name in names:
-        if name not in known:
-            raise ValueError(f"--question {name}: the study has no such parameter; it has {', '.join(sorted(known))}")
-        best = trials.complete.groupby(f"params_{name}", dropna=True)["value"]
-        for level, values in best.agg(["max" if trials.sign > 0 else "min", "size"]).head(10).iterrows():
-            print(visible(f"{name} = {level}: best {values.iloc[0]:.4g} of {values.iloc[1]:.0f} complete trials"))
+    for line in describe_levels(trials, names):
+        print(line)
     print(
         f"{options.run} is a study without run.json, so its configurations cannot be trained again, and these values do"
         " not answer the question: each was chosen because it was good, and the levels had unequal effort",

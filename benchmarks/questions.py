@@ -117,7 +117,7 @@ def study(noisy: Noisy, grid: str, *, parameter: str, sampler: str, trials: int,
                 "epochs": sum(epochs_reached(t) for t in outcome.trials if t.params[parameter] == level),
                 "finished": [t.value for t in outcome.trials if t.params[parameter] == level and _is_finished(t)],
                 "trials": sum(t.params[parameter] == level for t in outcome.trials),
-                "retrained": [_retrain(noisy, t, number, seed) for t in chosen],
+                "retrained": [retrain(noisy, t, number, seed) for t in chosen],
                 "means": [curves.value_at(t.params, EPOCHS) for t in chosen],
                 "truth": max(curves.final(p) for p in curves.grid.configurations() if p[parameter] == level),
             }
@@ -129,7 +129,8 @@ def _is_finished(trial: FrozenTrial) -> bool:
     return epochs_reached(trial) == EPOCHS
 
 
-def _retrain(noisy: Noisy, trial: FrozenTrial, level: int, seed: int) -> list[float]:
+def retrain(noisy: Noisy, trial: FrozenTrial, level: int, seed: int) -> list[float]:
+    """The values of a trial's configuration on fresh seeds, at the full budget."""
     return [noisy.value_of(trial.params, EPOCHS, hash((seed, trial.number, s)) % 2**32) for s in range(MOST_SEEDS)]
 
 

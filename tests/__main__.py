@@ -18,7 +18,7 @@ LANE = (
     " test_launcher_local test_launcher_slurm test_own_end_to_end test_soak"
 ).split()
 """Half of the time."""
-ELSEWHERE = ("test_docs_end_to_end", "test_own_kills")
+ELSEWHERE = ("test_docs_end_to_end", "test_own_kills", "test_examples_end_to_end", "test_questions_end_to_end")
 """In `make test-extras`."""
 
 

@@ -1,7 +1,14 @@
 """Training code as a user might write it, in files of its own: whole, and with one fault planted in each."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
+from benchmarks.own_kills import NEEDS
+from tests.searching import ROOT
+
+PROGRAMS = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 WHOLE = """
 import torch
 import rungwise as rw
@@ -70,3 +77,10 @@ def write_own(folder: Path, name: str = "my_search", *, fault: str | None = None
     path = folder / f"{name}.py"
     path.write_text(text)
     return path
+
+
+def skip_without_packages(program: str) -> None:
+    """Skip a test of a program in examples/ whose packages are not installed."""
+    needed = NEEDS.get(program)
+    if needed and find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed")

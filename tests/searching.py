@@ -57,6 +57,22 @@ def search(runs_dir: Path, *words: str, **environment: str) -> subprocess.Comple
     )
 
 
+RUNGWISE = (sys.executable, "-P", "-m", "rungwise.cli")
+
+
+def rungwise(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command `rungwise` to its end in this folder, as a user does who has installed it."""
+    return subprocess.run(
+        [*RUNGWISE, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
 class Family(threading.Thread):
     """Every process that descends from one: noted while it runs, so that it is known by whatever name it gives itself,
     and wherever it goes when those between have ended."""

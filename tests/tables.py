@@ -1,12 +1,23 @@
 """CSV files of different kinds, made in the test that needs them."""
 
 import csv
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+import spaces.space
+from trainables.data.dataset import Dataset
+from trainables.data.options import TableOptions
+from trainables.sources.load import load
+from trainables.training.training import Training
+
 Rows = tuple[list[str], list[list[str]]]
+NUM_ROWS = 300
+_DRAW = random.Random(0)
+A = [_DRAW.random() for _ in range(NUM_ROWS)]
+B = [_DRAW.random() for _ in range(NUM_ROWS)]
 
 
 def numeric_with_gaps(num_rows: int = 240) -> Rows:
@@ -68,3 +79,39 @@ def change_column(table: Rows, name: str, change: Callable[[str], str], rows: Se
     for index in chosen:
         body[index][place] = change(body[index][place])
     return header, body
+
+
+def write(path: Path, header: str, *columns: list) -> Path:
+    """A CSV file with these cells, column by column, as `str` writes them."""
+    lines = [header, *(",".join(map(str, row)) for row in zip(*columns, strict=True))]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def read(path: Path, target: str = "y", *, fraction: float = 0.2, **options) -> Dataset:
+    """The rows of a file for a search.
+
+    Args:
+        fraction: of the rows that are held out for validation.
+        options: what the user says of the columns.
+    """
+    return load("csv", path, validation_fraction=fraction, table=TableOptions(target=target, **options))
+
+
+def told(dataset: Dataset) -> str:
+    """All notes on the file."""
+    return "\n".join(dataset.notes)
+
+
+def trained(dataset: Dataset, *, epochs: int = 15, **changes) -> Training:
+    """The training of a small network after its last epoch.
+
+    Args:
+        changes: of the baseline.
+    """
+    space = spaces.space.load("tabular_mlp")
+    params = {**space.baseline, "width": 64, "adamw_lr": 2e-2, "batch_size": 64, **changes}
+    training = Training(space.decode(params), dataset, epochs=epochs, seed=0)
+    for _ in range(epochs):
+        training.run_epoch()
+    return training

@@ -20,6 +20,7 @@ from analysis.pages.page import Folder
 from analysis.pages.questions import questions
 from analysis.prose.answers import amounts, sentence
 from analysis.studies.trials import read_trials
+from benchmarks.question_picture import answered
 from benchmarks.questions import Noisy, judge, study, summarise
 from benchmarks.replay import Recorded
 from search.process.signals import signals_restored
@@ -27,6 +28,7 @@ from search.storage.run import Question, Run, write_run
 from search.storage.study import create_study
 from spaces.objectives import Objective
 from tests.ledgers import make_run
+from tests.searching import ROOT
 
 NORM = Question(parameter="norm", levels=(True, False))
 ACCURACY = Objective(metric="accuracy", direction="maximize")
@@ -106,6 +108,29 @@ def test_a_level_without_a_trained_configuration_has_no_answer_and_says_so():
     told = conclude("norm", [found(True, (0.9, 0.91)), found(False, (None, 0.8))], ACCURACY, hours=1.0, seeds=2)
     assert told.missing == "no configuration with norm = False could be trained on all seeds"
     assert sentence(told, study_trials(), machine=MACHINE).startswith("norm: no answer, since no configuration")
+
+
+def test_a_level_without_a_trained_configuration_leaves_the_others_their_answer():
+    levels = [found("a", (0.9, 0.91), (0.8, 0.81)), found("b"), found("c", (0.5, 0.51), (0.4, 0.41))]
+    levels[1] = replace(levels[1], trials=5, epochs=0, failed=5, excessive=1200)
+    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    assert (told.leader, [one.level for one in told.differences], told.missing) == ("a", ["c"], "")
+    assert [level.found is None for level in told.levels] == [False, True, False]
+    said = sentence(told, study_trials(), machine=MACHINE)
+    assert said.startswith("norm: a is better than c by ")
+    assert said.endswith(
+        "; no configuration with b could be trained on all seeds (5 trials, 0 epochs, 5 failed, 1,200 more exceeded a"
+        " limit)."
+    )
+
+
+def test_why_nothing_could_be_trained_is_said():
+    levels = [found(True, (0.9, 0.91)), replace(found(False), trials=9, failed=9, epochs=0)]
+    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    assert told.missing == "no configuration with norm = False (9 of 9 trials failed) could be trained on all seeds"
+    levels = [found(True), replace(found(False), trials=0, excessive=300)]
+    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    assert told.missing.startswith("no configuration with norm = True or False (300 exceeded a limit) could be")
 
 
 def trial(number: int, *, norm: bool, lr: float = 0.1, epochs: int = 9, value: float = 0.5, state: Any = None):
@@ -267,9 +292,40 @@ def test_a_study_of_plain_optuna_is_read_but_not_answered(tmp_path: Path, capsys
     study.add_trials(STORED)
     code, said = words_of(capsys, str(tmp_path), "--question", "norm")
     assert code == 2
-    assert "norm = True: best 0.9 of 3 complete trials" in said
+    assert said.splitlines()[:2] == [
+        "norm = False: best 0.7 of 1 complete trial, 1 stopped early, 1 failed",
+        "norm = True: best 0.9 of 3 complete trials, 1 stopped early",
+    ]
     assert "a study without run.json, so its configurations cannot be trained again" in said
     assert words_of(capsys, str(tmp_path / "missing"))[1].startswith("error: ")
+
+
+def test_a_study_of_plain_optuna_with_failures_alone_or_many_values_says_that_too(tmp_path: Path, capsys: Any):
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction="minimize")
+
+    def objective(trial: optuna.Trial) -> float:
+        x, kind = trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ["a", "b"])
+        depth = trial.suggest_int("depth", 9, 11)
+        if kind == "b":
+            raise ValueError("diverged")
+        return x + depth
+
+    study.enqueue_trial({"kind": "b", "depth": 10})
+    study.enqueue_trial({"kind": "a", "depth": 11, "x": 0.5})
+    study.enqueue_trial({"kind": "a", "depth": 9, "x": 0.25})
+    study.optimize(objective, n_trials=20, catch=ValueError)
+    code, said = words_of(capsys, str(tmp_path))
+    lines = said.splitlines()
+    assert code == 2
+    assert lines[0] == "x: 20 different values in 20 trials, too many to compare"
+    assert lines[1].startswith("kind = a: best ")
+    assert lines[1].endswith(" complete trials")
+    assert lines[2].startswith("kind = b: no complete trial, ")
+    assert lines[2].endswith(" failed")
+    assert [line.partition(":")[0] for line in lines[3:6]] == ["depth = 9", "depth = 10", "depth = 11"]
+    assert "the study has no such parameter; it has depth, kind, x" in words_of(
+        capsys, str(tmp_path), "--question", "width"
+    )[1]  # fmt: skip
 
 
 def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
@@ -282,3 +338,9 @@ def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
     (row,) = (row for row in summarise([({"sampler": "tpe", "trials": 30, "grid": "digits"}, found)])
               if row["grid"] == "all")  # fmt: skip
     assert (row["studies"], row["right_or_undecided"], row["comparisons"]) == (1, 1.0, 1)
+
+
+def test_the_answer_in_the_how_to_is_that_of_its_picture():
+    *_, said = answered()
+    page = (ROOT / "docs" / "how-to" / "ask-a-question.md").read_text()
+    assert said in " ".join(page.replace("\n> ", " ").split())

@@ -4,7 +4,6 @@ Those in examples/before/ are the same programs as their users had them.
 """
 
 from difflib import unified_diff
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import pytest
 
 from analysis.scores.predictions import Predictions, settle, settle_numbers
 from spaces.space import Space, load
+from tests.own_spaces import PROGRAMS, skip_without_packages
 from tests.searching import ROOT
 from trainables.files import checkpoint
 from trainables.own.stored import difference
 from trainables.trainable import Setting, Source, close
 
 EPOCHS = 3
-NEEDS = {"lightning_module": "lightning", "huggingface_trainer": "peft", "lightgbm_continued": "lightgbm"}
-NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 MAX_LINES = 15
 TASKS = {
     "huggingface_trainer": "classification", "lightgbm_continued": "regression", "lightning_module": "regression",
@@ -28,11 +26,9 @@ TASKS = {
 """What the `test` of each gives: predictions, or numbers by name."""
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=PROGRAMS)
 def space(request: pytest.FixtureRequest) -> Space:
-    needed = NEEDS.get(request.param)
-    if needed and find_spec(needed) is None:
-        pytest.skip(f"{needed} is not installed")
+    skip_without_packages(request.param)
     return load(str(ROOT / "examples" / f"{request.param}.py"))
 
 
@@ -75,7 +71,7 @@ def test_a_pause_after_every_epoch_changes_no_bit(space: Space, tmp_path: Path):
     assert found == TASKS[Path(space.suggest.__code__.co_filename).stem]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_is_ported_with_at_most_fifteen_changed_or_added_lines(name: str):
     before, after = (
         path.read_text().splitlines()

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +11,8 @@ import pytest
 import rungwise as rw
 from search.storage.run import read_run
 from tests.own_spaces import WHOLE, write_own
-from tests.searching import ONE_SLOT, ROOT, TIMEOUT_SECONDS, Running, assert_sound, table
+from tests.searching import ONE_SLOT, ROOT, RUNGWISE, Running, assert_sound, rungwise, table
 
-COMMAND = [sys.executable, "-P", "-m", "rungwise.cli"]
 ANSWERS = "rw.Predictions(y_true=y, y_score=z)"
 TEST = f"""
 def test(model, run):
@@ -30,13 +27,6 @@ OTHER_ANSWERS = {
     "{'accuracy': (z.argmax(1) == y).float().mean().item(), 'margin': z.std().item()}": "margin",
 }
 """Several labels, plain numbers; by the metric that they get."""
-
-
-def rungwise(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=TIMEOUT_SECONDS, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.slow
@@ -64,7 +54,7 @@ def test_own_code_survives_a_kill_and_is_reported_and_evaluated(tmp_path: Path, 
     assert (home / "runs" / "calm" / "source" / "ours.py").read_text() == text
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    running = Running([*COMMAND, *words, "--name", "killed", "--runs-dir", str(home / "runs")], cwd=home)
+    running = Running([*RUNGWISE, *words, "--name", "killed", "--runs-dir", str(home / "runs")], cwd=home)
     running.until(r"trial 1 ")
     os.kill(running.process.pid, signal.SIGKILL)
     running.end()

@@ -1,7 +1,6 @@
 """Tables of the user's own: texts, numbers and classes arrive as the file has them, or the difference is said."""
 
 import json
-import random
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,38 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-import spaces.space
 from benchmarks.fuzzing import tables as fuzz
 from search.forecast.preview import describe_columns
 from search.session.opening import decide_table, old_run
 from search.session.options import Options
 from search.storage.run import read_run, write_run
 from tests.ledgers import make_run
+from tests.tables import NUM_ROWS, A, B, read, told, trained, write
 from trainables.data.dataset import Dataset
 from trainables.data.kinds import decide_kinds
 from trainables.data.options import TableOptions
 from trainables.data.table import Table, fits_float32
 from trainables.sources.load import load, load_test
-from trainables.training.training import Training
-
-NUM_ROWS = 300
-_DRAW = random.Random(0)
-A = [_DRAW.random() for _ in range(NUM_ROWS)]
-B = [_DRAW.random() for _ in range(NUM_ROWS)]
-
-
-def write(path: Path, header: str, *columns: list) -> Path:
-    lines = [header, *(",".join(map(str, row)) for row in zip(*columns, strict=True))]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def read(path: Path, target: str = "y", *, fraction: float = 0.2, **options) -> Dataset:
-    return load("csv", path, validation_fraction=fraction, table=TableOptions(target=target, **options))
-
-
-def told(dataset: Dataset) -> str:
-    return "\n".join(dataset.notes)
 
 
 def load_seed(path: Path) -> Dataset:
@@ -195,15 +174,6 @@ def test_a_target_that_cannot_be_learnt_is_one_line(tmp_path: Path, case: str) -
 
 
 # Digits
-
-
-def trained(dataset: Dataset, *, epochs: int = 15, **changes) -> Training:
-    space = spaces.space.load("tabular_mlp")
-    params = {**space.baseline, "width": 64, "adamw_lr": 2e-2, "batch_size": 64, **changes}
-    training = Training(space.decode(params), dataset, epochs=epochs, seed=0)
-    for _ in range(epochs):
-        training.run_epoch()
-    return training
 
 
 @pytest.mark.parametrize("offset", [10**12, 10**15])

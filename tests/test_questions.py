@@ -14,6 +14,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from search.forecast.retraining import asked
 from search.forecast.simulate import Silent, simulate
+from search.scheduling.allocation import MAX_FAILURES
 from search.scheduling.baseline import with_baseline
 from search.scheduling.examination import Examination
 from search.scheduling.messages import EpochResult, Leg
@@ -268,3 +269,67 @@ def test_levels_alternate_from_the_start():
     run = asking(TWO, sampler="random", pruner="none", trials=12)
     outcome = simulate(run, SPACE, Values(), slots=1)
     assert all(a.params["norm"] != b.params["norm"] for a, b in pairwise(outcome.trials))
+
+
+class Failing(Values):
+    """Trainings of three layers diverge in their first epoch, at all learning rates or at large ones."""
+
+    def __init__(self, above: float) -> None:
+        self._above = above
+
+    def value(self, leg: Leg, epoch: int) -> float:
+        return math.nan if leg.params["depth"] == 3 and leg.params["lr"] > self._above else super().value(leg, epoch)
+
+
+def of_level(trials: list[FrozenTrial], depth: int) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.params["depth"] == depth]
+
+
+@pytest.mark.parametrize(("sampler", "slots"), [("curves", 1), ("tpe", 4), ("random", 1)])
+def test_a_level_whose_trainings_all_fail_is_given_up_and_the_others_get_its_share(sampler: str, slots: int):
+    outcome = simulate(asking(THREE, sampler=sampler), SPACE, Failing(above=0.0), slots=slots)
+    assert len(of_level(outcome.trials, 3)) <= MAX_FAILURES + slots
+    spent = epochs_of(outcome.trials, Question(parameter="depth", levels=(1, 2)))
+    assert max(spent) - min(spent) < EPOCHS
+    assert sum(spent) >= 60
+
+
+@pytest.mark.parametrize("sampler", ["curves", "random"])
+def test_a_level_whose_trainings_often_fail_leaves_the_others_their_share(sampler: str):
+    outcome = simulate(asking(THREE, sampler=sampler), SPACE, Failing(above=0.01), slots=1)
+    assert min(len(of_level(outcome.trials, depth)) for depth in (1, 2, 3)) >= 8
+    assert any(trial.state == TrialState.COMPLETE for trial in of_level(outcome.trials, 3))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02])
+def test_a_level_that_exceeds_a_bound_is_given_up_and_the_search_goes_on(share: float):
+    def examine(config: dict[str, Any]) -> Examination:
+        fits = config["depth"] != 3 or config["drop"] < 0.5 * share
+        return Examination(excess={"weights": -1.0 if fits else 1.0})
+
+    run = replace(make_run(sampler="random", trials=30, epochs=EPOCHS, metric="score"), direction="maximize")
+    run = with_baseline(replace(run, questions=(THREE,)), SPACE, examine)
+    outcome = simulate(run, SPACE, Values(), slots=1, examine=examine)
+    assert len(outcome.trials) == 30
+    assert bool(of_level(outcome.trials, 3)) == (share > 0)
+    assert {t.params["depth"] for t in outcome.trials if t.state == TrialState.COMPLETE} >= {1, 2}
+
+
+def test_a_level_that_is_given_up_is_said_once_and_not_again_after_a_resume():
+    run, said = asking(THREE, sampler="random", trials=20), []
+
+    class Told(Silent):
+        def notice(self, text: str) -> None:
+            said.append(text)
+
+    storage = begun(run)
+    search = Search(run, Ledger(storage, run), SPACE, examine=lambda config: Examination(), events=Told())
+    while len(search.trials) < 15 and (leg := search.next_leg("leg")) is not None:
+        failed = leg.params["depth"] == 3
+        record = None if failed else {"epoch": leg.reported + 1, "score": Values().value(leg, leg.reported + 1)}
+        search.on_result("leg", EpochResult(record=record, failure="nan" if failed else None))
+        search.end_leg("leg", lost=False)
+    assert said == ["configurations with depth = 3 fail or exceed a limit; the other values get the rest of the search"]
+    again = Search(run, Ledger(storage, run), SPACE, examine=lambda config: Examination(), events=Told())
+    assert again.next_leg("leg") is not None
+    assert len(said) == 1

@@ -300,7 +300,7 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
 def test_what_was_found_in_a_table_is_said_in_one_line(tmp_path: Path) -> None:
     rent = load_csv(write_csv(tmp_path / "rent.csv", mixed_categories()), "rent")
     assert describe_table(rent) == (
-        "predicting rent (regression) from 3 columns: 1 of numbers, 2 of categories, 1 with gaps (city)"
+        "predicting rent (regression) from 3 columns: 1 of numbers, 2 of categories, 1 with gaps (missing: city 1.3 %)"
     )
     quality = load_csv(write_csv(tmp_path / "quality.csv", imbalanced_classes()), "quality")
     assert "predicting quality (classification of 3 classes) from 2 columns" in describe_table(quality)

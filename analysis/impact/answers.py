@@ -6,7 +6,7 @@ The trainings are a run of their own in RUN/ask; RUN/ask/answers.json holds the 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ class LevelFound:
     epochs: int
     failed: int
     """Of these trials."""
-    configurations: tuple[Retrained, ...]
+    excessive: int = 0
+    """Draws beside these trials that exceeded a bound, and were not trained."""
+    configurations: tuple[Retrained, ...] = ()
     found: float | None = None
     """The best configuration's value; None where none could be trained."""
     low: float | None = None
@@ -82,6 +84,13 @@ class Answer:
     seeds: int
     missing: str = ""
     """Why there is no verdict; empty where there is one."""
+
+
+def _fate(level: LevelFound) -> str:
+    """What became of a level that nothing could be trained of: ` (9 of 9 trials failed)`."""
+    failed = f"{level.failed} of {level.trials} trials failed" if level.failed else ""
+    excessive = f"{level.excessive} exceeded a limit" if level.excessive else ""
+    return f" ({' and '.join(filter(None, (failed, excessive)))})" if failed or excessive else ""
 
 
 def plan(
@@ -143,23 +152,21 @@ def answer(
 
 def conclude(parameter: str, levels: Sequence[LevelFound], objective: Objective, *, hours: float, seeds: int) -> Answer:
     """The verdict on what was found with each level."""
-    usable = [_matrix(level, objective.sign) for level in levels]
     told: dict[str, Any] = {"parameter": parameter, "metric": objective.metric, "direction": objective.direction}
     told |= {"hours": hours, "seeds": seeds}
-    empty = [label(level.level) for level, values in zip(levels, usable, strict=True) if not len(values)]
-    if empty:
+    usable = {i: values for i, level in enumerate(levels) if len(values := _matrix(level, objective.sign))}
+    if len(usable) < 2:
+        empty = [f"{label(one.level)}{_fate(one)}" for i, one in enumerate(levels) if i not in usable]
         missing = f"no configuration with {parameter} = {' or '.join(empty)} could be trained on all seeds"
         return Answer(**told, leader=None, levels=tuple(levels), differences=(), missing=missing)
     is_bounded = is_share(objective.metric) and all(
-        np.abs(values - objective.sign / 2).max() <= 0.5 for values in usable
+        np.abs(values - objective.sign / 2).max() <= 0.5 for values in usable.values()
     )
     ceiling = math.inf if not is_bounded else 1.0 if objective.sign > 0 else 0.0
-    asked = [Level(level=level.level, values=v) for level, v in zip(levels, usable, strict=True)]
-    found = decide(asked, ceiling=ceiling)
-    summed = [
-        LevelFound(**{**vars(level), **_in_metric(best.found, best.low, best.high, objective.sign)})
-        for level, best in zip(levels, found.levels, strict=True)
-    ]
+    found = decide([Level(level=levels[i].level, values=values) for i, values in usable.items()], ceiling=ceiling)
+    summed = list(levels)
+    for i, best in zip(usable, found.levels, strict=True):
+        summed[i] = replace(levels[i], **_in_metric(best.found, best.low, best.high, objective.sign))
     differences = tuple(
         Difference(
             level=one.level,
@@ -184,13 +191,15 @@ def _level(
     seeds: Sequence[int],
 ) -> LevelFound:
     turn = Turn(question=question, level=level)
-    mine = [trial for trial in trials if turn.has(trial) and "infeasible" not in trial.user_attrs]
+    drawn = [trial for trial in trials if turn.has(trial)]
+    mine = [trial for trial in drawn if "infeasible" not in trial.user_attrs]
     chosen = leaders(trials, question, level, objective=run.objective, count=best)
     return LevelFound(
         level=level,
         trials=len(mine),
         epochs=sum(map(epochs_reached, mine)),
         failed=sum(trial.state == TrialState.FAIL for trial in mine),
+        excessive=len(drawn) - len(mine),
         configurations=tuple(
             Retrained(
                 trial=trial.number,

@@ -82,7 +82,7 @@ def _table(answer: Answer, trials: Trials) -> pd.DataFrame:
                 "best": level.found,
                 "low": level.low,
                 "high": level.high,
-                "behind the best": gap.difference if gap else 0.0,
+                "behind the best": gap.difference if gap else None if level.found is None else 0.0,
                 "behind low": gap.low if gap else None,
                 "behind high": gap.high if gap else None,
                 "search": effort(level),

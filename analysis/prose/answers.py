@@ -24,6 +24,11 @@ def sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> s
     if answer.missing:
         return f"{name}: no answer, since {answer.missing}."
     told = [_compared(answer, one, trials, machine=machine) for one in answer.differences]
+    told += [
+        f"no configuration with {label(one.level)} could be trained on all seeds ({effort(one)})"
+        for one in answer.levels
+        if one.found is None
+    ]
     return f"{name}: " + "; ".join(told) + "."
 
 
@@ -54,6 +59,7 @@ def amounts(values: list[float], trials: Trials) -> list[str]:
 
 
 def effort(level: LevelFound) -> str:
-    """`21 trials, 265 epochs`, with those that failed."""
+    """`21 trials, 265 epochs`, with those that failed, and the draws that exceeded a limit."""
     failed = f", {level.failed} failed" if level.failed else ""
-    return f"{level.trials} trial{'s' * (level.trials != 1)}, {level.epochs:,} epochs{failed}"
+    excessive = f", {level.excessive:,} more exceeded a limit" if level.excessive else ""
+    return f"{level.trials} trial{'s' * (level.trials != 1)}, {level.epochs:,} epochs{failed}{excessive}"

@@ -53,13 +53,28 @@ def describe_table(dataset: Dataset) -> str:
     """What is predicted from what."""
     kinds = [column.kind for column in dataset.columns]
     found = f"{kinds.count('number')} of numbers, {kinds.count('category')} of categories"
-    gaps = [column.name for column in dataset.columns if column.gaps]
-    named = f" ({', '.join(gaps[:NUM_NAMED])}{', ...' * (len(gaps) > NUM_NAMED)})" if gaps else ""
+    gaps = missing_shares(dataset)
+    named = ", ".join(f"{name} {max(0.1, 100 * share):.1f} %" for name, share in list(gaps.items())[:NUM_NAMED])
+    named = f" (missing: {named}{', ...' * (len(gaps) > NUM_NAMED)})" if gaps else ""
     classes = f" of {dataset.num_classes} classes" if dataset.classes else ""
     return printable(
         f"predicting {dataset.target} ({dataset.task}{classes}) from {len(kinds)} columns: {found},"
         f" {len(gaps)} with gaps{named}"
     )
+
+
+def missing_shares(dataset: Dataset) -> dict[str, float]:
+    """The share of the training rows without a value by column, the largest first; columns without gaps are left out.
+
+    A category counts as missing as well where it is so rare that the network does not know it.
+    """
+    x = dataset.train.x
+    missing = {
+        column.name: float((x[:, i].isnan() if column.kind == "number" else x[:, i] == 0).float().mean())
+        for i, column in enumerate(dataset.columns)
+        if column.gaps
+    }
+    return dict(sorted(missing.items(), key=lambda item: -item[1]))
 
 
 def describe_columns(dataset: Dataset) -> str:

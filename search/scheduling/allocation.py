@@ -2,8 +2,8 @@
 
 Every level of a question gets equally many epochs, and every question as many as the others: the next slot goes to the
 level that is furthest behind. A trial that is begun for one question counts for that question alone: its other
-parameters, those of the other questions among them, follow what is best. Everything depends on the study and the trials
-that have a worker alone.
+parameters, those of the other questions among them, follow what is best. A level of which nothing can be trained is
+given up: the other levels get its share. Everything depends on the study and the trials that have a worker alone.
 """
 
 from collections.abc import Collection
@@ -19,6 +19,9 @@ from spaces.levels import same
 
 ASKED_FOR = "question"
 """Attribute of a trial: the parameter of the question that it was begun for."""
+MAX_FAILURES, MAX_EXCESSIVE = 5, 300
+"""A level is given up after so many trials of which none finished an epoch and all failed, or so many draws in a row
+that exceed a bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +50,30 @@ class Allocation:
         self._run, self._ledger = run, ledger
         self.turns = [Turn(question=q, level=level) for q in run.questions for level in q.levels]
 
+    def given_up(self) -> list[Turn]:
+        """The levels of which nothing more can be trained, as far as is known."""
+        return [turn for turn in self.turns if self._is_hopeless(turn)]
+
+    def _is_hopeless(self, turn: Turn) -> bool:
+        mine = [trial for trial in self._ledger.own_trials if turn.has(trial)]
+        last = mine[-MAX_EXCESSIVE:]
+        if len(last) == MAX_EXCESSIVE and all("infeasible" in trial.user_attrs for trial in last):
+            return True
+        failed = sum(trial.state == TrialState.FAIL for trial in mine)
+        return failed >= MAX_FAILURES and not any(trial.intermediate_values for trial in mine)
+
     def order(self, live: Collection[int]) -> list[tuple[float, Turn]]:
-        """All levels with their epochs, relative to an equal share; the one that is furthest behind first.
+        """The levels with their epochs, relative to an equal share; the one that is furthest behind first.
+
+        Those that are given up are left out, unless all are.
 
         Args:
             live: numbers of the trials that have a worker; the epochs up to where each is compared next count.
         """
         trials = self._ledger.own_trials
-        spent = [(self._spent(turn, trials, live) * len(turn.question.levels), turn) for turn in self.turns]
+        hopeless = self.given_up()
+        turns = [turn for turn in self.turns if turn not in hopeless] or self.turns
+        spent = [(self._spent(turn, trials, live) * len(turn.question.levels), turn) for turn in turns]
         return sorted(spent, key=lambda each: each[0])
 
     def _spent(self, turn: Turn, trials: Collection[FrozenTrial], live: Collection[int]) -> int:
@@ -62,6 +81,8 @@ class Allocation:
 
     def _epochs(self, trial: FrozenTrial, live: Collection[int]) -> int:
         reached = epochs_reached(trial)
+        if trial.state == TrialState.FAIL:  # the level has had its chance, or failures would get every slot
+            return self.next_rung(trial)
         if trial.number not in live or trial.state.is_finished():
             return reached
         return self.next_rung(trial) if self._pauses(trial) else self._run.epochs

@@ -51,6 +51,7 @@ class Proposals:
         }
         """The same for the trials of each level of a question."""
         self._curves = CurvesSampler(ledger, self.rungs, run)
+        self._given_up = self._allocation.given_up()
         self._infeasible: list[int] = []
         self._num_noted = 0
 
@@ -130,6 +131,16 @@ class Proposals:
         """The level that the next slot is for; None where nothing is asked."""
         order = self._allocation.order(live)
         return order[0][1] if order else None
+
+    def newly_given_up(self) -> list[str]:
+        """A line for each level of a question that has been given up since the last call."""
+        found = [turn for turn in self._allocation.given_up() if turn not in self._given_up]
+        self._given_up += found
+        return [
+            f"configurations with {turn.question.parameter} = {turn.level} fail or exceed a limit; the other values get"
+            f" the rest of the search"
+            for turn in found
+        ]
 
     def _seen(self, live: Collection[int], turn: Turn | None) -> list[FrozenTrial]:
         """What the sampler sees of the study."""

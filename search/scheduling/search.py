@@ -139,6 +139,8 @@ class Search:
         if self._interrupted:
             return min(self._interrupted)
         self.ledger.catch_up()
+        for said in self.proposals.newly_given_up():
+            self._events.notice(said)
         if (enqueued := self._enqueued_trial()) is not None:
             return enqueued
         promoted = self._promotion()
@@ -177,8 +179,7 @@ class Search:
         if len(self.ledger.made) < len(self.run.plan):
             return self.proposals.planned(self._space, self._examine)
         for _ in range(MAX_INFEASIBLE_DRAWS):
-            number = self.proposals.sample(self._space.suggest, self._examine, live=self.live)
-            if number is not None:
+            if (number := self.proposals.sample(self._space.suggest, self._examine, live=self.live)) is not None:
                 return number
         broken = f"{MAX_INFEASIBLE_DRAWS} sampled configurations in a row exceed --max-weights or --max-macs"
         raise ValueError(f"{broken}; raise the limits, or restrict the space")

@@ -8,18 +8,17 @@ from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
+from trainables.data.dates import are_dates
 from trainables.data.names import option
 from trainables.data.notation import NEARLY_ALL, holds_numbers, is_missing, parse_numbers
 from trainables.data.options import Kind
 from trainables.data.table import LARGEST, MAX_CATEGORIES, Table, as_texts, fold_truths
 
 _MOST_NAMED = 3
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?|\d{4}/\d\d?/\d\d?(?:[ T].*)?")
 _WITH_UNIT = re.compile(r"\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d][^\d]*)")
 _LEADING = re.compile(r"-?0\d+")
 _TRUTHS: dict[str, bool] = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True)
 _TRUTHS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
-_DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
 def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[str] = ()) -> dict[str, Kind]:
@@ -63,13 +62,6 @@ def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
         for name, values in found
     ]
     return [note for note in notes if note]
-
-
-def are_dates(texts: Iterable[str]) -> bool:
-    """Whether nearly all texts that are not missing are dates, with or without a time: `2024-01-31`, `20240131`."""
-    filled = [text for text in map(str.strip, texts) if not is_missing(text)]
-    written, digits = (sum(bool(way.fullmatch(text)) for text in filled) for way in (_DATE, _DAY))
-    return bool(filled) and max(written, digits) >= 0.9 * len(filled)
 
 
 def describe_alike(texts: Iterable[str], what: str) -> list[str]:
@@ -174,7 +166,7 @@ def _describe_useless(values: np.ndarray) -> str:
     return (
         f"{len(counts):,} different {'dates' if dates else 'texts'} in {counts.total():,} training rows, such as"
         f" {max(counts, key=lambda text: counts[text])[:40]!r}"
-        + " (to use them, add a column with a number, such as the year or the age in days)" * dates
+        + " (to use them, write them as 2024-01-31)" * dates
         + " (write them in one form, without units, if they are numbers)" * written
     )
 
@@ -215,6 +207,12 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
     texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
     filled = sum(not is_missing(text) for text in texts)
     odd = odd_rows(values)
+    if are_dates(texts):
+        return (
+            f"column {name!r} contains dates, read as categories, such as {name_cells(texts, odd[:1], table.places)}: a"
+            f" date that is not among the training rows counts as missing; to use them as numbers, write them as"
+            f" 2024-01-31"
+        )
     if 2 * int(np.isfinite(numbers).sum()) < max(filled, 1) or not len(odd):
         return "; ".join(describe_alike(_categories(texts), f"categories of {name!r}"))
     return (

@@ -103,7 +103,13 @@ def plain_columns(
         grouped = [name for name in plain_already if _grouped_by_dots(found[name])]
         plain |= {name: _read(found[name], ",").plain for name in grouped}
     changed = {name: texts for name, texts in plain.items() if list(texts) != found[name]}
-    return changed, [_example(name, found[name], texts) for name, texts in changed.items()]
+    return changed, [changed_example(name, found[name], texts) for name, texts in changed.items()]
+
+
+def changed_example(name: str, before: Sequence[str], after: Sequence[str]) -> str:
+    """Returns the first cell of a column that is read as something else: `'price' '1.234,5' as 1234.5`."""
+    first, plain = next((b, a) for b, a in zip(before, after, strict=True) if a != b)
+    return f"{name!r} {first[:40]!r} as {plain[:40]}"
 
 
 def format_value(value: float | None) -> str:
@@ -214,8 +220,3 @@ def _has_decimals(texts: Sequence[str]) -> bool:
 def _has_digits(texts: Sequence[str]) -> bool:
     """Whether half of the cells may be numbers; whatever else a column holds needs no closer look."""
     return 2 * sum(any(map(str.isdigit, text)) for text in texts) >= sum(text.lower() not in MISSING for text in texts)
-
-
-def _example(name: str, before: Sequence[str], after: Sequence[str]) -> str:
-    first, plain = next((b, a) for b, a in zip(before, after, strict=True) if a != b)
-    return f"{name!r} {first[:40]!r} as {plain[:40]}"

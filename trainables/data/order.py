@@ -1,26 +1,30 @@
 """What the order and the repetition of rows say against drawing test rows at random."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from trainables.data.kinds import are_dates
+from trainables.data.dates import are_dates
 from trainables.data.names import option
 from trainables.data.notation import parse_numbers
 
 _MOST_NAMED = 3
 
 
-def describe_rows(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str]) -> list[str]:
+def describe_rows(
+    cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str], dates: Collection[str] = ()
+) -> list[str]:
     """Returns a line on rows that repeat others, and one on columns by which rows seem to follow each other in time.
 
     Args:
         cells: texts of all columns, also of those that are not used.
+        dates: names of columns whose dates have become numbers.
         target: name of the column to predict.
         inputs: names of the columns that it is predicted from.
     """
-    return [*_repeated([cells[name] for name in (*inputs, target)]), *_ordered(cells, target=target, inputs=inputs)]
+    ordered = _ordered(cells, target=target, inputs=inputs, dates=dates)
+    return [*_repeated([cells[name] for name in (*inputs, target)]), *ordered]
 
 
 def _repeated(columns: Sequence[np.ndarray]) -> list[str]:
@@ -35,10 +39,13 @@ def _repeated(columns: Sequence[np.ndarray]) -> list[str]:
     ]
 
 
-def _ordered(cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str]) -> list[str]:
+def _ordered(
+    cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str], dates: Collection[str]
+) -> list[str]:
     others = {name: values for name, values in cells.items() if name != target}
-    found = {name: "contains dates" for name, values in others.items() if are_dates(values)}
-    found = {name: "rises or falls from row to row" for name, values in others.items() if _is_sorted(values)} | found
+    timed = {name: "contains dates" for name, values in others.items() if name in dates or are_dates(values)}
+    rising = [name for name, values in others.items() if name not in dates and _is_sorted(values)]
+    found = dict.fromkeys(rising, "rises or falls from row to row") | timed
     if not found:
         return []
     said = [f"{name!r} {what}" for name, what in found.items()]

@@ -30,7 +30,7 @@ def read(path: Path, options: TableOptions) -> Table:
     _check_names(sheet, options, path)
     target = read_target(
         sheet.texts[options.target].tolist(),
-        sheet.cells[options.target],
+        (sheet.texts if options.target in sheet.dates else sheet.cells)[options.target],
         options.target,
         task=options.task,
         places=sheet.places,
@@ -46,7 +46,11 @@ def read(path: Path, options: TableOptions) -> Table:
         classes=target.classes,
         target=options.target,
         places=sheet.places[target.known],
-        notes=(*sheet.notes, *target.notes, *describe_rows(known, target=options.target, inputs=inputs)),
+        notes=(
+            *sheet.notes,
+            *target.notes,
+            *describe_rows(known, target=options.target, inputs=inputs, dates=sheet.dates),
+        ),
     )
 
 

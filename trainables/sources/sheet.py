@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables.data.dates import EPOCH, read_dates
 from trainables.data.names import clean_name
-from trainables.data.notation import plain_columns
+from trainables.data.notation import changed_example, plain_columns
 from trainables.sources.encoding import decode
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _LONGEST_CELL = 2**31 - 1
-_SHOWN = 40
+_SHOWN, _NAMED = 40, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,14 @@ class Sheet:
     """The rows of a file by column, without those that are empty."""
 
     cells: Mapping[str, np.ndarray]
-    """Texts (N,) of each named column, as dtype object; numbers as Python writes them, whatever the file's notation."""
+    """Texts (N,) of each named column, as dtype object: numbers as Python writes them, whatever the file's notation;
+    dates as days after 1970-01-01."""
     texts: Mapping[str, np.ndarray]
     """The same as the file has them."""
     changed: frozenset[str]
     """Names of the columns whose cells are not their texts."""
+    dates: frozenset[str]
+    """Names of those that hold dates."""
     places: np.ndarray
     """Number of each row, and of its first line in the file, both from 1: int64 (N, 2)."""
     notes: tuple[str, ...]
@@ -77,18 +81,25 @@ def parse_sheet(data: bytes, path: str) -> Sheet:
     notes += repeated
     columns = zip(*(row for _, row in body), strict=True) if body else [()] * len(header)
     texts = {name: cells for name, cells in zip(header, columns, strict=True) if name}
-    plain, read = plain_columns(texts, separator=separator)
-    if read:
-        notes.append(
-            f"read as numbers: {', '.join(read[:6])}" + (f" and {len(read) - 6} more columns" * (len(read) > 6))
-        )
+    days = {name: read for name, cells in texts.items() if (read := read_dates(cells)) is not None}
+    plain, read = plain_columns({n: cells for n, cells in texts.items() if n not in days}, separator=separator)
+    found = [changed_example(name, texts[name], cells) for name, cells in days.items()]
+    notes += [*_said("read as numbers", read), *_said(f"dates read as days after {EPOCH}", found)]
+    plain |= days
     return Sheet(
         cells={name: np.array(plain.get(name, cells), dtype=object) for name, cells in texts.items()},
         texts={name: np.array(cells, dtype=object) for name, cells in texts.items()},
         changed=frozenset(plain),
+        dates=frozenset(days),
         places=np.array([(number, line) for number, (line, _) in enumerate(body, 1)], np.int64).reshape(-1, 2),
         notes=tuple(notes),
     )
+
+
+def _said(what: str, columns: list[str]) -> list[str]:
+    """The note on columns whose cells were read as something else, if there are any."""
+    more = f" and {len(columns) - _NAMED} more columns" * (len(columns) > _NAMED)
+    return [f"{what}: {', '.join(columns[:_NAMED])}{more}"] if columns else []
 
 
 def _find_separator(lines: list[str], path: str) -> str:

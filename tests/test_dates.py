@@ -1,0 +1,110 @@
+"""Columns of dates: which ways of writing are read, what becomes of them in a table, and in the rows to predict."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import spaces.space
+from analysis.model.load import load_model
+from analysis.model.tables import answer_table
+from analysis.model.write import export_model
+from tests.tables import NUM_ROWS, A, B, read, told, trained, write
+from trainables.data.dates import are_dates, read_dates
+from trainables.sources.load import load_test
+
+DAYS = [f"{2020 + i // 336}-{1 + i // 28 % 12:02d}-{1 + i % 28:02d}" for i in range(NUM_ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("2024-01-31", "19753"),
+        ("2024/1/31", "19753"),
+        ("2024.01.31", "19753"),
+        ("31.01.2024", "19753"),
+        ("31.1.2024 12:00", "19753.5"),
+        ("2024-01-31T06:00:00Z", "19753.25"),
+        ("2024-01-31 06:00:00.000", "19753.25"),
+        ("2024-01-31 06:00:00,5+06:00", "19753.00000578704"),
+        ("1969-12-31", "-1"),
+        ("2024-02-29", "19782"),
+    ],
+)
+def test_a_date_is_read_as_days_whatever_its_form(text: str, days: str):
+    assert read_dates([text, "", "NA", f" {text} "]) == (days, "", "NA", days)
+
+
+@pytest.mark.parametrize(
+    "text", ["01/02/2024", "1/31/24", "2024-02-30", "2023-02-29", "20240131", "2024-01", "12:30", "1.2.3", "31.01.24",
+             "2024-01-31 25:00", "2024-01-31 noon", "v2024.01.02", "1.234.567", "", "0000-00-00"],
+)  # fmt: skip
+def test_what_may_mean_something_else_is_no_date(text: str):
+    assert read_dates([text] * 5) is None
+
+
+def test_a_column_with_a_few_other_cells_is_one_of_dates_and_with_many_it_is_not():
+    assert read_dates([*DAYS[:95], *["unknown"] * 5]) is not None
+    assert read_dates([*DAYS[:80], *["unknown"] * 20]) is None
+    assert read_dates([*["unknown"] * 95, *DAYS[:5]]) is None
+
+
+def test_dates_that_cannot_be_read_are_still_known_as_dates():
+    assert are_dates(["01/31/2024", "1/2/24", ""])
+    assert not are_dates(["12.5", "13.25"])
+
+
+def test_a_column_of_dates_is_an_input_in_days(tmp_path: Path):
+    cells = [*DAYS[:-2], "2021-02-30", ""]
+    path = write(tmp_path / "t.csv", "day,a,y", cells, A, B)
+    dataset = read(path)
+    assert [(c.name, c.kind, c.gaps) for c in dataset.columns] == [("day", "number", True), ("a", "number", False)]
+    said = told(dataset)
+    assert f"dates read as days after 1970-01-01: 'day' '{DAYS[0]}' as 18262" in said
+    assert "'day' contains dates" in said
+    assert "'2021-02-30' in row" in said
+    x = torch.cat([dataset.train.x, dataset.validation.x, load_test("csv", path, like=dataset).x])[:, 0]
+    assert int(x.isnan().sum()) == 2
+    assert x.nan_to_num(1e9).min() == 18262
+
+
+def test_a_network_learns_from_a_column_of_dates(tmp_path: Path):
+    path = write(tmp_path / "t.csv", "day,y", DAYS, [f"{3 * i + 5}.5" for i in range(NUM_ROWS)])
+    assert trained(read(path)).history[-1]["r2"] > 0.9
+
+
+def test_dates_may_be_categories_or_left_out(tmp_path: Path):
+    path = write(tmp_path / "t.csv", "day,a,y", [DAYS[i % 5] for i in range(NUM_ROWS)], A, B)
+    column = read(path, types={"day": "category"}).columns[0]
+    assert (column.kind, sorted(column.categories)) == ("category", DAYS[:5])
+    assert [c.name for c in read(path, drop=("day",)).columns] == ["a"]
+
+
+def test_dates_of_an_unknown_form_are_one_line_with_the_way_out(tmp_path: Path):
+    american = [f"{1 + i // 28 % 12:02d}/{1 + i % 28:02d}/{2020 + i // 336}" for i in range(NUM_ROWS)]
+    with pytest.raises(ValueError, match=r"'day' contains .* different dates .*write them as 2024-01-31.*--drop day"):
+        read(write(tmp_path / "t.csv", "day,a,y", american, A, B))
+    few = write(tmp_path / "few.csv", "day,a,y", [american[i % 4] for i in range(NUM_ROWS)], A, B)
+    said = told(read(few))
+    assert "column 'day' contains dates, read as categories, such as '01/01/2020' in row 1 (line 2)" in said
+    assert "write them as 2024-01-31" in said
+
+
+def test_a_date_is_not_predicted_as_a_number(tmp_path: Path):
+    with pytest.raises(ValueError, match="target 'y'"):
+        read(write(tmp_path / "t.csv", "a,y", A, DAYS))
+
+
+def test_rows_to_predict_may_write_their_dates_in_another_form(tmp_path: Path):
+    dataset = read(write(tmp_path / "t.csv", "day,a,y", DAYS, A, B))
+    training = trained(dataset, epochs=1)
+    (tmp_path / "final").mkdir()
+    params = spaces.space.load("tabular_mlp").baseline | {"width": 64, "adamw_lr": 2e-2, "batch_size": 64}
+    export_model(tmp_path / "final", training, facts={"space": "tabular_mlp", "params": params, "seed": 0})
+    model = load_model(tmp_path)
+    outputs = []
+    for number, day in enumerate(("2021-03-04", "04.03.2021", "2021/3/4", "2021-03-04 00:00:00")):
+        path = tmp_path / f"{number}.csv"
+        path.write_text(f"day,a\n{day},0.5\n")
+        outputs.append(answer_table(model, str(path)).outputs.tolist())
+    assert outputs.count(outputs[0]) == 4

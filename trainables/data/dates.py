@@ -1,0 +1,66 @@
+"""Columns of dates: which texts are dates, and how many days after 1970-01-01 each of them is."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
+
+from trainables.data.notation import NEARLY_ALL, is_missing
+
+EPOCH = "1970-01-01"
+_START = datetime.fromisoformat(EPOCH).replace(tzinfo=UTC)
+_TIME = r"(?:[ T]\s*(?P<time>\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?)\s*(?P<zone>Z|UTC|[+-]\d\d:?\d\d)?)?"
+_YEAR_FIRST = re.compile(rf"(?P<year>\d{{4}})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?){_TIME}")
+_DAY_FIRST = re.compile(rf"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>\d{{4}}){_TIME}")
+_DATE = re.compile(r"\d{4}([-/.])\d\d?\1\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?")
+_DIGITS = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+_TRIED = 100
+"""Cells of a column from which it is seen that it holds something else."""
+
+
+def are_dates(texts: Iterable[str]) -> bool:
+    """Whether nearly all texts that are not missing are dates, with or without a time: `2024-01-31`, `20240131`."""
+    filled = [text for text in map(str.strip, texts) if not is_missing(text)]
+    written, digits = (sum(bool(way.fullmatch(text)) for text in filled) for way in (_DATE, _DIGITS))
+    return bool(filled) and max(written, digits) >= NEARLY_ALL * len(filled)
+
+
+def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
+    """Returns a column of dates as days after 1970-01-01; None where fewer than nearly all filled cells are dates.
+
+    A date has its year first (`2024-01-31`, `2024/1/31`), or its day first with dots (`31.01.2024`). Which number of
+    `01/02/2024` is the month is not known, so it is no date here. A time of day is a part of the day; without a zone it
+    is taken as UTC.
+
+    >>> read_dates(["1970-01-02", "1970-01-02 12:00", ""])
+    ('1', '1.5', '')
+
+    Args:
+        texts: the cells. One that is no date stays as it is.
+    """
+    first = list(islice((text for text in map(str.strip, texts) if not is_missing(text)), _TRIED))
+    if 2 * sum(_days(text) is not None for text in first) < len(first) or not first:
+        return None
+    read = [_days(text.strip()) for text in texts]
+    filled = sum(not is_missing(text) for text in texts)
+    if sum(days is not None for days in read) < NEARLY_ALL * filled:
+        return None
+    return tuple(text if days is None else days for text, days in zip(texts, read, strict=True))
+
+
+@lru_cache(maxsize=65536)
+def _days(text: str) -> str | None:
+    """The date in days, written as Python reads it; None for what is no date of the calendar."""
+    found = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text)
+    if found is None:
+        return None
+    day = f"{found['year']}-{found['month']:0>2}-{found['day']:0>2}"
+    hour, _, rest = (found["time"] or "0:00").replace(",", ".").partition(":")
+    zone = (found["zone"] or "UTC").replace("UTC", "+00:00")
+    try:
+        moment = datetime.fromisoformat(f"{day}T{hour:0>2}:{rest}{zone}")
+    except ValueError:  # such as 30 February
+        return None
+    days = (moment - _START) / timedelta(days=1)
+    return str(int(days)) if days == int(days) else repr(days)
