@@ -66,8 +66,10 @@ class Page:
             self.problems.append(str(params["args"]))
         if method == "Log.entryAdded":
             self.problems.append(params["entry"]["text"])
-        if method == "Network.requestWillBeSent" and params["request"]["url"] != self._address:
-            self.problems.append(f"request: {params['request']['url'][:200]}")
+        if method == "Network.requestWillBeSent":
+            address = params["request"]["url"]
+            if address != self._address and not address.startswith("data:"):
+                self.problems.append(f"request: {address[:200]}")
 
     def open(self, path: Path) -> None:
         """Loads a page and waits until two frames are drawn."""

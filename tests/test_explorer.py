@@ -23,18 +23,17 @@ NAMES = ["batch_norm", "lr", "depth", "momentum", "width_0", "optimizer"]
 LIVE = "history learning_curves pareto_weights pareto_seconds parallel slices".split()
 
 
-def write(study: optuna.Study, folder: Path, names: list[str] | None = None) -> Path:
-    """A page with the section on the search alone."""
+def write(study: optuna.Study, folder: Path, names: list[str], *, still: bool = True) -> Path:
+    """A page with the section on the search alone, with or without its still figures."""
     trials = read_trials(study, make_run())
-    names = names or [parameter.name for parameter in trials.parameters]
-    section = search(trials, Folder(folder), names=names)
+    section = search(trials, Folder(folder), names=names) if still else Section(id="search", title="Search")
     summary = Section(id="summary", title="Summary", blocks=(text("A study."),))
     block = trials_block(trials, section, names=names)
     return render(folder / "index.html", title="Study", summary=summary, sections=[section], footer="-", trials=block)
 
 
-def block_of(trials: Trials, **bounds: int) -> dict:
-    made = trials_block(trials, Section(id="search", title="Search"), names=NAMES, bounds=Bounds(**bounds))
+def block_of(study: Trials, **bounds: int) -> dict:
+    made = trials_block(study, Section(id="search", title="Search"), names=NAMES, bounds=Bounds(**bounds))
     return json.loads(str(made))
 
 
@@ -126,7 +125,7 @@ def test_names_and_choices_cannot_leave_the_block(evil: str, tmp_path: Path):
     for value in (evil, "plain"):
         distributions = {evil: CategoricalDistribution([evil, "plain"]), "lr": FloatDistribution(0, 1)}
         study.add_trial(create_trial(value=0.5, params={evil: value, "lr": 0.5}, distributions=distributions))
-    page = write(study, tmp_path).read_text()
+    page = write(study, tmp_path, [], still=False).read_text()
     block = re.search(r'<script type="application/json" id="trials-data">(.*?)</script>', page, re.S)
     assert block
     read = json.loads(block[1])
@@ -217,7 +216,8 @@ def test_the_copied_configuration_is_the_stored_one_even_where_the_clipboard_is_
     )
     stored = {trial.number: trial.params for trial in study.trials}
     for number, configuration in made:
-        assert repr(json.loads(configuration)) == repr(dict(stored[number])), "values and their types"
+        read = json.loads(configuration)
+        assert repr(sorted(read.items())) == repr(sorted(stored[number].items())), "values and their types"
     do(page, "tr.linked", "click()")
     page.evaluate(
         "Object.defineProperty(navigator, 'clipboard', { value: undefined }); document.execCommand = () => false"
@@ -296,19 +296,24 @@ def test_a_change_of_the_colour_scheme_reaches_an_open_page(page: Page):
 
 
 @pytest.mark.browser
-def test_paper_and_a_browser_without_scripts_have_the_still_figures(page: Page, path: Path):
+def test_paper_has_the_still_figures(page: Page):
     width = "one.getBoundingClientRect().width"
     page.media("print")
     assert min(every(page, "figure > svg", width)) > 50
     assert not any(every(page, ".plots, .toolbar, .hint, .card, .strip", width))
-    page.media()
-    page.call("Emulation.setScriptExecutionDisabled", value=True)
-    try:
-        page.open(path)
-        assert min(every(page, "figure > svg", width)) > 50
-        assert every(page, ".plots") == []
-    finally:
-        page.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.browser
+def test_a_script_that_is_not_ours_does_not_run_and_without_scripts_the_still_figures_show(
+    page: Page, path: Path, tmp_path: Path
+):
+    text = path.read_text().replace('"use strict";', '"use strict"; document.title = "changed";')
+    (tmp_path / "index.html").write_text(text.replace("</body>", '<img src="x:" onerror="document.title = 1"></body>'))
+    page.open(tmp_path / "index.html")
+    assert any("Content Security Policy" in problem for problem in page.problems)
+    assert page.evaluate("document.title") == "Study"
+    assert every(page, ".plots") == []
+    assert min(every(page, "figure > svg", "one.getBoundingClientRect().width")) > 50
 
 
 @pytest.mark.browser

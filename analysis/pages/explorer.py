@@ -88,7 +88,7 @@ def _kept(rows: pd.DataFrame, trials: Trials, bounds: Bounds, *, thin: bool) -> 
 
 def _encoder(rows: pd.DataFrame, trials: Trials, *, thin: bool) -> Callable[[int], list[Any]]:
     """Encodes a trial by its number: number, state, value, epochs, seconds, weights, curve, and each hyperparameter."""
-    curves = {int(str(n)): at for n, at in trials.epochs.groupby("trial").indices.items()}
+    curves = {int(str(n)): np.asarray(at) for n, at in trials.epochs.groupby("trial").indices.items()}
     epochs, values = trials.epochs["epoch"].to_numpy(dtype=int), trials.epochs["value"].to_numpy(dtype=float)
     columns = [_column(one, rows[f"params_{one.name}"]) for one in trials.parameters]
     place = {int(n): at for at, n in enumerate(rows.index)}
@@ -102,7 +102,7 @@ def _encoder(rows: pd.DataFrame, trials: Trials, *, thin: bool) -> Callable[[int
         if thin and len(here):
             keep = np.isin(epochs[here], trials.rungs)
             keep[-1] = True
-            here = here[keep]
+            here = np.compress(keep, here)
         curve = _curve(epochs[here], values[here])
         known = [_number(last), int(trained), _number(seconds), _number(weights)]
         return [number, states[at], *known, curve, *(column[at] for column in columns)]
@@ -169,15 +169,15 @@ def _axes(trials: Trials, panels: Sequence[str]) -> dict[str, Any]:
         ],
         "colors": [to_hex(shade) for shade in shades],
         "colorRange": [low, high],
-        "values": {name: _range(some, sign=trials.sign) for name, some in values.items()},
+        "values": {name: _range(name, some, sign=trials.sign) for name, some in values.items()},
         "lines": _lines(drawn, fronts),
         "costs": {name: COSTS[cost] for name, cost in _COST_FIGURES.items()},
         "logCosts": {name: is_log_cost(front) for name, front in fronts.items()},
     }
 
 
-def _range(values: pd.Series, *, sign: float) -> dict[str, Any]:
-    found = style.value_range(values, sign=sign)
+def _range(figure: str, values: pd.Series, *, sign: float) -> dict[str, Any]:
+    found = style.value_range(values, sign=sign, of="value" if figure == "learning_curves" else "trial")
     low, high = found.ends or (None, None)
     return {"low": low, "high": high, "log": found.log, "note": found.note}
 

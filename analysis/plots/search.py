@@ -89,7 +89,7 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     words = {STOPPED: "stopped early"}
     handles = [Line2D([], [], color=style.COLORS[s], label=words.get(s, s)) for s in present]
     ax.autoscale_view()
-    style.value_axis(ax, trials.epochs["value"], sign=trials.sign)
+    style.value_axis(ax, trials.epochs["value"], sign=trials.sign, of="value")
     handles += [h for h in ax.get_legend_handles_labels()[0] if isinstance(h, Line2D)]
     style.legend(ax, handles=handles, ncols=5)
     _epoch_axis(ax, trials)

@@ -117,11 +117,11 @@ class ValueRange:
     """How many values are outside."""
 
 
-def value_range(values: pd.Series | np.ndarray, *, sign: float) -> ValueRange:
+def value_range(values: pd.Series | np.ndarray, *, sign: float, of: str = "trial") -> ValueRange:
     """The axis on which a few bad values do not squeeze all others.
 
     A loss that spans orders of magnitude is drawn on a logarithmic axis. Else the axis is cut, and says how many values
-    are outside.
+    are outside. `of` is what has a value each.
     """
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)] * sign
@@ -136,12 +136,12 @@ def value_range(values: pd.Series | np.ndarray, *, sign: float) -> ValueRange:
         return ValueRange()
     first, last = sorted([sign * floor, sign * (high + 0.05 * (high - low))])
     side = "below" if sign > 0 else "above"
-    return ValueRange(ends=(first, last), note=f"{outside} worse trial{'s' * (outside > 1)} {side} the axis")
+    return ValueRange(ends=(first, last), note=f"{outside} worse {of}{'s' * (outside > 1)} {side} the axis")
 
 
-def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None:
+def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float, of: str = "trial") -> None:
     """Scales the axis of the objective as `value_range` says."""
-    found = value_range(values, sign=sign)
+    found = value_range(values, sign=sign, of=of)
     if found.log:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))  # the page draws no formulas

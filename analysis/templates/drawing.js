@@ -89,7 +89,7 @@ function ticks(low, high, count) {
   const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)),
     found = [];
   for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) {
-    const value = at * step,
+    const value = at * step || 0, // never minus zero
       large = Math.abs(high) >= 1e6 || places > 6;
     const text = large
       ? four(value)

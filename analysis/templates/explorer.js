@@ -241,8 +241,8 @@ class Explorer {
       for (const figure of this.figures) if (figure.visible) figure.emphasise(this.view);
       if (trial >= 0) this.card.replaceChildren(...this.content(trial, MOST_ON_CARD));
     }
-    this.card.hidden = trial < 0;
-    if (trial < 0) return;
+    this.card.hidden = trial < 0 || trial === this.view.selected;
+    if (this.card.hidden) return;
     const { offsetWidth: width, offsetHeight: height } = this.card,
       room = 14;
     const left = x + room + width < innerWidth ? x + room : Math.max(4, x - room - width);

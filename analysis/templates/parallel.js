@@ -3,7 +3,9 @@
 
 const INACTIVE = -0.12,
   GRIP = 9,
-  KEYS_STEP = 1 / 40;
+  KEYS_STEP = 1 / 40,
+  LEFT = 66, // room for the first name, and for the word "inactive"
+  RIGHT = 34;
 
 /** A line for each trial over all axes; ranges are dragged along an axis, or set with the arrow keys. */
 class Parallel extends Lines {
@@ -35,23 +37,25 @@ class Parallel extends Lines {
   }
 
   arrange() {
-    const step = this.width / this.axes.length;
-    Object.assign(this, { top: 16, bottom: this.height - 84, step });
+    const step = (this.width - LEFT - RIGHT) / (this.axes.length - 1);
+    Object.assign(this, { top: 16, bottom: this.height - 98, step });
     this.within({ left: 0, right: this.width, top: 0, bottom: this.height });
-    this.axes.forEach((axis, at) => (axis.px = tenth(step * (at + 0.5))));
+    this.axes.forEach((axis, at) => (axis.px = tenth(LEFT + step * at)));
     for (const trial of this.items)
       this.corners[trial] = this.axes.flatMap((axis) => [axis.px, tenth(this.rise(axis.position(trial)))]);
     this.handles = this.axes.map((axis, at) => this.axis(axis, at));
     this.back.append(...this.handles.flatMap((handle) => handle.behind));
-    if (this.axes.some((axis) => axis.conditional))
-      this.front.append(words("inactive: below the axis", 4, this.rise(INACTIVE) + 16, "start", "remark"));
+    if (!this.axes.some((axis) => axis.conditional)) return;
+    const level = this.rise(INACTIVE);
+    this.back.append(svg("path", { d: `M${LEFT - 12} ${level}H${this.width}`, class: "grid" }));
+    this.front.append(words("inactive", LEFT - 16, level + 4, "end", "remark"));
   }
 
   /** Line, texts and the place to drag a range, of one axis. */
   axis(axis, at) {
     const behind = [svg("path", { d: `M${axis.px} ${this.top}V${this.rise(0)}`, class: "axis" })];
     if (axis.colored) behind.push(...this.colors.map((color, bin) => this.swatch(axis, color, bin)));
-    const name = words(fitted(axis.name, 108), axis.px + 4, this.bottom + 20, "end", "name");
+    const name = words(fitted(axis.name, at ? 112 : 72), axis.px + 4, this.bottom + 20, "end", "name");
     name.setAttribute("transform", `rotate(-30 ${axis.px + 4} ${this.bottom + 20})`);
     name.append(svg("title", {}, axis.name));
     const skip = Math.ceil(axis.marks.length / 12);

@@ -254,7 +254,7 @@ class Curves extends Lines {
 
   arrange() {
     const { box, place, rise } = axes(this.back, this.width, this.height, this.x, this.y);
-    this.within(box, 7);
+    this.within(box, 2);
     for (const trial of this.items)
       this.corners[trial] = this.study.curves[trial].flatMap(([epoch, value]) => [
         tenth(place(epoch)),

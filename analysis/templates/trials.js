@@ -170,7 +170,7 @@ function makeFigures(study, changed) {
     found.parallel = [
       new Parallel(study, {
         title: study.titles.parallel,
-        height: 400,
+        height: 412,
         axes: [...upright, objectiveAxis(study)],
         colors: study.colors,
         from,
