@@ -112,8 +112,8 @@ def print_comparison(found: "Comparison") -> None:
         print(f"\n{title}")
         for line in lines:
             print(f"  {_safe(line)}")
-    print("\nThe best configurations" + _only(table := alike.best_configurations(found.sides)))
-    _print_frame(_different(table))
+    print("\nThe best configurations")
+    _print_frame(alike.best_configurations(found.sides))
     print("\nSearch spaces" + _only(table := alike.space_table(found.sides)))
     _print_frame(_different(table))
     print("\nSettings" + _only(table := alike.settings(found.sides)))
@@ -134,7 +134,7 @@ def _chapters(found: "Comparison") -> list[tuple[str, Sequence[str]]]:
             for agreement, heading in prose.HEADINGS.items():
                 some = [prose.effect_line(one, found.alike) for one in shown if one.agreement is agreement]
                 lines += [heading, *(f"- {line}" for line in some)] if some else []
-            chapters.append((f"Effects {what}", [*lines, *prose.rest_lines(shown)] or ["None can be told."]))
+            chapters.append((f"Effects {what}", [*lines, *prose.rest_lines(shown)] or ["None is known."]))
     return chapters
 
 

@@ -173,8 +173,8 @@ def _questions(found: Comparison) -> Section | None:
 
 _HOW = (
     "Each contrast is chosen in the run that shows it most clearly, among the values that all runs tried; that run's "
-    "interval allows for the choice. The other runs are asked about this contrast only (95 % intervals). A run that "
-    "has too few trials with some of the values cannot tell."
+    "interval allows for the choice. The other runs are asked about this contrast only (95 % intervals). The "
+    "effect of a run that has too few trials with some of the values is not known."
 )
 
 

@@ -17,7 +17,7 @@ from analysis.pages.page import Facts, Fragment, Picture, Poll, Section, make_ta
 from analysis.pages.summary import best_table, states
 from analysis.prose.outcome import searched
 from analysis.studies.amounts import cost, value_text
-from analysis.studies.trials import FAILED, UNFINISHED, Trials
+from analysis.studies.trials import FAILED, INFEASIBLE, UNFINISHED, WAITING, Trials
 from search.process.arguments import command
 from search.storage.run import Run
 
@@ -34,8 +34,10 @@ class Progress:
 
     activity: str
     """searching, interrupted or finished."""
+    started: int
+    """Trials that have begun, without those that were too large."""
     ended: int
-    """Trials that have ended, without those that were too large."""
+    """Of these, those that have ended."""
     asked: int
     """Trials that were asked for."""
     as_of: str
@@ -51,7 +53,12 @@ class Progress:
             INTERRUPTED: "The search is not running",
             FINISHED: "The search has finished",
         }[self.activity]
-        return f"{said}: {self.ended} of {self.asked} trials have ended."
+        return f"{said}: {self.started} of {self.asked} trials have started, {self.ended} have ended."
+
+
+def num_started(trials: Trials) -> int:
+    """Trials that have begun, without those that were too large."""
+    return int((~trials.trials["state"].isin([INFEASIBLE, WAITING])).sum())
 
 
 def num_ended(trials: Trials) -> int:
@@ -109,7 +116,7 @@ def _summary(run_dir: Path, run: Run, trials: Trials, progress: Progress) -> Sec
         resume = f"{command('search.run')} --resume --name {run.name}{where}"
         blocks.append(text(f"It was interrupted, or has used up its time. Continue it with: {resume}", kind="warning"))
     outcome = searched(trials, _UNREAD)
-    facts = [("Trials", f"{progress.ended} of {progress.asked}", states(trials)), *outcome.facts]
+    facts = [("Trials", f"{progress.started} of {progress.asked} started", states(trials)), *outcome.facts]
     if len(trials.measured):
         facts.append(("Cost so far", *cost(trials, run.machine)))
     blocks.append(Facts(facts=tuple(facts)))

@@ -22,7 +22,7 @@ from analysis.studies.trials import Trials
 from search.process.arguments import command
 
 HEADINGS = {
-    Agreement.HOLDS: "Clear in all runs that can tell, in the same direction:",
+    Agreement.HOLDS: "Clear in the same direction in all runs that have enough trials:",
     Agreement.CONTRADICTS: "Clear in several runs, in opposite directions:",
     Agreement.PARTLY: "Clear in some runs, not in others that could have shown it:",
     Agreement.ALONE: "Known in one run only:",

@@ -87,7 +87,12 @@ def settings(sides: Sequence[Side]) -> pd.DataFrame:
     rows.insert(3, _row("checksum of the data", sides, checks))
     rows.append(_row("machine", sides, [_machine(side) for side in sides]))
     rows.append(_row("started", sides, [MISSING if s.run is None else _when(s.run.created) for s in sides]))
-    return pd.DataFrame(rows)
+    return different_first(pd.DataFrame(rows))
+
+
+def different_first(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, those that differ between the runs first."""
+    return table.sort_values("same", kind="stable", ignore_index=True)
 
 
 def _row(what: str, sides: Sequence[Side], values: Sequence[str]) -> dict[str, Any]:
@@ -137,7 +142,8 @@ def space_table(sides: Sequence[Side]) -> pd.DataFrame:
         same = "yes" if len(set(ranges)) == 1 else "no"
         cells = {side.name: text for side, text in zip(sides, ranges, strict=True)}
         rows.append({"hyperparameter": name, **cells, "same": same})
-    return pd.DataFrame(rows, columns=pd.Index(["hyperparameter", *(side.name for side in sides), "same"]))
+    columns = pd.Index(["hyperparameter", *(side.name for side in sides), "same"])
+    return different_first(pd.DataFrame(rows, columns=columns))
 
 
 def described(side: Side, name: str) -> str:
@@ -161,7 +167,8 @@ def best_configurations(sides: Sequence[Side]) -> pd.DataFrame:
     for name in names:
         cells = {side.name: _value(side, name) for side in sides}
         rows.append({"hyperparameter": name, **cells, "same": "yes" if len(set(cells.values())) == 1 else "no"})
-    return pd.DataFrame(rows, columns=pd.Index(["hyperparameter", *(side.name for side in sides), "same"]))
+    columns = pd.Index(["hyperparameter", *(side.name for side in sides), "same"])
+    return different_first(pd.DataFrame(rows, columns=columns))
 
 
 def _value(side: Side, name: str) -> str:

@@ -1,4 +1,4 @@
-// Asks whether the page has changed, and loads it anew: not while the reader uses it.
+// Asks whether the page has changed, and loads it again: not while the reader uses it.
 "use strict";
 {
   const QUIET_MS = 4000, SCROLL = "rungwise-scroll", OPEN = "rungwise-open";
@@ -11,7 +11,7 @@
   now.type = "button";
   now.textContent = "Show them now";
   now.addEventListener("click", () => load());
-  const tell = (text, button = false) => said.replaceChildren(text, ...(button ? [" ", now] : []));
+  const say = (text, button = false) => said.replaceChildren(text, ...(button ? [" ", now] : []));
   let used = 0;
   for (const kind of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove"])
     addEventListener(kind, () => { used = Date.now(); }, { passive: true });
@@ -34,11 +34,11 @@
   const ask = async () => {
     try {
       const state = await (await fetch("state", { cache: "no-store" })).json();
-      if (state.version === version) tell("");
-      else if (busy()) tell("There are new results. They are shown when you pause and nothing is selected.", true);
+      if (state.version === version) say("");
+      else if (busy()) say("There are new results. They are shown when you pause and nothing is selected.", true);
       else return load();
     } catch {
-      tell("rungwise watch has ended; this is the last state of the page.");
+      say("rungwise watch has ended; this is the last state of the page.");
     }
     setTimeout(ask, 1000 * seconds);
   };
