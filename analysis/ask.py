@@ -16,6 +16,7 @@ from search.process.arguments import (
     NOTHING_USABLE,
     Flag,
     OptionalInt,
+    OptionalStr,
     Several,
     command,
     parse,
@@ -24,6 +25,7 @@ from search.process.arguments import (
     run_command,
 )
 from search.process.signals import Stopped, raise_stopped
+from search.process.silence import doing
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -50,6 +52,8 @@ class Options:
     """Configurations with each value that are trained again."""
     seeds: int = SEEDS
     """Fresh seeds for each of them."""
+    data_dir: OptionalStr = None
+    """Folder of the data sets. Default: the folder that the search used."""
     dry_run: Flag = False
     """Only show what would be trained, and how long it takes."""
     debug: Flag = False
@@ -98,7 +102,7 @@ def ask(options: Options) -> int:
     if is_new:
         _keep(options.run, run)
     if _is_unfinished(options.run, run):
-        code = _search(options.run)
+        code = _search(options.run, data_dir=options.data_dir)
         if code not in _SEARCHED:
             return code
     answers = _answer(options, run)
@@ -185,11 +189,13 @@ def _is_unfinished(run_dir: Path, run: "Run") -> bool:
     return len(trials) < run.trials or any(not trial.state.is_finished() for trial in trials)
 
 
-def _search(run_dir: Path) -> int:
+def _search(run_dir: Path, *, data_dir: str | None) -> int:
     """Resume the search in a process of its own; returns its exit code."""
     place = ["--name", run_dir.resolve().name, "--runs-dir", str(run_dir.resolve().parent)]
+    place += [] if data_dir is None else ["--data-dir", data_dir]
     sys.stdout.flush()
-    return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
+    with doing(lambda: ""):
+        return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
 
 
 def _preview(run: "Run", options: Options) -> None:
@@ -226,8 +232,8 @@ def _answer(options: Options, run: "Run") -> "list[Answer]":
     planned = plan(trials, run, best=options.best, seeds=options.seeds, stored=stored)
     trained: list[FrozenTrial] = []
     if planned:
-        like = replace(run, questions=(), fixed={})
-        dataset = data_of(run, spaces.space.load(run.space))
+        like = replace(run, questions=(), fixed={}, data_dir=options.data_dir or run.data_dir)
+        dataset = data_of(like, spaces.space.load(run.space))
         training = FixedTraining(folder=folder, like=like, plan=planned, dataset=dataset, resources=resources_like(run))
         trained = training.train()
     shape = {"best": options.best, "seeds": options.seeds}

@@ -257,7 +257,7 @@ def test_an_image_may_come_from_a_pipe_and_the_answer_may_go_into_a_closed_one(e
     command = f"{sys.executable} -m analysis.predict {exported.run_dir} {image} | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0
-    assert done.stderr == b""
+    assert all(line.endswith(b" so far") for line in done.stderr.splitlines())  # on a machine that is busy
 
 
 @pytest.mark.slow

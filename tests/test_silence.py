@@ -69,3 +69,7 @@ def test_what_changes_while_it_is_described_is_described_the_next_time():
     said = lines(body)
     assert said[0].startswith("working: ")
     assert said[1] == "None"
+
+
+def test_nothing_is_said_while_another_process_speaks():
+    assert lines("with doing(lambda: ''): time.sleep(1.2)") == []

@@ -70,13 +70,7 @@ class Surrogate:
 
     def predict(self, configs: pd.DataFrame, *, epochs: int | None = None) -> np.ndarray:
         """The objective of each configuration by each tree, (bags, trees, N)."""
-        rows = _rows(self.parameters, configs, np.full(len(configs), epochs or self.budget)).astype(np.float32)
-
-        def ask(bag: RandomForestRegressor) -> np.ndarray:
-            return np.stack([tree.predict(rows, check_input=False) for tree in bag.estimators_])
-
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return np.stack(list(pool.map(ask, self.bags)))
+        return self._ask(_rows(self.parameters, configs, np.full(len(configs), epochs or self.budget)))
 
     def vary(self, name: str, values: list, *, background: int, seed: int = 0) -> np.ndarray:
         """Predictions (bags, trees, values, background) with one hyperparameter set to each value in turn.
@@ -86,16 +80,31 @@ class Surrogate:
         """
         random = np.random.default_rng(seed)
         active = self.configs[self.configs[name].notna()]
-        drawn = active.iloc[random.integers(0, len(active), size=background)].reset_index(drop=True)
-        kids = list(self.children[name])
-        tables = []
-        for value in values:
-            table = drawn.assign(**{name: value})
-            donors = active[[label(v) == label(value) for v in active[name]]] if kids else active
-            if kids and len(donors):
-                table[kids] = donors[kids].iloc[random.integers(0, len(donors), size=background)].to_numpy()
-            tables.append(table)
-        return self.predict(pd.concat(tables, ignore_index=True)).reshape(_BAGS, _TREES, len(values), background)
+        encoded = _rows(self.parameters, active, np.full(len(active), self.budget))
+        drawn = encoded[random.integers(0, len(active), size=background)]
+        places = _places(self.parameters)
+        kids = [column for kid in self.children[name] for column in places[kid]]
+        tables = np.repeat(drawn[None], len(values), axis=0)
+        tables[..., places[name]] = _encode(self._parameter(name), pd.Series(values))[:, None]
+        labels = np.array([label(v) for v in active[name]]) if kids else np.array([])
+        for table, value in zip(tables, values, strict=True):
+            donors = encoded[labels == label(value)] if kids else encoded[:0]
+            if len(donors):
+                table[:, kids] = donors[random.integers(0, len(donors), size=background)][:, kids]
+        return self._ask(np.concatenate(tables)).reshape(_BAGS, _TREES, len(values), background)
+
+    def _ask(self, rows: np.ndarray) -> np.ndarray:
+        """The prediction of encoded rows (N, D) by each tree, (bags, trees, N)."""
+        rows = rows.astype(np.float32)
+
+        def ask(bag: RandomForestRegressor) -> np.ndarray:
+            return np.stack([tree.predict(rows, check_input=False) for tree in bag.estimators_])
+
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            return np.stack(list(pool.map(ask, self.bags)))
+
+    def _parameter(self, name: str) -> Parameter:
+        return next(p for p in self.parameters if p.name == name)
 
 
 def interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -163,18 +172,30 @@ def _table(
 
 
 def _rows(parameters: tuple[Parameter, ...], configs: pd.DataFrame, epochs: np.ndarray) -> np.ndarray:
-    """(N, D): numbers on their own scale, one column per category, NaN where not active; log2 of the epoch last."""
-    columns = []
-    for parameter in parameters:
-        values = configs[parameter.name]
-        if parameter.numeric:
-            columns.append(parameter.scale(values))
-            continue
-        names = np.array([label(v) for v in values])
-        active = values.notna().to_numpy()
-        for choice in parameter.choices[1:] if len(parameter.choices) == 2 else parameter.choices:
-            columns.append(np.where(active, names == label(choice), np.nan))
-    return np.column_stack([*columns, np.log2(epochs)])
+    """(N, D): the columns of every hyperparameter in turn; log2 of the epoch last."""
+    return np.column_stack([*(_encode(p, configs[p.name]) for p in parameters), np.log2(epochs)])
+
+
+def _encode(parameter: Parameter, values: pd.Series) -> np.ndarray:
+    """(N, columns): numbers on their own scale, one column per category, NaN where not active."""
+    if parameter.numeric:
+        return np.asarray(parameter.scale(values), dtype=float)[:, None]
+    names = np.array([label(v) for v in values])
+    active = values.notna().to_numpy()
+    return np.column_stack([np.where(active, names == label(choice), np.nan) for choice in _columns(parameter)])
+
+
+def _columns(parameter: Parameter) -> tuple:
+    """What the columns of a hyperparameter stand for: two categories need one column."""
+    if parameter.numeric:
+        return (parameter.name,)
+    return parameter.choices[1:] if len(parameter.choices) == 2 else parameter.choices
+
+
+def _places(parameters: tuple[Parameter, ...]) -> dict[str, list[int]]:
+    """Hyperparameter -> its columns in the encoded rows."""
+    ends = np.cumsum([len(_columns(p)) for p in parameters])
+    return {p.name: list(range(end - len(_columns(p)), end)) for p, end in zip(parameters, ends, strict=True)}
 
 
 def _grow(x: np.ndarray, y: np.ndarray, owner: np.ndarray, *, seed: int) -> tuple[RandomForestRegressor, ...]:

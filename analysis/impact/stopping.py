@@ -64,18 +64,19 @@ def _correlations(trials: Trials, rows: pd.DataFrame, *, bootstraps: int, seed: 
             if len(both) < 5:
                 continue
             drawn = random.integers(0, len(both), size=(bootstraps, len(both)))
-            samples = [_spearman(both[d]) for d in drawn]
-            low, high = np.nanquantile(samples, [0.025, 0.975])
-            row = {"rung": rung, "later": later, "correlation": _spearman(both), "low": low, "high": high}
+            low, high = np.nanquantile(_spearman(both[drawn]), [0.025, 0.975])
+            row = {"rung": rung, "later": later, "correlation": _spearman(both[None])[0], "low": low, "high": high}
             found.append(row | {"num_trials": len(both)})
     columns = ["rung", "later", "correlation", "low", "high", "num_trials"]
     return pd.DataFrame(found, columns=pd.Index(columns))
 
 
-def _spearman(pairs: np.ndarray) -> float:
-    if np.ptp(pairs, axis=0).min() == 0:
-        return np.nan
-    return float(stats.spearmanr(pairs).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+def _spearman(samples: np.ndarray) -> np.ndarray:
+    """(B,): the rank correlation of each sample of pairs, (B, N, 2); NaN where one side is constant."""
+    ranks = stats.rankdata(samples, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    shared, spread = ranks.prod(axis=2).sum(axis=1), np.sqrt((ranks**2).sum(axis=1).prod(axis=1))
+    return np.divide(shared, spread, out=np.full(len(samples), np.nan), where=spread > 0)
 
 
 def _survival(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,11 @@
 
 The best few configurations of each level are trained again on the same fresh seeds. Two things make the best of a level
 uncertain. One is the seeds: the spread of a configuration over them. The other is the luck of the search, which may not
-have met the best configuration. How much is missing is judged by how much worse the best would be if only half of these
-configurations had been met: what is missing is drawn from an exponential distribution with that mean, for every level
-at least with the mean over all levels. On recorded tables, where the best of each level is known, intervals so made
-cover the true difference (`benchmarks/questions.py`).
+have met the best configuration. Near the best, values thin out about exponentially: of the values m1 > m2 > ..., the
+spacings j (mj - mj+1) then all have the scale of that tail as their mean (Rényi 1953), and as many configurations again
+would raise the best by ln 2 of it, which is the spacings' median. What is missing of a level is drawn from an
+exponential distribution with a multiple of that median as its mean, the same for all levels. On recorded tables, where
+the best of each level is known, intervals so made cover the true difference (`benchmarks/questions.py`).
 """
 
 import math
@@ -16,8 +17,8 @@ from typing import Any
 import numpy as np
 
 NUM_DRAWS = 20_000
-MISSED = 1.2
-"""What the search has missed, on average, as a multiple of what half of the configurations would miss of the others."""
+MISSED = 0.85
+"""What the search has missed, on average, as a multiple of the median spacing."""
 CONFIDENCE = 0.95
 
 
@@ -86,12 +87,12 @@ def decide(levels: Sequence[Level], *, ceiling: float = math.inf, seed: int = 0)
         seed: of the draws behind the intervals.
     """
     rng = np.random.default_rng(seed)
-    missed = [_missed(level.values.mean(axis=1)) for level in levels]
+    missed = MISSED * _spacing([level.values.mean(axis=1) for level in levels])
     means, draws = [], []
-    for level, own in zip(levels, missed, strict=True):
+    for level in levels:
         best, drawn = _found(level.values, rng)
         means.append(best)
-        drawn = drawn + MISSED * max(own, float(np.mean(missed))) * rng.exponential(size=NUM_DRAWS)
+        drawn = drawn + missed * rng.exponential(size=NUM_DRAWS)
         draws.append(np.minimum(drawn, ceiling))
     tail = 50 * (1 - CONFIDENCE)
     middles = [float(np.median(drawn)) for drawn in draws]
@@ -126,9 +127,10 @@ def _found(values: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndar
     return float(centres.max()), (centres + scale[:, None] * (common + own)).max(axis=1)
 
 
-def _missed(means: np.ndarray) -> float:
-    """By how much the best of these falls, on average, when each is left out with a chance of one half."""
-    ordered = np.sort(means)[::-1]
-    chances = 0.5 ** np.arange(1, len(ordered) + 1)
-    chances[-1] *= 2
-    return float(ordered[0] - chances @ ordered)
+def _spacing(levels: Sequence[np.ndarray]) -> float:
+    """The median over all levels of j (mj - mj+1), largest first; 0 where no level has two."""
+    spacings = []
+    for means in levels:
+        falls = -np.diff(np.sort(means)[::-1])
+        spacings += (np.arange(1, len(means)) * falls).tolist()
+    return float(np.median(spacings)) if spacings else 0.0

@@ -98,9 +98,13 @@ def _optimism(results: FinalResults, winner: Entrant) -> str:
     verdict = "there is no clear sign that the search was optimistic"
     if found["low"] > 0 or found["high"] < 0:
         verdict = f"the search was {'optimistic' if found['low'] > 0 else 'pessimistic'}"
+    side, size = "better", found
+    if found["value"] < 0:
+        side, size = "worse", {"value": -found["value"], "low": -found["high"], "high": -found["low"]}
+    amount = gap(metric, size).removeprefix("+")
     return (
         f"The winner reached {number(metric, winner.search_value)} in the search; the retrained networks reach "
-        f"{fresh} on the test rows{more}. The search value was better by {gap(metric, found)}: {verdict}."
+        f"{fresh} on the test rows{more}. The search value was {side} by {amount}: {verdict}."
     )
 
 
@@ -159,15 +163,17 @@ def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
     if is_share(run.metric) and "train_rows" in results.conditions and 0 <= last <= 1:
         rows = max(1, round(results.conditions["train_rows"] * run.validation_fraction))
         noise = math.sqrt(last * (1 - last) / rows)
-        shown, against = f"{100 * gain:+.2f} points", f"the standard error of {rows:,} rows, {100 * noise:.2f} points"
+        shown = f"{100 * abs(gain):.2f} points"
+        against = f"the standard error of {rows:,} rows, {100 * noise:.2f} points"
     else:
         noise = 0.01 * abs(last)
-        shown, against = f"{gain:+.3g}", f"1 % of the value, {noise:.3g}"
+        decimals = max(0, 1 - math.floor(math.log10(noise))) if noise > 0 else 4
+        shown, against = f"{abs(gain):.{decimals}f}", f"1 % of the value, {noise:.{decimals}f}"
     meaning = "a larger budget is worth trying" if gain > noise else "more epochs alone are unlikely to help"
     return [
         f"Budget: the winner's validation {named(run.metric)} over the last {span} of {len(values)} epochs of the"
-        f" search was better by {shown} than over the {span} before; that is {'more' if gain > noise else 'not more'}"
-        f" than {against}, so {meaning}."
+        f" search was {'better' if gain >= 0 else 'worse'} by {shown} than over the {span} before; that is"
+        f" {'more' if gain > noise else 'not more'} than {against}, so {meaning}."
     ]
 
 

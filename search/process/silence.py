@@ -20,8 +20,8 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
     """Name what happens inside, for the case that it takes long.
 
     Args:
-        what: a phrase such as `reading the data`, to which the time so far is added; or what returns a whole line, or
-            an empty one where the command waits and there is nothing to say.
+        what: a phrase such as `reading the data`, to which the time so far is added; or what returns a whole line. An
+            empty one prints nothing: another process speaks.
     """
     began = time.monotonic()
     _doing.append(what if callable(what) else lambda: f"{what}: {duration(time.monotonic() - began)} so far")
