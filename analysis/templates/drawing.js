@@ -52,7 +52,12 @@ function cell(value) {
     size = Math.abs(value);
   if (size >= 1e15 || (size < 1e4 && !whole)) return four(value);
   const digits = whole ? 0 : 2;
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value.toLocaleString("en-US", fixed(digits));
+}
+
+/** So many digits after the point. */
+function fixed(digits) {
+  return { minimumFractionDigits: digits, maximumFractionDigits: digits };
 }
 
 /** Maps low..high to start..end, in equal steps or in equal ratios. */
@@ -91,9 +96,7 @@ function ticks(low, high, count) {
   for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) {
     const value = at * step || 0, // never minus zero
       large = Math.abs(high) >= 1e6 || places > 6;
-    const text = large
-      ? four(value)
-      : value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+    const text = large ? four(value) : value.toLocaleString("en-US", { ...fixed(places), useGrouping: false });
     found.push({ value, text: text.replace("-", "\u2212") });
   }
   return found;

@@ -4,7 +4,7 @@
 const INACTIVE = -0.12,
   GRIP = 9,
   KEYS_STEP = 1 / 40,
-  LEFT = 66, // room for the first name, and for the word "inactive"
+  LEFT = 84, // room for the first name, and for the word "inactive"
   RIGHT = 34;
 
 /** A line for each trial over all axes; ranges are dragged along an axis, or set with the arrow keys. */
@@ -55,7 +55,7 @@ class Parallel extends Lines {
   axis(axis, at) {
     const behind = [svg("path", { d: `M${axis.px} ${this.top}V${this.rise(0)}`, class: "axis" })];
     if (axis.colored) behind.push(...this.colors.map((color, bin) => this.swatch(axis, color, bin)));
-    const name = words(fitted(axis.name, at ? 112 : 72), axis.px + 4, this.bottom + 20, "end", "name");
+    const name = words(fitted(axis.name, at ? 118 : 92), axis.px + 4, this.bottom + 20, "end", "name");
     name.setAttribute("transform", `rotate(-30 ${axis.px + 4} ${this.bottom + 20})`);
     name.append(svg("title", {}, axis.name));
     const skip = Math.ceil(axis.marks.length / 12);
@@ -102,10 +102,9 @@ class Parallel extends Lines {
     const faint = this.items.filter((trial) => view.shown[trial] === FAINT),
       shown = this.items.filter((trial) => view.shown[trial] === SHOWN);
     this.stroke(faint, { stroke: "var(--line)", "stroke-width": 0.7, opacity: 0.5 });
-    this.stroke(
-      shown.filter((trial) => this.study.state[trial] !== 0),
-      { stroke: "var(--soft)", "stroke-width": 0.8, opacity: 0.4 },
-    );
+    const others = shown.filter((trial) => this.study.state[trial] !== 0);
+    const fade = others.length <= 200 ? 0.4 : others.length <= 1000 ? 0.2 : 0.07;
+    this.stroke(others, { stroke: "var(--soft)", "stroke-width": 0.8, opacity: fade });
     const done = shown.filter((trial) => this.study.state[trial] === 0);
     for (const bin of this.ranks)
       this.stroke(

@@ -276,7 +276,7 @@ class Curves extends Lines {
 
   drawn(view) {
     const count = this.items.length,
-      fade = count <= 60 ? 0.7 : count <= 500 ? 0.4 : 0.2;
+      fade = count <= 60 ? 0.7 : count <= 500 ? 0.4 : 0.15;
     for (const index of this.study.layers) {
       const here = this.items.filter((trial) => this.study.state[trial] === index);
       this.stroke(
