@@ -13,7 +13,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 EXTRAS ?= .venv-extras
 
-# a container's image may forbid Python to keep compiled modules: every process would then start three times as slowly
+# a container image may keep Python from writing compiled modules, which makes every process start three times as slowly
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: search demo test check test-extras upgrade-check format lock docs bench notebook dashboard clean
@@ -48,7 +48,7 @@ notebook: $(INSTALLED)
 	$(BIN)/python -m ipykernel install --sys-prefix --name rungwise --display-name Rungwise
 	JUPYTER_PATH=$(CURDIR)/.venv/share/jupyter $(BIN)/uv tool run --from jupyterlab jupyter-lab analysis/notebooks
 
-# inside the folder, since a path in the URL of a database would be decoded
+# run inside the folder, because special characters of a path in a database URL would be decoded
 dashboard: export RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -1)
 dashboard: $(INSTALLED)
 	@test -f "$$RUN/study.db" || { echo "no study in '$$RUN'; make dashboard RUN=runs/NAME"; exit 2; }

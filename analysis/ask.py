@@ -137,6 +137,7 @@ def _asked(options: Options) -> "tuple[Run, bool]":
     from search.session.questions import check_asking, read_words, resolve
     from search.storage.run import read_run
     from search.storage.study import open_study
+    from search.storage.trials import is_infeasible
 
     run = read_run(options.run)
     space = spaces.space.load(run.space)
@@ -154,7 +155,7 @@ def _asked(options: Options) -> "tuple[Run, bool]":
         raise ValueError(f"run {run.name!r} has no question; name a hyperparameter with --question")
     trials = open_study(options.run).get_trials(deepcopy=False)
     missing = sum(max(0, _wanted(options, one, is_new=one in new) - _begun(one, trials)) for one in questions)
-    counted = sum("infeasible" not in trial.user_attrs for trial in trials)
+    counted = sum(not is_infeasible(trial) for trial in trials)
     grown = replace(run, questions=questions, trials=max(run.trials, counted + missing) if missing else run.trials)
     return grown, grown != run
 
@@ -184,8 +185,9 @@ def _keep(run_dir: Path, run: "Run") -> None:
 
 def _is_unfinished(run_dir: Path, run: "Run") -> bool:
     from search.storage.study import open_study
+    from search.storage.trials import is_infeasible
 
-    trials = [t for t in open_study(run_dir).get_trials(deepcopy=False) if "infeasible" not in t.user_attrs]
+    trials = [t for t in open_study(run_dir).get_trials(deepcopy=False) if not is_infeasible(t)]
     return len(trials) < run.trials or any(not trial.state.is_finished() for trial in trials)
 
 
@@ -202,9 +204,9 @@ def _preview(run: "Run", options: Options) -> None:
     from search.forecast.retraining import asked, cost, seconds_of
     from search.process.text import duration
     from search.storage.study import open_study
-    from search.storage.trials import epochs_reached
+    from search.storage.trials import epochs_reached, is_infeasible
 
-    trials = [t for t in open_study(options.run).get_trials(deepcopy=False) if "infeasible" not in t.user_attrs]
+    trials = [t for t in open_study(options.run).get_trials(deepcopy=False) if not is_infeasible(t)]
     for line in asked(run):
         print(line)
     each, more = seconds_of(trials), run.trials - len(trials)

@@ -24,7 +24,7 @@ from search.process.arguments import Flag, OptionalStr, command, parse, report_e
 if TYPE_CHECKING:
     from analysis.model.load import Model
     from analysis.model.tables import TableAnswers
-    from trainables.data.levels import Levels
+    from trainables.data.grey_levels import Levels
 
 DONE, SOME_FAILED, NOTHING_USABLE = 0, 3, 4
 STDIN = "-"

@@ -36,7 +36,7 @@ from benchmarks.regret import NUM_MOMENTS, Cell, summarise, tables
 from search.forecast.simulate import simulate
 from search.process.arguments import parse
 from search.scheduling.baseline import baseline_plan
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination
 from search.scheduling.messages import Leg
 from search.storage.run import Run
 from trainables.training.config import TrainConfig

@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs a command and ends the process with its exit code."""
+    """Run a command, and end the process with its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help())
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(name: str, words: list[str]) -> None:
-    from rungwise import check_packages
+    from rungwise.packages import check_packages
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command is imported Ctrl-C needs no traceback
     check_packages()

@@ -1,4 +1,4 @@
-"""Lets the Hugging Face Trainer train what is searched: reports after every evaluation, and goes on after a pause.
+"""A callback for the Hugging Face Trainer: reports each evaluation to the search, and resumes after a pause.
 
     def train(config, run):
         search = SearchCallback(run)
@@ -33,7 +33,7 @@ class SearchCallback(TrainerCallback):
 
     @property
     def checkpoint(self) -> str | None:
-        """For `trainer.train`: the checkpoint to go on from; None at the beginning."""
+        """For `trainer.train`: the checkpoint to resume from; None at the beginning."""
         return get_last_checkpoint(str(self._run.folder))
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

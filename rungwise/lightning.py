@@ -1,4 +1,4 @@
-"""Lets Lightning train what is searched: reports and saves after every epoch, and goes on after a pause.
+"""A callback for Lightning: reports and saves every epoch for the search, and resumes after a pause.
 
 def train(config, run):
     model, search = Regressor(**config), SearchCallback(run)
@@ -26,27 +26,27 @@ class SearchCallback(Callback):
 
     @property
     def ckpt_path(self) -> Path | None:
-        """For `trainer.fit`: the checkpoint to go on from; None at the beginning."""
+        """For `trainer.fit`: the checkpoint to resume from; None at the beginning."""
         path = self._run.folder / _FILE
         return path if path.exists() else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the first epoch: Lightning draws the order of its rows before it says that the epoch starts."""
+        """Begin the first epoch here: Lightning shuffles the rows before it calls `on_train_epoch_start`."""
         next(self._epochs, None)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over the epoch before, with all metrics of it, and begin the next."""
+        """Report the previous epoch with all its metrics, and begin the next."""
         if self._begun:
             self._report(trainer)
             next(self._epochs)
         self._begun = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint, where Lightning goes on from an epoch that has ended."""
+        """Write the checkpoint, from which Lightning resumes with the next epoch."""
         trainer.save_checkpoint(self._run.folder / _FILE)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over the last epoch."""
+        """Report the last epoch."""
         if self._begun:
             self._report(trainer)
         next(self._epochs, None)

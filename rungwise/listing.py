@@ -1,4 +1,4 @@
-"""Looks at runs from the command line: a list of them, one of them, a trial's log.
+"""The commands that show runs: a list of all, one of them, the log of a trial.
 
 rungwise runs
 rungwise show NAME [12]
@@ -21,7 +21,7 @@ _HIDDEN = (
     "started", "node", "worker", "device", "weights", "threads", "micro_batch", "compute_seconds", "input_seconds",
     "evaluation_seconds", "images_per_second", "gpu_memory_bytes",
 )  # fmt: skip
-"""What a record of an epoch says of the machine."""
+"""Fields of an epoch's record that describe the machine; they are not shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +100,11 @@ def _facts(folder: Path) -> dict[str, str]:
     from optuna.trial import TrialState
 
     from search.storage.run import read_run
-    from search.storage.source_code import subject
     from search.storage.study import open_study
-    from search.storage.trials import best_trial
+    from search.storage.trials import best_trial, is_infeasible
 
     run = read_run(folder)
-    trials = [t for t in open_study(folder).trials if "infeasible" not in t.user_attrs]
+    trials = [t for t in open_study(folder).trials if not is_infeasible(t)]
     done = sum(t.state.is_finished() for t in trials)
     failed = sum(t.state == TrialState.FAIL for t in trials)
     best = best_trial(trials, run.objective)
@@ -113,7 +112,7 @@ def _facts(folder: Path) -> dict[str, str]:
     return {
         "run": folder.name,
         "created": run.created[:16].replace("T", " "),
-        "what": subject(run),
+        "what": run.subject,
         "state": state + (f", {failed} failed" if failed else ""),
         "metric": run.metric,
         "best": "-" if best is None or best.value is None else f"{best.value:.4g}",
@@ -126,13 +125,12 @@ def _show(folder: Path) -> None:
 
     from search.session.console import summarise
     from search.storage.run import read_run
-    from search.storage.source_code import subject
     from search.storage.study import open_study
 
     run = read_run(folder)
     rungs = " ".join(map(str, run.rungs))
     epochs = f"{run.epochs} epoch{'s' * (run.epochs != 1)}"
-    print(f"{folder.name}: {subject(run)}; {run.metric}, to {run.direction}; {epochs}, rungs {rungs}")
+    print(f"{folder.name}: {run.subject}; {run.metric}, to {run.direction}; {epochs}, rungs {rungs}")
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
     print(f"started {created} by {run.command or 'an unknown command'}\n")
     summarise(run, open_study(folder).trials, console=Console(highlight=False))
@@ -160,7 +158,9 @@ def _show_trial(folder: Path, number: int) -> None:
 
 
 def _list_logs(folder: Path) -> None:
-    found = sorted((folder / "logs").glob("trial-*.log"))
+    from search.storage.logs import logs_of
+
+    found = sorted(logs_of(folder).glob("trial-*.log"))
     if not found:
         print(f"{folder.name!r} has no logs: no trial printed anything, or the run is a published copy")
         return
@@ -174,13 +174,14 @@ def _list_logs(folder: Path) -> None:
 
 
 def _print_log(folder: Path, number: int) -> None:
-    path = folder / "logs" / f"trial-{number:05d}.log"
+    from search.process.text import visible
+    from search.storage.logs import log_path, logs_of
+
+    path = log_path(logs_of(folder), number)
     if not path.is_file():
         raise ValueError(
             f"trial {number} of {folder.name!r} has no log ({path}): it printed nothing, or the run is a published copy"
         )
-    from search.process.text import visible
-
     text = path.read_text(encoding="utf-8", errors="replace")
     sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
 

@@ -1,4 +1,4 @@
-"""Runs a command of ours in a process of its own, from a script or a notebook, and passes on what it says."""
+"""Runs a command of Rungwise in a process of its own, from a script or a notebook, and passes on its output."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rungwise import ROOT
+from rungwise.packages import ROOT
 
 DONE, SOME_FAILED = 0, 3
 
@@ -66,7 +66,7 @@ def _is_terminal() -> bool:
 
 
 def _follow(process: "subprocess.Popen[str]") -> list[str]:
-    """Print what the process says until it ends; returns the lines of its errors."""
+    """Print what the process says until it ends, and return the lines of its errors."""
     import threading
 
     errors: list[str] = []
@@ -88,7 +88,7 @@ def _follow(process: "subprocess.Popen[str]") -> list[str]:
             process.wait()
             break
         except KeyboardInterrupt:
-            if not _is_terminal():  # in a terminal it has heard it as well
+            if not _is_terminal():  # a terminal sends the signal to the process as well
                 process.send_signal(signal.SIGINT)
     listener.join(5)
     if process.stdout is not None:

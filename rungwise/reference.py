@@ -16,8 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
-from rungwise import ROOT
 from rungwise.cli import COMMANDS
+from rungwise.packages import ROOT
 from search.process.arguments import Flag, parse, report_error
 from trainables.files.whole import write_whole
 

@@ -28,13 +28,13 @@ class BestTrial:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run on disk, finished or not; each property reads its current state."""
+    """A run on disk, finished or not. Each property reads the current state; the settings never change."""
 
     folder: Path
 
     @cached_property
     def settings(self) -> "Run":
-        """The settings of the search."""
+        """The settings of the search, read once."""
         from search.storage.run import read_run
 
         return read_run(self.folder)

@@ -1,18 +1,18 @@
-"""`rw.search(SPACE, trials=40)`: what the command does, from a script or a notebook."""
+"""`rw.search(SPACE, trials=40)`: runs the command `rungwise search` from a script or a notebook."""
 
 import sys
 import time
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rungwise.notebook import write_space
 from rungwise.process import call
 from rungwise.run import FinishedRun
-from rungwise.written import write_space
 from spaces.imported import is_importing
 from spaces.origin import short_name
 from spaces.space import Space
+from trainables.data.names import did_you_mean
 
 _NOT_HERE = ("space", "dry_run")
 
@@ -52,11 +52,11 @@ def search(
 
 
 def reference_of(space: Space, *, folder: Path, name: str) -> str:
-    """How the command would name this space.
+    """The value of --space for this space.
 
     Args:
-        folder: where the functions of a notebook are written.
-        name: of that file.
+        folder: where the space of a notebook is written.
+        name: name of that file.
 
     Raises:
         ValueError: the space is no variable at the top level of a module.
@@ -89,6 +89,5 @@ def _check(options: dict[str, Any]) -> None:
     known = [field.name for field in fields(Options) if field.name not in _NOT_HERE]
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = did_you_mean(name, known)
             raise ValueError(f"search has no option {name!r}{hint}; see rungwise search --help")

@@ -1,4 +1,4 @@
-"""Trains one trial of a run once more, in this process, and sets its values beside those the run has stored.
+"""Trains one trial of a run again, in this process, and compares its values with the stored ones.
 
 python -m search.rerun runs/NAME                       # the best trial
 python -m search.rerun results/fashion --trial 12 --data-dir data
@@ -37,7 +37,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Trains; 0 when all values are equal, 3 when one is not, 2 for bad input."""
+    """The command; 0 when all values are equal, 3 when one is not, 2 for bad input."""
     try:
         options = parse(Options, argv, prog=command("search.rerun"))
         return DONE if _rerun(options) else SOME_FAILED
@@ -78,7 +78,7 @@ def _rerun(options: Options) -> bool:
 
 
 def _compare(training: Any, trial: Any, run: Any, *, epochs: int) -> list[float]:
-    """The difference between each epoch's stored value and the one that is trained now."""
+    """The absolute difference between the stored value of each epoch and the one trained now."""
     import torch
 
     from search.process.silence import doing
@@ -106,10 +106,10 @@ def _num_epochs(trial: Any, options: Options) -> int:
 
 
 def _choose(study: Any, run: Any, options: Options) -> Any:
-    """The trial that was asked for, or the best.
+    """The trial named by the options, or the best one.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such trial, or it has no epoch.
     """
     from search.storage.trials import best_trial
 
@@ -128,7 +128,7 @@ def _choose(study: Any, run: Any, options: Options) -> Any:
 
 
 def _threads(trial: Any, run: Any) -> dict[int, int]:
-    """Epoch -> threads it was trained with: a resumed run may have changed them; older runs name them for all."""
+    """Epoch -> threads it was trained with, which a resumed run may have changed; records of older runs lack them."""
     history = trial.user_attrs.get("history", [])
     return {record["epoch"]: record.get("threads", run.cpus_per_trial) for record in history}
 

@@ -1,4 +1,4 @@
-"""Searches a space: Ray Tune runs the trials, Optuna samples them, early stopping spends the epochs where they pay.
+"""Searches a space: samples configurations, trains them on Ray Tune, stops weak ones early, stores all in Optuna.
 
 python -m search.run                                              # digits, no download, minutes on two cores
 python -m search.run --space cifar_arch --data-dir data --trials 100
@@ -45,11 +45,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _search(options: Options, *, given: set[str]) -> int:
-    # the model's matrices are small: a second thread only waits for the cores that train, and so the search does
+    # the matrices of the model of curves are small: a second thread would only wait for the cores that train
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget
     if not options.dry_run:
-        from search.session.start import search_on_ray  # and with it what a mistake need not wait for
+        from search.session.start import search_on_ray  # imported here, so that a mistake is answered at once
 
         return search_on_ray(options, given=given, deadline=deadline)
     from search.session.session import Session

@@ -1,6 +1,14 @@
-"""What may be searched: each module defines SPACE, a pure function of an Optuna trial.
+"""What can be searched: each built-in space is a file here that defines `SPACE`.
 
-Imports trainables; search, analysis and rungwise may import it. Knows no Ray.
+    *_arch *_small *_gpu *_mlp   the built-in spaces
+    parts                        groups of hyperparameters that they share
+    levels                       the parameters of a space, and values of one to compare
+    space                        `Space`: suggest, baseline, and the one reader of stored parameters
+    asking                       runs `suggest` on chosen values
+    objectives                   metrics, objectives and constraints
+    origin imported              where a space of the user's own is, and how it is imported
+
+Imports trainables; search, analysis and rungwise may import it. Does not import Ray.
 """
 
 import ast
@@ -21,7 +29,7 @@ def check_name(name: str) -> None:
     """Raise ValueError, with the nearest name, unless there is such a space; imports none of them.
 
     Args:
-        name: of a space of ours, or where one of the user's own lives.
+        name: name of a built-in space, or reference to one of the user's own.
     """
     if is_own(name):
         return check(locate(name))
@@ -34,9 +42,9 @@ def check_name(name: str) -> None:
 
 
 def stated(name: str) -> dict[str, Any]:
-    """What the file of a space says of it in plain values (its data set, its epochs), read without importing torch.
+    """The plain values in the file of a space (its data set, its epochs), read without importing torch.
 
-    What it takes over from the space of another file is looked up there.
+    Values that it takes from the space of another file are read there.
     """
     facts: dict[str, Any] = {}
     origin = locate(name) if is_own(name) else None

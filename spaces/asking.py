@@ -1,7 +1,7 @@
-"""Runs a space's `suggest` on values of our own choosing, through the public methods of an Optuna trial alone."""
+"""Runs the `suggest` of a space on chosen values, through the public methods of an Optuna trial."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -13,14 +13,16 @@ from optuna.distributions import (
 )
 from optuna.trial import FixedTrial
 
+Suggest = Callable[[Any], Any]
+"""The `suggest` of a space: asks an Optuna trial for values, and returns the configuration that they describe."""
 _STEP_TOLERANCE = 1e-8
-"""Of a step: Optuna's own tolerance for a float that must lie on a grid."""
+"""Tolerance for a float that must lie on a grid, as a share of the step; Optuna uses the same."""
 
 
 class AskedTrial(FixedTrial):
-    """A trial that answers each `suggest_*` by `answer`, which a subclass defines, and remembers what was asked.
+    """A trial whose `suggest_*` methods return `answer(name, distribution)`, which a subclass defines.
 
-    `suggest_uniform` and its deprecated kin end in `suggest_float` and are answered as well.
+    It remembers what was asked. `suggest_uniform` and the other deprecated methods call `suggest_float`, and work too.
     """
 
     def __init__(self, number: int = 0) -> None:
@@ -45,12 +47,12 @@ class AskedTrial(FixedTrial):
 
     @property
     def params(self) -> dict[str, Any]:
-        """What was answered, in the order of the questions."""
+        """Name -> value, in the order in which they were asked."""
         return self._answers
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """What was asked, in order."""
+        """Name -> range, in the order in which they were asked."""
         return self._asked
 
     def _ask(self, name: str, distribution: BaseDistribution) -> Any:
@@ -62,7 +64,7 @@ class AskedTrial(FixedTrial):
 
 
 def contains(distribution: BaseDistribution, value: object) -> bool:
-    """Whether the value lies in the range, on its grid, and is of its type: True is no 1, and 1 is no "1"."""
+    """Whether the value lies in the range, on its grid, and has its type: True does not count as 1, nor 1 as "1"."""
     if isinstance(distribution, CategoricalDistribution):
         return any(
             value is choice or (type(value) is type(choice) and value == choice) for choice in distribution.choices

@@ -20,7 +20,7 @@ AUGMENTATIONS = ("none", "flip", "crop_flip", "crop_flip_cutout", "crop_flip_cut
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of two to four stages and its training."""
+    """Ask for a network of two to four stages and its training."""
     model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(16, 256), num_blocks=2))
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=6, max_cutout=16)
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(64, 128, 256, 512))

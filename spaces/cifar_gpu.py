@@ -17,7 +17,7 @@ from trainables.training.config import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of two to four stages and its training."""
+    """Ask for a network of two to four stages and its training."""
     model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(32, 512), num_blocks=2))
     augmentation = suggest_augmentation(trial, choices=cifar_arch.AUGMENTATIONS, max_padding=4, max_cutout=16)
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(256, 512, 1024))

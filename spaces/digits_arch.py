@@ -19,7 +19,7 @@ AUGMENTATIONS = ("none", "crop", "crop_rotation", "crop_rotation_mixup")  # a fl
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of one to three stages and its training."""
+    """Ask for a network of one to three stages and its training."""
     model = suggest_cnn(trial, CnnRange(depth=(1, 3), width=(8, 64), num_blocks=2))
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=2)
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(16, 32, 64, 128))

@@ -20,7 +20,7 @@ AUGMENTATIONS = ("none", "flip", "crop_flip", "crop_flip_cutout", "crop_flip_cut
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of two or three stages and its training."""
+    """Ask for a network of two or three stages and its training."""
     model = suggest_cnn(trial, CnnRange(depth=(2, 3), width=(16, 192), num_blocks=2))
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=4, max_cutout=14)
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(64, 128, 256, 512))

@@ -18,7 +18,7 @@ from trainables.training.config import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of two or three stages and its training."""
+    """Ask for a network of two or three stages and its training."""
     model = suggest_cnn(trial, CnnRange(depth=(2, 3), width=(16, 128), num_blocks=1))
     augmentation = suggest_augmentation(trial, choices=fashion_arch.AUGMENTATIONS, max_padding=4, max_cutout=14)
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(128, 256, 512))

@@ -17,7 +17,7 @@ from trainables.training.config import TrainConfig
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of one to four layers or blocks and its training."""
+    """Ask for a network of one to four layers or blocks and its training."""
     return suggest_table_training(trial, batch_sizes=(128, 256, 512))
 
 

@@ -17,7 +17,7 @@ AUGMENTATIONS = ("none", "crop", "crop_flip", "crop_flip_erasing", "crop_flip_er
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of two to four stages and its training."""
+    """Ask for a network of two to four stages and its training."""
     model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(16, 256), num_blocks=2))
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=4)
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(32, 64, 128, 256))

@@ -1,4 +1,4 @@
-"""Imports the module that defines a space of the user's own, with its folder on the path."""
+"""Imports the module that defines a space of the user's own, with its folder on `sys.path`."""
 
 import importlib
 import importlib.machinery
@@ -12,17 +12,18 @@ from types import ModuleType
 from spaces.origin import PACKAGES, SHIPPED, Origin, check, read_sources
 
 _versions: dict[str, tuple[Path, str]] = {}
-"""Of each module of a user's own that was imported here: the root, and the checksum of what was read."""
+"""Imported module of the user's -> its root, and the checksum of the code that was read."""
 _importing: list[Path] = []
+"""Files of spaces that are being imported, the innermost last."""
 
 
 def is_importing() -> Path | None:
-    """The file of a space that is being imported just now."""
+    """The file of a space that is being imported now; None if none is."""
     return _importing[-1] if _importing else None
 
 
 def import_module(origin: Origin) -> ModuleType:
-    """The module; imported anew where its code has changed since.
+    """The module, imported again if its code has changed.
 
     Raises:
         ValueError: it cannot be imported; the line has the file, the line and the reason.
@@ -54,7 +55,7 @@ def import_module(origin: Origin) -> ModuleType:
 
 
 def _module_name(origin: Origin) -> str:
-    """That of the file, unless a module that is no file of the user's has it already."""
+    """The name of the module: that of the file, unless a module that is not the user's already has this name."""
     if not origin.is_file:
         return origin.module
     taken = origin.module in PACKAGES or origin.module in sys.stdlib_module_names
@@ -91,8 +92,10 @@ def _imported(origin: Origin, name: str) -> ModuleType:
 
 
 def _put_on_path(root: Path) -> None:
-    """The folder comes first, as it does for a script in it, but never before what it would hide from everybody: a
-    `random.py` hides Python's own from all libraries, a `search.py` hides ours from the processes that we start."""
+    """Put the folder of the space first on `sys.path`, as for a script in it, unless it would hide other modules.
+
+    A `random.py` in it would hide Python's own from all libraries, a `search.py` ours from the processes that we start.
+    """
     if str(root) in sys.path:
         return
     names = {path.stem for path in root.iterdir() if path.suffix == ".py" or path.is_dir()}
@@ -112,7 +115,7 @@ def _forget(name: str) -> None:
         inside = file is not None and Path(file).is_relative_to(root)
         if inside and known.split(".")[0] not in PACKAGES and "site-packages" not in str(file):
             del sys.modules[known]
-            if compiled := getattr(module, "__cached__", None):  # Python goes by its size and second of change
+            if compiled := getattr(module, "__cached__", None):  # Python compares only size and second of change
                 with suppress(OSError):
                     Path(compiled).unlink(missing_ok=True)
     if str(root) in sys.path:

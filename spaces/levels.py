@@ -1,4 +1,4 @@
-"""Values of single parameters: which parameters every configuration has, values in words, and levels to compare."""
+"""The parameters of a space: which of them every configuration has, parsing of their values, and levels to compare."""
 
 import math
 import random
@@ -8,25 +8,24 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from spaces.asking import AskedTrial, contains
+from spaces.asking import AskedTrial, Suggest, contains
 from spaces.space import describe
 
 NUM_DRAWS = 64
-"""Configurations by which a space is known."""
+"""Configurations that are drawn to find the parameters of a space."""
 MAX_LISTED = 5
-"""A range of at most so many whole numbers is asked about value by value."""
+"""For a range of at most this many whole numbers, every value is a level."""
 _PLACES = (1 / 6, 1 / 2, 5 / 6)
-"""Of a longer range: three levels, each in the middle of a third."""
-Suggest = Callable[[Any], Any]
+"""Levels of a longer range, as fractions of it: the middle of each third."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter, as a space asks for it."""
+    """One parameter of a space."""
 
     name: str
     ranges: tuple[BaseDistribution, ...]
-    """All that were seen: a range may depend on other parameters."""
+    """All ranges that were asked for; a range may depend on other parameters."""
     always: bool
     """Whether every configuration has it."""
 
@@ -35,7 +34,7 @@ class Parameter:
         return all(contains(one, value) for one in self.ranges)
 
     def parse(self, text: str) -> Any:
-        """The value that a text stands for.
+        """The value that a text describes.
 
         Raises:
             ValueError: the parameter cannot have it.
@@ -47,7 +46,7 @@ class Parameter:
 
     @property
     def levels(self) -> tuple[Any, ...]:
-        """Values that are worth comparing when none are given."""
+        """The values that are compared when none are given."""
         first = self.ranges[0]
         if isinstance(first, CategoricalDistribution):
             found = list(first.choices)
@@ -61,10 +60,10 @@ class Parameter:
 
 
 def parameters(suggest: Suggest, held: Mapping[str, Any] | None = None) -> dict[str, Parameter]:
-    """The parameters that a space asks for.
+    """The parameters of a space, by name.
 
     Args:
-        suggest: of the space.
+        suggest: that of the space.
         held: parameters whose value is given.
 
     Raises:
@@ -85,7 +84,7 @@ def parameters(suggest: Suggest, held: Mapping[str, Any] | None = None) -> dict[
 
 
 def complete(suggest: Suggest, params: Mapping[str, Any]) -> dict[str, Any]:
-    """These parameters without those that the configuration does not have, and with the middle of each one it lacks.
+    """These parameters, made a configuration: inactive ones are dropped, missing ones get the middle of their range.
 
     Raises:
         ValueError: `suggest` fails, or a value is out of its range.
@@ -96,7 +95,7 @@ def complete(suggest: Suggest, params: Mapping[str, Any]) -> dict[str, Any]:
 def value_at(distribution: BaseDistribution, fraction: float) -> Any:
     """The value at this fraction, in [0, 1), of the range; on the logarithmic scale where the range has one.
 
-    A step, and a whole number, owns the half step on either side of it, so that all are equally likely.
+    A value on a grid, or a whole number, covers half a step on either side, so that all are equally likely.
     """
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(fraction * len(distribution.choices))]
@@ -121,12 +120,12 @@ def value_at(distribution: BaseDistribution, fraction: float) -> Any:
 
 
 def same(value: Any, other: Any) -> bool:
-    """Whether two values of a parameter are equal; True is no 1."""
+    """Whether two values of a parameter are equal; True and 1 are not."""
     return isinstance(value, bool) == isinstance(other, bool) and value == other
 
 
 class _Drawn(AskedTrial):
-    """Answers with given values, which must fit, and with any value where none is given."""
+    """Answers with the given values, which must fit their range, and with a fraction of the range otherwise."""
 
     def __init__(self, given: Mapping[str, Any], fraction: Callable[[], float]) -> None:
         super().__init__()
@@ -147,7 +146,7 @@ def _drawn(suggest: Suggest, given: Mapping[str, Any], fraction: Callable[[], fl
 
 
 def _readings(text: str, distribution: BaseDistribution) -> list[Any]:
-    """What a text may mean, as values of the type that the parameter has."""
+    """The values that a text may mean, in the type of the parameter."""
     if isinstance(distribution, CategoricalDistribution):
         return [choice for choice in distribution.choices if text in (str(choice), str(choice).lower())]
     kind = int if isinstance(distribution, IntDistribution) else float
@@ -162,7 +161,7 @@ def _length(distribution: IntDistribution) -> int:
 
 
 def _at(distribution: BaseDistribution, place: float) -> Any:
-    """The value at this place, of two digits where they are in the range."""
+    """The value at this fraction of the range, rounded to two digits if that is in the range."""
     value = value_at(distribution, place)
     rounded = type(value)(f"{value:.2g}") if isinstance(value, float) else value
     return rounded if contains(distribution, rounded) else value

@@ -1,4 +1,4 @@
-"""What a search looks for and what it must not exceed: objectives, constraints, and what each metric is."""
+"""Objectives, constraints, and the facts about each metric: title, unit, better direction."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ class Objective:
 
     @property
     def sign(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 if larger values are better, else -1."""
         return 1 if self.maximize else -1
 
     def order(self, value: float) -> float:
-        """A key to sort by, the best first."""
+        """A key for sorting values, the best first."""
         return -self.sign * value
 
     def best(self, numbered: Iterable[tuple[int, float]]) -> int | None:
-        """The number with the best value, of equal ones the smallest; None of nothing.
+        """The number with the best value, of equal ones the smallest; None without values.
 
         >>> Objective(metric="loss", direction="minimize").best([(0, 0.5), (2, 0.25), (1, 0.25)])
         1
@@ -41,7 +41,7 @@ class Constraint:
     """A cost that is known before training, and its bound."""
 
     cost: str
-    """What `Space.work.costs` calls it: weights, macs."""
+    """Its name in `Space.work.costs`: weights, macs."""
     bound: int
 
     @property
@@ -56,17 +56,17 @@ class Constraint:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What is known of a number by its name."""
+    """Facts about a metric."""
 
     title: str = ""
-    """In words; the name itself where there is none."""
+    """Title; the name itself if empty."""
     share: bool = True
-    """It lies in 0..1 and is told in percent."""
+    """Whether it lies in 0..1 and is shown in percent."""
     less_is_better: bool = False
     in_unit: bool = False
-    """It has the unit of the target of a regression."""
+    """Whether it has the unit of the target of a regression."""
     own_file: bool = False
-    """A file of its name in `analysis/scores/` computes it in the final evaluation."""
+    """Whether a file with its name in `analysis/scores/` computes it in the final evaluation."""
 
 
 METRICS = {
@@ -97,9 +97,9 @@ METRICS = {
     "micro_f1": Metric(),
 }
 UNKNOWN = Metric(share=False, in_unit=True)
-"""A metric of the user's own."""
+"""Facts about a metric of the user's own."""
 
 
 def metric_named(name: str) -> Metric:
-    """What is known of the metric by this name."""
+    """The facts about the metric with this name."""
     return METRICS.get(name, UNKNOWN)

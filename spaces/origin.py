@@ -1,7 +1,6 @@
-"""Where a space of the user's own lives: `path/to/file.py`, `path/to/file.py:NAME`, or `package.module:NAME`.
+"""Finds a space of the user's own: `path/to/file.py`, `path/to/file.py:NAME`, or `package.module:NAME`.
 
-What is said here is read from files: nothing is imported, neither the user's code nor torch. `spaces/imported.py`
-imports it.
+Files are only parsed here; neither the user's code nor torch is imported. `spaces/imported.py` imports the module.
 """
 
 import ast
@@ -12,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHIPPED = Path(__file__).resolve().parent.parent / "own_code"
-"""Where the code of the user's own lies on a node of a cluster: beside this package."""
+"""The folder of the user's own code on a node of a cluster, next to this package."""
 PACKAGES = ("rungwise", "search", "spaces", "trainables", "analysis")
+"""Our packages."""
 MAX_FILES, MAX_BYTES = 200, 2_000_000
+"""Limits of the code that is followed and stored: number of files, total size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +23,12 @@ class Origin:
     """The module that defines a space, and the name it has there."""
 
     root: Path
-    """The folder that must be on the path for the module to be imported."""
+    """The folder that must be on `sys.path` to import the module."""
     module: str
     """`my_search`, or `package.module`."""
     attribute: str = "SPACE"
     is_file: bool = True
-    """Whether it was named by its file."""
+    """Whether the reference names the file, not the module."""
 
     @property
     def file(self) -> Path:
@@ -37,23 +38,23 @@ class Origin:
 
     @property
     def text(self) -> str:
-        """How it is called from any working directory; `locate` reads it again."""
+        """A reference that works from any working directory; `locate` reads it."""
         where = str(self.file) if self.is_file else f"{self.root}//{self.module}"
         return f"{where}:{self.attribute}"
 
     @property
     def name(self) -> str:
-        """Its short name: that of the module."""
+        """The short name of the space: that of its module."""
         return self.module.rpartition(".")[2]
 
 
 def is_own(reference: str) -> bool:
-    """Whether this names a space of the user's own: the names of ours have neither dots nor slashes."""
+    """Whether this names a space of the user's own; names of built-in spaces have neither dots nor slashes."""
     return any(sign in reference for sign in "./:\\") or reference.startswith("~")
 
 
 def short_name(reference: str) -> str:
-    """`my_search` for `/home/me/my_search.py:SPACE`; a name of ours as it is."""
+    """The short name of a space: `my_search` for `/home/me/my_search.py:SPACE`; a built-in name as it is."""
     if not is_own(reference):
         return reference
     path = reference.rpartition(":")[0] if _attribute(reference) else reference
@@ -64,7 +65,7 @@ def locate(reference: str) -> Origin:
     """The origin that a reference names.
 
     Raises:
-        ValueError: there is no such file or module; the line says where it was looked for.
+        ValueError: there is no such file or module; the line says where it was searched.
     """
     attribute = _attribute(reference)
     where = reference.removesuffix(f":{attribute}") if attribute else reference
@@ -116,10 +117,10 @@ def _module(roots: list[Path], module: str, attribute: str, reference: str) -> O
 
 
 def parsed(path: Path) -> ast.Module:
-    """The file's syntax.
+    """The syntax tree of a file.
 
     Raises:
-        ValueError: it is no Python; the line says where.
+        ValueError: it is not valid Python; the line has the place.
     """
     try:
         return ast.parse(path.read_bytes(), filename=str(path))
@@ -132,7 +133,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def check(origin: Origin) -> None:
-    """Raise ValueError unless the file is Python and defines the name, and its imports mean what they say."""
+    """Raise ValueError unless the file is valid Python, defines the space, and its imports do not clash with ours."""
     tree = parsed(origin.file)
     names = set(_defined(tree))
     if origin.attribute not in names and "*" not in names:
@@ -143,7 +144,7 @@ def check(origin: Origin) -> None:
 
 
 def check_clashes(origin: Origin) -> None:
-    """Raise ValueError where a module of the user's own has the name of a package of ours, and is imported by it."""
+    """Raise ValueError if the user's code imports a module of its own that has the name of one of our packages."""
     mine = {name for name in PACKAGES if _exists(origin.root, name)}
     mine -= {name for name in PACKAGES if (origin.root / name).resolve() == SHIPPED.parent / name}
     for path in local_files(origin) if mine else ():
@@ -156,7 +157,7 @@ def check_clashes(origin: Origin) -> None:
 
 
 def local_files(origin: Origin) -> list[Path]:
-    """The file of the space and every module of its own folder that it imports, one by way of another."""
+    """The file of the space and every module in its folder that it imports, directly or indirectly."""
     found: dict[Path, None] = {}
     waiting = [(origin.file, origin.module.rpartition(".")[0])]
     while waiting and len(found) < MAX_FILES:
@@ -167,7 +168,7 @@ def local_files(origin: Origin) -> list[Path]:
         try:
             names = list(_imported(parsed(path), package=package))
         except ValueError:
-            continue  # a module with a mistake of its own is told when it is imported
+            continue  # an error in a module is reported when it is imported
         for name in names:
             waiting += _resolved(origin.root, name)
     return list(found)
@@ -175,16 +176,16 @@ def local_files(origin: Origin) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The code of the user's own, as it was."""
+    """The user's own code."""
 
     files: dict[str, bytes]
-    """By their path from the root."""
+    """Path from the root -> content."""
     left_out: tuple[str, ...]
-    """Those beyond the bound on what is kept."""
+    """Files beyond the limit on size."""
 
     @property
     def sha256(self) -> str:
-        """Over names and contents."""
+        """The sha256 of names and contents."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -192,7 +193,7 @@ class Sources:
 
 
 def read_sources(origin: Origin) -> Sources:
-    """The file of the space and the modules of its folder that it imports, up to 2 MB together."""
+    """The file of the space and the modules in its folder that it imports, up to 2 MB in total."""
     files, left_out, total = {}, [], 0
     for path in local_files(origin):
         name, size = path.relative_to(origin.root).as_posix(), path.stat().st_size
@@ -204,7 +205,7 @@ def read_sources(origin: Origin) -> Sources:
 
 
 def _resolved(root: Path, name: str) -> Iterator[tuple[Path, str]]:
-    """The files that importing this name reads, if they are in this folder, and the packages that they are of."""
+    """The files in this folder that may be read when this name is imported, each with its package."""
     parts = name.split(".")
     if parts[0] in PACKAGES:
         return

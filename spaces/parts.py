@@ -1,4 +1,4 @@
-"""Groups of hyperparameters that spaces share: network, encoder, optimiser, schedule, augmentation."""
+"""Groups of hyperparameters that the built-in spaces share: network, encoder, optimiser, schedule, augmentation."""
 
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -30,7 +30,7 @@ class CnnRange:
 def suggest_training(
     trial: BaseTrial, *, model: CnnConfig, augmentation: AugmentConfig, batch_sizes: tuple[int, ...]
 ) -> TrainConfig:
-    """Suggests the optimiser, the schedule and the other training settings for a network and its augmentation.
+    """Suggest the optimiser, the schedule and the other training settings for a network and its augmentation.
 
     `clip_norm` is suggested only without batch norm, which limits the gradient itself.
     """
@@ -47,7 +47,7 @@ def suggest_training(
 
 
 def suggest_table_training(trial: BaseTrial, *, batch_sizes: tuple[int, ...]) -> TrainConfig:
-    """Suggests a network for a table and its training with AdamW."""
+    """Suggest a network for a table and its training with AdamW."""
     return TrainConfig(
         model=suggest_mlp(trial),
         optimizer=suggest_adamw(trial),
@@ -58,7 +58,7 @@ def suggest_table_training(trial: BaseTrial, *, batch_sizes: tuple[int, ...]) ->
 
 
 def suggest_mlp(trial: BaseTrial) -> MlpConfig:
-    """Suggests a network; the settings of an embedding only if it is used."""
+    """Suggest a network; the settings of an embedding only if it is used."""
     return MlpConfig(
         encoder=suggest_encoder(trial),
         block=_choose(trial, "block", ("plain", "residual")),
@@ -71,7 +71,7 @@ def suggest_mlp(trial: BaseTrial) -> MlpConfig:
 
 
 def suggest_encoder(trial: BaseTrial) -> EncoderConfig:
-    """Suggests how the columns of a table are scaled and embedded."""
+    """Suggest how the columns of a table are scaled and embedded."""
     scaling: Scaling = _choose(trial, "scaling", ("standard", "quantile"))
     embedding: Embedding = _choose(trial, "embedding", ("none", "piecewise_linear", "periodic"))
     if embedding == "none":
@@ -90,7 +90,7 @@ def suggest_encoder(trial: BaseTrial) -> EncoderConfig:
 
 
 def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
-    """Suggests a network.
+    """Suggest a network.
 
     There is one `width_i` per active stage, rounded to a multiple of 8; `block` is suggested only if there are blocks.
     """
@@ -112,7 +112,7 @@ def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
 
 
 def suggest_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig:
-    """Suggests an optimiser; each has its own learning rate and weight decay, and only SGD has `momentum`."""
+    """Suggest an optimiser; each has its own learning rate and weight decay, and only SGD has `momentum`."""
     if trial.suggest_categorical("optimizer", ("sgd", "adamw")) == "sgd":
         return SgdConfig(
             lr=trial.suggest_float("sgd_lr", 0.01, 1.0, log=True),
@@ -123,7 +123,7 @@ def suggest_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig:
 
 
 def suggest_adamw(trial: BaseTrial) -> AdamWConfig:
-    """Suggests learning rate and weight decay."""
+    """Suggest learning rate and weight decay."""
     return AdamWConfig(
         lr=trial.suggest_float("adamw_lr", 2e-4, 2e-2, log=True),
         weight_decay=trial.suggest_float("adamw_weight_decay", 1e-3, 1.0, log=True),
@@ -131,7 +131,7 @@ def suggest_adamw(trial: BaseTrial) -> AdamWConfig:
 
 
 def suggest_schedule(trial: BaseTrial) -> ScheduleConfig:
-    """Suggests the learning rate schedule."""
+    """Suggest the learning rate schedule."""
     return ScheduleConfig(
         kind=_choose(trial, "schedule", ("one_cycle", "cosine")),
         warmup=trial.suggest_float("warmup", 0.05, 0.4, step=0.05),
@@ -146,7 +146,7 @@ def suggest_augmentation(
     max_cutout: int = 16,
     max_rotation: float = 15.0,
 ) -> AugmentConfig:
-    """Suggests one of several augmentations, and only the strengths that it uses.
+    """Suggest one of several augmentations, and only the strengths that it uses.
 
     Args:
         trial: suggests the values.

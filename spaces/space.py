@@ -1,4 +1,4 @@
-"""A search space: a pure function of an Optuna trial, its baseline, and the one reader of stored parameters."""
+"""A search space: a pure function of an Optuna trial and its baseline; `Space.decode` reads stored parameters."""
 
 import hashlib
 import importlib
@@ -26,7 +26,7 @@ Choice = str | int | float | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """One published result to stand beside ours, with the conditions that make it comparable or not."""
+    """One published result that reports show next to yours, with the conditions that make it comparable or not."""
 
     model: str
     value: float
@@ -152,7 +152,7 @@ class Space:
 
 
 class _StrictTrial(AskedTrial):
-    """Answers with given parameters; refuses those that are missing or out of their range."""
+    """Answers with the given parameters; raises ValueError if one is missing or out of its range."""
 
     def __init__(self, params: Mapping[str, Choice]) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ def load(name: str) -> Space:
     """The space in the file `spaces/NAME.py`, or in a file or module of the user's own.
 
     Raises:
-        ValueError: there is no such space; the line names the nearest, or what is wrong with its file.
+        ValueError: there is no such space, and the line has the closest name; or its file cannot be used.
     """
     if not is_own(name):
         spaces.check_name(name)
@@ -207,10 +207,11 @@ def load(name: str) -> Space:
 
 
 FINGERPRINT_DRAWS = 64
+"""Configurations that are drawn to find the parameters and ranges of a space."""
 
 
 def fingerprint(space: "Space") -> str:
-    """A hash of the parameters and ranges that a space asks for; a comment or a new name in its file changes nothing.
+    """A hash of the parameters and ranges of a space; comments and names of functions in its file do not matter.
 
     Raises:
         ValueError: the space's `suggest` fails, or its baseline does not fit.

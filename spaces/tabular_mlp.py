@@ -35,7 +35,7 @@ BASELINE: dict[str, Choice] = {
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
-    """Asks for a network of one to four layers or blocks and its training."""
+    """Ask for a network of one to four layers or blocks and its training."""
     return suggest_table_training(trial, batch_sizes=(32, 64, 128, 256))
 
 

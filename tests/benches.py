@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from search.execution.scheduler import StudyScheduler
 from search.execution.searcher import StudySearcher
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination
 from search.scheduling.search import Search
 from search.storage.run import Planned
 from spaces.space import Space

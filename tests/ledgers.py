@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 from optuna.trial import BaseTrial, FrozenTrial, TrialState, create_trial
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination
 from search.scheduling.proposals import Proposals
 from search.storage.ledger import Ledger
 from search.storage.run import Run, write_run

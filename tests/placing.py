@@ -58,7 +58,7 @@ def main(address: str, folder: Path) -> dict[str, Any]:
         )
         parts.end()
         watch = ProgressWatch(
-            waits, resources=huge, timeout=None, say=said.append, on_cluster=True, say_seconds=2, place_seconds=5
+            waits, resources=huge, timeout=None, say=said.append, on_cluster=True, say_seconds=2, room_seconds=5
         )
         place(waits, huge, scratch=scratch, watch=watch)
     return {

@@ -10,8 +10,7 @@ from optuna.trial import BaseTrial
 import spaces.space
 from search.forecast.forecast import first_draws
 from search.scheduling.baseline import baseline_plan, describe_reduction, fit_baseline
-from search.scheduling.constraints import make_examiner
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination, make_examiner
 from search.session.options import Options
 from search.session.session import Session
 from spaces.objectives import Constraint

@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 
 from search import doctor
-from search.doctor import (
-    Finding,
-    check_clock,
-    check_data,
-    check_disk,
-    check_folder,
-    check_scratch,
-    check_shared_memory,
-    compare_nodes,
-)
+from search.diagnosis.cluster import compare_nodes
+from search.diagnosis.data import check_data
+from search.diagnosis.finding import Finding
+from search.diagnosis.machine import check_clock, check_disk, check_folder, check_scratch, check_shared_memory
 from search.execution.nodes import Node
 from search.process.disk import free_space
 from tests.disks import fill, read_only, small_disk

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination
 from search.storage.presence import StudyLostError
 from search.storage.seeds import derive_seed
 from search.storage.study import open_study

@@ -75,3 +75,28 @@ def test_what_several_tests_build_with_is_no_test_file():
         if name != path.stem
     }
     assert found == set()
+
+
+@pytest.mark.parametrize("package", ["search", "trainables"])
+def test_the_docstring_of_a_package_lists_what_is_in_it(package: str):
+    listed = (ROOT / package / "__init__.py").read_text().split('"""')[1]
+    inside = {path.stem for path in (ROOT / package).iterdir() if path.is_dir() or path.suffix == ".py"}
+    missing = {name for name in inside if not name.startswith("__") and not re.search(rf"\b{name}\b", listed)}
+    assert missing == set()
+
+
+THIRD_PERSON = re.compile(
+    r"(Adds|Asks|Builds|Calls|Checks|Computes|Creates|Draws|Estimates|Fits|Gives|Holds|Lets|Makes|Moves|Opens|Prints|Puts"
+    r"|Raises|Reads|Removes|Returns|Runs|Says|Sets|Suggests|Takes|Trains|Writes|Yields)\b(?! of\b)"
+)
+
+
+def test_the_docstring_of_a_function_begins_with_a_noun_phrase_or_an_imperative():
+    found = {
+        f"{path.relative_to(ROOT)} {node.name}: {text.splitlines()[0]}"
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] != "analysis"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)) and THIRD_PERSON.match(text)
+    }
+    assert found == set()

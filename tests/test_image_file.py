@@ -12,7 +12,7 @@ from analysis import predict
 from benchmarks.fuzzing import image_files
 from benchmarks.fuzzing.images import run
 from tests.pictures import make_folder, undecodable_png
-from trainables.data.levels import Levels, choose_levels, scale
+from trainables.data.grey_levels import Levels, choose_levels, scale
 from trainables.images.damage import seems_cut
 from trainables.images.file import decode_only, quiet, read_header, read_image, read_values
 from trainables.sources.images import check_test_files

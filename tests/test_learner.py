@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 
 from search.algorithms.candidates import spread
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination
 from search.scheduling.proposals import Proposals
 from tests.ledgers import make_run, open_proposals, report
 

@@ -24,7 +24,7 @@ from search.storage.study import new_run, open_study, resume_study
 from tests.benches import Bench
 from tests.ledgers import examine, fill, make_run, open_proposals, suggest
 from tests.searching import ROOT
-from trainables.files.stores import open_place
+from trainables.files.stores import open_store
 
 HOLDER = """
 import sys, time
@@ -267,7 +267,7 @@ def test_a_study_that_is_replaced_or_removed_is_kept_beside(tmp_path: Path, how:
 
 
 def test_checkpoints_do_not_bring_a_removed_run_folder_back(tmp_path: Path):
-    place = open_place(tmp_path / "run" / "checkpoints", anchored=True).child("trial-00000")
+    place = open_store(tmp_path / "run" / "checkpoints", anchored=True).child("trial-00000")
     with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'run'} does not exist any more"):
         place.write("epoch-0001", {"state.pt": b"x"})
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import BaseTrial, TrialState
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination
 from search.storage.seeds import derive_seed
 from search.storage.study import open_study
 from tests.ledgers import examine, fill, make_run, open_ledger, open_proposals, report, suggest

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.diagnosis.limits import Finding
+from search.diagnosis.finding import Finding
 from search.diagnosis.own_code import examine_own
 from search.process.quiet import quietly
 from tests.own_spaces import WHOLE, write_own

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import spaces
+from rungwise.notebook import write_space
 from rungwise.searching import reference_of, search
-from rungwise.written import write_space
 from search.runtime.parcel import pack_code, pack_own_code
-from search.storage.source_code import canonical, describe_source, keep_source, told_change
+from search.storage.source_code import canonical, describe_change, describe_source, keep_source
 from spaces.origin import locate, read_sources, short_name
 from spaces.space import Space, load
 from tests.disks import fill, small_disk
@@ -123,16 +123,16 @@ def test_sources_are_kept_and_a_change_is_told_once(tmp_path: Path):
     first = describe_source(str(path), test=False)
     assert keep_source(run_dir, str(path)) is None
     assert (run_dir / "source" / "kept.py").read_text() == path.read_text()
-    assert told_change(run_dir, str(path)) is None
+    assert describe_change(run_dir, str(path)) is None
     path.write_text(path.read_text() + "# another comment\n")
     assert describe_source(str(path), test=False) != first
-    line = told_change(run_dir, str(path))
+    line = describe_change(run_dir, str(path))
     assert line is not None
     assert line.startswith(
         "the training code has changed since this run was last used (kept.py); continuing with the new"
     )
     keep_source(run_dir, str(path))
-    assert told_change(run_dir, str(path)) is None
+    assert describe_change(run_dir, str(path)) is None
     assert (run_dir / "source.1" / "kept.py").exists()
 
 
@@ -191,7 +191,7 @@ def test_a_space_of_a_notebook_is_written_with_all_that_its_functions_need(tmp_p
         "linecache.cache['<cell>'] = (len(cells), None, cells.splitlines(True), '<cell>')\n"
         "main = sys.modules['__main__']\n"
         "exec(compile(cells, '<cell>', 'exec'), main.__dict__)\n"
-        "from rungwise.written import write_space\n"
+        "from rungwise.notebook import write_space\n"
         "from pathlib import Path\n"
         f"print(write_space(SPACE, Path({str(tmp_path / 'written.py')!r})))\n"
     )

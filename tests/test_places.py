@@ -18,7 +18,7 @@ from tests.searching import ROOT, assert_sound, search, table, trials_of
 from tests.stores import KEYS, SECRET, Bucket, bucket
 from tests.workers import numbers, step
 from trainables.files.checkpoint import load_newest, save
-from trainables.files.stores import Folder, Store, UnreachableError, join, open_place
+from trainables.files.stores import Folder, ObjectStore, UnreachableError, join, open_store
 from trainables.sources import load as data
 
 __all__ = ["bucket"]  # a fixture
@@ -39,25 +39,25 @@ def make_state(epoch: int) -> dict[str, Any]:
 
 
 def flip_one_bit(uri: str, epoch: int) -> None:
-    place = open_place(uri)
-    data = bytearray(place.read(f"epoch-{epoch:04d}", "state.pt"))
+    store = open_store(uri)
+    data = bytearray(store.read(f"epoch-{epoch:04d}", "state.pt"))
     data[len(data) // 2] ^= 1
     overwrite(uri, f"epoch-{epoch:04d}/state.pt", bytes(data))
 
 
 def overwrite(uri: str, file: str, data: bytes) -> None:
-    place = open_place(uri)
-    if isinstance(place, Folder):
-        (place.path / file).write_bytes(data)
-    elif isinstance(place, Store):
-        with place.files.open_output_stream(f"{place.path}/{file}") as stream:
+    store = open_store(uri)
+    if isinstance(store, Folder):
+        (store.path / file).write_bytes(data)
+    elif isinstance(store, ObjectStore):
+        with store.files.open_output_stream(f"{store.path}/{file}") as stream:
             stream.write(data)
 
 
 def test_a_uri_names_a_folder_or_a_store(bucket: Bucket, tmp_path: Path):
-    assert open_place(tmp_path) == open_place(str(tmp_path)) == open_place(tmp_path.as_uri()) == Folder(tmp_path)
-    store = open_place(join(bucket.uri("runs/"), "first")).child("trial-00005")
-    assert isinstance(store, Store)
+    assert open_store(tmp_path) == open_store(str(tmp_path)) == open_store(tmp_path.as_uri()) == Folder(tmp_path)
+    store = open_store(join(bucket.uri("runs/"), "first")).child("trial-00005")
+    assert isinstance(store, ObjectStore)
     assert (store.path, store.name) == ("bucket/runs/first/trial-00005", "trial-00005")
 
 
@@ -65,7 +65,7 @@ def test_the_newest_checkpoints_are_kept_and_loaded_again(uri: str):
     assert load_newest(uri) is None
     for epoch in (1, 2, 3):
         save(uri, make_state(epoch), epoch=epoch)
-    assert sorted(open_place(uri).entries()) == ["epoch-0002", "epoch-0003"]
+    assert sorted(open_store(uri).entries()) == ["epoch-0002", "epoch-0003"]
     loaded = load_newest(uri)
     assert loaded is not None
     assert loaded.state is not None
@@ -79,7 +79,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(uri: str):
     flip_one_bit(uri, 2)
     loaded = load_newest(uri)
     assert loaded is not None
-    name = open_place(uri).name
+    name = open_store(uri).name
     assert (loaded.epoch, loaded.problems) == (1, [f"checkpoint 2 of {name} is damaged (checksum); using epoch 1"])
     save(uri, make_state(2), epoch=2)  # trained again
     assert load_newest(uri).epoch == 2  # type: ignore[union-attr]
@@ -88,15 +88,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(uri: str):
 def test_what_is_removed_is_gone_and_its_neighbours_stay(uri: str):
     for trial in ("trial-00001", "trial-00010"):
         save(join(uri, trial), make_state(1), epoch=1)
-    open_place(uri).remove("trial-00001")
-    open_place(uri).remove("trial-00001")  # gone already
+    open_store(uri).remove("trial-00001")
+    open_store(uri).remove("trial-00001")  # gone already
     assert load_newest(join(uri, "trial-00001")) is None
     assert load_newest(join(uri, "trial-00010")) is not None
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_a_process_killed_while_it_writes_a_checkpoint_again_leaves_the_newest_one(at: int, tmp_path: Path):
-    """Killed before each of the renames: of what is new, of what was there, and of what is new into its place."""
+    """Killed before each of the renames: of what is new, of what was there, and of what is new into its store."""
     for epoch in (1, 2):
         save(tmp_path, make_state(epoch), epoch=epoch)
     program = f"""
@@ -115,7 +115,7 @@ sys.addaudithook(look)
 save(Path({str(tmp_path)!r}), {{"weight": torch.full((64, 64), 5.0)}}, epoch=2)
 """
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 9
-    assert {"epoch-0001", "epoch-0002"} <= set(open_place(tmp_path).entries())
+    assert {"epoch-0001", "epoch-0002"} <= set(open_store(tmp_path).entries())
     loaded = load_newest(tmp_path)
     assert loaded is not None
     assert loaded.state is not None
@@ -124,8 +124,8 @@ save(Path({str(tmp_path)!r}), {{"weight": torch.full((64, 64), 5.0)}}, epoch=2)
     save(tmp_path, make_state(3), epoch=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002", "epoch-0003"]
     assert load_newest(tmp_path).epoch == 3  # type: ignore[union-attr]
-    open_place(tmp_path).remove("epoch-0002")
-    assert open_place(tmp_path).entries() == ["epoch-0003"]
+    open_store(tmp_path).remove("epoch-0002")
+    assert open_store(tmp_path).entries() == ["epoch-0003"]
 
 
 @pytest.mark.parametrize("file", ["state.pt", "manifest.json"])
@@ -135,7 +135,7 @@ def test_a_process_killed_while_it_uploads_leaves_no_checkpoint(file: str, bucke
     program = f"""
 import os, sys, torch
 from trainables.files.checkpoint import save
-from trainables.files.stores import Store, open_place
+from trainables.files.stores import ObjectStore, open_store
 
 class Dying:
     def __init__(self, files):
@@ -149,9 +149,9 @@ class Dying:
             os.kill(os.getpid(), 9)
         return stream
 
-place = open_place(sys.argv[1])
-save(place, {{"weight": torch.ones(9)}}, epoch=1)
-save(Store(Dying(place.files), place.path), {{"weight": torch.ones(9)}}, epoch=2)
+store = open_store(sys.argv[1])
+save(store, {{"weight": torch.ones(9)}}, epoch=1)
+save(ObjectStore(Dying(store.files), store.path), {{"weight": torch.ones(9)}}, epoch=2)
 """
     done = subprocess.run([sys.executable, "-c", program, uri], cwd=ROOT, timeout=100, check=False)
     assert done.returncode == -9
@@ -183,26 +183,26 @@ def test_a_checkpoint_that_is_written_again_stays_until_the_new_one_is_whole(
                 raise OSError("no route to host")
             return self._files.open_output_stream(path)
 
-    place = open_place(bucket.uri(tmp_path.name))
-    assert isinstance(place, Store)
-    failing = Store(Failing(place.files), place.path)  # pyright: ignore[reportArgumentType]
-    save(place, make_state(1), epoch=1, keep=1)
+    store = open_store(bucket.uri(tmp_path.name))
+    assert isinstance(store, ObjectStore)
+    failing = ObjectStore(Failing(store.files), store.path)  # pyright: ignore[reportArgumentType]
+    save(store, make_state(1), epoch=1, keep=1)
     for _ in range(2):
         with pytest.raises(UnreachableError, match="no route to host"):
             save(failing, make_state(7), epoch=1, keep=1)
-        loaded = load_newest(place)
+        loaded = load_newest(store)
         assert loaded is not None
         assert loaded.state is not None
         assert (loaded.problems, loaded.state["weight"][0, 0]) == ([], 1)
     for value in (2, 3):
-        save(place, make_state(value), epoch=1, keep=1)
-        loaded = load_newest(place)
+        save(store, make_state(value), epoch=1, keep=1)
+        loaded = load_newest(store)
         assert loaded is not None
         assert loaded.state is not None
-        assert (loaded.problems, loaded.state["weight"][0, 0], place.entries()) == ([], value, ["epoch-0001"])
-    assert len(place._list("")) == 2
-    place.remove("epoch-0001")
-    assert place._list("") == []
+        assert (loaded.problems, loaded.state["weight"][0, 0], store.entries()) == ([], value, ["epoch-0001"])
+    assert len(store._list("")) == 2
+    store.remove("epoch-0001")
+    assert store._list("") == []
 
 
 def test_a_storage_that_cannot_be_used_is_bad_input(bucket: Bucket, tmp_path: Path):

@@ -18,7 +18,7 @@ from analysis.model.load import load_model
 from analysis.model.write import export_model
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
-from trainables.data.levels import Levels
+from trainables.data.grey_levels import Levels
 from trainables.images import file as image_file
 from trainables.sources.load import load
 from trainables.training.training import Training

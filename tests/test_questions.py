@@ -16,7 +16,7 @@ from search.forecast.retraining import asked
 from search.forecast.simulate import Silent, simulate
 from search.scheduling.allocation import MAX_FAILURES
 from search.scheduling.baseline import with_baseline
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
 from search.session.options import Options

@@ -3,7 +3,7 @@
 import pytest
 
 from search.execution.slots import Slots, as_begun, differences
-from search.runtime.resources import Resources, count_places, share_nodes
+from search.runtime.resources import Resources, capacity, share_nodes
 from search.session.options import Options
 from search.session.planning import plan
 from tests.ledgers import make_run
@@ -57,7 +57,7 @@ def test_slots_that_were_asked_for_stay():
 
 def test_places_of_different_nodes_do_not_add_up_to_one():
     resources = Resources(slots=1, cpus_per_trial=3, gpus_per_trial=0.0)
-    assert count_places([{"CPU": 2.0}, {"CPU": 2.0}], resources) == 0
+    assert capacity([{"CPU": 2.0}, {"CPU": 2.0}], resources) == 0
 
 
 SINGLE = make_run(slots=1, cpus_per_trial=2, gpus_per_trial=0.0)

@@ -185,13 +185,13 @@ def test_a_lock_is_refused_with_its_owner_and_falls_with_it(run_dir: Path):
 
 
 def test_a_look_at_a_lock_names_its_owner_and_takes_nothing(run_dir: Path):
-    RunLock(run_dir).look()
+    RunLock(run_dir).check()
     assert not (run_dir / "run.lock").exists()
     with RunLock(run_dir):
         with pytest.raises(ValueError, match=f"run 'r' is in use by pid {os.getpid()} on {socket.gethostname()} since"):
-            RunLock(run_dir).look()
+            RunLock(run_dir).check()
         assert json.loads((run_dir / "run.lock").read_text())["pid"] == os.getpid()
-    RunLock(run_dir).look()
+    RunLock(run_dir).check()
 
 
 def test_a_lock_left_by_another_host_needs_force(run_dir: Path):

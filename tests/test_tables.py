@@ -15,8 +15,9 @@ from tests.tables import Rows, change_column, imbalanced_classes, mixed_categori
 from trainables.data.dataset import Dataset, from_arrays
 from trainables.data.options import TableOptions
 from trainables.data.table import Column, columns_from, encode, fit_columns
-from trainables.sources import california, csv_table
+from trainables.sources import california
 from trainables.sources.load import load, load_test
+from trainables.sources.sheet import read_sheet
 
 FEATURES = ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude"]
 
@@ -124,14 +125,13 @@ def test_the_task_follows_from_the_target(tmp_path: Path, values: list[str], tas
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_every_separator_and_encoding_gives_the_same_table(
-    tmp_path: Path, separator: str, encoding: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_every_separator_and_encoding_gives_the_same_table(tmp_path: Path, separator: str, encoding: str) -> None:
     path = write_csv(tmp_path / "rent.csv", mixed_categories(), separator=separator, encoding=encoding)
-    cells = csv_table.read_cells(path)
+    sheet = read_sheet(path)
+    cells = sheet.cells
     assert list(cells) == mixed_categories()[0]
     assert [list(row) for row in zip(*cells.values(), strict=True)] == mixed_categories()[1]
-    assert ("is not UTF-8; it is read as Latin-1" in caplog.text) == (encoding == "cp1252")
+    assert ("is not UTF-8; it is read as Latin-1" in " ".join(sheet.notes)) == (encoding == "cp1252")
 
 
 def test_a_comma_is_the_decimal_point_where_semicolons_separate(tmp_path: Path) -> None:

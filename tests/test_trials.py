@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from analysis.forecasts import compare
+from analysis.studies.forecasts import compare
 from analysis.studies.parameters import children
 from analysis.studies.trials import export, plain_text, read_trials
 from analysis.wording import visible

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 
 from search.execution import watch
 from search.execution.scheduler import StudyScheduler
-from search.execution.watch import PLACE_SECONDS, NoPlaceError, ProgressWatch
+from search.execution.watch import ROOM_SECONDS, NoRoomError, ProgressWatch
 from search.runtime.guard import kill_process
 from search.runtime.probe import Probe
 from search.runtime.resources import Resources
@@ -110,8 +110,8 @@ def test_a_search_that_waits_for_a_place_says_what_is_asked_and_what_there_is(
         "no progress for 1m00s: a trial needs 4 CPUs and 1 GPUs; 1 of 2 CPUs and 0 of 0 GPUs are free"
     ]
     assert bench.search.fatal is None
-    bench.pass_time(PLACE_SECONDS)
-    assert isinstance(bench.search.fatal, NoPlaceError)
+    bench.pass_time(ROOM_SECONDS)
+    assert isinstance(bench.search.fatal, NoRoomError)
     assert open_study(tmp_path).trials[0].state.name == "RUNNING"  # resumable
 
 

@@ -1,9 +1,9 @@
-"""The plain mode: nothing of ours stands in for a part of Ray, Optuna or torch.
+"""The plain mode: no private part of Ray, Optuna or torch is used or replaced.
 
-RUNGWISE_PLAIN=1 python -m search.run ...
+    RUNGWISE_PLAIN=1 python -m search.run ...
 
-A search is slower to start, to decide and to store then, and otherwise the same. When a search fails after an upgrade,
-the plain mode shows whether the fault is in what we replace or in the release.
+A search then starts, decides and stores more slowly, and is otherwise the same. If a search fails after an upgrade, the
+plain mode shows whether the fault is in the parts that we replace or in the new release.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What can be searched: anything that trains one configuration an epoch at a time, and can be stopped and continued.
+"""The protocol of what can be searched: it trains one configuration epoch by epoch, and can be stopped and resumed.
 
     training = task.build(config, data, setting)
     while training.epoch < setting.epochs:
@@ -23,15 +23,15 @@ class OutOfMemory(RuntimeError):
 
 
 class MisuseError(RuntimeError):
-    """Training code does not keep to the protocol; the message is one line with the way out."""
+    """Training code does not follow the protocol; the message is one line with the remedy."""
 
 
 class StuckError(RuntimeError):
-    """Training code did not end when its trial paused: its process is of no further use."""
+    """Training code did not end when its trial paused, so its process must end."""
 
 
 class StateError(ValueError):
-    """A state cannot be stored safely, or does not fit what it is to be restored to; the message names the part."""
+    """A state cannot be stored safely, or does not fit the training that restores it; the message names the part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Setting:
     """The conditions under which one configuration is trained."""
 
     epochs: int
-    """Full budget, over which a schedule runs."""
+    """Full budget in epochs, over which a schedule runs."""
     seed: int
     trial: int = 0
     device: str = "cpu"
@@ -48,7 +48,7 @@ class Setting:
     final: bool = False
     """Whether this is the final evaluation: train on all the rows you mean to."""
     scratch: Callable[[], Path] | None = None
-    """Makes the folder for temporary folders, when one is needed; the system's own place when None."""
+    """Creates the folder for temporary folders when one is needed; the system's temporary folder when None."""
 
 
 @runtime_checkable
@@ -61,15 +61,15 @@ class Trainable(Protocol):
         ...
 
     def run_epoch(self) -> Mapping[str, Any]:
-        """Trains one more epoch; returns its metrics, including the objective."""
+        """Train one more epoch, and return its metrics, including the objective."""
         ...
 
     def state(self) -> Mapping[str, Any]:
-        """Returns everything that the next epoch depends on, as tensors, arrays and plain values."""
+        """Everything that the next epoch depends on, as tensors, arrays and plain values."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state`, which is from a training with the same configuration, budget and seed.
+        """Continue from `state`, which is from a training with the same configuration, budget and seed.
 
         Raises:
             ValueError: the state is from a different training.
@@ -81,30 +81,32 @@ class Task(Protocol):
     """What all trials of a search share: the data, and how a configuration becomes a training."""
 
     def load(self, source: "Source") -> Any:
-        """Reads the data, once for a search, in the process that drives it."""
+        """Read the data, once for a search, in the process that drives it."""
         ...
 
     def pack(self, data: Any) -> Any:
-        """Returns the data as arrays and plain values, which reach each node once and are shared by its workers."""
+        """The data as arrays and plain values, which are sent to each node once and shared by its workers."""
         ...
 
     def unpack(self, packed: Any, *, device: str) -> Any:
-        """Undoes `pack` in a worker, without a copy where the device allows."""
+        """Undo `pack` in a worker, without a copy where the device allows."""
         ...
 
     def build(self, config: Any, data: Any, setting: Setting) -> Trainable:
-        """Returns a training that has not begun."""
+        """A training that has not begun."""
         ...
 
     def costs(self, config: Any, data: Any) -> Mapping[str, float]:
-        """Returns what is known of a configuration before it is trained, such as its weights; may be empty."""
+        """What is known of a configuration before it is trained, such as its weights; may be empty."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Which rows of a built-in data set, or of a file of the user's, a search uses; code that reads its own data
-    has no use for it."""
+    """The rows of a data set that a search uses: where they are, which subset, and how a table is read.
+
+    Code that reads its own data does not use it.
+    """
 
     data_dir: str = "data"
     seed: int = 0
@@ -115,13 +117,13 @@ class Source:
 
 
 def go_on(training: object) -> bool:
-    """Lets a training whose state was taken begin its next epoch; most wait for `run_epoch`, and it is False."""
+    """Let a training begin its next epoch while its state is saved; False for most, which wait for `run_epoch`."""
     going_on = getattr(training, "go_on", None)
     return bool(going_on()) if callable(going_on) else False
 
 
 def close(training: object) -> None:
-    """Lets a training give up what it holds; most hold nothing."""
+    """Release what a training holds, such as a thread; most hold nothing."""
     closing = getattr(training, "close", None)
     if callable(closing):
         closing()

@@ -11,8 +11,9 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.evaluation.contenders import Contender
-from search.algorithms.halving import num_weights
+from search.storage.folder import trial_name
 from search.storage.run import Planned
+from search.storage.trials import num_weights
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.files import checkpoint
@@ -64,7 +65,7 @@ def collect(
     failures: list[Failure] = []
     for planned, trial in zip(plan, trials, strict=False):
         name, index = planned.tag.rsplit("/", 1)
-        folder = training_dir / "checkpoints" / f"trial-{trial.number:05d}"
+        folder = training_dir / "checkpoints" / trial_name(trial.number)
         cause = _fault(trial, folder, epochs=epochs)
         seed = int(trial.user_attrs["seed"])
         if cause is not None:

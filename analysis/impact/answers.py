@@ -21,7 +21,7 @@ from search.scheduling.allocation import Turn
 from search.storage.checking import build
 from search.storage.run import Planned, Question, Run, Scalar
 from search.storage.seeds import question_seeds
-from search.storage.trials import epochs_reached
+from search.storage.trials import epochs_reached, is_infeasible
 from spaces.objectives import Objective
 from trainables.files.whole import write_whole
 
@@ -192,7 +192,7 @@ def _level(
 ) -> LevelFound:
     turn = Turn(question=question, level=level)
     drawn = [trial for trial in trials if turn.has(trial)]
-    mine = [trial for trial in drawn if "infeasible" not in trial.user_attrs]
+    mine = [trial for trial in drawn if not is_infeasible(trial)]
     chosen = leaders(trials, question, level, objective=run.objective, count=best)
     return LevelFound(
         level=level,

@@ -26,7 +26,7 @@ from analysis.scores.metrics import probabilities
 from search.process.arguments import command
 from trainables.augmentation.normalize import Normalize
 from trainables.data.dataset import Dataset, Split
-from trainables.data.levels import Levels, levels_from
+from trainables.data.grey_levels import Levels, levels_from
 from trainables.data.table import Column, columns_from, table_dtype
 from trainables.training.device import choose_numerics
 

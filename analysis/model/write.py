@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from analysis.model.load import FORMAT, decisive, load_model, stand_in
 from trainables.data.dataset import Dataset
-from trainables.data.levels import as_stored
+from trainables.data.grey_levels import as_stored
 from trainables.files.whole import write_whole
 from trainables.training.training import Training
 

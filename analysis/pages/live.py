@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from analysis import wording
 from analysis.pages.explorer import trials_block
-from analysis.pages.page import Facts, Fragment, Picture, Poll, Section, make_table, page_html, text
+from analysis.pages.page import Facts, Fold, Fragment, Picture, Poll, Section, make_table, page_html, text
 from analysis.pages.summary import best_table, states
 from analysis.prose.outcome import searched
 from analysis.studies.amounts import cost, value_text
@@ -124,7 +124,8 @@ def _summary(run_dir: Path, run: Run, trials: Trials, progress: Progress) -> Sec
         blocks.append(text(f"No trial has been trained to the full {trials.full_epochs} epochs yet."))
     else:
         caption = "The best complete configuration" + (" beside the baseline." if trials.baseline else ".")
-        blocks.append(make_table("best", best_table(trials), caption=caption))
+        table = make_table("best", best_table(trials), caption=caption)
+        blocks.append(Fold(title="The best configuration", inside=(table,)))
     if progress.reported:
         blocks.append(Fragment(html=Markup('<p><a href="{}">The full report</a></p>').format(REPORT.lstrip("/"))))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
-from analysis.forecasts import compare
 from analysis.impact import stopping
 from analysis.impact.impact import Impact
 from analysis.pages.data import table_data
@@ -24,6 +23,7 @@ from analysis.plots import (
 )
 from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.plots.drawing import Plot
+from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named, spent

@@ -13,8 +13,8 @@ from pandas.api.types import is_object_dtype
 
 from analysis.studies.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, visible
-from search.algorithms.halving import num_weights
 from search.storage.collector import collector_paused
+from search.storage.trials import num_weights
 from spaces.objectives import Direction, Objective
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"

@@ -1,4 +1,5 @@
-"""Decides which configuration is tried and which paused trial goes on: pure functions of the study.
+"""Decides which configuration is tried and which paused trial continues, by the study and the seeds alone.
 
-Imports `storage` and below; `scheduling` and what is above it may import it. Knows no Ray.
+A new sampler is one file here; see CONTRIBUTING.md. Imports `storage` and below; `scheduling` and what is above it may
+import it. Does not import Ray.
 """

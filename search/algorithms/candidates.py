@@ -1,4 +1,4 @@
-"""Configurations that nobody has tried, drawn from the space itself."""
+"""New configurations, drawn from the space itself; and samplers that give chosen values."""
 
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -9,30 +9,31 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from spaces.asking import AskedTrial, contains
+from spaces.asking import AskedTrial, Suggest, contains
 from spaces.levels import value_at
 
 NUM_ANYWHERE = 50
-"""New configurations from the whole space."""
+"""New configurations that are drawn from the whole space."""
 NUM_PARENTS, NUM_NEAR = 5, 10
-"""Trials that promise most, and new configurations that differ from each of them in one or two parameters."""
+"""Most promising trials, and new configurations that differ from each of them in one or two parameters."""
 NUM_STRATA = 10
+"""Parts into which the first trials divide the range of each parameter."""
 Identity = frozenset[tuple[str, Any]]
 
 
 def identity(params: Mapping[str, Any]) -> Identity:
-    """Equal for equal configurations."""
+    """A key that is equal for equal configurations."""
     return frozenset(params.items())
 
 
 class Candidates:
-    """New configurations, drawn from the space itself; asked again with the same parents, they are the same."""
+    """Draws new configurations from the space; the same parents give the same ones again."""
 
-    def __init__(self, suggest: Callable[[Any], Any], *, seed: int) -> None:
+    def __init__(self, suggest: Suggest, *, seed: int) -> None:
         """
         Args:
-            suggest: of the space.
-            seed: drives the draws.
+            suggest: that of the space.
+            seed: decides the draws.
         """
         self._suggest, self._seed = suggest, seed
         self._drawn: dict[tuple[int, Identity], list[dict[str, Any]]] = {}
@@ -40,11 +41,12 @@ class Candidates:
     def new(
         self, parents: Sequence[FrozenTrial], *, tried: Container[Identity], held: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Parameters from anywhere and near the parents; none where a space has nothing new, or fails.
+        """Parameters from anywhere and near the parents; empty if the space has nothing new, or fails.
 
         Args:
-            tried: what is not new.
-            held: parameters whose value is given. A parent with other values of them is itself a candidate, with these.
+            tried: configurations that are not new.
+            held: parameters whose values are given. A parent with other values is itself a candidate, with these
+                values.
         """
         held = held or {}
         drawn = [*self._draw(-1, {}, NUM_ANYWHERE, held)]
@@ -64,17 +66,24 @@ class Candidates:
 
 
 def spread(
-    suggest: Callable[[Any], Any],
+    suggest: Suggest,
     *,
     number: int,
     seed: int,
     trial_seed: int,
     held: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The parameters of the first, second, ... of some trials that lie anywhere; none where the space fails.
+    """The parameters of one of the first trials, which are spread over the space; empty if the space fails.
 
-    Each of ten in a row takes another tenth of every parameter's range: a Latin hypercube, which a conditional space
-    may have as well.
+    Each of ten trials in a row takes another tenth of the range of every parameter: a Latin hypercube, also for a space
+    with conditional parameters.
+
+    Args:
+        suggest: that of the space.
+        number: number of the trial.
+        seed: seed of the run, which decides the order of the tenths.
+        trial_seed: seed of the trial, which decides the place within a tenth.
+        held: parameters whose values are given.
     """
     round_number, turn = divmod(number, NUM_STRATA)
 
@@ -87,7 +96,7 @@ def spread(
 
 
 class Chosen(RandomSampler):
-    """Gives what was chosen already; whatever else a trial asks for is random."""
+    """Gives the values that were chosen before; other parameters are random."""
 
     def __init__(self, params: Mapping[str, Any], *, seed: int) -> None:
         super().__init__(seed=seed)
@@ -132,7 +141,7 @@ class Held(BaseSampler):
 
 
 class _Draw(AskedTrial):
-    """Answers with the parameters that it was given; draws those it lacks, or that do not fit."""
+    """Answers with known values; draws those that are missing or do not fit their range."""
 
     def __init__(self, params: Mapping[str, Any], fraction: Callable[[str], float]) -> None:
         super().__init__()
@@ -145,19 +154,20 @@ class _Draw(AskedTrial):
         return self._known[name]
 
 
-def _draw(suggest: Callable[[Any], Any], params: Mapping[str, Any], fraction: Callable[[str], float]) -> dict[str, Any]:
+def _draw(suggest: Suggest, params: Mapping[str, Any], fraction: Callable[[str], float]) -> dict[str, Any]:
     trial = _Draw(params, fraction)
     try:
         suggest(trial)
-    except Exception:  # whatever is wrong with the space is told when the trial itself is sampled
+    except Exception:  # an error of the space is reported when the trial itself is sampled
         return {}
     return dict(trial.params)
 
 
 def _vary(
-    suggest: Callable[[Any], Any], near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any]
+    suggest: Suggest, near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Parameters of which one or two are drawn anew, but for the held ones; all of them where `near` has none."""
+    """The parameters `near` with one or two of them drawn again, the held ones excepted; all drawn if `near` is
+    empty."""
     open_names = sorted(name for name in near if name not in held)
     redrawn = generator.sample(open_names, min(len(open_names), generator.randint(1, 2)))
     kept = {name: value for name, value in near.items() if name not in redrawn}

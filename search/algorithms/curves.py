@@ -1,9 +1,9 @@
-"""The sampler `curves` at work: a surrogate of the study as it grows says what a free slot is best used for.
+"""The sampler `curves`: a Gaussian process of all learning curves decides how a free slot is used.
 
-Everything depends on the study, the seeds and the trials that have a worker alone.
+Everything depends only on the study, the seeds and which trials have a worker.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
@@ -13,17 +13,17 @@ from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.trials import epochs_reached
+from spaces.asking import Suggest
 
 if TYPE_CHECKING:
     from search.algorithms.gaussian_process import Surrogate, Tried
 
 MAX_WEIGHED = 100
-"""Paused trials, the best, that are weighed against a new configuration."""
+"""Most paused trials, the best ones, that are compared with new configurations."""
 FIRST_OF_LEVEL = 5
-"""Trials of each level of a question before there is a model."""
+"""Trials of each level of a question before the process is fitted."""
 TRIALS_A_DRAW = 5
-"""For so many trials in a row the candidates are the same, but for what has been tried: drawing them costs most."""
-Suggest = Callable[[Any], Any]
+"""For this many trials in a row the same candidates are used, without those that were tried: drawing them is slow."""
 
 
 class _Decision(NamedTuple):
@@ -32,11 +32,11 @@ class _Decision(NamedTuple):
     aim: "Aim"
     promoted: int | None
     configuration: dict[str, Any]
-    """Of the next trial, if it is to begin."""
+    """Parameters of the next trial, if a new one begins."""
 
 
 class Aim(NamedTuple):
-    """What a slot is for: all of the space, or a part of it in which some parameters are held."""
+    """What a slot is used for: the whole space, or the part of it in which some parameters have given values."""
 
     held: tuple[tuple[str, Any], ...] = ()
     """Parameters of a new configuration whose values are given."""
@@ -45,15 +45,16 @@ class Aim(NamedTuple):
 
 
 ANYWHERE = Aim()
+"""The whole space."""
 
 
 class CurvesSampler:
-    """Learns from a ledger; of other samplers' studies nothing."""
+    """Chooses configurations and promotions from the trials of a ledger."""
 
     def __init__(self, ledger: Ledger, rungs: Rungs, run: Run) -> None:
         """
         Args:
-            rungs: the values of the ledger's trials at the rungs, kept up to date by others.
+            rungs: the values of the ledger's trials at the rungs; the caller keeps them up to date.
         """
         self._ledger, self._rungs = ledger, rungs
         self._run = run
@@ -63,16 +64,16 @@ class CurvesSampler:
         self._is_fitted = False
         self._drawn: tuple[int, Candidates] | None = None
         self._decision: _Decision | None = None
-        """The last one, while nothing more is known."""
+        """The last decision, as long as nothing new is known."""
 
     def forget(self) -> None:
-        """What was learnt is out of date: the ledger holds more, or a trial has failed."""
+        """Fit again before the next decision: the ledger has new values, or a trial has failed."""
         self._is_fitted = False
 
     def configuration(
         self, suggest: Suggest, *, number: int, live: Collection[int], aim: Aim = ANYWHERE
     ) -> dict[str, Any]:
-        """The parameters of the trial of this number, which is the next; empty where a space has nothing new, or fails.
+        """The parameters of the next trial, which gets this number; empty if the space has nothing new, or fails.
 
         Args:
             live: numbers of the trials that have a worker.
@@ -98,13 +99,17 @@ class CurvesSampler:
     ) -> int | None:
         """The paused trial to continue, or None when a new configuration is the better use of a slot.
 
-        What decides is by how much each is expected to exceed the best at the full budget, for every epoch that it has
-        still to go. Without a surrogate the best of each rung go on.
+        The largest expected improvement at the full budget, divided by the epochs to go, decides. Before there are
+        enough trials to fit the process, the best of each rung continue.
 
         Args:
-            number: of the next trial.
-            live: numbers of the trials that have a worker, but for one of `paused`.
-            rungs: the values with which those of `paused` are compared without a surrogate; all of them when None.
+            suggest: that of the space.
+            paused: numbers of the trials that wait at a rung.
+            number: number of the next trial.
+            live: numbers of the trials that have a worker, without those in `paused`.
+            aim: what the slot is used for.
+            rungs: the values with which `paused` are compared before the process is fitted; those of all trials when
+                None.
         """
         if self._fit() is None:
             return (rungs or self._rungs).promotion(paused)
@@ -123,7 +128,7 @@ class CurvesSampler:
         assert surrogate is not None
         weighed = [n for n in self._rungs.pooled() if n in paused][:MAX_WEIGHED] if paused else []
         parents = surrogate.most_promising(NUM_PARENTS)
-        if aim.rivals is not None:  # the best with other values of what is held show the way as well
+        if aim.rivals is not None:  # the best trials of other levels are good starting points as well
             parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
             parents = list({parent.number: parent for parent in parents}.values())
         new = self._candidates(suggest, number).new(parents, tried=self.tried, held=dict(aim.held))
@@ -148,7 +153,7 @@ class CurvesSampler:
         return [(self._ledger.trial(number).params, number) for number in numbers]
 
     def _fit(self) -> "Surrogate | None":
-        """The model of all that the ledger holds; None while too few trials have reached the first rung."""
+        """The process fitted to all trials of the ledger; None while too few have reached the first rung."""
         from search.algorithms.gaussian_process import (
             Surrogate,  # imports SciPy, which other samplers need not wait for
         )

@@ -1,10 +1,14 @@
-"""What trials, and configurations that nobody has tried, will be worth at the full budget.
+"""A Gaussian process that predicts the value at the full budget, of trials and of configurations not yet tried.
 
-A Gaussian process over configurations and epochs learns from the value of every trial at every rung. Values are
-compared at equal epochs alone: each stands for its rank among the trials at its rung, where those that got there are as
-good, on average, as they were at the rung below. The covariance of two values is a sum: of how close their epochs are,
-of how close their configurations are, of both together, and of whether the trial is the same. A configuration that
-starts slowly is so not lost because of its first epochs, and what is known of its kin counts as well.
+It learns from the value of every trial at every rung. Values are compared only at equal epochs: each is replaced by a
+score, its normal rank among the trials at its rung. The scores of a rung have the mean and the spread that its trials
+had at the rung below. The covariance of the scores of trial i with configuration x after t epochs, and of trial i' with
+x' after t' epochs, is
+
+    k = v_t exp(-d / l_t) + v_x m(x, x') + exp(-d / l_b) (v_b m(x, x') + v_i [i = i']),    d = |log t - log t'|
+
+where m is the likeness of two configurations (Matern 5/2, see `_likeness`). So a configuration that starts slowly keeps
+its chance if similar ones became good.
 
 Everything here is a pure function of the values in the study.
 """
@@ -19,23 +23,26 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
+from search.storage.trials import is_infeasible
+
 MAX_POINTS = 200
-"""Values that it learns from; its cost grows with their number alone."""
+"""Most scores that the process learns from; the cost of a fit depends only on their number."""
 _MAX_JUDGED = 100
-"""Of these, those by which the evidence chooses: it must weigh six models, of which one is then made."""
+"""The subset of the scores by which length and noise are chosen: six pairs are compared, and one is then used."""
 _UNTRAINABLE = ("diverged", "out of memory")
-"""Failures that a configuration brings about: nothing is worse."""
+"""Kinds of failures that the configuration causes; they get the worst score."""
 _LENGTHS, _NOISES = (0.5, 1.0, 2.0), (0.03, 0.15)
-"""What the evidence chooses from: how far a difference in a parameter reaches, and the variance of the noise."""
+"""Candidates for the length scale of a parameter, on its range 0 to 1, and for the variance of the noise."""
 _EPOCH, _CONFIGURATION, _BOTH, _TRIAL = 0.05, 0.5, 0.5, 0.1
-"""Variances of the terms of the covariance, where the values at the first rung are normal."""
+"""Variances v_t, v_x, v_b and v_i of the terms of the covariance; scores at the first rung have variance 1."""
+_EPOCH_LENGTH, _BOTH_LENGTH = 3.0, 1.5
+"""Length scales l_t and l_b of log epoch."""
 _LEAST_SPREAD = 0.2
-"""Of the values at a rung."""
+"""Least standard deviation of the scores at a rung."""
 _VARIANCE = _EPOCH + _CONFIGURATION + _BOTH + _TRIAL
-
-
+"""Variance of a score, without noise."""
 _BELIEVED = 0.05
-"""Variance of the noise of what is only expected of the trials that run."""
+"""Variance of the noise of the scores that running trials are assumed to reach."""
 Tried = tuple[Mapping[str, Any], int]
 """Parameters and number of a trial."""
 
@@ -51,13 +58,13 @@ class _Inputs(NamedTuple):
     codes: np.ndarray
     """(N, D)"""
     epochs: np.ndarray
-    """(N,), logarithms."""
+    """(N,), natural logarithms."""
     numbers: np.ndarray
-    """(N,), of the trials; a negative one belongs to none."""
+    """(N,), numbers of the trials; a negative one for a configuration without a trial."""
 
 
 class Surrogate:
-    """The model, fitted to a study in which some trials have reached the first rung."""
+    """The Gaussian process, fitted to a study in which some trials have reached the first rung."""
 
     def __init__(self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> None:
         observed = _most_telling(_observations(trials, rungs=rungs, maximize=maximize))
@@ -70,7 +77,7 @@ class Surrogate:
             np.array([one.trial.number for one in observed]),
         )
         self.trials = list({one.trial.number: one.trial for one in observed if not _is_untrainable(one.trial)}.values())
-        """The trials with values that the model has learnt from."""
+        """The trials from whose values the process has learnt."""
         values = np.array([one.score for one in observed])
         length, noise = self._most_evident(values)
         self._alike = self._likeness(self._observed.codes, self._observed.codes, length=length)
@@ -80,7 +87,10 @@ class Surrogate:
         self._scores = values
 
     def _most_evident(self, values: np.ndarray) -> tuple[float, float]:
-        """The length and the noise under which these values are most probable."""
+        """The length and the noise with the largest marginal likelihood of these scores.
+
+        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + noise I.
+        """
         judged = slice(None, None, -(-len(values) // _MAX_JUDGED))
         inputs = _Inputs(*(column[judged] for column in self._observed))
         evidence = {}
@@ -93,14 +103,14 @@ class Surrogate:
         return max(evidence, key=evidence.__getitem__)
 
     def _best(self, among: Container[int] | None) -> float:
-        """The best score at the full budget, or at any epoch where none has got there; -inf where nothing is known."""
+        """The best score at the full budget, or at any epoch if no trial has reached it; -inf if there is no score."""
         numbers = self._observed.numbers.tolist()
         counted = np.array([among is None or number in among for number in numbers])
         finished = counted & (self._observed.epochs == np.log(self._full_budget))
         return float(self._scores[finished if finished.any() else counted].max(initial=-np.inf))
 
     def most_promising(self, count: int, *, among: Container[int] | None = None) -> list[FrozenTrial]:
-        """The trials that it has learnt from which are expected to be best at the full budget.
+        """The known trials with the best expected score at the full budget, best first.
 
         Args:
             among: numbers of trials; None for all.
@@ -112,29 +122,33 @@ class Surrogate:
         places = [rows[trial.number] for trial in known]
         codes, _, numbers = (column[places] for column in self._observed)
         there = _Inputs(codes, np.full(len(places), np.log(self._full_budget)), numbers)
-        told = solve_triangular(self._factor, _covariance(self._observed, there, self._alike[:, places]), lower=True)
-        return [known[place] for place in np.argsort(-(told.T @ self._values), kind="stable")[:count]]
+        loadings = solve_triangular(
+            self._factor, _covariance(self._observed, there, self._alike[:, places]), lower=True
+        )
+        return [known[place] for place in np.argsort(-(loadings.T @ self._values), kind="stable")[:count]]
 
     def improvement(
         self, trials: Sequence[Tried], running: Sequence[Tried] = (), *, over: Container[int] | None = None
     ) -> np.ndarray:
-        """(N,): by how much each of these is expected to exceed the best value at the full budget, on a scale of its
-        own.
+        """The expected improvement of each over the best score at the full budget, (N,), in units of the score.
+
+        EI = s (z Phi(z) + phi(z)), z = (m - best) / s, with the mean m and the standard deviation s of a score. Running
+        trials change only s: they are assumed to end as expected, so that other workers try something else.
 
         Args:
-            trials: parameters and number of each; a negative number belongs to a configuration that nobody has tried.
-            running: what other workers train now, as if they had ended as expected, so that not all try the same.
+            trials: parameters and number of each; a negative number for a configuration that is not yet a trial.
+            running: what other workers train now.
             over: numbers of the trials whose best is to be exceeded; None for all.
         """
         inputs = self._at_full_budget(trials)
         loadings = self._loadings(inputs)
-        variance = _VARIANCE - (loadings**2).sum(axis=0)
-        if running:
+        variance = _VARIANCE - (loadings**2).sum(axis=0)  # s^2 = k(x, x) - |A|^2
+        if running:  # conditions s^2 on the scores of the running trials
             others = self._at_full_budget(running)
-            told = self._loadings(others)
-            covariance = self._covariance(others, others) - told.T @ told
+            known = self._loadings(others)
+            covariance = self._covariance(others, others) - known.T @ known
             factor = cholesky(covariance + _BELIEVED * np.eye(len(running)), lower=True)
-            shared = self._covariance(others, inputs) - told.T @ loadings
+            shared = self._covariance(others, inputs) - known.T @ loadings
             variance = variance - (solve_triangular(factor, shared, lower=True) ** 2).sum(axis=0)
         spread = np.sqrt(np.maximum(variance, 1e-9))
         best = self._best(over)
@@ -142,7 +156,7 @@ class Surrogate:
         return spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))
 
     def _loadings(self, inputs: _Inputs) -> np.ndarray:
-        """(observed, N): what the observations, made independent of one another, say of these values."""
+        """A = L^-1 K(observed, inputs), (observed, N): the mean is A' L^-1 y, the covariance K(inputs) - A' A."""
         return solve_triangular(self._factor, self._covariance(self._observed, inputs), lower=True)
 
     def _at_full_budget(self, trials: Sequence[Tried]) -> _Inputs:
@@ -150,20 +164,22 @@ class Surrogate:
         return _Inputs(self._encode(params), np.full(len(params), np.log(self._full_budget)), np.array(numbers))
 
     def _covariance(self, a: _Inputs, b: _Inputs) -> np.ndarray:
-        """(N, M), without noise."""
+        """The covariance of two sets of scores, (N, M), without noise."""
         return _covariance(a, b, self._likeness(a.codes, b.codes, length=self._length))
 
     def _likeness(self, a: np.ndarray, b: np.ndarray, *, length: float) -> np.ndarray:
-        """(N, M), 1 for equal configurations: half the product, half the mean over parameters (Matern 5/2).
+        """The likeness m of configurations, (N, M), 1 for equal ones.
 
-        It is computed once for configurations that are there several times, since a trial is seen at several epochs.
+        m(x, x') = (product_j m_j + mean_j m_j) / 2, where m_j is the Matern 5/2 function of the distance in parameter
+        j; different choices, and a parameter that only one of them has, are 1 apart. Each distinct configuration is
+        computed once, since a trial has values at several epochs.
         """
         (a, rows), (b, columns) = _distinct(a), _distinct(b)
         product, total = np.ones((len(a), len(b))), np.zeros((len(a), len(b)))
         differ = np.zeros((len(a), len(b)))
         for column, categorical in enumerate(self._categorical):
             one, other = a[:, column, None], b[:, column]
-            if categorical:  # a parameter that is not active is another choice
+            if categorical:  # an inactive parameter counts as another choice
                 differ += np.nan_to_num(one, nan=-1) != np.nan_to_num(other, nan=-1)
                 continue
             apart = np.abs(one - other)
@@ -179,7 +195,7 @@ class Surrogate:
         return ((product + total / max(len(self._categorical), 1)) / 2)[np.ix_(rows, columns)]
 
     def _encode(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """(N, D): 0 to 1 along a range, the number of a choice, NaN where a parameter is not active."""
+        """The configurations as numbers, (N, D): 0 to 1 along a range, the index of a choice, NaN if not active."""
         codes = np.full((len(params), len(self._space)), np.nan)
         for column, (name, distribution) in enumerate(self._space.items()):
             rows = [row for row, given in enumerate(params) if name in given]
@@ -188,14 +204,19 @@ class Surrogate:
 
 
 def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
-    """(N, M), without noise, of values whose configurations are so much alike."""
-    apart = np.abs(a.epochs[:, None] - b.epochs)
-    same = a.numbers[:, None] == b.numbers
-    near = np.exp(-apart / 1.5)
-    return _EPOCH * np.exp(-apart / 3) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
+    """The covariance k of the formula above, (N, M), without noise.
+
+    Args:
+        alike: likeness m of the configurations, (N, M).
+    """
+    apart = np.abs(a.epochs[:, None] - b.epochs)  # d
+    same = a.numbers[:, None] == b.numbers  # [i = i']
+    near = np.exp(-apart / _BOTH_LENGTH)
+    return _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
 
 
 def _matern(apart: np.ndarray, length: float) -> np.ndarray:
+    """The Matern 5/2 function of a distance r: (1 + s + s^2 / 3) exp(-s), s = sqrt(5) r / length."""
     scaled = np.sqrt(5) / length * apart
     found = np.exp(-scaled)
     found *= 1 + scaled + scaled**2 / 3
@@ -203,8 +224,13 @@ def _matern(apart: np.ndarray, length: float) -> np.ndarray:
 
 
 def _observations(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> list[_Observation]:
+    """The score of every trial at every rung that it has reached; untrainable ones get one below the worst.
+
+    A score is Phi^-1((rank - 1/2) / n) among the n trials at the rung; above the first rung it is scaled to the mean
+    and the standard deviation that these trials had at the rung below.
+    """
     sign = 1 if maximize else -1
-    known = [t for t in trials if t.state != TrialState.FAIL and "infeasible" not in t.user_attrs]
+    known = [t for t in trials if t.state != TrialState.FAIL and not is_infeasible(t)]
     observed: list[_Observation] = []
     scores: dict[int, float] = {}
     for epoch in rungs:
@@ -224,11 +250,11 @@ def _observations(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximi
 
 
 def _is_untrainable(trial: FrozenTrial) -> bool:
-    return "infeasible" in trial.user_attrs or trial.user_attrs.get("failure_kind") in _UNTRAINABLE
+    return is_infeasible(trial) or trial.user_attrs.get("failure_kind") in _UNTRAINABLE
 
 
 def _most_telling(observed: list[_Observation]) -> list[_Observation]:
-    """At most `MAX_POINTS`: half of them the latest epochs with the best values, the others an even selection."""
+    """At most `MAX_POINTS` observations: half of them the best at the latest epochs, the others an even selection."""
     ordered = sorted(observed, key=lambda one: (-one.epoch, -one.score, one.trial.number))
     if len(ordered) <= MAX_POINTS:
         return ordered
@@ -251,7 +277,7 @@ def _codes(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:
 
 
 def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that differ from one another, and which of them each row is."""
+    """The distinct rows, and for each row the index of its distinct row."""
     numbers: dict[bytes, int] = {}
     which = [numbers.setdefault(row.tobytes(), len(numbers)) for row in codes]
     return codes[np.unique(which, return_index=True)[1]], np.array(which, dtype=int)

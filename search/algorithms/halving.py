@@ -1,11 +1,11 @@
-"""Successive halving by promotion: which paused trial has earned more epochs?
+"""Successive halving by promotion: decides which paused trial continues.
 
-A trial pauses at every rung. From the highest rung down, a paused trial is continued when it is among the best
+A trial pauses at every rung. From the highest rung down, a paused trial continues if it is among the best
 `1 / reduction_factor` of all trials that reached its rung (ASHA: Li et al. 2020, "A System for Massively Parallel
-Hyperparameter Tuning"). Nothing is stopped for good before the search ends, so a late bloomer keeps its chance, and a
-simulation reaches the same regret with a third to a half less compute than the stopping variant.
+Hyperparameter Tuning"). No trial is stopped for good before the search ends, so a trial that improves late keeps its
+chance. In simulations this reaches the same regret with a third to a half less compute than the stopping variant.
 
-Everything here is a pure function of the values in the study: a resumed search decides as the undisturbed one would.
+Everything here is a pure function of the values in the study: a resumed search decides like an uninterrupted one.
 """
 
 from bisect import bisect_left, insort
@@ -14,20 +14,12 @@ from collections.abc import Container, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 Entry = tuple[float, int]
-"""Value, the smaller the better, and number of a trial."""
+"""Value, with a sign so that smaller is better, and number of a trial."""
 _UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
 
 
-def num_weights(trial: FrozenTrial) -> int | None:
-    """The weights of the network: known before training, or counted after the first epoch in what code tracks."""
-    history = trial.user_attrs.get("history")
-    first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
-    return trial.user_attrs.get("weights", first.get("weights"))
-
-
 class Rungs:
-    """The values at every rung, best first, in order as they come in: what a promotion costs does not grow with the
-    number of trials."""
+    """The values at every rung, kept sorted: the cost of a promotion does not grow with the number of trials."""
 
     def __init__(
         self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], reduction_factor: int, maximize: bool
@@ -50,7 +42,7 @@ class Rungs:
                     self.add(trial.number, rung=rung, value=trial.intermediate_values[rung])
 
     def add(self, number: int, *, rung: int, value: float) -> None:
-        """A trial has reached a rung; the older one comes first among equals."""
+        """Note that a trial has reached a rung; of equal values the older trial comes first."""
         self._leave(number)
         entry = self._sign * value, number
         self._places[number] = rung, entry
@@ -58,7 +50,7 @@ class Rungs:
         insort(self._highest[rung], entry)
 
     def remove(self, number: int) -> None:
-        """A trial has failed: its values may come from a run that was about to diverge."""
+        """Remove a trial that has failed: it may have been about to diverge."""
         self._leave(number)
         for order in self._orders.values():
             order[:] = [entry for entry in order if entry[1] != number]
@@ -87,14 +79,14 @@ class Rungs:
 
     @property
     def num_ranked(self) -> int:
-        """Trials that have reached the first rung."""
+        """Number of trials that have reached the first rung."""
         return len(self._orders[self._rungs[0]])
 
     def pooled(self) -> list[int]:
-        """All trials that reached the first rung, best first; values of different epochs never mix.
+        """The numbers of all trials that reached the first rung, best first; only values of equal epochs are compared.
 
-        They are ranked by their value at the first rung; then, rung by rung upward, those that reached it are ranked
-        again inside the slots they hold.
+        Trials are ranked by their value at the first rung. Then, for each higher rung, the trials that reached it are
+        sorted again within the places that they have.
         """
         order = [number for _, number in self._orders[self._rungs[0]]]
         for rung in self._rungs[1:]:
@@ -106,5 +98,5 @@ class Rungs:
         return order
 
     def _best(self, rung: int, paused: Container[int]) -> Entry | None:
-        """Of the trials that wait at this rung. Only those that run now are passed over, of which there are few."""
+        """The best trial that waits at this rung; only the few that run now are skipped."""
         return next((entry for entry in self._highest[rung] if entry[1] in paused), None)

@@ -1,4 +1,4 @@
-"""Optuna's own samplers and pruners by name, and what a sampler gets to see of a search that pauses its trials."""
+"""Optuna's samplers and pruners by name, and how a sampler sees the trials of a search that pauses them."""
 
 import warnings
 from collections.abc import Callable, Collection, Sequence
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
     from search.storage.run import Run
 
 NUM_STARTUP_TRIALS = 10
-"""Ranked trials before a sampler learns from them."""
+"""Number of trials that are drawn before a sampler learns from them."""
 MAX_SEEN = 256
-"""Finished trials, and infeasible draws, that TPE gets to see: what a suggestion costs grows with their number."""
+"""Most finished trials, and most infeasible configurations, that TPE sees: its cost grows with their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is known of a study's trials without going through them."""
+    """Facts about the trials of a study that are kept up to date, so that no pass over all trials is needed."""
 
     rungs: Rungs
     infeasible: Sequence[int]
-    """Numbers of the draws that exceeded a bound, ascending."""
+    """Numbers of the configurations that exceeded a bound, ascending."""
     level: Callable[[int], object] = lambda _: None
-    """What a trial, by its number, is ranked among: the level of a question that it has."""
+    """Number of a trial -> the level of a question that it has; trials are ranked among those of the same level."""
 
 
 View = Callable[[Sequence[FrozenTrial], Collection[int], Known], list[FrozenTrial]]
+"""All trials, the numbers of those with a worker, and `Known` -> the trials as the sampler sees them."""
 
 
 def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: "Encodings | None") -> BaseSampler:
-    """A fresh sampler for one trial, so that a suggestion depends on the study and the seeds alone: a resumed search
-    suggests what the undisturbed one would have.
+    """A new sampler for one trial. Its suggestion depends only on the study and the seeds, so a resumed search suggests
+    the same as an uninterrupted one.
 
     Args:
-        name: tpe, random, gp, cmaes or qmc; of any other, the file of this name in this folder has a `make_sampler`.
-        seed: of the run; a quasi-random sequence must be one sequence over all trials.
-        trial_seed: of the trial that is about to be sampled.
-        encodings: of this study, for TPE; None for Optuna's own.
+        name: tpe, random, gp, cmaes or qmc; any other name is a file in this folder that defines `make_sampler`.
+        seed: seed of the run; a quasi-random sequence must be one sequence over all trials.
+        trial_seed: seed of the trial that is about to be sampled.
+        encodings: those of this study, for TPE; None for Optuna's own TPE.
     """
     startup = NUM_STARTUP_TRIALS
     with warnings.catch_warnings():
@@ -69,7 +70,7 @@ def make_sampler(name: str, *, seed: int, trial_seed: int, encodings: "Encodings
 def make_encodings() -> "Encodings | None":
     """What our TPE keeps from one suggestion to the next.
 
-    None in plain mode, and with an Optuna whose inner names are others: its own TPE then suggests.
+    None in plain mode, and with an Optuna in which the private names have changed: then Optuna's own TPE is used.
     """
     if is_plain():
         return None
@@ -91,7 +92,7 @@ def _tpe(encodings: "Encodings | None", *, num_startup_trials: int, seed: int) -
 
 
 def make_pruner(run: "Run") -> BasePruner:
-    """The early-stopping rule; promotion ("asha") pauses instead, so nothing is pruned while it runs."""
+    """The early-stopping rule as a pruner of Optuna; "asha" pauses trials instead, so its pruner never stops one."""
     match run.pruner:
         case "asha-stop":
             return optuna.pruners.SuccessiveHalvingPruner(
@@ -109,13 +110,13 @@ def make_pruner(run: "Run") -> BasePruner:
 
 
 def make_view(run: "Run") -> View:
-    """What the sampler sees of the study.
+    """The function that shows the trials of a study to the sampler.
 
-    A paused trial is no running one: it has told what it is worth so far. Under promotion TPE sees every trial that
-    reached a rung as finished, with its pooled rank as the value, so that values of different epochs never meet; of
-    many trials it sees the best quarter of `MAX_SEEN` and an even selection of the others, which is all that its two
-    densities need. Where a question is asked, a trial is worth its rank among those of its level: what is good with one
-    level is learnt from the others. Random draws depend on no trial; the other samplers see paused trials as pruned.
+    A paused trial is not shown as running, because its value so far is known. With promotion, TPE sees every trial that
+    reached a rung as finished, with its pooled rank as the value, so that values of different epochs are never
+    compared. Of many trials it sees the best `MAX_SEEN / 4` and an even selection of the others, which is enough for
+    its two densities. With a question, the value is the rank among the trials of the same level, so that TPE learns
+    from all levels. Random samplers see all trials as they are; the other samplers see paused trials as pruned.
     """
     sign = run.objective.sign
 
@@ -162,7 +163,7 @@ def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
 
 
 def _copy(trial: FrozenTrial, *, state: TrialState, value: float) -> FrozenTrial:
-    """Shares all else with the stored trial: `create_trial` would check every parameter again, for every suggestion."""
+    """A copy that shares everything else with the trial; `create_trial` would check every parameter again."""
     copied = FrozenTrial.__new__(FrozenTrial)  # `copy.copy` takes ten times as long
     vars(copied).update(vars(trial))
     copied.state, copied.value = state, value

@@ -1,8 +1,8 @@
-"""Optuna's TPE: the same suggestions at a fraction of their cost.
+"""Optuna's TPE at a fraction of its cost, with the same suggestions.
 
-Optuna divides the trials anew, and turns their parameters into numbers anew, for each group of parameters that are
-active together, and takes the normal distribution's logarithms one by one in Python. Candidates are drawn by Optuna's
-own code; which of them is best is computed here, and by Optuna where two are so near that rounding decides.
+For each group of parameters that are active together, Optuna divides the trials again, converts their parameters again,
+and computes logarithms of the normal distribution one by one in Python. Here this is done once, in arrays. Optuna's own
+code draws the candidates, and decides between two that are so close that rounding matters.
 """
 
 from collections import defaultdict
@@ -30,14 +30,14 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Encodings:
-    """Parameters of trials as rows of numbers, kept from one suggestion to the next: a trial's never change."""
+    """The parameters of trials as rows of numbers, kept from one suggestion to the next, since they never change."""
 
     def __init__(self) -> None:
         self._distributions: dict[str, BaseDistribution] = {}
         self._rows: dict[tuple[int, bool], np.ndarray] = {}
 
     def learn(self, distributions: Mapping[str, BaseDistribution]) -> bool:
-        """Give these parameters a column each; whether any is new, so that earlier rows are too short."""
+        """Give each of these parameters a column, and return whether one is new, so that earlier rows are too short."""
         known = len(self._distributions)
         for name, distribution in distributions.items():
             self._distributions.setdefault(name, distribution)
@@ -46,14 +46,14 @@ class Encodings:
         return len(self._distributions) > known
 
     def columns(self, names: Sequence[str]) -> list[int]:
-        """Where the rows have these parameters."""
+        """The columns of these parameters."""
         places = {name: column for column, name in enumerate(self._distributions)}
         return [places[name] for name in names]
 
     def stack(self, trials: Sequence[FrozenTrial], sampler: "QuickTPESampler", study: Study) -> np.ndarray:
-        """(trials, parameters): NaN for what a trial lacks.
+        """The parameters of these trials, (trials, parameters): NaN for those that a trial does not have.
 
-        A running trial also has what was drawn for it and not asked for: Optuna counts that as tried.
+        A running trial also has values that were drawn for it and not asked for; Optuna counts them as tried.
         """
         rows = []
         for trial in trials:
@@ -67,7 +67,7 @@ class Encodings:
 
 
 class QuickTPESampler(TPESampler):
-    """For one suggestion: the trials that are shown must not change meanwhile."""
+    """Makes one suggestion; the trials that it sees must not change meanwhile."""
 
     def __init__(self, encodings: Encodings, *, num_startup_trials: int, seed: int) -> None:
         # group: parameters that are active together are modelled together
@@ -79,7 +79,7 @@ class QuickTPESampler(TPESampler):
         self._stacked: list[np.ndarray] | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The groups of Optuna's `_GroupDecomposedSearchSpace`, in its order, from each set of parameters once."""
+        """The groups of Optuna's `_GroupDecomposedSearchSpace` in its order, from the distinct sets of parameters."""
         sets: dict[frozenset[str], None] = {}
         known: dict[str, BaseDistribution] = {}
         for finished in study._get_trials(deepcopy=False, states=_FINISHED, use_cache=True):
@@ -126,7 +126,7 @@ class QuickTPESampler(TPESampler):
 
 
 def _log_density(estimator: _ParzenEstimator, candidates: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(candidates,): the logarithm of the density, or probability, of each under the mixture."""
+    """The log density (or log probability) of each candidate under the mixture, (candidates,)."""
     mixture: _MixtureOfProductDistribution = estimator._mixture_distribution
     total = np.zeros((1, len(mixture.weights)))
     for values, kernels in zip(candidates.values(), mixture.distributions, strict=True):
@@ -137,7 +137,7 @@ def _log_density(estimator: _ParzenEstimator, candidates: Mapping[str, np.ndarra
 
 
 def _log_kernels(values: np.ndarray, kernels: _BatchedDistributions) -> np.ndarray:
-    """(candidates, kernels) of one parameter."""
+    """The log density of the values of one parameter under each kernel, (candidates, kernels)."""
     if isinstance(kernels, _BatchedCategoricalDistributions):
         return np.log(kernels.weights.T)[values.astype(int)]
     scale = np.log if kernels.is_log else np.asarray
@@ -145,7 +145,7 @@ def _log_kernels(values: np.ndarray, kernels: _BatchedDistributions) -> np.ndarr
         mu, sigma = kernels.mu, kernels.sigma
         inside = _log_mass((kernels.adapted_low - mu) / sigma, (kernels.adapted_high - mu) / sigma)
         return -(((scale(values)[:, None] - mu) / sigma) ** 2) / 2 - log(2 * pi) / 2 - np.log(sigma) - inside
-    # steps and kernels come many times: each pair is computed once
+    # values on a grid and kernels repeat: each pair is computed once
     steps, step_of = np.unique(values, return_inverse=True)
     distinct, kernel_of = np.unique(kernels.mu + 1j * kernels.sigma, return_inverse=True)
     mu, sigma = distinct.real, distinct.imag
@@ -155,7 +155,7 @@ def _log_kernels(values: np.ndarray, kernels: _BatchedDistributions) -> np.ndarr
 
 
 def _log_mass(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of the standard normal distribution between `a` and `b`, taken on the left, where small ones are exact."""
+    """log(Phi(b) - Phi(a)), computed in the left tail, where small probabilities are exact."""
     mirrored = a + b > 0
     low, high = log_ndtr(np.where(mirrored, -b, a)), log_ndtr(np.where(mirrored, -a, b))
     return high + np.log1p(-np.exp(low - high))

@@ -1,41 +1,28 @@
-"""What the doctor says of limits of the shell, of priorities, and of what makes every process start slowly."""
+"""Limits of the shell, the priority of workers, and what makes every process start slowly."""
 
 import os
 import resource
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from search.diagnosis.finding import Finding
 from search.process.allotted import available_cpus, load
 from search.process.disk import shared_room, size
 from search.runtime.private_ray import OBJECT_STORE_BYTES, is_uncompiled, site_packages
 
 ADDRESSES = 8e9
-"""Bytes of addresses, far more than of memory, that a process of Ray asks for beside the memory that all share."""
+"""Bytes of address space that a process of Ray needs, without the shared memory; far more than it uses of memory."""
 THREADS, THREADS_PER_TRIAL = 150, 40
-"""Of a private Ray with this process, and of each worker."""
+"""Threads of a private Ray together with this process, and of each worker."""
 FILES = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line: what was looked at, what was found, and what to do when it is not as it should be."""
-
-    what: str
-    found: str
-    do: str = ""
-    fatal: bool = False
-
-    def __str__(self) -> str:
-        mark = "ok  " if not self.do else "FAIL" if self.fatal else "note"
-        return f"{mark}  {self.what:<14} {self.found}" + (f"; {self.do}" if self.do else "")
+"""Files that Ray keeps open."""
 
 
 def require_limits() -> None:
-    """Raise ValueError at a limit under which Ray would abort or never come up."""
+    """Raise ValueError at a limit under which Ray would abort or never start."""
     finding = check_limits()
     if finding.fatal:
         raise ValueError(f"{finding.found}; first run: {finding.do}")
@@ -48,7 +35,7 @@ def check_limits(
 
     Args:
         limits: option of ulimit -> its value, below zero for none; those of this process when None.
-        threads: that this user has now.
+        threads: number of threads that this user has now; counted when None.
         root: whether the user is root, whose processes are not counted.
     """
     limits = _soft_limits() if limits is None else limits
@@ -73,7 +60,7 @@ def check_limits(
 
 
 def _is_root() -> bool:
-    """Of the machine: the root of a container without privileges is bound by limits."""
+    """Whether this user is root of the machine; root of a container without privileges is bound by limits."""
     with suppress(OSError):
         return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split()[:3] == ["0", "0", str(2**32 - 1)]
     return os.geteuid() == 0
@@ -86,7 +73,7 @@ def _soft_limits() -> dict[str, int]:
 
 
 def _count_threads() -> int:
-    """Of all processes of this user: what `ulimit -u` counts."""
+    """Threads of all processes of this user, which is what `ulimit -u` counts."""
     count = 0
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -100,7 +87,7 @@ def check_priority(environment: Mapping[str, str] | None = None, *, busy: str | 
 
     Args:
         environment: variables of this process.
-        busy: how much more this machine has to do than it can, in a few words.
+        busy: the load of this machine in a few words, such as `load 30 on 2 CPUs`; measured when None.
     """
     niceness = os.nice(0)
     with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Checks training code of the user's own before it is searched: two epochs straight, and with a pause in between."""
+"""Checks training code of the user's own: trains two epochs without a pause and two with one, and compares them."""
 
 import multiprocessing as mp
 import random
@@ -11,18 +11,20 @@ from typing import Any
 import optuna
 
 import spaces.space
-from search.diagnosis import probe as own_probe
-from search.diagnosis.limits import Finding
-from search.diagnosis.probe import Probe, Straight
+from search.diagnosis import trainings
+from search.diagnosis.finding import Finding
+from search.diagnosis.trainings import Setup, Straight
 from search.process.disk import size
 from search.process.quiet import quietly
 from search.process.silence import doing
-from search.storage.source_code import canonical, told
+from search.storage.source_code import canonical, describe_error
 from spaces.space import Space
 from trainables.trainable import Setting, Source
 
 Apart = Callable[..., Any]
+"""Calls a function with its arguments in a process of its own."""
 SLOW_EPOCH_SECONDS = 60
+"""If an epoch takes longer, the doctor does not check which rows the metric is measured on."""
 _CHECKABLE = "to let the doctor check this, return the rows as arrays or tensors from Space(data=...)"
 _LESS = ("loss", "error", "rmse", "mae", "mse", "perplexity", "nll", "wer", "seconds", "latency")
 _MORE = ("acc", "accuracy", "auc", "f1", "precision", "recall", "r2", "score", "bleu")
@@ -32,7 +34,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
     """The findings about a space whose configurations are trained by the user's own code.
 
     Args:
-        apart: calls a function with its arguments in a process of its own.
+        apart: how to call a function in a process of its own; a spawned process when None.
 
     Raises:
         ValueError: the space cannot be loaded, or its data not be read; the line says why.
@@ -50,35 +52,36 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
         data = space.work.load(Source())
         packed = space.work.pack(data)
     except Exception as error:
-        raise ValueError(f"data() fails: {told(error)}") from error
+        raise ValueError(f"data() fails: {describe_error(error)}") from error
     with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
         setting = Setting(epochs=max(2, space.epochs), seed=1)
-        probe = Probe(space=canonical(reference), packed=packed, setting=setting, folder=Path(folder))
+        setup = Setup(space=canonical(reference), packed=packed, setting=setting, folder=Path(folder))
         try:
-            straight = apart(own_probe.train_straight, probe, dict(space.baseline), other)
+            straight = apart(trainings.train_straight, setup, dict(space.baseline), other)
         except Exception as error:
-            raised, *printed = getattr(error, "__notes__", [told(error)])
+            raised, *printed = getattr(error, "__notes__", [describe_error(error)])
             found = f"the baseline fails: {raised}" + (f" ({printed[0]})" if printed else "")
             yield Finding(what="training", found=found, do="correct this; otherwise every trial fails", fatal=True)
             return
         yield from _check_other(straight, other)
         yield from _check_costs(straight, space)
-        yield from _check_bits(probe, dict(space.baseline), straight, apart=apart)
-        yield from _check_metric(probe, dict(space.baseline), straight, space, apart=apart)
+        yield from _check_bits(setup, dict(space.baseline), straight, apart=apart)
+        yield from _check_metric(setup, dict(space.baseline), straight, space, apart=apart)
 
 
 def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a fresh process, which shows nothing of what the user's code prints."""
+    """What a function returns in a fresh process, whose output is discarded."""
     with doing("training your code"), ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
         return pool.submit(quietly, _noted, function, *arguments).result()
 
 
 def _noted(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns; what it raises gets the file and line as a note, which another process keeps."""
+    """What a function returns; an exception gets its file and line as a note, which survives the way to this
+    process."""
     try:
         return function(*arguments)
     except Exception as error:
-        error.add_note(told(error))
+        error.add_note(describe_error(error))
         raise
 
 
@@ -122,8 +125,8 @@ def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
         yield Finding(what="run.data", found="train changes it in place", do=do, fatal=True)
 
 
-def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apart: Apart) -> Iterator[Finding]:
-    again = apart(own_probe.train_again, probe, params, straight.records)
+def _check_bits(setup: Setup, params: dict[str, Any], straight: Straight, *, apart: Apart) -> Iterator[Finding]:
+    again = apart(trainings.train_again, setup, params, straight.records)
     if again:
         yield Finding(
             what="repeatable",
@@ -147,7 +150,7 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
     elif not again:
         yield Finding(what="leaks", found="a trial does not change when another one ran before it in the same process")
     try:
-        paused = apart(own_probe.train_on, probe, params, straight.records)
+        paused = apart(trainings.train_after_pause, setup, params, straight.records)
     except ValueError as error:
         yield Finding(what="pause", found=f"the state cannot be restored: {error}", do="see above", fatal=True)
         return
@@ -164,7 +167,7 @@ def _check_bits(probe: Probe, params: dict[str, Any], straight: Straight, *, apa
 
 
 def _check_tracked(straight: Straight) -> Iterator[Finding]:
-    """What two epochs need not show: a schedule that acts later, an optimizer whose state is small."""
+    """Untracked objects that two epochs do not reveal: a schedule that acts later, an optimizer with little state."""
     names = [name for name, changes in straight.untracked.items() if changes]
     if names:
         do = "the first two epochs do not need it, but later ones may: add it to run.track(...)"
@@ -183,7 +186,7 @@ def _way_out(straight: Straight, otherwise: str) -> str:
 
 
 def _check_metric(
-    probe: Probe, params: dict[str, Any], straight: Straight, space: Space, *, apart: Apart
+    setup: Setup, params: dict[str, Any], straight: Straight, space: Space, *, apart: Apart
 ) -> Iterator[Finding]:
     values = [record[space.metric] for record in (*straight.records, straight.other) if space.metric in record]
     if len(values) > 1 and len(set(values)) == 1:
@@ -202,11 +205,15 @@ def _check_metric(
     if straight.seconds[-1] > SLOW_EPOCH_SECONDS:
         yield Finding(what="metric", found="an epoch takes too long to check which rows it is measured on")
         return
-    yield from _check_rows(apart(own_probe.train_on_other_rows, probe, params, space.metric), space)
+    yield from _check_rows(apart(trainings.train_on_reversed_rows, setup, params, space.metric), space)
 
 
 def _check_rows(parts: list[tuple[str, bool, bool]], space: Space) -> Iterator[Finding]:
-    """What follows from which part of the data moves the weights, and which the metric."""
+    """The finding about the rows on which the metric is measured.
+
+    Args:
+        parts: name of each array of the data, whether it changes the weights, and whether it changes the metric.
+    """
     held_out = [name for name, weights, metric in parts if metric and not weights]
     deciding = [name for name, weights, metric in parts if metric and weights]
     idle = [name for name, weights, metric in parts if not metric and not weights]

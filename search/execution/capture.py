@@ -1,28 +1,27 @@
-"""Captures what a trial prints, also from C code: both descriptors of the process go to a file while it trains."""
+"""Captures what a trial prints, also from C code: stdout and stderr of its process go to a file while it trains."""
 
-import ctypes
 import os
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from search.storage.logs import KEPT_BYTES, _joined, shorten
+from search.process.redirect import printing_to
+from search.storage.logs import KEPT_BYTES, join_ends, shorten
 
 SPOOL_BYTES = 16 * 1024 * 1024
-"""An epoch that prints more is shortened while it goes on, looked at every second."""
+"""If an epoch prints more than this, the middle is removed while it trains; the size is checked every second."""
 _LOOK_SECONDS = 1.0
 
 
 class Capture:
-    """Collects what is printed while it captures. A file, not a pipe: C code that prints much can never block on it."""
+    """Collects what is printed in a file: a pipe could block C code that prints much."""
 
     def __init__(self, folder: Path | None) -> None:
         """
         Args:
-            folder: where the driver looks for what a trial printed that lost its worker; None for a file without name.
+            folder: where the driver finds the last output of a worker that was lost; None for a file without a name.
         """
         self._folder = folder
         self._file = _nameless()
@@ -36,11 +35,11 @@ class Capture:
     def begin(self, name: str) -> None:
         """Start with an empty file for this trial."""
         self._path = None if self._folder is None else self._folder / name
-        with suppress(OSError):  # no room: the file of the trial before does as well
+        with suppress(OSError):  # a full disk: go on with the file of the trial before
             self._open((self._file,))
 
     def _open(self, descriptors: tuple[int, ...]) -> None:
-        """Let these lead to a new, empty file; whoever holds the stream goes on with it."""
+        """Let these descriptors lead to a new, empty file; the stream over them stays usable."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         new = _nameless() if self._path is None else _opened(self._path)
@@ -50,24 +49,15 @@ class Capture:
 
     @contextmanager
     def captured(self) -> Iterator[None]:
-        """Inside, all that the process prints goes to the file."""
-        _flush()
-        shown = [os.dup(1), os.dup(2)]
-        for number in (1, 2):
-            os.dup2(self._file, number)
-        self._is_on, over = True, threading.Event()
-        threading.Thread(target=self._bound, args=(over,), daemon=True).start()
-        try:
-            with redirect_stdout(self._stream), redirect_stderr(self._stream):
+        """Inside, everything that the process prints goes to the file."""
+        with printing_to(self._file, self._stream):
+            self._is_on, over = True, threading.Event()
+            threading.Thread(target=self._bound, args=(over,), daemon=True).start()
+            try:
                 yield
-        finally:
-            over.set()
-            self._is_on = False
-            self._stream.flush()
-            _flush()
-            for number, descriptor in zip((1, 2), shown, strict=True):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
+            finally:
+                over.set()
+                self._is_on = False
 
     def end(self) -> None:
         """Collect no more."""
@@ -80,7 +70,7 @@ class Capture:
             return self._taken().decode("utf-8", errors="replace")
 
     def _taken(self) -> bytes:
-        """The content of the file, which is empty afterwards: another file, where code is about to print more."""
+        """The content of the file, which is empty afterwards. While code prints, a new file takes its place."""
         old = os.dup(self._file)
         try:
             if self._is_on:
@@ -100,7 +90,7 @@ class Capture:
                 if size > SPOOL_BYTES:
                     ends = os.pread(self._file, KEPT_BYTES, 0), os.pread(self._file, KEPT_BYTES, size - KEPT_BYTES)
                     os.ftruncate(self._file, 0)
-                    os.write(self._file, _joined(*ends, left_out=size - 2 * KEPT_BYTES))
+                    os.write(self._file, join_ends(*ends, left_out=size - 2 * KEPT_BYTES))
 
 
 def _opened(path: Path) -> int:
@@ -110,11 +100,3 @@ def _opened(path: Path) -> int:
 def _nameless() -> int:
     with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
         return _opened(Path(folder) / "output")
-
-
-def _flush() -> None:
-    """Write out what Python and C hold back, so that it goes where the descriptors point now."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
-            stream.flush()
-    ctypes.CDLL(None).fflush(None)

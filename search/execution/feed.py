@@ -1,4 +1,4 @@
-"""Hands the events of a search on to a logger as well: TensorBoard, MLflow or W&B."""
+"""Passes the events of a search to a logger as well: TensorBoard, MLflow or W&B."""
 
 import queue
 import threading
@@ -9,12 +9,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.execution.loggers import Logger, open_logger
+from search.execution.loggers import TrialLogger, open_logger
 from search.scheduling.messages import Events
 from search.storage.run import Run
+from search.storage.trials import is_infeasible
 
 CLOSE_SECONDS = 60
-"""A logger that is still busy this long after the search has ended is left alone."""
+"""How long the end of a search waits for the logger."""
 
 
 @contextmanager
@@ -36,15 +37,15 @@ def logged(run: Run, run_dir: Path, *, events: Events, trials: Sequence[FrozenTr
 
 
 class LoggerFeed:
-    """Hands the events of a search on, to the logger in a thread: a slow disk or server does not hold the search up."""
+    """Passes on the events of a search, to the logger in a thread, so that a slow disk or server delays no trial."""
 
-    def __init__(self, make: Callable[[], Logger], *, name: str, events: Events) -> None:
+    def __init__(self, make: Callable[[], TrialLogger], *, name: str, events: Events) -> None:
         """
         Args:
             make: opens the logger; called in the thread.
         """
         self._make, self._name, self._events = make, name, events
-        self._tasks: queue.SimpleQueue[Callable[[Logger], None] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Callable[[TrialLogger], None] | None] = queue.SimpleQueue()
         self._last: dict[int, int] = {}
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._work, name="logger", daemon=True)
@@ -53,7 +54,7 @@ class LoggerFeed:
     def catch_up(self, trials: Sequence[FrozenTrial]) -> None:
         """Log the trials of a study that is continued, unless the logger knows them."""
         for trial in trials:
-            if "infeasible" in trial.user_attrs:
+            if is_infeasible(trial):
                 continue
             history = trial.user_attrs.get("history", [])
             self._last[trial.number] = len(history)
@@ -90,13 +91,13 @@ class LoggerFeed:
             )
         self._say_problem()
 
-    def _put(self, task: Callable[[Logger], None]) -> None:
+    def _put(self, task: Callable[[TrialLogger], None]) -> None:
         if self._thread.is_alive():
             self._tasks.put(task)
         self._say_problem()
 
     def _say_problem(self) -> None:
-        """In the thread of the search: a line that cannot be printed is its matter."""
+        """Print that the logger failed, in the thread of the search, which handles errors of printing."""
         problem, self._problem = self._problem, None
         if problem is not None:
             self._events.notice(f"{self._name} failed and is switched off ({problem}); the search continues")
@@ -107,11 +108,11 @@ class LoggerFeed:
             while (task := self._tasks.get()) is not None:
                 task(logger)
             logger.close()
-        except Exception as error:  # of packages of others: whatever they raise, the search goes on
+        except Exception as error:  # the packages may raise anything, and the search continues
             self._problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def _log_all(logger: Logger, trial: FrozenTrial, history: Sequence[dict[str, Any]]) -> None:
+def _log_all(logger: TrialLogger, trial: FrozenTrial, history: Sequence[dict[str, Any]]) -> None:
     if logger.knows(trial.number):
         return
     logger.begin(trial)

@@ -1,4 +1,4 @@
-"""Puts a search on Ray: the study decides, Ray Tune places the trials on warm workers."""
+"""Runs a search on Ray: the study decides, Ray Tune places the trials on workers."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.execution.nodes import look_at_nodes
+from search.execution.nodes import describe_nodes
 from search.execution.slots import Slots
 from search.process.signals import collect_signals
 from search.runtime.resources import Resources
@@ -15,26 +15,27 @@ from search.scheduling.checkpoints import CheckpointKeeper, checkpoints_of
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
+from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
-from search.storage.logs import TrialLogs
+from search.storage.logs import TrialLogs, logs_of
 from search.storage.run import Run
 from spaces.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A search and all that it needs to run on Ray."""
+    """A search with everything that it needs to run on Ray."""
 
     run: Run
     run_dir: Path
     ledger: Ledger
     space: Space
     dataset: Any
-    """What the space's task has loaded, shipped to every node once."""
+    """What the space's task has loaded; it is sent to every node once."""
     events: Events
     resources: Resources
     ray: AbstractContextManager[Path]
-    """Gives a folder for Ray's files while Ray is up; entered if there is anything to do."""
+    """Runs Ray while it is entered, and gives a folder for Ray's files; entered only if something is left to train."""
     deadline: float | None = None
     """`time.monotonic()` at which the time budget ends."""
     on_cluster: bool = False
@@ -73,10 +74,10 @@ class Launch:
         return checkpoints_of(self.run, self.run_dir)
 
     def _train(self, search: Search, scratch: Path, logs: TrialLogs) -> None:
-        """Let the legs of the search be trained on the Ray that is up."""
+        """Train the legs of the search on the Ray that is up."""
         from search.execution.watch import ProgressWatch
 
-        for line in look_at_nodes(self._checkpoints) if self.on_cluster else ():
+        for line in describe_nodes(self._checkpoints) if self.on_cluster else ():
             self.events.notice(line)
         watch = ProgressWatch(
             search, resources=self.resources, timeout=self.trial_timeout, say=self.events.notice,
@@ -114,7 +115,8 @@ class Launch:
 
 
 def _shared(space: Space, dataset: Any) -> Any:
-    """The data for the workers; what code of the user's own returned is read there once that code can be imported."""
+    """The data for the workers. What `data()` returned goes into Ray's store, and a worker reads it after it has
+    imported the user's code."""
     packed = space.work.pack(dataset)
     if not space.own:
         return packed
@@ -127,11 +129,6 @@ def _shared(space: Space, dataset: Any) -> Any:
             f"what data() returns cannot be sent to the workers ({str(error).splitlines()[0]}); return arrays, tensors,"
             " and dicts or lists of them, and open files and connections in train"
         ) from error
-
-
-def logs_of(run_dir: Path) -> Path:
-    """Folder of the logs of its trials."""
-    return run_dir / "logs"
 
 
 def run_legs(
@@ -148,12 +145,12 @@ def run_legs(
     """Let Ray Tune train legs of the search until nothing is left to do.
 
     Args:
-        trainable: a class for Tune that keeps its process; each step gives the JSON of an `EpochResult` as "said".
-        slots: how many legs there may be at once, now.
+        trainable: a class for Tune that keeps its process; each step returns the JSON of an `EpochResult` as "said".
+        slots: returns how many legs may run at once now.
         scratch: folder for Ray's own files.
         callbacks: of Tune.
         max_failures: times a leg is given a new worker after its worker was lost.
-        debug: let Ray talk.
+        debug: show Ray's messages.
         on_lost: called with a leg of Tune's that has lost its last worker, before its trial fails.
     """
     from ray import tune
@@ -168,7 +165,7 @@ def run_legs(
 
 
 def _tune_config(search: Search, *, slots: Callable[[], int], on_lost: Callable[[Any], None]) -> Any:
-    """Who answers Ray's questions: the search, by two views of it."""
+    """The configuration of Tune that passes Ray's questions to the search."""
     from ray import tune
 
     from search.execution.scheduler import StudyScheduler
@@ -186,7 +183,7 @@ def _tune_config(search: Search, *, slots: Callable[[], int], on_lost: Callable[
 
 
 def _run_config(search: Search, scratch: Path, *, callbacks: list[Any], max_failures: int) -> Any:
-    """What Ray is to do of its own: keep nothing, end with the search."""
+    """The configuration of Tune that stores nothing and ends with the search."""
     from ray import tune
 
     return tune.RunConfig(
@@ -201,7 +198,7 @@ def _run_config(search: Search, scratch: Path, *, callbacks: list[Any], max_fail
 
 
 def _trial_name(trial: Any) -> str:
-    return f"trial-{trial.config['trial']:05d}-{trial.trial_id}"
+    return f"{trial_name(trial.config['trial'])}-{trial.trial_id}"
 
 
 def _make_stopper(search: Search) -> Any:
@@ -221,7 +218,7 @@ def _make_stopper(search: Search) -> Any:
 
 @contextmanager
 def _silence(debug: bool) -> Iterator[None]:
-    """Ray reports trials that wrote no result file as errors; ours write to the study."""
+    """Silence logging: Ray reports trials without a result file as errors, and ours write to the study."""
     before = logging.root.manager.disable
     logging.disable(logging.NOTSET if debug else logging.CRITICAL)
     try:

@@ -1,10 +1,10 @@
-"""Feeds TensorBoard, MLflow or W&B with one run for each trial, whatever number of legs and resumes it takes.
+"""Logs to TensorBoard, MLflow or W&B: one run for each trial, however often it pauses and resumes.
 
 RUN/tensorboard/trial-00012      event files
 RUN/mlflow.db                    the tracking database of MLflow
 RUN/wandb                        what W&B keeps until it is uploaded
 
-The study remains the only record that a search relies on: a logger that fails is given up, and said to be.
+A search relies only on its study: if a logger fails, the search reports it and continues without it.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from search.storage.folder import trial_name
+
 if TYPE_CHECKING:  # both import Optuna, and options are checked without
     from optuna.trial import FrozenTrial
 
@@ -28,10 +30,10 @@ PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _MLFLOW_STATES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 _TRIAL_TAG = "rungwise.trial"
 _NO_NUMBERS = ("epoch", "started")
-"""The step of a point, and its time."""
+"""Fields of a record that are not logged as metrics: the step of a point, and its time."""
 
 
-class Logger(Protocol):
+class TrialLogger(Protocol):
     """One kind of logger, used from one thread."""
 
     def knows(self, number: int) -> bool:
@@ -65,7 +67,7 @@ def check_logger(logger: str) -> None:
     if package is None:
         return
     found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # a mere folder by that name: W&B makes one where it is used
+    if found is None or found.origin is None:  # a folder of that name is no package: W&B creates one where it is used
         raise ValueError(f"--logger {logger} needs the package {package}, which is missing; pip install {package}")
 
 
@@ -82,14 +84,10 @@ def where_to_look(logger: str, run_dir: Path) -> str | None:
     return None
 
 
-def open_logger(logger: str, run: "Run", run_dir: Path) -> Logger:
+def open_logger(logger: str, run: "Run", run_dir: Path) -> TrialLogger:
     """The logger by this name, which writes into the run folder."""
     kinds = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
     return kinds[logger](run, run_dir.resolve())
-
-
-def _name(number: int) -> str:
-    return f"trial-{number:05d}"
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
@@ -111,7 +109,7 @@ class TensorBoard:
         self._writers: dict[int, Any] = {}
 
     def knows(self, number: int) -> bool:
-        return (self._folder / _name(number)).exists()
+        return (self._folder / trial_name(number)).exists()
 
     def begin(self, trial: "FrozenTrial") -> None:
         is_new = not self.knows(trial.number)
@@ -146,11 +144,11 @@ class TensorBoard:
 
         if number not in self._writers:
             unique = f".{time.time_ns()}"  # a file of the same second would be overwritten
-            self._writers[number] = SummaryWriter(str(self._folder / _name(number)), filename_suffix=unique)
+            self._writers[number] = SummaryWriter(str(self._folder / trial_name(number)), filename_suffix=unique)
         return self._writers[number]
 
     def _summaries(self, trial: "FrozenTrial") -> tuple[Any, Any, Any]:
-        """What the tab of hyperparameters is made of: their kinds, their values, and the end."""
+        """The summaries for the tab of hyperparameters: their types, their values, and the end of the trial."""
         from tensorboardX.summary import hparams
 
         params = {name: str(value) if value is None else value for name, value in trial.params.items()}
@@ -164,7 +162,7 @@ class MLflow:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        self._mlflow: Any = importlib.import_module("mlflow")  # not among what is developed with
+        self._mlflow: Any = importlib.import_module("mlflow")  # not installed for development
         self._client = self._mlflow.MlflowClient(f"sqlite:///{run_dir}/mlflow.db")
         known = self._client.get_experiment_by_name(run.name)
         self._experiment = (
@@ -193,7 +191,7 @@ class MLflow:
             self._client.update_run(self._runs[trial.number], status="RUNNING")
             return
         made = self._client.create_run(
-            self._experiment, run_name=_name(trial.number), tags={_TRIAL_TAG: str(trial.number)}
+            self._experiment, run_name=trial_name(trial.number), tags={_TRIAL_TAG: str(trial.number)}
         )
         self._runs[trial.number] = made.info.run_id
         self._client.log_batch(
@@ -237,7 +235,7 @@ class WandB:
         self._runs[trial.number] = run = self._wandb.init(
             project="rungwise",
             group=self._run.name,
-            name=_name(trial.number),
+            name=trial_name(trial.number),
             id=self._id(trial.number),
             dir=str(self._folder),
             config=dict(trial.params),
@@ -263,7 +261,7 @@ class WandB:
     def close(self) -> None:
         for run in self._runs.values():
             run.finish()
-        self._wandb.teardown()  # its process would be waited for
+        self._wandb.teardown()  # otherwise this process would wait for W&B's
 
     def _id(self, number: int) -> str:
         return f"{self._series}-{number:05d}"

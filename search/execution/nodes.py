@@ -1,4 +1,4 @@
-"""Asks every node of a cluster what it has: versions, clock, and whether it sees the checkpoints."""
+"""Asks every node of a cluster for its versions, its clock, and whether it sees the checkpoints."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from typing import Any
 
 from search.runtime.probe import Probe
 from search.runtime.versions import versions
-from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_place
+from trainables.files.stores import MANIFEST, Folder, UnreachableError, open_store
 
 ANSWER_SECONDS = 60
 
@@ -20,14 +20,14 @@ class Node:
 
     host: str
     sees: bool
-    """Whether what was just written to the place of the checkpoints is there."""
+    """Whether it sees what was just written to the store of the checkpoints."""
     versions: dict[str, str]
     clock_seconds: float
-    """How far its clock is ahead of ours; good to half the time that the question took."""
+    """Seconds by which its clock is ahead of ours, exact to half the time that the question took."""
 
 
 def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node], list[str]]:
-    """What every living node of the connected cluster answers.
+    """The answers of all living nodes of the connected cluster.
 
     Args:
         where: folder or URI that all nodes should share; it is made if missing.
@@ -40,8 +40,8 @@ def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0, max_retries=1)(answer)
-    place, marker = open_place(where), f".shared-{os.getpid()}"
-    place.write(marker, {MANIFEST: b"{}"})
+    store, marker = open_store(where), f".shared-{os.getpid()}"
+    store.write(marker, {MANIFEST: b"{}"})
     try:
         asked = time.time()
         pending = {
@@ -55,13 +55,13 @@ def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node
         told = time.time()
         answers = {reference: _answered(reference) for reference in pending}
     finally:
-        place.remove(marker)
+        store.remove(marker)
     nodes = [Node(clock_seconds=_ahead(a.pop("clock"), asked, told), **a) for a in answers.values() if a is not None]
     return nodes, [host for reference, host in pending.items() if answers[reference] is None]
 
 
 def _answered(reference: Any) -> dict[str, Any] | None:
-    """None of a node that is slow, or gone by now."""
+    """The answer of a node; None if it is slow, or gone."""
     import ray
     from ray.exceptions import RayError
 
@@ -72,11 +72,11 @@ def _answered(reference: Any) -> dict[str, Any] | None:
 
 
 def answer(where: str, marker: str) -> dict[str, Any]:
-    """Runs on the node."""
+    """What this node answers; called on the node."""
     import ray
 
     try:
-        sees = marker in open_place(where).entries()
+        sees = marker in open_store(where).entries()
     except (OSError, UnreachableError):
         sees = False
     return {
@@ -88,7 +88,7 @@ def answer(where: str, marker: str) -> dict[str, Any]:
 
 
 def is_gone(node_id: str) -> bool:
-    """Whether the node is dead, or nobody answers there: Ray itself takes some seconds to find out."""
+    """Whether the node is dead or does not answer, which Ray itself notices only after some seconds."""
     import ray
 
     for node in ray.nodes():
@@ -98,7 +98,7 @@ def is_gone(node_id: str) -> bool:
 
 
 def _ahead(clock: float, asked: float, told: float) -> float:
-    """0 when the node's clock lies within the time that the question took."""
+    """Seconds by which a clock is ahead; 0 if it lies between the question and the answer."""
     return clock - told if clock > told else min(clock - asked, 0.0)
 
 
@@ -114,12 +114,12 @@ def differing_versions(nodes: Sequence[Node], here: dict[str, str]) -> dict[str,
 
 
 def blind(nodes: Sequence[Node]) -> list[str]:
-    """Hosts that do not see the place of the checkpoints."""
+    """Hosts that do not see the store of the checkpoints."""
     return [node.host for node in nodes if not node.sees]
 
 
-def look_at_nodes(checkpoints: str) -> list[str]:
-    """What the user should know of the nodes before a search begins there, a line for each matter."""
+def describe_nodes(checkpoints: str) -> list[str]:
+    """Notes for the user about the nodes on which a search begins, one line each."""
     nodes, silent = ask_nodes(checkpoints)
     lines = [f"no answer from {', '.join(silent)} in {ANSWER_SECONDS} s"] if silent else []
     if hosts := blind(nodes):
@@ -131,7 +131,7 @@ def look_at_nodes(checkpoints: str) -> list[str]:
 
 
 def _choice(checkpoints: str) -> str:
-    if isinstance(open_place(checkpoints), Folder):
+    if isinstance(open_store(checkpoints), Folder):
         return (
             "give a folder that all nodes share (--runs-dir or --storage); otherwise a trial that moves to "
             "another node starts again"

@@ -1,4 +1,4 @@
-"""Ray Tune's scheduler as a view on the study: a result is a report, and the study says whether to go on."""
+"""Ray Tune's scheduler, which asks the search: each result is stored, then the leg continues or stops."""
 
 import json
 from collections.abc import Callable
@@ -23,29 +23,29 @@ class StudyScheduler(FIFOScheduler):
     ) -> None:
         """
         Args:
-            put_back: told of a leg that fails before it has begun.
+            put_back: called with a leg that fails before it has begun.
             on_lost: called with a leg that has lost its last worker, before its trial fails.
         """
         super().__init__()
         self._search, self._put_back, self._on_lost = search, put_back, on_lost
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Nothing: Ray starts what is pending by itself, in order.
+        """None, so that Ray starts pending legs in their order.
 
-        Were a leg named here whose worker is still starting, Ray would give it the next warm worker and kill the one
-        that is starting; with short legs a second worker would never come up.
+        If this named a leg whose worker is still starting, Ray would give that leg the next idle worker and kill the
+        starting one; with short legs a second worker would never come up.
         """
         return None
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Ray retries a lost worker, but not a leg whose warm worker went away while it took the leg up."""
+        """Put back a leg that has not begun: Ray retries a lost worker, but not if it is lost before the leg begins."""
         if trial.status == Trial.PENDING:
             self._put_back(trial.trial_id)
         else:
             self._on_lost(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """STOP ends the leg: the trial is over, or pauses at a rung and keeps its checkpoint."""
+        """CONTINUE, or STOP to end the leg: the trial has ended, or pauses at a rung and keeps its checkpoint."""
         try:
             goes_on = self._search.on_result(trial.trial_id, EpochResult(**json.loads(result["said"])))
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Ray Tune's searcher as a view on the study: `suggest` is ask, `on_trial_complete` ends a leg."""
+"""Ray Tune's searcher, which asks the search: `suggest` gets the next leg, `on_trial_complete` ends one."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,20 +9,20 @@ from ray.tune.search import Searcher
 from search.scheduling.search import Search
 
 MAX_PUT_BACK = 100
-"""In one use of the search; more is no mishap."""
+"""Legs that are handed out again in one use of the search; further failures are not accidents."""
 
 
 class StudySearcher(Searcher):
     """Hands out legs of study trials, one for each free slot.
 
-    An exception inside a callback would be logged by Ray and turned into one failed trial; it is kept as the search's
-    `fatal` instead, and stops everything.
+    Ray would log an exception raised here and count it as one failed trial. It is stored as `Search.fatal` instead,
+    which stops the search.
     """
 
     def __init__(self, search: Search, *, slots: Callable[[], int]) -> None:
         """
         Args:
-            slots: how many legs there may be at once, now.
+            slots: returns how many legs may run at once now.
         """
         super().__init__(metric=search.run.metric, mode="max" if search.run.objective.maximize else "min")
         self._search = search
@@ -30,7 +30,7 @@ class StudySearcher(Searcher):
         self._put_back: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next leg as a Ray configuration; None while all slots are busy or must wait; FINISHED at the end."""
+        """The next leg as a Ray configuration; None while no slot is free or no leg is ready; FINISHED at the end."""
         try:
             if len(self._search.live) < self._slots():
                 leg = self._search.next_leg(trial_id)
@@ -42,14 +42,14 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The leg is over; without a result its worker was lost for good."""
+        """End the leg; without a result its worker was lost for the last time."""
         try:
             self._search.end_leg(trial_id, lost=error and trial_id not in self._put_back)
         except Exception as problem:
             self._search.fatal = problem
 
     def put_back(self, trial_id: str) -> None:
-        """The leg never began, and is about to be told as an error: its trial is handed out again."""
+        """Hand out the trial of this leg again: the leg never began, and Ray is about to report it as failed."""
         if len(self._put_back) < MAX_PUT_BACK:
             self._put_back.add(trial_id)
 

@@ -1,11 +1,10 @@
-"""How many trials run at once, and what each gets: as the run began, here or on the nodes that a cluster has now."""
+"""How many legs may run at once: a fixed number, or as many as the nodes of a cluster have room for now."""
 
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.runtime.cluster import plan_on_cluster
-from search.runtime.resources import Nodes, Resources, count_places, living_nodes, plan_resources
+from search.runtime.resources import Nodes, Resources, capacity, living_nodes
 
 if TYPE_CHECKING:  # imports Optuna
     from search.storage.run import Run
@@ -13,14 +12,11 @@ if TYPE_CHECKING:  # imports Optuna
 LOOK_SECONDS = 1
 
 
-def _plan(address: str | None, **wishes: Any) -> Resources:
-    return plan_resources(**wishes) if address is None else plan_on_cluster(address, **wishes)
-
-
 def as_begun(run: "Run", stated: Mapping[str, Any], *, on_cluster: bool = False) -> dict[str, Any]:
-    """The stated wishes, and for the others what decides the values of this run: threads, device, and a single slot.
+    """The stated options; for the others the threads, the device and a single slot with which the run began.
 
-    With several slots the order of the trials is chance, and there may be as many as fit.
+    These decide the values of a run. With several slots the order of the trials is random anyway, so any number may
+    run.
     """
     begun: dict[str, Any] = {"cpus_per_trial": run.cpus_per_trial, "gpus_per_trial": run.gpus_per_trial}
     if run.slots == 1 and not on_cluster:
@@ -49,10 +45,10 @@ def differences(run: "Run", resources: Resources) -> str | None:
 
 
 class Slots:
-    """The legs that may be handed out at once; a function without arguments for the searcher.
+    """The number of legs that may be handed out at once; the searcher calls this object.
 
-    On a cluster whose nodes come and go one leg more than there are places: it waits, so that a new node is used at
-    once, and so that an autoscaler sees that there is more to do.
+    On a cluster whose nodes come and go it is one more than the nodes have room for. The waiting leg uses a new node at
+    once, and makes an autoscaler add one.
     """
 
     def __init__(
@@ -70,5 +66,5 @@ class Slots:
         now = self._clock()
         if self._resources.elastic and now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._count = count_places(self._nodes(), self._resources) + 1
+            self._count = capacity(self._nodes(), self._resources) + 1
         return self._count

@@ -1,4 +1,4 @@
-"""Makes the workers of a private Ray ready before their first trial is known: their imports take longest."""
+"""Prepares the workers of a private Ray before their first trial is known: their imports take longest."""
 
 import importlib
 import sys
@@ -22,14 +22,20 @@ def spare_notebook() -> None:
 
 
 def _put_compiler_off() -> None:
-    """At its first step an optimizer imports torch's compiler, more than a second of computing, only to tell it where
-    its graphs end. Until somebody compiles, this stands in for it."""
+    """Put a stand-in in the place of torch's compiler until something is compiled.
+
+    At its first step an optimizer imports the compiler, which takes more than a second, only to mark where its graphs
+    end.
+    """
     import torch
 
     class Absent(ModuleType):
         def __getattr__(self, name: str) -> Any:
-            """Whatever else is asked of the compiler is answered by itself; who only looks through all modules, as
-            `inspect` does for `__file__`, asks nothing of it, perhaps in the middle of an import that it needs."""
+            """Any other attribute imports the compiler and is taken from it.
+
+            Names such as `__file__` do not: `inspect` asks all modules for them, perhaps during an import that the
+            compiler itself needs.
+            """
             if name.startswith("__") and name != "__path__":
                 raise AttributeError(name)
             if sys.modules.get(self.__name__) is self:

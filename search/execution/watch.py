@@ -1,4 +1,4 @@
-"""Notices what makes no progress: ends trials that hang, and says every minute why nothing happens."""
+"""Watches the progress of a search: ends trials that hang, and prints every minute why nothing happens."""
 
 import time
 from collections.abc import Callable
@@ -12,24 +12,24 @@ from search.execution.nodes import is_gone
 from search.process.allotted import load
 from search.process.text import duration
 from search.runtime.guard import kill_process
-from search.runtime.resources import Resources, count_places, living_nodes
+from search.runtime.resources import Resources, capacity, living_nodes
 from search.scheduling.losses import NODE_LOST, OUT_OF_MEMORY, MemoryKills, loss
 from search.scheduling.search import Search
 
 SAY_SECONDS = 60
-PLACE_SECONDS = 1800
-"""A search for which no node has room is given up after this: a node of a growing cluster may take minutes."""
+ROOM_SECONDS = 1800
+"""A search ends if no node has had room for a trial for this long; a node that joins a cluster may take minutes."""
 _LOOK_SECONDS = 1
 
 
-class NoPlaceError(RuntimeError):
+class NoRoomError(RuntimeError):
     """No node of the cluster has had room for a trial for too long."""
 
 
 class ProgressWatch(tune.Callback):
-    """Sees every step of Ray's loop.
+    """A callback of Tune that follows every step of Ray's loop.
 
-    A trial begins when its worker takes it up, and makes progress with each epoch that it reports.
+    A trial begins when its worker takes it, and makes progress with each epoch that it reports.
     """
 
     def __init__(
@@ -43,28 +43,28 @@ class ProgressWatch(tune.Callback):
         busy: Callable[[], str] = load,
         clock: Callable[[], float] = time.monotonic,
         say_seconds: float = SAY_SECONDS,
-        place_seconds: float = PLACE_SECONDS,
+        room_seconds: float = ROOM_SECONDS,
         kills: MemoryKills | None = None,
     ) -> None:
         """
         Args:
             timeout: seconds without progress after which a trial has failed; None for no limit.
-            say: told every `say_seconds` while nothing happens.
-            on_cluster: whether trials have places on several machines, and others may hold them.
-            busy: how much more this machine has to do than it can, in a few words, or nothing.
-            place_seconds: without a place for a single trial, after which the search is given up.
+            say: called every `say_seconds` while nothing happens.
+            on_cluster: whether the trials run on a cluster, which others may use too.
+            busy: the load of this machine in a few words; empty if it is not overloaded.
+            room_seconds: seconds without room for a single trial after which the search ends.
         """
-        self._say_seconds, self._place_seconds = say_seconds, place_seconds
+        self._say_seconds, self._place_seconds = say_seconds, room_seconds
         self._on_cluster, self._busy = on_cluster, busy
         self._search, self._resources, self._timeout, self._say, self._clock = search, resources, timeout, say, clock
         self._since: dict[str, float] = {}
         self._legs: dict[str, Trial] = {}
         self._nodes: dict[str, str] = {}
+        """Leg -> node on which its last epoch was trained."""
         self._explained: dict[str, tuple[str, tuple[str, str]]] = {}
-        """Of a leg that has lost a worker: which loss it was, its kind and its reason."""
-        """Leg -> node that its last epoch was trained on."""
-        self._places: dict[str, Any] = {}
-        """Leg -> where its worker is: address and process, as a future that is answered before the training begins."""
+        """Leg that has lost a worker -> which loss it was, and its kind and reason."""
+        self._addresses: dict[str, Any] = {}
+        """Leg -> address and process of its worker, as a future that is answered before the training begins."""
         self._kills = kills or MemoryKills()
         self._last_sign = self._last_word = self._last_look = self._last_place = clock()
 
@@ -77,7 +77,7 @@ class ProgressWatch(tune.Callback):
         self._legs[trial.trial_id] = trial
         actor = trial.temporary_state.ray_actor
         if self._timeout is not None and actor is not None:
-            self._places[trial.trial_id] = actor.get_current_ip_pid.remote()
+            self._addresses[trial.trial_id] = actor.get_current_ip_pid.remote()
         self._see(trial)
 
     def on_trial_result(
@@ -101,9 +101,9 @@ class ProgressWatch(tune.Callback):
         self._forget(trial)
         kind, reason = self._why_lost(trial)
         if kind == NODE_LOST:
-            trial.run_metadata.num_failures -= 1  # spot machines go many times; the trial is not to blame
+            trial.run_metadata.num_failures -= 1  # spot machines are lost often, which is no failure of the trial
         if kind == OUT_OF_MEMORY:
-            trial.max_failures = min(trial.max_failures, 1)  # a larger trial beside it may have filled the memory, once
+            trial.max_failures = min(trial.max_failures, 1)  # one retry: a larger trial may have filled the memory
         self._search.lost_worker(trial.trial_id, kind=kind, reason=reason)
 
     def on_lost(self, trial: Trial) -> None:
@@ -112,7 +112,7 @@ class ProgressWatch(tune.Callback):
         self._search.losses.note(trial.trial_id, kind=kind, reason=reason)
 
     def _why_lost(self, trial: Trial) -> tuple[str, str]:
-        """Kind and reason of the trial's last loss. Ray tells of one loss more than once: the first look decides."""
+        """Kind and reason of the trial's last loss. Ray reports one loss several times; the first report decides."""
         error = str(trial.get_error())
         which = f"{trial.run_metadata.num_failures} {error}"
         if self._explained.get(trial.trial_id, ("",))[0] != which:
@@ -126,7 +126,7 @@ class ProgressWatch(tune.Callback):
         return self._explained[trial.trial_id][1]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Look around, once a second."""
+        """Check for progress, once a second."""
         now = self._clock()
         if now - self._last_look < _LOOK_SECONDS:
             return
@@ -139,7 +139,7 @@ class ProgressWatch(tune.Callback):
             self._last_place = now
         elif now - self._last_place >= self._place_seconds:
             waited = duration(self._place_seconds)
-            self._search.fatal = NoPlaceError(f"no trial could start for {waited}: {self._why_waiting()}")
+            self._search.fatal = NoRoomError(f"no trial could start for {waited}: {self._why_waiting()}")
 
     def _see(self, trial: Trial) -> None:
         self._since[trial.trial_id] = self._last_sign = self._clock()
@@ -147,7 +147,7 @@ class ProgressWatch(tune.Callback):
     def _forget(self, trial: Trial) -> None:
         self._since.pop(trial.trial_id, None)
         self._legs.pop(trial.trial_id, None)
-        self._places.pop(trial.trial_id, None)
+        self._addresses.pop(trial.trial_id, None)
         self._last_sign = self._clock()
 
     def _end_hanging(self, now: float) -> None:
@@ -165,10 +165,10 @@ class ProgressWatch(tune.Callback):
             del self._since[leg_id]
 
     def _kill_process(self, leg_id: str) -> None:
-        """Ray asks a worker to end; one that stands still in a stop signal does not hear it and keeps its memory."""
-        ready, _ = ray.wait([self._places[leg_id]], timeout=0) if leg_id in self._places else ([], [])
-        for place in ready:
-            address, pid = ray.get(place)
+        """Kill a worker of this machine: one that is stopped by a signal ignores Ray's request and keeps its memory."""
+        ready, _ = ray.wait([self._addresses[leg_id]], timeout=0) if leg_id in self._addresses else ([], [])
+        for found in ready:
+            address, pid = ray.get(found)
             if address == ray.util.get_node_ip_address():
                 kill_process(pid)
 
@@ -188,7 +188,7 @@ class ProgressWatch(tune.Callback):
         return f"trial {number} has been training epoch {epoch + 1} for {duration(now - since)}"
 
     def _why_waiting(self) -> str:
-        """Why no trial trains. On this machine there always is a place; on a cluster there may be none."""
+        """Why no trial trains. This machine always has room; on a cluster there may be none."""
         count = len(self._search.live)
         starting = f"{count} worker{'s are' if count > 1 else ' is'} still starting"
         if not self._on_cluster:
@@ -196,7 +196,7 @@ class ProgressWatch(tune.Callback):
         wanted, total, free = self._resources, ray.cluster_resources(), ray.available_resources()
         others = total.get("CPU", 0) - free.get("CPU", 0) - count * wanted.cpus_per_trial
         has_room = free.get("CPU", 0) >= wanted.cpus_per_trial and free.get("GPU", 0) >= wanted.gpus_per_trial
-        if count_places(living_nodes(), wanted) and (has_room or others <= 0):
+        if capacity(living_nodes(), wanted) and (has_room or others <= 0):
             return starting
 
         def amount(kind: str) -> str:

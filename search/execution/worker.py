@@ -1,4 +1,4 @@
-"""The Ray Trainable: a warm process that trains many trials one after another, one epoch a step."""
+"""The Ray Trainable: a process that trains many trials one after another, one epoch per step."""
 
 import json
 import math
@@ -22,9 +22,10 @@ from search.process.disk import free_space
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
 from search.scheduling.messages import EpochResult
+from search.storage.folder import trial_name
 from search.storage.logs import KEPT_BYTES, headline, shorten
 from trainables.files import checkpoint
-from trainables.files.stores import Folder, UnreachableError, open_place
+from trainables.files.stores import Folder, UnreachableError, open_store
 from trainables.trainable import (
     Diverged,
     MisuseError,
@@ -41,12 +42,12 @@ _RAYS_OWN = frozenset(
     "done config date pid hostname node_ip timestamp training_iteration trial_id experiment_id experiment_tag"
     " should_checkpoint checkpoint_dir_name time_this_iter_s time_total_s time_since_restore said node_id".split()
 )
-"""Names that mean something to Ray in what a step returns: metrics so called are in the study alone."""
+"""Names with a meaning for Ray in the result of a step; metrics with these names go only to the study."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is the same for every trial of a search; shipped to each node once."""
+    """What is the same for every trial of a search; sent to each node once."""
 
     space: str
     arrays: Any
@@ -56,35 +57,35 @@ class Job:
     checkpoints: str
     """Folder or URI of the checkpoints, the same on every node."""
     home: str = ""
-    """Ray's name for the node of the search, where the run folder must be."""
+    """Ray's identifier of the node on which the search runs and the run folder is."""
     threads: int
     cuda: bool
     final: bool = False
     """Whether these are the trainings of the final evaluation."""
     output: str | None = None
-    """Folder where the driver looks for what a trial has printed since its last report; None on a cluster."""
+    """Folder in which the driver finds what a trial printed since its last report; None on a cluster."""
     debug: bool = False
     """Show what trials print as well."""
 
 
 class TrialWorker(tune.Trainable):
-    """Decodes a configuration, continues its newest checkpoint if there is one, and trains an epoch per step."""
+    """Decodes a configuration, resumes its newest checkpoint if there is one, and trains one epoch per step."""
 
     def setup(self, config: dict[str, Any], *, job: Job) -> None:
         """Prepare the process once, then begin the first leg."""
         torch.set_num_threads(job.threads)
-        torch.set_flush_denormal(True)  # denormals slow convolutions on the CPU forty times
+        torch.set_flush_denormal(True)  # denormal numbers make convolutions on the CPU forty times slower
         self._job = job
         self._device = torch.device("cuda" if job.cuda else "cpu")
         self._unprepared: BaseException | None = None
         try:
             self._space = spaces.space.load(job.space)
-        except (Exception, SystemExit) as error:  # a package that this node lacks: no worker would fare better
+        except (Exception, SystemExit) as error:  # such as a package that this node lacks: others would fail too
             self._unprepared = error
         else:
             arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
             self._data = self._space.work.unpack(arrays, device=self._device.type)
-        self._checkpoints = open_place(job.checkpoints, anchored=True)
+        self._checkpoints = open_store(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
         self._captured = ExitStack()
@@ -102,28 +103,28 @@ class TrialWorker(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Let the last training give up what it holds."""
+        """Close the last training."""
         self._end()
 
     def _end(self) -> None:
-        """Unwind the training of the last leg."""
+        """Close the training of the last leg."""
         try:
             close(self._training)
-        except StuckError as error:  # it would go on beside the next trial
+        except StuckError as error:  # it would continue beside the next trial
             print(f"error: {error}", flush=True)
             os._exit(1)
         self._captured.close()
         self._training, self._is_ahead = None, False
 
     def _begin(self, leg: dict[str, Any]) -> None:
-        """Note what to do; the first step builds the network, so that a build that hangs is noticed as well."""
+        """Store the leg; the first step builds the network, so that a build that hangs is noticed as well."""
         self._leg = leg
         self._reported = leg["reported"]
-        self._place = self._checkpoints.child(f"trial-{leg['trial']:05d}")
+        self._store = self._checkpoints.child(trial_name(leg["trial"]))
         self._notices: list[str] = []
         self._training: Trainable | None = None
         self._records: list[dict[str, Any]] = []
-        self._capture.begin(self._place.name)
+        self._capture.begin(self._store.name)
         self._is_headed = self._is_ahead = False
 
     def _build(self) -> Trainable:
@@ -141,13 +142,13 @@ class TrialWorker(tune.Trainable):
 
     @cached_property
     def _scratch(self) -> Path:
-        """Of this process; what a killed one left is swept away by the next search."""
+        """Folder for temporary files of this process; the next search removes those of killed processes."""
         return make_scratch()
 
     def _continued(self) -> Trainable:
-        """The training as its newest checkpoint left it, or from its beginning."""
+        """The training, restored from its newest checkpoint if there is one."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
-        new = [self._build()]  # before any state is read: what this raises is no fault of a checkpoint
+        new = [self._build()]  # before any state is read, so that an error here is not taken for a damaged checkpoint
         restored: list[Trainable] = []
 
         def use(state: dict[str, Any]) -> None:
@@ -161,15 +162,15 @@ class TrialWorker(tune.Trainable):
             restored.append(training)
             self._records = records
 
-        loaded = checkpoint.load_newest(self._place, use=use)
+        loaded = checkpoint.load_newest(self._store, use=use)
         if loaded is not None:
             self._notices += loaded.problems
         elif self._reported:
-            self._notices.append(f"{self._place.name} lost its checkpoints and is trained again from epoch 1")
+            self._notices.append(f"{self._store.name} lost its checkpoints and is trained again from epoch 1")
         return next(iter([*restored, *new]), None) or self._build()
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch, or say again one that finished before a crash could report it."""
+        """Train one epoch, or report again one that finished before a crash."""
         epoch = self._reported
         if not self._is_ahead:
             self._captured.enter_context(self._capture.captured())
@@ -205,13 +206,13 @@ class TrialWorker(tune.Trainable):
             if self._reported >= self._training.epoch:
                 self._train(self._training)
             record = self._records[self._reported]
-        except BaseException as error:  # a KeyboardInterrupt of the code too: Ray would take it for a lost worker
+        except BaseException as error:  # also a KeyboardInterrupt of the code, which Ray would report as a lost worker
             return _failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
 
     def _train(self, training: Trainable) -> None:
-        while training.epoch <= self._reported:  # behind after a damaged checkpoint: the lost epochs are trained again
+        while training.epoch <= self._reported:  # after a damaged checkpoint, the lost epochs are trained again
             started, clock = time.time(), time.perf_counter()
             fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
             if self._device.type == "cuda":
@@ -227,25 +228,26 @@ class TrialWorker(tune.Trainable):
             fault_point("saved", training.epoch, trial=self._leg["trial"])
 
     def _save(self, training: Trainable) -> None:
-        """Save the state after an epoch; where nothing can follow but the next one, that may begin meanwhile."""
+        """Save the state after an epoch; if the next epoch follows in any case, it may begin meanwhile."""
         epoch, data = training.epoch, checkpoint.as_bytes(checkpoint.with_records(training.state(), self._records))
         self._is_ahead = self._is_followed(epoch) and go_on(training)
         try:
-            checkpoint.write(self._place, data, epoch=epoch)
+            checkpoint.write(self._store, data, epoch=epoch)
         except OSError as error:
             reason = f"a checkpoint could not be written: {error.strerror or error}"
-            if isinstance(self._place, Folder):
-                reason += f"; {free_space(self._place.path)}"
+            if isinstance(self._store, Folder):
+                reason += f"; {free_space(self._store.path)}"
             raise _StorageError(reason) from error
 
     def _is_followed(self, epoch: int) -> bool:
-        """Whether the trial goes on after this epoch, whatever its value; --debug shows what it prints in its turn."""
+        """Whether the next epoch follows in any case; with --debug epochs do not overlap, so that output stays in
+        order."""
         decided = self._leg.get("decided")
         return decided is not None and epoch not in decided and epoch < self._job.epochs and not self._job.debug
 
 
 def _gpu_memory(device: torch.device) -> dict[str, int]:
-    """The most that this process took of its GPU in the epoch: what --gpus-per-trial must leave room for."""
+    """The largest GPU memory of this process during the epoch, which --gpus-per-trial must leave room for."""
     return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
 
 
@@ -261,7 +263,7 @@ def _check_records(records: list[dict[str, Any]], epoch: int, *, of: Job) -> Non
 
 
 class _StorageError(Exception):
-    """The folder of the checkpoints cannot be written: no fault of the trial."""
+    """The store of the checkpoints cannot be written, which is no failure of the trial."""
 
 
 _KINDS: dict[type[BaseException], str] = {
@@ -275,7 +277,7 @@ _KINDS: dict[type[BaseException], str] = {
 
 
 _PLAIN = (Diverged, OutOfMemory, _StorageError, UnreachableError, MisuseError, StateError)
-"""Errors whose message says it all."""
+"""Errors whose message is complete without the name of the class."""
 
 
 def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
@@ -283,8 +285,8 @@ def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochRes
     message = _said(error)[:2000]
     if not isinstance(error, _PLAIN):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
-    told = isinstance(error, Diverged | _StorageError | UnreachableError)  # where it was raised explains nothing
-    log = "" if told else "".join(traceback.format_exception(error))
+    is_clear = isinstance(error, Diverged | _StorageError | UnreachableError)  # a traceback would explain nothing
+    log = "" if is_clear else "".join(traceback.format_exception(error))
     log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
     return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)
 

@@ -1,4 +1,4 @@
-"""How fast this machine trains configurations of a space: each for about a second, as many at once as in a search."""
+"""Measures how fast this machine trains: configurations of a space, a second each, as many at once as in a search."""
 
 import multiprocessing as mp
 import tempfile
@@ -23,15 +23,21 @@ from trainables.training.config import TrainConfig
 from trainables.training.training import Training
 
 CALIBRATION_SECONDS, MIN_MEASURED = 25.0, 8
+"""No further configuration is begun after this time, once so many are measured."""
 LONGEST_SECONDS = 60.0
-"""After which a slow machine goes on with fewer than MIN_MEASURED."""
+"""No further configuration is begun after this time, even if fewer than MIN_MEASURED are measured."""
 MEASURED_SECONDS = 0.7
+"""Training time of one configuration."""
 WARM_SECONDS = 30.0
-"""An epoch of the user's own code that is shorter than this is measured a second time, in a process that is warm."""
+"""If an epoch of the user's own code is shorter than this, the second epoch of the process is measured."""
 PROBE_ROWS = 128
+"""Rows of a first batch, which shows how many steps fit into MEASURED_SECONDS."""
 EVALUATED_ROWS = 512
+"""Validation rows that are evaluated."""
 SHIPPED_BYTES = 8 << 20
+"""Size of the training rows that each process gets."""
 MAX_EPOCHS = 100
+"""Epochs of one measurement, each of a few steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +74,8 @@ def calibrate(
 
     Args:
         draws: the first is measured in any case, the others in turn until the time is up.
-        seconds: until no further one is begun, if MIN_MEASURED were.
-        longest: seconds until no further one is begun even if fewer were.
+        seconds: after this time no further one is begun, if MIN_MEASURED are measured.
+        longest: after this time, in seconds, no further one is begun even if fewer are measured.
         space: that of the run; loaded when None.
 
     Returns:
@@ -90,8 +96,8 @@ def _measure(
     """The speeds of the first few draws, each in a process of its own.
 
     Args:
-        least: draws after which the search is forecast well enough.
-        until: seconds until no further draw is begun, if `least` were, and even if fewer were.
+        least: number of draws that are enough for a forecast.
+        until: seconds after which no further draw is begun: if `least` are measured, and even if fewer are.
     """
     running: dict[Future[Speed], int] = {}
     found: dict[int, Speed] = {}
@@ -137,17 +143,17 @@ def _own_bench(run: Run, space: Space, dataset: Any, resources: Resources) -> "O
 
 @dataclass(frozen=True, kw_only=True)
 class OwnBench:
-    """What a process needs to measure a configuration of code of the user's own."""
+    """What a process needs to measure a configuration that code of the user's own trains."""
 
     space: str
     packed: Any
     setting: Setting
 
     def measure(self, params: dict[str, Any]) -> Speed:
-        """Train one whole epoch: of code that is not ours, no part is known to stand for the rest.
+        """Train one whole epoch, since no part of the user's code is known to be typical.
 
-        Where it is short it is the second one, or one of a second training: the first epoch of a process also imports
-        and compiles.
+        If epochs are short it is the second one, or the first of a second training: the first epoch of a process also
+        imports and compiles.
         """
         torch.set_num_threads(self.setting.threads)
         space = spaces.space.load(self.space)
@@ -183,8 +189,7 @@ class Bench:
     def measure(self, params: dict[str, Any]) -> Speed:
         """Train one configuration for some steps like those of its epochs, after one unmeasured step of each shape.
 
-        Where a single batch would take too long a smaller one is measured: then the arithmetic is all that counts, and
-        it grows with the rows.
+        If a single batch would take too long, a smaller one is measured: its time is then proportional to the rows.
         """
         torch.set_num_threads(self.threads)
         dataset = from_arrays(self.arrays)
@@ -208,7 +213,7 @@ class Bench:
     def _train(
         self, config: TrainConfig, dataset: Dataset, *, batch: int, steps: int, seconds: float
     ) -> tuple[Training, float]:
-        """A new training after epochs of so many steps that took `seconds` together, and its seconds for a row."""
+        """A new training after epochs of `steps` steps that took `seconds` together, and its seconds per row."""
         part = replace(dataset, train=_first(dataset.train, batch * steps))
         config = replace(config, batch_size=batch)
         training = Training(config, part, epochs=MAX_EPOCHS, seed=0, device=self.device)

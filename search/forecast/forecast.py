@@ -1,6 +1,6 @@
-"""How long a search will take: its first trials measured for a moment each, then simulated searches at that speed."""
+"""Forecasts how long a search takes: measures its first trials briefly, then simulates searches at that speed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.forecast.calibration import Speed, calibrate
 from search.forecast.simulate import Silent, simulate
 from search.runtime.resources import Resources
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examine
 from search.scheduling.messages import Leg
 from search.scheduling.search import Search
 from search.storage.ledger import Ledger
@@ -20,28 +20,29 @@ from search.storage.run import Run
 from spaces.space import Space
 
 START_SECONDS, LEG_SECONDS, REPORT_SECONDS = 6.0, 0.07, 0.01
-"""From the command to the first epoch, while Ray and its workers start; between two trials on a warm worker; and
-between two epochs of a trial, beside the checkpoint."""
+"""Seconds from the command to the first epoch, while Ray and its workers start; between two trials on the same worker;
+and between two epochs of a trial, without the checkpoint."""
 NUM_DRAWS, MAX_KNOWN = 200, 40
+"""Random configurations that stand for later trials; most first trials that are drawn in advance."""
 SIMULATED_TRIALS = 1600
-"""In all simulated searches together: about five seconds."""
+"""Trials in all simulated searches together, which takes about five seconds."""
 EPOCH_NOISE = 0.5
-"""Spread of a value after one epoch, where that between configurations is 1; it falls as 1 / sqrt(epoch)."""
+"""Standard deviation of the noise of a value after one epoch, where that between configurations is 1; it falls as
+1 / sqrt(epoch)."""
 COST_SHIFT, COST_WINDOW = 0.8, 0.5
-"""Where the logarithm of the cost has spread 1 among random configurations: how far from their mean the best ones may
-lie, and the spread of those that a sampler draws once it has learned where they are."""
+"""Standard deviation of the place of the best configurations on the scale of log cost, and the width around it in which
+a sampler that learns draws. The unit is the standard deviation of log cost among random configurations."""
 
 LEARNING = 0.6
-"""How much better configurations become, where they have spread 1, each time that a sampler which learns knows twice
-as many; from nothing to twice as much. In two recorded searches of 80 trials it was about 0.3 and 1.0: a half and two
-thirds of their trials went on from the first rung, where chance alone promotes a third."""
+"""Improvement of the sampled configurations, in standard deviations, each time that a sampler which learns knows twice
+as many trials; simulated searches vary it from 0 to twice this. In two recorded searches of 80 trials it was about 0.3
+and 1.0: half and two thirds of their trials continued from the first rung, where chance would promote a third."""
 FINISHED = (0.2, 0.4)
-"""The share of the trials of `curves` that are trained to the end: on three tables of recorded curves, searches
-of 30 and 60 trials, this gives about the epochs that they took."""
+"""Range of the share of trials that `curves` trains to the end. On three tables of recorded curves, with searches of 30
+and 60 trials, this gives about the number of epochs that they took."""
 _BLIND = ("random", "qmc")
 """Samplers that learn nothing."""
 
-Examine = Callable[[Any], Examination]
 Draw = tuple[dict[str, Any], int]
 """A configuration and its multiply-adds."""
 Percentiles = tuple[float, float, float]
@@ -82,16 +83,16 @@ def make_forecast(run: Run, space: Space, dataset: Any, resources: Resources, *,
 
 
 def count_known(run: Run, slots: int) -> int:
-    """Trials that are drawn while too few have been trained for the sampler to learn from: the seed alone decides."""
+    """Number of first trials that depend on the seed alone, because too few are trained for the sampler to learn."""
     if run.sampler in _BLIND:
         return min(run.trials, MAX_KNOWN)
-    # a model learns from the first epoch of a trial that still runs, the other samplers do not
+    # `curves` also learns from the first epoch of a running trial, the other samplers do not
     known = NUM_STARTUP_TRIALS + (0 if run.sampler == "curves" else slots - 1)
     return min(known, run.trials, MAX_KNOWN)
 
 
 def first_draws(run: Run, space: Space, examine: Examine, *, number: int) -> list[Draw]:
-    """The trials that the search begins with, in their order, as they are drawn while none has been trained."""
+    """The first trials of the search in their order, drawn before any is trained."""
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     search = Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
@@ -102,10 +103,10 @@ def first_draws(run: Run, space: Space, examine: Examine, *, number: int) -> lis
 def simulate_searches(
     run: Run, space: Space, speeds: Sequence[Speed], *, first: Sequence[int], others: Sequence[int], slots: int
 ) -> Forecast:
-    """What a search takes whose first trials are known and whose later ones are like random configurations.
+    """The forecast of a search whose first trials are known and whose later ones are like random configurations.
 
-    Their workers never fail; the percentiles cover the spread of configurations, the error of the calibration, and that
-    nobody knows yet whether the good ones are the cheap ones.
+    Workers never fail. The percentiles cover the spread of configurations, the error of the calibration, and the
+    unknown cost of good configurations.
 
     Args:
         speeds: those of `first`, then those of `others`, as far as they were measured; at least that of the first.
@@ -142,17 +143,17 @@ def simulate_searches(
 
 
 class _Curves:
-    """What the trials of one imagined search take and give.
+    """Seconds and values of the trials of one simulated search.
 
-    Somewhere along the costs the best configurations lie; a sampler that learns draws later trials around there.
-    A value is seen through noise that epochs wear off.
+    The best configurations lie at a random place on the scale of log cost, and a sampler that learns draws later trials
+    around it. Values have noise that falls with the epochs.
     """
 
     def __init__(self, run: Run, first: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
         """
         Args:
-            first: seconds of an epoch of the first trials.
-            others: of random configurations, among which later trials are.
+            first: seconds per epoch of the first trials.
+            others: seconds per epoch of random configurations, from which later trials are drawn.
         """
         logs = np.log(others)
         spread = logs.std() or 1.0
@@ -178,7 +179,7 @@ def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int
     """Random configurations within the bounds, with their multiply-adds; the same first ones whatever the number.
 
     Raises:
-        ValueError: hardly any draw is within the bounds.
+        ValueError: too few draws are within the bounds.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=run.seed))
     found: list[Draw] = []
@@ -196,15 +197,15 @@ def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int
 
 
 def _macs(attrs: Mapping[str, Any]) -> int:
-    """Multiply-adds of a configuration, 1 where they are not known: then all are taken to be alike."""
+    """Multiply-adds of a configuration; 1 if they are not known, so that all configurations count as equally large."""
     return max(1, int(attrs.get("macs", 1)))
 
 
 def _epoch_seconds(macs: Sequence[int], speeds: Sequence[Speed], rng: np.random.Generator) -> np.ndarray:
-    """Seconds of an epoch for each number of multiply-adds: as measured for the first few, which the speeds are of.
+    """Seconds per epoch of configurations with these multiply-adds; the first of them are the measured ones.
 
-    For the others a straight line in the logarithms, fitted to a bootstrap sample of the measured configurations, with
-    one of their residuals for each.
+    For the others log(seconds) = level + slope * log(macs) + residual: the line is fitted to a bootstrap sample of the
+    measured configurations, and the residual is drawn from theirs.
     """
     x, y = (np.log([getattr(speed, name) for speed in speeds]) for name in ("macs", "epoch_seconds"))
     some = rng.integers(len(x), size=len(x))

@@ -1,4 +1,4 @@
-"""What a search would do, before it does it: sampled configurations with their sizes, rungs, and how long it takes."""
+"""The preview of a search (--dry-run): first configurations with their sizes, the rungs, and a forecast of the time."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.forecast.calibration import CALIBRATION_SECONDS
-from search.forecast.forecast import Examine, Forecast, Percentiles, first_draws, make_forecast
+from search.forecast.forecast import Forecast, Percentiles, first_draws, make_forecast
 from search.forecast.retraining import asked, cost
 from search.process.allotted import load
 from search.process.arguments import command
@@ -19,8 +19,8 @@ from search.process.silence import doing
 from search.process.text import duration, printable
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
+from search.scheduling.constraints import Examine
 from search.storage.run import Run
-from search.storage.source_code import subject
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.files.whole import write_whole
@@ -29,13 +29,13 @@ NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}
 NUM_NAMED = 12
 FEW_ROWS = 100
-"""Of validation, below which an accuracy is uncertain by some ten points."""
+"""With fewer validation rows than this, an accuracy is uncertain by about ten points."""
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
 pruner sampler seed trials max_weights max_macs slots cpus_per_trial gpus_per_trial"""
 
 
 def describe(dataset: Dataset) -> str:
-    """What was found rather than stated, in one line: the classes of images, or the columns of a table."""
+    """What was detected in the data, in one line: the classes of images, or the columns of a table."""
     return describe_table(dataset) if dataset.columns else describe_images(dataset)
 
 
@@ -78,7 +78,7 @@ def missing_shares(dataset: Dataset) -> dict[str, float]:
 
 
 def describe_columns(dataset: Dataset) -> str:
-    """What each column was taken for, in one line: `numbers: size, age; categories: city (4)`."""
+    """The detected type of each column, in one line: `numbers: size, age; categories: city (4)`."""
     by_kind = {
         "numbers": [column.name for column in dataset.columns if column.kind == "number"],
         "categories": [f"{c.name} ({len(c.categories)})" for c in dataset.columns if c.kind == "category"],
@@ -100,7 +100,7 @@ def show_preview(
         The forecast, to be kept for the run that follows.
     """
     if space.own:
-        console.print(f"{escape(subject(run))}: {run.metric}, to {run.direction}", soft_wrap=True)
+        console.print(f"{escape(run.subject)}: {run.metric}, to {run.direction}", soft_wrap=True)
     else:
         rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
@@ -144,7 +144,7 @@ def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, consol
 
 
 def show_data(dataset: Dataset, *, console: Console) -> None:
-    """Print what the data are, and what there is to note about their files."""
+    """Print what the data are, and the notes about their files."""
     console.print(escape(describe(dataset)), soft_wrap=True)
     if dataset.columns:
         console.print(escape(describe_columns(dataset)), soft_wrap=True)
@@ -162,7 +162,7 @@ def in_words(seconds: Percentiles) -> str:
 
 
 def keep_forecast(runs_dir: Path, run: Run, forecast: Forecast) -> None:
-    """Leave the forecast for the run that will search the same in the same way."""
+    """Store the forecast for a later run with the same search on the same machine."""
     path = _path(runs_dir, run)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(asdict(forecast), indent=1) + "\n")

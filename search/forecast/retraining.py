@@ -1,4 +1,4 @@
-"""What it costs to answer a question once the search is done: the best of each level are trained again."""
+"""The cost of answering a question after the search: the best configurations of each level are trained again."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,24 @@ from search.process.text import duration
 from search.storage.run import Run
 
 BEST, SEEDS = 4, 3
-"""Configurations of each level that are trained again, and fresh seeds for each."""
+"""Configurations of each level that are trained again, and the number of fresh seeds for each."""
 TRIALS_A_LEVEL = 10
 """Trials of the search for each level of a question that is asked afterwards."""
 
 
 def asked(run: Run) -> list[str]:
-    """What is fixed and asked, a line each."""
+    """The fixed parameters and the questions of a run, one line each."""
     lines = [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
     return lines + [f"question: {one.text}, with equal epochs for each value" for one in run.questions]
 
 
 def cost(run: Run, *, epoch_seconds: float, best: int = BEST, seeds: int = SEEDS) -> str:
-    """What the answers cost beside the search: the best of each level, trained again.
+    """The cost of the answers in words: number of trainings, and their time.
 
     Args:
-        epoch_seconds: of a configuration like those; 0 where it is not known.
+        epoch_seconds: seconds per epoch of a similar configuration; 0 if not known.
         best: configurations of each level.
-        seeds: of each.
+        seeds: seeds of each configuration.
     """
     count = best * seeds * sum(len(question.levels) for question in run.questions)
     time = f", {duration(count * run.epochs * epoch_seconds)} of training" if epoch_seconds else ""
@@ -33,7 +33,7 @@ def cost(run: Run, *, epoch_seconds: float, best: int = BEST, seeds: int = SEEDS
 
 
 def seconds_of(trials: Sequence[FrozenTrial]) -> float:
-    """What an epoch of these trials took, on average; 0 where none has ended."""
+    """Mean seconds of the epochs of these trials; 0 if none has ended."""
     found = [
         record["seconds"]
         for trial in trials

@@ -1,4 +1,4 @@
-"""A whole search on a clock of its own: the real rules and samplers, imagined workers; neither Ray nor training."""
+"""Simulates a whole search on its own clock: the real rules and samplers, but neither Ray nor training."""
 
 import heapq
 import itertools
@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination, Examine
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
 from search.storage.ledger import Ledger
@@ -21,20 +21,20 @@ from spaces.space import Space
 
 
 class Curves(Protocol):
-    """What an epoch of a trial takes and gives."""
+    """Duration and value of each epoch of a trial."""
 
     def seconds(self, leg: Leg, epoch: int) -> float:
-        """What this epoch of the trial takes, counted from 1."""
+        """Duration of this epoch, counted from 1."""
         ...
 
     def value(self, leg: Leg, epoch: int) -> float:
-        """The objective after it."""
+        """The objective after this epoch."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a simulated search."""
+    """The result of a simulated search."""
 
     seconds: float
     """Wall time, from the first worker's start to the last epoch."""
@@ -59,23 +59,23 @@ def simulate(
     until: float = math.inf,
     sampler: Sampler | None = None,
     straight: Container[int] = (),
-    examine: Callable[[Any], Examination] = lambda _: Examination(),
+    examine: Examine = lambda _: Examination(),
 ) -> Outcome:
     """Run a search as Ray would, as fast as the decisions can be made.
 
     Args:
         run: what to search; its sampler and pruner are the real ones.
-        curves: decides what an epoch takes and gives.
-        slots: workers.
-        start_seconds: until a worker takes its first trial.
-        leg_seconds: between two legs on a worker.
-        pause_seconds: after an epoch, until it is saved and told and the next may begin.
-        decision_seconds: what the driver takes to say which leg is next, given the CPU seconds that it really took;
-            the workers that ask meanwhile wait.
-        until: seconds after which nothing more happens.
-        sampler: draws the configurations in place of the run's own.
+        curves: gives the duration and the value of each epoch.
+        slots: number of workers.
+        start_seconds: seconds until a worker takes its first trial.
+        leg_seconds: seconds between two legs on a worker.
+        pause_seconds: seconds from the end of an epoch until it is saved and reported and the next may begin.
+        decision_seconds: seconds that the driver needs to choose a leg, given the CPU seconds that it really took;
+            other workers that ask meanwhile wait.
+        until: time in seconds at which the simulation stops.
+        sampler: samples the configurations in place of the run's own.
         straight: numbers of trials that pause at no rung.
-        examine: what is known of a configuration before it is trained.
+        examine: computes what is known of a configuration before it is trained.
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
@@ -88,7 +88,7 @@ def simulate(
 
 
 class _Workers:
-    """Imagined workers on a common clock, which train the legs that the search hands out."""
+    """Simulated workers on a common clock, which train the legs that the search hands out."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class _Workers:
         self._leg_seconds, self._pause_seconds, self._decision_seconds = pace
         self._agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
         self._driver, self._order = 0.0, itertools.count()
-        """When the driver is free again; numbers for the legs."""
+        """Time at which the driver is free again; numbers for the legs."""
         self._busy, self._moments = 0.0, list[tuple[float, int, int]]()
 
     def work(self, start: float, *, until: float) -> None:
@@ -122,7 +122,7 @@ class _Workers:
             if now > until:
                 break
             self._finish_epoch(now, number, leg, epoch)
-            free = [now] * (self._slots - len(self._agenda))  # a result may have made work for slots that had none
+            free = [now] * (self._slots - len(self._agenda))  # a result may give work to slots that had none
         self._search.end()
 
     def _take_leg(self, moment: float) -> bool:
@@ -138,7 +138,7 @@ class _Workers:
         return True
 
     def _finish_epoch(self, now: float, number: int, leg: Leg, epoch: int) -> None:
-        """Tell the search, which says whether the leg goes on."""
+        """Report the epoch to the search, which decides whether the leg continues."""
         self._busy += self._curves.seconds(leg, epoch)
         self._moments.append((now, leg.trial, epoch))
         told = _result(self._search.run, epoch, self._curves.value(leg, epoch))
@@ -149,7 +149,7 @@ class _Workers:
             self._search.end_leg(str(number), lost=False)
 
     def outcome(self, start: float) -> Outcome:
-        """What came of it."""
+        """The result, up to now."""
         moments = self._moments
         last = moments[-1][0] if moments else start
         trials = self._search.trials
@@ -170,7 +170,7 @@ def _result(run: Run, epoch: int, value: float) -> EpochResult:
 
 
 class Silent:
-    """Nobody listens."""
+    """Events that go nowhere."""
 
     def started(self, trial: FrozenTrial) -> None: ...
     def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None: ...

@@ -1,4 +1,4 @@
-"""What every process needs: options, signals, output, environment, scratch folders, text.
+"""What every process needs: options, signals such as Ctrl-C, output, environment, scratch folders, text.
 
 Imports no other wing of search; every other wing may import it.
 """

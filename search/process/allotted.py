@@ -1,6 +1,6 @@
-"""What of this machine the process may use: CPUs and memory as they are allotted, not as they are built in.
+"""The CPUs and the memory that this process may use, which may be less than the machine has.
 
-A batch system, a container or `taskset` may allot less: more trials than that would only take turns.
+A batch system, a container or `taskset` may allow fewer CPUs; more trials than that would only take turns.
 """
 
 import os
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _VARIABLES = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC", "NSLOTS")
-"""What batch systems say of a job, also where they bind no process: SLURM (a task, else the node), PBS, LSF, SGE."""
+"""Variables in which batch systems state the CPUs of a job: SLURM (of a task, else of the node), PBS, LSF, SGE."""
 _UNLIMITED = 2**60
-"""From here on a limit of a cgroup of version 1 is none."""
+"""In cgroups of version 1, a memory limit of at least this size means no limit."""
 _BUSY = 1.5
+"""The machine is overloaded if this many processes per CPU want to run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Cpus:
     count: int
     built_in: int
     limit: str = ""
-    """What allots fewer than there are; empty when nothing does."""
+    """What limits the number; empty if nothing does."""
 
     def __str__(self) -> str:
         if not self.limit:
@@ -32,7 +33,7 @@ class Cpus:
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use: of the machine, a batch job, a container or a CPU set."""
+    """Number of CPUs that this process may use: of the machine, a batch job, a container or a CPU set."""
     return allotted_cpus().count
 
 
@@ -44,7 +45,7 @@ def allotted_cpus(
     membership: Path = Path("/proc/self/cgroup"),
     groups: Path = Path("/sys/fs/cgroup"),
 ) -> Cpus:
-    """The smallest of all limits, by default those of this process; parts of a CPU are rounded down, but not to none.
+    """The smallest of all limits; parts of a CPU are rounded down, but not to zero. Arguments default to this process.
 
     Args:
         built_in: CPUs of the machine.
@@ -72,7 +73,7 @@ def _batch_job(environment: Mapping[str, str]) -> list[tuple[int, str]]:
 
 
 def _quotas(membership: Path, groups: Path) -> Iterator[float]:
-    """CPUs that the groups of the process, and those around them, may use together."""
+    """The CPU quotas of the control groups of the process, and of the groups around them."""
     for folder, version in _folders("cpu", membership, groups):
         with suppress(OSError, ValueError):
             if version == 1:
@@ -84,9 +85,9 @@ def _quotas(membership: Path, groups: Path) -> Iterator[float]:
 
 
 def _folders(controller: str, membership: Path, groups: Path) -> Iterator[tuple[Path, int]]:
-    """Folders of the process's control groups, from the innermost outwards, and the version that each is of.
+    """Folders of the process's control groups, from the innermost outwards, each with its version (1 or 2).
 
-    A container may see its own group at the top, wherever it is in the host's tree: the top is always among them.
+    The top folder is always included: a container may see its own group there, wherever it is in the host's tree.
     """
     try:
         lines = [line.split(":", 2) for line in membership.read_text().splitlines() if line.count(":") >= 2]
@@ -106,12 +107,12 @@ def _folders(controller: str, membership: Path, groups: Path) -> Iterator[tuple[
 def available_memory(
     *, membership: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup"), free: int | None = None
 ) -> int:
-    """Bytes that this process and its children can still take: of the machine, and of the container around it.
+    """Bytes that this process and its children can still use, by the machine and by the container.
 
     Args:
-        free: of the machine.
+        free: bytes that are free on the machine; measured when None.
     """
-    import psutil  # takes longer than the answer to a mistake
+    import psutil  # slow to import, and not needed to answer a mistake
 
     rooms = [psutil.virtual_memory().available if free is None else free]
     for folder, version in _folders("memory", membership, groups):
@@ -136,7 +137,7 @@ def _statistic(path: Path, name: str) -> int:
 
 
 def load() -> str:
-    """`load 30 on 2 CPUs` when this machine has more to do than it can, else nothing."""
+    """`load 30 on 2 CPUs` if this machine is overloaded, else an empty text."""
     try:
         waiting = os.getloadavg()[0]
     except (OSError, AttributeError):

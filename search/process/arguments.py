@@ -1,4 +1,4 @@
-"""Reads the options of every command: tyro does the parsing, mistakes become one line."""
+"""Parses the options of every command with tyro, turns mistakes into one line, and ends commands."""
 
 import atexit
 import contextlib
@@ -34,7 +34,7 @@ _PLAINER = (
     (r"Unrecognized options: (.*)", r"unexpected word \1"),
     (r"Missing from .*?: (\S+) (.*)\. \(required\).*", r"\1 is missing: \2"),
 )
-"""What tyro says, and how we say it."""
+"""Patterns of tyro's messages, and our wording of each."""
 
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
@@ -44,7 +44,7 @@ Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint=""), tyro.conf.FlagCreat
 
 
 def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
-    """The options that these words state. Every command begins with it: closed streams are opened here.
+    """The options in these words. Every command calls this first, because it also opens closed streams.
 
     Raises:
         ValueError: an unknown option or a value of the wrong type, in one line.
@@ -65,7 +65,7 @@ def parse(kind: type[Options], argv: list[str], *, prog: str) -> Options:
 
 
 def _unwrap_help(kind: type) -> None:
-    """Let tyro wrap the help of an option anew: it keeps the line breaks of a docstring that is indented."""
+    """Join the lines of each option's help, so that tyro wraps it; it would keep the line breaks of the docstring."""
     from docstring_parser import parse_from_object
 
     texts = {said.arg_name: " ".join((said.description or "").split()) for said in parse_from_object(kind).params}
@@ -75,16 +75,16 @@ def _unwrap_help(kind: type) -> None:
 
 
 def open_streams() -> None:
-    """Lead the standard streams that the caller has closed to /dev/null.
+    """Open standard streams that the caller has closed as /dev/null.
 
-    Else the next file that is opened, a lock or a database, gets their descriptor and what is printed by libraries, and
-    Python has None for a stream. What the encoding of stdout lacks is escaped, as it is on stderr: a name is no error.
+    Otherwise the next file that is opened, a lock or a database, gets their descriptor, and libraries print into it. In
+    addition, characters that the encoding of stdout lacks are escaped, as they are on stderr.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            nowhere = os.open(os.devnull, os.O_RDWR)  # gets this number: those below are open by now
+            nowhere = os.open(os.devnull, os.O_RDWR)  # gets this number, since all lower ones are open
             os.set_inheritable(nowhere, True)
         if getattr(sys, name) is None:
             stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115 - to the end
@@ -110,7 +110,7 @@ def _one_line(framed: str) -> str:
 
 
 def command(module: str) -> str:
-    """How the user calls a command of ours, as they called this one: `rungwise final` or `python -m analysis.final`."""
+    """How to call a command, in the form of this call: `rungwise final` or `python -m analysis.final`."""
     return " ".join(words_of(module))
 
 
@@ -131,10 +131,10 @@ def report_error(error: Exception) -> int:
 
 
 def report_fault(error: Exception, *, debug: bool) -> int:
-    """Print an error that no rule foresaw, in one line, and return the exit code of a command that was broken off.
+    """Print an unexpected error in one line, and return the exit code of a command that failed midway.
 
     Raises:
-        Exception: the error itself, where its traceback is asked for.
+        Exception: the error itself, with `debug`.
     """
     if debug:
         raise error
@@ -144,7 +144,7 @@ def report_fault(error: Exception, *, debug: bool) -> int:
 
 
 def run_command(main: Callable[[list[str]], int], words: list[str] | None = None) -> NoReturn:
-    """Run a command to its end, with the words of this process unless others are given; see `leave`."""
+    """Run a command and end the process; `words` defaults to the arguments of this process."""
     open_streams()
     print_to_the_end()
     break_silence()
@@ -152,14 +152,14 @@ def run_command(main: Callable[[list[str]], int], words: list[str] | None = None
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with this exit code, once what is registered for the end has been done.
+    """End the process with this exit code, after the functions that are registered for its end.
 
-    Python itself would go on to take torch and Ray apart, object by object, which takes a second or two for nothing.
+    Python itself would then destroy torch and Ray object by object, which takes a second or two.
     """
     atexit._run_exitfuncs()
     drain_all()
     lost = sys.stdout.error if isinstance(sys.stdout, KeptStream) else None
-    if lost is not None and not isinstance(lost, BrokenPipeError):  # a reader that has seen enough is no error
+    if lost is not None and not isinstance(lost, BrokenPipeError):  # a reader that stops reading is no error
         print(f"error: the output of this command cannot be written ({lost.strerror})", file=sys.stderr)
         code = code or BROKEN_OFF
         drain_all()

@@ -1,4 +1,4 @@
-"""Names the file system that a path is on, and its room."""
+"""The file system of a path, its free space, and sizes in words."""
 
 import errno
 import os
@@ -12,8 +12,8 @@ from search.process.allotted import available_memory
 
 
 def free_space(path: str | Path) -> str:
-    """`/scratch (tmpfs) has 0.1 MB of 24.0 MB free`: the file system of a path that need not exist yet."""
-    path = _existing(Path(path))
+    """The file system of a path, which need not exist: `/scratch (tmpfs) has 0.1 MB of 24.0 MB free`."""
+    path = existing(Path(path))
     mount = path
     while not os.path.ismount(mount):
         mount = mount.parent
@@ -23,9 +23,9 @@ def free_space(path: str | Path) -> str:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise OSError unless so many bytes can be written into the folder now, by its disk and by the user's quota.
+    """Raise OSError unless this many bytes can be written into the folder now, by its disk and by the user's quota.
 
-    Nothing is left in the folder, also by a process that is killed.
+    Nothing stays in the folder, even if the process is killed.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):
@@ -39,7 +39,8 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
     path = path.absolute()
     while not path.exists():
         path = path.parent
@@ -47,8 +48,8 @@ def _existing(path: Path) -> Path:
 
 
 def shared_room(*, at_least: int) -> int:
-    """Bytes that the processes of this machine may share: nearly what is free in /dev/shm, at most Ray's own share of
-    the memory, 30 %. It is a bound: what is not used is not taken."""
+    """Upper limit of the memory that Ray's processes share: 90 % of what is free in /dev/shm, at most 30 % of the
+    memory, as Ray limits it."""
     shared = Path("/dev/shm")
     free = shutil.disk_usage(shared).free if shared.is_dir() else 0
     return max(at_least, int(min(0.9 * free, 0.3 * available_memory())))

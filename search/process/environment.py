@@ -1,4 +1,4 @@
-"""What the processes that train may see of the environment: a list of what they need, so that no secret is among it."""
+"""The environment variables that training processes get: a list of what they need, so that no secret is passed on."""
 
 import os
 import re
@@ -14,18 +14,18 @@ _ALLOWED = re.compile(
     r"|TORCH\w*|PYTORCH_\w+|TRITON_\w+|HF_\w+|TRANSFORMERS_\w+|SLURM_\w+"
 )
 _SECRET = re.compile(r"TOKEN(?!_PATH)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_KEY", re.IGNORECASE)
-"""Never handed on, whatever the prefix; a path to a token file is no token."""
+"""Names that are never passed on, even with an allowed prefix; a path to a token file is no token."""
 
 
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a process of Ray gets: paths, threads, devices, languages."""
+    """The variables that a process of Ray gets: paths, threads, devices, locale."""
     return {k: v for k, v in environment.items() if _ALLOWED.fullmatch(k) and not _SECRET.search(k)}
 
 
 def keys_for(storage: str | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which a search on this machine reaches its --storage; nothing for any other search.
+    """The AWS variables that a search on this machine needs for its --storage; empty for other searches.
 
-    The nodes of a cluster have credentials of their own, a role or ~/.aws: none are sent to them.
+    They are never sent to the nodes of a cluster, which have their own credentials (a role, or ~/.aws).
     """
     if storage is None or not storage.startswith("s3:"):
         return {}
@@ -34,7 +34,7 @@ def keys_for(storage: str | None, environment: Mapping[str, str]) -> dict[str, s
 
 @contextmanager
 def only_allowed(also: Mapping[str, str]) -> Iterator[None]:
-    """Processes started inside inherit the allowed variables alone; this process has all of them back afterwards.
+    """Reduce the environment to the allowed variables, so that processes that start inside inherit only these.
 
     Args:
         also: more variables that they get.

@@ -1,7 +1,7 @@
-"""Where tests inject faults: `RUNGWISE_FAULT=point:count` acts when a point is passed with that count.
+"""Points at which tests inject faults: `RUNGWISE_FAULT=point:count` acts when a point is passed with that count.
 
-Does nothing unless the variable is set. With a path in RUNGWISE_FAULT_ONCE each fault leaves a file that begins with it
-and strikes only once over all processes, so that a retry can succeed.
+Does nothing unless the variable is set. If RUNGWISE_FAULT_ONCE is a path, each fault creates a file whose name begins
+with it, and acts only once over all processes, so that a retry can succeed.
 """
 
 import ctypes

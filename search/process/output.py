@@ -1,6 +1,6 @@
-"""Printing that never waits for its reader: a thread writes, and what nobody reads is dropped and counted.
+"""Printing that never waits for its reader: a thread writes, and lines that are not read are dropped and counted.
 
-A pipe whose reader sleeps, `less`, Ctrl-S: a print would stand still, and with it the search and all its timeouts.
+Otherwise a print into a full pipe (`less`, Ctrl-S) would block, and with it the search and all its timeouts.
 """
 
 import atexit
@@ -16,25 +16,27 @@ from typing import Any, TextIO, cast
 DRAIN_SECONDS = 5.0
 """How long the end of a command waits for a reader that reads nothing."""
 _MAX_LINES = 1000
+"""Unread lines that are kept."""
 _CHUNK_BYTES = 4096
 _ORDER_SECONDS = 1.0
+"""How long a write to stderr waits for stdout, so that their lines stay in order."""
 
 
 class Spoken:
-    """When this process last printed something."""
+    """The time at which this process last printed something."""
 
     at = time.monotonic()
 
     @classmethod
     def now(cls) -> None:
-        """Something is printed."""
+        """Note that something is printed now."""
         cls.at = time.monotonic()
 
 
 class PatientStream(io.TextIOBase):
     """A text stream over a descriptor whose `write` returns at once.
 
-    Beyond a thousand lines that nobody has read, the oldest are dropped; a line says how many.
+    If more than a thousand lines are unread, the oldest are dropped, and a line counts them.
     """
 
     def __init__(
@@ -42,8 +44,8 @@ class PatientStream(io.TextIOBase):
     ) -> None:
         """
         Args:
-            after: a stream whose lines keep their order with those of this one, where both lead to the same place. Each
-                write waits for both, but not longer than a second.
+            after: a stream whose lines stay in order with those of this one if both are shown in the same terminal.
+                Each write waits for both, but at most a second.
         """
         super().__init__()
         self._descriptor, self._encoding, self._errors, self._after = descriptor, encoding, errors, after
@@ -53,7 +55,7 @@ class PatientStream(io.TextIOBase):
         self._num_lines = self._num_dropped = 0
         self._writing = self._broken = self._told = False
         self.given_up = False
-        """Whether the end has waited in vain."""
+        """Whether waiting for the reader at the end has failed."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -63,7 +65,7 @@ class PatientStream(io.TextIOBase):
 
     @property
     def errors(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What becomes of characters that the encoding lacks."""
+        """How characters are written that the encoding lacks."""
         return self._errors
 
     @property
@@ -81,10 +83,10 @@ class PatientStream(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        """Leave the text to the thread.
+        """Pass the text to the thread.
 
         Raises:
-            BrokenPipeError: nobody will ever read it, which is told once.
+            BrokenPipeError: the pipe is closed; raised once.
         """
         if self._after is not None:
             self._after.drain(_ORDER_SECONDS)
@@ -101,13 +103,13 @@ class PatientStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Leave a line that is not finished to the thread as well; waits for nothing."""
+        """Pass an unfinished line to the thread as well, without waiting."""
         with self._changed:
             partial, self._partial = self._partial, ""
             self._leave(partial)
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Wait until everything is written, as long as something is read every `seconds`; returns whether it is."""
+        """Wait until everything is written, as long as something is read every `seconds`, and return whether it is."""
         self.flush()
         with self._changed:
             while not self.idle:
@@ -150,14 +152,14 @@ class PatientStream(io.TextIOBase):
         while left:
             try:
                 left = left[os.write(self._descriptor, left[:_CHUNK_BYTES]) :]
-            except BlockingIOError:  # somebody else has set the descriptor so
+            except BlockingIOError:  # another program has made the descriptor non-blocking
                 select.select([], [self._descriptor], [])
             except BrokenPipeError:
                 with self._changed:
                     self._broken = True
                     self._chunks.clear()
                 return
-            except OSError:  # a full disk, a terminal that is gone: no reason to stop training
+            except OSError:  # a full disk or a closed terminal is no reason to stop training
                 with self._changed:
                     self._num_dropped += max(1, text.count("\n"))
                 return
@@ -166,12 +168,12 @@ class PatientStream(io.TextIOBase):
 
 
 class KeptStream:
-    """A text stream that keeps an error of writing for the end of the command, whose work has nothing to do with it."""
+    """A text stream that keeps an error of writing until the end of the command, so that its work continues."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.error: OSError | None = None
-        """What the first write or flush that failed said."""
+        """The error of the first write or flush that failed."""
 
     def write(self, text: str, /) -> int:
         """Write the text, or nothing once a write has failed."""
@@ -194,7 +196,7 @@ class KeptStream:
     def _keep(self, error: OSError) -> None:
         self.error = error
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.stream.fileno())  # what is still buffered goes there when the stream is closed
+        os.dup2(nowhere, self.stream.fileno())  # buffered text goes there when the stream is closed
         os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
@@ -202,17 +204,17 @@ class KeptStream:
 
 
 def print_to_the_end() -> None:
-    """From now on a full disk or a reader that has gone is told when the command ends, and breaks nothing off."""
+    """From now on, report a full disk or a closed pipe when the command ends, without interrupting it."""
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
         sys.stdout = cast(TextIO, KeptStream(sys.stdout))
 
 
 def print_patiently() -> None:
-    """From now on no print of this process waits for its reader."""
+    """From now on, no print of this process waits for its reader."""
     if isinstance(sys.stdout, KeptStream) and sys.stderr is sys.__stderr__:
         sys.stdout = sys.stdout.stream
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
-        return  # somebody collects what is printed, or it has been done
+        return  # the output is collected by other code, or this function was called before
     sys.stdout.flush()
     out = PatientStream(sys.stdout.fileno(), encoding=sys.stdout.encoding)
     sys.stdout = cast(TextIO, out)
@@ -221,7 +223,7 @@ def print_patiently() -> None:
 
 
 def drain_all() -> None:
-    """Wait until everything printed is written, if somebody reads it; for each stream nobody reads once."""
+    """Wait until everything printed is written; a stream whose reader does not read is waited for only once."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if not isinstance(stream, PatientStream):

@@ -1,4 +1,4 @@
-"""Private temporary folders that outlive nobody: 0700, locked by their owner, swept away after a crash."""
+"""Private temporary folders: mode 0700, locked by their process, removed with it or by the next one after a crash."""
 
 import atexit
 import fcntl
@@ -14,12 +14,12 @@ _held: dict[Path, int] = {}
 
 
 def make_scratch(*, short: bool = False) -> Path:
-    """A new folder that only this user can enter; removed at the latest when the process ends.
+    """A new folder that only this user can enter; it is removed when the process ends.
 
-    Folders of processes that were killed are removed on the way: their lock fell with them.
+    Folders of killed processes, which are no longer locked, are removed as well.
 
     Args:
-        short: under /tmp whatever TMPDIR says; the paths of Unix sockets are limited to 107 bytes.
+        short: create it under /tmp, whatever TMPDIR is, because paths of Unix sockets are limited to 107 bytes.
     """
     parent = Path("/tmp") if short and os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
     sweep(parent)

@@ -1,4 +1,4 @@
-"""Finds passwords, tokens and keys in URLs and commands: what a run keeps and prints is read by others."""
+"""Finds and hides passwords, tokens and keys in URLs and commands, because others read what a run stores and prints."""
 
 import re
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ _ENDINGS = re.compile(
     r"|(api|app|access|secret|private|account|auth|shared|storage|master|signing|encryption|license)key)$"
 )
 _WORDS = frozenset("pass pw key cred sas sig jwt psk bearer auth".split())
-"""Mean a credential only when they stand alone: `key` does, `keyspace` and `monkey` do not."""
+"""Words that name a credential only as a whole word: `key` does, `keyspace` and `monkey` do not."""
 _DESCRIBED = frozenset(
     "file path dir kind type method mode name provider length size count timeout lifetime ttl expiry version format"
     " encoding plugin algorithm space store source mechanism".split()
 )
-"""A name that ends so tells something about a credential, or where it lies."""
+"""Last words of names that describe a credential or its place, such as `token_path`."""
 _SWITCHES = frozenset("max min num use enable disable require allow check verify no".split())
 _HARMLESS = frozenset({"sslkey", "ssl_key", "passfile", "partition_key", "primary_key", "foreign_key", "sort_key"})
 _USERINFO = re.compile(
@@ -26,20 +26,20 @@ _USERINFO = re.compile(
 )
 """As SQLAlchemy reads it: a password may hold a slash or a question mark. A port before a path is no password."""
 _BARE_USERINFO = re.compile(r"(?P<user>[^\s:/@=&;,]*):(?P<password>[^\s/@,]+)(?=@)")
-"""In a value that is a host without a scheme."""
+"""User and password in a value that is a host without a scheme."""
 _PAIR = re.compile(r"([^\W\d_][^=;&]*?)\s*=\s*([^;&]*)")
 _OPTION = re.compile(
     r"(--(?:study[-_]url|storage)(?:=|\s+))(?P<value>(?=['\"])(?:'[^']*'|\"[^\"]*\")+|.+?(?=\s--[a-z]|$))"
 )
-"""Commands were once kept without quotes: a value with a blank in it ends at the next option."""
+"""Older releases stored commands without quotes: a value with a blank ends at the next option."""
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,60}://[^\s'\"<>`\\]+")
-"""The length of a scheme is bounded: a picture in a page is one word of a hundred thousand letters."""
+"""The length of a scheme is bounded for speed: an embedded picture is one word of a hundred thousand letters."""
 
 
 def is_secret(name: str) -> bool:
     """Whether a parameter by this name holds a credential.
 
-    A name with other signs than ASCII counts as one: no driver knows such names, and one may look like another.
+    A name with non-ASCII characters counts as one: no driver knows such names, and it may imitate another.
 
     >>> [name for name in ("sslpassword", "AccessKeyId", "passfile", "keyspace", "monkey") if is_secret(name)]
     ['sslpassword', 'AccessKeyId']
@@ -58,7 +58,7 @@ def is_secret(name: str) -> bool:
 
 
 def find_secret(url: str) -> str | None:
-    """Where in this URL a credential is, in words; None if there is none."""
+    """The place of a credential in this URL, in words; None if there is none."""
     if (found := _USERINFO.match(url)) and found["password"]:
         return "one before the @"
     for name, value in _parameters(url):
@@ -120,7 +120,7 @@ def _parameters(url: str) -> Iterator[tuple[str, str]]:
 
 
 def _pair(part: str) -> tuple[str, str, str]:
-    """Name, sign and value; a credential counts also where `=` is encoded or a colon stands for it."""
+    """Name, separator and value; for a credential the separator may also be an encoded `=` or a colon."""
     name, equals, value = part.partition("=")
     if not equals:
         found = re.fullmatch(r"([^:=]+)([:=])(.+)", _decoded(part), re.DOTALL)
@@ -138,21 +138,21 @@ def _hidden_part(part: str) -> str:
 
 def _hidden_value(value: str) -> str:
     """A value that is itself a URL, or a list of parameters such as an ODBC string, without its credentials."""
-    told = _decoded(value)
-    hidden = _URL.sub(lambda found: redact_url(_anonymous(found[0])), told)
+    plain = _decoded(value)
+    hidden = _URL.sub(lambda found: redact_url(_anonymous(found[0])), plain)
     hidden = _BARE_USERINFO.sub(rf"\g<user>:{HIDDEN}", hidden) if "://" not in hidden else hidden
     hidden = _PAIR.sub(lambda pair: f"{pair[1]}={HIDDEN}" if is_secret(pair[1]) and pair[2] else pair[0], hidden)
-    return value if hidden == told else quote(hidden, safe="*")
+    return value if hidden == plain else quote(hidden, safe="*")
 
 
 def _anonymous(url: str) -> str:
-    """Without what stands before the @: a token may be the user of an address."""
+    """The URL with its user hidden, since a token may be given as the user."""
     parts = urlsplit(url)
     return url.replace(parts.netloc, f"{HIDDEN}@{parts.netloc.rpartition('@')[2]}", 1) if "@" in parts.netloc else url
 
 
 def _decoded(text: str) -> str:
-    """Percent-encoding undone, also where it was done more than once."""
+    """The text without percent-encoding, also if it was encoded several times."""
     for _ in range(5):
         plain = unquote_plus(text)
         if plain == text:

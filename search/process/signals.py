@@ -1,8 +1,11 @@
-"""Signals that end a command: while trials train, the first stops them in good order; elsewhere it unwinds all.
+"""Signals that end a command, such as Ctrl-C.
 
-Python drops an exception that is raised inside a weakref callback or `__del__`, and a signal may arrive just there. So
-each signal is noted as well, and sent again when its exception was dropped. One that arrives while a module in C++ is
-being initialised waits until that is done.
+While trials train, the first signal ends the search regularly: no further epoch begins, and everything finished is
+saved. Otherwise a signal raises `Stopped`.
+
+Python drops an exception that is raised in a weakref callback or in `__del__`. So each signal is noted as well, and
+sent again if its exception was dropped. A signal that arrives while a C++ module is initialised waits until that is
+done.
 """
 
 import _thread
@@ -21,17 +24,18 @@ SIGNALLED = 128
 """Added to the number of the signal for an exit code, as shells do."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HANG_UP_IS_IGNORED = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-"""Whether `nohup` started this process: a terminal that is closed is to end nothing."""
+"""Whether `nohup` started this process: then a closed terminal does not end it."""
 _AGAIN_SECONDS = 0.05
+"""Time after which a signal is sent again."""
 _noted: list[int] = []
-"""Signals that have raised `Stopped`; taken over by whoever collects signals next."""
+"""Signals that have raised `Stopped`; the next call of `collect_signals` takes them over."""
 _collected: list[int] = []
 """Signals that stop the search that runs now."""
 _taking = _thread.allocate_lock()
 
 
 class Stopped(BaseException):
-    """A signal ended the command; like KeyboardInterrupt it is no error, and passes what handles errors."""
+    """A signal ended the command. Like KeyboardInterrupt it is no Exception, so handlers of errors do not catch it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -39,12 +43,12 @@ class Stopped(BaseException):
 
     @property
     def code(self) -> int:
-        """The exit code that tells of the signal."""
+        """The exit code for this signal."""
         return SIGNALLED + self.number
 
 
 def raise_stopped() -> None:
-    """From now on a signal raises `Stopped` where the main thread is."""
+    """From now on, a signal raises `Stopped` in the main thread."""
     _noted.clear()
     if _in_main_thread() and not isinstance(sys.unraisablehook, _Hook):
         sys.unraisablehook = _Hook(sys.unraisablehook)
@@ -52,7 +56,7 @@ def raise_stopped() -> None:
 
 
 def raise_noted() -> None:
-    """Raise `Stopped` if a signal came before and something has swallowed its exception."""
+    """Raise `Stopped` if a signal came before and its exception was dropped."""
     if _noted:
         raise Stopped(_noted[0])
 
@@ -63,12 +67,12 @@ def _unwind(number: int, frame: FrameType | None) -> None:
         _thread.start_new_thread(_send_later, (number,))
         return
     _noted.append(number)
-    logging.disable()  # libraries log what they then cannot close; the user asked for the end and gets one line
+    logging.disable()  # libraries would log what they cannot close; the user gets one line
     raise Stopped(number)
 
 
 def _begins_extension(frame: FrameType | None) -> bool:
-    """Whether a module in C or C++ is being initialised: some turn an exception into another, or abort the process."""
+    """Whether a C or C++ module is being initialised: some replace an exception, or abort the process."""
     while frame is not None:
         is_import = frame.f_code.co_filename == "<frozen importlib._bootstrap_external>"
         if is_import and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
@@ -84,13 +88,13 @@ def _send_later(number: int) -> None:
 
 
 def _disarm() -> None:
-    """While Ray starts, its own handler in C++ comes first: it sets an alarm that aborts the process in three seconds,
-    and a busy machine needs longer to end in good order."""
+    """Cancel the alarm of Ray's own handler, which aborts the process three seconds after a signal during the start; a
+    busy machine needs longer to end regularly."""
     signal.alarm(0)
 
 
 class _Hook:
-    """In place of `sys.unraisablehook`: what Python is about to drop may be the exception of a signal."""
+    """Replaces `sys.unraisablehook`: an exception that Python drops may be that of a signal."""
 
     def __init__(self, previous: Callable[..., object]) -> None:
         self._previous = previous
@@ -113,7 +117,7 @@ def _send_again(number: int) -> None:
 
 
 def _signal_of(error: BaseException | None) -> int | None:
-    """The signal that this exception stands for: ours, or the exit of Ray's own handler."""
+    """The signal that caused this exception: a `Stopped`, or the exit of Ray's own handler; None for others."""
     if isinstance(error, Stopped):
         return error.number
     if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code in STOP_SIGNALS:
@@ -123,7 +127,7 @@ def _signal_of(error: BaseException | None) -> int | None:
 
 @contextmanager
 def others_overruled() -> Iterator[None]:
-    """Inside and afterwards a signal raises `Stopped`, also where a library puts in a handler that exits."""
+    """Inside and afterwards, a signal raises `Stopped`, even if a library installs a handler that exits."""
     try:
         yield
     except SystemExit as stop:
@@ -137,12 +141,12 @@ def others_overruled() -> Iterator[None]:
 
 
 def collect_signals(on_first: Callable[[], None]) -> list[int]:
-    """From now on a first signal is noted, and a second one ends the process at once.
+    """From now on, note the first signal and call `on_first`; a second one ends the process at once.
 
-    A signal that came before, and whose exception was dropped, counts as the first.
+    An earlier signal whose exception was dropped counts as the first.
 
     Returns:
-        The signals that came, filled as they come.
+        The signals, to which new ones are added as they come.
     """
     with _taking:
         _collected[:] = _noted[:1]
@@ -162,14 +166,14 @@ def collect_signals(on_first: Callable[[], None]) -> list[int]:
 
 
 def first_signal() -> int | None:
-    """The signal that stops the search that runs now, or this command before; None if none came."""
+    """The first signal that this command has got; None if none."""
     return next(iter([*_collected, *_noted]), None)
 
 
 def until_stopped(main: Callable[[list[str]], int], words: list[str]) -> int:
-    """The exit code of a command, also where a signal comes before, between or behind what the command catches itself.
+    """Run a command and return its exit code, also if a signal comes outside the parts that the command itself handles.
 
-    Afterwards signals are ignored: the process is about to end.
+    Afterwards signals are ignored, since the process is about to end.
     """
     raise_stopped()
     try:
@@ -184,14 +188,14 @@ def until_stopped(main: Callable[[list[str]], int], words: list[str]) -> int:
 
 
 def ignore_signals() -> None:
-    """From now on nothing is left to stop: all is said and saved, and the process is about to end."""
+    """From now on, ignore signals: everything is saved and printed, and the process is about to end."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def signals_restored() -> Iterator[None]:
-    """The handlers of the caller, and the level of its logging, come back at the end."""
+    """Restore the signal handlers of the caller, and the level of its logging, at the end."""
     previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     hook, level = sys.unraisablehook, logging.root.manager.disable
     try:

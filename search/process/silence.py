@@ -10,18 +10,18 @@ from search.process.output import Spoken
 from search.process.text import duration
 
 SECONDS = 9.0
-"""The longest silence of a command that works."""
+"""Longest time without output while a command works."""
 _doing: list[Callable[[], str]] = []
-"""What the command is doing; the last is the innermost part."""
+"""Descriptions of what the command is doing, the innermost last."""
 
 
 @contextmanager
 def doing(what: str | Callable[[], str]) -> Iterator[None]:
-    """Name what happens inside, for the case that it takes long.
+    """Describe what happens inside; the description is printed if it takes long.
 
     Args:
-        what: a phrase such as `reading the data`, to which the time so far is added; or what returns a whole line. An
-            empty one prints nothing: another process speaks.
+        what: a phrase such as `reading the data`, to which the time so far is added; or a function that returns a line,
+            which may be empty if another process prints.
     """
     began = time.monotonic()
     _doing.append(what if callable(what) else lambda: f"{what}: {duration(time.monotonic() - began)} so far")
@@ -32,7 +32,7 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
 
 
 def break_silence(seconds: float = SECONDS) -> None:
-    """From now on this process is never silent for longer."""
+    """From now on, print what the process is doing whenever it has printed nothing for this time."""
     threading.Thread(target=_follow, args=(seconds,), name="silence", daemon=True).start()
 
 
@@ -40,9 +40,9 @@ def current(seconds: float) -> str:
     """The line on what the command is doing.
 
     Args:
-        seconds: since it began, for the case that nothing is known of what it does.
+        seconds: seconds since the command began, used if there is no description.
     """
-    with suppress(IndexError, KeyError, RuntimeError):  # what is described has just changed, or has ended
+    with suppress(IndexError, KeyError, RuntimeError):  # another thread has just changed the description
         return _doing[-1]()
     return f"working: {duration(seconds)} so far"
 
@@ -56,10 +56,10 @@ def _follow(seconds: float) -> None:
             continue
         word = now
         if line := current(now - began):
-            with suppress(OSError, ValueError):  # nobody reads it
+            with suppress(OSError, ValueError):  # the pipe is closed
                 print(line, file=sys.stderr, flush=True)
 
 
 def _is_read() -> bool:
-    """Whether what was printed before has been written: a reader that waits does not need more."""
+    """Whether everything printed so far has been written; a reader that has stopped needs no more lines."""
     return all(getattr(stream, "idle", True) for stream in (sys.stdout, sys.stderr))

@@ -22,9 +22,9 @@ def printable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with all that a terminal would act upon in writing: `\\x1b]0;title\\x07`.
+    """The text with control sequences in readable form: `\\x1b]0;title\\x07`.
 
-    Colours are left out, and each state of a progress bar is a line of its own.
+    Colours are removed, and each state of a progress bar becomes a line.
 
     >>> visible("loss\\t0.1\\r\\n\\x1b[31mred\\x1b[0m \\x1b[2J\\x07")
     'loss\\t0.1\\nred \\\\x1b[2J\\\\x07'

@@ -1,4 +1,4 @@
-"""A Ray that is up: started on this machine or joined, watched, and cleared away.
+"""Ray itself: started on this machine or joined, watched, and shut down.
 
-Imports `process`; every wing above may import it, `storage` may not. With `execution` the only wing that knows Ray.
+Imports `process`; every wing above may import it, `storage` may not. Only this wing and `execution` import Ray.
 """

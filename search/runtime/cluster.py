@@ -1,4 +1,4 @@
-"""Ray: started privately on this machine, or attached to a running cluster, with none of its chatter."""
+"""Ray for a search: started privately on this machine, or a running cluster that is joined."""
 
 import logging
 import os
@@ -22,19 +22,20 @@ from search.runtime.resources import Resources, living_nodes, share_nodes
 from trainables.plain import is_plain
 
 HEAD_PATIENCE_SECONDS = 30
-"""A head that keeps its state elsewhere may come back; Ray itself would end this process after a minute."""
+"""How long the head of a cluster may be unreachable: it may restart. Ray would end this process after a minute."""
 RAYLET_PATIENCE_SECONDS = 2
+"""How long the raylet of this machine may be unreachable."""
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers keep the working directory
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
-    "RAY_worker_niceness": "0",  # Ray's 15 would leave a search next to nothing beside other work; `nice` is handed on
+    "RAY_worker_niceness": "0",  # with Ray's 15 a search gets almost no CPU time beside other programs
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study keeps the results
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours stops the search and prints how to resume it
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nothing of Ray's state is ever needed again
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Ray's state is never restored
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
@@ -44,41 +45,41 @@ _ENVIRONMENT = {
 class RaySession:
     """A Ray to run trials on: a private one on this machine, or a cluster.
 
-    The private one keeps its files in a 0700 folder of its own, listens on the loopback interface alone, sees no
-    secret of the environment, and is gone at the end.
+    The private one keeps its files in a folder with mode 0700, listens only on the loopback interface, sees no secret
+    of the environment, and is shut down at the end.
     """
 
     resources: Resources
     _: KW_ONLY
     address: str | None
-    """Of a cluster; None for a private Ray."""
+    """Address of a cluster; None for a private Ray."""
     debug: bool
-    """Let Ray talk."""
+    """Show Ray's messages."""
     on_lost: Callable[[RayLostError], int | None]
-    """Told when Ray is lost for good, before this process ends; it may return the exit code."""
+    """Called when Ray is lost for good, before this process ends; it may return the exit code."""
     last_words: LastWords | None = None
-    """What another process says when this one is ended without a word."""
+    """What another process prints if this one is killed."""
     say: Callable[[str], None] = lambda line: None
-    """Told how a slow start goes on."""
+    """Called with notes on a slow start."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Of the environment, which the processes of a private Ray get beside those that all get."""
+    """Environment variables that the processes of a private Ray get in addition to the allowed ones."""
     warm_up: str = WARM_UP
     """Function that each process of a private Ray calls before it is needed, as "module.function"."""
     meanwhile: Callable[[], object] | None = None
-    """Called in a thread while Ray starts, which is mostly waiting. It may see the allowed variables of the environment
-    alone, and must be nothing that an end in between would leave half done: imports."""
+    """Called in a thread while Ray starts, which is mostly waiting. It sees only the allowed environment variables, and
+    may be interrupted at any point, so it should only import."""
     space: str = ""
-    """What is searched; of a space of the user's own the code travels to the nodes of a cluster."""
+    """The space that is searched; the code of a space of the user's own is sent to the nodes of a cluster."""
 
     @contextmanager
     def up(self) -> Iterator[Path]:
-        """Ray runs until the context is left.
+        """Run Ray until the context is left.
 
         Yields:
             A folder for temporary files.
 
         Raises:
-            ValueError: there is no cluster at the address, or the plain mode would give keys away.
+            ValueError: there is no cluster at the address, or the plain mode would reveal keys.
             RayStartError: the private Ray did not come up.
         """
         self._prepare()
@@ -105,7 +106,7 @@ class RaySession:
             remove_scratch(scratch)
 
     def _prepare(self) -> None:
-        """Set what Ray reads when it is imported."""
+        """Set the environment variables that Ray reads when it is imported."""
         os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
         together = 1000 if self.resources.elastic else self.resources.slots
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(together)
@@ -121,7 +122,7 @@ class RaySession:
             "logging_level": logging.INFO if self.debug else logging.ERROR,
         }
         if self.meanwhile is not None:
-            # registers handlers of forks: an import in that thread could do so in the middle of one in this thread
+            # this module registers fork handlers; the thread could import it during a fork of this thread
             import concurrent.futures.thread  # noqa: F401
 
             threading.Thread(target=self.meanwhile, daemon=True).start()
@@ -135,7 +136,7 @@ class RaySession:
 
 @contextmanager
 def attached(address: str) -> Iterator[None]:
-    """The cluster at `address`, for a question or two.
+    """Connect to the cluster at `address` while inside.
 
     Raises:
         ValueError: there is none.
@@ -151,10 +152,10 @@ def attached(address: str) -> Iterator[None]:
 
 
 def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
-    """Workers import the packages of this very checkout, whatever is installed or lies on their node.
+    """Join a cluster, whose workers then import the packages of this checkout, not those installed on their node.
 
-    The packages travel as the working directory: Ray's `py_modules` would come behind whatever a node has at the path
-    where this process was started.
+    The packages are sent as the working directory: Ray's `py_modules` would come after the files that a node has at the
+    path where this process was started.
     """
     import ray
 
@@ -174,7 +175,7 @@ def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
 
 
 def _answers(address: str) -> bool:
-    """Ray itself would try for a minute and a half."""
+    """Whether something listens at the address; Ray itself would try for 90 seconds."""
     if address == "auto" and is_plain():
         return True  # Ray alone knows where it is
     if address == "auto":
@@ -186,7 +187,7 @@ def _answers(address: str) -> bool:
 
 
 def _signs_of_life() -> dict[str, Callable[[], bool]]:
-    """Of the cluster that this process is attached to: without the head, or its own raylet, nothing goes on."""
+    """The signs of life of the cluster that this process has joined: its head, and the raylet of this machine."""
     import ray
 
     gcs = ray.get_runtime_context().gcs_address
@@ -205,7 +206,7 @@ def _signs_of_life() -> dict[str, Callable[[], bool]]:
 
 
 def _silence() -> None:
-    """Keep back what Ray says of each lost worker, which the search tells itself; in plain mode pages of it remain."""
+    """Silence Ray's messages about lost workers, which the search reports itself; in plain mode some remain."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     if not is_plain():
         from ray._private import worker
@@ -214,7 +215,7 @@ def _silence() -> None:
 
 
 def _check_keys() -> None:
-    """Raise ValueError where Tune would write keys into Ray's logs, which only `_hand_on` keeps it from."""
+    """Raise ValueError if Tune would write keys into Ray's logs: in plain mode, `_hand_on` does not prevent that."""
     keys = [name for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if name in os.environ]
     if keys and is_plain():
         raise ValueError(
@@ -224,8 +225,11 @@ def _check_keys() -> None:
 
 
 def _hand_on(*names: str) -> None:
-    """The variables of this process that Tune gives each worker, by way of Ray's logs; else the keys of AWS are among
-    them. Where there are none a worker that stands ready is used: with any, Ray starts another process for each."""
+    """Let Tune pass only these environment variables to workers.
+
+    Tune would also pass AWS keys, which Ray writes to its logs. If it passes none, Ray uses an idle worker; otherwise
+    it starts another process for each trial.
+    """
     if is_plain():
         return
     from ray.tune.execution import class_cache
@@ -237,7 +241,7 @@ def _hand_on(*names: str) -> None:
 def plan_on_cluster(
     address: str, *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None
 ) -> Resources:
-    """Fill in what was not given from what the cluster at `address` has.
+    """The resources of each trial: the given ones, and for the others what the nodes of the cluster have.
 
     Raises:
         ValueError: there is no cluster.

@@ -1,4 +1,4 @@
-"""Watches the processes of Ray: without its servers and their agents nothing can go on, and Ray would abort."""
+"""Watches the processes of Ray, and ends the search when one that it needs has died."""
 
 import os
 import re
@@ -21,9 +21,10 @@ from search.runtime import reaper
 
 _SERVERS = ("gcs_server", "raylet")
 _AGENT = re.compile(r"(RuntimeEnv|Dashboard)Agent|(runtime_env|dashboard)/agent")
-"""Children of the raylet with which it ends: by the name that they give themselves, and by their program before."""
+"""Agents, without which the raylet ends: by their process name, or by their program until they have set it."""
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 5
+"""How long processes may take to end after a shutdown before they are killed."""
 
 
 class RayLostError(RuntimeError):
@@ -32,21 +33,21 @@ class RayLostError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class LastWords:
-    """What is said on stderr when this process is ended without a word."""
+    """What another process prints on stderr if this one is killed."""
 
     begun: Path
-    """A file that is there once there is something to resume."""
+    """A file that exists once there is something to resume."""
     words: str
-    """How to go on then."""
+    """How to continue if `begun` exists."""
     otherwise: str
-    """And how before."""
+    """How to continue if it does not."""
 
 
 class RayGuard(threading.Thread):
-    """Ends this process when Ray is lost for good, after it has told the user how to go on.
+    """Ends this process when Ray is lost for good, after printing how to continue.
 
-    Ray itself would abort the process at once, or 10 to 60 seconds later and report healthy trials as failed until
-    then. The study is durable: ending at once loses nothing but the running epochs.
+    Ray itself would abort the process at once, or after 10 to 60 seconds in which it reports healthy trials as failed.
+    The study is durable, so ending at once loses only the running epochs.
     """
 
     def __init__(
@@ -58,17 +59,17 @@ class RayGuard(threading.Thread):
     ) -> None:
         """
         Args:
-            on_lost: says what has happened, and may return the exit code of this process.
-            signs: what to say when a sign of life is missing -> whether it is there. By default those of a private Ray:
-                its servers are among the children of this process, and their agents among theirs.
-            reaper: ends what starts while this process ends.
+            on_lost: prints what has happened, and may return the exit code of this process.
+            signs: message -> function that returns False when the message applies. By default the processes of a
+                private Ray are watched: its servers, which are children of this process, and their agents.
+            reaper: ends processes that start while this process ends.
         """
         super().__init__(name="ray-guard", daemon=True)
         self._on_lost, self._signs, self._reaper = on_lost, signs or {}, reaper
         self._over = threading.Event()
         self._family: set[psutil.Process] = set()
         self._watched: dict[psutil.Process, str] = {}
-        """Process without which Ray is lost -> its name."""
+        """Process that Ray needs -> its name."""
         self._handles: list[int] = []
         self._wake, self._waker = os.pipe()
         self._events = select.poll()
@@ -77,7 +78,7 @@ class RayGuard(threading.Thread):
         self._look_around()
 
     def run(self) -> None:
-        """Look twice a second, and at once when one of the processes ends: Ray then ends this one within moments."""
+        """Check twice a second, and at once when one of the processes ends, because Ray then soon ends this one."""
         while not self._over.is_set():
             for reason in self._missing():
                 self._end(reason)
@@ -87,19 +88,19 @@ class RayGuard(threading.Thread):
             os.close(handle)
 
     def stop(self) -> None:
-        """Ray is about to be shut down in good order."""
+        """Stop watching: Ray is about to be shut down regularly."""
         self._over.set()
         if self.is_alive():
             os.write(self._waker, b".")
             self.join()
 
     def kill_stragglers(self) -> None:
-        """After the shutdown: what Ray could not end, such as a worker that someone has stopped."""
+        """After the shutdown, kill what Ray could not end, such as a worker that is stopped by a signal."""
         _, left = psutil.wait_procs(self._family, timeout=_PATIENCE_SECONDS)
         _kill(left)
 
     def _look_around(self) -> None:
-        """Processes that have started since."""
+        """Find the processes that have started since the last call."""
         with suppress(psutil.Error):
             own = psutil.Process().children(recursive=True)
             self._family |= {p for p in own if self._reaper is None or p.pid != self._reaper.pid}
@@ -146,17 +147,18 @@ class RayGuard(threading.Thread):
 
 
 class Reaper:
-    """Ends a private Ray with this process, also when this process is killed, and speaks for it then; Linux only."""
+    """A process that ends the private Ray when this process ends or is killed, and prints the last words; Linux
+    only."""
 
     def __init__(self, folder: Path, *, last_words: LastWords | None = None) -> None:
         """
         Args:
-            folder: of this Ray alone.
-            last_words: what it says if this process ends without a word; by default nothing.
+            folder: folder of this Ray, which no other process uses.
+            last_words: what it prints if this process is killed; nothing by default.
         """
         self.variables = {"RUNGWISE_RAY": str(folder), "SPT_NOENV": "1"}
-        """What Ray's processes, and no others, must have in their environment. By the second they write their name over
-        their command line alone, and stay recognisable."""
+        """Environment variables by which Ray's processes are recognised. SPT_NOENV keeps them from writing their name
+        over their environment."""
         self._process = None
         if sys.platform == "linux":
             own = allowed(os.environ)
@@ -166,24 +168,24 @@ class Reaper:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that does it."""
+        """Number of the process."""
         return None if self._process is None else self._process.pid
 
     def all_said(self) -> None:
-        """This process has said how to go on, and is about to end without shutting Ray down."""
+        """Tell it that this process has printed how to continue, and ends without shutting Ray down."""
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.write(reaper.SAID)
                 self._process.stdin.flush()
 
     def stop(self) -> None:
-        """Ray has been shut down; whatever is left of it is ended."""
+        """Tell it that Ray has been shut down; it ends what is left, and itself."""
         if self._process is not None:
             self._process.communicate(reaper.SHUT_DOWN)
 
 
 def kill_process(pid: int) -> None:
-    """End a process of this machine that hears no gentler word."""
+    """Kill a process of this machine that does not react to other signals."""
     with suppress(psutil.NoSuchProcess):
         psutil.Process(pid).kill()
 

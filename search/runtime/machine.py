@@ -14,7 +14,7 @@ from search.runtime.versions import versions
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
-    """Host, processors and memory, for the record; nothing of the environment."""
+    """Host, processors and resources, for run.json; nothing of the environment."""
     return {
         "host": platform.node(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -45,7 +45,7 @@ def gpu_model() -> str | None:
 
 
 def commit() -> str | None:
-    """The commit of the source tree, with `-dirty` when it was changed since; None outside a checkout."""
+    """The commit of the source tree, with `-dirty` if it has been changed; None outside a checkout."""
     root = Path(spaces.__file__).resolve().parent.parent
     try:
         command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -55,7 +55,7 @@ def commit() -> str | None:
 
 
 def provenance(resources: Resources) -> dict[str, Any]:
-    """The fields of a `Run` that say where, when and by what it was made."""
+    """The fields of a `Run` about where, when and with which versions it was made."""
     return {
         "slots": resources.slots,
         "cpus_per_trial": resources.cpus_per_trial,

@@ -1,4 +1,4 @@
-"""The code of a user's own on its way to the nodes of a cluster: the folder of the space, bounded, and told."""
+"""Packs the code that the nodes of a cluster need: our packages, and the user's own code up to a limit."""
 
 import shutil
 from pathlib import Path
@@ -9,6 +9,7 @@ from spaces.origin import SHIPPED, is_own, local_files, locate
 _ROOT = SHIPPED.parent
 _PACKAGES = ("rungwise", "search", "spaces", "trainables")
 MAX_FILES, MAX_BYTES, MAX_FILE_BYTES = 2000, 50_000_000, 10_000_000
+"""Limits of the user's folder: number of files, total size, and size of a file, above which it is not sent."""
 _LEFT = frozenset("__pycache__ runs node_modules venv env site-packages build dist wandb mlruns lightning_logs".split())
 
 
@@ -16,16 +17,16 @@ def pack_code(parcel: Path, *, space: str) -> None:
     """Copy our packages that a worker needs, and the user's own code if that is searched."""
     for package in _PACKAGES:
         shutil.copytree(_ROOT / package, parcel / package, ignore=shutil.ignore_patterns("__pycache__"))
-    told = pack_own_code(space, parcel)
-    if told is not None:
-        print(f"note: {told}", flush=True)
+    note = pack_own_code(space, parcel)
+    if note is not None:
+        print(f"note: {note}", flush=True)
 
 
 def pack_own_code(space: str, parcel: Path) -> str | None:
-    """Copy what the space needs into the parcel; returns a line that says how much it is, None for a space of ours.
+    """Copy the user's own code into the parcel, and return a note about its size; None for a built-in space.
 
-    The whole folder travels where it is small, so that files which the code reads are there too; of a large one only
-    the modules that the space imports.
+    The whole folder is sent if it is small, so that files that the code reads are included; of a large one, only the
+    modules that the space imports.
     """
     if not is_own(space):
         return None
@@ -47,7 +48,7 @@ def pack_own_code(space: str, parcel: Path) -> str | None:
 
 
 def _folder(root: Path) -> list[Path] | None:
-    """The files of a folder but for hidden, built and large ones; None where there are too many."""
+    """The files of a folder without hidden, generated and large ones; None if there are too many."""
     found: list[Path] = []
     total, waiting = 0, [root]
     while waiting:

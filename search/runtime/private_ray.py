@@ -1,6 +1,6 @@
-"""Starts a Ray for this process alone: on the loopback interface, behind a token, spared what a search does not need.
+"""Starts a Ray for this process alone: on the loopback interface, with a token, without servers that it does not need.
 
-Ray itself gives a start 30 seconds, which a busy machine may exceed. Here it gets longer, and a second try.
+Ray allows 30 seconds for a start, which a busy machine may exceed. Here a start may take longer, and is tried twice.
 """
 
 import importlib.util
@@ -25,15 +25,16 @@ from search.process.text import duration
 from trainables.plain import is_plain
 
 OBJECT_STORE_BYTES = 256 * 2**20
-"""The least room for the data set, and Ray itself, in the memory that the processes of a private Ray share."""
+"""Least shared memory of a private Ray, for the data set and Ray itself."""
 START_SECONDS = 90
+"""How long a start may take."""
 _PRIVATE = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all listen on 127.0.0.1: so Ray spares Windows its firewall's questions
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # makes all servers listen on 127.0.0.1; meant for Windows firewalls
     "RAY_gcs_server_port_wait_time_s": str(START_SECONDS),
 }
 if sys.platform != "linux":
-    # Without a reaper agents of a killed search would wait a minute for a GCS that never comes back. A busy machine may
-    # let it wait for longer than this, and Ray then ends the search: so not where agents are ended anyway.
+    # Without a reaper, agents of a killed search would wait a minute for a GCS that never comes back. On Linux the
+    # reaper ends them, and there this would harm: a busy GCS may take longer, and Ray would end the search.
     _PRIVATE["RAY_gcs_rpc_server_reconnect_timeout_s"] = "10"
 
 
@@ -42,7 +43,8 @@ class RayStartError(RuntimeError):
 
 
 def protect() -> None:
-    """Nobody else may reach the private Ray: loopback only, and a token that lives as long as this process.
+    """Set variables that keep others from the private Ray: loopback only, and a token that exists while this process
+    runs.
 
     Ray reads these variables when it is imported.
     """
@@ -61,9 +63,10 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
     """Start Ray, once more if the first try takes too long.
 
     Args:
-        scratch: folder of this Ray alone.
-        say: told that the first try took too long.
-        quiet: what `ray.init` is told of its log.
+        num_cpus: CPUs that Ray may give to trials.
+        scratch: folder of this Ray, which no other process uses.
+        say: called with a note if the first try took too long.
+        quiet: arguments of `ray.init` about its log.
 
     Raises:
         RayStartError: it did not come up.
@@ -79,7 +82,7 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
             num_cpus=num_cpus,
             object_store_memory=shared_room(at_least=OBJECT_STORE_BYTES),
             include_dashboard=False,
-            _temp_dir=str(scratch / f"ray{attempt}"),  # which Ray opens to all: the folder around it is private
+            _temp_dir=str(scratch / f"ray{attempt}"),  # Ray makes it readable for all; the folder around it is private
             **quiet,
         )
 
@@ -92,7 +95,7 @@ def start(num_cpus: int, scratch: Path, *, say: Callable[[str], None], **quiet: 
 
 
 def _starting() -> Callable[[], str]:
-    """What a slow start says of itself: how long it has taken, and the first time why that may be."""
+    """A function that describes a slow start: how long it has taken, and at the first call possible reasons."""
     began, reasons = time.monotonic(), [slow_start]
 
     def line() -> str:
@@ -103,16 +106,16 @@ def _starting() -> Callable[[], str]:
 
 
 def try_twice(init: Callable[[int], None], *, clear: Callable[[], None], say: Callable[[str], None]) -> None:
-    """Call `init(0)`; if it takes too long, clear what it left away and call `init(1)`.
+    """Call `init(0)`; if it takes too long, call `clear` and `init(1)`.
 
     Raises:
-        RayStartError: neither came up, or the first failed for another reason.
+        RayStartError: both failed, or the first failed for a reason other than time.
     """
     for attempt in (0, 1):
         try:
             init(attempt)
             return
-        except Exception as error:  # of every kind: a start that takes too long is a bare Exception
+        except Exception as error:  # Ray raises a plain Exception if a start takes too long
             if attempt or not _is_late(error):
                 reason = " ".join(str(error).split())[:200]
                 raise RayStartError(f"Ray could not start on this machine ({reason}); {_advice()}") from error
@@ -129,7 +132,7 @@ def _advice() -> str:
 
 
 def _end_since(before: set[psutil.Process]) -> None:
-    """End what the shutdown of a Ray that was never whole has left of it."""
+    """Kill the processes that the shutdown of an incomplete Ray has left."""
     begun = [p for p in psutil.Process().children(recursive=True) if p not in before]
     for process in begun:
         with suppress(psutil.Error):
@@ -139,7 +142,7 @@ def _end_since(before: set[psutil.Process]) -> None:
 
 
 def slow_start() -> list[str]:
-    """What makes Ray start slowly here, as far as it is known."""
+    """Known reasons for a slow start of Ray on this machine."""
     reasons = [f"this machine is busy ({load()}), which slows it down"] if load() else []
     if is_uncompiled("ray"):
         reasons.append(
@@ -150,7 +153,7 @@ def slow_start() -> list[str]:
 
 
 def is_uncompiled(package: str) -> bool:
-    """Whether Python compiles this package anew in every process, since it was told to keep nothing."""
+    """Whether every process compiles this package again, because Python must not write compiled modules."""
     spec = importlib.util.find_spec(package)
     if not sys.dont_write_bytecode or spec is None or spec.origin is None:
         return False
@@ -164,12 +167,12 @@ def site_packages() -> Path:
 
 
 def _fit_ray(*, debug: bool) -> None:
-    """What `ray.init` has no words for.
+    """Change what `ray.init` has no arguments for; in plain mode Ray stays as it is.
 
-    A private Ray scales nothing, shows no dashboard and, unless asked, passes no log lines on: the three Python
-    processes that would do so cost two cores several seconds at every start. Its servers have a process group of their
-    own: a signal to the group of the search (`timeout`, a closed terminal) would end them before the search has saved
-    and said all. And they get longer than 30 seconds to come up. In plain mode Ray stays as it is.
+    A private Ray needs no autoscaler, no dashboard and, without --debug, no log monitor: these three Python processes
+    cost two cores several seconds at every start. Its servers get a process group of their own, because a signal to the
+    group of the search (`timeout`, a closed terminal) would end them before the search has saved and printed
+    everything. And they may take longer than 30 seconds to start.
     """
     if is_plain():
         return
@@ -197,7 +200,7 @@ def _in_own_group(popen: Any) -> Any:
 
 
 def _patient(get_node: Callable[..., Any]) -> Callable[..., Any]:
-    """Ray's question for its node, which fails until the raylet is up; Ray itself repeats it for 30 seconds."""
+    """A `get_node` that is repeated for `START_SECONDS` until the raylet is up; Ray repeats it for 30 seconds."""
 
     def ask(*args: Any, **kwargs: Any) -> Any:
         until = time.monotonic() + START_SECONDS
@@ -221,24 +224,26 @@ def _has_raylet() -> bool:
 
 
 WARM_UP = "search.execution.warm.warm_up"
-"""What each worker calls before it is needed; a name, since this wing does not know that one."""
-
-
+"""Name of the function that each worker calls when it starts; a text, because this wing must not import `execution`."""
 _ROOT = Path(spaces.__file__).resolve().parent.parent
 
 
 def warming(hook: str, *, cpus_per_trial: int) -> dict[str, str]:
-    """Variables with which the processes of a private Ray make themselves ready.
+    """Environment variables with which a private Ray prepares its workers.
 
-    Ray starts a process for each CPU, and calls the hook in each of its workers. Where trials have several CPUs that
-    would be more than are ever used; then a worker starts with its first trial.
+    Ray starts a process for each CPU and calls the hook in each worker. If trials have several CPUs, that would be more
+    workers than are used; then a worker starts with its first trial.
+
+    Args:
+        hook: function that each worker calls, as "module.function".
+        cpus_per_trial: CPUs of each trial.
     """
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     ready = cpus_per_trial == 1 and not is_plain()
     return {
-        "PYTHONPATH": path,  # before it knows its driver, a worker knows no other path to this package
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cpus_per_trial)),  # Ray says so only to a trial
+        "PYTHONPATH": path,  # a worker that has no driver yet finds this package by it
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cpus_per_trial)),  # Ray sets it only for a trial
         "RAY_prestart_worker_first_driver": str(int(ready)),
-        "RAY_idle_worker_killing_time_threshold_ms": "60000",  # as soon as trials have their CPUs, before they start
+        "RAY_idle_worker_killing_time_threshold_ms": "60000",  # keeps prepared workers until their trial starts
         **({"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": hook} if ready else {}),
     }

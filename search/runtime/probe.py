@@ -1,4 +1,4 @@
-"""Whether somebody listens."""
+"""Probes whether a server listens at an address."""
 
 import socket
 import time
@@ -8,7 +8,7 @@ _CONNECT_SECONDS = 5
 
 
 class Probe:
-    """Whether somebody listens at an address; a short silence is forgiven."""
+    """A function that returns whether a server listens at an address, or did a short time ago."""
 
     def __init__(
         self,
@@ -20,6 +20,7 @@ class Probe:
         """
         Args:
             address: host and port, or the path of a Unix socket.
+            patience_seconds: how long the server may be unreachable before the answer is False.
         """
         self._address, self._patience, self._clock = address, patience_seconds, clock
         self._heard = clock()

@@ -1,10 +1,10 @@
-"""Ends what is left of a Ray once the process that started it is gone, and speaks for it if it went without a word.
+"""A process that ends what is left of a private Ray when the driver is gone, and speaks for a driver that was killed.
 
     python -I -S search/runtime/reaper.py FOLDER RUN WORDS OTHERWISE < pipe
 
-A killed driver takes the servers of its Ray with it, but not an agent that is starting just then: it would try for
-minutes to reach a server that is gone. And who is killed, by hand, for want of memory or by Ray itself, cannot say how
-to go on. Imports next to nothing, since every search starts one of these.
+When a driver is killed, the servers of its Ray end, but not an agent that is just starting: it would try for minutes to
+reach a server that is gone. And a driver that is killed (by hand, by the kernel or by Ray) cannot print how to
+continue. Imports very little, because every search starts one of these.
 """
 
 import os
@@ -14,17 +14,19 @@ import time
 from contextlib import suppress
 
 _SECONDS, _PAUSE = 3.0, 0.2
-"""After a kill a server of Ray may start another process before it has noticed."""
+"""How long, and how often, processes are looked for: a server of Ray may start another one before it ends."""
 _SAY_SECONDS = 10
+"""How long printing may take."""
 SAID, SHUT_DOWN = b"said", b"shut down"
+"""What the driver writes into the pipe: it has printed how to continue; it has also shut Ray down."""
 
 
 def main() -> None:
-    """Waits for the end of the pipe, then ends every process that has the folder on its command line or in its
-    environment: Ray's processes write their name over the former.
+    """Wait for the end of the pipe, then end every process that has the folder on its command line or in its
+    environment. Ray's processes overwrite their command line with their name.
 
-    A word in the pipe says that the driver has said all itself; "shut down" that Ray was shut down as well: then one
-    look is enough.
+    If the driver writes `SAID` into the pipe, it has printed how to go on; if it writes `SHUT_DOWN`, it has also shut
+    Ray down, and one look is enough.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the driver, which answers them
         signal.signal(number, signal.SIG_IGN)
@@ -46,7 +48,7 @@ def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
     line = f"error: the process was killed ({reason}); {words if os.path.exists(run) else otherwise}\n"
     if os.isatty(2):
         line = "\x1b[?25h" + line  # the cursor, which a live view hides
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # nobody reads it
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # if nothing reads the output
     signal.alarm(_SAY_SECONDS)
     with suppress(OSError):
         os.write(2, line.encode())
@@ -54,7 +56,7 @@ def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
 
 
 def _count_kills() -> int:
-    """How often the kernel has killed a process for want of memory; 0 where it does not say."""
+    """Number of processes that the kernel has killed because memory ran out; 0 if it is not known."""
     with suppress(OSError, ValueError), open("/proc/vmstat") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
     return 0

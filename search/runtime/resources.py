@@ -1,4 +1,4 @@
-"""What each trial gets of a machine or a cluster."""
+"""How many trials fit on a machine or a cluster, and the CPUs and GPUs of each."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from search.process.allotted import allotted_cpus
 
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
-"""Files by which Linux knows GPUs of NVIDIA, also on Tegra boards, of AMD, and those of Windows."""
+"""Device files of GPUs: of NVIDIA, also on Tegra boards, of AMD, and of WSL."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,10 @@ class Resources:
 
 
 def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None) -> Resources:
-    """Fill in what was not given from what this machine has.
+    """The resources of each trial: the given ones, and for the others what this machine has.
 
-    CPUs are those that this process may use. With a GPU a trial gets a whole one and its share of the CPUs; without,
-    one CPU.
+    CPUs are those that this process may use. With GPUs a trial gets one of them and its share of the CPUs; without, one
+    CPU.
 
     Raises:
         ValueError: more was asked for than the machine has.
@@ -39,7 +39,7 @@ def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_p
     gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
     if gpus_per_trial > gpus:
         raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
-    by_gpu = gpus * int(1 / gpus_per_trial + 1e-9) if gpus_per_trial else None  # a part lies on one GPU
+    by_gpu = gpus * int(1 / gpus_per_trial + 1e-9) if gpus_per_trial else None  # a share is a part of a single GPU
     if cpus_per_trial is None:
         cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
     if cpus_per_trial > cpus:
@@ -64,7 +64,7 @@ def count_gpus() -> int:
 
 
 Nodes = Sequence[Mapping[str, float]]
-"""What each living node has in all: {"CPU": 8.0, "GPU": 1.0}."""
+"""The total resources of each living node: {"CPU": 8.0, "GPU": 1.0}."""
 
 
 def living_nodes() -> Nodes:
@@ -77,36 +77,36 @@ def living_nodes() -> Nodes:
 def share_nodes(
     nodes: Nodes, *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None
 ) -> Resources:
-    """What a trial gets on these nodes: where there are GPUs one of them with its share of the CPUs, else one CPU.
+    """The resources of each trial on these nodes: with GPUs one of them and its share of the CPUs, else one CPU.
 
-    More than any node has is no mistake: a larger one may join.
+    A trial may need more than any node has, because a larger node may join.
     """
     if gpus_per_trial is None:
         gpus_per_trial = float(any(node.get("GPU", 0) >= 1 for node in nodes))
     if cpus_per_trial is None:
         shares = [
-            int(node.get("CPU", 0) // by_gpu) for node in nodes if (by_gpu := _places_by_gpu(node, gpus_per_trial))
+            int(node.get("CPU", 0) // by_gpu) for node in nodes if (by_gpu := _capacity_by_gpu(node, gpus_per_trial))
         ]
         cpus_per_trial = max(1, min(shares, default=1)) if gpus_per_trial else 1
     planned = Resources(slots=1, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
     return Resources(
-        slots=concurrent or max(1, count_places(nodes, planned)),
+        slots=concurrent or max(1, capacity(nodes, planned)),
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         elastic=concurrent is None,
     )
 
 
-def count_places(nodes: Nodes, resources: Resources) -> int:
-    """Trials that the nodes could hold if nothing else ran there."""
+def capacity(nodes: Nodes, resources: Resources) -> int:
+    """Number of trials for which the nodes have room if nothing else runs there."""
     return sum(
-        int(min(node.get("CPU", 0) // resources.cpus_per_trial, _places_by_gpu(node, resources.gpus_per_trial)))
+        int(min(node.get("CPU", 0) // resources.cpus_per_trial, _capacity_by_gpu(node, resources.gpus_per_trial)))
         for node in nodes
     )
 
 
-def _places_by_gpu(node: Mapping[str, float], gpus_per_trial: float) -> float:
-    """A trial has its part on one GPU: of 0.4 each there fit two on a GPU, and four on two."""
+def _capacity_by_gpu(node: Mapping[str, float], gpus_per_trial: float) -> float:
+    """Number of trials for which the GPUs of a node have room; each uses one GPU, so that of 0.4 two fit on it."""
     if not gpus_per_trial:
         return float("inf")
     return int(node.get("GPU", 0)) * int(1 / gpus_per_trial + 1e-9)

@@ -1,4 +1,4 @@
-"""Versions of Python and of the packages that an outcome depends on; asked on nodes too, so it imports none of them."""
+"""Versions of Python and of the packages that results depend on; imports none of them."""
 
 import platform
 from contextlib import suppress
@@ -8,7 +8,7 @@ _PACKAGES = ("rungwise", "torch", "torchvision", "ray", "optuna", "numpy", "scik
 
 
 def versions() -> dict[str, str]:
-    """Package -> version, of those that are installed."""
+    """Package -> version, for the packages that are installed."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):

@@ -1,9 +1,9 @@
-"""Shares the epochs of a search out among the levels of the questions that it is asked.
+"""Divides the epochs of a search equally among the levels of its questions.
 
 Every level of a question gets equally many epochs, and every question as many as the others: the next slot goes to the
-level that is furthest behind. A trial that is begun for one question counts for that question alone: its other
-parameters, those of the other questions among them, follow what is best. A level of which nothing can be trained is
-given up: the other levels get its share. Everything depends on the study and the trials that have a worker alone.
+level that is furthest behind. A trial that is begun for one question counts only for that question; its other
+parameters, also those of other questions, are chosen to be best. A level of which nothing can be trained is given up,
+and the other levels get its share. Everything depends only on the study and on which trials have a worker.
 """
 
 from collections.abc import Collection
@@ -14,19 +14,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.ledger import Ledger
 from search.storage.run import Question, Run
-from search.storage.trials import epochs_reached
+from search.storage.trials import epochs_reached, is_infeasible
 from spaces.levels import same
 
 ASKED_FOR = "question"
-"""Attribute of a trial: the parameter of the question that it was begun for."""
+"""User attribute of a trial: the parameter of the question for which it was begun."""
 MAX_FAILURES, MAX_EXCESSIVE = 5, 300
-"""A level is given up after so many trials of which none finished an epoch and all failed, or so many draws in a row
-that exceed a bound."""
+"""A level is given up after this many failed trials if none has finished an epoch, or after this many configurations in
+a row that exceed a bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """The level of a question that a slot is for."""
+    """The level of a question for which a slot is used next."""
 
     question: Question
     level: Any
@@ -44,20 +44,20 @@ def is_for(question: Question, trial: FrozenTrial) -> bool:
 
 
 class Allocation:
-    """Says whose turn it is."""
+    """Decides for which level the next slot is used."""
 
     def __init__(self, run: Run, ledger: Ledger) -> None:
         self._run, self._ledger = run, ledger
         self.turns = [Turn(question=q, level=level) for q in run.questions for level in q.levels]
 
     def given_up(self) -> list[Turn]:
-        """The levels of which nothing more can be trained, as far as is known."""
+        """The levels of which nothing can be trained, as far as is known."""
         return [turn for turn in self.turns if self._is_hopeless(turn)]
 
     def _is_hopeless(self, turn: Turn) -> bool:
         mine = [trial for trial in self._ledger.own_trials if turn.has(trial)]
         last = mine[-MAX_EXCESSIVE:]
-        if len(last) == MAX_EXCESSIVE and all("infeasible" in trial.user_attrs for trial in last):
+        if len(last) == MAX_EXCESSIVE and all(is_infeasible(trial) for trial in last):
             return True
         failed = sum(trial.state == TrialState.FAIL for trial in mine)
         return failed >= MAX_FAILURES and not any(trial.intermediate_values for trial in mine)
@@ -65,10 +65,10 @@ class Allocation:
     def order(self, live: Collection[int]) -> list[tuple[float, Turn]]:
         """The levels with their epochs, relative to an equal share; the one that is furthest behind first.
 
-        Those that are given up are left out, unless all are.
+        Levels that are given up are left out, unless all are.
 
         Args:
-            live: numbers of the trials that have a worker; the epochs up to where each is compared next count.
+            live: numbers of the trials that have a worker; their epochs count up to the next comparison.
         """
         trials = self._ledger.own_trials
         hopeless = self.given_up()
@@ -91,15 +91,15 @@ class Allocation:
         return self._run.pruner == "asha" and trial.number not in self._ledger.made[: len(self._run.plan)]
 
     def next_rung(self, trial: FrozenTrial) -> int:
-        """The epoch at which a trial that goes on is compared next."""
+        """The epoch at which a trial that continues is compared next."""
         reached = epochs_reached(trial)
         return next((rung for rung in self._run.rungs if rung > reached), self._run.epochs)
 
     def held(self, turn: Turn | None) -> dict[str, Any]:
-        """The parameters of a new trial that are not to be chosen.
+        """The parameters of a new trial whose values are given.
 
         Args:
-            turn: the level that it is for; None for what is fixed alone.
+            turn: the level for which it is begun; None for the fixed parameters alone.
         """
         return dict(self._run.fixed) if turn is None else {**self._run.fixed, turn.question.parameter: turn.level}
 

@@ -1,4 +1,4 @@
-"""The baseline of a search: the one that its space states, reduced where the bounds on size demand it."""
+"""The baseline of a search: that of its space, reduced if it exceeds the bounds on size."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -6,24 +6,24 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examine
 from search.storage.run import Planned, Run
 from spaces.levels import complete
 from spaces.objectives import Constraint
 from spaces.space import Space
 
 NUM_SCALES = 20
-"""Sizes between that of the baseline and the smallest in the space."""
+"""Number of sizes that are tried between that of the baseline and the smallest in the space."""
 
 Params = dict[str, Any]
 Measure = Callable[[Params], float | None]
-"""By what share of its bounds a configuration exceeds them, 0 if it may be trained; None if there is no such one."""
+"""The share by which a configuration exceeds its bounds, 0 if it may be trained; None if it is not in the space."""
 
 
-def with_baseline(run: Run, space: Space, examine: Callable[[Any], Examination]) -> Run:
-    """The run with the baseline that its fixed values and bounds leave, and with the trials that it begins with.
+def with_baseline(run: Run, space: Space, examine: Examine) -> Run:
+    """The run with its baseline, which keeps to the fixed values and the bounds, and with its plan of first trials.
 
-    These are the baseline and, for each level of a question that it does not have, the baseline with that level.
+    The plan is the baseline and, for each level of a question that it does not have, the baseline with that level.
     """
     stated = replace(space, baseline=stated_baseline(run, space))
     baseline = fit_baseline(stated, examine, constraints=run.constraints, held=run.fixed)
@@ -39,25 +39,25 @@ def with_baseline(run: Run, space: Space, examine: Callable[[Any], Examination])
 
 
 def stated_baseline(run: Run, space: Space) -> Params:
-    """The baseline of the space with what the run fixes."""
+    """The baseline of the space with the fixed values of the run."""
     return complete(space.suggest, {**space.baseline, **run.fixed}) if run.fixed else dict(space.baseline)
 
 
 def fit_baseline(
     space: Space,
-    examine: Callable[[Any], Examination],
+    examine: Examine,
     *,
     constraints: Sequence[Constraint],
     held: Container[str] = (),
 ) -> Params:
     """The baseline of the space, or the largest reduced version of it that keeps to the bounds; empty if none does.
 
-    All parameters that the size depends on go down together, towards their lowest values. Where that is not enough,
-    one that decides which others there are (the number of stages) goes down by one step first. The same space, data
-    and bounds give the same configuration.
+    All parameters that affect the size are reduced together, towards their lowest values. If that is not enough, one
+    that decides which others exist (the number of stages) is first reduced by one step. The same space, data and bounds
+    give the same configuration.
 
     Args:
-        constraints: of the run, by which `examine` measures.
+        constraints: those of the run, which `examine` applies.
         held: parameters that keep their value.
     """
 
@@ -82,12 +82,12 @@ def fit_baseline(
 
 
 def baseline_plan(baseline: Mapping[str, Any]) -> tuple[Planned, ...]:
-    """Trial 0 of a search: what a good practitioner would write first; none where no baseline may be trained."""
+    """The plan that consists of the baseline as trial 0; empty if no baseline may be trained."""
     return (Planned(params=dict(baseline), tag="baseline"),) if baseline else ()
 
 
 def describe_reduction(run: Run, space: Space) -> str | None:
-    """What the bounds made of the baseline, in one line; None if it is as its space states it."""
+    """How the bounds changed the baseline, in one line; None if it is that of its space."""
     stated = stated_baseline(run, space)
     if run.baseline == stated:
         return None
@@ -112,14 +112,14 @@ def _scaled(params: Params, space: Space, measure: Measure, held: Container[str]
     for name, value in lowest.items():
         smaller = {**params, name: value}
         if name not in held and value != params[name] and (over := measure(smaller)) is not None and over < excess:
-            sizes.append(name)  # without a parameter more or less, which `decode` would refuse
+            sizes.append(name)  # the parameters stay the same, otherwise `decode` refuses
     for i in range(1, NUM_SCALES + 1):
         share = 1 - i / NUM_SCALES
         yield params | {name: _lowered(params[name], ranges[name], share=share) for name in sizes}
 
 
 def _simpler(params: Params, space: Space, measure: Measure, held: Container[str]) -> Params | None:
-    """The configuration with one parameter a step lower and with fewer others for it, the smallest of such."""
+    """The smallest configuration that has one parameter a step lower and therefore fewer others; None if none has."""
     found: list[tuple[float, Params]] = []
     ranges = space.distributions(params)
     for name, value in params.items():
@@ -128,7 +128,7 @@ def _simpler(params: Params, space: Space, measure: Measure, held: Container[str
             continue
         try:
             active = space.distributions({**params, name: below})
-        except ValueError:  # it would need parameters that the baseline has not
+        except ValueError:  # it needs parameters that the baseline does not have
             continue
         candidate = {other: {**params, name: below}[other] for other in active}
         over = measure(candidate)
@@ -138,8 +138,8 @@ def _simpler(params: Params, space: Space, measure: Measure, held: Container[str
 
 
 def _lowered(value: Any, distribution: BaseDistribution, *, share: float) -> Any:
-    """What lies at this share of the way from the lowest value of a range up to `value`, rounded down to one that is in
-    it; `value` itself if it is no quantity."""
+    """The value at this share of the way from the lowest value of a range up to `value`, rounded down to the grid of
+    the range; `value` itself if it is no number."""
     if isinstance(distribution, CategoricalDistribution):
         below = _quantities_up_to(value, distribution)
         return below[int(share * (len(below) - 1))] if below else value

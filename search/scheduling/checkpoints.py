@@ -1,20 +1,21 @@
-"""Where the checkpoints of trials lie, and which of them are kept."""
+"""Where the checkpoints of a run are stored, and which are kept; `trainables.files.checkpoint` has their format."""
 
 import os
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.trials import best_trial
-from trainables.files.stores import Folder, Place, UnreachableError, join, open_place
+from trainables.files.stores import Folder, Store, UnreachableError, join, open_store
 
 _PROBE = f".probe-{os.getpid()}"
 
 
-def open_storage(storage: str) -> Place:
-    """The place of --storage.
+def open_storage(storage: str) -> Store:
+    """The store that --storage names.
 
     Raises:
         ValueError: pyarrow knows no such URI, or there is no such folder.
@@ -22,24 +23,24 @@ def open_storage(storage: str) -> Place:
     import pyarrow
 
     try:
-        place = open_place(storage)
+        store = open_store(storage)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"--storage must be a URI that pyarrow supports, got {storage!r}: {error}") from None
-    if isinstance(place, Folder) and not place.path.is_dir():
+    if isinstance(store, Folder) and not store.path.is_dir():
         raise ValueError(f"--storage must be a folder that exists, got {storage!r}; create or mount it first")
-    return place
+    return store
 
 
 def check_storage(run: Run, *, new: bool) -> None:
     """Raise ValueError unless --storage can be written and, for a new run, holds no checkpoint by its name."""
     if run.storage is None:
         return
-    place = open_storage(run.storage)
+    store = open_storage(run.storage)
     try:
-        if new and open_place(join(run.storage, run.name)).entries():
+        if new and open_store(join(run.storage, run.name)).entries():
             raise ValueError(f"--storage already has checkpoints of a run {run.name!r}; give another --name")
-        place.write(_PROBE, {"probe": b""})
-        place.remove(_PROBE)
+        store.write(_PROBE, {"probe": b""})
+        store.remove(_PROBE)
     except (UnreachableError, OSError) as error:
         raise ValueError(f"--storage {run.storage} cannot be written: {error}") from None
 
@@ -50,21 +51,21 @@ def checkpoints_of(run: Run, run_dir: Path) -> str:
 
 
 class CheckpointKeeper:
-    """Removes the checkpoints of trials that have ended, but for the best finished one's."""
+    """Removes the checkpoints of trials that have ended, except those of the best finished trial."""
 
     def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
-        self._place = open_place(where)
+        self._store = open_store(where)
         self._keep_all = run.keep_checkpoints == "all"
         self._objective = run.objective
         self._best = best_trial(ledger.trials, run.objective)
         self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
 
     def clean(self, trial: FrozenTrial) -> None:
-        """Called with each trial that reached a final state."""
+        """Remove what is no longer needed; called with each trial that reached a final state."""
         if self._keep_all:
             return
         self._best = best_trial([trial, *([self._best] if self._best else [])], self._objective)
         kept = {self._best.number} if self._best else set()
         for ended in (self._kept | {trial.number}) - kept:
-            self._place.remove(f"trial-{ended:05d}")
+            self._store.remove(trial_name(ended))
         self._kept = kept

@@ -1,17 +1,36 @@
-"""Which configurations may be trained: their costs against the bounds of a run."""
+"""What is known of a configuration before it is trained: its costs, and which bounds of the run they exceed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import spaces.space
-from search.scheduling.examination import Examination
 from search.storage.run import Run
 from spaces.space import Space
 
 
-def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Callable[[Any], Examination]:
-    """What `Proposals.sample` asks of a configuration: weights, multiply-adds and other costs, and the bounds it
-    exceeds.
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What is known of one configuration before it is trained."""
+
+    attrs: dict[str, Any] = field(default_factory=dict)
+    """User attributes of the trial: number of weights, multiply-adds."""
+    excess: dict[str, float] = field(default_factory=dict)
+    """By how much each bound is exceeded; a value above zero makes the configuration infeasible."""
+
+    @property
+    def infeasible(self) -> str | None:
+        """Which bounds are exceeded, in words; None for a configuration that may be trained."""
+        broken = [f"{name} exceeds its bound by {excess:,.0f}" for name, excess in self.excess.items() if excess > 0]
+        return "; ".join(broken) or None
+
+
+Examine = Callable[[Any], Examination]
+"""Examines a configuration, as `Space.decode` returns it."""
+
+
+def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Examine:
+    """A function that computes the costs of a configuration and compares them with the bounds of the run.
 
     Args:
         space: that of the run; loaded when None.

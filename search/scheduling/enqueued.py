@@ -1,18 +1,20 @@
-"""Takes up trials that were enqueued with Optuna or its dashboard: what they fix is checked, the rest is sampled."""
+"""Begins trials that were enqueued with Optuna or its dashboard: checks their fixed values, samples the others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from search.scheduling.examination import Examination
+from search.scheduling.constraints import Examination, Examine
 from search.storage.checksums import CHECKSUM, trial_checksum
+from search.storage.trials import INFEASIBLE
+from spaces.asking import Suggest
 
 
 class _Enqueued(Trial):
-    """Refuses a fixed value that its parameter cannot have, where Optuna would warn and go on."""
+    """Refuses a fixed value that its parameter cannot have; Optuna would only warn."""
 
     def __init__(self, study: Study, trial_id: int) -> None:
         super().__init__(study, trial_id)
@@ -49,21 +51,21 @@ def begin(
     study: Study,
     number: int,
     *,
-    suggest: Callable[[Trial], Any],
-    examine: Callable[[Any], Examination],
+    suggest: Suggest,
+    examine: Examine,
     seed: int,
 ) -> str:
-    """Turn a waiting trial of a study in memory into a running one, or one that has failed.
+    """Turn a waiting trial of a study in memory into a running one, or into one that has failed.
 
     Args:
-        study: with the sampler for what the trial leaves open.
-        number: of the trial, which is its identifier as well.
-        suggest: of the space.
-        examine: what is known of the configuration before it is trained.
-        seed: of the trial.
+        study: in memory, with the sampler for the parameters that are not fixed.
+        number: number of the trial, which is also its identifier.
+        suggest: that of the space.
+        examine: computes what is known of a configuration before it is trained.
+        seed: seed of the trial.
 
     Returns:
-        What is to be said, in one line; empty if all is as it was enqueued.
+        A note for the user; empty if the trial is as it was enqueued.
     """
     storage = study._storage
     storage.set_trial_state_values(number, TrialState.RUNNING)
@@ -71,7 +73,7 @@ def begin(
     storage.set_trial_user_attr(number, "seed", seed)
     try:
         examination = examine(suggest(trial))
-    except Exception as error:  # a value that the space does not have, or a network that cannot be built of it
+    except Exception as error:  # a value that the space does not have, or a network that cannot be built from it
         return _refuse(study, number, " ".join(f"{error}".split())[:500] or type(error).__name__)
     _note(examination, study, trial)
     storage.set_trial_system_attr(number, CHECKSUM, trial_checksum(storage.get_trial(number)))
@@ -84,13 +86,13 @@ def begin(
 
 
 def _note(examination: Examination, study: Study, trial: Trial) -> None:
-    """Keep with the trial what is known of its configuration."""
+    """Store with the trial what is known of its configuration."""
     for name, excess in examination.excess.items():
         trial.set_constraint(name, excess)
     for name, value in examination.attrs.items():
         study._storage.set_trial_user_attr(trial.number, name, value)
     if examination.infeasible:
-        study._storage.set_trial_user_attr(trial.number, "infeasible", examination.infeasible)
+        study._storage.set_trial_user_attr(trial.number, INFEASIBLE, examination.infeasible)
 
 
 def _refuse(study: Study, number: int, reason: str) -> str:

@@ -1,9 +1,9 @@
-"""What breaks a search off as a whole."""
+"""Errors that end a search as a whole."""
 
 
 class HopelessSearchError(RuntimeError):
-    """Every trial fails for the same reason: going on would only burn the budget."""
+    """Every trial fails for the same reason, so continuing would waste the budget."""
 
 
 class StorageError(RuntimeError):
-    """The run folder cannot be written: no trial is to blame, and every one can be resumed."""
+    """The run folder or the store of checkpoints cannot be written; every trial can be resumed."""

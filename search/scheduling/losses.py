@@ -1,4 +1,4 @@
-"""Why trials lose their workers: what Ray says, what the kernel's out-of-memory killer leaves behind, and in words."""
+"""Why trials lose their workers: from Ray's messages, and from the kernel's count of out-of-memory kills."""
 
 import re
 from collections import deque
@@ -7,17 +7,17 @@ from pathlib import Path
 
 LOST, NODE_LOST, OUT_OF_MEMORY, TIMEOUT = "lost worker", "lost node", "out of memory", "timeout"
 KILL_SECONDS = 30
-"""A worker that is lost this long after the kernel ended a process for its memory is taken to be that process."""
+"""If a worker is lost within this time after an out-of-memory kill, it counts as the process that was killed."""
 
 
 class Losses:
-    """What became of the workers of legs, in case their trials get no other."""
+    """Why legs lost their workers; used if their trials get no other worker."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, str]] = {}
 
     def note(self, leg_id: str, *, kind: str, reason: str) -> None:
-        """The leg has lost its worker; one that was ended for its timeout is lost for that reason."""
+        """Store why the leg lost its worker; a timeout stays the reason."""
         if self._known.get(leg_id, ("", ""))[0] != TIMEOUT:
             self._known[leg_id] = kind, reason
 
@@ -33,11 +33,12 @@ class Losses:
 
 
 def loss(error: str, *, node_is_gone: bool = False, killed_for_memory: bool = False) -> tuple[str, str]:
-    """Kind of a failure and why, in a few words, from what Ray says when a worker is lost.
+    """Kind and reason of the loss of a worker.
 
     Args:
-        node_is_gone: Ray may say only that an actor is unavailable, until it notices what became of the node.
-        killed_for_memory: the kernel has just ended a process of this machine, of which Ray knows nothing.
+        error: Ray's message.
+        node_is_gone: whether the node is lost; Ray may first report only that an actor is unavailable.
+        killed_for_memory: whether the kernel has just killed a process of this machine, which Ray does not notice.
     """
     if re.search(r"running low on memory|OutOfMemoryError", error):
         return OUT_OF_MEMORY, "the machine ran out of memory"
@@ -49,25 +50,25 @@ def loss(error: str, *, node_is_gone: bool = False, killed_for_memory: bool = Fa
 
 
 class MemoryKills:
-    """Notices processes of this machine that the kernel has ended because memory ran out."""
+    """Counts processes of this machine that the kernel kills because memory runs out."""
 
     def __init__(self, count: Callable[[], int] | None = None) -> None:
         """
         Args:
-            count: how many there have been so far; by default what the kernel counts.
+            count: returns how many there have been so far; by default the kernel's counter.
         """
         self._count = count or count_memory_kills
         self._counted = self._count()
         self._unclaimed: deque[float] = deque()
 
     def look(self, now: float) -> None:
-        """Note those since the last look."""
+        """Note the kills since the last call."""
         counted = self._count()
         self._unclaimed += [now] * (counted - self._counted)
         self._counted = counted
 
     def claim(self, now: float) -> bool:
-        """Whether there was one lately that no other lost worker was; each counts for one worker."""
+        """Whether there was a recent kill that explains no other lost worker; each explains one worker."""
         self.look(now)
         while self._unclaimed and now - self._unclaimed[0] > KILL_SECONDS:
             self._unclaimed.popleft()
@@ -78,8 +79,7 @@ class MemoryKills:
 
 
 def count_memory_kills(*, cgroup: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc")) -> int:
-    """Processes that the kernel has ended for want of memory: in this container, or else on the whole machine; 0 where
-    neither is known."""
+    """Number of out-of-memory kills: in this container, or else on the whole machine; 0 if neither is known."""
     for path in (cgroup / "memory.events", proc / "vmstat"):
         try:
             found = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)

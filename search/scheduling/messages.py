@@ -1,4 +1,4 @@
-"""What passes between the search, a worker and whoever follows: a leg to train, what came of each step, and news."""
+"""What the search exchanges with workers and the console: a leg to train, the result of a step, and events."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,12 +16,12 @@ class Leg:
     reported: int
     """Epochs whose values are in the study when the leg begins."""
     decided: tuple[int, ...] | None = None
-    """Epochs after which the search decides whether the trial goes on; after any other it does. None: after each."""
+    """Epochs after which the search decides whether the trial continues; after others it does. None: after each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """What a worker says after one step: an epoch's record, or why there is none."""
+    """What a worker returns after one step: the record of an epoch, or why there is none."""
 
     record: dict[str, Any] | None = None
     failure: str | None = None
@@ -32,7 +32,7 @@ class EpochResult:
 
 
 class Events(Protocol):
-    """Who wants to know how the search goes on: the console."""
+    """What the search calls when something happens; the console and the loggers implement it."""
 
     def started(self, trial: FrozenTrial) -> None: ...
     def epoch(self, trial: FrozenTrial, record: dict[str, Any]) -> None: ...

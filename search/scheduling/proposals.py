@@ -1,40 +1,37 @@
-"""What is tried next: planned, enqueued and drawn configurations, and paused trials that go on.
+"""Decides what is trained next: planned, enqueued and sampled configurations, and paused trials that continue.
 
-What is proposed depends on the study, the seeds and the trials that have a worker alone: a resumed search proposes what
-the undisturbed one would have.
+A proposal depends only on the study, the seeds and which trials have a worker, so a resumed search proposes the same as
+an uninterrupted one.
 """
 
 import copy
 from bisect import insort
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.candidates import Chosen, Held, identity
 from search.algorithms.curves import Aim, CurvesSampler
 from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.scheduling.allocation import ASKED_FOR, Allocation, Turn
+from search.scheduling.constraints import Examine
 from search.scheduling.enqueued import begin
-from search.scheduling.examination import Examination
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
-from search.storage.trials import epochs_reached
+from search.storage.trials import INFEASIBLE, epochs_reached, is_infeasible
+from spaces.asking import Suggest
 from spaces.space import Space
-
-Suggest = Callable[[Trial], Any]
-Examine = Callable[[Any], Examination]
 
 
 class Proposals:
-    """Proposes the trials of a study, and says which of them are worth more epochs.
+    """Proposes the trials of a study, and decides which of them are worth more epochs.
 
-    From a trial that another program has put there nothing is learnt: it has no rungs. What such a program has enqueued
-    is taken up before any new configuration.
+    Trials that another program added to the study are not used for learning, because they have no values at the rungs.
+    Trials that it enqueued are begun before any new configuration.
     """
 
     def __init__(self, ledger: Ledger, run: Run) -> None:
@@ -73,17 +70,17 @@ class Proposals:
         return self.ledger.add(planned.params, space.distributions(planned.params), **attrs)
 
     def sample(self, suggest: Suggest, examine: Examine, *, live: Collection[int]) -> int | None:
-        """Draw the next configuration and store it as a running trial.
+        """Sample the next configuration, and store it as a running trial.
 
         Args:
             live: numbers of the trials that have a worker.
 
         Returns:
-            The trial's number, or None when the draw is infeasible: it is stored PRUNED with its constraint, so that
-            the sampler learns from it, and is never trained.
+            The trial's number, or None when the configuration is infeasible: it is stored as PRUNED with its excess, so
+            that the sampler learns from it, and is never trained.
 
         Raises:
-            ValueError: `suggest` failed or gave a configuration that cannot be built; the line has the parameters.
+            ValueError: `suggest` failed or returned a configuration that cannot be built; the line has the parameters.
         """
         number, study = self.ledger.num_stored, self.ledger.study
         seed = derive_seed(self._run.seed, number)
@@ -106,16 +103,16 @@ class Proposals:
         if not examination.infeasible:
             self.ledger.store(number)
             return number
-        trial.set_user_attr("infeasible", examination.infeasible)
+        trial.set_user_attr(INFEASIBLE, examination.infeasible)
         self.ledger.store(number, state=TrialState.PRUNED)
         return None
 
     def take_up(self, suggest: Suggest, examine: Examine, *, live: Collection[int]) -> tuple[int, str]:
-        """Begin the trial that has waited longest; what its configuration lacks is sampled.
+        """Begin the trial that has waited longest; parameters that it does not fix are sampled.
 
         Returns:
-            The trial's number, and what is to be said of it, if anything. It is RUNNING; or FAIL, with a value that the
-            space does not have; or PRUNED, where it exceeds a bound.
+            The trial's number, and a note for the user, which may be empty. The trial is RUNNING; or FAIL, if it fixes
+            a value that the space does not have; or PRUNED, if it exceeds a bound.
         """
         number, study = self.ledger.waiting[0], self.ledger.study
         seed = derive_seed(self._run.seed, number)
@@ -128,7 +125,7 @@ class Proposals:
         return number, said
 
     def _turn(self, live: Collection[int]) -> Turn | None:
-        """The level that the next slot is for; None where nothing is asked."""
+        """The level for which the next slot is used; None without questions."""
         order = self._allocation.order(live)
         return order[0][1] if order else None
 
@@ -143,7 +140,7 @@ class Proposals:
         ]
 
     def _seen(self, live: Collection[int], turn: Turn | None) -> list[FrozenTrial]:
-        """What the sampler sees of the study."""
+        """The trials as the sampler sees them."""
         self._catch_up()
         known = Known(rungs=self.rungs, infeasible=self._infeasible)
         if turn is not None:
@@ -171,7 +168,7 @@ class Proposals:
         """The number of the paused trial to continue, or None when a new configuration is the better use of a slot.
 
         Args:
-            live: numbers of the trials that have a worker, but for one of `paused`.
+            live: numbers of the trials that have a worker, without those in `paused`.
         """
         self._catch_up()
         number, turn = self.ledger.num_stored, self._turn(live)
@@ -184,12 +181,13 @@ class Proposals:
         return [number for number in numbers if turn.has(self.ledger.trial(number))]
 
     def last_promotion(self, paused: Collection[int], *, live: Collection[int], is_over: bool) -> int | None:
-        """The paused trial to continue when no new one may begin; None where all is done.
+        """The paused trial to continue when no new one may begin; None when none should.
 
-        Of each level the best third of each rung continues, then its best trials as long as it is behind another level.
+        With questions, the best of each rung of each level continue, then the best trials of a level while it is behind
+        another level.
 
         Args:
-            live: numbers of the trials that have a worker, but for one of `paused`.
+            live: numbers of the trials that have a worker, without those in `paused`.
             is_over: whether nothing else runs.
         """
         if not self._run.questions:
@@ -211,27 +209,27 @@ class Proposals:
         return next((leader for leader in leaders if leader is not None), None)
 
     def _step(self, number: int) -> int:
-        """Epochs from here to where the trial is compared next."""
+        """Number of epochs until the trial is compared next."""
         trial = self.ledger.trial(number)
         return self._allocation.next_rung(trial) - epochs_reached(trial)
 
     def _trained(self) -> list[FrozenTrial]:
-        return [trial for trial in self.ledger.own_trials if "infeasible" not in trial.user_attrs]
+        return [trial for trial in self.ledger.own_trials if not is_infeasible(trial)]
 
     def should_prune(self, number: int) -> bool:
-        """What the run's pruner says of this trial now."""
+        """Whether the run's pruner stops this trial now."""
         study = self.ledger.study
         return study.pruner.prune(study, self.ledger.trial(number))
 
     def on_epoch(self, number: int, *, epoch: int, value: float) -> None:
-        """The ledger holds an epoch that it did not hold before."""
+        """Note a new epoch in the ledger."""
         if epoch in self._run.rungs:
             for rungs in (self.rungs, *(self._of_level[turn] for turn in self._turns_of(number))):
                 rungs.add(number, rung=epoch, value=value)
             self._curves.forget()
 
     def on_failure(self, number: int) -> None:
-        """A trial has failed: what it reported counts no more."""
+        """Forget the values of a trial that has failed."""
         for rungs in (self.rungs, *self._of_level.values()):
             rungs.remove(number)
         self._curves.forget()
@@ -241,13 +239,13 @@ class Proposals:
         return [turn for turn in self._of_level if turn.has(self.ledger.trial(number))]
 
     def _catch_up(self) -> None:
-        """Note the trials that have come into the ledger since, from whatever source."""
+        """Note the trials that were added to the ledger since the last call, by this search or by other programs."""
         for number in range(self._num_noted, self.ledger.num_stored):
             self._note(self.ledger.trial(number))
         self._num_noted = self.ledger.num_stored
 
     def _note(self, trial: FrozenTrial) -> None:
-        if "infeasible" in trial.user_attrs:
+        if is_infeasible(trial):
             insort(self._infeasible, trial.number)
             self._curves.forget()
         self._curves.tried.add(identity(trial.params))

@@ -1,7 +1,7 @@
-"""The search itself: what a free slot does next, and what follows from a finished epoch.
+"""The search itself: decides which trial gets a free slot, and what follows from a finished epoch.
 
-The study alone answers both; `searcher.py` and `scheduler.py` pass the answers to Ray. A Ray trial is one *leg* of a
-study trial, which may pause at a rung or lose its worker, and is continued by another leg from its checkpoint.
+The study alone decides; `execution/searcher.py` and `execution/scheduler.py` pass the decisions to Ray. A Ray trial is
+one *leg* of a trial: if it pauses at a rung or loses its worker, another leg continues it from its checkpoint.
 """
 
 import math
@@ -12,24 +12,26 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.scheduling.constraints import Examine
 from search.scheduling.errors import HopelessSearchError, StorageError
-from search.scheduling.examination import Examination
 from search.scheduling.losses import TIMEOUT, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
 from search.scheduling.proposals import Proposals
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import epochs_reached
+from search.storage.trials import epochs_reached, is_infeasible
 from spaces.space import Space
 
 MAX_INFEASIBLE_DRAWS = 1000
+"""Configurations in a row that may exceed the bounds before the search ends with an error."""
 MAX_ALIKE_FAILURES = 5
-_NEVER_STOPS = "asha", "none"  # one pauses trials, the other trains them to the end
+"""Equal failures without any finished epoch after which the search ends."""
+_NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
 
 
 class Search:
-    """Decides. Holds nothing that the study does not hold, but for which trials have a worker now."""
+    """Makes all decisions of a search. Its only state besides the study is which trials have a worker now."""
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class Search:
         ledger: Ledger,
         space: Space,
         *,
-        examine: Callable[[Any], Examination],
+        examine: Examine,
         events: Events,
         on_end: Callable[[FrozenTrial], None] = lambda trial: None,
         deadline: float | None = None,
@@ -45,10 +47,10 @@ class Search:
     ) -> None:
         """
         Args:
-            examine: weights, multiply-adds and exceeded bounds of a configuration, before it is trained.
-            on_end: called with each trial that reached a final state (to clear its checkpoints).
+            examine: computes weights, multiply-adds and exceeded bounds of a configuration before it is trained.
+            on_end: called with each trial that reached a final state (to remove its checkpoints).
             deadline: `time.monotonic()` after which no epoch is begun.
-            logs: gets what trials print, and their tracebacks.
+            logs: stores what trials print, and their tracebacks.
         """
         self.run, self.ledger, self.proposals = run, ledger, Proposals(ledger, run)
         self.stop_requested, self.deadline = False, deadline
@@ -65,13 +67,13 @@ class Search:
         self._settle()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
-        """Ray pickles its own state for a restore that is never made: of a search it gets nothing."""
+        """Nothing to pickle: Ray pickles its state for a restore that never happens."""
         return object, ()
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The trials of this search: all but the infeasible draws, and what other programs put into the study."""
-        return [t for t in self.ledger.own_trials if "infeasible" not in t.user_attrs]
+        """The trials of this search, without infeasible configurations and trials that other programs added."""
+        return [t for t in self.ledger.own_trials if not is_infeasible(t)]
 
     @property
     def live(self) -> set[int]:
@@ -94,7 +96,7 @@ class Search:
         return self.stop_requested or self.fatal is not None or self.out_of_time
 
     def _settle(self) -> None:
-        """Decide what a crash left undecided: an epoch was stored, but not yet what follows from it."""
+        """Make the decisions that a crash prevented: an epoch was stored, but not what follows from it."""
         for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:
             if epochs_reached(trial) >= self.run.epochs:
                 self._finish(trial.number, TrialState.COMPLETE)
@@ -104,18 +106,18 @@ class Search:
                 self._rest(trial)
 
     def _rest(self, trial: FrozenTrial) -> None:
-        """The trial is unfinished and has no worker."""
+        """Note a trial that is unfinished and has no worker, as paused or interrupted."""
         at_rung = self._is_compared(trial) and epochs_reached(trial) in self.run.rungs[:-1]
         (self._paused if at_rung else self._interrupted).add(trial.number)
 
     def _is_compared(self, trial: FrozenTrial) -> bool:
-        """Whether the trial pauses at the rungs; what is planned does not, so that there soon is a finished trial."""
+        """Whether the trial pauses at the rungs; planned trials do not, so that one is finished soon."""
         return self.run.pruner == "asha" and trial.number not in self.ledger.made[: len(self.run.plan)]
 
     # Which trial gets the next free slot?
 
     def next_leg(self, leg_id: str) -> Leg | None:
-        """Give the free slot work: an interrupted trial, else a promotion, else a new configuration."""
+        """The leg for a free slot: an interrupted trial, else a promotion, else a new configuration; None to wait."""
         number = self._next_trial()
         if number is None:
             return None
@@ -128,7 +130,7 @@ class Search:
         return Leg(trial=number, params=trial.params, seed=seed, reported=reported, decided=self._decided(trial))
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
-        """The epochs after which `_goes_on` can say no, while the search is not stopping; None for all."""
+        """The epochs after which `_goes_on` can be False while the search is not stopping; None for all."""
         if self._is_compared(trial):
             return self.run.rungs
         return () if self.run.pruner in _NEVER_STOPS else None
@@ -147,10 +149,10 @@ class Search:
         return self._new_trial() if promoted is None else promoted
 
     def _promotion(self, *, pausing: int | None = None) -> int | None:
-        """The paused trial that goes on now, if any.
+        """The paused trial that continues now, if any.
 
         Args:
-            pausing: one of them that has a worker still.
+            pausing: one of the paused trials that still has its worker.
         """
         if self.run.pruner != "asha":
             return None
@@ -160,7 +162,7 @@ class Search:
         return self.proposals.last_promotion(self._paused, live=self.live - {pausing}, is_over=over)
 
     def _is_over(self, *, but: int | None = None) -> bool:
-        """Whether nothing runs, apart from the trial `but`, and nothing new will start."""
+        """Whether nothing runs, except the trial `but`, and no new trial will start."""
         return not (self.live - {but} or self.ledger.waiting) and self.ledger.num_asked >= self.run.trials
 
     def _enqueued_trial(self) -> int | None:
@@ -186,13 +188,13 @@ class Search:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to start, now or after the live legs have ended."""
+        """Whether nothing is left to start, now or when the running legs have ended."""
         return self.stopping or (self._is_over() and self._next_trial() is None)
 
     # What follows from a finished epoch?
 
     def on_result(self, leg_id: str, result: EpochResult) -> bool:
-        """Store what the worker says; return whether it goes on with the same trial."""
+        """Store the result of a step, and return whether the worker continues with the same trial."""
         number = self._live[leg_id]
         for notice in result.notices:
             self._events.notice(notice)
@@ -217,7 +219,7 @@ class Search:
         if epoch >= self.run.epochs:
             self._finish(number, TrialState.COMPLETE)
             return False
-        if known:  # said again after a lost worker: decided long ago
+        if known:  # reported again after a lost worker, and decided before
             return True
         return self._goes_on(number, epoch)
 
@@ -241,7 +243,7 @@ class Search:
         return self.run.pruner not in _NEVER_STOPS and self.proposals.should_prune(number)
 
     def end_leg(self, leg_id: str, *, lost: bool) -> None:
-        """The worker is free. A lost one has been retried as often as allowed, so its trial has failed."""
+        """Free the worker. If it was lost, Ray has retried as often as allowed, so the trial has failed."""
         number = self._live.pop(leg_id)
         trial = self.ledger.trial(number)
         kind, cause = self.losses.take(leg_id)
@@ -250,12 +252,12 @@ class Search:
         if not lost:
             self._rest(trial)
             self._events.paused(trial)
-        elif self.fatal is None:  # what breaks the search as a whole is no failure of the trial
+        elif self.fatal is None:  # an error that ends the search as a whole is no failure of the trial
             self._logs.lost(number, cause)
             self._fail(number, cause, kind=kind)
 
     def lost_worker(self, leg_id: str, *, kind: str, reason: str) -> None:
-        """The leg's worker is gone; another will go on where this one's last checkpoint is."""
+        """Note that the leg lost its worker; another one continues from the last checkpoint."""
         self.losses.note(leg_id, kind=kind, reason=reason)
         number, epoch = self.position(leg_id)
         said = f"lost its worker ({reason}); another worker continues after epoch {epoch}"
@@ -263,17 +265,17 @@ class Search:
         self._events.notice(f"trial {number} {said}")
 
     def timed_out(self, leg_id: str, *, seconds: float) -> None:
-        """The leg's worker is about to be ended: its trial would hang again, and has failed."""
+        """Note that the leg's worker is about to be killed; its trial would hang again, and fails."""
         reason = f"no progress for {seconds:g} s in epoch {self.position(leg_id)[1] + 1} (--trial-timeout)"
         self.losses.note(leg_id, kind=TIMEOUT, reason=reason)
 
     def position(self, leg_id: str) -> tuple[int, int]:
-        """Number of the leg's trial, and the last epoch of it that is in the study."""
+        """Number of the leg's trial, and its last epoch in the study."""
         number = self._live[leg_id]
         return number, epochs_reached(self.ledger.trial(number))
 
     def end(self) -> None:
-        """Close a search that has run its course: the trials that still wait for a promotion are told PRUNED."""
+        """End a search that is complete: trials that still wait for a promotion become PRUNED."""
         if self.stopping:
             return
         for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:

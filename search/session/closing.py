@@ -1,4 +1,4 @@
-"""The end of a search command: what came of the search, how to go on, and the exit code."""
+"""The end of a search command: prints the result and how to continue, and chooses the exit code."""
 
 import shlex
 import signal
@@ -25,12 +25,12 @@ from trainables.data.notation import format_value
 
 
 def close(search: Search, received: int | None, *, run_dir: Path, resume: str, debug: bool, console: Console) -> int:
-    """Say what came of a search.
+    """Print the result of a search and how to continue.
 
     Args:
         received: the signal that stopped it, if any.
         resume: the command that continues it.
-        debug: raise what broke it off.
+        debug: raise the error that ended the search early.
 
     Returns:
         The exit code.
@@ -56,7 +56,7 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
 
 
 def _ahead(best: FrozenTrial, trials: list[FrozenTrial], run: Run) -> str:
-    """A line on the trial that was stopped early with a better value than the best has, if there is one."""
+    """A line on the trial that was stopped early with a better value than that of the best trial; empty if none."""
     stopped = {t.number: t for t in trials if t.state == TrialState.PRUNED}
     number = run.objective.best((n, t.value) for n, t in stopped.items() if t.value is not None)
     if number is None or best.value is None:
@@ -85,14 +85,14 @@ def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) 
 
 
 def say_stopped(number: int, *, resume: str, console: Console) -> int:
-    """Say that this signal stopped the search; returns the exit code."""
+    """Print that this signal stopped the search, and return the exit code."""
     console.print(f"stopped by {signal.Signals(number).name}; all finished epochs are saved; resume with:")
     console.print(f"  {escape(resume)}", soft_wrap=True)
     return SIGNALLED + number
 
 
 def report_fatal(error: Exception, *, run_dir: Path, resume: str, debug: bool, begun: bool = True) -> int:
-    """Say in one line on stderr what broke the search off, and how to go on if there is a run.
+    """Print in one line on stderr which error ended the search early, and how to continue if there is a run.
 
     Args:
         resume: the command that continues it.
@@ -105,7 +105,7 @@ def report_fatal(error: Exception, *, run_dir: Path, resume: str, debug: bool, b
     if debug and not isinstance(error, RayLostError):
         raise error
     then = f"; finished epochs are saved; resume with: {resume}" if begun else "; nothing was started"
-    then = "" if isinstance(error, StudyLostError) else then  # that says itself what is saved, and what to do
+    then = "" if isinstance(error, StudyLostError) else then  # its message says what is saved and what to do
     reason = explain(error, run_dir)
     with suppress(OSError):
         print(f"error: {reason}{then}", file=sys.stderr, flush=True)

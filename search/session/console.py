@@ -15,24 +15,24 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from search.algorithms.halving import num_weights
 from search.process.silence import doing
 from search.process.text import duration, printable
 from search.session import live
 from search.storage.logs import log_path
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached
+from search.storage.trials import best_trial, epochs_reached, is_infeasible, num_weights
 from trainables.data.notation import format_value
 
 QUIET_SECONDS = 8.0
-"""Between two lines in a pipe while epochs end."""
+"""Least time between two lines about epochs, where the output is no terminal."""
 SHOWN_CAUSE = 200
+"""Characters of the cause of a failure."""
 _WITH_TRACEBACK = ("error", "invalid")
 """Kinds of failures that are exceptions."""
 
 
 class Output(Console):
-    """What is printed; a closed pipe is an error that stops the search and can be told, where rich would just exit."""
+    """Rich's console, with one change: a closed pipe raises an error that stops the search; rich would just exit."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         super().__init__(highlight=False, file=file)
@@ -47,7 +47,7 @@ class Output(Console):
 
 
 class CalmLive(Live):
-    """A live view that is not drawn anew before the last picture has been written."""
+    """A live view that is drawn again only after the terminal has taken the last picture."""
 
     def refresh(self) -> None:
         """Draw, unless the terminal stands still (Ctrl-S)."""
@@ -56,7 +56,7 @@ class CalmLive(Live):
 
 
 class SearchConsole:
-    """Follows a search: implements the `Events` that `Search` tells."""
+    """Shows a search while it runs; implements `Events`, whose methods `Search` calls."""
 
     def __init__(self, run: Run, *, console: Console | None = None, logs: Path | None = None) -> None:
         """
@@ -68,7 +68,7 @@ class SearchConsole:
         self._trials: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
         self._since: dict[int, float] = {}
-        """When a trial began its epoch."""
+        """Trial -> time at which its current epoch began."""
         self._began = time.monotonic()
         self._epochs = 0
         self._started_now = 0
@@ -78,7 +78,7 @@ class SearchConsole:
 
     @contextmanager
     def following(self, trials: list[FrozenTrial]) -> Iterator[None]:
-        """Show the search while it runs, beginning with what the study holds already."""
+        """Show the search while it runs, beginning with the trials that the study already holds."""
         self._trials = {t.number: t for t in trials}
         for trial in trials:
             self._consider(trial)
@@ -116,12 +116,12 @@ class SearchConsole:
         """A trial reached its final state."""
         self._trials[trial.number] = trial
         if self._running.pop(trial.number, None) is None:
-            return  # told PRUNED at the end of the search
+            return  # it was paused, and becomes PRUNED at the end of the search
         self._consider(trial)
         self._line(trial, live.STATES[trial.state])
 
     def notice(self, text: str) -> None:
-        """Something that the user should know of, and need not act on."""
+        """Information for the user that needs no action."""
         self._console.print(f"note: {escape(printable(text))}", soft_wrap=True)
 
     # What is shown
@@ -158,7 +158,7 @@ class SearchConsole:
         self._console.print(f"{duration(self._last_line - self._began):>7}  {escape(text)}", soft_wrap=True)
 
     def _at_work(self) -> str:
-        """How it goes while no epoch ends."""
+        """The line that is printed while no epoch ends."""
         now = time.monotonic()
         began = f"{duration(now - self._began):>7}  "
         running = list(self._running.values())
@@ -169,7 +169,7 @@ class SearchConsole:
         return f"{began}{self._name(longest)} is in epoch {epochs_reached(longest) + 1} for {since}; {self._counts()}"
 
     def _counts(self) -> str:
-        states = Counter(t.state for t in self._trials.values() if "infeasible" not in t.user_attrs)
+        states = Counter(t.state for t in self._trials.values() if not is_infeasible(t))
         waiting = states[TrialState.RUNNING] - len(self._running)
         parts = [
             f"{sum(states.values())} of {self._run.trials} trials started",
@@ -213,14 +213,14 @@ class SearchConsole:
 
 def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     """Print the top five, what early stopping saved, and the failures by cause."""
-    tried = [t for t in trials if "infeasible" not in t.user_attrs]
+    tried = [t for t in trials if not is_infeasible(t)]
     if ranked := live.ranked(run, tried):
         console.print(_top_five(run, ranked))
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
     saved = ""
     full = run.epochs * len(tried)
-    if 0 < trained < full and not states[TrialState.RUNNING]:  # what is merely unfinished is not saved
+    if 0 < trained < full and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
         saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
     console.print(
         f"\n{len(tried)} trial{'s' * (len(tried) != 1)}: {states[TrialState.COMPLETE]} finished,"
@@ -254,9 +254,9 @@ def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
 
 def describe_skipped(trials: Sequence[FrozenTrial]) -> str:
     """How many configurations were too large, and why trials have higher numbers than there are trials."""
-    count = sum("infeasible" in t.user_attrs for t in trials)
+    count = sum(is_infeasible(t) for t in trials)
     them = "configuration was too large and was" if count == 1 else "configurations were too large and were"
-    last = max((t.number for t in trials if "infeasible" not in t.user_attrs), default=0)
+    last = max((t.number for t in trials if not is_infeasible(t)), default=0)
     counted = len(trials) - count
     numbers = (
         f"; skipped configurations are numbered too, so the {counted} trials have numbers up to {last}"

@@ -1,6 +1,6 @@
-"""Trains given configurations, each on a given seed, as trials on Ray: for confirmation runs and the final evaluation.
+"""Trains given configurations on given seeds as trials on Ray: for confirmation runs and the final evaluation.
 
-It is a search whose configurations are all planned: the same durable study, workers, checkpoints and resume.
+This is a search whose configurations are all planned, with the same study, workers, checkpoints and resume.
 """
 
 import sys
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 import spaces.space
-from search.execution.launch import Launch, logs_of
+from search.execution.launch import Launch
 from search.execution.slots import differences
 from search.process.output import print_patiently
 from search.process.signals import Stopped, first_signal, signals_restored
@@ -26,6 +26,7 @@ from search.session.training_console import TrainingConsole
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
+from search.storage.logs import logs_of
 from search.storage.run import Planned, Run, read_run, write_run
 from search.storage.source_code import describe_source
 from search.storage.study import new_run, open_study
@@ -36,7 +37,7 @@ _CONTINUE = "finished epochs are saved; the same command continues"
 
 @dataclass(frozen=True, kw_only=True)
 class FixedTraining:
-    """Configurations that are each trained to the end, or what is left of them from an earlier call."""
+    """Configurations that are each trained to the end; trainings that an earlier call finished are kept."""
 
     folder: Path
     """A run folder of its own, made if missing; `RUN/confirm` or `RUN/final`."""
@@ -48,14 +49,14 @@ class FixedTraining:
     dataset: Any
     """With no validation rows, trials report their training loss as objective."""
     resources: Resources
-    """How many train at once, on what."""
+    """How many trainings run at once, and the CPUs and GPUs of each."""
     epochs: int | None = None
     """Full budget of each; that of `like` when None."""
     keep_checkpoints: bool = False
     """Keep the last checkpoints of every trial (`folder/checkpoints/trial-00000/...`)."""
     final: bool = False
-    """Whether these are the trainings of a final evaluation; code of the user's own is told so, and need not report the
-    metric of the search."""
+    """Whether these are the trainings of a final evaluation. Code of the user's own sees this as `run.final`, and need
+    not report the metric of the search."""
     debug: bool = False
 
     def train(self, *, console: Console | None = None) -> list[FrozenTrial]:
@@ -67,7 +68,7 @@ class FixedTraining:
         Raises:
             ValueError: the folder holds other configurations, budget or data, or is in use.
             Stopped: a signal came; what is finished is saved, and the same call continues.
-            Exception: what broke the training as a whole (a full disk, every trial failing alike).
+            Exception: what ended the training as a whole (a full disk, the same error in every trial).
         """
         space = spaces.space.load(self.like.space)
         asked = self._asked(space)
@@ -115,7 +116,7 @@ class FixedTraining:
         )
 
     def _shown(self, run: Run, space: Space) -> str:
-        """The metric that is told of each epoch."""
+        """The metric that is shown after each epoch."""
         return self.like.metric if self.final and space.own else run.metric
 
     def _asked(self, space: Space) -> Run:
@@ -157,11 +158,11 @@ def _say_on_stderr(error: RayLostError) -> int | None:
 
 
 def _continued(stored: Run, asked: Run, folder: Path, *, is_trained: bool) -> tuple[Run, str]:
-    """The run to go on with, and what to say of it.
+    """The run to continue, and a line about it for the user.
 
     Raises:
-        ValueError: what is trained already is not what is asked for. Changed code of the user's own is no matter where
-            nothing is left to train: a mistake in `test` must not cost the networks.
+        ValueError: the folder holds other trainings. Changed code of the user's own is allowed if nothing is left to
+            train: a mistake in `test` must not cost the networks.
     """
     same = ["space", "fingerprint", "validation_fraction", "epochs", "train_size", "seed"]
     same += ["dataset_checksum"] if asked.source is None or asked.dataset else []  # own code may read more each day

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from search.process.text import printable
 from search.storage.run import Run
-from search.storage.trials import epochs_reached
+from search.storage.trials import epochs_reached, is_infeasible
 from trainables.data.notation import format_value
 
 SHOWN_BEST, SHOWN_RUNNING = 5, 12
@@ -23,7 +23,7 @@ STATES = {
     TrialState.RUNNING: "paused",
     TrialState.WAITING: "waiting",
 }
-"""How a trial that has no worker stands, in words."""
+"""State of a trial without a worker, in words."""
 _BARS = "▁▂▃▄▅▆▇█"
 _CELL = 14
 """The widest value of a parameter."""
@@ -31,7 +31,7 @@ _CELL = 14
 
 def ranked(run: Run, trials: Collection[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that have a value: those trained furthest first, and the better ones first among them."""
-    seen = [t for t in trials if t.state != TrialState.FAIL and t.intermediate_values and _counts(t)]
+    seen = [t for t in trials if t.state != TrialState.FAIL and t.intermediate_values and not is_infeasible(t)]
     last = {t.number: t.intermediate_values[epochs_reached(t)] for t in seen}
     return sorted(seen, key=lambda t: (-epochs_reached(t), run.objective.order(last[t.number])))
 
@@ -64,7 +64,7 @@ def describe_rungs(run: Run, trials: Collection[FrozenTrial]) -> str:
     """How many trials have reached each rung; nothing where trials are not stopped early."""
     if run.pruner == "none" or len(run.rungs) < 2:
         return ""
-    reached = [epochs_reached(t) for t in trials if _counts(t) and t.state != TrialState.FAIL]
+    reached = [epochs_reached(t) for t in trials if not is_infeasible(t) and t.state != TrialState.FAIL]
     counts = [f"{rung}: {sum(epoch >= rung for epoch in reached)}" for rung in run.rungs]
     return f"trials that reached epoch {', '.join(counts)}"
 
@@ -129,8 +129,3 @@ def _deciding(shown: Sequence[FrozenTrial], run: Run) -> list[str]:
 def _cell(value: Any) -> Text:
     shown = f"{value:.3g}" if isinstance(value, float) else printable(str(value))
     return Text(shown if len(shown) <= _CELL else shown[: _CELL - 3] + "...")
-
-
-def _counts(trial: FrozenTrial) -> bool:
-    """Whether it is a trial of the search, and not a configuration that was too large."""
-    return "infeasible" not in trial.user_attrs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.execution.loggers import check_logger
 from search.session.options import FIXED, Options, parse_count, parse_types
-from search.storage.folder import check_there
+from search.storage.folder import check_exists
 from search.storage.run import Run, read_run
 from search.storage.source_code import canonical
 from search.storage.study import check_database
@@ -15,22 +15,19 @@ from spaces.origin import is_own, short_name
 from spaces.space import fingerprint
 from trainables.data.options import TableOptions
 
-if TYPE_CHECKING:
-    from search.storage.run import Run
-
-if TYPE_CHECKING:  # imports torch, and an old run is looked at before
+if TYPE_CHECKING:  # imports torch, and an old run is checked before that
     from spaces.space import Space
 
 
 def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | None:
-    """The options with everything that was found in the table: whoever reads it with them finds the same."""
+    """The options with the task and the types that were found in the table, so that every later reading is the same."""
     if table is None:
         return None
     return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
 
 
 def with_test_notes(dataset: Any, data_dir: str) -> Any:
-    """The data set with what there is to note of its test files as well; their pixels are not kept.
+    """The data set with notes on its test files added; their pixels are not kept.
 
     Raises:
         ValueError: the final evaluation could not read them.
@@ -41,7 +38,7 @@ def with_test_notes(dataset: Any, data_dir: str) -> Any:
 
 
 def resumed_run(options: Options, *, given: Collection[str]) -> Run:
-    """`old_run` for these options.
+    """The run that these options resume; see `old_run`.
 
     Args:
         given: names of the options that the user stated.
@@ -75,12 +72,12 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
 
     Args:
         given: options that the user stated and that may not differ from those of the run.
-        trials: trials asked for now, all in all; None keeps the number.
+        trials: number of trials in total that is asked for now; None keeps the stored number.
 
     Raises:
         ValueError: no such run, a damaged study, or a stated option that contradicts it.
     """
-    check_there(run_dir)
+    check_exists(run_dir)
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
     changed = [

@@ -15,7 +15,7 @@ from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalS
 from search.process.secrets import find_secret, redact_url
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
-from search.storage.folder import check_free, check_name, check_there, check_writable
+from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
 from trainables.data.names import split_names
@@ -181,8 +181,8 @@ class Options:
         """Raise ValueError at what the folder of runs or this machine does not allow; as quick."""
         run_dir = self.runs_dir / (self.name or "new")
         if self.resume:
-            check_there(run_dir)
-            RunLock(run_dir).look()
+            check_exists(run_dir)
+            RunLock(run_dir).check()
         else:
             check_writable(self.runs_dir)
         if self.name is not None and not self.resume:

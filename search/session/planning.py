@@ -1,10 +1,11 @@
-"""How many trials run at once, and what each gets: from the options, the machine, and a run that is resumed."""
+"""How many trials run at once, and the CPUs and GPUs of each: from the options, the machine and a resumed run."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from search.execution.slots import _plan, as_begun
-from search.runtime.resources import Resources
+from search.execution.slots import as_begun
+from search.runtime.cluster import plan_on_cluster
+from search.runtime.resources import Resources, plan_resources
 from search.session.options import Options
 
 if TYPE_CHECKING:
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def plan(options: Options, run: "Run | None" = None) -> Resources:
-    """What these options give each trial, here or on the cluster they name.
+    """The resources of a search with these options, on this machine or on the cluster they name.
 
     Args:
-        run: one that is resumed: what the options do not state is as it began, where that fits.
+        run: a run that is resumed: options that are not stated are as when it began, if this machine has as much.
 
     Raises:
         ValueError: this machine has less, or there is no cluster.
@@ -27,3 +28,7 @@ def plan(options: Options, run: "Run | None" = None) -> Resources:
         with suppress(ValueError):
             return _plan(options.address, **as_begun(run, stated, on_cluster=options.address is not None))
     return _plan(options.address, **stated)
+
+
+def _plan(address: str | None, **wishes: Any) -> Resources:
+    return plan_resources(**wishes) if address is None else plan_on_cluster(address, **wishes)

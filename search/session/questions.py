@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from trainables.data.names import split_names
+from trainables.data.names import did_you_mean, split_names
 
 if TYPE_CHECKING:
     from search.storage.run import Question, Run
@@ -13,10 +12,11 @@ if TYPE_CHECKING:
     from spaces.space import Space
 
 SAMPLERS, PRUNERS = ("curves", "tpe", "random"), ("asha", "none")
-"""Those that can share the epochs out among levels."""
+"""Samplers and pruners with which --question works: they can share epochs among levels."""
 LEAST_TRIALS, MOST_LEVELS = 5, 10
-"""Trials for each level; levels of one question."""
+"""Fewest trials for each level, and most levels of one question."""
 MOST_NAMED = 12
+"""Parameters that an error lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,11 @@ class Words:
     fixed: dict[str, str]
     """Value by parameter."""
     questions: dict[str, tuple[str, ...]]
-    """Levels by parameter; none where the space is to say."""
+    """Levels by parameter; an empty tuple if the space chooses them."""
 
 
 def read_words(fix: Sequence[str], question: Sequence[str]) -> Words:
-    """Take the options apart.
+    """Parse the options.
 
     Raises:
         ValueError: one of them cannot be read; the line has its rule.
@@ -63,14 +63,14 @@ def _once(name: str, known: Collection[str], option: str) -> None:
 
 
 def check_asking(words: Words, *, sampler: str, pruner: str) -> None:
-    """Raise ValueError if a search with these options cannot share its epochs out."""
+    """Raise ValueError if a search with this sampler and pruner cannot share epochs among levels."""
     for option, given, possible in (("--sampler", sampler, SAMPLERS), ("--pruner", pruner, PRUNERS)):
         if words.questions and given not in possible:
             raise ValueError(f"--question works with {option} {' or '.join(possible)}, got {given}; choose one of them")
 
 
 def resolve(words: Words, space: "Space", *, trials: int) -> dict[str, Any]:
-    """What a run stores of these options: its fields `fixed` and `questions`.
+    """The fields `fixed` and `questions` of a run with these options.
 
     Args:
         trials: of the search.
@@ -117,10 +117,10 @@ def _value(parameter: "Parameter", text: str, option: str) -> Any:
 
 def _named(known: "dict[str, Parameter]", name: str, option: str) -> "Parameter":
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
         names = ", ".join([*known][:MOST_NAMED]) + ", ..." * (len(known) > MOST_NAMED)
-        raise ValueError(f"{option} {name[:80]}: the space has no such parameter{hint}; it has {names}")
+        raise ValueError(
+            f"{option} {name[:80]}: the space has no such parameter{did_you_mean(name, known)}; it has {names}"
+        )
     return known[name]
 
 
@@ -142,7 +142,7 @@ def _levels(parameter: "Parameter", texts: Sequence[str]) -> tuple[Any, ...]:
 
 
 def check_kept(run: "Run", words: Words, space: "Space", *, given: Collection[str]) -> None:
-    """Raise ValueError if a resumed run is given other words than it was started with."""
+    """Raise ValueError if a resumed run is given other fixed values or questions than it was started with."""
     if not {"fix", "question"} & set(given):
         return
     wanted = resolve(words, space, trials=run.trials)

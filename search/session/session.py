@@ -1,4 +1,4 @@
-"""One use of the search command: open or make the run, search, say what came of it."""
+"""One use of the search command: opens or creates the run, searches, and prints the result."""
 
 import shlex
 import sys
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import spaces.space
 from search.execution.feed import logged
-from search.execution.launch import Launch, logs_of
+from search.execution.launch import Launch
 from search.execution.loggers import where_to_look
 from search.execution.slots import differences
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
@@ -33,17 +33,17 @@ from search.scheduling.checkpoints import check_storage
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
-from search.session import opening as prepare
-from search.session import questions
+from search.session import opening, questions
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
 from search.session.options import Options, check_min_epochs, parse_count, resume_command
 from search.session.planning import plan
-from search.storage import source_code as own_code
+from search.storage import source_code
 from search.storage.folder import new_name
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
+from search.storage.logs import logs_of
 from search.storage.run import Run, data_of, load_data, write_run
 from search.storage.study import new_run
 from spaces.origin import short_name
@@ -51,12 +51,12 @@ from spaces.space import Space, fingerprint
 from trainables.files.stores import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
-"""What breaks a search off when its folder, its database or its checkpoints cannot be reached."""
+"""Errors that end a search because its folder, its database or its checkpoints cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run together with all that is needed to work on it."""
+    """A run with its space, data and resources: everything that a search needs."""
 
     options: Options
     run: Run
@@ -69,7 +69,7 @@ class Session:
 
     @classmethod
     def open(cls, options: Options, *, given: Collection[str], resources: Resources | None = None) -> "Session":
-        """Check everything that was asked for, and read the data; writes nothing yet.
+        """Check the options, and read the data; nothing is written yet.
 
         Args:
             resources: planned for these options; planned now when None.
@@ -95,12 +95,12 @@ class Session:
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
     def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
-        """Search on the Ray that is up, and say what came of it while Ray is there: its end may end this process.
+        """Search on the Ray that is up, and print the result before Ray is shut down, which may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
-            held: the study of a run that is resumed.
+            held: the study of a run that is resumed, already locked; None for a new run.
 
         Returns:
             The exit code.
@@ -144,9 +144,9 @@ class Session:
         ).search()
 
     def on_lost(self, error: RayLostError) -> int:
-        """Say that Ray has died, before the process ends; returns the exit code.
+        """Print that Ray has died, before the process ends, and return the exit code.
 
-        A signal may be the reason, where it is sent to every process: then it is what stopped the search.
+        If a signal was sent to every process, it is reported as the reason.
         """
         console = Output()
         console.show_cursor()
@@ -180,7 +180,7 @@ class Session:
             console.print(f"note: {escape(line)}", soft_wrap=True)
         run, slots = self.run, self.resources.slots
         console.print(
-            f"{'searching' if self.new else 'resuming'} {escape(own_code.subject(run))}: {run.trials} trials of up to"
+            f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {run.trials} trials of up to"
             f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
             f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
             soft_wrap=True,
@@ -206,8 +206,9 @@ class Session:
         return held
 
     def _keep_code(self) -> list[str]:
-        """Keep the user's own code in the run folder; the lines to say about it."""
-        lines = [own_code.told_change(self.run_dir, self.run.space), own_code.keep_source(self.run_dir, self.run.space)]
+        """Keep the user's own code in the run folder, and return notes about it for the user."""
+        space = self.run.space
+        lines = [source_code.describe_change(self.run_dir, space), source_code.keep_source(self.run_dir, space)]
         if self.space.own and not self.new and self.dataset.checksum != self.run.dataset_checksum:
             lines.append("data() returns different data than when this run started; continuing with them")
         return [line for line in lines if line]
@@ -229,7 +230,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         table=options.table,
     )
     if not space.own:
-        dataset = prepare.with_test_notes(dataset, str(options.data_dir))
+        dataset = opening.with_test_notes(dataset, str(options.data_dir))
     run = _asked(options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources))
     check_storage(run, new=True)
     run = with_baseline(run, space, make_examiner(run, dataset, space=space))
@@ -240,14 +241,14 @@ def _open_new(options: Options, resources: Resources) -> Session:
 
 
 def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
-    """What is asked of a new run.
+    """A new run with these options.
 
     Args:
-        settled: fields of the run that are neither an option, nor of the space, nor of the data.
+        settled: fields of the run that follow neither from the options nor from the space or the data.
     """
     objective = space.objective("" if space.own else dataset.task)
     return Run(
-        space=own_code.canonical(options.space),
+        space=source_code.canonical(options.space),
         fingerprint=fingerprint(space),
         dataset=space.dataset,
         dataset_checksum=dataset.checksum,
@@ -263,14 +264,14 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
         trials=options.trials,
         baseline=dict(space.baseline),
         table=options.table,
-        decided=prepare.decide_table(options.table, dataset),
+        decided=opening.decide_table(options.table, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
         storage=options.storage,
         title=space.title,
         unit=space.unit,
-        source=own_code.describe_source(options.space, test=space.test is not None),
+        source=source_code.describe_source(options.space, test=space.test is not None),
         logger=options.logger,
         command=redact_command(shlex.join([*words_of("search.run"), *sys.argv[1 + (sys.argv[1:2] == ["search"]) :]])),
         **questions.resolve(options.words, space, trials=options.trials),
@@ -279,19 +280,19 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
 
 
 def _open_old(options: Options, resources: Resources | None, *, given: Collection[str]) -> Session:
-    run, run_dir = prepare.resumed_run(options, given=given), options.runs_dir / str(options.name)
+    run, run_dir = opening.resumed_run(options, given=given), options.runs_dir / str(options.name)
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
-    own_code.there(run_dir, run.space)
+    source_code.check_code_exists(run_dir, run.space)
     spaces.check_name(run.space)
     space = spaces.space.load(run.space)
     dataset = data_of(run, space, data_dir=data_dir)
-    prepare.check_same(run, space=space, dataset=dataset)
+    opening.check_same(run, space=space, dataset=dataset)
     questions.check_kept(run, options.words, space, given=given)
     if not space.own:
-        dataset = prepare.with_test_notes(dataset, data_dir)
+        dataset = opening.with_test_notes(dataset, data_dir)
     check_storage(run, new=False)
     run = replace(run, trials=max(run.trials, options.trials) if "trials" in given else run.trials, data_dir=data_dir)
-    run = replace(run, source=own_code.describe_source(run.space, test=space.test is not None))
+    run = replace(run, source=source_code.describe_source(run.space, test=space.test is not None))
     resources = resources or plan(options, run)
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=False

@@ -1,4 +1,4 @@
-"""Starts a search: Ray first, since its start is mostly waiting, and this process imports meanwhile; then it reads."""
+"""Starts a search: first Ray, whose start is mostly waiting; meanwhile this process imports, then reads the data."""
 
 import importlib
 import os
@@ -39,7 +39,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
         deadline: `time.monotonic()` at which the time budget ends.
 
     Raises:
-        ValueError, OSError: what is wrong with the options, the data or the study, in one line; Ray is gone by then.
+        ValueError, OSError: what is wrong with the options, the data or the study, in one line; Ray is shut down.
     """
     options = replace(options, name=options.name or new_name(options.space))
     try:
@@ -56,14 +56,14 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
     def on_lost(error: RayLostError) -> int:
         if opened:
             return opened[0].on_lost(error)
-        received = first_signal()  # sent to every process: Ray died of it as well
+        received = first_signal()  # if it was sent to every process, it ended Ray as well
         return _report(error, options) if received is None else _say_stopped(Stopped(received), options)
 
     if options.address is None:
         require_limits()
     with ExitStack() as stack:
         run, held = _lock(options, stack, given=given) if options.resume else (None, None)
-        _check_places(options)
+        _check_stores(options)
         resources = plan(options, run)
         ray = RaySession(
             resources,
@@ -76,7 +76,7 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
             meanwhile=_import,
             space=run.space if run else options.space,
         )
-        if not _at_hand(options, run, given=given):
+        if not _can_wait(options, run, given=given):
             opened.append(_open(options, resources, given=given))
         with signals_restored(), ray.up() as scratch:
             if not opened:
@@ -97,7 +97,7 @@ def _say_stopped(stop: Stopped, options: Options) -> int:
 
 
 def _last_words(options: Options) -> LastWords:
-    """What is said when this process is killed."""
+    """What another process prints if this one is killed."""
     resume = resume_command(options, str(options.name))
     return LastWords(
         begun=options.runs_dir / str(options.name) / "run.json",
@@ -111,7 +111,7 @@ def _say(line: str) -> None:
 
 
 def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tuple[Run, StudyStorage]":
-    """The run that is resumed and its study, locked once it is known that it can be."""
+    """The run that is resumed and its study, locked after the options have been checked."""
     from search.session.opening import resumed_run
     from search.storage.lease import hold_study  # both import Optuna
 
@@ -120,8 +120,8 @@ def _lock(options: Options, stack: ExitStack, *, given: Collection[str]) -> "tup
     return run, hold_study(stack, run_dir, run, force=options.force)
 
 
-def _check_places(options: Options) -> None:
-    """Raise ValueError unless the database answers and the place of the checkpoints can be."""
+def _check_stores(options: Options) -> None:
+    """Raise ValueError unless the database of --study-url answers and --storage can be opened."""
     if options.study_url is not None:
         import sqlalchemy.exc
 
@@ -139,9 +139,11 @@ def _check_places(options: Options) -> None:
         open_storage(options.storage)
 
 
-def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
-    """Whether the data need neither a download nor a look at files of the user's own, whose mistakes are told before
-    anything starts."""
+def _can_wait(options: Options, run: "Run | None", *, given: Collection[str]) -> bool:
+    """Whether reading the data can wait until Ray is started.
+
+    It cannot if the data are the user's own or must be downloaded: errors in them are reported before anything starts.
+    """
     if run is not None and run.source is not None:
         return False  # the user's own code, which may fail
     dataset = run.dataset if run else spaces.stated(options.space).get("dataset")
@@ -150,7 +152,7 @@ def _at_hand(options: Options, run: "Run | None", *, given: Collection[str]) -> 
 
 
 def _import() -> None:
-    """What fails here fails again, and is told, where it is needed."""
+    """Import what the session needs; an error is ignored here and raised again where the import is needed."""
     with suppress(Exception):
         _session()
 
@@ -160,7 +162,7 @@ def _session() -> "type[Session]":
 
 
 def _report(error: Exception, options: Options) -> int:
-    """Say why Ray is not there, before anything has begun on it."""
+    """Print why Ray did not start."""
     if options.debug and not isinstance(error, RayLostError):
         raise error
     again = f"resume with: {resume_command(options, options.name)}" if options.resume and options.name else "try again"

@@ -1,4 +1,4 @@
-"""What the user sees while planned configurations are trained on fresh seeds: which one, its seed, what it reports."""
+"""What the user sees while planned configurations are trained: the configuration, its seed and its metrics."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ from search.storage.trials import epochs_reached
 from trainables.data.notation import format_value
 
 _BOOKKEEPING = ("epoch", "seconds", "started", "weights", "gpu_memory_bytes", "threads")
-"""Numbers of a record that the search itself measures."""
+"""Numbers in a record that the search itself measures."""
 
 
 class TrainingConsole(SearchConsole):
-    """Follows trainings that all go to the end: no best among them, and no early stopping."""
+    """Shows trainings that all run to the end: there is no best one and no early stopping."""
 
     def __init__(self, run: Run, *, metric: str, console: Console | None = None, logs: Path | None = None) -> None:
         """
@@ -39,7 +39,7 @@ class TrainingConsole(SearchConsole):
             self._say(f"{self._name(trial)} {what} at epoch {epochs_reached(trial)}{shown}; {self._counts()}")
 
     def _name(self, trial: FrozenTrial) -> str:
-        """The configuration and its seed: `trial-7/0` is `trial 7 on seed 1`."""
+        """The configuration and its seed: the tag `trial-7/0` is shown as `trial 7 with seed 1`."""
         plan = self._run.plan
         tag = plan[trial.number].tag if trial.number < len(plan) else ""
         name, _, index = tag.partition("/")

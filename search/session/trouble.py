@@ -1,4 +1,4 @@
-"""Says in one line what broke a search, an evaluation, a report or a publication off."""
+"""Explains in one line which error ended a search, an evaluation, a report or a publication."""
 
 import errno
 import re
@@ -14,11 +14,11 @@ from search.process.text import printable
 _MACHINE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 )
-"""Errors that better input would not have spared."""
+"""Error numbers of the machine, which better input would not avoid."""
 
 
 def is_machine_fault(error: BaseException) -> bool:
-    """Whether the machine broke something off (a full disk, a quota, a device that fails), and not bad input."""
+    """Whether the machine is the cause (a full disk, a quota, a failing device), and not bad input."""
     if isinstance(error, BrokenPipeError):
         return True
     if isinstance(error, sqlite3.Error):
@@ -27,7 +27,7 @@ def is_machine_fault(error: BaseException) -> bool:
 
 
 def explain(error: BaseException, run_dir: Path) -> str:
-    """What went wrong; of a file that could not be written also the room on its file system."""
+    """What went wrong; if a file could not be written, also the free space of its file system."""
     causes = [error]
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)

@@ -1,5 +1,5 @@
-"""The run folder and its study: run.json, study.db, lease and logs. Knows no Ray.
+"""The run folder and its study: run.json, study.db, lease and logs.
 
-Imports `process`; every wing above may import it, `runtime` may not. Only `ledger` writes to a running study, and it
-decides nothing.
+`study` makes a study, `lease` holds it, and only `ledger` writes trials to it. Imports `process`; every wing above may
+import it, `runtime` may not. Does not import Ray.
 """

@@ -1,4 +1,4 @@
-"""Reads all trials of a large study at once, five times as fast as Optuna: rows instead of objects for rows."""
+"""Reads all trials of a large study at once, five times as fast as Optuna: as rows, without an object for each row."""
 
 import json
 from collections import defaultdict
@@ -21,7 +21,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class BulkStorage(RDBStorage):
-    """An Optuna storage that gives all trials of a study at once as `read_trials` does, to be read only."""
+    """A storage of Optuna that reads all trials of a study with `read_trials`; they must not be changed."""
 
     def _get_trials(
         self,
@@ -30,7 +30,7 @@ class BulkStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        if trial_id_greater_than >= 0:  # what is new since the last call
+        if trial_id_greater_than >= 0:  # only trials that are new since the last call
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         with collector_paused():
             trials = read_trials(self, study_id)

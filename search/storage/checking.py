@@ -1,4 +1,4 @@
-"""Builds a dataclass from JSON and checks every value against the annotation of its field: type, range, choices."""
+"""Builds a dataclass from JSON, and checks every value against the annotation of its field: type, range, choices."""
 
 import re
 import types
@@ -20,17 +20,17 @@ class Range:
 
 @dataclass(frozen=True)
 class Pattern:
-    """What a text must match as a whole, and the same in words."""
+    """A regular expression that a text must match as a whole, and the rule in words."""
 
     expression: str
     rule: str
 
 
 def build(kind: type[Built], stored: Mapping[str, Any], *, name: str = "") -> Built:
-    """The dataclass that these plain values describe. Names that it does not have, of a newer release, are left out.
+    """The dataclass that these plain values describe. Unknown names, as a newer release may write them, are left out.
 
     Args:
-        name: of the value that is built, for messages; empty for the outermost.
+        name: name of the value, for messages; empty for the outermost.
 
     Raises:
         TypeError: a field without a default is missing.

@@ -9,10 +9,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
+from search.storage.trials import INFEASIBLE
+
 CHECKSUM = "rungwise:checksum"
-"""System attribute of a trial."""
-_COVERED = ("seed", "tag", "infeasible", "weights", "macs")
-"""User attributes that are written with the configuration and never again."""
+"""System attribute of a trial: its checksum."""
+_COVERED = ("seed", "tag", INFEASIBLE, "weights", "macs")
+"""User attributes that are written with the configuration and do not change."""
 
 
 def base_checksum(
@@ -22,16 +24,16 @@ def base_checksum(
     """Checksum of a configuration, before any epoch.
 
     Args:
-        params: distribution and Optuna's internal number of each. What is a category counts by its own value, so that
-            damage to the list of choices is found.
+        params: distribution and Optuna's internal number of each parameter. A choice counts by its value, so that
+            damage to the list of choices is detected.
         attrs: user attributes of the trial.
     """
-    told = {
+    values = {
         name: distribution.choices[int(number)] if isinstance(distribution, CategoricalDistribution) else float(number)
         for name, (distribution, number) in params.items()
     }
     covered = {name: attrs[name] for name in _COVERED if name in attrs}
-    return zlib.crc32(json.dumps([told, covered], sort_keys=True).encode())
+    return zlib.crc32(json.dumps([values, covered], sort_keys=True).encode())
 
 
 def trial_checksum(trial: FrozenTrial) -> int:
@@ -50,7 +52,7 @@ def with_history(base: int, history: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """The records of a trial's epochs as they are stored: enough to write one more behind them."""
+    """What is needed to append a record to the stored records of a trial's epochs."""
 
     num_records: int
     length: int
@@ -60,7 +62,7 @@ class Written:
 
     @classmethod
     def whole(cls, base: int, text: str, *, num_records: int) -> "Written":
-        """Of all records at once.
+        """After all records have been written at once.
 
         Args:
             base: checksum of the configuration.
@@ -69,7 +71,7 @@ class Written:
         return cls(num_records=num_records, length=len(text), unclosed=zlib.crc32(text[:-1].encode(), base))
 
     def with_more(self, more: str) -> "Written":
-        """After `more` has taken the place of the last bracket."""
+        """After `more` has replaced the last bracket of the text."""
         return Written(
             num_records=self.num_records + 1,
             length=self.length - 1 + len(more),
@@ -78,5 +80,5 @@ class Written:
 
     @property
     def checksum(self) -> int:
-        """As `with_history` of the whole text."""
+        """The checksum of the configuration and the whole text, equal to `with_history`."""
         return zlib.crc32(b"]", self.unclosed)

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Inside, Python looks for no cycles: while 5,000 trials are read it would go through all that was read before
-    again and again, which takes as long as the reading."""
+    """Pause Python's search for reference cycles inside.
+
+    While 5,000 trials are read, it would check everything that was read before again and again, which doubles the time.
+    """
     paused = gc.isenabled()
     gc.disable()
     try:

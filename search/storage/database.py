@@ -1,4 +1,4 @@
-"""Opens the database of a study: a SQLite file or a server's; whatever is wrong with it becomes one line."""
+"""Opens the database of a study, a SQLite file or a server; every error in it becomes one line."""
 
 import shutil
 import sqlite3
@@ -24,13 +24,13 @@ _UNDECODABLE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError, ImportError,
     sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError,
 )  # fmt: skip
-"""What SQLite, SQLAlchemy, Optuna and JSON raise on rows that nobody wrote so."""
+"""Exceptions that SQLite, SQLAlchemy, Optuna and JSON raise on damaged rows."""
 _LOCKED = ("database is locked", "database table is locked")
 _NO_ACCESS = ("unable to open", "readonly database", "disk I/O error", "database or disk is full")
 
 
 class StudyError(ValueError):
-    """A study cannot be read; the message is one line with the reason and the way out."""
+    """A study cannot be read; the message is one line with the reason and the remedy."""
 
 
 class Damage(ValueError):
@@ -39,23 +39,23 @@ class Damage(ValueError):
 
 @contextmanager
 def reading(where: str | Path) -> Iterator[None]:
-    """Turn whatever is raised while a study is opened and decoded into one line.
+    """Turn every error that is raised inside, while a study is opened and decoded, into one line.
 
     Args:
         where: the file, or the URL of the server.
 
     Raises:
-        StudyError: what is wrong, and the way out.
+        StudyError: what is wrong, and the remedy.
     """
     try:
         yield
     except StudyError:
         raise
     except _UNDECODABLE as error:
-        raise StudyError(_told(error, where)) from None
+        raise StudyError(_explain(error, where)) from None
 
 
-def _told(error: BaseException, where: str | Path) -> str:
+def _explain(error: BaseException, where: str | Path) -> str:
     cause = _cause(error)
     reason = redact_text(" ".join(f"{cause}".split()))[:300] or type(cause).__name__
     if isinstance(where, str) and isinstance(cause, ImportError):
@@ -78,7 +78,7 @@ def _told(error: BaseException, where: str | Path) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What the driver of the database said, if it was its error."""
+    """The error of the database driver, if it was the cause; else the error itself."""
     while True:
         inner = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else None
         if inner is None and isinstance(error, StorageInternalError):
@@ -107,10 +107,10 @@ def check_database(path: Path) -> None:
 
 
 def connect(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
-    """A connection to a SQLite file, whatever its path is made of.
+    """A connection to a SQLite file; its path may contain any characters.
 
     Args:
-        mode: ro, rw, or rwc, which alone makes a file that is missing.
+        mode: ro, rw, or rwc, which creates a missing file.
     """
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=60, check_same_thread=False)
 
@@ -121,9 +121,8 @@ def file_storage(path: Path, *, new: bool = False) -> StudyStorage:
     synchronous=NORMAL keeps every commit through a kill of the process; a power cut may take the last few.
 
     Args:
-        new: make the file.
+        new: create the file.
     """
-
     path = path.absolute()
 
     def opened() -> sqlite3.Connection:
@@ -142,7 +141,7 @@ def file_storage(path: Path, *, new: bool = False) -> StudyStorage:
 
 def server_storage(url: str, **engine: Any) -> StudyStorage:
     """The storage on a database server, whose connections are closed with it."""
-    url = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in what stands between braces
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats the URL, which would replace braces
     storage = _storage(url, **engine)
     weakref.finalize(storage, storage.engine.dispose)
     return storage
@@ -157,7 +156,7 @@ def _storage(url: str, **engine: Any) -> StudyStorage:
 
 
 def snapshot(path: Path) -> sqlite3.Connection:
-    """A copy of the database in memory, as it is now; nothing is locked, nothing is written."""
+    """A copy of the database in memory, as it is now; nothing is locked or written."""
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     try:
         with closing(connect(path, mode="ro")) as source:

@@ -1,7 +1,7 @@
-"""The storage of a running search by documented methods of Optuna's alone, for an Optuna whose tables are not known.
+"""The storage of a running search through Optuna's documented methods, for an Optuna whose tables are not known.
 
-Optuna stores each part of an epoch in a transaction of its own. The order below is such that what a crash leaves
-between two of them is read as the epoch before, or is written again.
+Optuna stores each part of an epoch in a separate transaction. Their order is such that after a crash between two of
+them the study is read as of the previous epoch, or the epoch is written again.
 """
 
 import json
@@ -16,8 +16,8 @@ from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_anothe
 
 
 class DocumentedStorage(StudyStorage):
-    """Four milliseconds more of computing for each epoch than the quick storage; the lease is looked at before a write
-    instead of in its transaction."""
+    """Writes through Optuna: four milliseconds more CPU time per epoch than `WholeTrialStorage`, and the lease is
+    checked before a write instead of in its transaction."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self._look()
@@ -88,7 +88,7 @@ class DocumentedStorage(StudyStorage):
         return None if stored is None else json.dumps(stored)
 
     def _look(self) -> None:
-        """Raise StudyLostError where the study is no longer this process's to write."""
+        """Raise StudyLostError if this process must no longer write to the study."""
         self._check_present()
         if self.owner is not None:
             self._check_owner(self._lease(self.study_id))

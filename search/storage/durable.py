@@ -1,4 +1,4 @@
-"""The storage of a running search: Optuna's database, written while the study is this process's alone."""
+"""The storage of a running search: Optuna's database, to which only the process with the lease writes."""
 
 import sqlite3
 from abc import abstractmethod
@@ -13,27 +13,27 @@ from optuna.trial import FrozenTrial
 from search.storage.presence import Presence, StudyLostError
 
 LEASE = "rungwise:lease"
-"""System attribute of a study: which process may write to it."""
+"""System attribute of a study: the process that may write to it."""
 Entries = Mapping[str, str | None]
-"""System attributes of a study as JSON; None for one that is to be removed."""
+"""System attributes of a study as JSON; None to remove one."""
 
 
 class StudyStorage(RDBStorage):
-    """What a search needs beyond Optuna's storage. Its two forms differ in how they write.
+    """What a search needs beyond Optuna's storage; the two subclasses differ in how they write.
 
-    No row is written once the file has been replaced, or another process has the study.
+    No row is written after the file was replaced or another process took the lease.
     """
 
     presence: Presence | None = None
-    """Of the file; checked before each write."""
+    """Whether the file is still the same; checked before each write."""
     study_id: int = -1
-    """Study that is held."""
+    """Study whose lease is held."""
     owner: str | None = None
-    """Who must contain the lease of that study for a write; None for a study without one."""
+    """Identifier that the lease must contain for a write; None for a study without a lease."""
     where: str | Path = "the study"
-    """For messages."""
+    """File or URL, for messages."""
     lost: Exception | None = None
-    """Why nothing can be written any more, where the keeper of the lease has noticed."""
+    """Why nothing can be written any more, if the thread that renews the lease has noticed it."""
 
     @abstractmethod
     def record_epoch(self, trial_id: int, *, epoch: int, value: float, history: Sequence[Mapping], base: int) -> int:
@@ -46,10 +46,10 @@ class StudyStorage(RDBStorage):
 
     @abstractmethod
     def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
-        """Store the configuration of a trial that was WAITING, and the state that it now has.
+        """Store the configuration of a trial that was WAITING, and its new state.
 
         Args:
-            before: the trial as it waited, which is what the study holds of it.
+            before: the trial as it waited, which is what the study contains.
 
         Raises:
             StudyLostError: another process has begun it.
@@ -57,14 +57,14 @@ class StudyStorage(RDBStorage):
 
     @abstractmethod
     def newest_trial(self, study_id: int) -> int | None:
-        """Identifier of the trial that was stored last."""
+        """Identifier of the trial that was stored last; None without trials."""
 
     @abstractmethod
     def exchange_lease(self, study_id: int, choose: Callable[[str | None], Entries]) -> None:
-        """Write the entries that are chosen in view of the lease that is stored, before anybody else writes one.
+        """Read the lease and write entries, so that no other process writes a lease in between.
 
         Args:
-            choose: gets the entry of the lease as JSON, and returns what is to be written; nothing for nothing.
+            choose: gets the stored lease as JSON, and returns the entries to write, which may be none.
         """
 
     def keep_copy(self, path: Path) -> None:
@@ -81,7 +81,7 @@ class StudyStorage(RDBStorage):
             self.presence.check()
 
     def _check_owner(self, holder: str | None) -> None:
-        """No process but the holder of the lease writes: one that was suspended may have lost it."""
+        """Raise StudyLostError unless this process holds the lease, which it may have lost while it was suspended."""
         if self.owner is not None and self.owner not in (holder or ""):
             raise StudyLostError(
                 "another search took over this study; what this search stored is saved; wait for the other search, or "
@@ -90,17 +90,17 @@ class StudyStorage(RDBStorage):
 
 
 def is_begun(template: FrozenTrial | None) -> TypeGuard[FrozenTrial]:
-    """Whether a trial that is to be stored is one that a search begins: with its number, and without any value."""
+    """Whether this new trial is one that a search begins: without any value."""
     return template is not None and template.values is None and not template.intermediate_values
 
 
 def begun_by_another(number: int) -> StudyLostError:
-    """What is said of a trial that waited and does so no longer."""
+    """The error when a trial that waited was begun by another process."""
     return StudyLostError(f"trial {number} was started by another process; stop that process and resume")
 
 
 def stored_by_another(number: int, *, held: int | None) -> StudyLostError:
-    """What is said when a number is taken.
+    """The error when the number of a new trial is already used.
 
     Args:
         held: number of trials in the study before this one.

@@ -1,4 +1,4 @@
-"""What a look at the folders tells before anything slow is imported: a mistyped name is answered at once."""
+"""Names of runs and trials, and checks of run folders. Imports nothing slow: a mistyped name is answered at once."""
 
 import os
 import re
@@ -12,21 +12,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError unless a run may be called so."""
+    """Raise ValueError unless this is a valid name of a run."""
     if not _NAME.fullmatch(name):
         rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
         raise ValueError(f"--name must be {rule}, got {name[:80]!r}")
 
 
+def trial_name(number: int) -> str:
+    """How files and folders of a trial are called: `trial-00012`."""
+    return f"trial-{number:05d}"
+
+
 def new_name(space: str) -> str:
-    """Name of a run that was given none: the space and the time."""
+    """Name of a run without --name: the space and the time."""
     return f"{space}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def check_run(run_dir: Path) -> None:
     """Raise ValueError unless this is the folder of a run.
 
-    A publication that was killed between the two renames at its end is put in its place first.
+    If a publication was killed between its last two renames, it is completed first.
     """
     if not (run_dir / "run.json").is_file():
         with suppress(OSError):
@@ -52,14 +57,14 @@ def find_run(name: str, runs_dir: Path) -> Path:
 
 
 def check_free(run_dir: Path) -> None:
-    """Raise ValueError if there is something by the name of the new run already."""
+    """Raise ValueError if the folder of a new run already exists."""
     if run_dir.exists() or run_dir.is_symlink():
         name = run_dir.name
         raise ValueError(f"run {name!r} already exists; add --resume to continue it, or give another --name")
 
 
 def check_writable(runs_dir: Path) -> None:
-    """Raise ValueError if no run can be made there; makes nothing."""
+    """Raise ValueError if no run can be created there; nothing is created."""
     parent = runs_dir
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
@@ -71,12 +76,12 @@ def check_writable(runs_dir: Path) -> None:
 
 
 def cannot_make(runs_dir: Path, reason: str | None) -> ValueError:
-    """The error of a folder in which no run can be made."""
+    """The error for a folder in which no run can be created."""
     return ValueError(f"no run can be created in {str(runs_dir)!r} ({reason}); give another --runs-dir")
 
 
-def check_there(run_dir: Path) -> None:
-    """Raise ValueError, with the names that there are, unless there is such a run."""
+def check_exists(run_dir: Path) -> None:
+    """Raise ValueError, which lists the runs that there are, unless this run exists."""
     if not run_dir.is_dir():
         near = sorted(p.parent.name for p in run_dir.parent.glob("*/run.json"))[-5:]
         hint = f"; runs there: {', '.join(near)}" if near else ""

@@ -1,4 +1,4 @@
-"""Whether the tables of the installed Optuna are known, so that they may be written and read without it."""
+"""Checks whether the tables of the installed Optuna are known, so that we can write and read them ourselves."""
 
 import sys
 from functools import cache
@@ -15,7 +15,7 @@ STEPS = {
     "_set_trial_intermediate_value_without_commit": ("session", "trial_id", "step", "intermediate_value"),
     "_get_trials": ("study_id", "states", "included_trial_ids", "trial_id_greater_than"),
 }
-"""Private steps of `RDBStorage` that `rdb.py` and `bulk.py` replace, with what Optuna gives them."""
+"""Private methods of `RDBStorage` that `rdb.py` and `bulk.py` override, with their parameters."""
 TABLES = {
     "StudyModel": {"study_id", "study_name"},
     "StudySystemAttributeModel": {"study_system_attribute_id", "study_id", "key", "value_json"},
@@ -28,17 +28,17 @@ TABLES = {
         "trial_intermediate_value_id", "trial_id", "step", "intermediate_value", "intermediate_value_type",
     },
 }  # fmt: skip
-"""Every column of the tables that are written or read without Optuna."""
+"""Tables that `rdb.py` and `bulk.py` write or read, with all their columns."""
 
 
 def knows_tables() -> bool:
-    """False in plain mode too: Optuna itself then writes and reads every study."""
+    """Whether we write and read the tables ourselves; False in plain mode, in which Optuna does."""
     return not is_plain() and _unknown() is None
 
 
 @cache
 def _unknown() -> str | None:
-    """What of this Optuna is not as it is known; said once."""
+    """The part of this Optuna that differs from what we know, None if none does; printed once."""
     try:
         unknown = _unknown_part()
     except (ImportError, AttributeError) as error:

@@ -1,8 +1,8 @@
-"""The right to write to a study, kept in the study itself: one search at a time, from whatever folder or host.
+"""The right to write to a study, stored in the study itself: one search at a time, from any folder or host.
 
-The holder's entry changes every few seconds. A holder on this machine is dead when its process is; another host's when
-its entry has not changed for a minute, whatever its clock says. One that lost the lease without noticing, because it
-was suspended, cannot write either: each of its writes looks at the entry in the same transaction.
+The holder changes its entry every few seconds. A holder on this machine is dead if its process is; one on another host
+if its entry has not changed for a minute, whatever its clock says. A holder that was suspended and lost the lease
+without noticing cannot write: each write checks the entry in the same transaction.
 """
 
 import json
@@ -29,28 +29,30 @@ from search.storage.soundness import CLOSED
 from search.storage.study import resume_study
 
 _AWAY = (SQLAlchemyError, StorageInternalError)
-"""A database that does not answer now."""
+"""Errors of a database that does not answer now."""
 RENEW_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
+"""Time between two changes of the entry; time without a change after which a holder on another host is dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a study."""
+    """The process that holds a study."""
 
     owner: str
+    """Random identifier."""
     host: str
     pid: int
     started: str
-    """Tells this process from a later one of the same number."""
+    """Start of the process, which distinguishes it from a later process with the same number."""
     machine: str
-    """Tells this host, since it was booted, and its process numbers, from all others."""
+    """Identifies this boot of the host and its process numbers."""
     since: str
     seen: str
-    """On the holder's own clock."""
+    """Time of the last renewal, by the holder's clock."""
     turn: int = 0
-    """Times that the lease was renewed."""
+    """Number of renewals."""
     file: tuple[int, int] | None = None
-    """Which SQLite file it writes to; a copy of it holds the same entry."""
+    """Device and number of the SQLite file that it writes to; a copy of that file has the same entry."""
 
     @classmethod
     def here(cls, file: tuple[int, int] | None) -> "Holder":
@@ -62,7 +64,7 @@ class Holder:
 
     @classmethod
     def read(cls, text: str | None) -> "Holder | None":
-        """The holder that this entry names; None where it names none."""
+        """The holder in this entry; None if there is none."""
         with suppress(ValueError, TypeError):
             stored = dict(json.loads(text or ""))
             file = stored.pop("file", None)
@@ -71,12 +73,12 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether its process can be looked up from this one."""
+        """Whether its process runs, or ran, on this machine since it was booted."""
         return self.machine == _machine()
 
     @property
     def lives(self) -> bool:
-        """Whether its process, on this machine, is there."""
+        """Whether its process, on this machine, still runs."""
         return _started(self.pid) == self.started
 
     def text(self) -> str:
@@ -87,7 +89,7 @@ class Holder:
 
 
 class Lease:
-    """Holds a study for as long as it is entered."""
+    """Holds a study while it is entered."""
 
     def __init__(
         self,
@@ -103,11 +105,11 @@ class Lease:
         """
         Args:
             study: name of the study.
-            shares: whether a copy of the study would have its database or its checkpoints in common with the original.
-            force: take the study over, whoever holds it.
-            say: told why the start takes a minute.
-            renew_seconds: between two signs of life.
-            patience_seconds: without a sign of life from another host, after which its search is dead.
+            shares: whether a copy of the study uses the same database or the same checkpoints as the original.
+            force: take the study over from any holder.
+            say: called with a note if the start takes a minute.
+            renew_seconds: seconds between two renewals.
+            patience_seconds: seconds without a renewal from another host after which its search is dead.
         """
         self._storage, self._study, self._shares, self._force, self._say = storage, study, shares, force, say
         self._renew_seconds, self._patience_seconds = renew_seconds, patience_seconds
@@ -131,7 +133,7 @@ class Lease:
             self._release()
 
     def _take(self) -> None:
-        """Take the lease, or wait until it is known whether its holder lives."""
+        """Take the lease, if necessary after waiting to see whether its holder is alive."""
         first: Holder | None = None
         deadline = 0.0
         while (holder := self._try(first if first and time.monotonic() >= deadline else None)) is not None:
@@ -149,10 +151,10 @@ class Lease:
             time.sleep(min(1.0, self._patience_seconds / 10))
 
     def _try(self, silent: Holder | None) -> Holder | None:
-        """Take the lease in one transaction if it is free; else its holder.
+        """Take the lease in one transaction if it is free; else return its holder.
 
         Args:
-            silent: a holder that has given no sign of life for too long.
+            silent: a holder that has not renewed the lease for too long.
         """
         holders: list[Holder] = []
 
@@ -173,7 +175,7 @@ class Lease:
         return is_copy or not holder.lives
 
     def _keep(self) -> None:
-        """Give signs of life; a database that is away for a while is asked again."""
+        """Renew the lease again and again; if the database does not answer, try again later."""
         while not self._done.wait(self._renew_seconds):
             try:
                 self._renew()
@@ -199,7 +201,7 @@ class Lease:
         self._storage.exchange_lease(self._study_id, choose)
 
     def _release(self) -> None:
-        """Remove the entry, and note how many trials there are, so that one that is lost is missed."""
+        """Remove the entry, and store the number of trials, so that a lost trial is detected."""
         num_trials = self._storage.get_n_trials(self._study_id)
 
         def choose(stored: str | None) -> Entries:
@@ -211,14 +213,14 @@ class Lease:
 
 
 def hold_study(stack: ExitStack, run_dir: Path, run: Run, *, force: bool = False) -> StudyStorage:
-    """The storage of an existing run, which is this process's alone until the stack is left.
+    """The storage of an existing run, whose lease this process holds until the stack is left.
 
     Raises:
         ValueError: the study is missing, damaged or in use.
     """
     storage = resume_study(run_dir, run)
     shares = run.study_url is not None or run.storage is not None
-    stack.callback(storage.engine.dispose)  # the last connection folds study.db-wal into study.db, which is then whole
+    stack.callback(storage.engine.dispose)  # the last connection merges study.db-wal into study.db
     with reading(storage.where):
         stack.enter_context(Lease(storage, run.name, shares=shares, force=force))
     return storage
@@ -229,7 +231,7 @@ def _now() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in a form that the clock does not change; None if there is none."""
+    """When a process started, independent of changes of the clock; None if there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
@@ -244,9 +246,9 @@ def _started(pid: int) -> str | None:
 
 
 def _machine() -> str:
-    told = [socket.gethostname()]
+    facts = [socket.gethostname()]
     with suppress(OSError):
-        told.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
     with suppress(OSError):
-        told.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(told)
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(facts)

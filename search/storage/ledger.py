@@ -1,7 +1,7 @@
-"""The study of a running search: every write goes to the database first, every read is served from memory.
+"""The study of a running search: every write goes to the database first, every read comes from memory.
 
-A configuration enters the database whole, in one transaction, before anything acts on it. Samplers and pruners work on
-a study in memory, so that their cost does not grow with the latency of the database.
+A configuration is stored in one transaction, before anything uses it. Samplers and pruners work on a study in memory,
+so that they never wait for the database. No other file writes trials.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,13 +24,14 @@ from search.storage.reading import stored_trials
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
+from search.storage.trials import is_infeasible
 
 
 class Ledger:
-    """All trials of one study, durable. What they are worth, and which comes next, others decide.
+    """All trials of one study, stored durably. It decides nothing: which trial is next is decided by `Proposals`.
 
-    A trial that another program has put there is kept, and counts. One that waits, enqueued with Optuna or its
-    dashboard, is listed in `waiting` until it is taken up.
+    A trial that another program added is kept, and counts. One that waits, enqueued with Optuna or its dashboard, is
+    listed in `waiting` until it is begun.
     """
 
     def __init__(self, storage: BaseStorage, run: Run) -> None:
@@ -39,15 +40,15 @@ class Ledger:
         self._study_id = storage.get_study_id_from_name(run.name)
         self._mirror = Mirror(storage, self._study_id)
         self.study = optuna.create_study(study_name=run.name, storage=self._mirror, direction=run.direction)
-        """The study in memory, on which trials are drawn. What is drawn is stored by `store` or `take_up`."""
+        """The study in memory, on which trials are sampled; `store` and `take_up` then write them to the database."""
         self._ids: list[int] = []
         self._num_infeasible = 0
         self.made: list[int] = []
-        """Numbers of the trials whose configurations this search planned or sampled, in their order."""
+        """Numbers of the trials whose configurations this search planned or sampled, in order."""
         self.waiting: list[int] = []
-        """Numbers of the trials that were enqueued and not yet taken up."""
+        """Numbers of the trials that were enqueued and not yet begun."""
         self._bases: dict[int, int] = {}
-        """Checksums of configurations."""
+        """Trial -> checksum of its configuration."""
         self._num_reports = 0
         self._load()
 
@@ -62,7 +63,7 @@ class Ledger:
                 self._adopt(stored)
 
     def _adopt(self, stored: FrozenTrial) -> None:
-        """Take over a trial that the database holds; the mirror makes its own copy."""
+        """Add a trial that is in the database; the mirror copies it."""
         number = len(self._ids)
         self._mirror.create_new_trial(self.study._study_id, stored)
         self._remember(stored, stored._trial_id)
@@ -72,7 +73,7 @@ class Ledger:
             self._mirror.hidden.add(number)
 
     def catch_up(self) -> None:
-        """Take over what other programs have put into the study since.
+        """Add the trials that other programs have added to the study since the last call.
 
         Raises:
             StudyLostError: one of them runs trials.
@@ -90,37 +91,37 @@ class Ledger:
 
     @property
     def lost(self) -> Exception | None:
-        """Why the study is no longer this process's to write, if that has been noticed."""
+        """Why this process must no longer write to the study, if that has been noticed; else None."""
         return getattr(self._storage, "lost", None)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """Every trial as the database has it, in the order of their numbers; not to be changed."""
+        """Every trial as it is in the database, in the order of their numbers; do not change them."""
         return self._mirror.stored_trials(self.study._study_id)
 
     @property
     def own_trials(self) -> list[FrozenTrial]:
-        """Those that were sampled, planned or taken up by this search."""
+        """The trials that this search sampled, planned or took up."""
         hidden = self._mirror.hidden
         return [trial for trial in self.trials if trial.number not in hidden] if hidden else self.trials
 
     def trial(self, number: int) -> FrozenTrial:
-        """One of them, as it is now; not to be changed."""
+        """The trial with this number, as it is now; do not change it."""
         return self._mirror.get_trial(number)
 
     @property
     def num_stored(self) -> int:
-        """How many trials the database holds, which is the number of the next one."""
+        """Number of trials in the database, which is the number of the next one."""
         return len(self._ids)
 
     @property
     def num_asked(self) -> int:
-        """How many trials count as asked for: all but the infeasible draws."""
+        """Number of trials that count towards --trials: all except infeasible configurations."""
         return len(self._ids) - self._num_infeasible
 
     @contextmanager
     def showing(self, trials: list[FrozenTrial]) -> Iterator[None]:
-        """Inside, whoever draws on the study in memory sees these trials in place of the stored ones."""
+        """Inside, samplers see these trials in place of the stored ones."""
         self._mirror.show(trials, in_place_of=len(self._ids))
         try:
             yield
@@ -154,7 +155,7 @@ class Ledger:
         fault_point("sampled", len(self._ids))
 
     def take_up(self, number: int, *, before: FrozenTrial) -> None:
-        """Store what has become of a trial that waited, in the study in memory.
+        """Store a trial that waited and has been begun in the study in memory.
 
         Args:
             before: the trial as it waited.
@@ -167,17 +168,17 @@ class Ledger:
             self._storage.begin_waiting(self._ids[number], trial, before=before)
         self.waiting.remove(number)
         self._mirror.hidden.discard(number)
-        self._num_infeasible += "infeasible" in trial.user_attrs
+        self._num_infeasible += is_infeasible(trial)
         fault_point("sampled", len(self._ids))
 
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
         if "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs:
             self.made.append(len(self._ids))
         self._ids.append(stored_id)
-        self._num_infeasible += "infeasible" in trial.user_attrs
+        self._num_infeasible += is_infeasible(trial)
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> bool:
-        """Store one finished epoch, whole; a second report of the same epoch changes nothing.
+        """Store one finished epoch, completely; a second report of the same epoch changes nothing.
 
         Returns:
             Whether the epoch is new.
@@ -200,7 +201,7 @@ class Ledger:
         if isinstance(self._storage, StudyStorage):
             checksum = self._storage.record_epoch(trial_id, epoch=epoch, value=value, history=history, base=base)
             self._mirror.set_trial_system_attr(number, CHECKSUM, checksum)
-        else:  # a search that is simulated, in memory
+        else:  # a simulated search, in memory
             self._storage.set_trial_user_attr(trial_id, "history", history)
             self._storage.set_trial_intermediate_value(trial_id, epoch, value)
         self._mirror.set_trial_user_attr(number, "history", history)

@@ -1,4 +1,4 @@
-"""One search at a time in a run folder: a lock that dies with its owner."""
+"""The lock of a run folder: one search at a time; the kernel releases it when its owner dies."""
 
 import fcntl
 import json
@@ -34,11 +34,10 @@ def is_held(run_dir: Path) -> bool | None:
 
 
 class RunLock:
-    """Holds `run.lock` for the life of the process; the kernel releases it on any kind of death.
+    """Holds `run.lock` while it is entered.
 
-    The file names its owner, host and start. A lock of another host cannot be probed through most network file
-    systems, so it is refused unless forced; a lease of the study decides where its owner had one
-    (`search.storage.lease`).
+    The file contains the process, the host and the start of its owner. Most network file systems do not show a lock of
+    another host. Then the run is refused unless forced, or the lease of the study decides (`search.storage.lease`).
     """
 
     def __init__(self, run_dir: Path, *, force: bool = False) -> None:
@@ -67,8 +66,8 @@ class RunLock:
         os.ftruncate(self._file, 0)
         os.close(self._file)
 
-    def look(self) -> None:
-        """Raise ValueError when somebody holds the lock now; takes nothing."""
+    def check(self) -> None:
+        """Raise ValueError if another process holds the lock now; this does not take it."""
         with suppress(FileNotFoundError):
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:

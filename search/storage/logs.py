@@ -1,26 +1,28 @@
-"""The logs of a run: for each trial what it printed and the traceback of its failure, written by the driver alone."""
+"""The logs of a run: what each trial printed, and the traceback of its failure. Only the driver writes them."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from search.storage.folder import trial_name
+
 MAX_BYTES = 1024 * 1024
-"""Of the log of one trial; of a longer one both ends are kept."""
+"""Largest log of a trial; of a longer one the beginning and the end are kept."""
 
 
 class TrialLogs:
-    """Writes RUN/logs/trial-00012.log, for a trial that has something to say."""
+    """Writes RUN/logs/trial-00012.log for each trial that prints something or fails."""
 
     def __init__(self, folder: Path | None, *, say: Callable[[str], None] = lambda text: None) -> None:
         """
         Args:
-            folder: made when it is needed; None to keep nothing.
-            say: gets a notice when a log cannot be written, once; the search goes on.
+            folder: created when it is needed; None to keep nothing.
+            say: called once with a notice if a log cannot be written; the search continues.
         """
         self._folder, self._say = folder, say
         self._can_write = True
         self.spool: Path | None = None
-        """Folder where the workers of this machine collect what has not been reported yet."""
+        """Folder in which the workers of this machine collect output that is not yet reported."""
 
     def find(self, number: int) -> Path | None:
         """The log of a trial, if it has one."""
@@ -49,15 +51,20 @@ class TrialLogs:
         if self.spool is None:
             text, what = "", f"{what}; what it printed since its last report is lost"
         else:
-            text = _rest(self.spool / f"trial-{number:05d}")
+            text = _rest(self.spool / trial_name(number))
         if text and not text.endswith("\n"):
             text += "\n"
         self.append(number, text + headline(what))
 
 
+def logs_of(run_dir: Path) -> Path:
+    """The folder of the logs of a run."""
+    return run_dir / "logs"
+
+
 def log_path(folder: Path, number: int) -> Path:
-    """Where the log of a trial is, or would be."""
-    return folder / f"trial-{number:05d}.log"
+    """The path of the log of a trial, which need not exist."""
+    return folder / f"{trial_name(number)}.log"
 
 
 def _rest(path: Path) -> str:
@@ -65,12 +72,12 @@ def _rest(path: Path) -> str:
         rest = path.read_bytes()
         path.unlink()
     except OSError:
-        return ""  # its worker had not begun
+        return ""  # the worker had not begun
     return shorten(rest, each=KEPT_BYTES).decode("utf-8", errors="replace")
 
 
 def _shorten_file(path: Path) -> None:
-    """Keep the beginning and the end, and room for what comes next; written aside, so that a kill loses nothing."""
+    """Keep the beginning and the end, and leave room for more; by a renamed file, so that a kill loses nothing."""
     text = path.read_bytes()
     left_out = b"\n[... the middle is left out: a log keeps its beginning and its end ...]\n"
     partial = path.with_suffix(".partial")
@@ -79,23 +86,23 @@ def _shorten_file(path: Path) -> None:
 
 
 KEPT_BYTES = 128 * 1024
-"""Kept of each end of what is printed in one epoch."""
+"""Bytes that are kept of the beginning and of the end of what is printed in one epoch."""
 
 
 def headline(text: str) -> str:
-    """A line of a log that is not the trial's own: `--- 2026-05-01 09:30:00 UTC, TEXT ---`."""
+    """A line that Rungwise adds to a log: `--- 2026-05-01 09:30:00 UTC, TEXT ---`."""
     return f"--- {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}, {text} ---\n"
 
 
 def shorten(text: bytes, *, each: int) -> bytes:
-    """Both ends of a text, `each` bytes long at most, with a line in between that says how much is missing.
+    """The beginning and the end of a text, of at most `each` bytes, with a line between them that counts the rest.
 
     >>> shorten(b"abcdefgh", each=3)
     b'abc\\n[... 2 bytes left out ...]\\nfgh'
     """
     missing = len(text) - 2 * each
-    return text if missing <= 0 else _joined(text[:each], text[-each:], left_out=missing)
+    return text if missing <= 0 else join_ends(text[:each], text[-each:], left_out=missing)
 
 
-def _joined(head: bytes, tail: bytes, *, left_out: int) -> bytes:
+def join_ends(head: bytes, tail: bytes, *, left_out: int) -> bytes:
     return head + f"\n[... {left_out:,} bytes left out ...]\n".encode() + tail

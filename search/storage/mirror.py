@@ -1,4 +1,4 @@
-"""A study in memory beside the durable one: samplers and pruners read it, at no cost of the database."""
+"""A copy of the study in memory, which samplers and pruners read without asking the database."""
 
 from collections.abc import Container
 from typing import Any
@@ -20,15 +20,15 @@ class Mirror(InMemoryStorage):
         self._num_replaced = 0
 
     def show(self, trials: list[FrozenTrial], *, in_place_of: int) -> None:
-        """From now on let `get_all_trials` give these in place of the first few stored ones."""
+        """From now on `get_all_trials` returns these in place of the first `in_place_of` stored trials."""
         self._shown, self._num_replaced = trials, in_place_of
 
     def show_all(self) -> None:
-        """Let `get_all_trials` give what is stored."""
+        """From now on `get_all_trials` returns the stored trials."""
         self.show([], in_place_of=0)
 
     def stored_trials(self, study_id: int) -> list[FrozenTrial]:
-        """All of them, as they are stored; not to be changed."""
+        """All trials as they are stored; do not change them."""
         return super().get_all_trials(study_id, deepcopy=False)
 
     def get_all_trials(
@@ -40,10 +40,10 @@ class Mirror(InMemoryStorage):
         return [t for t in trials if t.number not in self.hidden and (states is None or t.state in states)]
 
     def remember_study_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Take over what the database holds already."""
+        """Add an attribute that is already in the database."""
         super().set_study_system_attr(study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Some samplers keep a position in the study (QMC): it must survive as the trials do."""
+        """Store the attribute in the database as well: some samplers (QMC) keep their position in the study."""
         self._durable.set_study_system_attr(self._durable_study_id, key, value)
         super().set_study_system_attr(study_id, key, value)

@@ -1,20 +1,20 @@
-"""Notices that the folder of a running search, or the file of its study, was removed, moved or replaced."""
+"""Detects that the folder of a running search, or the file of its study, was removed, moved or replaced."""
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-Identity = tuple[int, int]
-"""Device and number of a file: another file by the same name has another."""
+FileIdentity = tuple[int, int]
+"""Device and inode number of a file; another file with the same name has a different one."""
 
 
 class StudyLostError(RuntimeError):
-    """The study is no longer this search's to write; the message says what is kept and what to do."""
+    """This search must no longer write to the study; the message says what is kept and what to do."""
 
 
-def identity(path: Path) -> Identity | None:
-    """Which file this is; None if there is none."""
+def identify(path: Path) -> FileIdentity | None:
+    """Device and inode number of this file; None if it does not exist."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -23,26 +23,26 @@ def identity(path: Path) -> Identity | None:
 
 
 class Presence:
-    """Remembers which folder and which file were opened."""
+    """Remembers which file, or which folder, was opened."""
 
     def __init__(self, run_dir: Path, *, study: Path | None, keep: Callable[[Path], None]) -> None:
         """
         Args:
             study: the SQLite file; None for a study on a server.
-            keep: writes the study that is open to a new file.
+            keep: writes the open study to a new file.
         """
         self._run_dir, self._study, self._keep = run_dir.absolute(), study and study.absolute(), keep
         self._watched = self._study or self._run_dir
-        self._known = identity(self._watched)
+        self._known = identify(self._watched)
 
     @property
-    def known(self) -> Identity | None:
-        """Which file, or which folder, was opened."""
+    def known(self) -> FileIdentity | None:
+        """Device and inode number of the file, or the folder, that was opened."""
         return self._known
 
     def check(self) -> None:
         """Raise StudyLostError unless the file is still the one that was opened. Costs microseconds."""
-        if identity(self._watched) != self._known:
+        if identify(self._watched) != self._known:
             raise StudyLostError(self._what_happened())
 
     def _what_happened(self) -> str:
@@ -57,7 +57,7 @@ class Presence:
         copy = self._study.with_name(f"study.kept-{os.getpid()}.db")
         try:
             self._keep(copy)
-        except Exception as error:  # whatever is wrong with a file that is gone
+        except Exception as error:  # a file that is gone may cause any error
             return (
                 f"{self._study} was {done} while the search ran, and what this search stored is lost ({error}); restore"
                 " it from a copy and resume"
@@ -81,11 +81,11 @@ class Presence:
         )
 
     def _moved_to(self) -> Path | None:
-        """Where Linux says that the open file now is."""
+        """The folder in which the open file now is, according to Linux; None if unknown."""
         with suppress(OSError):
             for entry in Path("/proc/self/fd").iterdir():
                 with suppress(OSError):
-                    if identity(entry) == self._known:
+                    if identify(entry) == self._known:
                         target = Path(os.readlink(entry))
                         return target.parent if target.exists() else None
         return None

@@ -1,4 +1,4 @@
-"""Optuna's database storage, quicker at storing a new trial and an epoch: by the tables that Optuna makes."""
+"""Optuna's database storage, made faster: new trials and epochs are written directly to Optuna's tables."""
 
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -18,16 +18,16 @@ from search.storage.durable import LEASE, Entries, StudyStorage, begun_by_anothe
 class WholeTrialStorage(StudyStorage):
     """Stores a new trial, its parameters and its attributes in four statements and one transaction.
 
-    Optuna asks the database twice for each parameter before it writes it: at twenty parameters that was a third of
-    what a search spent on a trial. An attribute or a value of an epoch is two plain statements, where Optuna makes an
-    object of the trial and builds the statements anew. The rows are the same. An Optuna that calls these steps
-    otherwise falls back to its own way.
+    Optuna queries the database twice for each parameter before it writes it; with twenty parameters that was a third of
+    the time that a search spent on a trial. An attribute or a value of an epoch takes two plain statements, where
+    Optuna creates an object of the trial and builds the statements again. The rows are the same. `kinds.py` checks
+    whether the installed Optuna has these tables and methods.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._written: dict[int, Written] = {}
-        """What this process has stored of the trials' epochs."""
+        """Trial -> what this process has stored of its epochs."""
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
@@ -44,7 +44,7 @@ class WholeTrialStorage(StudyStorage):
         )
         trial_id = made.inserted_primary_key[0]  # type: ignore[index]
         number = connection.execute(_PAST_TRIALS, {"study": study_id, "trial": trial_id}).scalar()
-        if stored.number not in (-1, number):  # undone with the transaction
+        if stored.number not in (-1, number):  # the error rolls the transaction back
             raise stored_by_another(stored.number, held=number)
         connection.execute(
             _update(models.TrialModel.__table__, ("trial_id",)), {"old_trial_id": trial_id, "number": number}
@@ -68,7 +68,7 @@ class WholeTrialStorage(StudyStorage):
         _put(session, model.__table__, {"trial_id": trial_id, "step": step}, columns)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """As Optuna; not before the lease and the file have been seen again."""
+        """Like Optuna, after a check of the lease and the file."""
         if self.owner is not None:
             with Session(self.engine) as session, session.begin():
                 self._check_running(session, trial_id)
@@ -77,8 +77,8 @@ class WholeTrialStorage(StudyStorage):
     def record_epoch(
         self, trial_id: int, *, epoch: int, value: float, history: Sequence[Mapping[str, Any]], base: int
     ) -> int:
-        """As described there, in one transaction; a record goes behind those that are stored, which stay as they are:
-        a thousand epochs would else write half a million records."""
+        """Store an epoch in one transaction. Its record is appended to the stored ones; to write all again would be
+        half a million records for a thousand epochs."""
         before = self._written.pop(trial_id, None)
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
         with Session(self.engine) as session, session.begin():
@@ -94,7 +94,7 @@ class WholeTrialStorage(StudyStorage):
     def _append(
         self, session: Session, trial_id: int, history: Sequence[Mapping[str, Any]], before: Written | None
     ) -> Written | None:
-        """Write the last record alone; None where what is stored is not what this process has written."""
+        """Append the last record; None if the stored text is not the one that this process has written."""
         if before is None or before.num_records != len(history) - 1:
             return None
         more = f", {json.dumps(history[-1])}]"
@@ -102,7 +102,7 @@ class WholeTrialStorage(StudyStorage):
         return before.with_more(more) if found.rowcount == 1 else None
 
     def begin_waiting(self, trial_id: int, trial: FrozenTrial, *, before: FrozenTrial) -> None:
-        """As described there; all or nothing."""
+        """Store a trial that was WAITING, in one transaction."""
         columns = {"state": trial.state, "datetime_start": trial.datetime_start}
         if trial.state.is_finished():
             columns["datetime_complete"] = trial.datetime_complete
@@ -121,9 +121,9 @@ class WholeTrialStorage(StudyStorage):
             return connection.execute(_NEWEST, {"study": study_id}).scalar()
 
     def exchange_lease(self, study_id: int, choose: Callable[[str | None], Entries]) -> None:
-        """As described there, in one transaction."""
+        """Read the lease and write entries in one transaction."""
         with Session(self.engine) as session, session.begin():
-            # changes nothing, but locks the study: two that start at the same moment take turns
+            # changes nothing, but locks the row of the study: two processes that start at the same moment take turns
             session.connection().execute(_LOCK_STUDY, {"study": study_id})
             stored = session.connection().execute(_HOLDER, {"study": study_id}).scalar()
             attributes = models.StudySystemAttributeModel.__table__
@@ -196,7 +196,7 @@ def _insert(table: Any) -> sqlalchemy.Insert:
 
 
 def _put(session: Session, table: Any, keys: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Give the row with these keys these values; make it where there is none."""
+    """Set these values in the row with these keys; insert the row if there is none."""
     connection = session.connection()
     found = connection.execute(_update(table, tuple(keys)), {f"old_{k}": v for k, v in keys.items()} | {**values})
     if found.rowcount == 0:
@@ -212,7 +212,7 @@ def _rewrite(session: Session, trial_id: int, history: Sequence[Mapping[str, Any
 
 
 def _insert_details(session: Session, trial_id: int, trial: FrozenTrial, *, but: FrozenTrial | None = None) -> None:
-    """Store the parameters and the attributes of a trial, except for those that the study holds already."""
+    """Store the parameters and the attributes of a trial, except those that the study already has."""
     known = ((), (), ()) if but is None else (but.params, but.user_attrs, but.system_attrs)
     params = [
         {

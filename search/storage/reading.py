@@ -1,4 +1,4 @@
-"""Reads the trials of a study, and opens it as a snapshot: by its rows, or through Optuna where these are not known."""
+"""Reads the trials of a study, and opens it as a snapshot: from its tables, or through Optuna if they are unknown."""
 
 import sqlite3
 from pathlib import Path
@@ -15,7 +15,7 @@ from search.storage.soundness import check_sealed, check_trials, known_schema, n
 
 
 def stored_trials(storage: BaseStorage, study_id: int) -> list[FrozenTrial]:
-    """Every trial of a study in any storage, checked against its checksum; not to be changed."""
+    """Every trial of a study in any storage, checked against its checksum; do not change them."""
     if isinstance(storage, RDBStorage) and knows_tables():
         from search.storage.bulk import read_trials
 
@@ -33,9 +33,9 @@ def study_in(
 
     Args:
         memory: the copy.
-        path: of the database, for messages.
-        name: of the study that is preferred.
-        metric: of the run; None for a study that plain Optuna made, of which less is known.
+        path: path of the database, for messages.
+        name: name of the study, if there are several.
+        metric: metric of the run; None for a study that was made without Rungwise, of which less can be checked.
     """
     known_schema(memory)
     storage = _snapshot_storage(memory)
@@ -45,7 +45,7 @@ def study_in(
     study = optuna.load_study(study_name=name if name in names else names[0], storage=storage)
     if len(study.directions) < 1:
         raise Damage("the study has no direction")
-    trials = study.get_trials(deepcopy=False)  # decoded here, where damage is told; Optuna keeps what is finished
+    trials = study.get_trials(deepcopy=False)  # decoded here, so that damage is reported; Optuna caches finished trials
     if not knows_tables():
         check_sealed(trials)
     if metric is not None:

@@ -1,4 +1,4 @@
-"""What a search was asked to do: run.json."""
+"""run.json: what a search was asked to do, and how the data of a run are read."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from search.process.secrets import HIDDEN, redact_command, redact_url
 from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
-from search.storage.source_code import told
+from search.storage.source_code import describe_error
 from spaces.objectives import Constraint, Direction, Objective
+from spaces.origin import short_name
 from trainables.data.options import TableOptions
 from trainables.files.whole import write_whole
 
@@ -31,19 +32,20 @@ _URLS = ("study_url", "storage")
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A configuration that is trained as it stands, before the sampler chooses any."""
+    """A configuration that is trained before any is sampled."""
 
     params: dict[str, Scalar]
     seed: Seed | None = None
     """Seed of this trial; None derives it from the seed of the run."""
     tag: str = ""
+    """Name of the configuration, such as `baseline` or `trial-7/0`."""
     question: str = ""
-    """The parameter of the question that it is trained for; empty if for all."""
+    """The parameter of the question for which it is trained; empty if it counts for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A parameter whose values are compared: the best that can be found with each."""
+    """A parameter whose values are compared by the best result that can be found with each."""
 
     parameter: str
     levels: tuple[Scalar, ...]
@@ -83,22 +85,22 @@ class Run:
     fixed: dict[str, Scalar] = field(default_factory=dict)
     """Parameters that have one value in all trials."""
     questions: tuple[Question, ...] = ()
-    """What is compared, beside being searched."""
+    """Parameters whose values are compared."""
     table: TableOptions | None = None
-    """What is predicted in a table of the user's own."""
+    """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
-    """The same with the task and what every column is, as found when the run began; older runs lack it."""
+    """The same with the task and the type of every column as detected when the run began; older runs lack it."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: str | None = None
     storage: str | None = None
-    """URI under which the checkpoints lie, in a place by the name of the run; None for the run folder."""
+    """URI of the store of checkpoints, which are in an entry with the name of the run; None for the run folder."""
     keep_checkpoints: Literal["best", "all"] = "best"
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
     logger: Logger = "none"
-    """Where results go as well, also when the run is resumed."""
+    """Logger that gets the results as well, also when the run is resumed."""
     command: str = ""
     created: str = ""
     """UTC, ISO 8601."""
@@ -106,15 +108,20 @@ class Run:
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     title: str = ""
-    """What is searched, in words; of code of the user's own."""
+    """What is searched, in words, if code of the user's own states it."""
     unit: str = ""
-    """Of the metric, where code of the user's own states it."""
+    """Unit of the metric, if code of the user's own states it."""
     source: dict[str, Any] | None = None
-    """Of a space of the user's own: sha256 over its files, their names, and those that were too large to keep. The
-    files are in the folder `source` of the run."""
+    """For a space of the user's own: sha256 of its files, their names, and those that were too large to keep. The files
+    are in the folder `source` of the run."""
     forecast: dict[str, Any] | None = None
-    """What `--dry-run` said before the search, if it was asked: the fields of `search.forecast.forecast.Forecast`."""
+    """The forecast of `--dry-run`, if it ran before: the fields of `search.forecast.forecast.Forecast`."""
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
+
+    @property
+    def subject(self) -> str:
+        """What is searched, for a line of text: the space and its data."""
+        return f"{short_name(self.space)} ({self.dataset or self.title or 'own code'})"
 
     @property
     def has_test(self) -> bool:
@@ -123,17 +130,17 @@ class Run:
 
     @property
     def reading(self) -> TableOptions | None:
-        """How the table is to be read: as when the run began."""
+        """How the table is read: as when the run began."""
         return self.decided or self.table
 
     @property
     def objective(self) -> Objective:
-        """What the search goes by."""
+        """The metric that the search optimises."""
         return Objective(metric=self.metric, direction=self.direction)
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
-        """What no configuration may exceed."""
+        """The bounds that no configuration may exceed."""
         bounds = {"weights": self.max_weights, "macs": self.max_macs}
         return tuple(Constraint(cost=cost, bound=bound) for cost, bound in bounds.items() if bound is not None)
 
@@ -155,13 +162,13 @@ def rungs(min_epochs: int, reduction_factor: int, *, epochs: int) -> tuple[int, 
 
 
 def write_run(run_dir: Path, run: Run) -> None:
-    """Write run.json whole or not at all; the URLs of an old run stay as they are, so that it can be continued."""
+    """Write run.json, completely or not at all. The URLs of an older run stay, so that it can be resumed."""
     kept = {name: url for name, url in _stored_urls(run_dir).items() if redact_url(url) == getattr(run, name)}
     write_whole(run_dir / "run.json", json.dumps(asdict(run) | kept, indent=2, default=str) + "\n")
 
 
 def read_run(run_dir: str | Path) -> Run:
-    """What the run in this folder was asked to do, without the credentials that an old run may have kept.
+    """The run in this folder, without the credentials that an older release may have stored.
 
     Raises:
         ValueError: the folder is no run, its run.json is damaged, or a newer release wrote it.
@@ -209,7 +216,7 @@ def load_data(
     try:
         return space.work.load(source)
     except Exception as error:
-        raise ValueError(f"data() fails: {told(error)}") from error
+        raise ValueError(f"data() fails: {describe_error(error)}") from error
 
 
 def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation_fraction: float | None = None) -> Any:
@@ -241,7 +248,7 @@ def _stored(path: Path) -> Any:
 
 
 def _stored_urls(run_dir: Path) -> dict[str, str]:
-    """The URLs in run.json that hold credentials, which older releases let pass."""
+    """The URLs in run.json that contain credentials, which older releases allowed."""
     path = run_dir / "run.json"
     try:
         stored = _stored(path) if path.exists() else {}
@@ -252,6 +259,6 @@ def _stored_urls(run_dir: Path) -> dict[str, str]:
 
 
 def stored_url(run_dir: Path, run: Run, name: Literal["study_url", "storage"]) -> str | None:
-    """The URL to connect with, where that of `run` was redacted."""
+    """The URL to connect with, also if credentials are removed from that of `run`."""
     url = getattr(run, name)
     return _stored_urls(run_dir).get(name, url) if url is not None and HIDDEN in url else url

@@ -1,4 +1,4 @@
-"""Every seed that is derived from the seed of a run: of its trials, of the final evaluation, of confirmations."""
+"""Derives all seeds from the seed of a run: for trials, final evaluation, confirmations and questions."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ def fresh_seed(seed: int, index: int) -> int:
 def confirmation_seeds(seed: int, *, count: int) -> list[int]:
     """Seeds on which the best configuration and its changes are trained once more.
 
-    They are no hashes, so that a confirmation that was begun by an earlier release goes on.
+    They are no hashes, so that a confirmation that an earlier release began can continue.
     """
     return [(seed + 100_003 * (index + 1)) % 2**32 for index in range(count)]
 

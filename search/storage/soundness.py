@@ -1,7 +1,7 @@
-"""Checks that a study holds what was written: no trial is missing or twice, and no value has changed since.
+"""Checks that a study contains what was written: no trial is missing or twice, and no value has changed.
 
 Every trial carries a checksum of its configuration and of its epochs, as a system attribute that Optuna ignores.
-SQLite notices a damaged page, but not a damaged number.
+SQLite detects a damaged page, but not a damaged number.
 """
 
 import json
@@ -20,7 +20,7 @@ from search.storage.checksums import CHECKSUM, base_checksum, with_history
 from search.storage.database import Damage
 
 CLOSED = "rungwise:trials"
-"""System attribute of a study: how many trials it held when a search last let it go."""
+"""System attribute of a study: the number of its trials when the last search ended."""
 
 
 def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 0) -> None:
@@ -29,7 +29,7 @@ def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 
     Args:
         trials: in the order of their numbers.
         metric: the objective, which the record of each epoch repeats.
-        at_least: number of trials that there were.
+        at_least: least number of trials.
     """
     for place, trial in enumerate(trials):
         if trial.number != place:
@@ -43,16 +43,16 @@ def check_trials(trials: Sequence[FrozenTrial], *, metric: str, at_least: int = 
 
 
 def _contradiction(trial: FrozenTrial, metric: str) -> str | None:
-    """What of this trial of ours cannot be."""
+    """What is contradictory in this trial, in words; None if nothing is."""
     values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
     sealed = trial.system_attrs.get(CHECKSUM) is not None
     if sealed and sorted(values) != [record["epoch"] for record in history]:
         return f"it has {len(values)} values and {len(history)} records of epochs"
     for record in history:
         epoch = record["epoch"]
-        told = record.get(metric, values.get(epoch))
-        if epoch in values and not _same(told, values[epoch]):
-            return f"its value in epoch {epoch} is {values[epoch]!r}, but its record has {told!r}"
+        recorded = record.get(metric, values.get(epoch))
+        if epoch in values and not _same(recorded, values[epoch]):
+            return f"its value in epoch {epoch} is {values[epoch]!r}, but its record has {recorded!r}"
     if not sealed or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return None
     final = values[max(values)] if values else None
@@ -74,14 +74,14 @@ def check_stored(
     history: str | None,
     checksum: Any,
 ) -> None:
-    """Raise Damage unless the rows of a trial are those that its checksum was made of.
+    """Raise Damage unless the rows of a trial match its checksum.
 
     Args:
-        number: of the trial, for the message.
-        params: name, internal number and distribution.
+        number: number of the trial, for the message.
+        params: name, internal number and distribution of each parameter.
         attrs: user attributes.
-        history: the records of the epochs, as they are stored.
-        checksum: as it is stored.
+        history: the records of the epochs as stored.
+        checksum: the checksum as stored.
     """
     base = base_checksum({name: (distribution, value) for name, value, distribution in params}, attrs)
     if (base if history is None else with_history(base, history)) != checksum:
@@ -89,7 +89,7 @@ def check_stored(
 
 
 def check_sealed(trials: Iterable[FrozenTrial]) -> None:
-    """Raise Damage unless trials that Optuna has read are those that their checksums were made of."""
+    """Raise Damage unless trials that Optuna has read match their checksums."""
     for trial in trials:
         if (checksum := trial.system_attrs.get(CHECKSUM)) is None:
             continue
@@ -97,7 +97,7 @@ def check_sealed(trials: Iterable[FrozenTrial]) -> None:
             (name, distribution.to_internal_repr(trial.params[name]), distribution)
             for name, distribution in trial.distributions.items()
         ]
-        history = json.dumps(trial.user_attrs["history"]) if "history" in trial.user_attrs else None  # as it is stored
+        history = json.dumps(trial.user_attrs["history"]) if "history" in trial.user_attrs else None  # as stored
         check_stored(trial.number, params, attrs=trial.user_attrs, history=history, checksum=checksum)
 
 
@@ -110,7 +110,7 @@ def num_kept(attrs: Mapping[str, Any]) -> int:
 
 
 def known_schema(connection: sqlite3.Connection) -> None:
-    """Raise Damage if the tables are those of an Optuna that this one does not know."""
+    """Raise Damage if the tables are of a version that the installed Optuna does not know."""
     scripts = Path(optuna.storages.__file__).parent / "_rdb" / "alembic" / "versions"
     known = {script.stem.rstrip("_").removeprefix("v") for script in scripts.glob("v*.py")}
     with suppress(sqlite3.OperationalError):  # without that table: made before there was one

@@ -1,34 +1,26 @@
-"""The code of a user's own in a run: kept beside its study, compared when it is resumed, told when it fails."""
+"""The user's own code in a run: stored beside the study, compared when the run resumes, named in its errors."""
 
 import os
 import shutil
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from spaces.origin import is_own, locate, read_sources, short_name
-
-if TYPE_CHECKING:
-    from search.storage.run import Run
+from spaces.origin import is_own, locate, read_sources
 
 FOLDER = "source"
 _OURS = Path(__file__).resolve().parents[2]
 _NOT_THEIRS = ("site-packages", os.path.dirname(os.__file__), "<frozen", f"{_OURS}/trainables/", f"{_OURS}/search/")
-"""Parts of the paths of libraries, of Python and of ours."""
+"""Parts of the paths of files that are not the user's: of libraries, of Python, of Rungwise."""
 
 
 def canonical(reference: str) -> str:
-    """How a space is called in run.json: as it is, or by the whole path of the user's own file."""
+    """The name of a space as run.json stores it: as it is, or with the absolute path of the user's own file."""
     return locate(reference).text if is_own(reference) else reference
 
 
-def subject(run: "Run") -> str:
-    """What is searched, for a line of text: the space and its data."""
-    return f"{short_name(run.space)} ({run.dataset or run.title or 'own code'})"
-
-
 def describe_source(reference: str, *, test: bool) -> dict[str, Any] | None:
-    """The `source` of a `Run`; None for a space of ours.
+    """The field `source` of a `Run`; None for a built-in space.
 
     Args:
         test: whether the space has a test function.
@@ -45,10 +37,10 @@ def describe_source(reference: str, *, test: bool) -> dict[str, Any] | None:
 
 
 def keep_source(run_dir: Path, reference: str) -> str | None:
-    """Keep the user's own files in the run folder; what other code left there is kept beside it.
+    """Copy the user's own files into the run folder; an earlier copy of other code is kept under another name.
 
     Returns:
-        A line for the user where something was left out.
+        A note for the user if something was left out.
     """
     if not is_own(reference):
         return None
@@ -69,8 +61,8 @@ def keep_source(run_dir: Path, reference: str) -> str | None:
     return f"{', '.join(sources.left_out)} left out of the copy of your code, which is limited to 2 MB"
 
 
-def told_change(run_dir: Path, reference: str) -> str | None:
-    """The line about training code that has changed since the run was last used; None for the same."""
+def describe_change(run_dir: Path, reference: str) -> str | None:
+    """A note on training code that has changed since the run was last used; None if it is the same."""
     if not is_own(reference) or not (run_dir / FOLDER).is_dir():
         return None
     kept, now = _kept(run_dir / FOLDER), read_sources(locate(reference)).files
@@ -84,8 +76,8 @@ def told_change(run_dir: Path, reference: str) -> str | None:
     )
 
 
-def there(run_dir: Path, reference: str) -> None:
-    """Raise ValueError, with the way out, unless the file of a run's space is still where it was."""
+def check_code_exists(run_dir: Path, reference: str) -> None:
+    """Raise ValueError unless the file of a run's space still exists; the message says how to go on."""
     if not is_own(reference):
         return
     try:
@@ -98,8 +90,8 @@ def there(run_dir: Path, reference: str) -> None:
         ) from None
 
 
-def told(error: BaseException) -> str:
-    """What code of the user's own raised, in one line with the file and line: theirs, not that of a library below."""
+def describe_error(error: BaseException) -> str:
+    """An error of the user's own code in one line, with the file and line of their code, not of a library."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not any(part in frame.filename for part in _NOT_THEIRS)]
     frame = (theirs or frames or [None])[-1]

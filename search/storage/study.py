@@ -1,6 +1,6 @@
-"""The run folder and its Optuna study: what was asked (run.json), and all that came of it (study.db).
+"""Creates, resumes and opens the Optuna study of a run (study.db).
 
-Imports no Ray, so that analysis can read a run anywhere, also while a search is writing it.
+Does not import Ray, so that analysis can read a run anywhere, also while a search writes it.
 """
 
 from contextlib import ExitStack
@@ -29,10 +29,10 @@ from trainables.files.whole import new_folder
 
 
 def create_study(run_dir: Path, run: Run) -> None:
-    """Make the empty study of a new run.
+    """Create the empty study of a new run.
 
     Raises:
-        ValueError: the database of --study-url holds one by that name, or cannot be reached.
+        ValueError: the database of --study-url has a study with this name, or cannot be reached.
     """
     try:
         if run.study_url is None:
@@ -54,7 +54,7 @@ def resume_study(run_dir: Path, run: Run) -> StudyStorage:
     """The storage of an existing run, ready to be continued.
 
     Raises:
-        ValueError: the study is missing, damaged or not the one that run.json describes; never a silent fresh start.
+        ValueError: the study is missing, damaged or not the one that run.json describes. It is never replaced silently.
     """
     path, url = run_dir / "study.db", stored_url(run_dir, run, "study_url")
     if url is None:
@@ -81,7 +81,7 @@ def _study_id(storage: RDBStorage, name: str, *, where: str | Path) -> int:
 
 
 def open_study(run_dir: str | Path) -> optuna.Study:
-    """A consistent snapshot of the study, in memory: nothing is locked, nothing is written.
+    """A consistent snapshot of the study in memory; nothing is locked or written.
 
     Works while a search writes, and on a read-only folder.
 
@@ -102,10 +102,10 @@ def open_study(run_dir: str | Path) -> optuna.Study:
 
 
 def new_run(run_dir: Path, run: Run) -> None:
-    """Make the folder of a new run, whole or not at all: it is made aside and renamed.
+    """Create the folder of a new run: it is prepared under another name and renamed, so that it is never incomplete.
 
     Raises:
-        ValueError: there is something by that name already, which stays as it is, or the folder cannot be written.
+        ValueError: something with that name exists, which stays as it is, or the folder cannot be written.
     """
     check_free(run_dir)
     with ExitStack() as stack:

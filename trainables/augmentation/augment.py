@@ -1,7 +1,7 @@
-"""Augmented, normalised batches made on the device: whole batches at once, no worker processes, no synchronisation.
+"""Augmented and normalised batches, computed on the device without worker processes and without synchronisation.
 
-All randomness of an epoch is drawn from (seed, epoch), so there is no state to store: asking for epoch 7 again, in
-another process or after a crash, gives the same batches to the bit.
+All randomness of an epoch is drawn from (seed, epoch), so there is no state to store: epoch 7 in another process or
+after a crash has the same batches to the bit.
 """
 
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ class AugmentConfig:
     rotation: float = 0.0
     """Largest angle in degrees, either way."""
     crop_padding: int = 0
-    """Pixels added on each side before a crop of the original size at a random place; 0 switches it off."""
+    """Pixels added on each side before a crop of the original size at a random position; 0 for no crop."""
     padding_mode: PaddingMode = "zero"
-    """What the added pixels show: black, or the image reflected at its edge."""
+    """The added pixels: black, or the image reflected at its edge."""
     flip: Flip = "none"
     """Horizontal flip: `random` half of the images; `alternating` each image in every second epoch (Jordan 2024)."""
     cutout: int = 0
@@ -54,7 +54,7 @@ class AugmentConfig:
                 raise ValueError(f"{name} must lie in [0, {high}], got {getattr(self, name)}")
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raises ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
+        """Raise ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
         if len(shape) != 3:
             for name in ("rotation", "crop_padding", "cutout", "erasing", "mixup", "cutmix"):  # codes cannot be mixed
                 if getattr(self, name):
@@ -87,7 +87,7 @@ class Batch:
 
 
 class Batches:
-    """The training rows of a data set as augmented batches, shuffled anew in every epoch."""
+    """The training rows of a data set as augmented batches, shuffled in every epoch."""
 
     def __init__(
         self,
@@ -99,10 +99,9 @@ class Batches:
         dtype: torch.dtype = torch.float32,
         channels_last: bool = True,
     ) -> None:
-        """Batches live on the device of the data set.
-
+        """
         Args:
-            dataset: its training rows are used, its mean and std normalise them.
+            dataset: its training rows are used on their device, normalised by its mean and std.
             config: the augmentation.
             batch_size: rows per batch; all of them where the data set is smaller.
             seed: with the number of the epoch it decides everything random.
@@ -122,11 +121,11 @@ class Batches:
         self._normalize = Normalize(dataset, dtype=dtype, channels_last=channels_last)
 
     def __len__(self) -> int:
-        """Batches per epoch; the rows that do not fill the last one sit the epoch out, others each time."""
+        """Batches per epoch; each epoch leaves out different rows that do not fill a last batch."""
         return len(self._train) // self._batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yields the batches of one epoch, counted from 1; every batch has `batch_size` rows."""
+        """Yield the batches of one epoch, counted from 1; every batch has `batch_size` rows."""
         draws = self._draw(number)
         # On an accelerator a small kernel costs more to launch than to run; a CPU's cache holds about one batch.
         group = 1 if self._train.x.device.type == "cpu" else 16
@@ -139,7 +138,7 @@ class Batches:
                 yield self._mixed(self._normalize(x_batch), y_batch, draws, index)
 
     def _changed(self, draws: "_Draws", part: slice, num_flipped: list[int]) -> Tensor:
-        """Returns the rows of a part of the epoch with every change that keeps an image uint8."""
+        """The rows of a part of the epoch after all changes that are made on uint8 images."""
         x = self._train.x
         if x.ndim != 4:
             return x.index_select(0, draws.rows[part])
@@ -155,7 +154,7 @@ class Batches:
         return images.permute(0, 3, 1, 2)
 
     def _mixed(self, x: Tensor, y: Tensor, draws: "_Draws", index: int) -> Batch:
-        """Returns the batch with each image mixed with the one before it, if anything is to be mixed."""
+        """The batch with each image mixed with the one before it, if anything is to be mixed."""
         if not (self._config.mixup or self._config.cutmix):
             return Batch(x=x, y=y)
         weight, box = draws.weights[index], draws.mix_boxes[index]
@@ -196,7 +195,7 @@ class Batches:
         )
 
     def _flipped(self, rows: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Returns which images are flipped, bool in the shape of `rows`."""
+        """Which images are flipped, bool in the shape of `rows`."""
         if self._config.flip == "none":
             return np.zeros(rows.shape, bool)
         if self._config.flip == "random":
@@ -205,7 +204,7 @@ class Batches:
         return (first[rows] + number) % 2 == 1
 
     def _draw_mixes(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, list[Box | None]]:
-        """Returns the share of the batch's own images, float32, and the box that cutmix takes from the others."""
+        """For each batch, the share of its own images, float32, and the box that cutmix takes from the others."""
         mixup, cutmix = self._config.mixup, self._config.cutmix
         weights = np.ones(len(self), np.float32)
         mix_boxes: list[Box | None] = [None] * len(self)
@@ -219,17 +218,21 @@ class Batches:
 
 @dataclass(frozen=True, kw_only=True)
 class _Draws:
-    """Everything random in one epoch; the tensors have one entry per row used and are on the device."""
+    """Everything random in one epoch. The tensors are on the device, with one entry for each of the N rows used."""
 
     rows: Tensor
+    """int64 (N,): row numbers in the order of the batches."""
     degrees: Tensor
+    """float32 (N,)."""
     top: Tensor
+    """int64 (N,): first row of the crop."""
     left: Tensor
+    """int64 (N,): first column of the crop."""
     num_flipped: list[int]
-    """Per batch: these come first."""
+    """For each batch the number of flipped images, which come first."""
     erased: tuple[Tensor, ...]
     """int64 (N, 4) each: boxes."""
     weights: Tensor
-    """Per batch."""
+    """float32, one for each batch."""
     mix_boxes: list[Box | None]
-    """Per batch: None is mixup."""
+    """For each batch the box of cutmix; None for mixup."""

@@ -8,7 +8,7 @@ Box = tuple[int, int, int, int]
 
 
 def squares(shape: tuple[int, ...], count: int, *, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns squares around a pixel drawn evenly, cut off at the edge of the image; int64 (count, 4).
+    """Squares around a pixel drawn evenly, cut off at the edge of the image; int64 (count, 4).
 
     Args:
         shape: (C, H, W) of an image.
@@ -24,9 +24,9 @@ def squares(shape: tuple[int, ...], count: int, *, side: int, rng: np.random.Gen
 
 
 def rectangles(shape: tuple[int, ...], count: int, *, probability: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns rectangles of 2 to 33 % of the image and sides in a ratio of 0.3 to 3.3, inside it; int64 (count, 4).
+    """Rectangles inside the image that cover 2 to 33 % of it, with sides in a ratio of 0.3 to 3.3; int64 (count, 4).
 
-    These are the sizes of torchvision's RandomErasing. With the probability not used the rectangle is empty.
+    These are the sizes of torchvision's RandomErasing. A rectangle is empty with probability 1 - `probability`.
     """
     _, height, width = shape
     area = height * width * rng.uniform(0.02, 0.33, count)
@@ -41,7 +41,7 @@ def rectangles(shape: tuple[int, ...], count: int, *, probability: float, rng: n
 
 
 def patch(shape: tuple[int, ...], *, share: float, rng: np.random.Generator) -> tuple[Box, float]:
-    """Returns the rectangle that cutmix takes from the other image, and the share then left, for it ends at the edge.
+    """The rectangle that cutmix takes from the other image, cut off at the edge, and the share of the own image left.
 
     Args:
         shape: (C, H, W) of an image.

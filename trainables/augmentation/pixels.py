@@ -1,6 +1,6 @@
-"""Crop, flip, erase and rotate whole batches of uint8 images (B, H, W, C).
+"""Crops, flips, erases and rotates whole batches of uint8 images (B, H, W, C).
 
-On a CPU numpy copies each crop as one window of the padded image; on other devices one gather does it.
+On a CPU, numpy copies each crop as one window of the padded image; on other devices, a single gather is used.
 """
 
 from typing import Literal
@@ -15,11 +15,10 @@ PaddingMode = Literal["zero", "reflect"]
 
 
 class Crop:
-    """Crops of the original size out of padded images; keeps its padded memory from one batch to the next."""
+    """Crops padded images to their original size; the padded memory is used again for the next batch."""
 
     def __init__(self, *, padding: int, mode: PaddingMode) -> None:
-        """Says how to pad.
-
+        """
         Args:
             padding: pixels added on every side, less than the height and the width of an image.
             mode: `zero` adds black, `reflect` the image mirrored at its edge pixels, which are not repeated.
@@ -29,7 +28,7 @@ class Crop:
         self._padded, self._windows = torch.empty(0), np.empty(0)
 
     def __call__(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
-        """Returns the crops, in memory of their own.
+        """The crops, in memory of their own.
 
         Args:
             images: uint8 (B, H, W, C).
@@ -69,7 +68,7 @@ def _reflect(index: Tensor, size: int) -> Tensor:
 
 
 def _pad(images: Tensor, padded: Tensor, *, padding: int, mode: PaddingMode) -> None:
-    """Writes the images into the middle of the larger ones, whose border is black, and mirrors them there if asked."""
+    """Write the images into the middle of the larger ones, whose border is black, and mirror them there if asked."""
     bottom, right = padding + images.shape[1], padding + images.shape[2]
     padded[:, padding:bottom, padding:right] = images
     if mode == "reflect":
@@ -81,13 +80,13 @@ def _pad(images: Tensor, padded: Tensor, *, padding: int, mode: PaddingMode) -> 
 
 
 def flip_first(images: Tensor, count: int) -> None:
-    """Mirrors the first `count` images left to right, in place."""
+    """Mirror the first `count` images left to right, in place."""
     planes = images[:count].permute(0, 3, 1, 2)  # (B, C, H, W) in channels-last memory: torch flips these fastest
     planes.copy_(planes.flip(3))
 
 
 def erase(images: Tensor, boxes: Tensor, *, colour: tuple[int, ...]) -> None:
-    """Fills one rectangle of each image with a colour, in place.
+    """Fill one rectangle of each image with a colour, in place.
 
     Args:
         images: uint8 (B, H, W, C), contiguous.
@@ -111,7 +110,7 @@ def _erase_by_mask(images: Tensor, boxes: Tensor, *, colour: tuple[int, ...]) ->
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Returns the images turned counter-clockwise about their centre: bilinear, black outside.
+    """The images turned counter-clockwise about their centre: bilinear, black outside.
 
     Args:
         images: uint8 (B, H, W, C).

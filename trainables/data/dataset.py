@@ -1,4 +1,4 @@
-"""A data set in memory: training and validation rows as tensors, and what is known of them."""
+"""A data set in memory: training and validation rows as tensors, with their classes, columns and notes."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data.levels import Levels
+from trainables.data.grey_levels import Levels
 from trainables.data.table import Column
 
 
@@ -17,22 +17,22 @@ class Split:
     """Rows of a data set."""
 
     x: Tensor
-    """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F): NaN where a number is missing,
-    codes for categories, 0 where one is missing or unknown. It is float64 if a column is wide."""
+    """Images uint8 (N, C, H, W), channels last in memory; or a table, float32 (N, F): NaN for a missing number, codes
+    for categories, 0 for a missing or unknown one. It is float64 if a column is wide."""
     y: Tensor
-    """Labels int64 (N,), or targets of a regression (N,): float32, or float64 where that would lose their digits."""
+    """Labels int64 (N,), or targets of a regression (N,): float32, or float64 if float32 would lose digits."""
 
     def __len__(self) -> int:
         return self.x.shape[0]
 
     def to(self, device: torch.device | str) -> "Split":
-        """Returns the same rows on the device."""
+        """The same rows on the device."""
         return Split(x=self.x.to(device, non_blocking=True), y=self.y.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Training and validation rows with what is needed to train on them; the test rows are not part of it."""
+    """Training and validation rows with everything that training needs; test rows are not part of it."""
 
     name: str
     task: Literal["classification", "regression"]
@@ -42,19 +42,20 @@ class Dataset:
     classes: tuple[str, ...]
     """Empty for a regression."""
     mean: tuple[float, ...]
-    """Per channel of the training images, in units where 255 is 1; empty for a table, which its network scales."""
+    """Mean of each channel of the training images, where 255 is 1; empty for a table, which its network scales."""
     std: tuple[float, ...]
+    """Standard deviation of each channel, in the same unit."""
     checksum: str
-    """sha256 over the source arrays, before any split."""
+    """sha256 of the source arrays, before any split."""
     columns: tuple[Column, ...] = ()
-    """Of a table, as its training rows show them; empty for images."""
+    """Columns of a table, fitted to its training rows; empty for images."""
     target: str = ""
-    """What is predicted, in words; of a table only."""
+    """Name of the target of a table."""
     target_unit: str = ""
     levels: tuple[Levels, ...] = ()
-    """Which values of images of more than 8 bits became 0 and 255."""
+    """The values of images with more than 8 bits that became 0 and 255."""
     notes: tuple[str, ...] = ()
-    """What the user should know of the files, a line each."""
+    """Notes for the user on the files, one line each."""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -66,12 +67,12 @@ class Dataset:
         return len(self.classes)
 
     def to(self, device: torch.device | str) -> "Dataset":
-        """Returns the same data set on the device."""
+        """The same data set on the device."""
         fields = {**vars(self), "train": self.train.to(device), "validation": self.validation.to(device)}
         return Dataset(**fields)
 
     def arrays(self) -> dict[str, Any]:
-        """Returns the data set as numpy arrays and plain values, without copying; `from_arrays` undoes it."""
+        """The data set as numpy arrays and plain values, without copying; `from_arrays` undoes it."""
         fields = {key: value for key, value in vars(self).items() if not isinstance(value, Split)}
         for key in ("train", "validation"):
             split: Split = getattr(self, key)
@@ -81,25 +82,31 @@ class Dataset:
 
 
 def from_arrays(arrays: dict[str, Any]) -> Dataset:
-    """Returns the data set that `Dataset.arrays` described, sharing its memory.
+    """The data set that `Dataset.arrays` described, sharing its memory.
 
-    Arrays out of Ray's object store are read-only, and writing to a tensor over one ends the process: the tensors of a
-    `Split` are never written to.
+    Arrays from Ray's object store are read-only, and writing to a tensor over one ends the process. So nothing may
+    write to the tensors of a `Split`.
     """
     fields = dict(arrays)
     for key in ("train", "validation"):
-        fields[key] = _split(fields.pop(f"{key}_x"), fields.pop(f"{key}_y"))
+        fields[key] = make_split(fields.pop(f"{key}_x"), fields.pop(f"{key}_y"))
     return Dataset(**fields)
 
 
-def _split(x: np.ndarray, y: np.ndarray) -> Split:
+def make_split(x: np.ndarray, y: np.ndarray) -> Split:
+    """Rows as tensors that share the memory of the arrays.
+
+    Args:
+        x: images uint8 (N, H, W, C), or a table (N, F).
+        y: labels or targets (N,).
+    """
     with warnings.catch_warnings():
-        # The object store's arrays are read-only, which is what is wanted.
+        # the arrays of the object store are read-only, as they should be
         warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
         tensor, labels = torch.from_numpy(x), torch.from_numpy(y)
     return Split(x=tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor, y=labels)
 
 
 def _rows_last(x: Tensor) -> Tensor:
-    """Returns images as (N, H, W, C), which is how they lie in memory; a table as it is."""
+    """Images as (N, H, W, C), which is their layout in memory; a table unchanged."""
     return x.permute(0, 2, 3, 1) if x.ndim == 4 else x

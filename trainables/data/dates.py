@@ -27,7 +27,7 @@ def are_dates(texts: Iterable[str]) -> bool:
 
 
 def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
-    """Returns a column of dates as days after 1970-01-01; None where fewer than nearly all filled cells are dates.
+    """A column of dates as days after 1970-01-01; None where fewer than nearly all filled cells are dates.
 
     A date has its year first (`2024-01-31`, `2024/1/31`), or its day first with dots (`31.01.2024`). Which number of
     `01/02/2024` is the month is not known, so it is no date here. A time of day is a part of the day; without a zone it

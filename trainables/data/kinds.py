@@ -22,7 +22,7 @@ _TRUTHS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
 
 
 def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[str] = ()) -> dict[str, Kind]:
-    """Returns what each column is: numbers, if nearly all of its cells are, or categories.
+    """What each column is: numbers, if nearly all of its cells are, or categories.
 
     Args:
         table: all rows but the test rows; of its texts alone, the target plays no part.
@@ -50,7 +50,7 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
 
 
 def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
-    """Returns a line for each column of texts whose cells are not all taken as they stand.
+    """A line for each column of texts whose cells are not all taken as they stand.
 
     Args:
         table: all rows of the file.
@@ -65,7 +65,7 @@ def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
 
 
 def describe_alike(texts: Iterable[str], what: str) -> list[str]:
-    """Returns notes on texts that a reader may take for one: `7` and `007`, `Yes` and `yes`, `1` and `True`.
+    """Notes on texts that a reader may take for one: `7` and `007`, `Yes` and `yes`, `1` and `True`.
 
     Args:
         texts: different ones, each of which is read as a class or category of its own.
@@ -95,7 +95,7 @@ def _exact(text: str) -> object:
 
 
 def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None) -> str:
-    """Returns the first of these cells in words: `'n.a.' in row 19 (line 20) and 4 more cells`.
+    """The first of these cells in words: `'n.a.' in row 19 (line 20) and 4 more cells`.
 
     Args:
         texts: of the column.
@@ -110,12 +110,12 @@ def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None
 
 
 def name_row(row: int, places: np.ndarray | None) -> str:
-    """Returns the row as a reader of the file finds it: `row 19 (line 20)`."""
+    """The row as a reader of the file finds it: `row 19 (line 20)`."""
     return f"row {row + 1}" if places is None else f"row {places[row, 0]} (line {places[row, 1]})"
 
 
 def odd_rows(values: np.ndarray) -> np.ndarray:
-    """Returns the numbers of the rows whose cell is filled, but with no number that float32 could hold."""
+    """The numbers of the rows whose cell is filled, but with no number that float32 could hold."""
     numbers = parse_numbers(values)
     suspects = np.flatnonzero(~(np.abs(numbers) <= LARGEST))
     return np.array([row for row in suspects if not is_missing(str(values[row]))], np.int64)

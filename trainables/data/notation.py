@@ -50,7 +50,7 @@ class Reading:
 
 
 def parse_numbers(values: np.ndarray) -> np.ndarray:
-    """Returns float64 (N,), NaN for whatever is no number; what is too large for a double is infinite."""
+    """The cells as float64 (N,): NaN where there is no number, infinite where it is too large for a double."""
     return np.array([_number(text) for text in values], np.float64) if values.dtype == object else values
 
 
@@ -74,7 +74,7 @@ def holds_numbers(num_numbers: int, odd: Mapping[str, int]) -> bool:
 def plain_columns(
     columns: Mapping[str, Sequence[str]], *, separator: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Returns the columns whose numbers are written in another way than Python's, and how each was read.
+    """The columns whose numbers are written in another way than Python's, and how each was read.
 
     Whether a comma is the decimal point follows from the column (`0,5`, `1.234,5`, `1,234.5`). Where it does not
     (`1,234`), it follows from the other columns, and then from the separator: a semicolon goes with decimal commas.
@@ -107,7 +107,7 @@ def plain_columns(
 
 
 def changed_example(name: str, before: Sequence[str], after: Sequence[str]) -> str:
-    """Returns the first cell of a column that is read as something else: `'price' '1.234,5' as 1234.5`."""
+    """The first cell of a column that is read as something else: `'price' '1.234,5' as 1234.5`."""
     first, plain = next((b, a) for b, a in zip(before, after, strict=True) if a != b)
     return f"{name!r} {first[:40]!r} as {plain[:40]}"
 

@@ -1,4 +1,4 @@
-"""What is said of a table before it is read: imports next to nothing, so that a mistake is answered at once."""
+"""The options of a table; imports very little, so that a mistake is answered at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ Kind = Literal["number", "category"]
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """What a user says of a table of their own, or what was decided of it."""
+    """The options of a table of the user's own, as stated or as completed after reading it."""
 
     target: str
     """Name of the column to predict."""
     task: Task | None = None
-    """Found from the target when left out."""
+    """Detected from the target when None."""
     drop: tuple[str, ...] = ()
     """Names of columns that are not inputs."""
     types: Mapping[str, Kind] = field(default_factory=dict)
-    """What columns are; found from the file for those left out."""
+    """Types of columns; those of other columns are detected from the file."""
 
     def __post_init__(self) -> None:
         for name, kind in self.types.items():

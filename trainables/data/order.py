@@ -15,7 +15,7 @@ _MOST_NAMED = 3
 def describe_rows(
     cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str], dates: Collection[str] = ()
 ) -> list[str]:
-    """Returns a line on rows that repeat others, and one on columns by which rows seem to follow each other in time.
+    """A line on rows that repeat others, and one on columns by which rows seem to follow each other in time.
 
     Args:
         cells: texts of all columns, also of those that are not used.

@@ -4,10 +4,10 @@ import numpy as np
 
 
 def stratified_rows(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns `size` sorted row numbers, without repetition.
+    """The sorted numbers of `size` rows, without repetition.
 
-    Each class gets its share rounded, but at least one row and, where that can be, not all of its rows. Targets
-    of a regression (float) are drawn regardless of their value.
+    Each class gets its share, rounded, but at least one row and, if possible, not all of its rows. Targets of a
+    regression (float) are drawn regardless of their value.
 
     Args:
         y: int64 labels, or float targets (N,).

@@ -1,7 +1,7 @@
-"""Tables: columns as the file states them, and as the numbers that a network reads.
+"""Tables: columns as the file has them, and as the numbers that a network reads.
 
-What a column is (`trainables/data/kinds.py`) is decided once for a run. Categories and gaps are fitted here, on
-training rows alone. Scaling and imputation are part of the network (`trainables/models/embeddings.py`).
+The types of columns (`trainables/data/kinds.py`) are decided once for a run. Categories and missing values are fitted
+here, on training rows alone. Scaling and imputation are part of the network (`trainables/models/embeddings.py`).
 """
 
 import hashlib
@@ -18,33 +18,34 @@ from trainables.data.options import Kind
 from trainables.data.stratify import stratified_rows
 
 MAX_CATEGORIES = 100
-"""Of one column; rarer ones count as unknown."""
+"""Most categories of a column; rarer ones count as unknown."""
 LARGEST = float(np.finfo(np.float32).max)
-"""Numbers beyond it are missing where they are inputs, and refused where they are targets."""
+"""Larger numbers count as missing in an input, and are an error in a target."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _COMPARED_ROWS = 200_000
+"""Rows in which `fits_float32` compares values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One input of a table; plain values, so that JSON can hold it."""
+    """One input of a table, in plain values that can be stored as JSON."""
 
     name: str
     kind: Kind
     categories: tuple[str, ...] = ()
-    """Of the training rows, the most frequent first; the code of `categories[i]` is i + 1."""
+    """Categories in the training rows, the most frequent first; the code of `categories[i]` is i + 1."""
     gaps: bool = False
-    """Whether values are missing among the training rows."""
+    """Whether values are missing in the training rows."""
     wide: bool = False
-    """Whether float32 would lose what tells its numbers apart, so that the table is float64."""
+    """Whether float32 would merge different numbers, so that the table is float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows as the source states them: nothing is fitted, nothing is imputed."""
+    """Rows as they are in the source; nothing is fitted or imputed."""
 
     cells: Mapping[str, np.ndarray]
-    """By input column: float64 (N,) with NaN where a value is missing, or texts (N,) as dtype object."""
+    """Input column -> float64 (N,) with NaN for missing values, or texts (N,) as dtype object."""
     y: np.ndarray
     """Labels int64, or targets float64 or float32 (N,)."""
     classes: tuple[str, ...] = ()
@@ -52,16 +53,16 @@ class Table:
     target: str
     target_unit: str = ""
     texts: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """As the file writes them, of columns whose numbers it writes in another way than Python."""
+    """Cells as written in the file, for columns whose numbers are written differently from Python."""
     places: np.ndarray | None = None
     """Number of each row and its line in the file, from 1: int64 (N, 2)."""
     notes: tuple[str, ...] = ()
-    """What was changed in reading the file."""
+    """Notes on what was changed while the file was read."""
 
     def part(self, *, test: bool) -> "Table":
-        """Returns the test rows, a fixed fifth (of each class), or all others.
+        """The test rows, a fixed fifth (of each class), or all others.
 
-        Targets of a regression become float32, unless that would lose what tells those outside the test rows apart.
+        Targets of a regression become float32, unless that would merge different targets outside the test rows.
         """
         size = max(len(self.y) // 5, len(self.classes))
         test_rows = stratified_rows(self.y, size, np.random.default_rng(0))
@@ -75,12 +76,12 @@ class Table:
         return replace(self, cells=cells, texts=texts, y=y, places=places)
 
     def with_kinds(self, kinds: Mapping[str, Kind]) -> "Table":
-        """Returns the same rows, the texts of categories as the file writes them."""
+        """The same rows, with categories as written in the file."""
         written = {name: texts for name, texts in self.texts.items() if kinds[name] == "category"}
         return replace(self, cells={**self.cells, **written}, texts={})
 
     def checksum(self) -> str:
-        """Returns sha256 over names, cells and targets."""
+        """The sha256 of names, cells and targets."""
         digest = hashlib.sha256("\0".join([self.target, *self.classes]).encode())
         for name, values in {**self.cells, "": self.y}.items():
             digest.update(f"{name}\0{values.dtype.str}{values.shape}".encode())
@@ -89,12 +90,13 @@ class Table:
 
 
 def fits_float32(values: np.ndarray) -> bool:
-    """Returns whether float32 keeps what tells numbers apart: offsets and units such as 1e-13 can cost it.
+    """Whether float32 keeps different numbers apart, which fails for large offsets and tiny units such as 1e-13.
 
-    It does if rounding moves a typical value by less than 1e-5 of the quartiles' distance, and merges few values.
+    It does if rounding changes the median value by at most 1e-5 of the interquartile range, and leaves at least 90 % of
+    the distinct values distinct.
 
     Args:
-        values: float64 (N,); what is not finite is left out.
+        values: float64 (N,); values that are not finite are ignored.
     """
     known = values[np.isfinite(values)][:_COMPARED_ROWS]
     if not len(known) or np.ptp(known) == 0:
@@ -113,21 +115,21 @@ def fits_float32(values: np.ndarray) -> bool:
 def fit_columns(
     cells: Mapping[str, np.ndarray], rows: np.ndarray, kinds: Mapping[str, Kind] | None = None
 ) -> tuple[Column, ...]:
-    """Returns the columns as these rows show them, in the order of the file.
+    """The columns fitted to the training rows, in the order of the file.
 
     Args:
         cells: as in `Table`.
-        rows: numbers of the training rows; no other is looked at.
-        kinds: what each column is; without them a column of texts holds numbers if every filled cell is one.
+        rows: numbers of the training rows; other rows are not used.
+        kinds: type of each column; without one, a column of texts has numbers if every filled cell is a number.
     """
     return tuple(_fit_column(name, values[rows], (kinds or {}).get(name)) for name, values in cells.items())
 
 
 def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.ndarray:
-    """Returns the table as (N, F): numbers with NaN where none can be read, categories as codes.
+    """The table as an array (N, F): numbers with NaN for cells without one, and codes of categories.
 
-    The code of a category is its place in `Column.categories`, from 1; 0 is missing, or unknown. The array is float32,
-    or float64 if a column is wide.
+    The code of a category is its position in `Column.categories`, from 1; 0 means missing or unknown. The array is
+    float32, or float64 if a column is wide.
     """
     arrays = []
     for column in columns:
@@ -141,12 +143,12 @@ def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.n
 
 
 def table_dtype(columns: tuple[Column, ...]) -> type[np.floating[Any]]:
-    """Returns the type of the numbers that `encode` gives."""
+    """The type of the array that `encode` returns."""
     return np.float64 if any(column.wide for column in columns) else np.float32
 
 
 def codes_of(column: Column) -> dict[str, int]:
-    """Returns the code of each text that the column knows; truth values in every usual spelling."""
+    """Text -> code of its category; truth values also in other usual spellings."""
     codes = {category: code for code, category in enumerate(column.categories, start=1)}
     if not _are_truths(codes):
         return codes
@@ -155,9 +157,9 @@ def codes_of(column: Column) -> dict[str, int]:
 
 
 def fold_truths(counts: Counter[str]) -> Counter[str]:
-    """Returns the counts of texts, those of `True`, `true` and `TRUE` under the most frequent spelling.
+    """The counts of texts, in which `True`, `true` and `TRUE` count as the most frequent spelling.
 
-    Other texts stay as they are, and all do where one is no truth value.
+    If one of the texts is no truth value, the counts are unchanged.
     """
     if not _are_truths(counts):
         return counts
@@ -172,13 +174,13 @@ def _are_truths(texts: Collection[str]) -> bool:
 
 
 def as_texts(values: np.ndarray) -> list[str]:
-    """Returns the values as texts without outer blanks; `nan`, which tools write for no text, is empty."""
+    """The values as texts without outer blanks; `nan`, which programs write for a missing text, becomes empty."""
     texts = (str(value).strip() for value in values)
     return ["" if text in NO_VALUE else text for text in texts]
 
 
 def columns_from(stored: list[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """Returns the columns that JSON holds."""
+    """The columns from their form in JSON."""
     return tuple(
         Column(**{**column, "name": clean_name(column["name"]), "categories": tuple(column["categories"])})
         for column in stored

@@ -1,4 +1,4 @@
-"""The column to predict in a table of the user's own: labels as the file writes them, or numbers."""
+"""Reads the column to predict in a table of the user's own: labels as written in the file, or numbers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,20 +12,21 @@ from trainables.data.options import Task
 from trainables.data.table import LARGEST, fold_truths
 
 MIN_ROWS, MAX_CLASSES, MIN_PER_CLASS = 50, 100, 3
-"""One row of a class each for training, validation and test."""
-_MAX_NUMERIC_CLASSES = 20  # whole numbers of more different values than these are measured, not named
+"""Fewest rows with a target; most classes; fewest rows of a class: one each for training, validation and test."""
+_MAX_NUMERIC_CLASSES = 20
+"""A target of whole numbers with more different values than this is a regression."""
 _FREQUENT = 0.1
-"""Share of the rows from which a word such as `none` is a class, not a missing target."""
+"""If a word such as `none` has at least this share of the rows, it is a class, not a missing target."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is to be predicted in each row."""
+    """The target of each row."""
 
     known: np.ndarray
     """Whether a row has a target: bool (N,)."""
     y: np.ndarray
-    """Of these rows: labels int64, or targets float64."""
+    """Labels int64, or targets float64, of the rows that have a target."""
     classes: tuple[str, ...]
     """Empty for a regression."""
     notes: tuple[str, ...]
@@ -33,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells:
-    """The cells of the target; `kept` are the numbers of the rows that have one."""
+    """The cells of the target column; `kept` are the numbers of the rows that have a target."""
 
     name: str
     texts: list[str]
@@ -47,20 +48,20 @@ class _Cells:
         return self.kept[np.isnan(self.numbers[self.kept])]
 
     def named(self, rows: np.ndarray) -> str:
-        """These rows in words."""
+        """The cells in these rows, in words."""
         return name_cells(self.texts, rows, self.places)
 
 
 def read_target(texts: Sequence[str], plain: np.ndarray, name: str, *, task: Task | None, places: np.ndarray) -> Target:
-    """Returns labels and classes, or targets and no classes.
+    """Labels and classes, or targets and no classes.
 
-    The task is decided on all rows: the test rows are drawn by class, so that the classes must be known before.
+    The task is decided on all rows, because test rows are drawn by class, for which the classes must be known.
 
     Args:
-        texts: as the file has them.
-        plain: the same, with numbers as Python writes them.
-        name: of the column.
-        task: what the user says.
+        texts: cells as in the file.
+        plain: the same cells, with numbers as Python writes them.
+        name: name of the column.
+        task: the task that the user states; detected when None.
         places: as in `Table`.
 
     Raises:
@@ -84,7 +85,7 @@ def read_target(texts: Sequence[str], plain: np.ndarray, name: str, *, task: Tas
 
 
 def _with_words(cells: _Cells) -> tuple[_Cells, list[str]]:
-    """The cells with words such as `none` kept where they are classes: in a target of words that has them often."""
+    """The cells in which words such as `none` count as classes, if the target is words and has them often."""
     empty = [row for row, text in enumerate(cells.texts) if text in NO_VALUE]
     words = Counter(text for text in cells.texts if text not in NO_VALUE and is_missing(text))
     frequent = {text for text, count in words.items() if count >= _FREQUENT * (len(cells.texts) - len(empty))}
@@ -101,7 +102,7 @@ def _with_words(cells: _Cells) -> tuple[_Cells, list[str]]:
 
 
 def _is_measured(cells: _Cells) -> bool:
-    """Whether the target holds numbers that are measured, with few other cells at most."""
+    """Whether the target contains measured numbers, with at most a few other cells."""
     numbers, odd = cells.numbers[cells.kept], Counter(cells.texts[row] for row in cells.odd)
     num_numbers = len(cells.kept) - len(cells.odd)
     if not num_numbers or not holds_numbers(num_numbers, odd):

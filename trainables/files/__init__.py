@@ -1,4 +1,4 @@
-"""Bytes that are there whole or not at all: files, stores, checkpoints, downloads.
+"""Files that are complete or absent: checkpoints and their format, stores, downloads.
 
 Imports `trainable` alone; every other wing may import it.
 """

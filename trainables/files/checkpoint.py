@@ -1,7 +1,9 @@
-"""Checkpoints that are whole or not there: checksummed, written aside or manifest last, and verified before use.
+"""The format of checkpoints: complete or absent, with a checksum that is verified before use.
 
-PLACE/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
-PLACE/epoch-0009/manifest.json    epoch, size and crc32 of state.pt; written last
+    STORE/epoch-0009/state.pt         torch.save of a state that loads with weights_only=True
+    STORE/epoch-0009/manifest.json    epoch, size and crc32 of state.pt; written last
+
+STORE is the folder of one trial, or an entry of an object store.
 """
 
 import hashlib
@@ -16,7 +18,7 @@ from typing import Any
 
 import torch
 
-from trainables.files.stores import MANIFEST, Place, UnreachableError, open_place
+from trainables.files.stores import MANIFEST, Store, UnreachableError, open_store
 from trainables.trainable import StateError
 
 _STATE = "state.pt"
@@ -31,22 +33,22 @@ class Loaded:
     epoch: int
     """Finished epochs in `state`; 0 without one."""
     problems: list[str]
-    """One line for each damaged checkpoint that was passed over, for the user to see."""
+    """One line for the user about each damaged checkpoint that was skipped."""
 
 
-def save(where: str | Path | Place, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
-    """Writes the state after `epoch`: `as_bytes` and `write`."""
+def save(where: str | Path | Store, state: dict[str, Any], *, epoch: int, keep: int = 2) -> None:
+    """Write the state after `epoch`: `as_bytes` and `write`."""
     write(where, as_bytes(state), epoch=epoch, keep=keep)
 
 
-def write(where: str | Path | Place, data: memoryview, *, epoch: int, keep: int = 2) -> None:
-    """Writes a state after `epoch` and removes all but the newest `keep` checkpoints of the place.
+def write(where: str | Path | Store, data: memoryview, *, epoch: int, keep: int = 2) -> None:
+    """Write a state after `epoch` and remove all but the newest `keep` checkpoints of the trial.
 
-    There is no fsync: after a power cut a file may be torn, which its checksum shows, and the epoch before is used.
-    That is cheaper than a synchronous write after every epoch, some of which take a tenth of a second.
+    There is no fsync: after a power cut a file may be incomplete, which its checksum shows, and the previous epoch is
+    used. A synchronous write after every epoch would cost more: some epochs take a tenth of a second.
 
     Args:
-        where: one trial's own folder, URI or place; made if missing. One process writes to it at a time.
+        where: folder, URI or store of one trial; created if missing. One process writes to it at a time.
         data: `as_bytes` of the state.
         epoch: number of finished epochs.
         keep: at least 1.
@@ -56,17 +58,17 @@ def write(where: str | Path | Place, data: memoryview, *, epoch: int, keep: int 
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}")
-    place = _opened(where)
+    store = _opened(where)
     manifest = {"epoch": epoch, "size": len(data), "crc32": zlib.crc32(data)}
-    place.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
-    for _, old in _checkpoints(place)[keep:]:
-        place.remove(old)
+    store.write(_entry(epoch), {_STATE: data, MANIFEST: json.dumps(manifest).encode()})
+    for _, old in _checkpoints(store)[keep:]:
+        store.remove(old)
 
 
 def as_bytes(state: dict[str, Any]) -> memoryview:
-    """The content of the file: a copy of the state as it is now.
+    """The content of state.pt: a copy of the state as it is now.
 
-    It has no checksums of torch's own: they take longer than all the rest.
+    It has no checksums of torch, because they take longer than everything else.
 
     Args:
         state: tensors and plain values, so that it loads with `weights_only=True`.
@@ -92,24 +94,25 @@ def parted(state: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
     return state, list(state.get("history", ()))
 
 
-def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
-    """Returns the newest checkpoint that is whole, or None if the place has none at all; writes nothing.
+def load_newest(where: str | Path | Store, *, use: Callable[[dict[str, Any]], None] | None = None) -> Loaded | None:
+    """The newest checkpoint that is complete, or None if the store has none; nothing is written.
 
-    Damaged ones are passed over and named: `checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2`.
+    Damaged ones are skipped and reported: `checkpoint 3 of trial-00005 is damaged (checksum); using epoch 2`.
 
     Args:
-        use: takes each state in turn; one that it refuses is of a different training, and passed over too.
+        where: folder, URI or store of one trial.
+        use: called with each state in turn; if it raises, the state is of a different training and skipped too.
 
     Raises:
         UnreachableError: an object store does not answer, which says nothing of what it holds.
     """
-    place = _opened(where)
-    found = _checkpoints(place)
+    store = _opened(where)
+    found = _checkpoints(store)
     damages: list[tuple[int, str]] = []
     state, used = None, 0
     for epoch, entry in found:
         try:
-            state = _read(place, entry, epoch)
+            state = _read(store, entry, epoch)
             if use is not None:
                 _try(use, state)
             used = epoch
@@ -118,7 +121,7 @@ def load_newest(where: str | Path | Place, *, use: Callable[[dict[str, Any]], No
             state = None
             damages.append((epoch, str(damage)))
     outcome = f"using epoch {used}" if used else "none is left, starting again"
-    problems = [f"checkpoint {epoch} of {place.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
+    problems = [f"checkpoint {epoch} of {store.name} is damaged ({reason}); {outcome}" for epoch, reason in damages]
     return Loaded(state=state, epoch=used, problems=problems) if found else None
 
 
@@ -127,7 +130,7 @@ class _DamagedError(Exception):
 
 
 def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
-    """A state that was damaged on purpose may raise anything; what fails for want of memory says nothing of it."""
+    """Call `use`; any error means damage, which may be deliberate, except errors for lack of memory."""
     try:
         use(state)
     except (MemoryError, torch.OutOfMemoryError):
@@ -138,10 +141,10 @@ def _try(use: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
         raise _DamagedError("of a different training") from error
 
 
-def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
-    """The state of an entry that is whole; the files may have been damaged on purpose, so that any exception counts."""
+def _read(store: Store, entry: str, epoch: int) -> dict[str, Any]:
+    """The state of a complete entry; any exception counts as damage, since files may be damaged deliberately."""
     try:
-        manifest = json.loads(place.read(entry, MANIFEST))
+        manifest = json.loads(store.read(entry, MANIFEST))
         size, is_whole = manifest["size"], _comparison(manifest)
         sound = manifest["epoch"] == epoch
     except UnreachableError:
@@ -151,7 +154,7 @@ def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
     if not sound:
         raise _DamagedError("manifest")
     try:
-        data = place.read(entry, _STATE)
+        data = store.read(entry, _STATE)
     except FileNotFoundError as error:
         raise _DamagedError("missing file") from error
     except OSError as error:
@@ -170,23 +173,25 @@ def _read(place: Place, entry: str, epoch: int) -> dict[str, Any]:
 
 
 def _comparison(manifest: Mapping[str, Any]) -> Callable[[bytes], bool]:
-    """Compares a file with the checksum of its manifest: crc32 takes a quarter of the time of sha256, by which older
-    releases tell damage, and finds accidents as well."""
+    """The comparison of a file with the checksum in its manifest: crc32, or sha256 in checkpoints of older releases.
+
+    Both detect accidental damage, and crc32 takes a quarter of the time.
+    """
     if "crc32" in manifest:
         return lambda data: zlib.crc32(data) == manifest["crc32"]
     sha256 = manifest["sha256"]
     return lambda data: hashlib.sha256(data).hexdigest() == sha256
 
 
-def _opened(where: str | Path | Place) -> Place:
-    return open_place(where) if isinstance(where, str | Path) else where
+def _opened(where: str | Path | Store) -> Store:
+    return open_store(where) if isinstance(where, str | Path) else where
 
 
 def _entry(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
 
 
-def _checkpoints(place: Place) -> list[tuple[int, str]]:
-    """Returns (epoch, entry), newest first."""
-    matches = (re.fullmatch(r"epoch-(\d{4,9})", name) for name in place.entries())
+def _checkpoints(store: Store) -> list[tuple[int, str]]:
+    """Pairs (epoch, entry), newest first."""
+    matches = (re.fullmatch(r"epoch-(\d{4,9})", name) for name in store.entries())
     return sorted(((int(match[1]), match[0]) for match in matches if match), reverse=True)

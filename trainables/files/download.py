@@ -14,14 +14,15 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-_CONNECT_SECONDS = 12  # name look-up and every address together: offline has to be said within 15 s
+_CONNECT_SECONDS = 12
+"""Time for the look-up of a name and all its addresses; that a machine is offline must be reported within 15 s."""
 _REFUSED: ContextVar[bool] = ContextVar("downloads are refused", default=False)
 _logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def downloads_refused() -> Iterator[None]:
-    """Inside, a file that is missing is said to be, and nothing is downloaded."""
+    """Inside, nothing is downloaded, and a missing file is an error."""
     token = _REFUSED.set(True)
     try:
         yield
@@ -47,7 +48,7 @@ class OfficialFile:
 
 
 def read_verified(path: Path, file: OfficialFile) -> bytes:
-    """Returns the content of the file.
+    """The content of the file.
 
     Raises:
         ValueError: it is not, byte for byte, the official one.
@@ -66,13 +67,13 @@ def check_size(path: Path, file: OfficialFile) -> None:
 
 
 def fetch(file: OfficialFile, folder: Path) -> Path:
-    """Returns the path of the file in the folder, downloading it if it is not there; it is not verified a second time.
+    """The path of the file in the folder; it is downloaded and verified if it is missing.
 
-    Processes that want the same folder wait for each other, and one that is killed leaves nothing that passes for it.
+    Processes that need the same folder wait for each other, and one that is killed leaves no incomplete file.
 
     Raises:
         FileNotFoundError: it is missing and cannot be downloaded.
-        ValueError: what was downloaded is not the official file; nothing is kept of it.
+        ValueError: the downloaded file is not the official one, and is removed.
     """
     path = folder / file.name
     if path.exists():
@@ -95,7 +96,7 @@ def fetch(file: OfficialFile, folder: Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder against other processes; the lock of one that dies is released with it."""
+    """Lock the folder against other processes; the lock of a process that dies is released."""
     with (folder / ".rungwise.lock").open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,7 +123,7 @@ def _download(file: OfficialFile, path: Path) -> None:
 
 
 def _open(url: str) -> Any:
-    """Opens the address within `_CONNECT_SECONDS`; urllib's own time-out leaves out the look-up of the name."""
+    """Open the address within `_CONNECT_SECONDS`; urllib's own time-out leaves out the look-up of the name."""
     _require_https(url)
     opener = urllib.request.build_opener(_HttpsRedirects)
     answer: dict[str, Any] = {}
@@ -142,7 +143,7 @@ def _open(url: str) -> Any:
 
 
 class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
-    """Refuses to be led from https to anything else."""
+    """Refuses redirects from https to other protocols."""
 
     def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:  # noqa: PLR0917
         if not newurl.startswith("https://"):

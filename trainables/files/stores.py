@@ -1,9 +1,9 @@
-"""Where checkpoints lie: a folder, or a place in an object store through pyarrow's file systems.
+"""Stores of checkpoints: a folder, or a path in an object store through pyarrow's file systems.
 
-    place = open_place("s3://bucket/searches/first?region=eu-central-1").child("trial-00005")
-    place.write("epoch-0009", {"state.pt": state, "manifest.json": manifest})
+    store = open_store("s3://bucket/searches/first?region=eu-central-1").child("trial-00005")
+    store.write("epoch-0009", {"state.pt": state, "manifest.json": manifest})
 
-An entry is a set of files that is there whole or not at all.
+An entry is a set of files that is complete or absent.
 """
 
 import errno
@@ -24,65 +24,66 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 MANIFEST = "manifest.json"
-"""The file that is written last: in an object store an entry without it is none."""
+"""The file that is written last; in an object store an entry without it does not count."""
 _TEMPORARY = ".writing-"
 _NEXT = re.compile(r"\.(?P<entry>.+)\.next")
-"""An entry that is whole and takes the place of one by its name, which two renames do: where it is there, it counts."""
+"""A complete entry that is about to replace an older one with the same name, by two renames; it already counts."""
 
 
 class UnreachableError(RuntimeError):
-    """The object store cannot be reached, or refuses: no fault of what was to be kept there."""
+    """The object store cannot be reached, or refuses access."""
 
 
-class Place(Protocol):
-    """Holds entries by name; one process writes to a place at a time."""
+class Store(Protocol):
+    """Contains entries by name; one process writes to a store at a time."""
 
     @property
     def name(self) -> str:
-        """The last part of where it is."""
+        """The last part of its path."""
         ...
 
-    def child(self, name: str) -> "Place":
-        """A place inside, which need not exist yet."""
+    def child(self, name: str) -> "Store":
+        """A store inside this one, which need not exist yet."""
         ...
 
     def entries(self) -> list[str]:
-        """Names of what is here, in any order; empty for a place that does not exist."""
+        """Names of the entries, in any order; empty for a store that does not exist."""
         ...
 
     def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
-        """Put the entry here, whole or not at all, in the place of one by that name.
+        """Write an entry, completely or not at all; it replaces one with the same name.
 
         Raises:
-            OSError: the folder cannot be written; what was here stays.
-            UnreachableError: the same of an object store.
+            OSError: the folder cannot be written; the old entry stays.
+            UnreachableError: the object store cannot be written; the old entry stays.
         """
         ...
 
     def read(self, entry: str, file: str) -> bytes:
-        """What a file of an entry holds.
+        """The content of a file of an entry.
 
         Raises:
             OSError: there is no such file, or it cannot be read.
-            UnreachableError: the object store does not answer, which says nothing of the file.
+            UnreachableError: the object store does not answer; the file may exist.
         """
         ...
 
     def remove(self, entry: str) -> None:
-        """Remove the entry, or all that is in the place inside by that name; nothing if there is none."""
+        """Remove an entry, or the store inside with this name; nothing if there is none."""
         ...
 
 
-def open_place(where: str | Path, *, anchored: bool = False) -> Place:
-    """The place that a path or a URI names.
+def open_store(where: str | Path, *, anchored: bool = False) -> Store:
+    """The store at a path or a URI.
 
     Args:
-        anchored: of a folder, whether the one around it must be there whenever something is written: a run folder that
-            was removed is not made again.
+        where: path of a folder, or URI such as s3://bucket/searches.
+        anchored: for a folder, whether its parent must exist whenever something is written, so that a run folder that
+            was removed is not created again.
 
     Raises:
-        ValueError: pyarrow knows no file system of that name, or not in this form.
-        UnreachableError: a store had to be asked (for the region of a bucket) and did not answer.
+        ValueError: pyarrow does not know this kind of URI.
+        UnreachableError: the object store had to be asked (for the region of a bucket) and did not answer.
     """
     if "://" not in str(where):
         return Folder(Path(where), root=Path(where).parent if anchored else None)
@@ -91,12 +92,12 @@ def open_place(where: str | Path, *, anchored: bool = False) -> Place:
     with _reaching(str(where)):
         files, path = FileSystem.from_uri(str(where))
     if not isinstance(files, LocalFileSystem):
-        return Store(files, path)
+        return ObjectStore(files, path)
     return Folder(Path(path), root=Path(path).parent if anchored else None)
 
 
 def join(uri: str, name: str) -> str:
-    """The URI of what is called `name` inside.
+    """The URI of `name` inside a URI.
 
     >>> join("s3://bucket/searches?region=eu-central-1", "first")
     's3://bucket/searches/first?region=eu-central-1'
@@ -107,11 +108,11 @@ def join(uri: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of a file system: entries are folders in it, renamed into place."""
+    """A folder of a file system: entries are folders in it, written under another name and renamed."""
 
     path: Path
     root: Path | None = field(default=None, compare=False)
-    """The folder that must be there for anything to be written: the run's, or that of --storage."""
+    """The folder that must exist when something is written: that of the run, or of --storage."""
 
     @property
     def name(self) -> str:
@@ -132,7 +133,7 @@ class Folder:
         try:
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
-            if os.path.lexists(place):  # of a run that went back, or a damaged one
+            if os.path.lexists(place):  # a damaged entry, or one of a run that went back to an earlier epoch
                 os.rename(temporary, self._next(entry))
                 swap(self._next(entry), place)
             else:
@@ -141,7 +142,7 @@ class Folder:
             remove(temporary)
 
     def _end_interrupted(self) -> None:
-        """Remove what a killed writer had not written to its end, and put into its place what it had."""
+        """Remove what a killed writer left incomplete, and move what it left complete to its place."""
         for unfinished in self.path.glob(f"{_TEMPORARY}*"):
             remove(unfinished)
         for found in map(_NEXT.fullmatch, os.listdir(self.path)):
@@ -153,7 +154,7 @@ class Folder:
         return self.path / f".{entry}.next"
 
     def _make(self) -> None:
-        """Make the folder; not the run's, which somebody has removed or moved."""
+        """Create the folder, but not the folder of the run if it was removed or moved."""
         if self.root is not None and not self.root.is_dir():
             raise FileNotFoundError(errno.ENOENT, f"{self.root} does not exist any more", str(self.root))
         self.path.mkdir(parents=True, exist_ok=True)
@@ -168,8 +169,8 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Store:
-    """A place in a file system of pyarrow, which need not know how to rename a folder: S3 does not."""
+class ObjectStore:
+    """A path in a file system of pyarrow, which need not be able to rename a folder: S3 is not."""
 
     files: "FileSystem"
     path: str
@@ -178,15 +179,15 @@ class Store:
     def name(self) -> str:
         return PurePosixPath(self.path).name
 
-    def child(self, name: str) -> "Store":
-        return Store(self.files, f"{self.path.rstrip('/')}/{name}")
+    def child(self, name: str) -> "ObjectStore":
+        return ObjectStore(self.files, f"{self.path.rstrip('/')}/{name}")
 
     def entries(self) -> list[str]:
         found = (path.split("/") for path in self._list(""))
         return list(dict.fromkeys(parts[0] for parts in found if parts[-1] == MANIFEST and len(parts) > 1))
 
     def write(self, entry: str, files: Mapping[str, bytes | memoryview]) -> None:
-        """An entry that is written again goes into a numbered folder inside; the former is removed when it is whole."""
+        """Write an entry; a new version goes into a numbered folder inside, then the old version is removed."""
         former = self._list(entry)
         latest = _latest(former)
         inside = "" if latest is None else f"{latest + 1}/"
@@ -208,7 +209,7 @@ class Store:
             self.files.delete_dir(f"{self.path}/{entry}")
 
     def _list(self, entry: str) -> list[str]:
-        """Paths of all files of an entry, or of the place, from there on."""
+        """Paths of all files of an entry, or of the store if it is empty, relative to it."""
         from pyarrow.fs import FileSelector, FileType
 
         folder = f"{self.path.rstrip('/')}/{entry}".rstrip("/")
@@ -218,7 +219,7 @@ class Store:
 
 
 def _latest(paths: list[str]) -> int | None:
-    """Number of the last time that an entry was written, 0 for the first; None if it never was, or not to its end."""
+    """Number of the newest complete version of an entry, 0 for the first; None if there is none."""
     ended = [PurePosixPath(path).parent.name for path in paths if PurePosixPath(path).name == MANIFEST]
     return max((int(name or 0) for name in ended if name.isdigit() or not name), default=None)
 
@@ -237,9 +238,9 @@ def _reaching(where: str) -> Iterator[None]:
 def _read_file(path: Path) -> bytes:
     """The content of a regular file.
 
-    Whoever can write to the folder may have put a pipe or a device there: reading one could wait for ever or never end.
+    Others who can write to the folder may have put a pipe or a device there, from which reading would never end.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # looked at first, since opening a device can have effects
+    if not stat.S_ISREG(path.stat().st_mode):  # checked before opening, because opening a device can have effects
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

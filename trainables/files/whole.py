@@ -1,11 +1,11 @@
-"""Files and folders that are there whole or not at all: written aside, renamed into place.
+"""Files and folders that are complete or absent: written under another name, then renamed.
 
     write_whole(path, text)                                    # a file
     with new_folder(path) as partial: ...                      # a folder where there is none yet
     with replacing(folder, "label", parts=names) as new: ...   # several entries of a folder, all at once
 
-A process that is killed leaves at most a hidden `.NAME.TOKEN.part`, which the next writer of NAME removes. What was
-there before is removed only when the new is whole and on the disk.
+A killed process leaves at most a hidden `.NAME.TOKEN.part`, which the next writer of NAME removes. The old content is
+removed only when the new one is complete and on the disk.
 """
 
 import fcntl
@@ -22,10 +22,10 @@ _JOURNAL = ".parts.json"
 
 
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
-    """Write a file, in the place of one by that name.
+    """Write a file, which replaces one with the same name.
 
     Raises:
-        OSError: it cannot be written; what was there stays.
+        OSError: it cannot be written; the old file stays.
     """
     with _aside(path) as partial:
         with partial.open("wb") as file:
@@ -38,10 +38,10 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to be filled, which becomes `path` at the end.
+    """An empty folder to be filled, which is renamed to `path` at the end.
 
     Raises:
-        OSError: it cannot be written, or there is something at `path` by then, which stays.
+        OSError: it cannot be written, or `path` exists by then and stays.
     """
     with _aside(path, folder=True) as partial:
         yield partial
@@ -52,19 +52,19 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(folder: Path, label: str, *, parts: Sequence[str]) -> Iterator[Path]:
-    """An empty folder to be filled; at the end its entries take the place of those of `folder`, all or none.
+    """An empty folder to be filled; at the end its entries replace those of `folder`, all or none.
 
-    The filled folder is renamed to `.LABEL.ready`: from then on the new counts. Moving its parts out of it is several
-    renames; whoever calls `finish` next goes on where a killed process stopped.
+    The filled folder is renamed to `.LABEL.ready`; from then on the new parts count. Moving them takes several renames;
+    the next call of `finish` continues where a killed process stopped.
 
     Args:
-        folder: exists.
+        folder: an existing folder.
         label: a name for these parts, unique in the folder.
-        parts: names of the entries that belong together, in the order in which they are moved. One that is not
-            written anew is removed from `folder`.
+        parts: names of the entries that belong together, in the order in which they are moved. One that is not written
+            is removed from `folder`.
 
     Raises:
-        OSError: the new cannot be written; the old parts stay as they are.
+        OSError: the new parts cannot be written; the old ones stay.
     """
     finish(folder, label)
     for name in parts:
@@ -81,7 +81,7 @@ def replacing(folder: Path, label: str, *, parts: Sequence[str]) -> Iterator[Pat
 
 
 def finish(folder: Path, label: str) -> None:
-    """Move what a `replacing` that was killed at its end has left ready; nothing where there is nothing.
+    """Complete a `replacing` that was killed while it moved its parts; nothing if there is none.
 
     Raises:
         OSError: the folder cannot be written.
@@ -113,7 +113,7 @@ def moves(folder: Path, label: str) -> Iterator[str]:
 
 
 def swap(source: Path, target: Path) -> None:
-    """Move a file or folder to `target`; what was there is removed afterwards."""
+    """Move a file or folder to `target`, and then remove what was there."""
     if not target.is_dir() and not source.is_dir():
         os.replace(source, target)
         return
@@ -125,7 +125,7 @@ def swap(source: Path, target: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it; nothing that a living one holds."""
+    """Remove what killed writers of `path` left next to it, but nothing that a living process uses."""
     leftover = re.compile(rf"\.{re.escape(path.name)}\.(\d+|[0-9a-f]{{8}}\.part)")  # numbers: of earlier releases
     with suppress(OSError):
         for found in path.parent.iterdir():
@@ -134,7 +134,7 @@ def sweep(path: Path) -> None:
 
 
 def remove(path: str | Path) -> None:
-    """Remove a file or a whole folder; of a symbolic link only the link, never what it points to."""
+    """Remove a file, a folder with its content, or a symbolic link without its target."""
     path = Path(path)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)  # unlinks the links inside
@@ -152,7 +152,7 @@ def _name_aside(path: Path) -> Path:
 
 @contextmanager
 def _aside(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A file or folder of this process's own beside `path`, locked while it is used and gone at the end."""
+    """A new file or folder next to `path`, locked while it is used and removed at the end."""
     sweep(path)
     partial, lock = _make_held(path, folder=folder)
     try:
@@ -163,7 +163,7 @@ def _aside(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def _make_held(path: Path, *, folder: bool) -> tuple[Path, int]:
-    """Something new and empty with a lock on it; a sweeper that came between the two has removed it: once more."""
+    """A new empty file or folder and its lock; if another process removed it before it was locked, try again."""
     while True:
         partial = _name_aside(path)
         if folder:
@@ -171,7 +171,7 @@ def _make_held(path: Path, *, folder: bool) -> tuple[Path, int]:
             lock = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
         else:
             lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with suppress(OSError):  # a file system without locks: then no sweeper can take it for abandoned either
+        with suppress(OSError):  # a file system without locks, on which `sweep` removes nothing
             fcntl.flock(lock, fcntl.LOCK_EX)
         if partial.exists():
             return partial, lock
@@ -208,7 +208,7 @@ def _sync_all(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """See a file, or the names in a folder, on the disk; some file systems cannot do it for folders."""
+    """Wait until a file, or the names in a folder, are on the disk; some file systems cannot do it for folders."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What was made of an image folder, kept beside it: decoded arrays under a checksum, and small facts as JSON."""
+"""The cache of an image folder, kept in it: decoded arrays with their checksum, and small facts as JSON."""
 
 import hashlib
 import io
@@ -15,17 +15,18 @@ import numpy as np
 from trainables.files.download import locked
 from trainables.files.whole import write_whole
 
-_VERSION = 2  # of how images are decoded
+_VERSION = 2
+"""Version of the decoding; another one invalidates all caches."""
 _logger = logging.getLogger(__name__)
 
 
 def key_of(data_dir: Path, files: Iterable[Path], *facts: object) -> str:
-    """Returns a name for what follows from these files, as long as their sizes and times stay, and these facts."""
+    """The key of what is computed from these files and facts; another one once a size or a time of a file changes."""
     digest = hashlib.sha256(f"{_VERSION} {facts}".encode())
     for path in files:
         try:
             status = path.stat()
-        except OSError:  # a broken link: named when it is decoded
+        except OSError:  # a broken link, which is reported when it is decoded
             continue
         digest.update(os.fsencode(path.relative_to(data_dir)))
         digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
@@ -33,7 +34,7 @@ def key_of(data_dir: Path, files: Iterable[Path], *facts: object) -> str:
 
 
 def array(data_dir: Path, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """Returns the array of this key from the cache, or makes and keeps it."""
+    """The array of this key from the cache; computed with `make` and stored if it is missing or damaged."""
     folder = cache_folder(data_dir)
     with locked(folder):
         path, manifest = folder / f"{key}.npz", folder / f"{key}.json"
@@ -53,7 +54,7 @@ def array(data_dir: Path, key: str, make: Callable[[], np.ndarray]) -> np.ndarra
 
 
 def facts(data_dir: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Returns the plain values of this key from the cache, or makes and keeps them."""
+    """The plain values of this key from the cache; computed with `make` and stored if missing or damaged."""
     folder = cache_folder(data_dir)
     with locked(folder):
         path = folder / f"{key}.facts.json"
@@ -69,7 +70,7 @@ def facts(data_dir: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[
 
 
 def cache_folder(data_dir: Path) -> Path:
-    """Returns the cache beside the images, or a private one in the temporary folder if that cannot be written."""
+    """The cache next to the images, or a private one in the temporary folder if that cannot be written."""
     try:
         folder = data_dir / ".rungwise-cache"
         folder.mkdir(exist_ok=True)
@@ -84,7 +85,7 @@ def cache_folder(data_dir: Path) -> Path:
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
-    """Returns what the file holds; nothing if it is damaged."""
+    """The content of the file; empty if it is damaged."""
     try:
         found = json.loads(path.read_text())
     except ValueError:

@@ -1,4 +1,4 @@
-"""Images that are there twice, on both sides of a split: what a network learns by heart, it is then tested on."""
+"""Finds images that are on both sides of a split, which makes scores too optimistic."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from trainables.images.listing import shown
 
 
 def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path]) -> tuple[str, ...]:
-    """Returns a line if files of the test set are, byte for byte, files of the training set; nothing is decoded."""
+    """A note if files of the test set are identical to files of the training set; nothing is decoded."""
     sizes: dict[int, list[Path]] = defaultdict(list)
     for path in train:
         sizes[os.stat(path).st_size].append(path)
@@ -34,14 +34,14 @@ def note_copied_files(data_dir: Path, test: Sequence[Path], train: Sequence[Path
 def note_copied_rows(
     x: np.ndarray, y: np.ndarray, files: Sequence[str], *, validation: np.ndarray, training: np.ndarray
 ) -> tuple[str, ...]:
-    """Returns a line if validation rows have the pixels of training rows.
+    """A note if validation rows have the same pixels as training rows.
 
     Args:
         x: uint8 (N, H, W, C).
         y: labels (N,).
-        files: the names of all rows.
-        validation: numbers of rows.
-        training: numbers of rows.
+        files: name of the file of each row.
+        validation: numbers of the validation rows.
+        training: numbers of the training rows.
     """
     known = {_row_digest(x[row]): row for row in reversed(training)}
     digests = ((row, _row_digest(x[row])) for row in validation)

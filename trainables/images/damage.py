@@ -1,4 +1,4 @@
-"""Whether an image file seems to end early, by its structure: a test image must not be decoded to find that out."""
+"""Detects by its structure whether an image file seems to be cut off, since a test image must not be decoded."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 from trainables.images.file import opened
 
 _END = 4096
-"""Bytes at the end of a file in which its mark must be."""
+"""Bytes at the end of a file in which its end mark must be."""
 _GIF_END = 16  # its mark is a single byte
 _MARKS = {"PNG": b"IEND", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b"\x3b"}
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)  # of the strips or tiles of a TIFF
@@ -16,7 +16,8 @@ _OFFSETS, _LENGTHS = (273, 324), (279, 325)  # of the strips or tiles of a TIFF
 def seems_cut(path: Path) -> bool:
     """Whether the file lacks the mark that ends its format, or is shorter than its header states.
 
-    Rare files are whole without the mark. Those of formats that have neither are never said to be cut.
+    A few files are complete without the mark. Files of formats that have neither a mark nor a length never count as
+    cut.
 
     Raises:
         OSError, ValueError: as `opened`.
@@ -35,7 +36,7 @@ def seems_cut(path: Path) -> bool:
 
 
 def _stated_end(image: Image.Image) -> int:
-    """Returns the offset behind the last pixel of a TIFF or of uncompressed pixels; 0 if none is stated."""
+    """The offset behind the last pixel of a TIFF or of uncompressed pixels; 0 if none is stated."""
     tags = getattr(image, "tag_v2", None)
     if tags is not None:
         offsets, lengths = ([n for tag in pair for n in _numbers(tags.get(tag))] for pair in (_OFFSETS, _LENGTHS))

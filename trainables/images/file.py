@@ -1,7 +1,7 @@
-"""One image file: what its header says, and its pixels as uint8, the same for training, test and prediction.
+"""Reads one image file: its header, and its pixels as uint8, the same way for training, test and prediction.
 
-Images of 8 bits keep their values. Deeper ones (16 and 32 bits, floats) are scaled by `Levels`, which the training
-images of a folder fix once.
+Images with 8 bits keep their values. Deeper ones (16 and 32 bits, floats) are scaled by `Levels`, which are decided
+once from the training images of a folder.
 """
 
 import functools
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainables.data.levels import Levels, default_levels, scale
+from trainables.data.grey_levels import Levels, default_levels, scale
 
 MAX_PIXELS = 64_000_000
-"""Of one image before decoding: a small file can unpack to any number."""
+"""Most pixels of an image, checked before decoding, since a small file can contain any number."""
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _DEEP = {"I": "integer", "I;16": "integer", "I;16B": "integer", "I;16L": "integer", "I;16N": "integer", "F": "float"}
 _TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
@@ -38,44 +38,44 @@ _TURNS = {
 _ON_SIDE = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 _PHOTOMETRIC, _WHITE_IS_ZERO, _ORIENTATION = 262, 0, 274
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # of damage it tells by exceptions as well
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # damage is raised as an exception as well
 
 Source = Path | str | io.BytesIO
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What can be said of an image without decoding it."""
+    """What is known of an image without decoding it."""
 
     width: int
-    """As stored; of an image that was decoded, as it is shown, after its EXIF orientation."""
+    """As stored; after decoding, as shown, with its EXIF orientation."""
     height: int
     mode: str
-    """Of Pillow."""
+    """Pillow's mode."""
     rawmode: str
-    """How the file stores its values, in Pillow's words; empty where a format does not tell."""
+    """Pillow's name for how the file stores its values; empty if the format does not say."""
     format: str
     transparent: bool
     sequence: bool
-    """It holds more than one frame, of which the first is used."""
+    """Whether it contains several frames, of which the first is used."""
     inverted: bool
-    """0 is white in a deep TIFF, which Pillow does not correct."""
+    """Whether 0 is white in a deep TIFF, which Pillow does not correct."""
 
     @property
     def grey(self) -> bool:
-        """Whether it has no colour: with or without transparency."""
+        """Whether it has no colour, with or without transparency."""
         return self.mode in _GREY or self.rawmode.split(";")[0] == "LA"  # LA of 16 bits opens as RGBA
 
     @property
     def kind(self) -> str:
-        """`integer` or `float` of an image that needs `Levels`, `colour` of one with 16 bits a channel, or empty."""
+        """`integer` or `float` for an image that needs `Levels`, `colour` for 16 bits per channel, else empty."""
         if self.mode in _DEEP:
             return _DEEP[self.mode]
         return "colour" if ";16" in self.rawmode else ""
 
     @property
     def default(self) -> Levels | None:
-        """The levels that its format states, where no training image says more."""
+        """The levels that its format implies if the training images decide nothing; None if it implies none."""
         sixteen = self.mode.startswith("I;16") or (self.mode == "I" and self.format in ("PNG", "PPM"))
         return default_levels() if sixteen else None
 
@@ -88,7 +88,7 @@ def readable_suffixes() -> frozenset[str]:
 
 
 def looks_like_image(path: Path) -> bool:
-    """Whether the first bytes are those of an image; for files whose suffix does not tell."""
+    """Whether the first bytes are those of an image; for files whose suffix is unknown."""
     try:
         with quiet(), opened(path, formats=[name for name in _formats() if name in _SIGNED]):
             return True
@@ -97,27 +97,27 @@ def looks_like_image(path: Path) -> bool:
 
 
 def read_header(source: Source) -> Header:
-    """Returns the header of an image.
+    """The header of an image.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is no image that can be read; the message is the cause, without the name of the file.
+        ValueError: it is no readable image; the message is the cause, without the name of the file.
     """
     with opened(source) as image:
         return _describe(image)
 
 
 def decode_only(source: Source) -> None:
-    """Raises what `read_header` raises, or ValueError if the pixels are damaged."""
+    """Raise what `read_header` raises, or ValueError if the pixels are damaged."""
     with opened(source) as image:
         image.load()
 
 
 def read_values(source: Source) -> np.ndarray:
-    """Returns the values of a deep image as the file holds them (H, W); of 16-bit colour their upper bytes.
+    """The values of a deep image as stored (H, W); of 16-bit colour, the upper bytes.
 
     Raises:
-        OSError, ValueError: as `read_header`; or values that are not finite.
+        OSError, ValueError: as `read_header`; or values are not finite.
     """
     with opened(source) as image:
         return _values(image, _describe(image))
@@ -126,24 +126,24 @@ def read_values(source: Source) -> np.ndarray:
 def read_image(
     source: Source, *, size: tuple[int, int], grey: bool, levels: Sequence[Levels] = ()
 ) -> tuple[np.ndarray, Header]:
-    """Returns an image upright, in one size and either grey or in colour, and its header.
+    """An image upright, in one size and either grey or in colour, and its header.
 
     Args:
         source: a path, or the content.
         size: (height, width) of the result.
-        grey: one channel instead of three; transparency is left out either way.
-        levels: of the training images, for images of more than 8 bits.
+        grey: one channel instead of three; transparency is ignored either way.
+        levels: levels of the training images, for images with more than 8 bits.
 
     Returns:
-        uint8 (height, width, C), and what the file was.
+        uint8 (height, width, C), and the header of the file.
 
     Raises:
-        OSError, ValueError: as `read_header`; or a mode that cannot be brought to 8 bits.
+        OSError, ValueError: as `read_header`; or its mode cannot be converted to 8 bits.
     """
     with opened(source) as image:
         header = _describe(image)
-        image.draft(None, (4 * size[1], 4 * size[0]))  # a JPEG is decoded at a fraction of its size
-        image.load()  # a TIFF turns itself upright here, and forgets its orientation
+        image.draft(None, (4 * size[1], 4 * size[0]))  # decodes a JPEG at a fraction of its size
+        image.load()  # Pillow turns a TIFF upright here, and removes its orientation
         if header.kind in ("integer", "float"):
             plain = Image.fromarray(scale(_values(image, header), levels_for(header, levels)))
         else:
@@ -156,10 +156,10 @@ def read_image(
 
 
 def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:
-    """Returns the scale of a deep image: that of the training images, or what its format states.
+    """The levels of a deep image: those of the training images, or those that its format implies.
 
     Raises:
-        ValueError: neither says which values are black and white.
+        ValueError: neither decides which values are black and white.
     """
     for found in (*(one for one in levels if one.kind == header.kind), header.default):
         if found is not None:
@@ -173,9 +173,9 @@ def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:
 
 @contextmanager
 def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
-    """Holds an image open, and turns whatever goes wrong in or around its decoder into ValueError.
+    """Open an image, and turn every error in or around its decoder into ValueError.
 
-    Pillow warns of much that is no fault, and reading with threads cannot silence it here: see `quiet`.
+    Pillow warns of much that is no error; with threads, these warnings cannot be silenced here, but by `quiet`.
     """
     try:
         with Image.open(source, formats=list(formats or _formats())) as image:
@@ -186,7 +186,7 @@ def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[
             yield image
     except UnidentifiedImageError:
         raise ValueError(_unidentified(source)) from None
-    except Exception as error:  # decoders raise nearly everything on damaged files, struct.error and IndexError too
+    except Exception as error:  # on damaged files decoders raise nearly anything, also struct.error and IndexError
         if isinstance(error, OSError) and error.strerror:
             raise
         text = " ".join(str(error).split()) or "no reason given"
@@ -196,7 +196,7 @@ def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences Pillow's warnings; to be entered once, by the thread that starts the others."""
+    """Silence Pillow's warnings; enter it once, in the thread that starts the others."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -226,16 +226,16 @@ def _describe(image: Image.Image) -> Header:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Returns what brings a decoded image upright, by its EXIF; asking a PNG for that would decode it."""
+    """The transposition that turns a decoded image upright, by its EXIF; reading it from a PNG would decode the PNG."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF beside sound pixels: they are taken as they lie
+    except Exception:  # damaged EXIF next to sound pixels, which are then used without turning
         return None
 
 
 def _values(image: Image.Image, header: Header) -> np.ndarray:
     values = np.asarray(image if header.kind != "colour" else _plain(image).convert("RGB"))
-    if header.rawmode in ("I;32N", "I;32"):  # unsigned, which Pillow keeps in signed integers
+    if header.rawmode in ("I;32N", "I;32"):  # unsigned, but Pillow stores them as signed integers
         values = values.view(np.uint32)
     if header.inverted:
         values = 65535 - values.astype(np.int64)
@@ -245,7 +245,7 @@ def _values(image: Image.Image, header: Header) -> np.ndarray:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Returns the image in a mode that converts to grey and to colour."""
+    """The image in a mode that Pillow can convert to grey and to colour."""
     if image.mode == "La":
         return image.convert("LA")
     if image.mode == "RGBa":
@@ -260,12 +260,12 @@ def _plain(image: Image.Image) -> Image.Image:
         ) from None
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-    assert converted is not None  # only in place it returns nothing
+    assert converted is not None  # it is None only for a conversion in place
     return converted
 
 
 def _unidentified(source: Source) -> str:
-    """Returns the cause for a file that no decoder takes."""
+    """Why no decoder reads this file."""
     if isinstance(source, io.BytesIO):
         start = source.getvalue()[:4]
     else:

@@ -1,8 +1,8 @@
-"""A folder of the user's own images: `train/CLASS/*`, and `test/CLASS/*` if there is one.
+"""Reads a folder of the user's own images: `train/CLASS/*`, and `test/CLASS/*` if there is one.
 
-Images are decoded once, brought to one square size, and kept in a cache that is used only while the folder lists the
-same files and the cache's checksum holds. Without `test/` a fixed 15 % of each class is the test set. Size, channels
-and the scale of deep images follow from the training images alone.
+Images are decoded once, resized to one square size, and stored in a cache, which is used while the folder has the same
+files and the checksum of the cache is right. Without `test/`, a fixed 15 % of each class is the test set. Size,
+channels and the levels of deep images depend only on the training images.
 """
 
 import logging
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainables.data.levels import Levels, as_stored, choose_levels, levels_from
+from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels_from
 from trainables.images import cache as image_cache
 from trainables.images import file as image_file
 from trainables.images.copies import note_copied_files
@@ -27,9 +27,9 @@ from trainables.images.file import Header, decode_only, levels_for, quiet, read_
 from trainables.images.listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
 
 _DARK = 64
-"""Upper bytes below this one are all that 14 bits in a file of 16 reach."""
+"""16-bit images whose upper bytes are all below this have at most 14 bits."""
 _FEW = 3
-"""Files that a message names."""
+"""Files that a message lists."""
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -44,11 +44,11 @@ class ImageRows:
     """int64 (N,)."""
     classes: tuple[str, ...]
     files: tuple[str, ...] = ()
-    """Where each image is from, below the folder; empty for a data set that is not made of files."""
+    """Path of each image below the folder; empty for a data set that does not consist of image files."""
     levels: tuple[Levels, ...] = ()
-    """How deep images became uint8."""
+    """How deep images were converted to uint8."""
     notes: tuple[str, ...] = ()
-    """What the user should know of the files, a line each."""
+    """Notes for the user on the files, one line each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,12 @@ class Format:
 
 
 def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageRows:
-    """Returns images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
+    """Images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
 
     Args:
-        data_dir: holds `train` and perhaps `test`; only the part asked for is opened where both are there.
-        test: the test rows instead of those for training and validation.
-        image_size: S; the median of the shorter sides of the training images, from 8 to 64, when left out.
+        data_dir: contains `train` and perhaps `test`; if both exist, only the part that is asked for is opened.
+        test: return the test rows instead of those for training and validation.
+        image_size: S in pixels; the median of the shorter sides of the training images, from 8 to 64, when None.
 
     Raises:
         ValueError: no such folders, too few classes or images, images that cannot be read, or a folder `test` whose
@@ -95,10 +95,10 @@ def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageR
 
 
 def check_test_files(data_dir: Path) -> tuple[str, ...]:
-    """Returns what the user should know of the test set, from headers and checksums; no pixel of it is kept.
+    """Notes for the user on the test set, from headers and checksums; no pixels are kept.
 
     Raises:
-        ValueError: as `read`; or test images whose headers cannot be read or whose modes training images do not cover.
+        ValueError: as `read`; or test images have unreadable headers, or modes that no training image has.
     """
     found = survey(data_dir)
     form = _format(data_dir, found, None)
@@ -117,7 +117,7 @@ def check_test_files(data_dir: Path) -> tuple[str, ...]:
 
 
 def _list_test(found: Survey) -> Listing:
-    """Returns what is in the folder `test`, now that it may be opened."""
+    """The images of the folder `test`, whose files may be opened here."""
     assert found.test is not None
     test = list_images(found.test.folder, look=True)
     check_test(test, found.classes)
@@ -125,7 +125,7 @@ def _list_test(found: Survey) -> Listing:
 
 
 def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:
-    """Returns what the training images decide, from the cache if it is of these very files."""
+    """What the training images decide, from the cache if it was computed from the same files."""
     key = image_cache.key_of(data_dir, found.train.files, image_size, found.test is None)
     facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, image_size))
     return Format(
@@ -134,12 +134,12 @@ def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:
 
 
 def _settle_format(data_dir: Path, found: Survey, image_size: int | None) -> dict[str, Any]:
-    """Size and channels by all headers, levels by the pixels of the rows that are no test rows."""
+    """Size and channels from all headers, levels from the pixels of the rows that are no test rows."""
     files = found.train.files
     try:
         headers = _each(data_dir, files, read_header)
     except ValueError:
-        _each(data_dir, files, decode_only)  # names those as well whose header alone is sound
+        _each(data_dir, files, decode_only)  # also reports files of which only the header can be read
         raise
     median = statistics.median(min(header.width, header.height) for header in headers)
     levels = _choose_levels(data_dir, [files[row] for row in found.training], [headers[row] for row in found.training])
@@ -181,7 +181,7 @@ def _extent(path: Path) -> tuple[float, float]:
 
 
 def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
-    """Returns the header of a test image; one that seems cut is decoded to be sure, and its pixels are dropped."""
+    """The header of a test image; one that seems to be cut off is decoded to be sure, and its pixels are discarded."""
     header = read_header(path)
     if seems_cut(path):
         decode_only(path)
@@ -191,7 +191,7 @@ def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
 
 
 def _describe(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) -> list[str]:
-    """Returns a line for each thing that the files hold and that is not used."""
+    """A note for each kind of content in the files that is not used."""
     said = {
         "several frames; the first one is used": [header.sequence for header in headers],
         "transparency, which is ignored": [header.transparent for header in headers],
@@ -214,10 +214,10 @@ def _decode(data_dir: Path, files: Sequence[Path], form: Format) -> np.ndarray:
 
 
 def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) -> list[T]:
-    """Returns the function of every file, computed by threads.
+    """What the function returns for each file, computed in threads.
 
     Raises:
-        ValueError: it failed for some, which are counted and named.
+        ValueError: it failed for some files, which the message counts and lists.
     """
 
     def attempt(path: Path) -> T | str:
@@ -235,7 +235,7 @@ def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) 
 
 
 def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
-    """Returns a message that counts the files, names some with the causes, and says where to find them all."""
+    """A message that counts the files, lists some with their causes, and names the file that lists all."""
     few = list(bad)[:_FEW]
     names: dict[str, list[str]] = {}
     for path in few:

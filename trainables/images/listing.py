@@ -1,6 +1,6 @@
-"""Which files of an image folder are its images, what is left out, and whether `test/` fits `train/`.
+"""Lists the images of a folder, the files that are left out, and checks that `test/` fits `train/`.
 
-Only names and, of files whose suffix does not tell, first bytes are looked at; in `test/` names alone.
+Only names are read, and the first bytes of files with an unknown suffix; in `test/` only names.
 """
 
 import os
@@ -18,12 +18,12 @@ from trainables.data.stratify import stratified_rows
 from trainables.images.file import looks_like_image, readable_suffixes
 
 MIN_PER_CLASS = 3
-"""One each for training, validation and test."""
+"""Fewest images of a class: one each for training, validation and test."""
 _NO_IMAGES = frozenset(
     ".bak .cr2 .csv .dcm .db .dng .doc .gz .heic .heif .ini .json .jxl .log .mat .md .mp4 .nef .npy .npz .old .orig"
     " .part .pdf .svg .tmp .txt .url .xml .yaml .yml .zip".split()
 )
-"""Suffixes of other things and of copies set aside: whatever their first bytes are, these files are not used."""
+"""Suffixes of other kinds of files and of backup copies; these files are not used, whatever their first bytes are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Listing:
 
     folder: Path
     images: Mapping[str, tuple[Path, ...]]
-    """By class, sorted; a class whose folder has none is there with an empty tuple."""
+    """Class -> its images, sorted; empty for a folder without images."""
     left_out: Mapping[str, tuple[str, ...]]
-    """Paths below the folder, by why they are left out: a suffix, or words."""
+    """Reason, a suffix or words -> paths below the folder that are left out for it."""
 
     @property
     def files(self) -> list[Path]:
@@ -58,18 +58,18 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """An image folder as its names show it."""
+    """The content of an image folder, found from names."""
 
     classes: tuple[str, ...]
     train: Listing
     test: Listing | None
-    """None without a folder `test`: then a part of `train` is held out."""
+    """None without a folder `test`; then a part of `train` is held out."""
     y: np.ndarray
-    """Of the files in `train`, int64 (N,)."""
+    """Labels of the files in `train`, int64 (N,)."""
     held_out: np.ndarray
     """Rows of `train` that are the test set; empty if there is a folder `test`."""
     notes: tuple[str, ...]
-    """One line for each thing that is not used; of the test set alone `note_left_out` says what."""
+    """Notes on what is not used, one line each; `note_left_out` gives those on the test set."""
 
     @property
     def training(self) -> np.ndarray:
@@ -83,10 +83,11 @@ class Survey:
 
 
 def survey(data_dir: Path) -> Survey:
-    """Returns the images of a folder; opens no file of the test set.
+    """The images of a folder; no file of the test set is opened.
 
     Raises:
-        ValueError: no such folders, too few classes or images, a class without an image, or a test set of others.
+        ValueError: no such folders, too few classes or images, a class without images, or a test set with other
+            classes.
     """
     train = list_images(data_dir / "train", look=True)
     _check_classes(train)
@@ -111,14 +112,14 @@ def survey(data_dir: Path) -> Survey:
 
 
 def list_images(folder: Path, *, look: bool) -> Listing:
-    """Returns the images of the folders of a folder; linked ones count, hidden ones and deeper folders do not.
+    """The images in the class folders of a folder; linked ones count, hidden ones and deeper folders do not.
 
     Args:
-        folder: holds one folder for each class.
-        look: open files whose suffix does not tell; they count as images if not.
+        folder: contains one folder for each class.
+        look: open files with an unknown suffix; otherwise they count as images.
 
     Raises:
-        ValueError: there is no such folder, or two names differ in their Unicode form alone.
+        ValueError: there is no such folder, or two names differ only in their Unicode form.
     """
     if not folder.is_dir():
         raise ValueError(f"{shown(folder)} is not a folder; images are expected as {shown(folder)}/CLASS/FILE")
@@ -167,7 +168,7 @@ def check_test(test: Listing, classes: Sequence[str]) -> None:
 
 
 def note_left_out(listing: Listing) -> list[str]:
-    """Returns a line on the files that are not used, and one on folders without a file."""
+    """A note on the files that are not used, and one on folders without files."""
     name = listing.folder.name
     notes = [f"left out of {name}/: {listing.describe()}"] if listing.left_out else []
     empty = [one for one, paths in listing.images.items() if not paths]
@@ -175,12 +176,12 @@ def note_left_out(listing: Listing) -> list[str]:
 
 
 def readable_name(name: str) -> str:
-    """Returns a name as text that every file can hold: composed (NFC), with bytes that are not UTF-8 as `\\xe9`."""
+    """A name as text that can be stored anywhere: composed (NFC), with bytes that are not UTF-8 as `\\xe9`."""
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def shown(path: Path | str) -> str:
-    """Returns a path that can be printed: without control characters, and with bytes that are not UTF-8 as `\\xe9`."""
+    """A path that can be printed: without control characters, and with bytes that are not UTF-8 as `\\xe9`."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
@@ -200,9 +201,9 @@ def _images_in(folder: Path, left_out: dict[str, list[str]], *, look: bool) -> l
 
 
 def _is_image(path: Path, *, look: bool) -> bool:
-    """A broken link counts by its suffix: it is named when it is read."""
+    """Whether a file is an image; a broken link counts by its suffix, so that the error when it is read names it."""
     if path.exists() and not path.is_file():
-        return False  # a pipe or a device, at which reading would wait
+        return False  # a pipe or a device, from which reading would wait
     suffix = path.suffix.lower()
     if suffix in readable_suffixes():
         return True
@@ -216,7 +217,7 @@ def _leave_out_below(path: Path, folder: Path, left_out: dict[str, list[str]], *
 
 
 def _leave_out(path: Path, folder: Path, left_out: dict[str, list[str]], *, why: str = "") -> None:
-    """Note a file that is not used; hidden ones are worth a word only if they are named like images."""
+    """Note a file that is not used; hidden ones only if they are named like images."""
     if path.name.startswith(".") and path.suffix.lower() not in readable_suffixes():
         return
     if not why:
@@ -226,7 +227,7 @@ def _leave_out(path: Path, folder: Path, left_out: dict[str, list[str]], *, why:
 
 
 def _check_classes(train: Listing) -> None:
-    """Raise ValueError unless there are two classes, and enough images of each; empty folders are no classes."""
+    """Raise ValueError unless there are two classes with enough images each; empty folders do not count as classes."""
     folder = shown(train.folder)
     for name in [name for name, paths in train.images.items() if not paths]:
         left_out = train.describe(name)

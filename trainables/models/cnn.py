@@ -24,7 +24,7 @@ class CnnConfig:
     """
 
     widths: tuple[int, ...]
-    """Channels of each stage; multiples of 8, which is what matrix units want."""
+    """Channels of each stage; multiples of 8, for which matrix units are fast."""
     num_blocks: int = 1
     """Blocks per stage, after the opening convolution."""
     block: Literal["plain", "residual"] = "residual"
@@ -83,9 +83,9 @@ class Residual(nn.Module):
 
 
 class GlobalAverage(nn.Module):
-    """The mean over all places, (N, C, H, W) to (N, C).
+    """The mean over all pixels, (N, C, H, W) to (N, C).
 
-    A pooling window, because the gradient of `mean` loses the channels-last format, which slows all layers before it.
+    It is a pooling window, because the gradient of `mean` is not channels-last, which slows all layers before it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,11 +111,12 @@ def round_width(width: float) -> int:
 
 
 def initialise(network: nn.Module, config: CnnConfig) -> None:
-    """Sets all weights so that signals keep their scale from layer to layer, with batch norm or without.
+    """Set all weights so that signals keep their scale from layer to layer, with batch norm or without.
 
-    He initialisation (He et al. 2015), with the second moment that pooling and activation leave before a layer. The
-    last layer of every residual branch is zero: its norm (Goyal et al. 2017) or, without norms, its convolution (Zhang
-    et al. 2019, "Fixup"). So is the output layer: the first loss is log(classes).
+    He initialisation (He et al. 2015): std = (moment * fan_in)^-1/2, with the second moment of the inputs of a layer
+    after pooling and activation. The last layer of every residual branch is zero: its norm (Goyal et al. 2017) or,
+    without norms, its convolution (Zhang et al. 2019, "Fixup"). The output layer is zero as well, so that the first
+    loss is log(classes).
     """
     _scale_weights(network, config, moment=1.0)
     output = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
@@ -123,7 +124,7 @@ def initialise(network: nn.Module, config: CnnConfig) -> None:
 
 
 def _scale_weights(module: nn.Module, config: CnnConfig, *, moment: float) -> float:
-    """Initialises the layers of a sequence whose input has this second moment; returns that of its output."""
+    """Initialise the layers of a sequence whose input has this second moment, and return that of its output."""
     pooling = "stride"
     for layer in module.children():
         match layer:

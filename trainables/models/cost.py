@@ -1,4 +1,4 @@
-"""Size of a network before it is trained: weights, and multiply-adds for one image."""
+"""The size of a network before it is trained: weights, and multiply-adds for one row."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,14 +11,14 @@ from trainables.models.embeddings import ColumnLinear
 
 
 class ModelConfig(Protocol):
-    """Whatever can build a network for a data set."""
+    """A configuration that builds a network for a data set."""
 
     def build(self, dataset: Dataset) -> nn.Module: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one network costs."""
+    """The size of one network."""
 
     num_weights: int
     macs: int
@@ -27,13 +27,13 @@ class Cost:
 
 
 def measure_cost(model: ModelConfig, dataset: Dataset) -> Cost:
-    """The cost of the network that this configuration builds for this data set; exact, in milliseconds.
+    """The cost of the network that this configuration builds for this data set; exact, and computed in milliseconds.
 
-    On one thread: a second one would wait for the cores that train, and make it five times slower.
+    One thread is used: a second one would wait for the cores that train, which is five times slower.
 
     Args:
-        model: its network is built, and thrown away.
-        dataset: as for `model.build`.
+        model: its network is built and discarded.
+        dataset: the data set for which it is built.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -45,13 +45,13 @@ def measure_cost(model: ModelConfig, dataset: Dataset) -> Cost:
 
 
 def count_cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
-    """The cost of a network on the CPU, from one forward pass of one row, which leaves the network as it was.
+    """The cost of a network on the CPU, counted in one forward pass of one row, which does not change the network.
 
-    The pass is real: on the meta device it would take fifty times as long.
+    The pass is really computed, because it would take fifty times as long on the meta device.
 
     Args:
         network: float32; every `Conv2d`, `Linear` and `ColumnLinear` in it is counted.
-        shape: of one row, (C, H, W) or (F,).
+        shape: shape of one row, (C, H, W) or (F,).
     """
     macs = 0
 

@@ -1,7 +1,7 @@
-"""The first layer of a network for tables: from raw numbers, gaps and category codes to what a matrix can multiply.
+"""The first layer of a network for tables: it scales and embeds numbers, missing values and category codes.
 
-Everything fitted to the data is fitted here, on the training rows of the data set that the network is built for, and
-kept as buffers: it is saved, averaged and exported with the weights, and no other row can reach it.
+Everything that depends on the data is fitted here, on the training rows alone, and stored in buffers, so that it is
+saved, averaged and exported with the weights.
 """
 
 import math
@@ -19,32 +19,34 @@ from trainables.data.table import Column
 Scaling = Literal["standard", "quantile"]
 Embedding = Literal["none", "piecewise_linear", "periodic"]
 NUM_KNOTS = 256
-"""Of the curve that a column is scaled by, at most."""
+"""Points of the curve by which a column is scaled."""
 _TINY = float(np.finfo(np.float32).tiny)
-_MAX_FITTED_ROWS = 50_000  # evenly spread over the training rows: more would not move a quantile
+_MAX_FITTED_ROWS = 50_000
+"""Most training rows, evenly spread, to which scales are fitted; more would hardly change a quantile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """How the columns of a table are given to the network.
+    """How the columns of a table become inputs of the network.
 
-    A missing number becomes the mean of its scaled column and, where the training rows have gaps as well, is marked by
-    an input of its own. A category is a learnt vector; missing or unknown is the zero vector until gaps teach another.
-    Embedded numbers pass a linear layer and a ReLU per column (Gorishniy et al. 2022, arXiv:2203.05556).
+    A missing number becomes the mean of its scaled column; if the training rows have missing values too, an additional
+    input marks it. A category is a learnt vector; a missing or unknown one is the zero vector, unless missing values in
+    the training rows teach another. Embedded numbers pass a linear layer and a ReLU per column (Gorishniy et al. 2022,
+    arXiv:2203.05556).
     """
 
     scaling: Scaling = "quantile"
-    """standard: zero mean, unit variance; quantile: by rank to a normal distribution, which outliers cannot stretch."""
+    """standard: zero mean, unit variance; quantile: by rank to a normal distribution, which is robust to outliers."""
     embedding: Embedding = "none"
-    """Of each number: as it is; how far it is through each of its quantile bins; sines and cosines of it."""
+    """none: each number as it is; piecewise_linear: its position in each quantile bin; periodic: sines and cosines."""
     embedding_size: int = 16
     """Outputs per number."""
     num_bins: int = 32
-    """Of the piecewise-linear embedding."""
+    """Bins of the piecewise-linear embedding."""
     num_frequencies: int = 16
-    """Of the periodic embedding; they are learnt."""
+    """Frequencies of the periodic embedding, which are learnt."""
     frequency_scale: float = 0.3
-    """Standard deviation of the first frequencies, in periods per standard deviation of the column."""
+    """Standard deviation of the initial frequencies, in periods per standard deviation of the column."""
     category_size: int = 8
     """Length of the vector of a category."""
 
@@ -60,17 +62,18 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Rows of a table, (N, F) with NaN for gaps, to float32 (N, `num_outputs`).
+    """Converts rows of a table, (N, F) with NaN for missing values, to float32 (N, `num_outputs`).
 
-    What is fitted has the type of the rows, so that those in float64 are centred in float64."""
+    The fitted values have the type of the rows, so that float64 columns are centred in float64.
+    """
 
     num_outputs: int
-    """Of each row."""
+    """Outputs for each row."""
 
     def __init__(self, config: EncoderConfig, dataset: Dataset) -> None:
-        """Fits scaling and bins to the training rows; without rows all is zero, and waits for stored weights.
+        """Fit scaling and bins to the training rows; without rows all is zero, until stored weights are loaded.
 
-        A data set that names no columns is taken to hold numbers without gaps.
+        The columns of a data set that names none count as numbers without missing values.
         """
         super().__init__()
         unnamed = (Column(name=f"column {i}", kind="number") for i in range(dataset.image_shape[0]))
@@ -102,10 +105,10 @@ class Encoder(nn.Module):
 
 
 class StandardScale(nn.Module):
-    """Zero mean and unit variance over the fitted rows; a constant column becomes zero."""
+    """Scales each column to zero mean and unit variance on the fitted rows; a constant column becomes zero."""
 
     def __init__(self, x: np.ndarray) -> None:
-        """Fits to numbers (N, M) with NaN where one is missing."""
+        """Fit to numbers (N, M) with NaN where one is missing."""
         super().__init__()
         columns = [_present(x[:, i]).astype(np.float64) for i in range(x.shape[1])]
         self.mean = nn.Buffer(_tensor([values.mean() for values in columns], x.dtype))
@@ -116,13 +119,14 @@ class StandardScale(nn.Module):
 
 
 class QuantileScale(nn.Module):
-    """By rank to a normal distribution of zero mean and unit variance over the fitted rows; flat beyond both ends.
+    """Maps each column by rank to a normal distribution with zero mean and unit variance on the fitted rows.
 
-    A curve of straight lines between the quantiles of the column. Equal quantiles share the mean of their ranks.
+    The map is a curve of straight lines between the quantiles of the column, constant beyond both ends. Equal quantiles
+    share the mean of their ranks.
     """
 
     def __init__(self, x: np.ndarray) -> None:
-        """Fits to numbers (N, M) with NaN where one is missing."""
+        """Fit to numbers (N, M) with NaN where one is missing."""
         super().__init__()
         curves = [_rank_curve(_present(x[:, i]).astype(np.float64), x.dtype) for i in range(x.shape[1])]
         self.knots = nn.Buffer(_tensor([knots for knots, _ in curves], x.dtype).reshape(-1, NUM_KNOTS))
@@ -130,7 +134,7 @@ class QuantileScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         columns = x.T.contiguous()  # (M, N)
-        if torch.compiler.is_exporting():  # ONNX knows no search
+        if torch.compiler.is_exporting():  # ONNX has no searchsorted
             above = (columns[:, :, None] >= self.knots[:, None, :]).sum(2)
         else:
             above = torch.searchsorted(self.knots, columns, right=True)
@@ -153,7 +157,7 @@ class PlainNumbers(nn.Module):
 
 
 class PiecewiseLinear(nn.Module):
-    """How far a number is through each quantile bin of its column, 0 to 1, then a linear layer and a ReLU."""
+    """The position of a number in each quantile bin of its column, 0 to 1, then a linear layer and a ReLU."""
 
     def __init__(self, config: EncoderConfig, scaled: Tensor) -> None:
         super().__init__()
@@ -176,7 +180,7 @@ class Periodic(nn.Module):
     def __init__(self, config: EncoderConfig, scaled: Tensor) -> None:
         super().__init__()
         num_columns = scaled.shape[1]
-        # A vector, like a bias: weight decay would draw all frequencies to zero.
+        # a vector, like a bias, so that weight decay does not draw all frequencies to zero
         self.frequencies = nn.Parameter(config.frequency_scale * torch.randn(num_columns * config.num_frequencies))
         self.linear = ColumnLinear(num_columns, 2 * config.num_frequencies, config.embedding_size)
         self.size = config.embedding_size
@@ -187,7 +191,7 @@ class Periodic(nn.Module):
 
 
 class ColumnLinear(nn.Module):
-    """A linear layer of its own for each of M columns: (N, M, inputs) to (N, M * outputs)."""
+    """A separate linear layer for each of M columns: (N, M, inputs) to (N, M * outputs)."""
 
     def __init__(self, num_columns: int, num_inputs: int, num_outputs: int) -> None:
         super().__init__()
@@ -204,18 +208,18 @@ _EMBEDDINGS = {"none": PlainNumbers, "piecewise_linear": PiecewiseLinear, "perio
 
 
 def _places(places: list[int]) -> nn.Buffer:
-    """A buffer that follows from the columns and is not stored."""
+    """A buffer that is computed from the columns and not stored."""
     return nn.Buffer(torch.tensor(places, dtype=torch.int64), persistent=False)
 
 
 def _present(values: np.ndarray) -> np.ndarray:
-    """Returns the values that are not missing, or a zero where there is none."""
+    """The values that are not missing, or a single zero if all are."""
     kept = values[~np.isnan(values)]
     return kept if len(kept) else np.zeros(1, values.dtype)
 
 
 def _rank_curve(values: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns knots of this type, ascending, and the heights of the curve there; both (NUM_KNOTS,), the last one
+    """Knots of this type, ascending, and the heights of the curve there; both (NUM_KNOTS,), the last one
     repeated."""
     levels = (np.arange(NUM_KNOTS) + 0.5) / NUM_KNOTS
     ranks = np.array([NormalDist().inv_cdf(level) for level in levels])

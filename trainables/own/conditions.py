@@ -1,4 +1,4 @@
-"""What training code of the user's own is told of its trial: seed, device, threads, data, and a folder to write to."""
+"""The facts about a trial that the user's training code gets: seed, device, threads, data, and a folder."""
 
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ class Conditions:
 
     def __init__(self, setting: Setting, *, data: Any) -> None:
         self.num_epochs = setting.epochs
-        """Full budget of a trial, over which a schedule runs."""
+        """Full budget of a trial in epochs, over which a schedule runs."""
         self.seed = setting.seed
-        """Of this trial; Python, NumPy and torch are seeded from it already."""
+        """Seed of this trial; Python, NumPy and torch are already seeded with it."""
         self.trial = setting.trial
         """Number of the trial."""
         self.device = torch.device(setting.device)
-        """Where to train."""
+        """Device to train on."""
         self.threads = setting.threads
-        """CPUs of this trial, which torch is set to."""
+        """CPUs of this trial; torch already uses this number of threads."""
         self.final = setting.final
         """Whether this is the final evaluation: train on all the rows you mean to."""
         self.data = data
@@ -32,5 +32,5 @@ class Conditions:
 
     @property
     def folder(self) -> Path:
-        """A folder whose files are part of the checkpoint; here again when the trial goes on."""
+        """A folder whose files are part of the checkpoint; they are restored when the trial continues."""
         return self._folder.path

@@ -8,9 +8,10 @@
             run.report(accuracy=evaluate(model))
         return model
 
-The function runs in a thread of its own, in turn with the worker: at the top of the loop it hands over and waits. Where
-the worker knows that another epoch follows, a short one begins while the one before is saved and reported (`go_on`). A
-trial that pauses unwinds the function by `Paused`, so that `finally` and `with` do their work.
+The function runs in a thread of its own, alternating with the worker: at the top of its loop it hands over and waits.
+If
+another epoch follows in any case, a short one begins while the previous one is saved and reported (`go_on`). When the
+trial pauses, `Paused` is raised in the function, so that `finally` and `with` run.
 """
 
 import threading
@@ -26,12 +27,10 @@ from trainables.own.stored import copied
 from trainables.own.tracked import weights_of
 from trainables.trainable import MisuseError, Setting, StateError, StuckError
 
-__all__ = ["Loop", "LoopRun", "Paused"]
-
 PAUSE_SECONDS = 60
-"""How long a function may take to unwind once its trial pauses."""
+"""How long the function may take to end when its trial pauses."""
 AHEAD_SECONDS = 2.0
-"""Longer epochs wait until the one before is saved: there that costs little, and an epoch in vain would cost much."""
+"""Longer epochs wait until the previous one is saved, because an epoch that is not needed would cost too much."""
 
 
 class Loop:
@@ -42,7 +41,7 @@ class Loop:
     ) -> None:
         self.epoch = 0
         self.began = 0.0
-        """When the last epoch began, in seconds since 1970: perhaps before `run_epoch` was called for it."""
+        """Start of the last epoch in seconds since 1970, which may be before its call of `run_epoch`."""
         self.run = LoopRun(setting, data=data, metric=metric)
         self.run._hand_over = self._hand_over
         self._train, self._config, self._setting = train, config, setting
@@ -51,7 +50,7 @@ class Loop:
         self._event = ""
         self._pausing = False
         self._is_ahead = False
-        """Whether the function trains the next epoch already."""
+        """Whether the function already trains the next epoch."""
         self._returned: Any = None
         self._raised: BaseException | None = None
         self._kept: dict[str, Any] | None = None
@@ -62,11 +61,11 @@ class Loop:
 
     @property
     def thread_id(self) -> int | None:
-        """Of the thread that runs the function; None before the first epoch."""
+        """Identifier of the thread that runs the function; None before the first epoch."""
         return None if self._thread is None else self._thread.ident
 
     def run_epoch(self) -> dict[str, Any]:
-        """Trains one more epoch; returns what was reported, its number and the seconds that it took.
+        """Train one more epoch, and return what was reported, with the number of the epoch and its seconds.
 
         Raises:
             MisuseError: the function does not keep to the protocol.
@@ -94,7 +93,7 @@ class Loop:
         return record
 
     def state(self) -> dict[str, Any]:
-        """All that is tracked, `run.state`, the files of `run.folder` and the random states, as plain values.
+        """Tracked objects, `run.state`, the files of `run.folder` and the random states, as plain values.
 
         Raises:
             StateError: something in it cannot be stored safely; the line names it.
@@ -102,18 +101,19 @@ class Loop:
         return self._kept if self._kept is not None else self._collect()
 
     def go_on(self) -> bool:
-        """Begin the next epoch, and return at once; what `state` returned before changes from now on.
+        """Begin the next epoch and return at once; tensors that `state` returned before change from now on.
 
-        False, with nothing begun, after the last epoch and where epochs are long.
+        Returns:
+            Whether it began; it does not after the last epoch, nor if epochs are long.
         """
         self._is_ahead = self._event == "epoch" and self._seconds <= AHEAD_SECONDS
         if self._is_ahead:
             self._code_turn.release()
-            self._begun.acquire()  # or the function would wait for the interpreter until this thread lets go of it
+            self._begun.acquire()  # otherwise the function waits until this thread releases the interpreter
         return self._is_ahead
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Runs the function up to its first epoch, with all that it tracks as it was.
+        """Run the function up to the next epoch, with everything that it tracks restored.
 
         Raises:
             ValueError: the state belongs to another training, or to other code.
@@ -140,7 +140,7 @@ class Loop:
         return self._returned
 
     def close(self) -> None:
-        """Unwinds the function where it waits, and removes its folder.
+        """Unwind the function where it waits, and remove its folder.
 
         Raises:
             StuckError: it does not end.

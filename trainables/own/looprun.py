@@ -1,4 +1,4 @@
-"""What `train(config, run)` of the user's own is given: the epochs still to train, and where to report and keep."""
+"""The argument `run` of the user's `train(config, run)`: the epochs to train, `report`, `track` and `state`."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The random states of Python, NumPy and torch: set from a seed, taken, and put back to the bit."""
+"""The random states of Python, NumPy and torch: set from a seed, read, and restored exactly."""
 
 import hashlib
 import random
@@ -10,15 +10,15 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Sets every global random state from the seed of a trial, which depends on the run's seed and its number alone."""
+    """Set every global random state from the seed of a trial."""
     digest = hashlib.sha256(f"{seed}/own".encode()).digest()
     random.seed(digest)
     np.random.seed(int.from_bytes(digest[:4], "little"))
-    torch.manual_seed(int.from_bytes(digest[4:12], "little") >> 1)  # the devices as well
+    torch.manual_seed(int.from_bytes(digest[4:12], "little") >> 1)  # seeds GPUs as well
 
 
 def random_states() -> dict[str, Any]:
-    """Returns the global random states as tensors and plain values."""
+    """The global random states as tensors and plain values."""
     version, words, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     states: dict[str, Any] = {
@@ -32,7 +32,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: Mapping[str, Any]) -> None:
-    """Puts back what `random_states` returned."""
+    """Restore the states that `random_states` returned."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     kind, keys, position, has_gauss, cached = states["numpy"]

@@ -1,4 +1,4 @@
-"""What training code reports after an epoch, checked: numbers by name, the objective among them and finite."""
+"""Checks what training code reports after an epoch: numbers by name, among them a finite objective."""
 
 import math
 from collections.abc import Mapping
@@ -7,8 +7,9 @@ from typing import Any
 from trainables.trainable import Diverged, MisuseError
 
 RESERVED = ("seconds", "started", "device", "node", "worker", "gpu_memory_bytes", "weights")
-"""Names under which the search itself records what an epoch took."""
+"""Names that the search itself records for each epoch."""
 MAX_TEXT = 1000
+"""Characters of a text that are kept."""
 
 
 def checked(metrics: Mapping[str, Any], *, metric: str, epoch: int, final: bool) -> dict[str, Any]:
@@ -16,8 +17,9 @@ def checked(metrics: Mapping[str, Any], *, metric: str, epoch: int, final: bool)
 
     Args:
         metrics: numbers, also of NumPy and torch; short texts.
-        metric: the objective, which must be there, but for the final evaluation.
-        epoch: the one that has ended.
+        metric: name of the objective, which must be reported except in the final evaluation.
+        epoch: number of the epoch that has ended.
+        final: whether this is the final evaluation.
 
     Raises:
         MisuseError: a name or a value that cannot be recorded.

@@ -1,4 +1,4 @@
-"""Turns what code of a user's own wants stored into tensors and plain values, which load without unpickling."""
+"""Converts the state of the user's code into tensors and plain values, which load without unpickling."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ _WAY_OUT = (
 
 
 def to_plain(value: Any, where: str) -> Any:  # noqa: PLR0911 - one for each kind
-    """Returns the value with arrays as tensors, ready for a checkpoint; tensors are not copied.
+    """The value with arrays as tensors, ready for a checkpoint; tensors are not copied.
 
     Args:
         value: tensors, arrays, plain values, and dicts, lists, tuples of them.
-        where: how the value is called, for the error.
+        where: name of the value, for the error.
 
     Raises:
         StateError: something in it cannot be stored safely; the line names its place.
@@ -51,7 +51,7 @@ def to_plain(value: Any, where: str) -> Any:  # noqa: PLR0911 - one for each kin
 
 
 def from_plain(value: Any) -> Any:
-    """Returns what `to_plain` was given; a tuple with names comes back as a plain one."""
+    """The value that was given to `to_plain`; a named tuple becomes a plain one."""
     if isinstance(value, dict):
         if _ARRAY in value:
             return _as_array(value)
@@ -66,7 +66,7 @@ def from_plain(value: Any) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """Returns a plain value whose tensors share no memory with it."""
+    """A plain value whose tensors share no memory with it."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, dict):
@@ -80,7 +80,7 @@ def copied(value: Any) -> Any:
 
 
 def difference(first: Any, second: Any, where: str = "") -> str | None:  # noqa: PLR0911
-    """Where two plain values first differ, to the bit: `model.0.weight`; None where they are equal."""
+    """The first place at which two plain values differ, bit by bit: `model.0.weight`; None if they are equal."""
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         same = first.dtype == second.dtype and first.shape == second.shape and _bits(first) == _bits(second)
         return None if same else where
@@ -118,7 +118,7 @@ def _mapping(value: Mapping[Any, Any], where: str) -> dict[Any, Any]:
 
 
 def _with_versions(new: OrderedDict, old: Any) -> OrderedDict:
-    """A module's `state_dict` has the versions of its parts as an attribute."""
+    """The dict with the attribute in which the `state_dict` of a module keeps the versions of its parts."""
     if hasattr(old, "_metadata"):
         new._metadata = old._metadata  # pyright: ignore[reportAttributeAccessIssue]
     return new

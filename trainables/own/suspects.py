@@ -1,4 +1,4 @@
-"""Looks for what training code of the user's own uses and does not track, and for what it leaves in its modules."""
+"""Finds objects that the user's training code uses and does not track, and state that it leaves in its modules."""
 
 import random
 import sys
@@ -19,13 +19,15 @@ _MAX_DEPTH = 3
 
 
 def find_untracked(frames: Iterable[FrameType], tracked: Mapping[str, Any], *, root: Path) -> dict[str, bool]:
-    """Optimizers, schedulers, scalers, models and generators that the user's code holds and does not track, in words;
-    and whether each changes by itself in training, which a model need not.
+    """Optimizers, schedulers, scalers, models and generators that the user's code has and does not track.
 
     Args:
-        frames: of the thread that runs it, the innermost first.
-        tracked: by the name under which it is tracked.
+        frames: frames of the thread that runs the code, the innermost first.
+        tracked: tracked objects by name.
         root: folder of the user's code.
+
+    Returns:
+        Object in words -> whether it always changes in training, which a model need not.
     """
     known = {id(thing) for thing in tracked.values()}
     known |= {id(part) for thing in tracked.values() if isinstance(thing, nn.Module) for part in thing.modules()}
@@ -45,7 +47,7 @@ def _own(names: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _things(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """What has a state of its own, in a value and in the attributes of what is no library's."""
+    """Objects with a state in a value, and in the attributes of objects that belong to no library."""
     if isinstance(value, _STATEFUL):
         yield name, value
     elif isinstance(value, nn.Module):
@@ -69,7 +71,7 @@ def _things(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _is_users(value: Any) -> bool:
-    """Whether an object's class is of no installed library, and not of ours."""
+    """Whether the class of an object is the user's: of no installed library, and not of Rungwise."""
     if isinstance(value, type):
         return False
     module = sys.modules.get(type(value).__module__)
@@ -79,7 +81,7 @@ def _is_users(value: Any) -> bool:
 
 
 def describe_globals(root: Path) -> dict[str, str]:
-    """The size of every container, cache and generator at the top level of the user's modules, by name."""
+    """Name -> size or state of every container, cache and generator at the top level of the user's modules."""
     found = {}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -93,7 +95,7 @@ def describe_globals(root: Path) -> dict[str, str]:
 
 
 def changed_globals(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What training has changed, in words."""
+    """The globals that training has changed, in words."""
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     return [f"{name} ({before.get(name, 'new')}, then {after.get(name, 'gone')})" for name in changed]
 

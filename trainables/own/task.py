@@ -1,4 +1,4 @@
-"""The task of a search over code of the user's own: a loop or a class, the data it reads, what it costs."""
+"""The task of a search of the user's own code: a loop or a class, its data and its costs."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from trainables.own.conditions import Conditions
-from trainables.own.loop import Loop, LoopRun
+from trainables.own.loop import Loop
+from trainables.own.looprun import LoopRun
 from trainables.own.randomness import random_states, seed_everything, set_random_states
 from trainables.own.reported import checked
 from trainables.own.stored import from_plain, to_plain
@@ -20,7 +21,7 @@ from trainables.trainable import MisuseError, Setting, Source, StateError, Train
 
 @dataclass(frozen=True, kw_only=True)
 class OwnData:
-    """What a user's `data()` returned, and a checksum of the arrays, tensors and plain values in it."""
+    """The return value of the user's `data()`, with a checksum of the arrays, tensors and plain values in it."""
 
     value: Any
     checksum: str
@@ -37,7 +38,7 @@ class OwnTask:
     cost: Callable[..., Mapping[str, float]] | None = None
 
     def load(self, source: Source) -> OwnData:
-        """Calls `data()`; where to look and what to draw is its own affair."""
+        """Call `data()`, which decides itself what it reads; the settings of `source` do not apply."""
         value = None if self.data is None else self.data()
         return OwnData(value=value, checksum=checksum(value))
 
@@ -57,10 +58,10 @@ class OwnTask:
         return OwnTraining(self.task, config, data=data.value, setting=setting, metric=self.metric)
 
     def costs(self, config: Any, data: OwnData) -> dict[str, float]:
-        """What `Space(costs=...)` says of the configuration.
+        """The costs of the configuration by `Space(costs=...)`.
 
         Raises:
-            ValueError: it gives something other than numbers by name.
+            ValueError: it returns something other than numbers by name.
         """
         if self.cost is None:
             return {}
@@ -77,7 +78,7 @@ class OwnTask:
 
 
 class OwnTraining:
-    """A class of the user's own, with its metrics checked and the global random states kept beside its state."""
+    """A class of the user's own: checks its metrics, and stores the global random states with its state."""
 
     def __init__(
         self,
@@ -106,10 +107,10 @@ class OwnTraining:
         return int(self.inner.epoch)
 
     def run_epoch(self) -> dict[str, Any]:
-        """Trains one more epoch; returns its metrics and its number.
+        """Train one more epoch, and return its metrics and its number.
 
         Raises:
-            MisuseError: the class does not keep to the protocol.
+            MisuseError: the class does not follow the protocol.
         """
         number = self.epoch + 1
         metrics = self.inner.run_epoch()
@@ -132,7 +133,7 @@ class OwnTraining:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues where `state` was taken.
+        """Continue where `state` was taken.
 
         Raises:
             ValueError: it belongs to another training.
@@ -147,11 +148,11 @@ class OwnTraining:
         set_random_states(state["random"])
 
     def result(self) -> Any:
-        """The object itself: what `test(model, run)` is given."""
+        """The object itself, which `test(model, run)` gets."""
         return self.inner
 
     def close(self) -> None:
-        """Removes its folder."""
+        """Remove its folder."""
         close(self.inner)
         self.run._folder.remove()
 
@@ -180,7 +181,7 @@ def _shares(tensor: Tensor) -> bool:
 
 
 def _map(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The value with `change` made to the leaves of dicts, lists, tuples and dataclasses."""
+    """The value with `change` applied to the leaves of dicts, lists, tuples and dataclasses."""
     kind = type(value)
     if kind is dict:
         return {key: _map(part, change) for key, part in value.items()}

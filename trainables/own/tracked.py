@@ -20,10 +20,10 @@ def is_trackable(thing: object) -> bool:
 
 
 def state_of(thing: Any, name: str) -> Any:
-    """The object's state as tensors and plain values, sharing its memory.
+    """The object's state as tensors and plain values, which share its memory.
 
     Raises:
-        MisuseError: it has none.
+        MisuseError: it has no state.
         StateError: something in it cannot be stored safely.
     """
     match thing:
@@ -43,7 +43,7 @@ def state_of(thing: Any, name: str) -> Any:
 
 
 def load_state(thing: Any, name: str, stored: Any) -> None:
-    """Puts back what `state_of` returned.
+    """Restore the state that `state_of` returned.
 
     Raises:
         StateError: the state is of another object.
@@ -65,9 +65,10 @@ def load_state(thing: Any, name: str, stored: Any) -> None:
 
 
 def weights_of(objects: Mapping[str, Any]) -> int:
-    """Parameters of all tracked modules, those that several share only once, without copies such as a moving average.
+    """Number of parameters of all tracked modules; shared ones count once, copies such as a moving average do not
+    count.
 
-    A copy has the shapes of another module, and no tracked optimizer trains it while one trains the other.
+    A module is a copy if it has the shapes of another one that a tracked optimizer trains, and none trains it.
     """
     modules = [thing for thing in objects.values() if isinstance(thing, nn.Module)]
     optimizers = [thing for thing in objects.values() if isinstance(thing, torch.optim.Optimizer)]

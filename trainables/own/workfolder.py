@@ -1,6 +1,6 @@
-"""A folder of training code whose files are part of its checkpoint, for frameworks that write checkpoints of their own.
+"""A folder whose files are part of a checkpoint, for frameworks that write checkpoints of their own.
 
-Files are stored inside the state, so that they are whole or not there, under the same checksum as everything else.
+The files are stored inside the state, under the same checksum, so that none is missing or incomplete.
 """
 
 import shutil
@@ -17,7 +17,7 @@ MAX_BYTES = 8 << 30
 
 
 class WorkFolder:
-    """Made when it is first used, and removed with the training."""
+    """A temporary folder, created when it is first used and removed with the training."""
 
     def __init__(self, scratch: Callable[[], Path] | None) -> None:
         self._scratch = scratch
@@ -49,7 +49,7 @@ class WorkFolder:
         return {name: _bytes(path) for name, path in files.items()}
 
     def write(self, files: dict[str, Tensor]) -> None:
-        """Makes the folder hold these files.
+        """Write these files into the folder.
 
         Raises:
             StateError: a name leads out of the folder.
@@ -63,7 +63,7 @@ class WorkFolder:
             path.write_bytes(data.numpy().tobytes())
 
     def remove(self) -> None:
-        """Removes the folder with all that is in it."""
+        """Remove the folder with everything in it."""
         if self._path is not None:
             shutil.rmtree(self._path, ignore_errors=True)
             self._path = None

@@ -13,7 +13,7 @@ _CELL = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", 
 
 
 def read(_data_dir: Path) -> Table:
-    """Returns 569 tumours: thirty measurements of cell nuclei, and whether each is malignant (Wolberg et al. 1995)."""
+    """569 tumours: thirty measurements of cell nuclei, and whether each is malignant (Wolberg et al. 1995)."""
     path = data_file("breast_cancer.csv")
     with path.open() as file:
         classes = tuple(file.readline().strip().split(",")[2:])

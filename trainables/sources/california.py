@@ -1,7 +1,7 @@
 """California housing: 20,640 districts of the census of 1990 (Pace and Barry 1997), as the eight standard features.
 
 The file is `california_housing.csv` with the raw census columns, in which 207 counts of bedrooms are missing; without
-it, scikit-learn's own copy, which is whole, is downloaded.
+it, scikit-learn's copy, which has no missing values, is downloaded.
 """
 
 import csv
@@ -28,7 +28,7 @@ _FEATURES = ("MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOc
 
 
 def read(data_dir: Path) -> Table:
-    """Returns every district; the target is in units of $100,000 and capped at 5.
+    """Every district; the target is in units of $100,000 and capped at 5.
 
     Raises:
         ValueError: the file is another one.
@@ -40,7 +40,7 @@ def read(data_dir: Path) -> Table:
 
 
 def _derive(raw: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns the features as scikit-learn defines them, and the target."""
+    """The features as scikit-learn defines them, and the target."""
     households = raw["households"]
     columns = (
         raw["median_income"],
@@ -72,7 +72,7 @@ def _fetch(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     from sklearn.datasets import fetch_california_housing
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # of its second attempt
+        with warnings.catch_warnings(action="ignore"):  # scikit-learn warns before its second attempt
             found: Bunch = fetch_california_housing(  # pyright: ignore[reportAssignmentType]
                 data_home=str(data_dir), download_if_missing=downloads_allowed(), n_retries=1, delay=0.1
             )

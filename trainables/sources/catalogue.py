@@ -1,4 +1,4 @@
-"""The data sets by name: what each is, who reads it, its size and files. Imports no torch."""
+"""The data sets by name: description, reader, size and files of each. Does not import torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ class Source:
     """
 
     about: str
-    """What it is, in two sentences for a report."""
+    """Two sentences about it, for a report."""
     read_images: "Callable[..., tuple[np.ndarray, np.ndarray, tuple[str, ...]]] | None" = None
-    """`read(data_dir, *, test)`: uint8 images (N, H, W, C), int64 labels and the names of the classes. Opens the files
-    of the one part only."""
+    """`read(data_dir, *, test)` returns uint8 images (N, H, W, C), int64 labels and the names of the classes. It opens
+    only the files of that part."""
     read_table: "Callable[..., Table] | None" = None
-    """`read(data_dir)`: all rows; which of them are test rows is decided later."""
+    """`read(data_dir)` returns all rows; the test rows are chosen later."""
     size: tuple[int, int] | None = None
     """Rows without the test rows, and classes (0 for a regression); None for data of the user's own."""
     files: str = ""
     """Pattern of the files that are read, in the folder of the data; empty for what comes with scikit-learn."""
     fetch_test_files: Callable[[Path], None] | None = None
-    """Makes the test files be there and checks their size; None where they come with the others."""
+    """Downloads missing test files and checks their size; None if they come with the others."""
 
 
 _FILES = {
@@ -55,7 +55,7 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Source:
-    """The data set by this name, which must be one of `names()`."""
+    """The data set with this name, which must be one of `names()`."""
     return import_module(f"trainables.sources.{_FILES[name]}").SOURCE
 
 
@@ -65,7 +65,7 @@ def size_of(name: str | None) -> tuple[int, int] | None:
 
 
 def describe(name: str) -> str:
-    """What a data set is; nothing of one that is not known."""
+    """The description of a data set; empty if it is not known."""
     return find(name).about if name in _FILES else ""
 
 
@@ -86,7 +86,7 @@ def check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
 
 
 def check_table_options(name: str, table: TableOptions | None) -> None:
-    """Raise ValueError unless a target is named for a table of the user's own, and for no other data set."""
+    """Raise ValueError unless --target is given for a table of the user's own, and for no other data set."""
     if table is not None and name != "csv":
         raise ValueError(f"--target is for your own table, but {name} has its own target; leave it out")
     if table is None and name == "csv":

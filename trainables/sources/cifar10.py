@@ -38,7 +38,7 @@ _TEST = (
 
 
 def fetch_test_files(data_dir: Path) -> None:
-    """Makes the test file be there and checks its size; does not open it."""
+    """Unpack the test file if it is missing, and check its size; it is not opened."""
     for file in _TEST:
         if not (data_dir / _FOLDER / file.name).exists():
             _unpack(_TEST, data_dir)
@@ -46,14 +46,14 @@ def fetch_test_files(data_dir: Path) -> None:
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Returns images uint8 (N, 32, 32, 3), labels and class names; opens the files of the one part only."""
+    """Images uint8 (N, 32, 32, 3), labels and class names; only the files of this part are opened."""
     files = _TEST if test else _TRAIN
     if not all((data_dir / _FOLDER / file.name).exists() for file in files):
         _unpack(files, data_dir)
     x = np.empty((10_000 * len(files), 32, 32, 3), np.uint8)
     labels: list[int] = []
     for part, file in zip(np.split(x, len(files)), files, strict=True):
-        # A pickle may run anything, but these bytes have just been found to be the official ones.
+        # unpickling can run any code, but these bytes have just been verified as the official ones
         batch = pickle.loads(read_verified(data_dir / _FOLDER / file.name, file), encoding="latin1")
         part[:] = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         labels += batch["labels"]
@@ -61,7 +61,7 @@ def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[s
 
 
 def _unpack(files: tuple[OfficialFile, ...], data_dir: Path) -> None:
-    """Takes these files, and nothing else, out of the archive; a member's own path is never used as a path."""
+    """Take these files, and nothing else, out of the archive; a member's own path is never used as a path."""
     archive = fetch(_ARCHIVE, data_dir)
     read_verified(archive, _ARCHIVE)
     folder = data_dir / _FOLDER

@@ -1,9 +1,6 @@
 """A user's own table: a CSV file with the column to predict."""
 
-import logging
 from pathlib import Path
-
-import numpy as np
 
 from trainables.data.names import nearest
 from trainables.data.options import TableOptions
@@ -11,13 +8,11 @@ from trainables.data.order import describe_rows
 from trainables.data.table import Table
 from trainables.data.target import read_target
 from trainables.sources.catalogue import Source
-from trainables.sources.sheet import Sheet, parse_sheet, read_sheet
-
-_logger = logging.getLogger(__name__)
+from trainables.sources.sheet import Sheet, read_sheet
 
 
 def read(path: Path, options: TableOptions) -> Table:
-    """Returns the rows whose target is known.
+    """The rows whose target is known.
 
     Args:
         path: a CSV file with a header.
@@ -52,26 +47,6 @@ def read(path: Path, options: TableOptions) -> Table:
             *describe_rows(known, target=options.target, inputs=inputs, dates=sheet.dates),
         ),
     )
-
-
-def read_cells(path: Path) -> dict[str, np.ndarray]:
-    """Returns the texts (N,) of each named column, as dtype object; numbers as Python writes them.
-
-    Raises:
-        ValueError: the file is no CSV, or its rows do not agree.
-    """
-    return _told(read_sheet(path))
-
-
-def parse_cells(data: bytes, path: str) -> dict[str, np.ndarray]:
-    """The same of the content of a file; the path is for messages."""
-    return _told(parse_sheet(data, path))
-
-
-def _told(sheet: Sheet) -> dict[str, np.ndarray]:
-    for note in sheet.notes:
-        _logger.warning("%s", note)
-    return dict(sheet.cells)
 
 
 def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:

@@ -12,7 +12,7 @@ _COLUMNS = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 
 
 def read(_data_dir: Path) -> Table:
-    """Returns 442 patients: ten measurements, and how far diabetes had progressed a year later (Efron et al. 2004)."""
+    """442 patients: ten measurements, and how far diabetes had progressed a year later (Efron et al. 2004)."""
     x = np.loadtxt(data_file("diabetes_data_raw.csv.gz"))
     y = np.loadtxt(data_file("diabetes_target.csv.gz"))
     return Table(cells=dict(zip(_COLUMNS, x.T.copy(), strict=True)), y=y.astype(np.float32), target="progression")

@@ -11,7 +11,7 @@ from trainables.sources.catalogue import Source
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Returns images uint8 (N, 8, 8, 1), labels and class names; a fixed fifth of each class is the test set."""
+    """Images uint8 (N, 8, 8, 1), labels and class names; a fixed fifth of each class is the test set."""
     table = _read_table()
     x = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)  # 17 grey levels
     y = table[:, -1].astype(np.int64)

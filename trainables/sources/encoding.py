@@ -1,7 +1,7 @@
-"""The encoding of a CSV file, found from its bytes: UTF-8, UTF-16, UTF-32, or else Latin-1, which is said.
+"""Detects the encoding of a CSV file from its bytes: UTF-8, UTF-16, UTF-32, or else Latin-1, with a note.
 
-Chinese, Japanese and Korean files in encodings of their own are refused: read as Latin-1 their names are no words, and
-half of a character may be a separator.
+Chinese, Japanese and Korean files in other encodings are refused: as Latin-1 their names would be unreadable, and half
+of a character may be a separator.
 """
 
 import codecs
@@ -21,19 +21,19 @@ _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.B
           codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
 _WIDTHS = {"utf-16": 2, "utf-32": 4}
 _ASIAN = {"GB18030": "gb18030", "Big5": "big5", "CP932": "cp932", "EUC-JP": "euc_jp", "CP949": "cp949"}
-"""By the name that iconv knows."""
+"""Name for iconv -> name for Python."""
 _SCRIPTS = ("CJK UNIFIED", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "FULLWIDTH", "LEFT", "RIGHT")
 
 
 def decode(data: bytes, path: str) -> tuple[str, list[str]]:
-    """Returns the text, and a note where its encoding is a guess.
+    """The text, and a note where its encoding is a guess.
 
     Args:
         data: content of the file.
         path: for messages.
 
     Raises:
-        ValueError: it is no text, it is damaged, or it is in an encoding that must be converted first.
+        ValueError: it is not text, it is damaged, or its encoding must be converted first.
     """
     kind = next((kind for magic, kind in _NO_TEXT.items() if data.startswith(magic)), None)
     wide = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None) or _unmarked(data)
@@ -52,7 +52,7 @@ def decode(data: bytes, path: str) -> tuple[str, list[str]]:
 
 
 def _unmarked(data: bytes) -> str | None:
-    """UTF-16 without the mark that should begin it: every other byte is zero."""
+    """The encoding of UTF-16 without its byte order mark, in which every other byte is zero; else None."""
     head = data[:4096]
     zeros = [head[start::2].count(0) for start in (0, 1)]
     if len(head) < 4 or max(zeros) < 0.4 * len(head) / 2 or min(zeros) > 0.05 * len(head) / 2:
@@ -64,7 +64,7 @@ def _decode_wide(data: bytes, encoding: str, path: str) -> str:
     width = _WIDTHS[encoding[:6]]
     surplus = len(data) % width
     if surplus and not data[-surplus:].strip(b"\0\r\n"):
-        data = data[:-surplus]  # a line end of one byte, as tools append it that know no wide characters
+        data = data[:-surplus]  # a line end of one byte, which some tools append
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -90,7 +90,7 @@ def _decode_bytes(data: bytes, path: str) -> tuple[str, list[str]]:
         try:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
-            text = data.decode("latin-1")  # knows a letter for every byte, so that no two texts become one
+            text = data.decode("latin-1")  # has a character for every byte, so that different texts stay different
         start = error.start - len(_WORD_END.findall(text[max(0, error.start - 20) : error.start])[0])
         word = _WORD_START.findall(text[start : start + 20])[0]
         return text, [
@@ -100,12 +100,12 @@ def _decode_bytes(data: bytes, path: str) -> tuple[str, list[str]]:
 
 
 def _asian(data: bytes) -> list[str]:
-    """The encodings of Chinese, Japanese and Korean that these bytes are likely to be in; none for Western text."""
+    """The Chinese, Japanese and Korean encodings that these bytes probably have; empty for Western text."""
     return [name for name, encoding in _ASIAN.items() if _is_asian(data[: 1 << 20].rpartition(b"\n")[0], encoding)]
 
 
 def _is_asian(data: bytes, encoding: str) -> bool:
-    """Whether the bytes are text of this encoding, and words of it stand together as no accented letters do."""
+    """Whether the bytes are valid in this encoding, and look more like Asian words than like accented letters."""
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
@@ -115,7 +115,8 @@ def _is_asian(data: bytes, encoding: str) -> bool:
 
 
 def _judge(found: re.Match[str], encoding: str) -> str:
-    """What a run of other characters than ASCII is: those of `café`, `ação` and `Größe` are single ones in words."""
+    """Whether a run of non-ASCII characters is asian, western or either; western ones are single letters in a word, as
+    in `café`, `ação` and `Größe`."""
     word, text = found[0], found.string
     if not all(unicodedata.name(sign, "").startswith(_SCRIPTS) for sign in word):
         return "western"
@@ -127,5 +128,5 @@ def _judge(found: re.Match[str], encoding: str) -> str:
 
 
 def _line_of(text: str, place: int) -> int:
-    """Number of the line, from 1, in which this character stands."""
+    """Number of the line, from 1, that contains this character."""
     return len(re.findall(r"\r\n|\r|\n", text[:place])) + 1

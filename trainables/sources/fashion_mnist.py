@@ -60,7 +60,7 @@ _UNPACKED = {
 
 
 def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Returns images uint8 (N, 28, 28, 1), labels and class names; opens the files of the one part only."""
+    """Images uint8 (N, 28, 28, 1), labels and class names; only the files of this part are opened."""
     part, folder = "t10k" if test else "train", data_dir / "FashionMNIST" / "raw"
     images = np.frombuffer(_content(folder, f"{part}-images"), np.uint8, offset=16)  # after the idx header
     labels = np.frombuffer(_content(folder, f"{part}-labels"), np.uint8, offset=8)
@@ -68,7 +68,7 @@ def read(data_dir: Path, *, test: bool) -> tuple[np.ndarray, np.ndarray, tuple[s
 
 
 def fetch_test_files(data_dir: Path) -> None:
-    """Makes the test files be there and checks their sizes; opens none of them."""
+    """Download the test files that are missing, and check their sizes; none is opened."""
     folder = data_dir / "FashionMNIST" / "raw"
     for key in ("t10k-images", "t10k-labels"):
         unpacked = _UNPACKED[key]

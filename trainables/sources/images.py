@@ -12,7 +12,7 @@ FOLDER = "image_folder"
 
 
 def read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int | None) -> ImageRows:
-    """Returns the rows for training and validation, or the test rows."""
+    """The rows for training and validation, or the test rows."""
     if name == FOLDER:
         return image_folder.read(Path(data_dir), test=test, image_size=image_size)
     read = find(name).read_images
@@ -22,17 +22,17 @@ def read_images(name: str, data_dir: str | Path, *, test: bool, image_size: int 
 
 
 def check_test_files(name: str, data_dir: str | Path) -> tuple[str, ...]:
-    """Returns what the user should know of the test files before a search, a line each; keeps no pixel.
+    """Notes for the user on the test files before a search, one line each; no pixels are kept.
 
     Raises:
         ValueError: the test set of an image folder has other classes than its training set, or files whose headers
-            cannot be read. The files of other data sets are checked where they are read.
+            cannot be read. The files of other data sets are checked when they are read.
     """
     return image_folder.check_test_files(Path(data_dir)) if name == FOLDER else ()
 
 
 def fetch_test_files(name: str, data_dir: str | Path) -> None:
-    """Make the test files be there, downloading official ones if need be.
+    """Download the official test files that are missing.
 
     Raises:
         ValueError: a file is not the official one.
@@ -43,7 +43,7 @@ def fetch_test_files(name: str, data_dir: str | Path) -> None:
 
 
 def channel_moments(x: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and standard deviation of the channels of uint8 images, in units where 255 is 1."""
+    """Mean and standard deviation of the channels of uint8 images, in units where 255 is 1."""
     exact, unit = np.int32, 255
     total, squares = np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
     for part in np.array_split(rows, -(-len(rows) // 4096)):  # bounds the copy, and the squares to 32 bits

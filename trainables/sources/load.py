@@ -1,18 +1,18 @@
 """Data sets as tensors: training and validation rows by `load`, the sealed test rows by `load_test` alone.
 
-What the columns of a table are is decided on all rows but the test rows; their categories are fitted on the training
-rows.
+The types of the columns of a table are decided on all rows except the test rows; their categories are fitted on the
+training rows.
 """
 
-import difflib
 import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainables.data.dataset import Dataset, Split, _split
+from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.kinds import decide_kinds, describe_cells
+from trainables.data.names import did_you_mean
 from trainables.data.options import Kind, TableOptions
 from trainables.data.stratify import stratified_rows
 from trainables.data.table import Table, encode, fit_columns
@@ -31,18 +31,19 @@ def load(
     image_size: int | None = None,
     table: TableOptions | None = None,
 ) -> Dataset:
-    """Returns training and validation rows, split stratified by class; never opens the test files.
+    """Training and validation rows, split stratified by class; test files are never opened.
 
     Of an image folder with a folder `test`, the names in it are compared with those in `train`.
 
     Args:
         name: one of `catalogue.names()`.
-        data_dir: where the files are, or are downloaded to; for `csv` the file itself.
-        seed: chooses the subset and the split.
+        data_dir: folder of the files, to which missing ones are downloaded; for `csv` the file itself.
+        seed: decides the subset and the split.
         train_size: rows to use, training and validation together; None for all.
-        validation_fraction: share of these rows kept for validation; 0 leaves the validation split empty.
-        image_size: side that the images of an `image_folder` are brought to; chosen from the images when left out.
-        table: what is to be predicted in a `csv`.
+        validation_fraction: share of these rows for validation, in [0, 0.5]; with 0 the validation split is empty.
+        image_size: side in pixels to which the images of an `image_folder` are resized; chosen from the images when
+            None.
+        table: the target and the columns of a `csv`.
 
     Raises:
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
@@ -58,24 +59,24 @@ def load(
 
 
 def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None, like: Dataset | None = None) -> Split:
-    """Returns the test rows; only the final evaluation may call this.
+    """The test rows; only the final evaluation may call this.
 
     Args:
         name: one of `catalogue.names()`.
         data_dir: as in `load`.
         image_size: as in `load`.
-        like: the training rows, whose columns say how the rows of a table are read.
+        like: the training data, whose columns decide how the rows of a table are read.
     """
     if not _is_table(name):
         _check_options(name, image_size, None)
         found = read_images(name, data_dir, test=True, image_size=image_size)
-        return _split(found.x, found.y)
+        return make_split(found.x, found.y)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
     kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
     found = _read_table(name, data_dir, options).part(test=True).with_kinds(kinds)
-    return _split(encode(found.cells, like.columns), found.y)
+    return make_split(encode(found.cells, like.columns), found.y)
 
 
 def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
@@ -86,8 +87,8 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
     return Dataset(
         name=name,
         task="classification",
-        train=_split(x[kept], y[kept]),
-        validation=_split(x[held_out], y[held_out]),
+        train=make_split(x[kept], y[kept]),
+        validation=make_split(x[held_out], y[held_out]),
         classes=found.classes,
         mean=mean,
         std=std,
@@ -108,8 +109,8 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
     return Dataset(
         name=name,
         task="classification" if found.classes else "regression",
-        train=_split(x[kept], found.y[kept]),
-        validation=_split(x[held_out], found.y[held_out]),
+        train=make_split(x[kept], found.y[kept]),
+        validation=make_split(x[held_out], found.y[held_out]),
         classes=found.classes,
         mean=(),
         std=(),
@@ -124,7 +125,7 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
 def _draw_rows(
     y: np.ndarray, classes: tuple[str, ...], *, seed: int, train_size: int | None, validation_fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the numbers of the training and of the validation rows."""
+    """The numbers of the training and of the validation rows."""
     rng = np.random.default_rng((seed, 0x5EED))
     rows = np.arange(len(y))
     if train_size is not None:
@@ -138,8 +139,7 @@ def _draw_rows(
 def _check_options(name: str, image_size: int | None, table: TableOptions | None) -> None:
     known = names()
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        hint = did_you_mean(name, known, cutoff=0.4)
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
     if image_size is not None and name != FOLDER:
         raise ValueError(f"image_size is only for image_folder, and {name} has its own size; leave it out")

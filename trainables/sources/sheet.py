@@ -1,4 +1,4 @@
-"""What a CSV file holds, as texts: its encoding, separator, line ends and quotes are found from the file."""
+"""Reads a CSV file as texts; encoding, separator, line ends and quotes are detected."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ class Sheet:
     """Texts (N,) of each named column, as dtype object: numbers as Python writes them, whatever the file's notation;
     dates as days after 1970-01-01."""
     texts: Mapping[str, np.ndarray]
-    """The same as the file has them."""
+    """The same cells as written in the file."""
     changed: frozenset[str]
     """Names of the columns whose cells are not their texts."""
     dates: frozenset[str]
@@ -38,11 +38,11 @@ class Sheet:
     places: np.ndarray
     """Number of each row, and of its first line in the file, both from 1: int64 (N, 2)."""
     notes: tuple[str, ...]
-    """What was not taken as it stands."""
+    """Notes on what was changed or left out."""
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Returns what a CSV file holds.
+    """The content of a CSV file.
 
     Raises:
         ValueError: there is no such file, it is no CSV, or its rows do not agree; one line names the place.
@@ -56,7 +56,7 @@ def read_sheet(path: Path) -> Sheet:
 
 
 def parse_sheet(data: bytes, path: str) -> Sheet:
-    """The same of the content of a file; the path is for messages."""
+    """Like `read_sheet`, from the content of a file; the path is for messages."""
     text, notes = decode(data, path)
     stated = _SEP_LINE.match(text)
     lines = list(io.StringIO(text, newline=""))  # a line ends at \n, \r\n or \r
@@ -103,7 +103,7 @@ def _said(what: str, columns: list[str]) -> list[str]:
 
 
 def _find_separator(lines: list[str], path: str) -> str:
-    """Returns the separator by which the first rows fall into as many cells as the header, the most of them."""
+    """The separator with which most of the first rows have as many cells as the header."""
     scores = {}
     for separator in SEPARATORS:
         rows = [len(row) for row in islice(csv.reader(lines, delimiter=separator), 200) if any(map(str.strip, row))]
@@ -145,7 +145,7 @@ def _is_open(lines: list[str], separator: str) -> bool:
 
 
 def _without_headers(rows: list[tuple[int, list[str]]]) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """The rows below the header without those that repeat it, as files put together have them, and a note on these."""
+    """The rows below the header without repetitions of it, as in concatenated files, and a note on these."""
     header = [cell.strip() for cell in rows[0][1]]
     repeats = [line for line, row in rows[1:] if len(header) > 1 and [cell.strip() for cell in row] == header]
     if not repeats:
@@ -156,7 +156,7 @@ def _without_headers(rows: list[tuple[int, list[str]]]) -> tuple[list[tuple[int,
 
 
 def _check_rows(rows: list[tuple[int, list[str]]], lines: list[str], separator: str, path: str) -> list[str]:
-    """Notes on rows that may be more than one.
+    """Notes on rows that may really be several rows.
 
     Raises:
         ValueError: a row has more or fewer cells than the header.

@@ -1,4 +1,4 @@
-"""Everything that decides how one network is built and trained."""
+"""The configuration of a built-in training: network, optimizer, schedule, augmentation and batches."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     batch_size: int = 128
-    """Rows per step; the rows that do not fill a last batch sit the epoch out, others each time."""
+    """Rows per step; each epoch leaves out different rows that do not fill a last batch."""
     label_smoothing: float = 0.0
     """Share of the target that is spread evenly over all classes."""
     ema_decay: float = 0.0
-    """Decay per step of the moving average of the weights, which is then what is evaluated and kept; 0 for none."""
+    """Decay per step of the moving average of the weights, which is then evaluated and kept; 0 for none."""
     clip_norm: float = 0.0
     """Largest norm of the gradient of a batch; 0 for no limit."""
 

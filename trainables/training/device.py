@@ -1,4 +1,4 @@
-"""What a device is good at: precision and memory format for a network, and clocks that do not make it wait."""
+"""Precision and memory format for a device, and clocks that do not make it wait."""
 
 import ctypes
 import sys
@@ -15,10 +15,10 @@ from trainables.plain import is_plain
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """How a network is computed; weights, optimiser and statistics are float32 in any case."""
+    """How a network is computed; weights, optimiser and statistics are always float32."""
 
     precision: Literal["float32", "bfloat16"]
-    """Of convolutions and matrix products."""
+    """Precision of convolutions and matrix products."""
     channels_last: bool
     """Memory format of images and kernels: (N, H, W, C) instead of (N, C, H, W)."""
 
@@ -40,17 +40,18 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def choose_numerics(device: torch.device, shape: tuple[int, ...]) -> Numerics:
-    """The fastest sound way to compute a small network on this device.
+    """The fastest precision and memory format that are exact enough for a small network on this device.
 
-    Networks for tables are float32: bfloat16 would round every answer to three digits, which is much where R2 is near
-    1, and it is faster only for layers of some 500 units.
+    Networks for tables are float32: bfloat16 would round predictions to three digits, which matters if R2 is near 1,
+    and
+    it is faster only for layers of about 500 units or more.
 
-    A rule over what the hardware has instead of a stopwatch, so that a trial run again gives the same numbers;
-    `benchmarks/training_speed.py` measures whether the rule is right.
+    The rule depends only on the hardware and not on measured times, so that a repeated trial gives the same numbers;
+    `benchmarks/training_speed.py` checks the rule.
 
     Args:
-        device: where it is computed.
-        shape: of one row: (C, H, W) of an image, (F,) of a table.
+        device: device of the network.
+        shape: shape of one row: (C, H, W) of an image, (F,) of a table.
     """
     if len(shape) != 3:
         return FLOAT32
@@ -62,21 +63,22 @@ def choose_numerics(device: torch.device, shape: tuple[int, ...]) -> Numerics:
 
 
 def _cpu_computes_bfloat16() -> bool:
-    """Whether torch multiplies bfloat16 on this processor; in plain mode by what Linux says of an x86, else False."""
+    """Whether torch multiplies bfloat16 on this processor; in plain mode by the flags of an x86 in Linux, else
+    False."""
     if not is_plain():
         return torch.ops.mkldnn._is_mkldnn_bf16_supported()
     try:
-        told = Path("/proc/cpuinfo").read_text()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return False
-    flags = next((line.split() for line in told.splitlines() if line.startswith("flags")), [])
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
     return {"avx512vl", "avx512bw", "avx512dq"} <= set(flags)
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep up to 256 MB that tensors gave back, for those of the next step (glibc only).
+    """Let this process keep up to 256 MB of freed memory for the tensors of the next step (glibc only).
 
-    Otherwise the memory of images goes back to Linux and comes again page by page, zeroed, in every step.
+    Otherwise the memory of images returns to Linux and is allocated again, page by page and zeroed, in every step.
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return
@@ -85,14 +87,14 @@ def keep_freed_memory() -> None:
 
 
 class Clock:
-    """Seconds spent in named parts of an epoch; on CUDA by events, which the device passes without waiting."""
+    """Measures the seconds of named parts of an epoch; on CUDA by events, for which the device does not wait."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
         self._marks: list[tuple[str, float | torch.cuda.Event]] = []
 
     def mark(self, part: str) -> None:
-        """Says that what follows belongs to this part."""
+        """Begin this part of the epoch: the time from now on counts for it."""
         if self._cuda:
             event = torch.cuda.Event(enable_timing=True)
             event.record()

@@ -9,9 +9,10 @@ from trainables.plain import is_plain
 
 
 class WeightAverage:
-    """A second network whose weights and norm statistics follow those of the first.
+    """A copy of a network whose weights and norm statistics are moving averages of those of the network.
 
-    The decay starts small, `(1 + step) / (10 + step)`, so that the random first weights are soon forgotten.
+    average <- decay * average + (1 - decay) * weight, with decay = min(decay, (1 + step) / (10 + step)), so that the
+    random first weights are soon forgotten.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -20,7 +21,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Moves the average towards the model, after the step with this number (from 0 over the whole training)."""
+        """Update the average after a step; `step` counts from 0 over the whole training."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged, current = _tensors(self.model), _tensors(model)
         floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
@@ -30,7 +31,7 @@ class WeightAverage:
 
 
 def _approach(averaged: list[Tensor], current: list[Tensor], *, share: float) -> None:
-    """Moves each tensor by this share of the way, on CUDA in one launch for all."""
+    """Move each tensor by this share towards the other, on CUDA in one launch for all."""
     if not is_plain():
         torch._foreach_lerp_(averaged, current, share)  # pyright: ignore[reportPrivateImportUsage]
         return

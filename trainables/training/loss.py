@@ -1,4 +1,4 @@
-"""What is minimised: the loss of a task."""
+"""The training loss of a task, and the conversion of outputs to predictions."""
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,14 @@ class Loss:
     def __call__(
         self, outputs: Tensor, y: Tensor, y_mixed: Tensor | None = None, weight: Tensor | None = None
     ) -> Tensor:
-        """The loss that is trained on: smoothed, and of both labels where images are mixed.
+        """The training loss: with smoothed labels, and for mixed images weight * loss(y) + (1 - weight) *
+        loss(y_mixed).
 
         Args:
-            outputs: of the network, (N, K); (N, 1) for a regression.
+            outputs: outputs of the network, (N, K); (N, 1) for a regression.
             y: labels or targets, (N,).
             y_mixed: labels of the images mixed in, (N,).
-            weight: share of `y`.
+            weight: share of `y`, a scalar in 0..1.
         """
         loss = self._plain(outputs, y)
         if y_mixed is None or weight is None:
@@ -33,7 +34,7 @@ class Loss:
         return torch.lerp(self._plain(outputs, y_mixed), loss, weight)
 
     def to_units(self, outputs: Tensor) -> Tensor:
-        """Outputs as predictions: logits as they are, a regression in the unit and with the digits of its target."""
+        """Outputs as predictions: logits unchanged, a regression in the unit and the precision of its target."""
         return outputs if self._classification else outputs.to(self._std.dtype) * self._std + self._mean
 
     def _plain(self, outputs: Tensor, y: Tensor) -> Tensor:

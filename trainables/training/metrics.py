@@ -1,4 +1,4 @@
-"""Metrics of a whole split from its logits or predictions, computed on their device and read once at the end."""
+"""Metrics of a whole split from its logits or predictions, computed on the device with one synchronisation."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def classification(logits: Tensor, y: Tensor) -> dict[str, float]:
-    """Returns loss, accuracy and macro F1 of a split, with a single synchronisation.
+    """Loss, accuracy and macro F1 of a split, with a single synchronisation.
 
     Args:
         logits: (N, K), N at least 1.
@@ -29,7 +29,7 @@ def classification(logits: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def regression(predicted: Tensor, y: Tensor) -> dict[str, float]:
-    """Returns RMSE, MAE and R2 of a split, with a single synchronisation.
+    """RMSE, MAE and R2 of a split, with a single synchronisation.
 
     Args:
         predicted: (N,) or (N, 1), N at least 1, in the unit of `y`.

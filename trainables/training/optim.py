@@ -52,12 +52,13 @@ class AdamWConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """The learning rate over the full budget of a trial, as a part of the highest one; stepped per batch."""
+    """The learning rate over the full budget of a trial, as a share of the highest rate; it changes with every
+    batch."""
 
     kind: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     """one_cycle: linear down after the warm-up (Smith 2018); cosine: half a cosine down; constant: no decay."""
     warmup: float = 0.2
-    """Part of the budget in which the rate rises linearly."""
+    """Share of the budget in which the rate rises linearly."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("one_cycle", "cosine", "constant"):
@@ -66,7 +67,7 @@ class ScheduleConfig:
             raise ValueError(f"warmup must lie in [0, 1), got {self.warmup}")
 
     def factor(self, step: int, num_steps: int) -> float:
-        """What the highest learning rate is multiplied with in this step.
+        """The factor of the highest learning rate in this step.
 
         Args:
             step: from 0 to num_steps - 1.
@@ -97,9 +98,9 @@ def weight_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
-    """Makes the learning rate of weights on a GPU a tensor there, so that a recorded step reads it anew each time.
+    """Make the learning rate of weights on a GPU a tensor there, so that a recorded step reads its current value.
 
-    Loading a state undoes it.
+    Loading a state undoes this, so call it again afterwards.
     """
     for group in optimizer.param_groups:
         if group["params"][0].is_cuda:
@@ -109,7 +110,7 @@ def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of all weights without waiting for their device."""
+    """Set the learning rate of all weights without waiting for their device."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)

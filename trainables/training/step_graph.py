@@ -1,4 +1,4 @@
-"""A training step recorded as one CUDA graph: small networks wait for the launches of their kernels."""
+"""A training step recorded as one CUDA graph, because small networks mostly wait for the launches of their kernels."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from trainables.augmentation.augment import Batch
 
 _PLAIN_STEPS = 3
-"""Steps before the recording, in which cuDNN chooses its kernels and the optimiser makes its buffers."""
+"""Steps before the recording, in which cuDNN chooses its kernels and the optimiser allocates its buffers."""
 
 
 class StepGraph:
-    """Calls a step as it is at first, then records it and replays the recording: one launch instead of hundreds.
+    """Calls a step a few times, then records it and replays the recording: one launch instead of hundreds.
 
-    The step must read nothing but the batch and tensors that stay where they are, and must not wait for the device.
-    What cannot be recorded, for want of memory or because it waits, is called as it is from then on.
+    The step must read only the batch and tensors that keep their memory, and must not wait for the device. A step that
+    cannot be recorded, for lack of memory or because it waits, is called normally from then on.
     """
 
     def __init__(self, step: Callable[[Batch], Tensor]) -> None:
@@ -32,7 +32,7 @@ class StepGraph:
         return self._graph is not None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Does the step with this batch, whose shape never changes; the result is overwritten by the next call."""
+        """Run the step on this batch, whose shape never changes; the next call overwrites the result."""
         self._num_calls += 1
         if self._graph is None and self._num_calls > _PLAIN_STEPS and not self.refused:
             self._record(batch)
@@ -44,12 +44,12 @@ class StepGraph:
         return self._result
 
     def _record(self, batch: Batch) -> None:
-        """Records without doing: the weights are what they were."""
+        """Record the step without running it: the weights stay as they are."""
         y_mixed, weight = (None if part is None else part.clone() for part in (batch.y_mixed, batch.weight))
         self._batch = Batch(x=batch.x.clone(), y=batch.y.clone(), y_mixed=y_mixed, weight=weight)
         try:
             graph = torch.cuda.CUDAGraph()
-            # thread_local: what other threads ask of the device meanwhile does not matter
+            # thread_local: other threads may use the device meanwhile
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._result = self._step(self._batch)
             self._graph = graph

@@ -1,10 +1,10 @@
-"""Trains one configuration: one epoch per call, resumable to the bit.
+"""Trains one configuration: one epoch per call, and identical to the bit after a resume.
 
     training = Training(config, dataset, epochs=9, seed=0)
     while training.epoch < training.epochs:
         print(training.run_epoch())
 
-Everything random in an epoch is drawn from (seed, epoch), so a checkpoint holds no random state.
+Everything random in an epoch is drawn from (seed, epoch), so a checkpoint contains no random state.
 """
 
 import copy
@@ -32,11 +32,11 @@ from trainables.training.step_graph import StepGraph
 __all__ = ["Diverged", "OutOfMemory", "TrainConfig", "Training"]
 
 EVALUATION_ROWS = {"cpu": 256, "cuda": 2048}
-"""Rows per batch of an evaluation: what fits a CPU's cache; on a GPU, what hides the launches."""
+"""Rows per batch of an evaluation: as many as fit the cache of a CPU; on a GPU, enough to hide the launches."""
 
 
 class Training:
-    """One configuration in training, on the number of threads that torch is set to."""
+    """The training of one configuration, with the number of threads that torch is set to."""
 
     def __init__(
         self,
@@ -49,16 +49,16 @@ class Training:
         numerics: Numerics | None = None,
         graphs: bool = True,
     ) -> None:
-        """Builds the network and all around it; trains nothing yet.
+        """Build the network, its optimizer and its batches; nothing is trained yet.
 
         Args:
-            config: what to train.
+            config: network, optimizer and other settings.
             dataset: moved to the device once; its validation split may be empty.
             epochs: full budget, over which the schedule runs.
             seed: decides everything random; the same seed on the same CPU gives the same numbers to the bit.
-            device: where to train.
-            numerics: precision and memory format; what suits the device best when left out.
-            graphs: record a step once and replay it, on a GPU.
+            device: device to train on.
+            numerics: precision and memory format; chosen for the device when None.
+            graphs: on a GPU, record a step once and replay it.
         """
         if epochs < 1 or seed < 0:
             raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
@@ -80,7 +80,7 @@ class Training:
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
-        """Makes the network, its average and its optimizer."""
+        """Build the network, its average and its optimizer."""
         with _seeded(self.device, self.seed, 0):
             model = self.config.model.build(dataset)
         self.cost = count_cost(model, dataset.image_shape)
@@ -104,7 +104,7 @@ class Training:
         return self.cost.macs
 
     def run_epoch(self) -> dict[str, Any]:
-        """Trains one more epoch, evaluates it, and returns its record, which is also the new end of `history`.
+        """Train one more epoch, evaluate it, append its record to `history`, and return the record.
 
         Raises:
             ValueError: the full budget has been trained.
@@ -134,7 +134,7 @@ class Training:
         return record
 
     def predict(self, x: Tensor) -> Tensor:
-        """The kept network's answers.
+        """The outputs of the network that is kept: the moving average if there is one.
 
         Args:
             x: rows as in the data set: images uint8 (N, C, H, W), or a table float32 (N, F).
@@ -145,7 +145,7 @@ class Training:
         return self.loss.to_units(self._outputs(x)).cpu()
 
     def state(self) -> dict[str, Any]:
-        """A copy of all that the next epoch depends on, as tensors and plain values."""
+        """A copy of everything that the next epoch depends on, as tensors and plain values."""
         state = {
             "epochs": self.epochs,
             "seed": self.seed,
@@ -158,7 +158,7 @@ class Training:
         return copy.deepcopy(state)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues where `state` was taken from a training of the same configuration, budget and seed.
+        """Continue where `state` was taken from a training of the same configuration, budget and seed.
 
         Raises:
             ValueError: the state belongs to another training.
@@ -185,7 +185,7 @@ class Training:
             ) from None
 
     def _train(self, number: int, clock: Clock) -> tuple[float, float]:
-        """One pass over the training rows, in which nothing waits for the device; the mean loss and the last lr."""
+        """Train on all rows once without waiting for the device; return the mean loss and the last learning rate."""
         self.model.train()
         total = torch.zeros((), device=self.device)
         num_steps = len(self.batches)
@@ -202,7 +202,7 @@ class Training:
         return total.item() / num_steps, lr
 
     def _step(self, batch: Batch) -> Tensor:
-        """Moves the weights once; returns the loss. It may be recorded: nothing in it waits for a GPU."""
+        """Update the weights once, and return the loss. It can be recorded: nothing in it waits for a GPU."""
         loss = self._backward(batch)
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -211,13 +211,13 @@ class Training:
         return loss
 
     def _backward(self, batch: Batch) -> Tensor:
-        """Adds the gradient of the batch, in as many parts as memory demands; returns the loss."""
+        """Add the gradient of the batch, computed in as many parts as memory requires, and return the loss."""
         while True:
             try:
                 return self._backward_in_parts(batch)
             except torch.OutOfMemoryError as error:
                 if self._cuda and torch.cuda.is_current_stream_capturing():
-                    raise  # memory is given back outside of recordings only
+                    raise  # memory can only be freed outside of a recording
                 if self.num_parts >= len(batch.y):
                     raise OutOfMemory(f"a single row needs more memory than there is: {error}") from None
             self.num_parts = min(2 * self.num_parts, len(batch.y))
@@ -258,7 +258,7 @@ class Training:
 
 @contextmanager
 def _seeded(device: torch.device, seed: int, number: int) -> Iterator[None]:
-    """Torch's own random numbers (initialisation, dropout) from (seed, number); the caller's go on undisturbed."""
+    """Draw torch's random numbers (initialisation, dropout) from (seed, number); those of the caller are unaffected."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence((seed, number, 0x70)).generate_state(1, np.uint64)[0]) >> 1)
         yield

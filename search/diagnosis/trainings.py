@@ -1,6 +1,6 @@
-"""Trains a configuration of the user's own code twice over, in processes of its own, for `search.doctor` to compare.
+"""The trainings of the user's own code that `search.doctor` compares.
 
-Each function here runs in a fresh process: nothing that one of them leaves behind can help another.
+Each function here is called in a fresh process, so that it sees nothing that another one left behind.
 """
 
 import gc
@@ -16,7 +16,7 @@ import psutil
 import torch
 
 import spaces.space
-from search.storage.source_code import told
+from search.storage.source_code import describe_error
 from spaces.origin import locate
 from trainables.files import checkpoint
 from trainables.own.loop import Loop
@@ -30,14 +30,14 @@ HIDDEN = ("seconds", "weights", "epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
-    """What a process needs."""
+class Setup:
+    """What a process needs to train the user's code."""
 
     space: str
     packed: Any
     setting: Setting
     folder: Path
-    """Where states are left for other processes."""
+    """Folder in which states are saved for the other processes."""
 
     def open(self) -> tuple[Any, Any]:
         """The space and the data, as a worker has them."""
@@ -48,7 +48,7 @@ class Probe:
 
 @dataclass(kw_only=True)
 class Straight:
-    """Two epochs without a pause."""
+    """What two epochs without a pause have shown."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -56,9 +56,9 @@ class Straight:
     checkpoint_bytes: int = 0
     memory_bytes: int = 0
     untracked: dict[str, bool] = field(default_factory=dict)
-    """What the code uses and does not track, in words, and whether it changes by itself in training."""
+    """Objects that the code uses and does not track, in words -> whether each changes by itself in training."""
     leaked: list[str] = field(default_factory=list)
-    """Where a second training in the same process differs from the first."""
+    """What differs when the same training is repeated in the same process, in words."""
     changed_globals: list[str] = field(default_factory=list)
     other: dict[str, Any] = field(default_factory=dict)
     """The record of another configuration after one epoch; empty if it failed."""
@@ -67,28 +67,28 @@ class Straight:
     data_changed: bool = False
 
 
-def train_straight(probe: Probe, params: Mapping[str, Any], other: Mapping[str, Any]) -> Straight:
-    """Two epochs; then another configuration, and the same two epochs again in the process that is warm by now."""
-    space, data = probe.open()
-    root = locate(probe.space).root
+def train_straight(setup: Setup, params: Mapping[str, Any], other: Mapping[str, Any]) -> Straight:
+    """Train two epochs, then another configuration, then the same two epochs again in the same process."""
+    space, data = setup.open()
+    root = locate(setup.space).root
     before = checksum(data.value)
     found, states = Straight(), []
-    training = space.work.build(space.decode(params), data, probe.setting)
-    for epoch in (1, 2)[: probe.setting.epochs]:
+    training = space.work.build(space.decode(params), data, setup.setting)
+    for epoch in (1, 2)[: setup.setting.epochs]:
         began = time.perf_counter()
         found.records.append(dict(training.run_epoch()))
         found.seconds.append(time.perf_counter() - began)
         if epoch == 1:
             found.untracked = _untracked(training, root)
-        states.append(_saved(training, probe.folder / f"epoch-{epoch}", found))
+        states.append(_saved(training, setup.folder / f"epoch-{epoch}", found))
     close(training)
     found.memory_bytes = psutil.Process().memory_info().rss
     found.data_changed = checksum(data.value) != before
     names = describe_globals(root)
-    _train_other(found, space, data, other, probe.setting)
+    _train_other(found, space, data, other, setup.setting)
     found.changed_globals = changed_globals(names, describe_globals(root))
     gc.collect()
-    again = space.work.build(space.decode(params), data, probe.setting)
+    again = space.work.build(space.decode(params), data, setup.setting)
     for epoch in range(len(found.records)):
         record = dict(again.run_epoch())
         found.leaked += differences(states[epoch], dict(again.state()), found.records[epoch], record)
@@ -105,41 +105,44 @@ def _train_other(found: Straight, space: Any, data: Any, other: Mapping[str, Any
         finally:
             close(training)
     except Exception as error:  # some configurations of a sound search fail
-        found.other_failure = told(error)
+        found.other_failure = describe_error(error)
 
 
-def train_again(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
-    """The same two epochs in a fresh process; returns what differs."""
-    space, data = probe.open()
-    training = space.work.build(space.decode(params), data, probe.setting)
+def train_again(setup: Setup, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+    """Train the same two epochs in a fresh process, and return what differs."""
+    space, data = setup.open()
+    training = space.work.build(space.decode(params), data, setup.setting)
     found: list[str] = []
     for epoch, expected in enumerate(records, start=1):
         record = dict(training.run_epoch())
-        found += differences(_loaded(probe.folder / f"epoch-{epoch}"), dict(training.state()), expected, record)
+        found += differences(_loaded(setup.folder / f"epoch-{epoch}"), dict(training.state()), expected, record)
     close(training)
     return list(dict.fromkeys(found))
 
 
-def train_on(probe: Probe, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
-    """The second epoch after a pause, from the checkpoint of the first, in a fresh process; returns what differs."""
-    space, data = probe.open()
-    training = space.work.build(space.decode(params), data, probe.setting)
-    training.restore(_loaded(probe.folder / "epoch-1"))
+def train_after_pause(setup: Setup, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+    """Train the second epoch from the checkpoint of the first, in a fresh process, and return what differs."""
+    space, data = setup.open()
+    training = space.work.build(space.decode(params), data, setup.setting)
+    training.restore(_loaded(setup.folder / "epoch-1"))
     record = dict(training.run_epoch())
-    found = differences(_loaded(probe.folder / "epoch-2"), dict(training.state()), records[1], record)
+    found = differences(_loaded(setup.folder / "epoch-2"), dict(training.state()), records[1], record)
     close(training)
     return found
 
 
-def train_on_other_rows(probe: Probe, params: Mapping[str, Any], metric: str) -> list[tuple[str, bool, bool]]:
-    """What each array of the data decides: its name, whether the weights, and whether the metric after an epoch.
+def train_on_reversed_rows(setup: Setup, params: Mapping[str, Any], metric: str) -> list[tuple[str, bool, bool]]:
+    """Train an epoch for each array of the data, with the rows of that array reversed.
 
-    The rows of one array at a time are put in the opposite order, which breaks them from what belongs to them.
+    Reversing the rows of one array separates inputs from their labels.
+
+    Returns:
+        For each array its name, whether the weights change, and whether the metric changes.
     """
-    space, data = probe.open()
+    space, data = setup.open()
 
     def train(value: Any) -> tuple[Any, float]:
-        training = space.work.build(space.decode(params), type(data)(value=value, checksum=""), probe.setting)
+        training = space.work.build(space.decode(params), type(data)(value=value, checksum=""), setup.setting)
         try:
             record = dict(training.run_epoch())
             return dict(training.state()), record[metric]
@@ -152,7 +155,7 @@ def train_on_other_rows(probe: Probe, params: Mapping[str, Any], metric: str) ->
     for name, changed in _reversed_parts(data.value):
         try:
             other, moved = train(changed)
-        except Exception:  # the rows cannot stand in this order: nothing is learnt from them
+        except Exception:  # the code does not accept this order, so this array shows nothing
             continue
         same = difference(state["objects"], copied(other.get("objects", other.get("own")))) is None
         found.append((name, not same, moved != value))
@@ -162,7 +165,7 @@ def train_on_other_rows(probe: Probe, params: Mapping[str, Any], metric: str) ->
 def differences(first: Any, second: Any, record: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """What differs between two states and two records, in words.
 
-    Bytes are not compared: what code of the user's own packed itself may differ and yet mean the same.
+    Bytes are not compared: what the user's code serialised itself may differ and still mean the same.
     """
     tracked = first.get("objects", {})
     found = [name for name in tracked if difference(tracked[name], second["objects"].get(name)) is not None]
@@ -218,7 +221,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _reversed_parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """The data once for each array or tensor in it, whose rows are then in the opposite order."""
+    """For each array or tensor in the data, its name and the data with the rows of that array reversed."""
     for name, array in arrays_in(value)[:6]:
         turned = array.flip(0) if isinstance(array, torch.Tensor) else array[::-1].copy()
         yield name, with_array(value, array, turned)

@@ -1,6 +1,6 @@
-"""Writes a space that was defined in a notebook to a file: its functions, and what they need of the notebook.
+"""Writes a space that was defined in a notebook to a file: its functions, and what these use of the notebook.
 
-Workers import that file, as they import any other; it is kept with the run, and can be read.
+Workers import that file like any other; it is kept with the run.
 """
 
 import builtins
@@ -44,7 +44,7 @@ def write_space(space: Space, path: Path) -> str:
 
 
 class _Parts:
-    """What the file is made of, each name once."""
+    """The imports, values and source code of the file, each name once."""
 
     def __init__(self) -> None:
         self.imports = ["import rungwise as rw"]
@@ -53,7 +53,7 @@ class _Parts:
         self._seen = {"rw"}
 
     def add(self, name: str, value: Any, *, used_by: str) -> None:
-        """Add what a global name stands for."""
+        """Add a global name of the notebook with its value."""
         if name in self._seen:
             return
         if isinstance(value, types.ModuleType):
@@ -99,7 +99,7 @@ def _globals(value: Any) -> Iterator[tuple[str, Any]]:
     for base in getattr(value, "__bases__", ()):
         if base.__module__ == "__main__":
             yield base.__name__, base
-    if isinstance(value, type):  # what its head and its fields use
+    if isinstance(value, type):  # names used by its bases, decorators and fields
         main = next((f.__globals__ for f in _functions(value)), {})
         tree = compile(textwrap.dedent(inspect.getsource(value)), "cell", "exec")
         yield from ((name, main[name]) for name in _names(tree) if name in main and main[name] is not value)
