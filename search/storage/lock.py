@@ -27,7 +27,7 @@ def is_held(run_dir: Path) -> bool | None:
     except PermissionError:
         pass
     try:
-        RunLock(run_dir).look()
+        RunLock(run_dir).check()
     except ValueError:
         return True
     return False
