@@ -9,11 +9,11 @@ import pandas as pd
 from analysis import wording
 from analysis.impact.across import Agreement, Contrast
 from analysis.impact.answers import Answer
-from analysis.prose.answers import is_decided, sentence
+from analysis.prose.answers import answer_sentence, is_decided
 from analysis.scores.versus import Match
 from analysis.statistics.bootstrap import Interval
 from analysis.studies.alike import Data, data_relation, num_shared, same_metric
-from analysis.studies.amounts import cost, difference, value_text
+from analysis.studies.amounts import cost, difference_text, value_text
 from analysis.studies.course import course, reached
 from analysis.studies.parameters import label
 from analysis.studies.results import FinalResults
@@ -92,7 +92,7 @@ def best_line(match: Match) -> str:
     shown = [f"{side.name} {value_text(trials, value)}" for side, value in zip((first, other), values, strict=True)]
     gain = match.gap.value * match.sign
     leader = (first if gain > 0 else other).name
-    by = f"{leader} is better by {difference(trials, abs(gain))}" if gain else "both reached the same value"
+    by = f"{leader} is better by {difference_text(trials, abs(gain))}" if gain else "both reached the same value"
     metric = wording.named(trials.metric, trials.target_unit)
     return (
         f"Validation {metric} of the best trials: {', '.join(shown)}; {by}. There is no interval: each is the best of "
@@ -138,7 +138,7 @@ def ahead(match: Match) -> str:
     assert gap is not None
     size = gap if gap.value >= 0 else Interval(value=-gap.value, low=-gap.high, high=-gap.low)
     if not match.tested or match.first.results is None:
-        return f"{difference(match.first.trials, size.value)}"
+        return f"{difference_text(match.first.trials, size.value)}"
     told = wording.gap(match.first.results.metric, size.as_dict()).replace("+", "")
     return f"no clear difference: {told}" if gap.low <= 0 <= gap.high else told
 
@@ -220,7 +220,9 @@ def answer_lines(answers: Sequence[Sequence[Answer]], sides: Sequence[Side]) -> 
                 told.append(f"{side.name} was not asked")
                 continue
             machine = {} if side.run is None else side.run.machine
-            told.append(f"{side.name} says: {sentence(answer, side.trials, machine=machine).removeprefix(f'{name}: ')}")
+            told.append(
+                f"{side.name} says: {answer_sentence(answer, side.trials, machine=machine).removeprefix(f'{name}: ')}"
+            )
             if answer.differences and all(map(is_decided, answer.differences)):
                 decided[side.name] = label(answer.leader)
         lines.append(f"{name}. {_together(decided, len(told))} {' '.join(_sentence(part) for part in told)}")
@@ -250,7 +252,7 @@ def result_table(sides: Sequence[Side], matches: Sequence[Match]) -> pd.DataFram
         row["best validation"] = "none yet" if best is None else value_text(trials, float(best["value"]))
         row["trial"] = "–" if best is None else str(best["number"])
         gain = np.nan if best is None or base is None else trials.sign * float(best["value"] - base["value"])
-        row["gain over baseline"] = "–" if np.isnan(gain) else difference(trials, gain)
+        row["gain over baseline"] = "–" if np.isnan(gain) else difference_text(trials, gain)
         results = side.results
         row["test (95 % interval)"] = (
             "not evaluated"
@@ -271,7 +273,7 @@ def _behind(match: Match | None) -> str:
     if match.tested and match.first.results is not None:
         return f"{wording.gap(match.first.results.metric, gap.as_dict())} (test)"
     trials = match.first.trials
-    return f"{'+' * (gap.value >= 0)}{difference(trials, gap.value)} (validation, no interval)"
+    return f"{'+' * (gap.value >= 0)}{difference_text(trials, gap.value)} (validation, no interval)"
 
 
 def cost_table(sides: Sequence[Side]) -> pd.DataFrame:
