@@ -18,7 +18,7 @@ from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
 from analysis.pages.page import Folder
 from analysis.pages.questions import questions
-from analysis.prose.answers import amounts, sentence
+from analysis.prose.answers import amounts, effort, sentence
 from analysis.studies.trials import read_trials
 from benchmarks.question_picture import answered
 from benchmarks.questions import Noisy, judge, study, summarise
@@ -131,6 +131,7 @@ def test_why_nothing_could_be_trained_is_said():
     levels = [found(True), replace(found(False), trials=0, excessive=300)]
     told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
     assert told.missing.startswith("no configuration with norm = True or False (300 exceeded a limit) could be")
+    assert effort(levels[1]) == "0 trials, 260 epochs, 300 exceeded a limit"
 
 
 def trial(number: int, *, norm: bool, lr: float = 0.1, epochs: int = 9, value: float = 0.5, state: Any = None):

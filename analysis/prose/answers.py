@@ -61,5 +61,5 @@ def amounts(values: list[float], trials: Trials) -> list[str]:
 def effort(level: LevelFound) -> str:
     """`21 trials, 265 epochs`, with those that failed, and the draws that exceeded a limit."""
     failed = f", {level.failed} failed" if level.failed else ""
-    excessive = f", {level.excessive:,} more exceeded a limit" if level.excessive else ""
+    excessive = f", {level.excessive:,} {'more ' * bool(level.trials)}exceeded a limit" if level.excessive else ""
     return f"{level.trials} trial{'s' * (level.trials != 1)}, {level.epochs:,} epochs{failed}{excessive}"
