@@ -18,6 +18,7 @@ from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
 from analysis.pages.page import Folder
 from analysis.pages.questions import questions
+from analysis.plots import plot_isolation
 from analysis.prose.answers import amounts, effort, sentence
 from analysis.studies.trials import read_trials
 from benchmarks.question_picture import answered
@@ -237,6 +238,17 @@ def test_the_section_shows_the_verdict_the_figure_and_what_each_value_got(tmp_pa
     table = (tmp_path / "tables" / "question_norm.csv").read_text()
     assert "20 trials, 260 epochs" in table
     assert not list((tmp_path / "figures").glob("*.txt")), "the figure is drawn"
+
+
+def test_a_figure_without_its_first_value_has_its_legend_and_says_what_is_missing():
+    levels = [found("a"), found("b", (0.9, 0.91), (0.8, 0.81)), found("c", (0.5, 0.51), (0.4, 0.41))]
+    ax = plot_isolation(conclude("norm", levels, ACCURACY, hours=1.0, seeds=2), study_trials())
+    legend = ax.get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 3
+    assert [(text.get_text(), text.get_position()[1]) for text in ax.texts] == [
+        ("none could be trained on all seeds", 0)
+    ]  # fmt: skip
 
 
 def test_a_question_that_is_not_answered_yet_names_the_command(tmp_path: Path):
