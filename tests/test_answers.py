@@ -244,7 +244,7 @@ def test_the_section_shows_the_verdict_the_figure_and_what_each_value_got(tmp_pa
 
 def test_a_figure_without_its_first_value_has_its_legend_and_says_what_is_missing():
     levels = [found("a"), found("b", (0.9, 0.91), (0.8, 0.81)), found("c", (0.5, 0.51), (0.4, 0.41))]
-    ax = plot_isolation(conclude("norm", levels, ACCURACY, hours=1.0, seeds=2), study_trials())
+    ax = plot_isolation(decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2), study_trials())
     legend = ax.get_legend()
     assert legend is not None
     assert len(legend.get_texts()) == 3
