@@ -17,9 +17,9 @@ from analysis.pages.templates import environment, source
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.plots.svg import inline
+from analysis.studies.export import write_csv
 from analysis.studies.parameters import label
-from analysis.studies.trials import write_csv
-from analysis.wording import printable, visible
+from analysis.wording import escaped, one_line
 from trainables.files.whole import write_whole
 
 _INTERACTIVE = ("drawing", "plots", "parallel", "trials", "explorer")
@@ -37,7 +37,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure with its words."""
+    """A figure with its caption and a text for screen readers."""
 
     name: str
     """File name without ending, and the start of every id in it."""
@@ -63,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The few numbers a busy reader wants: name, large text, small text."""
+    """A row of cards, each with a name, a large text and a small one."""
 
     facts: tuple[tuple[str, str, str], ...]
 
@@ -81,6 +81,16 @@ class Fold:
 
     title: str
     inside: tuple["Block", ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poll:
+    """How a page that is served finds out that there is a newer one: it asks for `state`."""
+
+    version: str
+    """Of this page."""
+    seconds: float
+    """Between two questions."""
 
 
 Block = Text | Picture | Table | Facts | Fragment | Fold
@@ -111,7 +121,7 @@ class Folder:
     def picture(
         self, name: str, make: Callable[[], Axes | Figure], *, alt: str, caption: str, wide: bool = False
     ) -> Picture | Text:
-        """Draws a figure, writes SVG and PNG, and returns it for the page; a line instead if it cannot be drawn."""
+        """Draw a figure and write its SVG and PNG; returns it for the page, or a line if it cannot be drawn."""
         drawing = draw(name, make, self.figures)
         if drawing.reason:
             return text(f"{UNDRAWN}{drawing.reason}.", caption, kind="warning")
@@ -120,28 +130,35 @@ class Folder:
     def grid(
         self, name: str, draws: Sequence[Callable[[Axes], Any]], *, alt: str, caption: str, columns: int = 3
     ) -> Picture | Text:
-        """Draws several small axes as one figure; a panel that cannot be drawn says so."""
+        """Draw several small axes as one figure; a panel that cannot be drawn says so."""
         return self.picture(name, partial(_panels, draws, columns=columns), alt=alt, caption=caption, wide=True)
 
     def table(
         self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
     ) -> Table:
-        """Writes a table as CSV and returns its first rows for the page.
-
-        Args:
-            name: of the file and of the table on the page.
-            frame: the values.
-            caption: of the table.
-            most: rows that the page shows.
-            parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
-        """
+        """Write a table as CSV, and return its first rows for the page; the arguments are those of `make_table`."""
         write_csv(frame, self.tables / f"{name}.csv")
-        titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
-        numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
-        head = tuple(zip(titles, numeric, strict=True))
-        shown = frame.head(most).itertuples(index=False)
-        rows = tuple(tuple(cell(value) for value in row) for row in shown)
-        return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
+        return make_table(name, frame, caption=caption, most=most, parameters=parameters)
+
+
+def make_table(
+    name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
+) -> Table:
+    """The first rows of a table for the page.
+
+    Args:
+        name: of the table on the page, and of its file.
+        frame: the values.
+        caption: of the table.
+        most: rows that the page shows.
+        parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
+    """
+    titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
+    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
+    head = tuple(zip(titles, numeric, strict=True))
+    shown = frame.head(most).itertuples(index=False)
+    rows = tuple(tuple(cell(value) for value in row) for row in shown)
+    return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
 
 
 def _panels(draws: Sequence[Callable[[Axes], Any]], *, columns: int) -> Figure:
@@ -182,28 +199,42 @@ def render(
     footer: str,
     trials: Markup | None = None,
 ) -> Path:
-    """Writes the page.
+    """Write the page; the arguments are those of `page_html`."""
+    page = page_html(title=title, summary=summary, sections=sections, footer=footer, trials=trials)
+    write_whole(path, page)
+    return path
+
+
+def page_html(
+    *,
+    title: str,
+    summary: Section,
+    sections: Iterable[Section],
+    footer: str,
+    trials: Markup | None = None,
+    poll: Poll | None = None,
+) -> str:
+    """The page as text.
 
     Args:
         trials: what the interactive figures draw, as JSON; without it figures are still.
+        poll: how a page that is served finds out that it has changed; a file does not ask.
     """
-    look, scripts = (
-        source("report.css"),
-        [source(f"{name}.js") for name in ("report", *(_INTERACTIVE if trials else ()))],
-    )
+    names = ("report", *(_INTERACTIVE if trials else ()), *(("watch",) if poll else ()))
+    look, scripts = source("report.css"), [source(f"{name}.js") for name in names]
     page = (
         environment(html=True)
         .get_template("report.html")
         .render(
-            title=visible(title),
+            title=one_line(title),
             summary=summary,
             sections=list(sections),
             footer=footer,
             trials=trials,
+            poll=poll,
             look=Markup(look),
             scripts=[Markup(script) for script in scripts],
-            policy=Markup(content_policy(styles=[look], scripts=scripts)),
+            policy=Markup(content_policy(styles=[look], scripts=scripts, asks=poll is not None)),
         )
     )
-    write_whole(path, sealed(printable(page)))
-    return path
+    return sealed(escaped(page))

@@ -39,7 +39,7 @@ class Interval:
 
 
 def image_draws(num_rows: int, num_replicates: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yields how often each row is drawn, float32 (CHUNK or fewer, N); every replicate sums to N."""
+    """How often each row is drawn, in chunks: float32 (CHUNK or fewer, N); every replicate sums to N."""
     for start in range(0, num_replicates, CHUNK):
         size = min(CHUNK, num_replicates - start)
         picked = random.integers(0, num_rows, (size, num_rows)) + num_rows * np.arange(size)[:, None]
@@ -83,6 +83,17 @@ def wilson(hits: float, total: int) -> tuple[float, float]:
     """Wilson's 95 % score interval for the share of rows that are hits, rounded to whole rows."""
     found = binomtest(round(hits), total).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
+
+
+def unpaired(first: Interval, other: Interval) -> Interval:
+    """`first` minus `other`, of independent estimates: the distances to their bounds add up as squares.
+
+    That is Newcombe's method 10 (1998), and keeps the coverage of both intervals also where they are lopsided.
+    """
+    gap = first.value - other.value
+    low = gap - float(np.hypot(first.value - first.low, other.high - other.value))
+    high = gap + float(np.hypot(first.high - first.value, other.value - other.low))
+    return Interval(value=gap, low=low, high=high)
 
 
 def interval(
