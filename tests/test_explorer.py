@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 from analysis.pages.explorer import Bounds, trials_block
-from analysis.pages.page import Folder, Picture, Section, render, text
+from analysis.pages.page import Folder, Fragment, Picture, Section, render, text
 from analysis.pages.search import search
 from analysis.studies.trials import Trials, config_of, read_trials
 from tests.browser import CHROMIUM, Page, browser
@@ -28,7 +28,8 @@ def write(study: optuna.Study, folder: Path, names: list[str], *, still: bool = 
     """A page with the section on the search alone, with or without its still figures."""
     trials = read_trials(study, make_run())
     section = search(trials, Folder(folder), names=names) if still else Section(id="search", title="Search")
-    summary = Section(id="summary", title="Summary", blocks=(text("A study."),))
+    long = Fragment(html=Markup("<pre>") + "python -m analysis.predict " + "folder/" * 20 + Markup("</pre>"))
+    summary = Section(id="summary", title="Summary", blocks=(text("A study."), long))
     block = trials_block(trials, section, names=names)
     return render(folder / "index.html", title="Study", summary=summary, sections=[section], footer="-", trials=block)
 
@@ -409,8 +410,30 @@ def test_a_script_that_is_not_ours_does_not_run_and_without_scripts_the_still_fi
 @pytest.mark.parametrize("width", [400, 800, 1400])
 def test_no_width_makes_the_page_scroll_sideways(page: Page, width: int):
     page.size(width, phone=width == 400)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth") == width
     assert max(every(page, ".plots:not(figure[data-figure=parallel] *)", "one.getBoundingClientRect().right")) <= width
+
+
+@pytest.mark.browser
+def test_a_tap_selects_and_a_finger_drags_a_range(page: Page):
+    page.size(400, 800, phone=True)
+    page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        do(page, "[data-figure=history]", "scrollIntoView({ block: 'center' })")
+        (box,) = every(page, "[data-figure=history] .plot svg", "one.getBoundingClientRect().toJSON()")
+        marks = every(page, "[data-figure=history] .body path", "one.getAttribute('d')")[-1]
+        x, y = map(float, re.match(r"M([\d.]+) ([\d.]+)", marks).groups())
+        page.tap(box["x"] + x, box["y"] + y)
+        page.until("!document.querySelector('.strip').hidden")  # it could have become a double tap
+        assert shown(page, ".strip b").startswith("Trial ")
+        do(page, ".strip .actions button:nth-of-type(2)", "click()")
+        do(page, "[data-figure=parallel]", "scrollIntoView({ block: 'center' })")
+        box = every(page, ".grip", "one.getBoundingClientRect().toJSON()")[1]
+        page.swipe(box["x"] + box["width"] / 2, box["y"] + 0.2 * box["height"], box["y"] + 0.6 * box["height"])
+        assert shown(page, CHIPS).startswith("lr: ")
+    finally:
+        page.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert page.problems == []
 
 
 @pytest.mark.browser
