@@ -1,4 +1,4 @@
-"""Whether the data set of a space is there and whole."""
+"""Checks that the data set of a space is present and undamaged."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from search.diagnosis.finding import Finding
 
 
 def check_data(space: str, data_dir: Path) -> Finding:
-    """Whether the data set of the space is there and whole; what is missing is not downloaded."""
+    """Whether the data set of the space is present and undamaged; missing files are not downloaded."""
     import spaces.space
     from trainables.files.download import downloads_refused
     from trainables.sources import load as data

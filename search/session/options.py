@@ -247,7 +247,7 @@ def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
 
 
 def parse_count(option: str, text: str | None) -> int | None:
-    """The number that `2M`, `300k` or `1500000` stands for."""
+    """The number in `2M`, `300k` or `1500000`; None for None."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([kMG]?)", text)

@@ -34,7 +34,7 @@ class Sheet:
     changed: frozenset[str]
     """Names of the columns whose cells are not their texts."""
     dates: frozenset[str]
-    """Names of those that hold dates."""
+    """Names of the columns of dates."""
     places: np.ndarray
     """Number of each row, and of its first line in the file, both from 1: int64 (N, 2)."""
     notes: tuple[str, ...]
