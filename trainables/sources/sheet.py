@@ -175,8 +175,7 @@ def _check_rows(rows: list[tuple[int, list[str]]], lines: list[str], separator: 
             parts = [one for one in lines[line - 1 : end - 1] if one.strip()]
             if len(parts) > 1 and all(one.count(separator) == width - 1 for one in parts):
                 notes.append(
-                    f"the row in line {line} of {path} continues to line {line + len(parts) - 1} within quotes, and "
-                    f"each"
-                    " of these lines looks like a row; is a quote missing?"
+                    f"the row in line {line} of {path} continues to line {line + len(parts) - 1} within quotes, and"
+                    " each of these lines looks like a row; is a quote missing?"
                 )
     return notes[:3]
