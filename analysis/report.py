@@ -141,6 +141,7 @@ def write(
     """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
     from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
+    from analysis.pages.explorer import trials_block
     from analysis.pages.page import render
     from analysis.pages.questions import verdicts
     from analysis.pages.summary import summary
@@ -156,6 +157,7 @@ def write(
     outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
     known = _Known(trials=trials, run=run, found=found, impact=impact, confirmed=confirmed, ask=ask)
     parts, answers = _sections(known, folder, options), verdicts(trials, options.run, run=run)
+    drawn = next(part for part in parts if part.id == "search")
     machine = getattr(run, "machine", None)
     page = render(
         out / "index.html",
@@ -163,6 +165,7 @@ def write(
         summary=summary(trials, impact, folder, outcome=outcome, answers=answers, ask=ask, machine=machine),
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
+        trials=trials_block(trials, drawn, names=impact.ranked),
     )
     return page, outcome
 

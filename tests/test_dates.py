@@ -62,6 +62,7 @@ def test_a_column_of_dates_is_an_input_in_days(tmp_path: Path):
     said = told(dataset)
     assert f"dates read as days after 1970-01-01: 'day' '{DAYS[0]}' as 18262" in said
     assert "'day' contains dates" in said
+    assert "--drop" not in said, "a date says more than the number of a row"
     assert "'2021-02-30' in row" in said
     x = torch.cat([dataset.train.x, dataset.validation.x, load_test("csv", path, like=dataset).x])[:, 0]
     assert int(x.isnan().sum()) == 2

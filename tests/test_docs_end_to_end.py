@@ -81,7 +81,7 @@ def test_the_first_screen_of_readme(tmp_path: Path):
     text = (ROOT / "README.md").read_text()
     (tmp_path / "my_project.py").write_text(NET)
     (tmp_path / "my_search.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
-    searched, reported = re.findall(r"^    (rungwise .*)$", text, re.MULTILINE)
+    searched, reported = re.findall(r"^    (rungwise .*)$", text.partition("\n## ")[0], re.MULTILINE)
     assert "40 trials: " in run(["bash", "-c", searched], tmp_path)
     run(["bash", "-c", reported], tmp_path)
     assert "lr" in (tmp_path / "runs" / "first" / "report" / "index.html").read_text()

@@ -140,6 +140,13 @@ def test_a_folder_of_another_form_is_refused_with_the_form_expected(tmp_path: Pa
     with pytest.raises(ValueError, match="train is not a folder; images are expected as .*train/CLASS/FILE"):
         load("image_folder", tmp_path)
     make_folder(tmp_path)
+    given = tmp_path / "train"
+    with pytest.raises(ValueError, match=rf"train/CLASS/FILE; give the folder above: --data-dir {tmp_path}$"):
+        load("image_folder", given)
+    given.rename(tmp_path / "photos")
+    with pytest.raises(ValueError, match=r"photos \(cat, dog\) are the classes, move them into .*photos/train$"):
+        load("image_folder", tmp_path / "photos")
+    (tmp_path / "photos").rename(given)
     shutil.rmtree(tmp_path / "train" / "dog")
     with pytest.raises(ValueError, match=r"must contain images in at least 2 classes \(folders\), got 1"):
         load("image_folder", tmp_path)

@@ -235,7 +235,7 @@ def test_levels_are_those_that_are_named_or_a_few_of_the_range(texts: str, level
         (("depth=0",), (), r"--fix depth=0: depth must lie in 1..4, got 0"),
         (("deph=1",), (), r"--fix deph: the space has no such parameter \(did you mean depth\?\)"),
         ((), ("rows=" + ",".join(map(str, range(10, 30))),), r"--question rows: at most 10 values can be compared"),
-        ((), ("norm", "depth", "lr", "drop"), r"--trials must be at least 60 here, 5 for each level, got 40"),
+        ((), ("norm", "depth", "lr", "drop"), r"--trials must be at least 60 \(5 for each value compared\), got 40"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused(fix: tuple[str, ...], question: tuple[str, ...], message: str):

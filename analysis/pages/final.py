@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from analysis import wording
 from analysis.pages.page import Fragment, Section, text
+from analysis.pages.policy import sealed
 from analysis.pages.templates import environment
 from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
@@ -31,6 +32,9 @@ _TOPICS = {
     "practice": "What it means in practice",
     "next": "What to try next",
 }
+_REVIEWED = "Range: "
+"""How sentences on ranges begin. The page leaves them to its review of the best trials, which tests them."""
+_SEE_REVIEW = Markup('Ranges to extend or to leave out: see the <a href="#review">review of the best trials</a>.')
 _CAPTIONS = {
     "contenders": "All configurations on the test rows: each seed, and the mean over seeds with its 95 % interval.",
     "classes": "Precision, recall and F1 of the winner for each class, the lowest first.",
@@ -111,7 +115,7 @@ def refresh_page(page: str, run_dir: Path) -> str:
     found = final_section(run_dir)
     begin, end = page.find(_BEGIN), page.find(_END)
     if 0 <= begin < end and found is not None:
-        return page[:begin] + str(found) + page[end + len(_END) :]
+        return sealed(page[:begin] + str(found) + page[end + len(_END) :])
     if (opened := read_openings(run_dir / "final")) and f"opened {times(len(opened))}" not in page:
         raise ValueError(
             f"the page of {run_dir} is outdated: it does not show that the test set was opened "
@@ -122,9 +126,10 @@ def refresh_page(page: str, run_dir: Path) -> str:
 
 def _context(results: FinalResults) -> dict[str, Any]:
     winner = results.winning
-    topics = {
-        heading: [s["text"] for s in results.discussion if s["topic"] == topic] for topic, heading in _TOPICS.items()
-    }
+    told = [s for s in results.discussion if not s["text"].startswith(_REVIEWED)]
+    topics = {heading: [s["text"] for s in told if s["topic"] == topic] for topic, heading in _TOPICS.items()}
+    if len(told) < len(results.discussion):
+        topics[_TOPICS["next"]].append(_SEE_REVIEW)
     return {
         "winner": winner,
         "metric": results.metric,

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.pages.templates import environment
+from analysis.pages.policy import content_policy, sealed
+from analysis.pages.templates import environment, source
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.plots.svg import inline
@@ -20,6 +21,9 @@ from analysis.studies.parameters import label
 from analysis.studies.trials import write_csv
 from analysis.wording import printable, visible
 from trainables.files.whole import write_whole
+
+_INTERACTIVE = ("drawing", "plots", "parallel", "trials", "explorer")
+"""Scripts of the interactive figures, in the order in which they need each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +173,37 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"  # seconds since 1970 are not 1.7e+09
 
 
-def render(path: Path, *, title: str, summary: Section, sections: Iterable[Section], footer: str) -> Path:
-    """Writes the page."""
+def render(
+    path: Path,
+    *,
+    title: str,
+    summary: Section,
+    sections: Iterable[Section],
+    footer: str,
+    trials: Markup | None = None,
+) -> Path:
+    """Writes the page.
+
+    Args:
+        trials: what the interactive figures draw, as JSON; without it figures are still.
+    """
+    look, scripts = (
+        source("report.css"),
+        [source(f"{name}.js") for name in ("report", *(_INTERACTIVE if trials else ()))],
+    )
     page = (
         environment(html=True)
         .get_template("report.html")
-        .render(title=visible(title), summary=summary, sections=list(sections), footer=footer)
+        .render(
+            title=visible(title),
+            summary=summary,
+            sections=list(sections),
+            footer=footer,
+            trials=trials,
+            look=Markup(look),
+            scripts=[Markup(script) for script in scripts],
+            policy=Markup(content_policy(styles=[look], scripts=scripts)),
+        )
     )
-    write_whole(path, printable(page))
+    write_whole(path, sealed(printable(page)))
     return path

@@ -111,7 +111,7 @@ def _configurations(trials: Trials, folder: Folder, names: list[str]) -> list[An
         alt="Parallel coordinates: a line for each trial across all hyperparameters, complete ones coloured",
         caption=(
             "Configurations, with the hyperparameters that have the clearest effects first. Coloured: "
-            "complete trials, the best on top. Grey: a selection of the others."
+            "complete trials, the best on top. Grey: others."
         ),
         wide=True,
     )

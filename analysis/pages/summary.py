@@ -28,7 +28,6 @@ _WORDS = {
     STOPPED: "stopped early",
     UNFINISHED: "unfinished (running, paused or interrupted)",
     FAILED: "failed",
-    INFEASIBLE: "infeasible (not counted)",
     WAITING: "waiting",
 }
 _MOST_TOLD = 6
@@ -68,11 +67,19 @@ def summary(
 
 
 def states(trials: Trials) -> str:
-    """How many trials there are, by how they ended."""
+    """How many trials there are, by how they ended; what was too large to be a trial is counted apart."""
     counts = trials.trials["state"].value_counts()
-    told = [f"{counts[state]} {_WORDS[state]}" for state in STATES if state in counts]
-    total = int(counts.sum())
-    return f"{total} trial{'s' if total != 1 else ''}: {', '.join(told)}." if total else "The study has no trials yet."
+    told = [f"{counts[state]:,} {_WORDS[state]}" for state in STATES if state in counts and state != INFEASIBLE]
+    skipped = int(counts.get(INFEASIBLE, 0))
+    total = int(counts.sum()) - skipped
+    said = [f"{total:,} trial{'s' * (total != 1)}: {', '.join(told)}."] if total else []
+    if skipped:
+        many, further = skipped != 1, "further " * bool(total)
+        said.append(
+            f"{skipped:,} {further}configuration{'s were' if many else ' was'} infeasible, for example too large: "
+            + ("they were not trained and do not count as trials." if many else "it was not trained and is no trial.")
+        )
+    return " ".join(said) or "The study has no trials yet."
 
 
 def _missing(trials: Trials) -> str:

@@ -1,6 +1,7 @@
 """The templates of pages and documents, `analysis/templates/`, made ready in one way."""
 
 import re
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
@@ -22,6 +23,11 @@ def environment(*, html: bool, strict: bool = True) -> jinja2.Environment:
     )
     templates.filters["unbroken"] = unbroken
     return templates
+
+
+def source(name: str) -> str:
+    """The text of a script or style sheet, as it is."""
+    return (Path(__file__).parents[1] / "templates" / name).read_text(encoding="utf-8")
 
 
 def unbroken(text: str) -> Markup:

@@ -13,7 +13,7 @@ from analysis.plots import style
 from analysis.plots.drawing import Plot
 from analysis.studies.trials import COMPLETE, Trials
 
-_COSTS = {"weights": "weights", "macs": "multiply-adds per row", "seconds": "training time (s)"}
+COSTS = {"weights": "weights", "macs": "multiply-adds per row", "seconds": "training time (s)"}
 
 
 def pareto(trials: Trials, cost: str) -> pd.DataFrame:
@@ -25,11 +25,16 @@ def pareto(trials: Trials, cost: str) -> pd.DataFrame:
     return table.assign(front=signed > signed.cummax().shift(fill_value=-np.inf))
 
 
+def is_log_cost(table: pd.DataFrame) -> bool:
+    """Whether costs are drawn on a logarithmic axis; takes `pareto`."""
+    return bool(len(table) and table["cost"].min() > 0 and table["cost"].max() / table["cost"].min() > 5)
+
+
 def plot_pareto(trials: Trials, cost: str = "weights", ax: Axes | None = None) -> Axes:
     """Complete trials by cost and objective, with the Pareto front; cost is weights, macs or seconds."""
     ax, table = style.new_axes(ax, width=5.0), pareto(trials, cost)
     if table.empty:
-        return style.nothing(ax, f"No complete trial has stored its {_COSTS[cost]}.")
+        return style.nothing(ax, f"No complete trial has stored its {COSTS[cost]}.")
     front = table[table["front"]]
     many = len(table) > style.DENSE
     color = style.COLORS[COMPLETE]
@@ -40,12 +45,12 @@ def plot_pareto(trials: Trials, cost: str = "weights", ax: Axes | None = None) -
     ax.scatter(front["cost"], front["value"], s=34, color=style.VERMILION, zorder=4)
     for row in front.iloc[_apart(front)].itertuples():
         ax.annotate(f"{row.number}", (row.cost, row.value), (4, -9), textcoords="offset points", fontsize=7.5)
-    if table["cost"].min() > 0 and table["cost"].max() / table["cost"].min() > 5:
+    if is_log_cost(table):
         style.log_axis(ax)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(4))
     style.value_axis(ax, table["value"], sign=trials.sign)
-    ax.set(xlabel=_COSTS[cost], ylabel=style.metric_label(trials))
+    ax.set(xlabel=COSTS[cost], ylabel=style.metric_label(trials))
     style.legend(ax, ncols=2)
     return ax
 

@@ -14,7 +14,7 @@ from analysis.plots.drawing import Plot
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import COMPLETE, STATES, STOPPED, UNFINISHED, Trials
 
-_MOST_LINES, _MOST_AXES = 150, 14
+MOST_LINES, MOST_AXES = 150, 14
 
 
 def history(trials: Trials) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     words = {STOPPED: "stopped early"}
     handles = [Line2D([], [], color=style.COLORS[s], label=words.get(s, s)) for s in present]
     ax.autoscale_view()
-    style.value_axis(ax, trials.epochs["value"], sign=trials.sign)
+    style.value_axis(ax, trials.epochs["value"], sign=trials.sign, of="value")
     handles += [h for h in ax.get_legend_handles_labels()[0] if isinstance(h, Line2D)]
     style.legend(ax, handles=handles, ncols=5)
     _epoch_axis(ax, trials)
@@ -97,8 +97,13 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def epoch_label(trials: Trials) -> str:
+    """The label of the axis of epochs."""
+    return "epoch (log scale; marks at the rungs)" if len(trials.rungs) > 1 else "epoch"
+
+
 def _epoch_axis(ax: Axes, trials: Trials) -> None:
-    ax.set_xlabel("epoch (log scale; marks at the rungs)" if len(trials.rungs) > 1 else "epoch")
+    ax.set_xlabel(epoch_label(trials))
     if len(trials.rungs) > 1:
         ax.set_xscale("log")
     ax.set_xticks(list(trials.rungs), [str(r) for r in trials.rungs])
@@ -149,7 +154,7 @@ def plot_slice(trials: Trials, name: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def parallel(trials: Trials, *, most: int = _MOST_LINES) -> pd.DataFrame:
+def parallel(trials: Trials, *, most: int = MOST_LINES) -> pd.DataFrame:
     """Positions 0 to 1 of each hyperparameter's value (-0.12 where not active), with value and state, best last.
 
     With more than `most` trials: all complete ones as far as they fit, the best first, then stopped ones evenly.
@@ -180,7 +185,7 @@ def _ends(parameter: Parameter) -> tuple[float, float]:
 
 def plot_parallel(trials: Trials, ax: Axes | None = None, *, names: list[str] | None = None) -> Axes:
     """Each trial as a line over `names` (the first 14 by default): complete ones coloured by value, others grey."""
-    shown = [p for p in trials.parameters if p.name in (names or [p.name for p in trials.parameters])[:_MOST_AXES]]
+    shown = [p for p in trials.parameters if p.name in (names or [p.name for p in trials.parameters])[:MOST_AXES]]
     count, names = len(shown), [p.name for p in shown]
     ax, table = style.new_axes(ax, width=max(6.4, 0.85 * count), height=4.2), parallel(trials)
     if table.empty or not names:
@@ -192,8 +197,7 @@ def plot_parallel(trials: Trials, ax: Axes | None = None, *, names: list[str] | 
     ax.add_collection(LineCollection(grey, colors=style.GREY, linewidths=0.6, alpha=0.35, rasterized=len(grey) > 60))
     if done.any():
         values = table["value"][done].to_numpy(dtype=float)
-        low, high = np.quantile(values, 0.1), values.max()
-        scale = Normalize(*((low, high) if trials.sign > 0 else (values.min(), np.quantile(values, 0.9))))
+        scale = Normalize(*color_range(values, sign=trials.sign))
         colors = ScalarMappable(scale, "viridis" if trials.sign > 0 else "viridis_r")
         bright = LineCollection([x for x, full in zip(lines, done, strict=True) if full], linewidths=1.3, alpha=0.85)
         bright.set_color(list(colors.to_rgba(values)))
@@ -203,6 +207,12 @@ def plot_parallel(trials: Trials, ax: Axes | None = None, *, names: list[str] | 
         bar.set_label(f"{style.metric_label(trials)}, complete trials")
     _parallel_axes(ax, shown)
     return ax
+
+
+def color_range(values: np.ndarray, *, sign: float) -> tuple[float, float]:
+    """The values of the first and the last colour of complete trials: the worst tenth shares one colour."""
+    low, high = (np.quantile(values, 0.1), values.max()) if sign > 0 else (values.min(), np.quantile(values, 0.9))
+    return float(low), float(high)
 
 
 def _parallel_axes(ax: Axes, parameters: list[Parameter]) -> None:

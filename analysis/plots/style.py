@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -105,31 +106,51 @@ _DECADES = 100.0
 """From this ratio of the worst quarter to the best value on, a loss is drawn on a logarithmic axis."""
 
 
-def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float) -> None:
-    """Scales the axis of the objective, so that a few bad values do not squeeze all others.
+@dataclass(frozen=True, kw_only=True)
+class ValueRange:
+    """What an axis of the objective shows."""
+
+    log: bool = False
+    ends: tuple[float, float] | None = None
+    """Where the axis is cut; None where it shows all values."""
+    note: str = ""
+    """How many values are outside."""
+
+
+def value_range(values: pd.Series | np.ndarray, *, sign: float, of: str = "trial") -> ValueRange:
+    """The axis on which a few bad values do not squeeze all others.
 
     A loss that spans orders of magnitude is drawn on a logarithmic axis. Else the axis is cut, and says how many values
-    are outside.
+    are outside. `of` is what has a value each.
     """
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)] * sign
     if len(x) < 5:
-        return
+        return ValueRange()
     if sign < 0 and x.max() < 0 and np.quantile(x, 0.25) / x.max() > _DECADES:
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))  # the page draws no formulas
-        ax.yaxis.set_minor_formatter(NullFormatter())
-        return
+        return ValueRange(log=True)
     low, middle, high = np.quantile(x, [0.05, 0.5, 1.0])
     floor = low - 0.5 * (high - low)
     outside = int((x < floor).sum())
     if outside == 0 or high <= middle:
-        return
-    ends = sorted([sign * floor, sign * (high + 0.05 * (high - low))])
-    ax.set_ylim(*ends)
+        return ValueRange()
+    first, last = sorted([sign * floor, sign * (high + 0.05 * (high - low))])
     side = "below" if sign > 0 else "above"
+    return ValueRange(ends=(first, last), note=f"{outside} worse {of}{'s' * (outside > 1)} {side} the axis")
+
+
+def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float, of: str = "trial") -> None:
+    """Scales the axis of the objective as `value_range` says."""
+    found = value_range(values, sign=sign, of=of)
+    if found.log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))  # the page draws no formulas
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    if found.ends is None:
+        return
+    ax.set_ylim(*found.ends)
     ax.annotate(
-        f"{outside} worse trial{'s' * (outside > 1)} {side} the axis",
+        found.note,
         (0.01, 0.02 if sign > 0 else 0.96),
         xycoords="axes fraction",
         ha="left",

@@ -105,7 +105,7 @@ def check_trials(questions: "Sequence[Question]", trials: int) -> None:
     """Raise ValueError if there are too few trials for the levels."""
     least = LEAST_TRIALS * sum(len(question.levels) for question in questions)
     if trials < least:
-        raise ValueError(f"--trials must be at least {least} here, {LEAST_TRIALS} for each level, got {trials}")
+        raise ValueError(f"--trials must be at least {least} ({LEAST_TRIALS} for each value compared), got {trials}")
 
 
 def _value(parameter: "Parameter", text: str, option: str) -> Any:

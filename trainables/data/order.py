@@ -50,7 +50,7 @@ def _ordered(
         return []
     said = [f"{name!r} {what}" for name, what in found.items()]
     more = f" and {len(said) - _MOST_NAMED} more columns" * (len(said) > _MOST_NAMED)
-    used = [name for name in found if name in inputs]
+    used = [name for name in rising if name in inputs]
     drop = f", and leave out a column that only numbers the rows: {option('--drop', *used)}" if used else ""
     return [
         f"rows may belong to different times ({', '.join(said[:_MOST_NAMED])}{more}); test rows are drawn at random, "

@@ -4,9 +4,10 @@ Only names are read, and the first bytes of files with an unknown suffix; in `te
 """
 
 import os
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainables.images.file import looks_like_image, readable_suffixes
 
 MIN_PER_CLASS = 3
 """Fewest images of a class: one each for training, validation and test."""
+_MOST_NAMED = 4
 _NO_IMAGES = frozenset(
     ".bak .cr2 .csv .dcm .db .dng .doc .gz .heic .heif .ini .json .jxl .log .mat .md .mp4 .nef .npy .npz .old .orig"
     " .part .pdf .svg .tmp .txt .url .xml .yaml .yml .zip".split()
@@ -122,7 +124,9 @@ def list_images(folder: Path, *, look: bool) -> Listing:
         ValueError: there is no such folder, or two names differ only in their Unicode form.
     """
     if not folder.is_dir():
-        raise ValueError(f"{shown(folder)} is not a folder; images are expected as {shown(folder)}/CLASS/FILE")
+        raise ValueError(
+            f"{shown(folder)} is not a folder; images are expected as {shown(folder)}/CLASS/FILE{_way_out(folder)}"
+        )
     images: dict[str, tuple[Path, ...]] = {}
     left_out: dict[str, list[str]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
@@ -139,6 +143,24 @@ def list_images(folder: Path, *, look: bool) -> Listing:
         else:
             _leave_out_below(path, folder, left_out, why="in hidden folders")
     return Listing(folder=folder, images=images, left_out={why: tuple(found) for why, found in left_out.items()})
+
+
+def _way_out(folder: Path) -> str:
+    """What to do where the folders of the classes are beside `train` instead of in it; empty where there are none."""
+    place = folder.parent
+    if not place.is_dir():
+        return ""
+    found = [path.name for path in sorted(place.iterdir()) if path.is_dir() and any(_may_be_images(path))]
+    if len(found) < 2:
+        return ""
+    if place.name == folder.name:
+        return f"; give the folder above: --data-dir {shlex.quote(shown(place.parent))}"
+    named = ", ".join(map(shown, found[:_MOST_NAMED])) + ", ..." * (len(found) > _MOST_NAMED)
+    return f"; if the folders in {shown(place)} ({named}) are the classes, move them into {shown(folder)}"
+
+
+def _may_be_images(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix.lower() in readable_suffixes())
 
 
 def check_test(test: Listing, classes: Sequence[str]) -> None:
