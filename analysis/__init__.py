@@ -1,4 +1,4 @@
-"""Reads studies and says what they show; the commands stand here, everything else in the wings.
+"""Reads studies and explains them. The modules here are commands; all else is in the packages below.
 
 Imports search, spaces and trainables; only rungwise imports it. Knows no Ray.
 """

@@ -69,7 +69,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Answers the questions of a run; 0 when answered, 1 when broken off, 2 for bad input, 4 without an answer."""
+    """Answer the questions of a run; 0 when answered, 1 when broken off, 2 for bad input, 4 without an answer."""
     raise_stopped()
     try:
         options = parse(Options, argv, prog=command("analysis.ask"))
@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
 
 
 def ask(options: Options) -> int:
-    """Search what is missing, train the best of each level again, and tell the verdict; returns the exit code."""
+    """Search what is missing, train the best of each level again, and print the verdict; returns the exit code."""
     if not options.run.is_dir():
         raise ValueError(f"{str(options.run)!r} is not a folder; give the folder of a run, such as runs/digits_arch")
     import optuna
@@ -202,7 +202,7 @@ def _search(run_dir: Path, *, data_dir: str | None) -> int:
 
 def _preview(run: "Run", options: Options) -> None:
     from search.forecast.retraining import asked, cost, seconds_of
-    from search.process.text import duration
+    from search.process.text import counted, duration
     from search.storage.study import open_study
     from search.storage.trials import epochs_reached, is_infeasible
 
@@ -213,16 +213,16 @@ def _preview(run: "Run", options: Options) -> None:
     if more > 0:
         epochs = sum(map(epochs_reached, trials)) / len(trials) if trials else run.epochs
         time = f", {duration(more * epochs * each)} of training" if each else ""
-        print(f"search: {more} more trials, about {more * epochs:.0f} epochs{time}")
+        print(f"search: {counted(more, 'more trial')}, about {counted(round(more * epochs), 'epoch')}{time}")
     print(f"answer: {cost(run, epoch_seconds=each, best=options.best, seeds=options.seeds)}")
 
 
 def _answer(options: Options, run: "Run") -> "list[Answer]":
     """Train the best of each level again, tell the verdicts and keep them."""
     import spaces.space
-    from analysis.impact.answers import FOLDER, answer, plan, write_answers
+    from analysis.impact.answers import FOLDER, answer_question, plan, write_answers
     from analysis.impact.confirm import resources_like
-    from analysis.prose.answers import sentence
+    from analysis.prose.answers import answer_sentence
     from analysis.studies.trials import read_trials
     from search.session.fixed import FixedTraining
     from search.storage.run import data_of, read_run
@@ -240,12 +240,13 @@ def _answer(options: Options, run: "Run") -> "list[Answer]":
         trained = training.train()
     shape = {"best": options.best, "seeds": options.seeds}
     answers = [
-        answer(question, run, trials=trials, trained=trained, planned=planned, **shape) for question in run.questions
+        answer_question(question, run, trials=trials, trained=trained, planned=planned, **shape)
+        for question in run.questions
     ]
     write_answers(options.run, answers)
     table = read_trials(study, run)
     for one in answers:
-        print(sentence(one, table, machine=run.machine))
+        print(answer_sentence(one, table, machine=run.machine))
     print(f"for the figure: {command('analysis.report')} {options.run}")
     return answers
 

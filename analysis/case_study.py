@@ -1,4 +1,4 @@
-"""Writes the case study on California housing from a run with its final evaluation: prose ours, every number read.
+"""Writes the case study on California housing: fixed prose, with every number from a run and its final evaluation.
 
 python -m analysis.final runs/housing --seeds 5
 python -m analysis.case_study runs/housing --out docs/case-study.md --same-rows runs/housing-13209
@@ -43,7 +43,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Writes the case study; 0 when it is written, 1 when broken off, 2 for bad input."""
+    """Write the case study; 0 when it is written, 1 when broken off, 2 for bad input."""
     try:
         print(write(parse(Options, argv, prog="python -m analysis.case_study")))
     except (ValueError, OSError) as error:
@@ -79,7 +79,7 @@ def write(options: Options) -> Path:
     figures = options.out.with_suffix("")
     _copy_figures(options.run, figures, found["results"])
     templates = environment(html=False)
-    commands = [portable(command, found["run"].name) for command in _commands(found, same)]
+    commands = [portable_command(command, found["run"].name) for command in _commands(found, same)]
     text = templates.get_template("case_study.md").render(**found, same=same, commands=commands, folder=figures.name)
     write_whole(options.out, text)
     return options.out
@@ -91,10 +91,10 @@ def _commands(found: dict[str, Any], same: "FinalResults | None") -> list[str]:
     return [*commands, last] if same is None else [*commands, same.command, f"{last} --same-rows COPY"]
 
 
-def portable(command: str, name: str) -> str:
+def portable_command(command: str, name: str) -> str:
     """The command as another machine would give it: without the folders of this one.
 
-    >>> portable("python -m search.run --data-dir /home/me/d --trials 9 --runs-dir /big --name x", "x")
+    >>> portable_command("python -m search.run --data-dir /home/me/d --trials 9 --runs-dir /big --name x", "x")
     'python -m search.run --data-dir data --trials 9 --name x'
     """
     words, told = iter(shlex.split(command)), []
@@ -110,7 +110,7 @@ def portable(command: str, name: str) -> str:
 
 
 def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any]:
-    """All that the case study of a table tells, as plain values.
+    """All that the case study of a table states, as plain values.
 
     Args:
         run_dir: of a run on a table, with its final evaluation.
@@ -126,6 +126,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
     import optuna
 
     from analysis import wording
+    from analysis.datasets.tables import preprocessing
     from analysis.prose.discussion import by_topic, discuss
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -145,7 +146,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
         "topics": by_topic(discuss(results, open_study(run_dir), run)),
         **_describe_trials(run, run_dir),
         **data,
-        "prepared": _preprocessing(run.space, winner.params, data["overview"]),
+        "prepared": preprocessing(run.space, winner.params, data["overview"]) if data["overview"] else [],
         "words": wording,
     }
 
@@ -177,18 +178,6 @@ def _data_place(data_dir: str, run_dir: Path) -> Path:
     place = Path(data_dir)
     other = run_dir.resolve().parent.parent / place
     return other if not place.exists() and other.exists() else place
-
-
-def _preprocessing(space: str, params: dict[str, Any], overview: Any) -> list[str]:
-    from analysis.datasets.tables import preprocessing
-    from spaces.space import load
-
-    if overview is None:
-        return []
-    try:
-        return preprocessing(load(space).decode(params), overview)
-    except ValueError:  # the space has changed since
-        return []
 
 
 def read_final(run_dir: Path) -> "FinalResults":

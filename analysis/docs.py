@@ -2,7 +2,7 @@
 
 python -m analysis.docs
 
-The prose is ours and stands in analysis/templates/evaluation.md; every number in it is read from a published run.
+The prose is in analysis/templates/evaluation.md; every number in it is read from a published run.
 """
 
 import re
@@ -52,7 +52,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Writes; 0 when done (with --check: when nothing would change), 1 when broken off, 2 for bad input."""
+    """Write both files; 0 when done (with --check: when nothing would change), 1 when broken off, 2 for bad input."""
     try:
         options = parse(Options, argv, prog="python -m analysis.docs")
         for path, text in pages(options).items():
@@ -77,6 +77,7 @@ def pages(options: Options) -> dict[Path, str]:
         ValueError: a published run lacks its final evaluation, or the README its marks.
     """
     from analysis import wording
+    from analysis.impact.effects import MIN_TRIALS
     from analysis.pages.templates import environment
 
     studies = [read_study(path.parent) for path in sorted(options.results.glob("*/run.json"))]
@@ -84,7 +85,7 @@ def pages(options: Options) -> dict[Path, str]:
     templates.filters |= {"count": wording.count, "named": wording.named}
     by_name = {name: study for name in TITLES for study in studies if study["run"].name == name}
     templates.filters |= {"study": by_name.__getitem__, "titled": TITLES.__getitem__}
-    given = {"studies": by_name, "titles": TITLES, "words": wording}
+    given = {"studies": by_name, "titles": TITLES, "words": wording, "min_trials": MIN_TRIALS}
     text = templates.get_template("evaluation.md").render(**given)
     table = templates.get_template("results.md").render(**given)
     readme = options.readme.read_text(encoding="utf-8")
@@ -95,15 +96,16 @@ def pages(options: Options) -> dict[Path, str]:
 
 
 def read_study(folder: Path) -> dict[str, Any]:
-    """All that the pages tell of one published run, as plain values.
+    """All that the pages state of one published run, as plain values.
 
     Returns:
         `run`, `results` (final.json), `winner`, `baseline`, `random` (entrants; the last may be None), `topics`
-        (sentences by topic), `trials`, `states`, `num_epochs`, `computing` (what all epochs took), `saved` (share of
-        epochs), `effects` (at the full budget), `early` (at early rungs), `confirmed` (what training said of single
-        changes; more in read_confirmed), `classes` (rows
-        of each class in the splits, for images), `num_validation`, `correlations` (of ranks between rungs), `settled`
-        (levels on which all trials that were trained to the end agree), `levels` (how many of these have each level).
+        (sentences by topic), `trials`, `states` (number of trials in each), `num_paused` (unfinished trials at a rung),
+        `num_epochs`, `computing` (what all epochs took), `saved` (share of epochs), `effects` (at the full budget),
+        `early` (effects at the first rung), `confirmed` (single changes that were trained again, see
+        `read_confirmed`), `classes` (rows of each class in the splits, for images), `num_validation`, `correlations`
+        (of ranks between rungs), `settled` (levels on which all trials that were trained to the end agree), `levels`
+        (how many of these have each level).
     """
     import optuna
 
@@ -136,12 +138,15 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 
 def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:
-    """`num_epochs`, what these took (`computing`), and the share of epochs that was `saved`."""
+    """`num_epochs`, what these took (`computing`), the share of epochs that was `saved`, and `num_paused`."""
     from analysis import wording
+    from analysis.studies.trials import UNFINISHED
 
     num_epochs = int(trials.trials["epochs"].sum())
+    unfinished = trials.trials[trials.trials["state"] == UNFINISHED]
     return {
         "num_epochs": num_epochs,
+        "num_paused": int(unfinished["epochs"].isin(run.rungs).sum()),
         "saved": 1 - num_epochs / (len(trials.measured) * run.epochs),
         "computing": wording.computing(float(trials.epochs["seconds"].sum()) / 3600, run.machine),
     }
@@ -159,7 +164,7 @@ def _read_tables(tables: Path, *, metric: str) -> dict[str, Any]:
 
 
 def _read_correlations(path: Path) -> list[dict[str, Any]]:
-    """The rows, in which an earlier release named the column of trials `num_trials`."""
+    """The rows of correlations.csv; `num_trials` is the name of an earlier release for the column of trials."""
     return [
         {str(k): v for k, v in row.items()}
         for row in pd.read_csv(path).rename(columns={"trials": "num_trials"}).to_dict("records")

@@ -1,4 +1,4 @@
-"""Evaluates the winner honestly: trains it anew on fresh seeds, then opens the sealed test set once.
+"""Final evaluation: trains the winner again on fresh seeds, then opens the sealed test set once.
 
 python -m analysis.final runs/NAME                          # 3 best, baseline, random; 5 seeds each
 python -m analysis.final runs/NAME --top 2 --seeds 3 --epochs 20

@@ -18,16 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from analysis.model.files import exported_folder
-from search.process.arguments import Flag, OptionalStr, command, parse, report_error, run_command
+from analysis.model.files import STDIN, exported_folder
+from search.process.arguments import (
+    DONE,
+    NOTHING_USABLE,
+    SOME_FAILED,
+    Flag,
+    OptionalStr,
+    command,
+    parse,
+    report_error,
+    run_command,
+)
+from search.process.text import counted, printable
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
     from analysis.model.tables import TableAnswers
     from trainables.data.grey_levels import Levels
-
-DONE, SOME_FAILED, NOTHING_USABLE = 0, 3, 4
-STDIN = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +67,17 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What is said of one file."""
+class ImageAnswer:
+    """The prediction for one image."""
 
     file: str
     notes: tuple[str, ...]
-    """How the file was changed to fit the model."""
+    """How the image was changed to fit the model."""
     probabilities: dict[str, float]
     """By class, the most likely first."""
 
     def as_json(self) -> str:
-        """One line."""
+        """A JSON object in one line."""
         best = next(iter(self.probabilities))
         return json.dumps(
             {"file": self.file, "class": best, "probabilities": self.probabilities, "notes": list(self.notes)}
@@ -108,10 +116,10 @@ def _predict(options: Options) -> int:
         _check_output(options.files[0], Path(options.output))
     answers, failed = _answer_tables(model, options.files) if model.columns else classify(model, options.files)
     for cause in failed:
-        print(f"error: {_printable(cause)}", file=sys.stderr)
+        print(f"error: {printable(cause)}", file=sys.stderr)
     for answer in answers:
         for note in answer.notes:
-            print(f"note: {_printable(answer.file)}: {_printable(note)}", file=sys.stderr)
+            print(f"note: {printable(answer.file)}: {printable(note)}", file=sys.stderr)
     if not answers:
         return NOTHING_USABLE
     _show(answers, options)
@@ -141,23 +149,23 @@ def _answer_tables(model: "Model", files: Sequence[str]) -> "tuple[list[TableAns
     return answers, failed
 
 
-def _show(answers: "Sequence[Answer] | Sequence[TableAnswers]", options: Options) -> None:
-    images = [answer for answer in answers if isinstance(answer, Answer)]
-    tables = [answer for answer in answers if not isinstance(answer, Answer)]
+def _show(answers: "Sequence[ImageAnswer] | Sequence[TableAnswers]", options: Options) -> None:
+    images = [answer for answer in answers if isinstance(answer, ImageAnswer)]
+    tables = [answer for answer in answers if not isinstance(answer, ImageAnswer)]
     if options.output is not None:
         tables[0].write(Path(options.output))
-        text = f"{len(tables[0].outputs):,} rows with their predictions are in {options.output}"
+        text = f"{counted(len(tables[0].outputs), 'row')} with predictions written to {options.output}"
     elif options.json:
         text = "\n".join(answer.as_json() for answer in answers)
     elif images:
         text = table(images, top=options.top)
     else:
         lines = "\n".join(answer.table(top=options.top) for answer in tables).split("\n")
-        text = "\n".join(map(_printable, lines))
+        text = "\n".join(map(printable, lines))
     print(text, flush=True)
 
 
-def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[str]]:
+def classify(model: "Model", files: Sequence[str]) -> tuple[list[ImageAnswer], list[str]]:
     """The answers for the files that can be read, and one line for each that cannot.
 
     Raises:
@@ -182,7 +190,7 @@ def classify(model: "Model", files: Sequence[str]) -> tuple[list[Answer], list[s
         return [], failed
     found = model.predict(torch.from_numpy(np.stack([image for _, image, _ in read])))
     return [
-        Answer(file=file, notes=notes, probabilities=_ordered(model.classes, row))
+        ImageAnswer(file=file, notes=notes, probabilities=_ordered(model.classes, row))
         for (file, _, notes), row in zip(read, found, strict=True)
     ], failed
 
@@ -204,7 +212,7 @@ def _reason(file: str, error: Exception) -> str:
 def read_image(
     file: str, *, shape: tuple[int, ...], levels: "Sequence[Levels]" = ()
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The image as the model takes it, and what was done to it.
+    """The image in the form of the model, and a note on what was changed.
 
     Args:
         file: its path, or - for the standard input.
@@ -238,22 +246,18 @@ def read_image(
     return pixels.transpose(2, 0, 1).copy(), tuple(notes)
 
 
-def table(answers: Sequence[Answer], *, top: int) -> str:
+def table(answers: Sequence[ImageAnswer], *, top: int) -> str:
     """The answers as aligned columns: the file, then its most probable classes."""
     rows: list[tuple[Any, ...]] = [
-        (_printable(answer.file), *(f"{_printable(name)} {100 * p:.1f} %" for name, p in _top(answer, top)))
+        (printable(answer.file), *(f"{printable(name)} {100 * p:.1f} %" for name, p in _top(answer, top)))
         for answer in answers
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _top(answer: Answer, count: int) -> list[tuple[str, float]]:
+def _top(answer: ImageAnswer, count: int) -> list[tuple[str, float]]:
     return list(answer.probabilities.items())[:count]
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Says what a long command is doing: each step as it begins, and every few seconds how far it is and what is left."""
+"""Progress of a long command: prints each step, and every few seconds how far it is."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,16 +15,16 @@ Advance = Callable[[], None]
 
 
 def no_progress() -> None:
-    """An `Advance` for those who do not follow."""
+    """An `Advance` that does nothing."""
 
 
 @contextmanager
 def step(what: str, *, total: int = 0, begin: bool = True) -> Iterator[Advance]:
-    """Say that a step begins, and how far it is whenever the command has been silent for some seconds.
+    """Print that a step begins, and its progress whenever the command has printed nothing for some seconds.
 
     Args:
         what: a noun phrase.
-        total: parts that it has; 0 if nobody counts them.
+        total: number of its parts; 0 if they are not counted.
         begin: False says nothing of a step that is over before.
     """
     if begin:
@@ -47,9 +47,9 @@ def describe(done: int, total: int, seconds: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line without anything in it acting as markup or control character.
+    """Print a line as it is, without markup and control characters.
 
-    That nobody reads it, or that the file it goes to is full, costs the line and nothing else.
+    A closed pipe or a full disk loses the line and is no error.
     """
     plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Keeps what a finished run has found: its study, its records, its pages and figures, without checkpoints.
+"""Copies the results of a finished run, without checkpoints: its study, records, pages and figures.
 
 python -m analysis.publish runs/NAME                  # into results/NAME
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from analysis.pages.published import DATA_DIR, portable, text_of
-from analysis.studies.openings import EVALUATION
+from analysis.studies.results import EVALUATION
 from search.process.arguments import BROKEN_OFF, OptionalStr, command, parse, report_error, run_command
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
@@ -60,7 +60,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Publishes a run; 0 when it is written, 1 when it was broken off, 2 for bad input, 128 + n when stopped."""
+    """Publish a run; 0 when it is written, 1 when it was broken off, 2 for bad input, 128 + n when stopped."""
     raise_stopped()
     try:
         options = parse(Options, argv, prog=command("analysis.publish"))

@@ -21,6 +21,7 @@ from search.process.arguments import (
     run_command,
 )
 from search.process.signals import Stopped, raise_stopped
+from search.process.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +65,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Builds the report; 0 when it is written, 1 when broken off, 2 for bad input, 128 + n when stopped by signal n."""
+    """Build the report; 0 when it is written, 1 when broken off, 2 for bad input, 128 + n when stopped by signal n."""
     raise_stopped()
     where = Path()
     try:
@@ -99,10 +100,10 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
 
 
 def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path:
-    """Writes the report of a run and returns the page's path.
+    """Write the report of a run; returns the page's path.
 
     Args:
-        tell: is called with each line about the result, at the end.
+        tell: called with each line about the result, at the end.
 
     Raises:
         ValueError: the folder is no run, or the report cannot be written where it should.
@@ -117,7 +118,8 @@ def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path
 
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    from analysis.studies.trials import export, read_trials
+    from analysis.studies.export import export
+    from analysis.studies.trials import read_trials
     from search.storage.run import read_run
     from search.storage.study import open_study
 
@@ -138,7 +140,7 @@ def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path
 def write(
     trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
 ) -> "tuple[Path, Outcome]":
-    """Computes everything and writes the page; `run` may be None for a study that plain Optuna made."""
+    """Compute everything and write the page; `run` is None for a study that plain Optuna made."""
     from analysis.datasets.images import load_overview
     from analysis.impact.impact import study_impact
     from analysis.pages.explorer import trials_block
@@ -152,7 +154,7 @@ def write(
         with _step("reading the data"):
             found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
     trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
-    with _step(f"effects, importance and interactions in {len(trials.trials):,} trials"):
+    with _step(f"effects, importance and interactions in {counted(len(trials.trials), 'trial')}"):
         impact = study_impact(trials, seed=options.seed)
     outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
     known = _Known(trials=trials, run=run, found=found, impact=impact, confirmed=confirmed, ask=ask)
@@ -172,7 +174,7 @@ def write(
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """All that the sections speak of."""
+    """The contents of the sections."""
 
     trials: Any
     run: Any
@@ -211,7 +213,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
 
 
 def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
-    """Says what the report is doing where that takes over ten seconds."""
+    """Print this step of the report if it takes more than ten seconds."""
     from analysis.progress import step
 
     return step(f"report: {what}", total=total, begin=False)
@@ -220,21 +222,14 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
 def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
     """What the best configuration does to the columns of a table, if the data are one."""
     from analysis.datasets.tables import TableOverview, preprocessing
-    from analysis.studies.trials import config_of
-    from spaces.space import load
 
     if not isinstance(found, TableOverview) or trials.best is None:
         return []
-    numbers = {p.name for p in trials.parameters if p.kind == "integer"}
-    params = {name: int(v) if name in numbers else v for name, v in config_of(trials.best).items()}
-    try:
-        return preprocessing(load(run.space).decode(params), found)
-    except ValueError:  # the space has changed since
-        return []
+    return preprocessing(run.space, trials.best_config, found)
 
 
 def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
-    """What the sealed test set said; before, and where that cannot be read, what the validation rows say."""
+    """The result on the sealed test set; without one that can be read, the result on the validation rows."""
     from analysis.prose.outcome import sealed, searched
     from analysis.studies.results import FinalResults
 

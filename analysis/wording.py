@@ -23,15 +23,20 @@ def named(metric: str, unit: str = "") -> str:
     return f"{name} ({unit})" if unit and (known.in_unit or not known.title) else name
 
 
-def verdict(metric: str, found: dict[str, float]) -> str:
-    """What a difference with its interval says: `better`, `worse`, or `no clear difference`."""
+def verdict(metric: str, found: dict[str, float], *, less_is_better: bool | None = None) -> str:
+    """What a difference with its interval says: `better`, `worse`, or `no clear difference`.
+
+    Args:
+        less_is_better: of the metric; known from its name when None.
+    """
     if found["low"] <= 0 <= found["high"]:
         return "no clear difference"
-    return "better" if (found["value"] < 0) == metric_named(metric).less_is_better else "worse"
+    less = metric_named(metric).less_is_better if less_is_better is None else less_is_better
+    return "better" if (found["value"] < 0) == less else "worse"
 
 
 def is_share(metric: str) -> bool:
-    """Whether the metric lies in 0..1 and is told in percent."""
+    """Whether the metric lies in 0..1 and is written in percent."""
     return metric_named(metric).share
 
 
@@ -157,7 +162,7 @@ def _places(value: float) -> int:
 
 def shortened(name: str, limit: int) -> str:
     """A name that fits beside an axis: in one line, and at most as wide as `limit` Latin letters."""
-    name = visible(name)
+    name = one_line(name)
     if len(name) <= limit and name.isascii():
         return name
     ends = list(accumulate(map(_width, name)))
@@ -173,10 +178,10 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def visible(text: str) -> str:
+def one_line(text: str) -> str:
     """A name or value in one line, in which characters that steer a terminal or the order of a text are written out.
 
-    >>> print(visible("a\\nb"))
+    >>> print(one_line("a\\nb"))
     a\\x0ab
     """
     if text.isprintable():
@@ -189,7 +194,7 @@ def _harmless(character: str) -> bool:
     return character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
-def printable(document: str) -> str:
+def escaped(document: str) -> str:
     """A whole document with its lines as they are, in which such characters are written out."""
     return _STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", document)
 

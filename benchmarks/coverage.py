@@ -39,6 +39,7 @@ from search.scheduling.messages import Leg
 from search.storage.run import Run
 
 TARGET = (0.93, 0.98)
+"""Share of the intervals that hold the truth."""
 _WORKERS = 4
 
 
@@ -60,7 +61,7 @@ class Options:
     """Only print the table of the last result."""
 
 
-class Noisy(Recorded):
+class SingleSeeds(Recorded):
     """Recorded curves of single seeds: what a search sees. `value_at` is the mean over the seeds: the truth."""
 
     def __init__(self, grid: str) -> None:
@@ -78,7 +79,7 @@ class Noisy(Recorded):
         return self._single.get((*(leg.params[name] for name in self._names), chosen, epoch), float("nan"))
 
 
-def search(curves: Noisy, grid: str, *, sampler: str, trials: int, seed: int) -> tuple[Run, list[FrozenTrial]]:
+def search(curves: SingleSeeds, grid: str, *, sampler: str, trials: int, seed: int) -> tuple[Run, list[FrozenTrial]]:
     """A simulated search of so many trials."""
     curves.study = seed
     run = replace(make_run(grid, seed=seed, sampler=sampler), trials=trials)
@@ -93,10 +94,10 @@ def tables(run: Run, trials: Sequence[FrozenTrial]) -> Trials:
     return read_trials(study, run)
 
 
-def measure(curves: Noisy, trials: Trials, *, seed: int = 0) -> list[dict[str, Any]]:
+def measure(curves: SingleSeeds, trials: Trials, *, seed: int = 0) -> list[dict[str, Any]]:
     """Each printed interval with the truth of its claim: `kind` is full or early."""
     done = trials.complete[trials.complete["value"].notna()]
-    seen = trials.measured[trials.measured[f"rung_{trials.rungs[0]}"].notna()]
+    seen = trials.measured_at(trials.rungs[0])
     cut = fenced(trials)
     claims = (("full", full_effects(trials, seed=seed), done), ("early", early_effects(cut, seed=seed), seen))
     found = []
@@ -110,7 +111,7 @@ def measure(curves: Noisy, trials: Trials, *, seed: int = 0) -> list[dict[str, A
     return found
 
 
-def true_effect(curves: Noisy, effect: Effect, rows: pd.DataFrame, *, fence: float) -> float | None:
+def true_effect(curves: SingleSeeds, effect: Effect, rows: pd.DataFrame, *, fence: float) -> float | None:
     """The mean difference of the recorded values over these trials; None if no configuration has both values.
 
     Args:
@@ -134,7 +135,7 @@ def measure_all(options: Options) -> Iterator[dict[str, Any]]:
     kept = [json.loads(line) for line in options.keep.read_text().splitlines()] if options.keep.exists() else []
     known = {tuple(line["study"]): line["effects"] for line in kept}
     options.keep.parent.mkdir(parents=True, exist_ok=True)
-    recorded = {grid: Noisy(grid) for grid in options.grids}
+    recorded = {grid: SingleSeeds(grid) for grid in options.grids}
     cells = [(g, s, n, seed) for seed in range(options.studies) for n in options.trials for s in options.samplers
              for g in options.grids]  # fmt: skip
     for grid, sampler, trials, seed in cells:

@@ -1,4 +1,4 @@
-"""Learning curves of every configuration of a small grid, recorded once, so that searches can be replayed on them (B4).
+"""Learning curves of every configuration of a small grid, recorded once, so that searches can be replayed on them.
 
     python -m benchmarks.curves --grid digits
     python -m benchmarks.curves --grid housing --data-dir DATA
@@ -43,7 +43,7 @@ class Options:
 
 
 def record(name: str, data_dir: Path, job: tuple[Params, int]) -> list[dict[str, Any]]:
-    """Trains one configuration with one seed: a row per epoch, none from the epoch on at which it diverges."""
+    """Train one configuration with one seed: a row per epoch, none from the epoch on at which it diverges."""
     torch.set_num_threads(1)
     grid, (params, seed) = RECORDED[name], job
     training = Training(grid.make(params), _load(name, seed, data_dir), epochs=EPOCHS, seed=seed)

@@ -1,9 +1,9 @@
-"""B5: what the driver of a search costs per report and per trial, and how that grows with the study.
+"""Cost of the driver of a search, per report and per trial, and its growth with the study.
 
     python -m benchmarks.driver [--trials 3000]
 
 The real driver (space, sampler, bounds, rungs, checkpoint keeper, console, SQLite study in a run folder) is asked by
-64 imagined slots whose epochs take no time, so that all the wall time is its own. Then the same through Ray, with
+64 simulated slots whose epochs take no time, so that all the wall time is its own. Then the same through Ray, with
 workers that train nothing.
 """
 
@@ -31,6 +31,7 @@ from search.scheduling.search import Search
 from search.storage.study import open_study
 
 LIMIT_MS, LIMIT_GROWTH = 15, 1.3
+"""Targets: milliseconds per report, and these in the last tenth of the study over those in the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,9 @@ class Options:
     """Cost of the driver."""
 
     trials: int = 3000
-    """Trials for the imagined slots."""
+    """Trials for the simulated slots."""
     slots: int = 64
-    """Imagined slots."""
+    """Simulated slots."""
     ray_trials: int = 400
     """Trials through Ray; 0 leaves it out."""
     ray_slots: int = 2
@@ -54,7 +55,7 @@ def main() -> None:
     options, console = tyro.cli(Options), Console(highlight=False, width=140)
     calibration = calibrate()
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):  # as search.run keeps to one
-        results = [imagined(options, Path(folder), sampler) for sampler in options.samplers]
+        results = [simulated(options, Path(folder), sampler) for sampler in options.samplers]
         if options.ray_trials:
             results += [through_ray(options, Path(folder), sampler) for sampler in options.samplers]
     console.print(make_table(results))
@@ -70,7 +71,7 @@ def asked(options: Options, *, sampler: str, trials: int) -> search.session.opti
     return search.session.options.Options(sampler=sampler, trials=trials, seed=options.seed, **rungs)  # type: ignore[arg-type]
 
 
-def imagined(options: Options, folder: Path, sampler: str) -> dict[str, Any]:
+def simulated(options: Options, folder: Path, sampler: str) -> dict[str, Any]:
     """The driver by itself, until its last trial has begun."""
     run_dir, process = folder / sampler, psutil.Process()
     with idle_search(run_dir, asked(options, sampler=sampler, trials=options.trials)) as work:
@@ -81,7 +82,7 @@ def imagined(options: Options, folder: Path, sampler: str) -> dict[str, Any]:
     in_all = per_report(acts)
     size = sum(path.stat().st_size for path in run_dir.glob("study.db*"))
     return {
-        "through": f"{options.slots} imagined slots",
+        "through": f"{options.slots} simulated slots",
         "sampler": sampler,
         "trials": options.trials,
         "reports": len(in_all),

@@ -1,4 +1,4 @@
-"""Damaged and unusual inputs at the product's doors: tracebacks, and what is lost without a word.
+"""Fuzzing: damaged and unusual inputs; counts tracebacks and values that are lost without a message.
 
 python -m benchmarks.fuzz                                    # 2,000 tables, 500 images, 200 studies and run folders
 python -m benchmarks.fuzz --parts studies --number 50
@@ -39,12 +39,12 @@ PARTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "images": (_images, 500),
     "studies": (_studies, 200),
 }
-"""Name -> what makes and checks so many inputs, and how many of them there are by default."""
+"""By name: the function that makes and checks inputs, and their default number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Make inputs from a seed and check what the product makes of them."""
+    """Make inputs from a seed, and check how Rungwise reads them."""
 
     parts: tuple[str, ...] = tuple(PARTS)
     """Which kinds of input."""
@@ -53,7 +53,7 @@ class Options:
     seed: int = 0
     """Of the first input."""
     commands: int = 20
-    """Of the tables, how many are given to the real command as well."""
+    """Tables that are given to the real command as well."""
 
 
 def main(argv: list[str] | None = None) -> int:

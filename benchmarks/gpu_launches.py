@@ -1,4 +1,4 @@
-"""Small networks on a GPU (G2): a step replayed as a CUDA graph against the same step launched kernel by kernel.
+"""Small networks on a GPU: a step replayed as a CUDA graph against the same step launched kernel by kernel.
 
     python -m benchmarks.gpu_launches [--rounds 3]
 
@@ -25,6 +25,7 @@ from trainables.training.optim import SgdConfig
 from trainables.training.training import Training
 
 LAUNCH_SECONDS = 5e-6
+"""Least time of a kernel launch."""
 
 
 @dataclass(frozen=True, kw_only=True)

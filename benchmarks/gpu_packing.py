@@ -1,4 +1,4 @@
-"""Several trials on one GPU (G3): images a second of 1 to 16 processes that train a network each.
+"""Several trials on one GPU: images a second of 1 to 16 processes that train a network each.
 
     python -m benchmarks.gpu_packing [--processes 1 2 4 8 16]
 

@@ -1,4 +1,4 @@
-"""One trial on a GPU (G1): images a second against plain and good PyTorch, and as a share of the GPU's peak.
+"""One trial on a GPU: images a second against plain and good PyTorch, and as a share of the GPU's peak.
 
     python -m benchmarks.gpu_training [--rounds 3]
 

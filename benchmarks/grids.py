@@ -46,7 +46,7 @@ class Grid:
         )
 
     def ask(self, trial: BaseTrial) -> Params:
-        """Asks a trial, or what stands for one, for each parameter."""
+        """The configuration of a trial, or of an object with the same methods, by asking it for each parameter."""
         return {
             name: trial.suggest_int(name, values[0], values[-1])
             if isinstance(values, range)

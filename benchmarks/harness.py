@@ -1,4 +1,4 @@
-"""What benchmarks share: calibration of the machine, contestants in turn, ratios per round, a table and a JSON."""
+"""Common parts of the benchmarks: calibration of the machine, contestants in turn, ratios per round, table and JSON."""
 
 import json
 import os
@@ -65,7 +65,7 @@ class Comparison:
         return Interval.of([a / b for a, b in zip(ours, self.rates[name], strict=True)])
 
     def publish(self, console: Console, *, calibration: dict[str, float], conditions: dict[str, Any]) -> Path:
-        """Prints the table and writes `results/NAME.json`; returns its path."""
+        """Print the table and write `results/NAME.json`; returns its path."""
         table = Table("contestant", self.unit, "ours is faster by", "target", title=self.name)
         for contestant in self.contestants:
             must = f"{contestant.required:g}x" if contestant.required else ""
@@ -86,7 +86,7 @@ class Comparison:
 def compare(
     name: str, contestants: Sequence[Contestant], *, unit: str, rounds: int, notes: dict[str, Any]
 ) -> Comparison:
-    """Runs the contestants in turn, A B C A B C ..., so that a change of the machine's speed meets all of them.
+    """Run the contestants in turn, A B C A B C ..., so that a change of the machine's speed meets all of them.
 
     Args:
         name: of the result.
@@ -106,7 +106,7 @@ def compare(
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Writes `results/NAME.json` and returns its path."""
+    """Write `results/NAME.json`; returns its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
@@ -114,7 +114,7 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
 
 
 def calibrate() -> dict[str, float]:
-    """Returns what this machine can do at most: GFLOP/s of matrix products and GB/s of a memory copy (read + write)."""
+    """The most that this machine can do: GFLOP/s of matrix products and GB/s of a memory copy (read + write)."""
     before, found = torch.get_num_threads(), {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -129,7 +129,7 @@ def calibrate() -> dict[str, float]:
 
 
 def calibrate_gpu() -> dict[str, float]:
-    """Returns what this GPU can do at most: TFLOP/s of a bfloat16 matrix product and TB/s of a copy (read + write)."""
+    """The most that this GPU can do: TFLOP/s of a bfloat16 matrix product and TB/s of a copy (read + write)."""
     a, b = (torch.randn(8192, 8192, device="cuda").bfloat16() for _ in range(2))
     source = torch.randint(0, 256, (1 << 31,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
@@ -148,7 +148,7 @@ def calibrate_gpu() -> dict[str, float]:
 
 
 def describe_conditions(*, seed: int, **options: Any) -> dict[str, Any]:
-    """Returns where and when this runs: versions, machine, load, date, commit, seed and the benchmark's own options."""
+    """Where and when this runs: versions, machine, load, date, commit, seed and the benchmark's own options."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

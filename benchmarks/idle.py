@@ -1,4 +1,4 @@
-"""Searches whose trials train nothing, for what the search itself costs: all is real but the training."""
+"""Searches whose trials train nothing, to measure the cost of the search itself; all else is real."""
 
 import os
 import sys

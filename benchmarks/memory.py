@@ -1,4 +1,4 @@
-"""B8: memory that a worker needs for CIFAR-10, beyond its imports, its model and a batch.
+"""Memory that a worker needs for CIFAR-10, beyond its imports, its model and a batch.
 
     python -m benchmarks.memory --data-dir DATA
 
@@ -31,6 +31,7 @@ SPACE = "cifar_arch"
 SMALL = 1_000
 """Rows of the small set: a few batches, so that both runs hold the same buffers."""
 LIMIT_MB = 50
+"""Target: memory that the full set may cost a worker."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How soon a mistake at the prompt is answered: every one of `tests/mistakes.py` in a process of its own.
+"""Time until a mistake at the prompt is answered: every one of `tests/mistakes.py` in a process of its own.
 
 python -m benchmarks.mistakes
 """

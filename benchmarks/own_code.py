@@ -1,4 +1,4 @@
-"""What an epoch of a user's own loop costs more than the bare loop: hand-over, copy, checkpoint, report, decision.
+"""Overhead of an epoch of a user's own loop: hand-over, copy, checkpoint, report, decision.
 
     python -m benchmarks.own_code                       # in one process, as a worker does it
     python -m benchmarks.own_code --through-ray         # in real searches of one trial, from epoch to epoch

@@ -78,7 +78,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Prints a line for each kill and each search; 1 if a promise was broken."""
+    """Print a line for each kill and each search; 1 if a promise was broken."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     broken = 0
     for program in options.programs:

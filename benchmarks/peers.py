@@ -1,4 +1,4 @@
-"""Other tools' searches on one interface, run for real from their own packages, for `benchmarks.replay`.
+"""Searches of other tools, from their own packages and behind one interface, for `benchmarks.replay`.
 
 Each chooses among the configurations of `benchmarks.grids` and stops trials for good. They have the rungs of our
 default (1, 3, 9 and 27 epochs) and its first configuration, but for those "as documented": these have their tool's own

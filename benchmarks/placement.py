@@ -1,9 +1,9 @@
-"""How many trials should share the cores: S processes with C / S threads each, for every S that divides C cores.
+"""Throughput of trials that share the cores: S processes with C / S threads each, for every S that divides C cores.
 
     python -m benchmarks.placement --data-dir DATA
 
 Every process trains the baseline of a space, all of them between two barriers; the rate is that of all together. The
-rule of `search.runtime.cluster.plan_resources` (one trial per core) is the first contestant.
+rule of `search.runtime.resources.plan_resources` (one trial per core) is the first contestant.
 """
 
 import multiprocessing as mp
@@ -20,6 +20,7 @@ from rich.console import Console
 import spaces.space
 from benchmarks.harness import Contestant, calibrate, compare, describe_conditions
 from search.process.arguments import parse
+from search.process.text import counted
 from trainables.sources.load import load
 from trainables.training.training import Training
 
@@ -82,7 +83,7 @@ def main() -> None:
     contestants = []
     for slots in sorted((n for n in range(1, cores + 1) if cores % n == 0), reverse=True):
         for pinned in (False, True) if slots > 1 else (False,):
-            name = f"{slots} x {cores // slots} thread{'s' * (slots < cores)}{', pinned' * pinned}"
+            name = f"{slots} x {counted(cores // slots, 'thread')}{', pinned' * pinned}"
             work = start_group(options, slots=slots, threads=cores // slots, pinned=pinned)
             contestants.append(Contestant(name=name, run=work))
     comparison = compare("placement", contestants, unit="img/s", rounds=options.rounds, notes={})

@@ -1,4 +1,4 @@
-"""What `--dry-run` says of a search beside what the search then takes: the same two commands that a user types.
+"""The forecast of `--dry-run` beside what the search then takes, by the two commands that a user types.
 
 python -m benchmarks.preview --data-dir DATA                       # a small search of Fashion-MNIST, about two minutes
 

@@ -40,7 +40,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Prints what was found; 0 if nothing was ever lost."""
+    """Print the outcome; 0 if nothing was ever lost."""
     options = tyro.cli(Options, args=argv, prog="python -m benchmarks.publish_kills")
     with tempfile.TemporaryDirectory(prefix="publish-kills-") as scratch:
         found = kill_all(options, Path(scratch))

@@ -27,7 +27,7 @@ from analysis.studies.parameters import label
 from benchmarks.coverage import tables
 from benchmarks.grids import EPOCHS
 from benchmarks.harness import describe_conditions, write_result
-from benchmarks.questions import ASKED, ASKED_ONCE, SLOTS, Noisy, asked_run, judge, study
+from benchmarks.questions import ASKED, ASKED_ONCE, SLOTS, NoisyCurves, asked_run, judge, study
 from benchmarks.replay import Recorded
 from search.forecast.calibration import Speed
 from search.forecast.forecast import NUM_DRAWS, count_known, simulate_searches
@@ -54,7 +54,7 @@ class Options:
     """Studies that are done, one a line; those that are here are not repeated."""
 
 
-def compare(noisy: Noisy, grid: str, *, parameter: str, trials: int, seed: int) -> Found:
+def compare(noisy: NoisyCurves, grid: str, *, parameter: str, trials: int, seed: int) -> Found:
     """One question and its rivals."""
     asked = study(noisy, grid, parameter=parameter, sampler="curves", trials=trials, seed=seed)
     levels = noisy.curves.grid.values[parameter]
@@ -93,7 +93,7 @@ def _importance(
     return {"decided": decided, "wrong": bool(decided and truths[best] < max(truths.values()))}
 
 
-def _forecast(run: Run, noisy: Noisy) -> float:
+def _forecast(run: Run, noisy: NoisyCurves) -> float:
     """The epochs of the search, as the dry run forecasts them where all configurations take equally long."""
     known = count_known(run, SLOTS)
     speeds = [Speed(macs=1, epoch_seconds=1.0)] * (known + NUM_DRAWS)
@@ -113,14 +113,14 @@ def studies(options: Options) -> Iterator[tuple[str, Found]]:
     lines = options.keep.read_text().splitlines() if options.keep.exists() else []
     known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
     asked = [(grid, name) for grid in options.grids for name in (ASKED | ASKED_ONCE)[grid]]
-    recorded: dict[str, Noisy] = {}
+    recorded: dict[str, NoisyCurves] = {}
     for number in range(options.studies):
         grid, parameter = asked[number % len(asked)]
         seed = options.first_seed + number // len(asked)
         cell = {"grid": grid, "parameter": parameter, "trials": options.trials, "seed": seed}
         key = json.dumps(cell)
         if key not in known:
-            noisy = recorded.setdefault(grid, recorded.get(grid) or Noisy(Recorded(grid), grid))
+            noisy = recorded.setdefault(grid, recorded.get(grid) or NoisyCurves(Recorded(grid), grid))
             known[key] = compare(noisy, grid, parameter=parameter, trials=options.trials, seed=seed)
             with options.keep.open("a") as file:
                 file.write(json.dumps([cell, known[key]]) + "\n")

@@ -46,6 +46,7 @@ ASKED_ONCE = {
 """Tables that no part of the method has seen."""
 SLOTS = 4
 MOST_RETRAINED, MOST_SEEDS = 5, 6
+"""Configurations of each level, and seeds of each, that a study keeps; a verdict uses at most so many."""
 Studied = dict[str, Any]
 
 
@@ -67,8 +68,8 @@ class Options:
     """Name of the JSON file in benchmarks/results."""
 
 
-class Noisy:
-    """Recorded curves as single trainings would show them."""
+class NoisyCurves:
+    """Recorded mean curves with the noise of single trainings."""
 
     def __init__(self, curves: Recorded, grid: str) -> None:
         self.curves, self._names = curves, list(curves.grid.values)
@@ -103,7 +104,7 @@ def asked_run(curves: Recorded, grid: str, *, parameter: str | None, sampler: st
     return with_baseline(replace(run, questions=(question,) if question else ()), curves.grid.space, curves.examine)
 
 
-def study(noisy: Noisy, grid: str, *, parameter: str, sampler: str, trials: int, seed: int) -> Studied:
+def study(noisy: NoisyCurves, grid: str, *, parameter: str, sampler: str, trials: int, seed: int) -> Studied:
     """One study, with everything that a verdict needs and the truth."""
     curves = noisy.curves
     run = asked_run(curves, grid, parameter=parameter, sampler=sampler, trials=trials, seed=seed)
@@ -129,7 +130,7 @@ def _is_finished(trial: FrozenTrial) -> bool:
     return epochs_reached(trial) == EPOCHS
 
 
-def retrain(noisy: Noisy, trial: FrozenTrial, level: int, seed: int) -> list[float]:
+def retrain(noisy: NoisyCurves, trial: FrozenTrial, level: int, seed: int) -> list[float]:
     """The values of a trial's configuration on fresh seeds, at the full budget."""
     return [noisy.value_of(trial.params, EPOCHS, hash((seed, trial.number, s)) % 2**32) for s in range(MOST_SEEDS)]
 
@@ -140,7 +141,7 @@ def studies(options: Options) -> Iterator[tuple[dict[str, Any], Studied]]:
     lines = options.keep.read_text().splitlines() if options.keep.exists() else []
     known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
     asked = [(grid, name) for grid in options.grids for name in (ASKED | ASKED_ONCE)[grid]]
-    recorded: dict[str, Noisy] = {}
+    recorded: dict[str, NoisyCurves] = {}
     for number in range(options.studies):
         for sampler in options.samplers:
             for trials in options.trials:
@@ -149,7 +150,7 @@ def studies(options: Options) -> Iterator[tuple[dict[str, Any], Studied]]:
                 cell = {"grid": grid, "parameter": parameter, "sampler": sampler, "trials": trials, "seed": seed}
                 key = json.dumps(cell)
                 if key not in known:
-                    noisy = recorded.setdefault(grid, recorded.get(grid) or Noisy(Recorded(grid), grid))
+                    noisy = recorded.setdefault(grid, recorded.get(grid) or NoisyCurves(Recorded(grid), grid))
                     known[key] = study(noisy, grid, parameter=parameter, sampler=sampler, trials=trials, seed=seed)
                     with options.keep.open("a") as file:
                         file.write(json.dumps([cell, known[key]]) + "\n")

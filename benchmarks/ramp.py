@@ -1,10 +1,10 @@
-"""B7: how soon all slots of a search are busy, and how busy they stay, with workers that sleep through their epochs.
+"""Ramp-up and utilisation: how soon all slots of a search are busy and stay so, with workers that only sleep.
 
     python -m benchmarks.ramp [--slots 1 4 16 64]
 
 All is real but the training: Ray, one process per slot, driver, study. The slots are logical CPUs of one machine, on
 whose few cores the processes of all workers have to start, where as many machines would start theirs side by side. So
-the clock runs from the moment at which the processes stand ready; what that took is told beside it.
+the clock starts when all processes are ready; the time until then is printed beside it.
 """
 
 import itertools
@@ -28,6 +28,7 @@ from search.storage.study import open_study
 
 EPOCHS = 10
 LIMIT_BUSY = 0.95
+"""Target: share of the slots' time that is spent in epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)

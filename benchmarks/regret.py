@@ -1,10 +1,12 @@
-"""What replayed searches reached: regret, mean rank and compute with intervals over seeds, and their tables."""
+"""Regret, mean rank and compute of replayed searches, with intervals over seeds, and their tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
+
+from search.process.text import counted
 
 NUM_MOMENTS = 100
 Cell = tuple[str, int, str, int]
@@ -84,7 +86,7 @@ def tables(results: Iterable[Mapping[str, Any]]) -> str:
 
 def _table(result: Mapping[str, Any]) -> str:
     lines = [
-        f"**{result['grid']}, {result['workers']} worker{'s' * (result['workers'] > 1)}** ({result['seeds']} seeds)",
+        f"**{result['grid']}, {counted(result['workers'], 'worker')}** ({result['seeds']} seeds)",
         "",
         "| search | mean rank | ranks behind ours | regret after a quarter | regret at the end "
         "| compute to its final regret, over ours |",

@@ -1,11 +1,11 @@
-"""Searches replayed on recorded learning curves: what each tool finds for the same compute (B4).
+"""Searches replayed on recorded learning curves: what each tool finds for the same compute.
 
     python -m benchmarks.replay --seeds 30     # an interrupted one continues
     python -m benchmarks.replay --kept         # what has been replayed so far, also on other machines
     python -m benchmarks.replay --show         # the tables of the last result, as Markdown
 
 Every search chooses among the same recorded configurations (`benchmarks/curves.py`), with the real code of its tool, on
-1, 4, 16 and 64 imagined workers. A clock advances by what an epoch of the configuration's network takes, stretched so
+1, 4, 16 and 64 simulated workers. A clock advances by what an epoch of the configuration's network takes, stretched so
 that an epoch takes five seconds on average, and by the CPU time that the tool really takes to choose a configuration.
 
 At every moment a search has an incumbent: the configuration with the best value that it has seen, at any epoch. Its

@@ -1,4 +1,4 @@
-"""B6: how soon a study of 5,000 trials goes on, and how long its report takes.
+"""Time until a study of 5,000 trials is resumed, and time of its report.
 
     python -m benchmarks.resume [--trials 5000]
 
@@ -34,7 +34,8 @@ from search.session.session import Session
 from search.storage.study import new_run, open_study
 from spaces.space import Space
 
-LIMIT_RESUME, LIMIT_REPORT = 10, 60
+LIMIT_RESUME, LIMIT_REPORT = 10, 20
+"""Targets in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the review of the best trials finds in synthetic searches with one planted fault each, and in sound ones.
+"""Findings of the review of the best trials in synthetic searches: one planted fault each, and sound ones.
 
     python -m benchmarks.review
 

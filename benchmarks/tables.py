@@ -2,7 +2,7 @@
 
     python -m benchmarks.tables
 
-A table stands between `<!-- NAME -->` and `<!-- end -->`; what was not measured yet is left out and said.
+A table stands between `<!-- NAME -->` and `<!-- end -->`; a line says what was not measured yet.
 """
 
 import json
@@ -27,7 +27,7 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def interval(values: dict[str, float], *, digits: int) -> str:
+def interval_text(values: dict[str, float], *, digits: int) -> str:
     """Median, least and greatest."""
     return f"{values['median']:,.{digits}f} ({values['low']:,.{digits}f} to {values['high']:,.{digits}f})"
 
@@ -39,7 +39,13 @@ def turnaround(result: Result) -> str:
         must = f"{result['required'][name]:g}" if name in result["required"] else ""
         share = f"{found['percent_in_epochs']['median']:.0f} %"
         rows.append(
-            (name, interval(found["ms_per_trial"], digits=0), interval(found["times_ours"], digits=2), must, share)
+            (
+                name,
+                interval_text(found["ms_per_trial"], digits=0),
+                interval_text(found["times_ours"], digits=2),
+                must,
+                share,
+            )
         )
     return markdown(columns, rows)
 
@@ -76,7 +82,7 @@ def comparison(result: Result) -> str:
     rows = []
     for name, rates in result["rates"].items():
         required = result["required"][name]
-        rate, ratio = Interval.of(rates).text(0), interval(result["ratios"][name], digits=2)
+        rate, ratio = Interval.of(rates).text(0), interval_text(result["ratios"][name], digits=2)
         rows.append((name, rate, ratio, f"{required:g}" if required else ""))
     figures = {
         **result["notes"],

@@ -83,7 +83,7 @@ class Peer:
         self.loss = float("nan")
 
     def turn(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-        """Trains on these batches; returns their images."""
+        """Train on these batches; returns the number of their images."""
         self.model.train()
         num_images, total = 0, 0.0
         running = torch.zeros((), device=self.device)

@@ -1,4 +1,4 @@
-"""What a trial costs beyond its training: a search on two slots against the same trials in other tools (B1).
+"""Overhead of a trial beyond its training: a search on two slots against the same trials in other tools.
 
     python -m benchmarks.turnaround [--rounds 5]
 

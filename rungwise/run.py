@@ -1,6 +1,5 @@
 """A run as an object: `run.best`, `run.trials`, `run.report()`, `run.evaluate(seeds=5)`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,8 +81,11 @@ class FinishedRun:
             seeds: fresh seeds for each configuration.
             options: options of the command, such as `top=2` or `again=True`.
         """
+        from analysis.studies.results import FinalResults
+
         call("analysis.final", [str(self.folder)], {"seeds": seeds, **options})
-        return json.loads((self.folder / "final" / "final.json").read_text())
+        results = FinalResults.read(self.folder / "final")
+        return {} if results is None else results.as_dict()
 
     def _read(self) -> Any:
         from analysis.studies.trials import read_trials

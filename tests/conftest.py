@@ -1,4 +1,4 @@
-"""What every test shares: the folder of the real data sets, quiet libraries, and a limit of computing time."""
+"""Fixtures and settings of all tests: the folder of the real data sets, quiet libraries, a limit of computing time."""
 
 import os
 import signal
@@ -34,6 +34,17 @@ def limited_computing() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread of torch: small networks on several threads mostly wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

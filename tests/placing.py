@@ -18,10 +18,11 @@ from search.scheduling.search import Search
 from search.session.options import Options
 
 PART = 0.5
+"""Share of a GPU that a trial gets."""
 
 
 def where_is_search() -> str:
-    """Runs on a node."""
+    """The path of the package on the node that runs this."""
     import search
 
     return str(search.__file__)

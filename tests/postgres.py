@@ -60,7 +60,7 @@ class PostgresServer:
 
 
 def find_programs() -> Path:
-    """The newest installation."""
+    """The folder of the newest installation's programs."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda p: float(p.split("/")[4]))
     path = found[-1] if found else shutil.which("initdb")
     if path is None:
@@ -69,7 +69,7 @@ def find_programs() -> Path:
 
 
 def unprivileged_user() -> str | None:
-    """Root may not run the server: another user does it."""
+    """The user that runs the server where this is root, which may not."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):

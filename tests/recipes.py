@@ -1,10 +1,8 @@
-"""Trainings in all their forms, and the digits that they train on."""
+"""Training configurations with every option, and the digits that they train on."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import torch
 
 from trainables.augmentation.augment import AugmentConfig
 from trainables.data.dataset import Dataset
@@ -49,15 +47,7 @@ RECIPES = {
 
 
 TIMES = ("seconds", "images_per_second", "input_seconds", "compute_seconds", "evaluation_seconds")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small nets on several threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+"""Numbers of an epoch that differ from run to run."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +57,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def run(training: Training, num_epochs: int) -> Training:
-    """Trains some epochs more."""
+    """The training after some epochs more."""
     for _ in range(num_epochs):
         training.run_epoch()
     return training

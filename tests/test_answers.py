@@ -13,15 +13,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis import ask
-from analysis.impact.answers import Answer, LevelFound, Retrained, conclude, plan, read_answers, write_answers
+from analysis.impact.answers import Answer, LevelFound, Retrained, decide_answer, plan, read_answers, write_answers
 from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
 from analysis.pages.page import Folder
 from analysis.pages.questions import questions
-from analysis.prose.answers import amounts, sentence
+from analysis.plots import plot_isolation
+from analysis.prose.answers import amounts, answer_sentence, effort
 from analysis.studies.trials import read_trials
 from benchmarks.question_picture import answered
-from benchmarks.questions import Noisy, judge, study, summarise
+from benchmarks.questions import NoisyCurves, judge, study, summarise
 from benchmarks.replay import Recorded
 from search.process.signals import signals_restored
 from search.storage.run import Question, Run, write_run
@@ -89,7 +90,7 @@ def found(value: Any, *configurations: tuple[float | None, ...]) -> LevelFound:
 
 def test_a_metric_of_which_less_is_better_leads_with_the_smaller_value():
     levels = [found(True, (0.30, 0.31), (0.32, 0.33)), found(False, (0.60, 0.61), (0.62, 0.63))]
-    told = conclude("norm", levels, Objective(metric="loss", direction="minimize"), hours=1.0, seeds=2)
+    told = decide_answer("norm", levels, Objective(metric="loss", direction="minimize"), hours=1.0, seeds=2)
     assert told.leader is True
     assert told.differences[0].difference == pytest.approx(0.3, abs=0.05)
     best = told.levels[0]
@@ -100,23 +101,23 @@ def test_a_metric_of_which_less_is_better_leads_with_the_smaller_value():
 
 def test_a_configuration_that_fails_on_a_seed_is_no_contender():
     levels = [found(True, (0.99, None), (0.90, 0.91)), found(False, (0.80, 0.81), (0.79, 0.80))]
-    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2)
     assert told.levels[0].found == pytest.approx(0.905)
 
 
 def test_a_level_without_a_trained_configuration_has_no_answer_and_says_so():
-    told = conclude("norm", [found(True, (0.9, 0.91)), found(False, (None, 0.8))], ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", [found(True, (0.9, 0.91)), found(False, (None, 0.8))], ACCURACY, hours=1.0, seeds=2)
     assert told.missing == "no configuration with norm = False could be trained on all seeds"
-    assert sentence(told, study_trials(), machine=MACHINE).startswith("norm: no answer, since no configuration")
+    assert answer_sentence(told, study_trials(), machine=MACHINE).startswith("norm: no answer, since no configuration")
 
 
 def test_a_level_without_a_trained_configuration_leaves_the_others_their_answer():
     levels = [found("a", (0.9, 0.91), (0.8, 0.81)), found("b"), found("c", (0.5, 0.51), (0.4, 0.41))]
     levels[1] = replace(levels[1], trials=5, epochs=0, failed=5, excessive=1200)
-    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2)
     assert (told.leader, [one.level for one in told.differences], told.missing) == ("a", ["c"], "")
     assert [level.found is None for level in told.levels] == [False, True, False]
-    said = sentence(told, study_trials(), machine=MACHINE)
+    said = answer_sentence(told, study_trials(), machine=MACHINE)
     assert said.startswith("norm: a is better than c by ")
     assert said.endswith(
         "; no configuration with b could be trained on all seeds (5 trials, 0 epochs, 5 failed, 1,200 more exceeded a"
@@ -126,11 +127,12 @@ def test_a_level_without_a_trained_configuration_leaves_the_others_their_answer(
 
 def test_why_nothing_could_be_trained_is_said():
     levels = [found(True, (0.9, 0.91)), replace(found(False), trials=9, failed=9, epochs=0)]
-    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2)
     assert told.missing == "no configuration with norm = False (9 of 9 trials failed) could be trained on all seeds"
     levels = [found(True), replace(found(False), trials=0, excessive=300)]
-    told = conclude("norm", levels, ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2)
     assert told.missing.startswith("no configuration with norm = True or False (300 exceeded a limit) could be")
+    assert effort(levels[1]) == "0 trials, 260 epochs, 300 exceeded a limit"
 
 
 def trial(number: int, *, norm: bool, lr: float = 0.1, epochs: int = 9, value: float = 0.5, state: Any = None):
@@ -184,7 +186,7 @@ def test_a_plan_that_grows_begins_with_the_one_before():
 
 
 def test_an_answer_is_kept_whole_and_a_damaged_one_is_named(tmp_path: Path):
-    told = conclude("norm", [found(True, (0.9, 0.91)), found(False, (0.5, 0.51))], ACCURACY, hours=1.0, seeds=2)
+    told = decide_answer("norm", [found(True, (0.9, 0.91)), found(False, (0.5, 0.51))], ACCURACY, hours=1.0, seeds=2)
     assert read_answers(tmp_path) == ()
     path = write_answers(tmp_path, [told])
     assert read_answers(tmp_path) == (told,)
@@ -197,21 +199,23 @@ def test_an_answer_is_kept_whole_and_a_damaged_one_is_named(tmp_path: Path):
 
 
 def told(**levels: tuple[float, float]) -> Answer:
-    return conclude("norm", [found(name == "yes", v, v) for name, v in levels.items()], ACCURACY, hours=2.0, seeds=2)
+    return decide_answer(
+        "norm", [found(name == "yes", v, v) for name, v in levels.items()], ACCURACY, hours=2.0, seeds=2
+    )
 
 
 def test_a_decided_question_names_the_better_value_with_its_interval():
-    said = sentence(told(yes=(0.88, 0.91), no=(0.48, 0.51)), study_trials(), machine=MACHINE)
+    said = answer_sentence(told(yes=(0.88, 0.91), no=(0.48, 0.51)), study_trials(), machine=MACHINE)
     assert said.startswith("norm: True is better than False by 40 points [")
 
 
 def test_values_that_are_alike_are_not_promised_an_answer_at_any_price():
-    said = sentence(told(yes=(0.80, 0.99), no=(0.80, 0.99)), study_trials(), machine=MACHINE)
+    said = answer_sentence(told(yes=(0.80, 0.99), no=(0.80, 0.99)), study_trials(), machine=MACHINE)
     assert said.endswith("; the values are too alike for more computing to decide it.")
 
 
 def test_an_undecided_question_says_what_would_decide_it():
-    said = sentence(told(yes=(0.90, 0.99), no=(0.88, 0.98)), study_trials(), machine=MACHINE)
+    said = answer_sentence(told(yes=(0.90, 0.99), no=(0.88, 0.98)), study_trials(), machine=MACHINE)
     assert said.startswith("norm: no clear difference between True and False (True better by ")
     assert said.endswith("more would decide such a difference.")
     assert "core hours" in said
@@ -236,6 +240,17 @@ def test_the_section_shows_the_verdict_the_figure_and_what_each_value_got(tmp_pa
     table = (tmp_path / "tables" / "question_norm.csv").read_text()
     assert "20 trials, 260 epochs" in table
     assert not list((tmp_path / "figures").glob("*.txt")), "the figure is drawn"
+
+
+def test_a_figure_without_its_first_value_has_its_legend_and_says_what_is_missing():
+    levels = [found("a"), found("b", (0.9, 0.91), (0.8, 0.81)), found("c", (0.5, 0.51), (0.4, 0.41))]
+    ax = plot_isolation(decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2), study_trials())
+    legend = ax.get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 3
+    assert [(text.get_text(), text.get_position()[1]) for text in ax.texts] == [
+        ("none could be trained on all seeds", 0)
+    ]  # fmt: skip
 
 
 def test_a_question_that_is_not_answered_yet_names_the_command(tmp_path: Path):
@@ -329,7 +344,7 @@ def test_a_study_of_plain_optuna_with_failures_alone_or_many_values_says_that_to
 
 
 def test_verdicts_on_recorded_curves_agree_with_the_table_or_leave_it_open():
-    noisy = Noisy(Recorded("digits"), "digits")
+    noisy = NoisyCurves(Recorded("digits"), "digits")
     found = study(noisy, "digits", parameter="batch_norm", sampler="tpe", trials=30, seed=1)
     assert [one["truth"] for one in found["levels"]] == pytest.approx([0.9940, 0.9870], abs=1e-3)
     judged = judge(found)

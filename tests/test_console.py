@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.process.silence import current
-from search.process.text import duration, printable
+from search.process.text import counted, duration, printable
 from search.session.console import SearchConsole, describe_skipped, summarise
 from search.session.live import sparkline
 from search.session.training_console import TrainingConsole
@@ -271,6 +271,11 @@ def test_the_table_at_the_end_ranks_by_epochs_before_values():
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (59.6, "1m00s"), (125, "2m05s"), (7260, "2h01m")])
 def test_durations_are_read_at_a_glance(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+def test_a_number_agrees_with_its_noun():
+    assert [counted(number, "trial") for number in (0, 1, 1_200)] == ["0 trials", "1 trial", "1,200 trials"]
+    assert counted(2, "class", plural="classes") == "2 classes"
 
 
 def test_what_is_printed_cannot_move_the_cursor():

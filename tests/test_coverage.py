@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 
-from benchmarks.coverage import Noisy, measure, search, tables
+from benchmarks.coverage import SingleSeeds, measure, search, tables
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def quiet():
 
 
 def test_the_printed_intervals_hold_the_true_effect_on_recorded_curves():
-    curves, covered = Noisy("digits"), []
+    curves, covered = SingleSeeds("digits"), []
     for sampler, seed in (("random", 100), ("random", 101), ("tpe", 102), ("tpe", 103)):
         found = tables(*search(curves, "digits", sampler=sampler, trials=40, seed=seed))
         covered += [one["low"] <= one["truth"] <= one["high"] for one in measure(curves, found, seed=seed)]
@@ -30,7 +30,7 @@ def test_the_printed_intervals_hold_the_true_effect_on_recorded_curves():
 
 
 def test_a_single_seed_differs_from_the_mean_that_is_the_truth():
-    curves = Noisy("digits")
+    curves = SingleSeeds("digits")
     run, trials = search(curves, "digits", sampler="random", trials=3, seed=1)
     first = trials[0]
     assert run.trials == 3

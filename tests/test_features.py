@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis.datasets.columns import Rows, rank_correlation
-from analysis.scores.features import REPEATS, Permuted, partial_dependence, permutation_importance, tied_features
+from analysis.scores.features import REPEATS, Permuted, dependence_curves, permutation_importance, tied_features
 from trainables.data.table import Column
 
 
@@ -91,7 +91,7 @@ def test_importance_is_the_same_for_the_same_seed(linear):
 
 def test_partial_dependence_of_linear_networks_is_their_line_with_students_band(linear):
     networks = [lambda x: 1 * x[:, 0] + 5, lambda x: 3 * x[:, 0] + 5]
-    (found,) = partial_dependence(networks, linear, ["used"])
+    (found,) = dependence_curves(networks, linear, ["used"])
     at, curve = np.array(found["x"]), found["curves"][""]
     np.testing.assert_allclose(curve["mean"], 2 * at + 5, rtol=1e-5)
     half = stats.t.ppf(0.975, 1) * np.abs(2 * at) / 2  # two seeds that lie 2 |x| apart
@@ -103,7 +103,7 @@ def test_a_category_has_a_point_for_each_level_by_name():
     x = np.array([[0], [1], [2], [2]], np.float32)
     columns = (Column(name="colour", kind="category", categories=("red", "blue"), gaps=True),)
     rows = Rows(columns=columns, x=x, y=np.zeros(4), task="regression")
-    (found,) = partial_dependence([lambda x: 10 * x[:, 0]], rows, ["colour"])
+    (found,) = dependence_curves([lambda x: 10 * x[:, 0]], rows, ["colour"])
     assert found["x"] == ["missing", "red", "blue"]
     assert found["curves"][""]["mean"] == [0, 10, 20]
 
@@ -115,9 +115,9 @@ def test_two_classes_are_followed_by_the_second_and_more_by_the_most_frequent():
     def network(x: np.ndarray) -> np.ndarray:
         return np.tile(np.linspace(0.1, 0.3, 5), (len(x), 1))
 
-    (found,) = partial_dependence([network], rows, ["a"], classes=("p", "q", "r", "s", "t"))
+    (found,) = dependence_curves([network], rows, ["a"], classes=("p", "q", "r", "s", "t"))
     assert list(found["curves"]) == ["q", "r", "s", "t"]
-    (found,) = partial_dependence([lambda x: network(x)[:, :2]], rows, ["a"], classes=("no", "yes"))
+    (found,) = dependence_curves([lambda x: network(x)[:, :2]], rows, ["a"], classes=("no", "yes"))
     assert list(found["curves"]) == ["yes"]
 
 

@@ -22,7 +22,15 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from analysis import final
-from analysis.evaluation.contenders import Contender, choose, fresh_seeds, make_plan, planned_contenders, rank, settle
+from analysis.evaluation.contenders import (
+    Contender,
+    choose,
+    fresh_seeds,
+    make_plan,
+    planned_contenders,
+    rank,
+    settle_plan,
+)
 from analysis.model.load import load_model
 from analysis.pages.final import final_section
 from analysis.pages.summary import best_table
@@ -119,8 +127,8 @@ def test_more_seeds_and_more_contenders_extend_a_plan_without_training_anything_
 def test_a_call_without_numbers_continues_the_plan_of_the_earlier_one():
     run, dataset = make_run(), load("digits", "data", validation_fraction=0.0)
     study = make_study([0.1] * 9, [0.5] * 9, [0.6] * 9, run=run)
-    _, plan, _ = settle(study, run, SPACE, dataset, top=1, seeds=2, stored=())
-    contenders, again, seeds = settle(study, run, SPACE, dataset, top=None, seeds=None, stored=plan)
+    _, plan, _ = settle_plan(study, run, SPACE, dataset, top=1, seeds=2, stored=())
+    contenders, again, seeds = settle_plan(study, run, SPACE, dataset, top=None, seeds=None, stored=plan)
     assert again == plan
     assert seeds == 2
     assert [c.name for c in contenders] == ["trial-2", "baseline", "random"]

@@ -1,7 +1,6 @@
 """Networks for tables: what the first layer makes of numbers, gaps and categories, and that no other row reaches it."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,8 @@ from trainables.training.config import TrainConfig
 from trainables.training.optim import AdamWConfig
 from trainables.training.training import Training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 EMBEDDINGS = ("none", "piecewise_linear", "periodic")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small nets on several threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_table(num_rows: int = 200, *, task: str = "regression") -> Dataset:

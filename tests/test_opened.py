@@ -18,13 +18,13 @@ from analysis.evaluation.networks import checksum
 from analysis.model.load import load_model
 from analysis.pages.final import final_section
 from analysis.studies.openings import (
-    PARTS,
     check_opening,
     num_without_results,
     read_openings,
     record_opening,
     times_opened,
 )
+from analysis.studies.results import PARTS
 from search.process.disk import check_room
 from search.process.signals import Stopped, raise_stopped, signals_restored
 from tests.disks import fill, small_disk

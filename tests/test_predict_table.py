@@ -129,7 +129,7 @@ def test_gaps_unknown_categories_and_unreadable_numbers_are_missing_values_and_s
     assert predict.main([str(exported.run_dir), str(strange), "--json"]) == 0
     said = capsys.readouterr()
     assert "column 'city': 'Atlantis' was not a category in training; 2 such cells" in said.err
-    assert "column 'rooms': 'many' is not a number; 1 such cells are treated as missing" in said.err
+    assert "column 'rooms': 'many' is not a number; 1 such cell is treated as missing" in said.err
     first = [json.loads(line)["prediction"] for line in said.out.splitlines()]
     assert first == [row["prediction"] for row in answers(exported, empty, capsys)]
     assert np.isfinite(first).all()
@@ -267,7 +267,7 @@ def test_numbers_beyond_float32_are_missing_and_said(
     path = write_csv(tmp_path / "rows.csv", change_column(exported.table, "size", lambda _: text, rows=[7]))
     assert predict.main([str(exported.run_dir), str(path), "--json"]) == 0
     said = capsys.readouterr().err
-    assert f"column 'size': {text!r} is too large for float32; 1 such cells" in said
+    assert f"column 'size': {text!r} is too large for float32; 1 such cell is" in said
     assert "the first in row 8 (line 9)" in said
 
 

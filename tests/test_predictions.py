@@ -59,12 +59,12 @@ def test_floats_are_a_regression_also_as_a_column():
         ({"y_true": [0, 1], "y_pred": [1], "y_score": None}, "y_true has 2 rows, the predictions have 1"),
         ({"y_true": [], "y_pred": []}, "at least one row"),
         ({"y_true": [0, 5], "y_score": [[0.5, 0.5], [0.1, 0.9]]}, "y_true must lie in 0..1"),
-        ({"y_true": [0, 1], "y_score": [[np.nan, 0.5], [0.1, 0.9]]}, "y_score must be finite, got 1 values"),
+        ({"y_true": [0, 1], "y_score": [[np.nan, 0.5], [0.1, 0.9]]}, "y_score must be finite, got 1 value that is not"),
         ({"y_true": [[0, 2], [1, 1]], "y_score": [[0.5, 0.5], [0.1, 0.9]]}, "must contain only 0 and 1"),
         ({"y_true": [[0, 1], [1, 1]], "y_score": [0.5, 0.5]}, "the predictions (2,)"),
         (
             {"y_true": [0, 1], "y_score": [[0.5, 0.5], [0.1, 0.9]], "classes": ("a",)},
-            "1 class names are given, but y_score has 2",
+            "1 class name is given, but y_score has 2",
         ),
     ],
 )

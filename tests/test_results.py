@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.studies.results import Entrant, FinalResults, ResultsError
+from analysis.studies.results import BaselineResult, Entrant, FinalResults, ResultsError, recorded_openings
 from tests.searching import ROOT
 
 WHOLE: dict[str, Any] = {
@@ -43,6 +43,7 @@ def test_results_that_lack_what_later_releases_add_are_read():
         ({"winner": "baseline"}, "the winner is not an entrant"),
         ({"discussion": [3]}, r"discussion\[0\] must be an object, got 3"),
         ({"slots": "two"}, "slots must be a whole number, got 'two'"),
+        ({"baselines": [{"name": "mean"}]}, r"baselines\[0\].title, .*, baselines\[0\].by_seed are missing"),
     ],
 )
 def test_damaged_results_are_a_sentence_that_names_the_part(change: dict[str, Any], damage: str):
@@ -58,3 +59,40 @@ def test_results_of_a_different_release_are_no_damage():
 
 def test_without_a_file_there_are_no_results(tmp_path: Path):
     assert FinalResults.read(tmp_path) is None
+
+
+@pytest.mark.parametrize(("metric", "best"), [("rmse", "low"), ("accuracy", "high")])
+def test_baselines_that_use_features_come_best_first(metric: str, best: str):
+    values = {"mean": 0.0, "majority": 1.0, "low": 0.2, "high": 0.7}
+    found = [
+        BaselineResult(
+            name=name,
+            title=name,
+            scores={metric: {"value": value}},
+            by_seed={metric: [value]},
+            difference={"value": 0.1},
+        )
+        for name, value in values.items()
+    ]
+    results = FinalResults(metric=metric, winner="", entrants=[], baselines=found)
+    assert [baseline.name for baseline in results.informed_baselines] == sorted(
+        ["low", "high"], key=lambda name: name != best
+    )
+    assert FinalResults.of(WHOLE | {"baselines": results.as_dict()["baselines"]}).baselines == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("{broken", None),
+        ("[]", None),
+        ('{"openings": 3, "opened": [{"when": "a"}, 5], "entrants": "damaged", "format": 9}', (3, [{"when": "a"}, {}])),
+        ('{"openings": "many", "opened": 5}', (None, [])),
+        ('{"openings": 1000000000}', (None, [])),
+    ],
+)
+def test_openings_are_read_even_where_the_rest_is_damaged(tmp_path: Path, text: str | None, expected: Any):
+    if text is not None:
+        (tmp_path / "final.json").write_text(text)
+    assert recorded_openings(tmp_path) == expected

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.recipes import PLAIN, RECIPES, TIMES, _one_thread, digits, run
+from tests.recipes import PLAIN, RECIPES, TIMES, digits, run
 from trainables.augmentation.augment import AugmentConfig
 from trainables.data.dataset import Dataset
 from trainables.models.cnn import CnnConfig
 from trainables.training.device import FLOAT32
 from trainables.training.training import OutOfMemory, Training
 
-__all__ = ["_one_thread", "digits"]  # fixtures
+__all__ = ["digits"]  # a fixture
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def saved(state: dict[str, Any]) -> dict[str, Any]:

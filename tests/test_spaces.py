@@ -3,7 +3,6 @@
 import importlib
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 import optuna
@@ -20,19 +19,11 @@ from trainables.models.mlp import MlpConfig
 from trainables.sources.load import load
 from trainables.training.training import Training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NUM_DRAWS = 200
 SHAPES = {"digits": (1, 8, 8), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "image_folder": (3, 8, 8)}
 IMAGE_SPACES = [name for name in spaces.available() if space.load(name).dataset in SHAPES]
 TABLE_SPACES = [name for name in spaces.available() if name not in IMAGE_SPACES]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small nets on several threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def draw(chosen: Space, num_draws: int, seed: int = 0) -> list[optuna.trial.Trial]:

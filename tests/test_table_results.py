@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.datasets.columns import find_piles, place_columns
+from analysis.datasets.columns import coordinate_columns, find_piles
 from analysis.evaluation.files import write_figures, write_tables
 from analysis.pages.final import final_section
 from analysis.prose.conclusion import conclude
@@ -60,9 +60,9 @@ def test_a_longitude_and_a_latitude_make_places_and_one_alone_does_not():
     def columns(*names: str) -> list[Column]:
         return [Column(name=name, kind="number") for name in names]
 
-    assert place_columns(columns("Latitude", "x", "Longitude")) == ["Longitude", "Latitude"]
-    assert place_columns(columns("lat", "lng")) == ["lng", "lat"]
-    assert place_columns(columns("lat", "plate")) == []
+    assert coordinate_columns(columns("Latitude", "x", "Longitude")) == ["Longitude", "Latitude"]
+    assert coordinate_columns(columns("lat", "lng")) == ["lng", "lat"]
+    assert coordinate_columns(columns("lat", "plate")) == []
 
 
 @pytest.fixture(scope="module")
@@ -147,16 +147,16 @@ def described() -> FinalResults:
 
 
 def test_baselines_are_compared_with_the_winner_on_the_same_rows(described):
-    by_name = {b["name"]: b for b in described.baselines}
-    assert by_name["gradient_boosting"]["difference"]["low"] > 0  # the winner's RMSE is larger
-    assert by_name["ridge"]["difference"]["high"] < 0
-    assert by_name["mean"]["scores"]["r2"]["value"] == pytest.approx(0, abs=0.02)
+    by_name = {b.name: b for b in described.baselines}
+    assert by_name["gradient_boosting"].difference["low"] > 0  # the winner's RMSE is larger
+    assert by_name["ridge"].difference["high"] < 0
+    assert by_name["mean"].scores["r2"]["value"] == pytest.approx(0, abs=0.02)
 
 
 def test_a_winner_that_is_no_better_than_a_constant_is_said_to_have_learned_nothing(described):
     assert "learned" not in "".join(t for _, t in discuss_table(described, described.entrants[0]))
     near = {"value": 0.01, "low": -0.02, "high": 0.04}
-    constant = next(b for b in described.baselines if b["name"] == "mean") | {"difference": near}
+    constant = replace(next(b for b in described.baselines if b.name == "mean"), difference=near)
     text = "".join(t for _, t in discuss_table(replace(described, baselines=[constant]), described.entrants[0]))
     assert "not clearly better than always predicting the mean, which reaches" in text
     assert "no sign that it learned anything from the columns" in text
@@ -171,7 +171,7 @@ def test_sentences_say_which_method_is_better_and_where_published_results_stand(
         "is better than 1 (old MLP 0.4), 1 of them outside its interval. Better than the winner: CatBoost 0.2" in text
     )
     assert "if only the score matters, gradient boosting is the better choice" in text
-    assert "1 of 2 features have no importance" in text
+    assert "clearly above zero: 1 of 2 (idle)" in text
     assert "3 of 400 test rows" in text
     assert "mean" not in re.findall(r"On the same rows, (\w+)", text)  # a constant is no rival
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.recipes import PLAIN, RECIPES, TIMES, _one_thread, digits, run
+from tests.recipes import PLAIN, RECIPES, TIMES, digits, run
 from trainables.data.dataset import Dataset, Split
 from trainables.models.cnn import CnnConfig
 from trainables.training.config import TrainConfig
@@ -19,7 +19,8 @@ from trainables.training.device import FLOAT32, Numerics, choose_numerics
 from trainables.training.optim import ScheduleConfig, SgdConfig
 from trainables.training.training import Diverged, Training
 
-__all__ = ["_one_thread", "digits"]  # fixtures
+__all__ = ["digits"]  # a fixture
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def reference_losses(

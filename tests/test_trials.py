@@ -9,10 +9,11 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from analysis.studies.export import export, plain_text
 from analysis.studies.forecasts import compare
 from analysis.studies.parameters import children
-from analysis.studies.trials import export, plain_text, read_trials
-from analysis.wording import visible
+from analysis.studies.trials import read_trials
+from analysis.wording import one_line
 from tests.synthetic import make_run, make_study
 
 
@@ -116,7 +117,7 @@ def test_csv_cells_cannot_act_as_formulas_and_parquet_reads_back(tmp_path):
 
 
 def test_text_is_made_visible_and_harmless():
-    assert visible("a\nb\x00") == "a\\x0ab\\x00"
+    assert one_line("a\nb\x00") == "a\\x0ab\\x00"
     assert plain_text("@cmd") == "'@cmd"
     assert plain_text("relu") == "relu"
 

@@ -1,4 +1,4 @@
-"""Rows of a table together with its columns, and what only looking at them says."""
+"""Rows of a table together with its columns: correlations, gaps, coordinates, and limits where targets pile up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ NAMES = (("longitude", "lon", "lng", "long"), ("latitude", "lat"))
 """By which a column is taken for a longitude, or a latitude."""
 
 
-def place_columns(columns: Sequence[Column]) -> list[str]:
+def coordinate_columns(columns: Sequence[Column]) -> list[str]:
     """The columns of longitude and latitude; empty unless both are there."""
     numbers = {column.name.strip().lower(): column.name for column in columns if column.kind == "number"}
     found = [next((numbers[name] for name in names if name in numbers), None) for names in NAMES]

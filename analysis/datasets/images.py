@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.datasets.tables import TableOverview, table_overview
-from analysis.wording import visible
+from analysis.wording import one_line
 from spaces.origin import short_name
 from trainables.sources.catalogue import describe, needs_download
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """A data set in numbers."""
+    """A data set of images: rows of each class, examples, and validation rows that are training rows too."""
 
     name: str
     why: str
@@ -47,11 +47,11 @@ class Overview:
         if total == 0:
             return "There is no validation split to check for leakage."
         if self.leaks == 0:
-            return f"No leakage: none of the {total} validation rows is also a training row."
+            return f"No leakage: none of the {total:,} validation rows is also a training row."
         return (
-            f"Leakage: {self.leaks} of {total} validation rows are also training rows ({self.leaks / total:.2%}), "
-            f"{self.conflicts} of them with a different label; the validation score can be too optimistic by at most "
-            f"that share."
+            f"Leakage: the training rows include {self.leaks:,} of the {total:,} validation rows "
+            f"({self.leaks / total:.2%}), {self.conflicts:,} of them with a different label. The validation score can "
+            f"be too optimistic by at most that share."
         )
 
 
@@ -60,7 +60,7 @@ def overview(dataset: Any) -> Overview:
     train_x, train_y = dataset.train.x.numpy(), dataset.train.y.numpy()
     check_x, check_y = dataset.validation.x.numpy(), dataset.validation.y.numpy()
     names = dataset.classes
-    counts = pd.DataFrame({"class": [visible(name) for name in names]})
+    counts = pd.DataFrame({"class": [one_line(name) for name in names]})
     counts["training"] = np.bincount(train_y, minlength=len(names))
     counts["validation"] = np.bincount(check_y, minlength=len(names))
     counts["share"] = counts["training"] / max(1, len(train_y))

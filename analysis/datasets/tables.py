@@ -1,5 +1,6 @@
 """Overview of a table that a search trained on: features, gaps, target, correlations; of training rows alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,20 +8,21 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.datasets.columns import Rows, as_rows, find_piles, missing_shares, place_columns, rank_correlation
-from analysis.wording import percent, plain, together, visible
+from analysis.datasets.columns import Rows, as_rows, coordinate_columns, find_piles, missing_shares, rank_correlation
+from analysis.wording import one_line, percent, plain, together
+from search.process.text import counted
 from trainables.data.dataset import Dataset
 from trainables.sources.catalogue import describe
 
 STRONG = 0.5
-"""Rank correlation from which a pair of features is told."""
+"""Rank correlation from which a pair of features is reported."""
 LONG_TAIL = 10.0
-"""How many times the distance from the median to the 99th percent the largest value must lie off to be told."""
+"""Tail that is reported: the largest value is farther from the median than the 99th percentile, so many times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableOverview:
-    """A table in numbers; all but counts and twins are of its training rows."""
+    """What the training rows of a table look like, and how many validation rows repeat them."""
 
     name: str
     why: str
@@ -44,7 +46,7 @@ class TableOverview:
     @property
     def places(self) -> list[str]:
         """Columns of longitude and latitude, if there are any."""
-        return place_columns(self.train.columns)
+        return coordinate_columns(self.train.columns)
 
     @property
     def target_label(self) -> str:
@@ -55,7 +57,7 @@ class TableOverview:
 def table_overview(dataset: Dataset) -> TableOverview:
     """The overview of a table; its validation rows are counted and searched for twins, but not described."""
     train = as_rows(dataset.train, dataset)
-    names = [visible(column.name) for column in train.columns]
+    names = [one_line(column.name) for column in train.columns]
     twins, repeats = _twins(train.x, dataset.validation.x.numpy())
     return TableOverview(
         name=dataset.name,
@@ -77,7 +79,7 @@ def table_overview(dataset: Dataset) -> TableOverview:
 def _features(train: Rows, num_classes: int) -> pd.DataFrame:
     missing = missing_shares(train)
     rows = [
-        {"feature": visible(column.name), "kind": column.kind, "missing": missing[index]}
+        {"feature": one_line(column.name), "kind": column.kind, "missing": missing[index]}
         | _values(train.x[:, index], column)
         | {"rank_correlation": _with_target(train.x[:, index], train.y, column, num_classes)}
         for index, column in enumerate(train.columns)
@@ -89,7 +91,7 @@ def _values(x: np.ndarray, column: Any) -> dict[str, Any]:
     known = x[np.isfinite(x)].astype(float) if column.kind == "number" else x[x > 0]
     found: dict[str, Any] = {"distinct": len(np.unique(known)), "low": np.nan, "median": np.nan, "high": np.nan}
     if column.kind == "category":
-        return found | {"most_frequent": visible(column.categories[0]) if column.categories else ""}
+        return found | {"most_frequent": one_line(column.categories[0]) if column.categories else ""}
     if len(known):
         found |= {"low": float(known.min()), "median": float(np.median(known)), "high": float(known.max())}
     return found | {"most_frequent": ""}
@@ -114,7 +116,7 @@ def _twins(train_x: np.ndarray, check_x: np.ndarray) -> tuple[int, int]:
 
 
 def findings(found: TableOverview) -> list[str]:
-    """What a reader should know before modelling, each sentence from numbers of the training rows."""
+    """Sentences on gaps, tails, related features and repeated rows, from the training rows."""
     return [*_target_findings(found), *_feature_findings(found), *_pair_findings(found)]
 
 
@@ -150,14 +152,14 @@ def _feature_findings(found: TableOverview) -> list[str]:
         shown = ", ".join(f"{name} {percent(share)}" for name, share in pairs)
         told.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
     else:
-        told.append(f"No value is missing in the {len(found.features)} columns.")
+        told.append(f"No value is missing ({counted(len(found.features), 'column')}).")
     for index, column in enumerate(found.train.columns):
         values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
         if column.kind == "number" and len(values):
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
                 told.append(
-                    f"{visible(column.name)} has a long tail: 99 % of the values are below {plain(most)},"
+                    f"{one_line(column.name)} has a long tail: 99 % of the values are below {plain(most)},"
                     f" the largest is {plain(high)}."
                 )
     return told
@@ -177,9 +179,10 @@ def _pair_findings(found: TableOverview) -> list[str]:
         names = list(found.correlations.columns)
         signed = found.correlations.to_numpy()
         shown = ", ".join(f"{names[j]} and {names[i]} {signed[i, j]:+.2f}" for i, j in pairs[:3])
+        some = counted(len(pairs), "pair of features has", plural="pairs of features have")
         told.append(
-            f"{len(pairs)} pairs of features have a rank correlation of at least {STRONG:g}, the strongest {shown}:"
-            " the effects of such a pair cannot be separated with certainty."
+            f"{some} a rank correlation of at least {STRONG:g}{', the strongest' if len(pairs) > 1 else ':'} {shown}."
+            " The effects of such a pair cannot be separated with certainty."
         )
     return told
 
@@ -191,19 +194,25 @@ def leakage(found: TableOverview) -> str:
     if found.twins == 0:
         return f"No leakage: none of the {found.num_validation:,} validation rows has the inputs of a training row."
     return (
-        f"{found.twins:,} of {found.num_validation:,} validation rows ({found.twins / found.num_validation:.2%}) also "
-        f"occur in the training set, so the validation score is too optimistic."
+        f"Leakage: the training rows include the inputs of {found.twins:,} of the {found.num_validation:,} validation "
+        f"rows ({found.twins / found.num_validation:.2%}), so the validation score is too optimistic."
     )
 
 
-def preprocessing(config: Any, found: TableOverview) -> list[str]:
-    """What the winner does to the columns before its first layer.
+def preprocessing(space: str, params: Mapping[str, Any], found: TableOverview) -> list[str]:
+    """What a network does to the columns before its first layer; nothing where the space no longer has these params.
 
     Args:
-        config: its `TrainConfig`.
+        space: name of the search space.
+        params: the network's hyperparameters.
         found: the table.
     """
-    encoder = getattr(config.model, "encoder", None)
+    from spaces.space import load
+
+    try:
+        encoder = getattr(load(space).decode(params).model, "encoder", None)
+    except ValueError:
+        return []
     if encoder is None:
         return []
     numbers = sum(column.kind == "number" for column in found.train.columns)

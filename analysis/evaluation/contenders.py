@@ -12,13 +12,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.studies.criterion import BASELINE, RANDOM, window
+from search.process.text import counted
 from search.scheduling.constraints import make_examiner
 from search.storage.run import Planned, Run
 from search.storage.seeds import fresh_seed
 from spaces.space import Space
 
 TOP, SEEDS = 3, 5
+"""Best configurations that are retrained, and fresh seeds of each, where no option says otherwise."""
 MAX_DRAWS = 1000
+"""Random configurations that are drawn until one keeps to the limits of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Contender:
 
     @property
     def role(self) -> Literal["top", "baseline", "random"]:
-        """What it stands for."""
+        """top, baseline or random."""
         return {BASELINE: "baseline", RANDOM: "random"}.get(self.name, "top")  # pyright: ignore[reportReturnType]
 
 
@@ -81,7 +84,9 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
     """
     ranked = rank(study, run)
     if not ranked:
-        raise ValueError(f"run {run.name!r} has no trial that was trained for its full {run.epochs} epochs; resume it")
+        raise ValueError(
+            f"run {run.name!r} has no trial that was trained for its full {counted(run.epochs, 'epoch')}; resume it"
+        )
     chosen = ranked[:top]
     baseline = next((c for c in ranked if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline)))
     if run.baseline and baseline not in chosen:
@@ -90,7 +95,7 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
 
 
 def draw_random(space: Space, run: Run, dataset: Any) -> dict[str, Any]:
-    """One configuration drawn from the space without looking, within the run's bounds; the same for the same run."""
+    """One configuration drawn at random from the space, within the run's limits; the same for the same run."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=fresh_seed(run.seed, -1)))
     examine = make_examiner(run, dataset, space=space)
     for _ in range(MAX_DRAWS):
@@ -109,7 +114,7 @@ def fresh_seeds(study: optuna.Study, run: Run, *, count: int) -> list[int]:
     return [seed for seed in (fresh_seed(run.seed, i) for i in range(count + len(used))) if seed not in used][:count]
 
 
-def settle(
+def settle_plan(
     study: optuna.Study,
     run: Run,
     space: Space,

@@ -13,8 +13,8 @@ from analysis.plots import final as final_plots
 from analysis.plots import table
 from analysis.plots.drawing import draw
 from analysis.progress import Advance, no_progress
+from analysis.studies.export import write_csv
 from analysis.studies.results import FinalResults
-from analysis.studies.trials import write_csv
 
 Named = tuple[str, Callable[[], Axes | Figure]]
 """Name of a figure, and what draws it."""
@@ -35,7 +35,7 @@ def write_figures(
         folder: new and empty, or not there yet.
         x: the test rows: images uint8 (N, C, H, W), or a table (N, F).
         y: labels or targets (N,).
-        exported: what the exported network says: probabilities (N, K) or predictions (N,).
+        exported: answers of the exported network: probabilities (N, K) or predictions (N,).
         advance: called after each figure.
     """
     for name, make in (*_figures(results, x), *_table_figures(results), *_row_figures(results, x, y, exported)):
@@ -125,9 +125,9 @@ def _write_table_parts(results: FinalResults, folder: Path) -> None:
     """Baselines, bands, importance and dependence, where there are any."""
     rows = {
         "baselines": [
-            {"baseline": b["name"], "metric": metric, **found, "seeds": len(b["seeds"])}
+            {"baseline": b.name, "metric": metric, **found, "seeds": len(b.seeds)}
             for b in results.baselines
-            for metric, found in b["scores"].items()
+            for metric, found in b.scores.items()
         ],
         "bands": [
             {"low": band["low"], "high": band["high"], "rows": band["rows"]}

@@ -1,4 +1,4 @@
-"""One final evaluation of one run, up to the moment when its networks are trained. `opened.py` does what follows."""
+"""A final evaluation until its networks are trained; `opened.py` is the part with the open test set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +9,14 @@ import optuna
 
 import spaces.space
 from analysis import wording
-from analysis.evaluation.contenders import Contender, settle
+from analysis.evaluation.contenders import Contender, settle_plan
 from analysis.evaluation.networks import Failure, Network, choose_device, collect
 from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import check_opening
 from search.process.disk import check_room
+from search.process.text import counted
 from search.runtime.resources import Resources, plan_resources
 from search.session import opening as prepare
 from search.session.fixed import FixedTraining
@@ -73,7 +74,7 @@ class Job:
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
-        contenders, plan, seeds = settle(
+        contenders, plan, seeds = settle_plan(
             study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
         )
         return cls(
@@ -94,7 +95,7 @@ class Job:
 
     @property
     def final_dir(self) -> Path:
-        """Where everything goes."""
+        """The folder that gets every file of the evaluation."""
         return self.run_dir / "final"
 
     @property
@@ -103,11 +104,11 @@ class Job:
         return choose_device(self.resources.gpus_per_trial)
 
     def announce(self) -> None:
-        """Say what is about to be trained."""
+        """Print what is about to be trained."""
         names = ", ".join(wording.title(c.name) for c in self.contenders)
         say(
-            f"final evaluation of {self.run.name}: {len(self.contenders)} configurations ({names}) with {self.seeds} "
-            f"fresh seed{'s' * (self.seeds > 1)}, {self.epochs} epochs{self._rows()}"
+            f"final evaluation of {self.run.name}: {counted(len(self.contenders), 'configuration')} ({names}) with "
+            f"{counted(self.seeds, 'fresh seed')}, {counted(self.epochs, 'epoch')}{self._rows()}"
         )
         say(f"chosen by {explain_criterion(self.run)}")
         ranked = sum(c.search_value is not None for c in self.contenders)
@@ -143,6 +144,13 @@ class Job:
         trials = open_study(folder).get_trials(deepcopy=False)
         return collect(folder, self.plan, trials, self.contenders, epochs=self.epochs)
 
+    def by_contender(self, networks: Sequence[Network]) -> list[list[Network]]:
+        """The networks of each contender by their seeds, the winner's first."""
+        found = {contender.name: [] for contender in self.contenders}
+        for network in sorted(networks, key=lambda network: network.index):
+            found[network.contender.name].append(network)
+        return [group for group in found.values() if group]
+
     def fit_baselines(self) -> list[Baseline]:
         """Classical methods, fitted on the rows that the networks trained on; none for images."""
         if self.space.own or not self.dataset.columns:
@@ -164,7 +172,7 @@ class Job:
         check_room(self.final_dir, self._needed_room(networks))
 
     def _needed_room(self, networks: Sequence[Network]) -> int:
-        """Bytes that figures, tables and the exported networks take, rather too many than too few."""
+        """An upper estimate of the bytes that figures, tables and the exported networks take."""
         weights = max(int(network.trial.user_attrs.get("weights") or 0) for network in networks)
         rows = 0 if self.space.own else len(self.dataset.train) // 2  # of the test set, whose number is not known yet
         return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1)

@@ -1,4 +1,4 @@
-"""The trained networks of a final evaluation: their checkpoints verified, their answers on rows they never saw."""
+"""The trained networks of a final evaluation: their checkpoints verified, how they are restored, and what they cost."""
 
 import hashlib
 from collections.abc import Sequence
@@ -104,7 +104,7 @@ def _fault(trial: FrozenTrial, folder: Path, *, epochs: int) -> str | None:
 
 
 def checksum(networks: Sequence[Network]) -> str:
-    """sha256 over all checkpoints: what was evaluated cannot be changed afterwards without it showing."""
+    """sha256 over all checkpoints, by which a later change of an evaluated network is noticed."""
     return hashlib.sha256("\n".join(network.sha256 for network in networks).encode()).hexdigest()
 
 

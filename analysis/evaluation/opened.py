@@ -7,7 +7,6 @@ disk is too small, leaves the one before as it was.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,15 @@ from analysis.pages.final import refresh_page
 from analysis.progress import Advance, say, step
 from analysis.prose.card import model_card, restate_card
 from analysis.prose.discussion import discuss
-from analysis.scores.answers import answer
+from analysis.scores.answers import predict_rows
 from analysis.scores.baselines import Baseline
 from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines, describe_table
-from analysis.studies.openings import EVALUATION, PARTS, read_openings, times_opened
-from analysis.studies.results import FinalResults
+from analysis.studies.openings import times_opened
+from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from search.process.faults import fault_point
-from search.runtime.machine import provenance
+from search.process.text import counted
 from trainables.data.dataset import Split
 from trainables.files.whole import replacing, write_whole
 from trainables.training.training import Training
@@ -55,7 +54,7 @@ def evaluate(
         failures: trainings that gave no network.
         baselines: fitted before.
     """
-    say(f"the test set is open: {len(test):,} rows, {len(networks)} networks")
+    say(f"the test set is open: {counted(len(test), 'row')}, {counted(len(networks), 'network')}")
     with step("predictions of the networks", total=len(networks) * (1 + job.options.tta)) as advance:
         measured = _measure(job, test, networks, advance=advance)
     with step("predictions of the other methods", total=len(baselines)) as advance:
@@ -103,37 +102,18 @@ def _score(
         same_networks={m.name: m.contender.name for m in measured if m.augmented},
     )
     metric = record.main_metric(job.run.metric, found[winner.name])
-    parts = _head(job, test, winner, metric=metric)
+    parts = record.describe_search(job, metric=metric, winner=winner.name)
+    parts |= {"task": job.dataset.task, "image_shape": list(job.dataset.image_shape)}
+    parts["conditions"] = record.describe_conditions(test, winner, job.dataset)
     parts["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=classes)
     parts["baselines"] = describe_baselines(answers, found, winner=winner.name, metric=metric)
     train_y = job.dataset.train.y.numpy()
     return parts | record.describe_winner(y, winner, classes=classes, train_y=train_y, seed=seed)
 
 
-def _head(job: Job, test: Split, winner: record.Measured, *, metric: str) -> dict[str, Any]:
-    openings = read_openings(job.final_dir)
-    return {
-        "run": job.run.name,
-        "run_dir": str(job.run_dir),
-        "command": job.command,
-        "task": job.dataset.task,
-        "image_shape": list(job.dataset.image_shape),
-        "metric": metric,
-        "winner": winner.name,
-        **record.describe_search(job.run, job.space),
-        **provenance(job.resources),
-        "conditions": record.describe_conditions(test, winner, job.dataset),
-        "openings": len(openings),
-        "opened": openings,
-    }
-
-
 def _measure(job: Job, test: Split, networks: Sequence[Network], *, advance: Advance) -> list[record.Measured]:
     """The answers of all networks, contender by contender; the winner first, its augmented row last."""
-    order = [contender.name for contender in job.contenders]
-    ordered = sorted(networks, key=lambda n: (order.index(n.contender.name), n.index))
-    groups = [list(group) for _, group in groupby(ordered, key=lambda n: n.contender.name)]
-    measured = [_answers(job, test, group, advance=advance) for group in groups]
+    measured = [_answers(job, test, group, advance=advance) for group in job.by_contender(networks)]
     if job.options.tta:
         measured.append(_answers(job, test, measured[0].networks, advance=advance, flip=True))
     return measured
@@ -144,7 +124,7 @@ def _answers(
 ) -> record.Measured:
     answers = []
     for network in networks:
-        answers.append(answer(_restore(job, network), test.x, flip=flip))
+        answers.append(predict_rows(_restore(job, network), test.x, flip=flip))
         advance()
     return record.Measured(
         contender=networks[0].contender,

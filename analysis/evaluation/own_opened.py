@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,13 @@ from analysis.scores.metrics import Evaluation, by_seeds
 from analysis.scores.metrics import evaluate as score
 from analysis.scores.predictions import Answered, Predictions, settle, settle_numbers
 from analysis.scores.score import own_scores
-from analysis.studies.openings import EVALUATION, PARTS, read_openings
-from analysis.studies.results import FinalResults
+from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from analysis.wording import is_share
 from search.process.faults import fault_point
-from search.runtime.machine import provenance
+from search.process.text import counted
 from trainables.files.whole import replacing
 from trainables.trainable import close
 
-_PREFIXES = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "validation/", "valid/", "val/", "eval/")
-_USUAL = ("accuracy", "rmse", "macro_f1")
 Found = list[Answered | dict[str, float]]
 
 
@@ -38,7 +34,7 @@ def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure])
         ValueError: what `test` returns cannot be scored; the line says why.
         Exception: what `test` raised.
     """
-    say(f"the test set is open: {len(networks)} networks")
+    say(f"the test set is open: {counted(len(networks), 'network')}")
     with step("test(model, run)", total=len(networks)) as advance:
         tested = _tested(job, networks, advance=advance)
     fault_point("final", 2)
@@ -52,12 +48,10 @@ def evaluate(job: Job, networks: Sequence[Network], failures: Sequence[Failure])
 
 
 def _tested(job: Job, networks: Sequence[Network], *, advance: Advance) -> list[tuple[list[Network], Found]]:
-    """What `test` says of the networks, contender by contender; the winner first."""
-    order = [contender.name for contender in job.contenders]
-    ordered = sorted(networks, key=lambda n: (order.index(n.contender.name), n.index))
+    """What `test` returns for the networks, contender by contender; the winner first."""
     tested: list[tuple[list[Network], Found]] = []
-    for _, group in groupby(ordered, key=lambda n: n.contender.name):
-        members, found = list(group), []
+    for members in job.by_contender(networks):
+        found = []
         for network in members:
             found.append(_test(job, network))
             advance()
@@ -104,14 +98,16 @@ def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str,
     measured = [_measured(networks, found) for networks, found in tested]
     winner, first = measured[0], tested[0][1][0]
     found = _evaluations(job, tested, measured)
-    metric = _main_metric(job.run.metric, found[winner.name])
-    same = metric == job.run.metric or metric in _stems(job.run.metric)
+    metric = record.main_metric(job.run.metric, found[winner.name])
+    same = metric == job.run.metric or metric in record.counterparts(job.run.metric)
     if not same:  # what the search went by has no counterpart here
         measured = [replace(m, contender=replace(m.contender, search_value=None)) for m in measured]
     sign = job.run.objective.sign if same else None
     shown = first.classes if isinstance(first, Answered) and first.kind == "classification" else ()
     y = first.y if isinstance(first, Answered) else np.zeros(0)
-    results = _head(job, winner, first, metric=metric, sign=sign)
+    results = record.describe_search(job, metric=metric, winner=winner.name)
+    results |= {"own": True, "task": first.kind if isinstance(first, Answered) else "numbers", "sign": sign}
+    results["conditions"] = _conditions(winner, first)
     results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=shown, sign=sign)
     if isinstance(first, Answered) and first.kind != "multilabel":
         parts = record.describe_winner(y, winner, classes=shown, train_y=y, seed=job.run.seed)
@@ -146,48 +142,19 @@ def _evaluations(
 
 
 def _name(name: str, tested: Sequence[tuple[list[Network], Found]]) -> str:
-    """A share that is told in percent is no share: it gets another name."""
+    """The name of a number; another one for a metric in 0..1 that `test` returns in percent."""
     values = [one[name] for _, found in tested for one in found if isinstance(one, dict)]
     return f"{name}_as_given" if is_share(name) and not all(0 <= v <= 1 for v in values) else name
 
 
-def _stems(metric: str) -> list[str]:
-    stems = [metric, *(metric.removeprefix(prefix) for prefix in _PREFIXES)]
-    short = {"acc": "accuracy", "loss": "log_loss", "f1": "macro_f1"}
-    return list(dict.fromkeys([*stems, *(short[stem] for stem in stems if stem in short)]))
-
-
-def _main_metric(asked: str, found: Evaluation) -> str:
-    """The counterpart of what the search went by, or the usual one, or the first."""
-    return next((name for name in (*_stems(asked), *_USUAL) if name in found.scores), next(iter(found.scores)))
-
-
-def _head(
-    job: Job, winner: record.Measured, first: Answered | dict[str, float], *, metric: str, sign: int | None
-) -> dict[str, Any]:
-    openings = read_openings(job.final_dir)
-    answered = isinstance(first, Answered)
+def _conditions(winner: record.Measured, first: Answered | dict[str, float]) -> dict[str, Any]:
+    """The `conditions` of final.json: what is known of them where Rungwise has not loaded the data."""
     last = winner.networks[0].trial.user_attrs["history"][-1]
     return {
-        "own": True,
-        "run": job.run.name,
-        "run_dir": str(job.run_dir),
-        "command": job.command,
-        "task": first.kind if answered else "numbers",
-        "image_shape": [],
-        "metric": metric,
-        "winner": winner.name,
-        **record.describe_search(job.run, job.space),
-        **({} if sign is None else {"sign": sign}),
-        **provenance(job.resources),
-        "conditions": {
-            "epochs": winner.networks[0].epochs,
-            "seeds": len(winner.networks),
-            "test_rows": len(first.y) if answered else None,
-            "device": last.get("device", "cpu"),
-        },
-        "openings": len(openings),
-        "opened": openings,
+        "epochs": winner.networks[0].epochs,
+        "seeds": len(winner.networks),
+        "test_rows": len(first.y) if isinstance(first, Answered) else None,
+        "device": last.get("device", "cpu"),
     }
 
 

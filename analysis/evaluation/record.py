@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation.contenders import Contender
+from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Network, cost_of
 from analysis.scores import comparison
 from analysis.scores.ece import NUM_BINS, chance_calibration_error, confidence_bins
@@ -15,18 +16,21 @@ from analysis.scores.metrics import CLASS_METRICS, Evaluation
 from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import wilson
 from analysis.studies.criterion import explain_criterion
+from analysis.studies.openings import read_openings
 from analysis.studies.results import Entrant
-from search.storage.run import Run
-from spaces.space import Space
+from search.runtime.machine import provenance
 from trainables.data.dataset import Dataset, Split
 
-_SAME = {"loss": "log_loss"}
 MOST_MISTAKES = 24
+"""Of the exported network, the most confident first."""
+_PREFIXES = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "validation/", "valid/", "val/", "eval/")
+_SHORT = {"acc": "accuracy", "loss": "log_loss", "f1": "macro_f1"}
+_USUAL = ("accuracy", "rmse", "macro_f1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One configuration's networks and what they say of the test rows."""
+    """One configuration's networks and their answers for the test rows."""
 
     contender: Contender
     networks: Sequence[Network]
@@ -42,28 +46,45 @@ class Measured:
         return f"{self.contender.name}+{self.augmented}" if self.augmented else self.contender.name
 
 
+def counterparts(metric: str) -> list[str]:
+    """Names that the metric of a search may have on test rows: `val_loss`, `loss`, `log_loss`."""
+    stems = [metric, *(metric.removeprefix(prefix) for prefix in _PREFIXES)]
+    return list(dict.fromkeys([*stems, *(_SHORT[stem] for stem in stems if stem in _SHORT)]))
+
+
 def main_metric(asked: str, found: Evaluation) -> str:
-    """The metric that the search went by, or the task's usual one where it has no counterpart on test rows."""
-    metric = _SAME.get(asked, asked)
-    if metric in found.scores:
-        return metric
-    return "accuracy" if "accuracy" in found.scores else "rmse"
+    """The counterpart of the metric that the search went by; without one the task's usual metric, or the first."""
+    return next((name for name in (*counterparts(asked), *_USUAL) if name in found.scores), next(iter(found.scores)))
 
 
-def describe_search(run: Run, space: Space) -> dict[str, Any]:
-    """What final.json says of the search that came before."""
+def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
+    """What final.json says of the run, of the machine, and of how often the test set had been opened.
+
+    Args:
+        metric: by which the entrants are compared.
+        winner: name of an entrant.
+    """
+    openings = read_openings(job.final_dir)
     return {
-        "space": run.space,
-        "dataset": run.dataset,
-        "direction": run.direction,
-        "criterion": explain_criterion(run),
+        "run": job.run.name,
+        "run_dir": str(job.run_dir),
+        "command": job.command,
+        "metric": metric,
+        "winner": winner,
+        "space": job.run.space,
+        "dataset": job.run.dataset,
+        "direction": job.run.direction,
+        "criterion": explain_criterion(job.run),
         "intervals": "bootstrap over rows, Student's t over seeds",
-        "references": [asdict(reference) for reference in space.references],
+        "references": [asdict(reference) for reference in job.space.references],
+        **provenance(job.resources),
+        "openings": len(openings),
+        "opened": openings,
     }
 
 
 def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> dict[str, Any]:
-    """The `conditions` of final.json, under which the winner's score holds."""
+    """The `conditions` of final.json: budget, rows and device of the winner's training."""
     last = winner.networks[0].trial.user_attrs["history"][-1]
     digest = hashlib.sha256()
     for rows in (test.x, test.y):
@@ -166,7 +187,7 @@ def _same_seeds(first: Measured, second: Measured) -> list[tuple[int, int]]:
 def describe_winner(
     y: np.ndarray, winner: Measured, *, classes: Sequence[str], train_y: np.ndarray, seed: int = 0
 ) -> dict[str, Any]:
-    """What final.json says of the winner in detail: where it errs, and how well it knows that it does."""
+    """What final.json says of the winner in detail: its most frequent and most confident mistakes, its calibration."""
     exported = winner.outputs[0]
     if not classes:
         return describe_residuals(y, winner.outputs, train_y, seed=seed)
@@ -201,7 +222,7 @@ def calibration_bins(y: np.ndarray, p: np.ndarray) -> list[dict[str, float]]:
 
 
 def confident_mistakes(y: np.ndarray, p: np.ndarray, *, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The wrong answers of which the network was surest."""
+    """The wrong answers with the highest confidence."""
     predicted, confidence = p.argmax(1), p.max(1)
     wrong = np.flatnonzero(predicted != y)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]

@@ -1,4 +1,4 @@
-"""What a final evaluation is asked for: the options of the command, which a notebook can give as well."""
+"""The options of the final evaluation, for the command and for notebooks."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which hyperparameters matter, and how sure that is.
+"""Which hyperparameters matter, with intervals: effects, importances, interactions, questions.
 
 Imports `statistics` and below; `model`, `plots`, `prose` and what is above them may import it, `scores` may not.
 """

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.impact.forest import Surrogate, interval
+from analysis.impact.forest import Surrogate, bag_interval
 from analysis.studies.parameters import label
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """A greedy path: at each step the change that the surrogate likes best (Biedenkapp et al. 2017)."""
+    """A greedy path: at each step the change with the best predicted objective (Biedenkapp et al. 2017)."""
 
     steps: pd.DataFrame
     """change, gain, low, high, value: one row per change; the first row is the start, without gain."""
@@ -43,7 +43,7 @@ def ablation(
 
 
 def _moves(surrogate: Surrogate, start: Mapping[str, Any], target: Mapping[str, Any]) -> list[list[str]]:
-    """Groups of hyperparameters that differ: one each, with those that exist on one side only and hang on it."""
+    """Groups of hyperparameters that differ: one each, with its children that exist on one side only."""
     names = [p.name for p in surrogate.parameters]
     differ = [n for n in names if label(start.get(n)) != label(target.get(n))]
     one_sided = {n for n in differ if (n in start) != (n in target)}
@@ -80,7 +80,7 @@ def _frame(surrogate: Surrogate, configs: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _row(change: str, before: np.ndarray, after: np.ndarray, *, first: bool = False) -> dict[str, Any]:
-    gain, low, high = (float(number) for number in interval(after - before))
+    gain, low, high = (float(number) for number in bag_interval(after - before))
     return {
         "change": change,
         "gain": np.nan if first else gain,

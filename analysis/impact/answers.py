@@ -1,4 +1,4 @@
-"""Answers to the questions of a run: which configurations are trained again, what came of it, and how it is told.
+"""Answers to the questions of a run: which configurations are trained again, and the verdict on their values.
 
 The trainings are a run of their own in RUN/ask; RUN/ask/answers.json holds the answers, whole or not at all.
 """
@@ -40,7 +40,7 @@ class Retrained:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelFound:
-    """What was found with one level."""
+    """The search and the retraining of one level."""
 
     level: Scalar
     trials: int
@@ -54,7 +54,7 @@ class LevelFound:
     """The best configuration's value; None where none could be trained."""
     low: float | None = None
     high: float | None = None
-    """What the best configuration there is may reach."""
+    """95 % interval of the best value that a configuration with this level can reach."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The answer to one question."""
+    """The answer to one question: whether a hyperparameter matters."""
 
     parameter: str
     metric: str
@@ -118,7 +118,7 @@ def _key(planned: Planned) -> tuple[Any, ...]:
     return planned.seed, json.dumps(planned.params, sort_keys=True)
 
 
-def answer(
+def answer_question(
     question: Question,
     run: Run,
     *,
@@ -147,11 +147,18 @@ def answer(
     chosen = {json.dumps(t.params, sort_keys=True) for t in members if t.number in numbers}
     again = [t for t in trained if json.dumps(t.params, sort_keys=True) in chosen]
     hours = sum(map(_seconds, (*members, *again))) / 3600
-    return conclude(question.parameter, levels, run.objective, hours=hours, seeds=seeds)
+    return decide_answer(question.parameter, levels, run.objective, hours=hours, seeds=seeds)
 
 
-def conclude(parameter: str, levels: Sequence[LevelFound], objective: Objective, *, hours: float, seeds: int) -> Answer:
-    """The verdict on what was found with each level."""
+def decide_answer(
+    parameter: str, levels: Sequence[LevelFound], objective: Objective, *, hours: float, seeds: int
+) -> Answer:
+    """The answer from what was found with each level.
+
+    Args:
+        hours: of training, in search and retraining together.
+        seeds: of each retrained configuration.
+    """
     told: dict[str, Any] = {"parameter": parameter, "metric": objective.metric, "direction": objective.direction}
     told |= {"hours": hours, "seeds": seeds}
     usable = {i: values for i, level in enumerate(levels) if len(values := _matrix(level, objective.sign))}
@@ -229,7 +236,7 @@ def _seconds(trial: FrozenTrial) -> float:
 
 
 def write_answers(run_dir: Path, answers: Sequence[Answer]) -> Path:
-    """Keep the answers in the run folder."""
+    """Write the answers into the run folder; returns the path."""
     path = run_dir / FOLDER / FILE
     path.parent.mkdir(exist_ok=True)
     write_whole(path, json.dumps([asdict(one) for one in answers], indent=1) + "\n")

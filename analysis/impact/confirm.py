@@ -189,7 +189,7 @@ def train(
     epochs: int | None = None,
     names: str | None = None,
 ) -> pd.DataFrame:
-    """Trains the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
+    """Train the best configuration and its flips on fresh seeds, as trials on Ray under run_dir/confirm, resumable.
 
     Where the space has no on/off changes, its hyperparameters are set back to the baseline one by one.
 
@@ -211,7 +211,7 @@ def train(
 
     space = spaces.space.load(run.space)
     changes = only(_changes(trials, space), names)
-    plan = _plan(_best_config(trials), changes, confirmation_seeds(run.seed, count=num_seeds))
+    plan = _plan(trials.best_config, changes, confirmation_seeds(run.seed, count=num_seeds))
     folder, dataset = run_dir / "confirm", data_of(run, space)
     training = FixedTraining(
         folder=folder, like=run, plan=plan, dataset=dataset, resources=resources_like(run), epochs=epochs
@@ -247,13 +247,6 @@ def resources_like(run: Any) -> "Resources":
 
     share = run.machine.get("gpus_per_trial") if count_gpus() else None
     return plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=share)
-
-
-def _best_config(trials: Trials) -> dict[str, Any]:
-    """The configuration of the best trial, its integers as such."""
-    assert trials.best is not None
-    kinds = {p.name: p.kind for p in trials.parameters}
-    return {name: int(v) if kinds[name] == "integer" else v for name, v in config_of(trials.best).items()}
 
 
 def _fits(space: Any) -> Callable[[Mapping[str, Any]], set[str] | None]:

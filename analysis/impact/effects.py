@@ -11,9 +11,7 @@ X, the columns Z of all other hyperparameters, and the objective y, all centred,
     theta, gamma = argmin |y - X theta - Z gamma|^2 + penalty * |gamma|^2
 
 so that theta is adjusted for the others without their noise. A partial dependence of a forest would shrink effects, and
-its band would miss them. Given several rungs, `effects` counts trials that were stopped with their projected value (see
-`analysis.statistics.projection`). The Bayesian bootstrap over trials repeats that projection, so the interval includes
-its error.
+its band would miss them. The covariance of theta comes from a Bayesian bootstrap over the trials.
 """
 
 import os
@@ -27,44 +25,46 @@ from threadpoolctl import threadpool_limits
 
 from analysis.impact.sentences import opposed, sentence
 from analysis.statistics.design import Design, Group, make_design
-from analysis.statistics.projection import choose_penalty, make_projector
+from analysis.statistics.projection import choose_penalty
 from analysis.statistics.resampling import Resample, resample
 from analysis.studies.parameters import Parameter, children, label
 from analysis.studies.trials import Trials, params_of
+from search.process.text import counted
 
 MIN_TRIALS = 20
-"""An early effect is told at the highest rung that at least this many trials have reached."""
-MIN_COMPLETE = 20
-"""An effect at the full budget needs so many trials that were trained to the end."""
+"""Trials that an effect needs: at the full budget they are trained to the end."""
 MIN_PER_LEVEL = 5
-"""And at least this many with each of its levels, or in each part (third, from 100 trials fifth) of its range."""
+"""Trials that it needs with each level, or in each part of the range that was tried."""
+PARTS, MANY_TRIALS, PARTS_OF_MANY = 3, 100, 5
+"""Parts of a range: thirds, from 100 trials on fifths."""
 BOOTSTRAPS = 200
 _THIN = "not enough data (some values were tried only once or twice)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """One hyperparameter's effect on the objective, the other hyperparameters being as they were drawn."""
+    """The effect of one hyperparameter on the objective, adjusted for the others."""
 
     parameter: str
     found: bool
-    """False when the interval holds zero."""
+    """Whether the interval excludes zero."""
     estimate: float = np.nan
+    """The objective with the value `better` minus that with `worse`, in the unit of the objective."""
     low: float = np.nan
     high: float = np.nan
+    """95 % interval of the estimate, simultaneous over all contrasts of the curve (Scheffe)."""
     better: str = ""
-    """The contrast is `better` against `worse`; for an on/off parameter always True against False."""
     worse: str = ""
+    """The values compared: the best and the worst of the curve; for an on/off hyperparameter always True and False."""
     num_trials: int = 0
-    num_measured: int = 0
-    """Of these, trials that were really trained to `budget`; the others are projected."""
     budget: int = 0
+    """Epochs after which the trials are compared."""
     curve: pd.DataFrame | None = None
     """x (as drawn), at (position on the axis), effect, low, high: against the average trial, pointwise 95 % band."""
     strength: float = 0.0
-    """Spread of the curve over the trials, less what noise alone would give; the order in which effects are listed."""
+    """Standard deviation of the curve over the trials, less what noise alone would give; effects are listed by it."""
     opposed: str = ""
-    """Where most of the best trials use the value that this effect calls worse: how many do."""
+    """How many of the best trials use the value that this effect calls worse; empty unless most do."""
     sentence: str = ""
 
 
@@ -73,11 +73,18 @@ class _Fit:
     """Coefficients of one hyperparameter's columns, with their bootstrap covariance."""
 
     theta: np.ndarray
+    """(K,)"""
     covariance: np.ndarray
+    """(K, K)"""
     freedom: float
+    """Degrees of freedom of the covariance."""
 
     def contrast(self, direction: np.ndarray, *, simultaneous: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Estimates and half-widths (95 %) for each row of `direction` (M, K); Scheffe's if simultaneous."""
+        """The estimate and half-width (95 %) for each row of `direction` (M, K).
+
+        Half-widths are sqrt(d' C d) times the t quantile or, for all directions at once, sqrt(K F(0.95; K, freedom))
+        (Scheffe 1953).
+        """
         spread = np.sqrt(np.maximum(np.einsum("mk,kl,ml->m", direction, self.covariance, direction), 0))
         count = len(self.theta)
         if simultaneous:
@@ -89,46 +96,49 @@ class _Fit:
 
 def full_effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
     """The effect of every hyperparameter at the full budget, among the trials that were trained to the end."""
-    done = trials.complete[trials.complete["value"].notna()]
-    last = replace(trials, trials=done, rungs=(trials.full_epochs,))
-    return effects(last, bootstraps=bootstraps, seed=seed, least=MIN_COMPLETE)
+    done = trials.complete
+    return _effects(trials, done[done["value"].notna()], budget=trials.full_epochs, bootstraps=bootstraps, seed=seed)
 
 
 def early_effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
     """The effect of every hyperparameter at the first rung, among all trials; none in a search without rungs."""
     if len(trials.rungs) < 2:
         return []
-    return effects(replace(trials, rungs=trials.rungs[:1]), bootstraps=bootstraps, seed=seed)
+    return _effects(trials, trials.measured, budget=trials.rungs[0], bootstraps=bootstraps, seed=seed)
 
 
-def effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0, least: int = MIN_TRIALS) -> list[Effect]:
-    """The effect of every hyperparameter at the highest rung that enough trials have reached, strongest first."""
-    rows = trials.measured
-    rows = rows[rows[f"rung_{trials.rungs[0]}"].notna()]
-    if len(rows) < least:
-        return [_too_few(p.name, len(rows), least) for p in trials.parameters]
+def _effects(trials: Trials, rows: pd.DataFrame, *, budget: int, bootstraps: int, seed: int) -> list[Effect]:
+    """The effects among these rows of `Trials.trials` on the objective after `budget` epochs, the clearest first."""
+    rows = rows[rows[f"rung_{budget}"].notna()]
+    if len(rows) < MIN_TRIALS:
+        return [_too_few(p.name, len(rows)) for p in trials.parameters]
     kids = children(trials.parameters, params_of(rows))
     whole = make_design(trials.parameters, params_of(rows))
-    values = rows[[f"rung_{rung}" for rung in trials.rungs]].to_numpy(dtype=float)
-    shared = resample(values, whole.matrix, count=bootstraps, seed=seed)
+    shared = resample(whole.matrix, count=bootstraps, seed=seed)
 
     def estimate(parameter: Parameter) -> Effect:
+        active = rows[f"params_{parameter.name}"].notna().to_numpy()
+        if active.sum() < MIN_TRIALS:
+            return _too_few(parameter.name, int(active.sum()))
+        if active.all():
+            design, samples = whole, shared
+        else:
+            design = make_design(trials.parameters, params_of(rows[active]))
+            samples = resample(design.matrix, count=bootstraps, seed=seed)
         kin = kids[parameter.name]
-        return _effect(
-            parameter, trials, rows, whole, kin, shared=shared, bootstraps=bootstraps, seed=seed, least=least
-        )
+        return _effect(parameter, trials, rows[active], design, kids=kin, samples=samples, budget=budget)
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         found = list(pool.map(estimate, trials.parameters))
     return sorted(found, key=lambda effect: (-effect.found, -effect.strength))
 
 
-def _too_few(name: str, count: int, least: int) -> Effect:
+def _too_few(name: str, count: int) -> Effect:
     return Effect(
         parameter=name,
         found=False,
         num_trials=count,
-        sentence=f"{name}: not enough data ({count} trials, at least {least} are needed)",
+        sentence=f"{name}: not enough data ({counted(count, 'trial')}, at least {MIN_TRIALS} are needed)",
     )
 
 
@@ -136,95 +146,69 @@ def _effect(
     parameter: Parameter,
     trials: Trials,
     rows: pd.DataFrame,
-    whole: Design,
-    kids: frozenset[str],
+    design: Design,
     *,
-    shared: list[Resample],
-    bootstraps: int,
-    seed: int,
-    least: int,
+    kids: frozenset[str],
+    samples: list[Resample],
+    budget: int,
 ) -> Effect:
-    active = rows[f"params_{parameter.name}"].notna()
-    rows = rows[active]
-    params = params_of(rows)
-    design = whole if active.all() else make_design(trials.parameters, params)
-    group = design.groups.get(parameter.name)
-    few = _too_few(parameter.name, len(rows), least)
-    if len(rows) < least:
-        return few
+    group, few = design.groups.get(parameter.name), _too_few(parameter.name, len(rows))
     if group is None:
         return replace(few, sentence=f"{parameter.name}: never varied")
-    rungs = _usable(group, trials, rows, least=least)
-    if not rungs:
+    own = rows[f"params_{parameter.name}"]
+    rarest = int(_support(group, own).min())
+    if rarest < MIN_PER_LEVEL or len(rows) < MIN_TRIALS // 2 * len(group.means):
         return replace(few, sentence=f"{parameter.name}: {_THIN}")
-    values = rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float)
-    own, there = params[parameter.name], ~np.isnan(values[:, -1])
-    rarest = int(_support(group, own, there).min())
-    samples = shared if active.all() else resample(values, design.matrix, count=bootstraps, seed=seed)
+    values = rows[f"rung_{budget}"].to_numpy(dtype=float)
     fit = _fit(group, design, values, samples, kids=kids, rarest=rarest)
-    effect = _describe(group, fit, own, sign=trials.sign)
-    effect = replace(effect, num_trials=len(rows), num_measured=int(there.sum()), budget=rungs[-1])
+    effect = replace(_describe(group, fit, own, sign=trials.sign), num_trials=len(rows), budget=budget)
     effect = replace(effect, opposed=opposed(effect, parameter, trials))
     return replace(effect, sentence=sentence(effect, trials))
 
 
-def _usable(group: Group, trials: Trials, rows: pd.DataFrame, *, least: int) -> list[int]:
-    """Rungs up to the highest that enough trials, and enough of each level or part of the range, have reached."""
-    usable, needed = [], max(least, least // 2 * len(group.means))
-    for rung in trials.rungs:
-        counts = _support(group, rows[f"params_{group.parameter.name}"], rows[f"rung_{rung}"].notna().to_numpy())
-        if counts.min() < MIN_PER_LEVEL or counts.sum() < needed:
-            break
-        usable.append(rung)
-    return usable
-
-
-def _support(group: Group, values: pd.Series, there: np.ndarray) -> np.ndarray:
-    """How many of the trials that got `there` have each level, or lie in each part of what was tried."""
+def _support(group: Group, values: pd.Series) -> np.ndarray:
+    """How many trials have each level, or lie in each part of the range that was tried."""
     at = group.parameter.scale(values)
     if group.levels:
         levels = group.parameter.scale(np.array(group.levels, dtype=object))
-        return np.array([(at[there] == level).sum() for level in levels])
-    parts = 3 if len(at) < 100 else 5
-    return np.bincount(np.searchsorted(np.quantile(at, np.arange(1, parts) / parts), at[there]), minlength=parts)
+        return np.array([(at == level).sum() for level in levels])
+    parts = PARTS if len(at) < MANY_TRIALS else PARTS_OF_MANY
+    return np.bincount(np.searchsorted(np.quantile(at, np.arange(1, parts) / parts), at), minlength=parts)
 
 
 def _fit(
-    group: Group, design: Design, values: np.ndarray, samples: list[Resample], *, kids: frozenset[str], rarest: int
+    group: Group, design: Design, y: np.ndarray, samples: list[Resample], *, kids: frozenset[str], rarest: int
 ) -> _Fit:
+    """The regression of the module's docstring, on the objective y (N,), and again on each bootstrap sample.
+
+    Args:
+        kids: hyperparameters that exist only for some values of this one; their columns are left out.
+        rarest: trials with the rarest level, which limit the degrees of freedom.
+    """
     keep = ~np.isin(design.owner, list(kids))
-    matrix, free = design.matrix[:, keep], design.owner[keep] == group.parameter.name
-    projector = make_projector(values, matrix, free)
-    own, others = design.raw[group.parameter.name], matrix[:, ~free]
-    final = projector.project(free=free)
-    penalty = choose_penalty(final, others, own)
-    z, width = np.column_stack([own, others]), own.shape[1]
-    theta = _solve(z, width, final, penalty=penalty.value, weights=np.ones(len(own)))
+    is_own = design.owner[keep] == group.parameter.name
+    x, others = design.raw[group.parameter.name], design.matrix[:, keep][:, ~is_own]
+    penalty = choose_penalty(y, others, x)
+    z, width = np.column_stack([x, others]), x.shape[1]
     columns = np.flatnonzero(keep)
-    ordered = np.concatenate([columns[free], columns[~free]])
-    scale = np.concatenate([own.std(axis=0), np.ones(others.shape[1])])  # of `z` above the design's columns
+    ordered = np.concatenate([columns[is_own], columns[~is_own]])
+    scale = np.concatenate([x.std(axis=0), np.ones(others.shape[1])])  # of `z` above the design's columns
     found = []
     for sample in samples:
-        steps = [sample.step(k, columns) for k in range(len(projector.penalties))]
-        final = projector.project(free=free, steps=steps)
         share = sample.weights / sample.weights.sum()
-        right = z.T @ (sample.weights * (final - share @ final))
+        right = z.T @ (sample.weights * (y - share @ y))
         gram = sample.gram(ordered) * np.outer(scale, scale)
         found.append(_ridge(gram, right, width, penalty=penalty.value))
-    stages = (penalty, *projector.penalties)
-    inflation = max(stage.rows / stage.left for stage in stages)  # residuals are smaller than the noise they stand for
+    share = np.full(len(y), 1 / len(y))
+    centred = z - share @ z
+    theta = _ridge(centred.T @ centred, centred.T @ (y - share @ y), width, penalty=penalty.value)
+    inflation = penalty.rows / penalty.left  # residuals are smaller than the noise they stand for
     covariance = np.atleast_2d(np.cov(np.array(found), rowvar=False)) * inflation
-    return _Fit(theta=theta, covariance=covariance, freedom=min(rarest - 1, *(stage.left for stage in stages)))
-
-
-def _solve(z: np.ndarray, own: int, y: np.ndarray, *, penalty: float, weights: np.ndarray) -> np.ndarray:
-    """Coefficients of `own`, the first columns of `z`, in a weighted regression that shrinks those of the others."""
-    root, share = np.sqrt(weights), weights / weights.sum()
-    z = (z - share @ z) * root[:, None]
-    return _ridge(z.T @ z, z.T @ (root * (y - share @ y)), own, penalty=penalty)
+    return _Fit(theta=theta, covariance=covariance, freedom=min(rarest - 1, penalty.left))
 
 
 def _ridge(gram: np.ndarray, right: np.ndarray, own: int, *, penalty: float) -> np.ndarray:
+    """(gram + diag(ridge))^-1 right, its first `own` coefficients, which get next to no ridge."""
     ridge = np.full(len(gram), penalty)
     ridge[:own] = 1e-9 * np.diag(gram)[:own].max()
     return np.linalg.solve(gram + np.diag(ridge), right)[:own]
@@ -259,7 +243,7 @@ def _describe(group: Group, fit: _Fit, values: pd.Series, *, sign: float) -> Eff
 
 
 def _short(value: object) -> str:
-    """A value as a sentence tells it: two digits of a real number are enough."""
+    """A value in a sentence: a real number with two digits."""
     return f"{value:.2g}" if isinstance(value, float) and not value.is_integer() else label(value)
 
 

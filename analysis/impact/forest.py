@@ -1,4 +1,4 @@
-"""A random forest that predicts the objective of any configuration at any budget, and whether it may be believed.
+"""A random forest that predicts the objective of any configuration at any budget, and how well it does so.
 
 It learns from every value measured at a rung, so a stopped trial counts at the budgets it reached, and for the full
 budget from its projected value (see `analysis.statistics.projection`): without that, the leaves of bad configurations
@@ -19,14 +19,19 @@ from sklearn.model_selection import GroupKFold
 from analysis.statistics.design import make_design
 from analysis.statistics.projection import make_projector
 from analysis.studies.parameters import Parameter, children, label
-from analysis.studies.trials import Trials, params_of
+from analysis.studies.trials import Trials, params_of, rung_values
 
 MIN_TRIALS = 20
+"""Trials with a value at the first rung from which a forest is grown; half of them at a later rung, to use that."""
 MIN_R2 = 0.2
 MIN_RANK_CORRELATION = 0.3
+"""Both must be reached in cross-validation before a plot of the forest may be read."""
 _BAGS, _TREES = 25, 4
-_MAX_ROWS = 6000
+"""Bootstrap samples of trials, and trees grown on each."""
+_MAX_DRAWN = 6000
+"""Trials in a bootstrap sample at most, so that a study of many thousands takes seconds."""
 _MAX_SHUFFLED = 500
+"""Trials of a forest on shuffled values at most."""
 _FOLDS = 5
 
 
@@ -40,12 +45,12 @@ class Quality:
 
     @property
     def trusted(self) -> bool:
-        """False: do not read what the forest draws."""
+        """Whether the forest's plots may be read."""
         return bool(self.r2 >= MIN_R2 and self.rank_correlation >= MIN_RANK_CORRELATION)
 
     @property
     def verdict(self) -> str:
-        """One sentence for a reader."""
+        """The quality in one sentence."""
         if np.isnan(self.r2):
             return f"There are too few trials for a surrogate ({self.num_trials}, at least {MIN_TRIALS} are needed)."
         numbers = f"cross-validated by trial: R2 {self.r2:.2f}, rank correlation {self.rank_correlation:.2f}"
@@ -107,7 +112,7 @@ class Surrogate:
         return next(p for p in self.parameters if p.name == name)
 
 
-def interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bag_interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Estimate, low and high (95 %) of numbers that each tree gives, (bags, trees, ...).
 
     What the bags differ by, less what the trees inside a bag differ by anyway (Athey, Tibshirani and Wager 2019, 4.1).
@@ -121,29 +126,19 @@ def interval(by_tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def fit_surrogate(trials: Trials, *, seed: int = 0) -> Surrogate | None:
     """The surrogate of a study, or None when there are too few trials."""
-    rows = _learnt_from(trials)
+    rows = trials.measured_at(trials.rungs[0])
     if len(rows) < MIN_TRIALS or len(trials.parameters) == 0:
         return None
-    return _fit(trials, params_of(rows), _values(trials, rows), seed=seed, checked=True)
+    values = rung_values(rows, trials.rungs, at_least=MIN_TRIALS // 2)
+    return _fit(trials, params_of(rows), values, seed=seed, checked=True)
 
 
 def fit_shuffled(trials: Trials, *, seed: int = 0) -> Surrogate:
-    """The surrogate of the same configurations whose values were dealt out at random: what it finds is noise."""
-    rows, random = _learnt_from(trials), np.random.default_rng(seed)
+    """The surrogate of the same values in random order over the configurations: what it finds is noise."""
+    rows, random = trials.measured_at(trials.rungs[0]), np.random.default_rng(seed)
     rows = rows.iloc[random.permutation(len(rows))[:_MAX_SHUFFLED]]
     params = params_of(rows).iloc[random.permutation(len(rows))]
-    return _fit(trials, params, _values(trials, rows), seed=seed, checked=False)
-
-
-def _learnt_from(trials: Trials) -> pd.DataFrame:
-    rows = trials.measured
-    return rows[rows[f"rung_{trials.rungs[0]}"].notna()]
-
-
-def _values(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:
-    """The values at the rungs that enough trials have reached; their names are the epochs."""
-    rungs = [r for r in trials.rungs if rows[f"rung_{r}"].notna().sum() >= MIN_TRIALS // 2] or [trials.rungs[0]]
-    return rows[[f"rung_{r}" for r in rungs]].set_axis(rungs, axis=1).astype(float)
+    return _fit(trials, params, rung_values(rows, trials.rungs, at_least=MIN_TRIALS // 2), seed=seed, checked=False)
 
 
 def _fit(trials: Trials, params: pd.DataFrame, values: pd.DataFrame, *, seed: int, checked: bool) -> Surrogate:
@@ -206,7 +201,7 @@ def _grow(x: np.ndarray, y: np.ndarray, owner: np.ndarray, *, seed: int) -> tupl
 
     def grow(bag: int) -> RandomForestRegressor:
         random = np.random.default_rng([seed, bag])
-        drawn = random.integers(0, count, size=min(count, _MAX_ROWS))
+        drawn = random.integers(0, count, size=min(count, _MAX_DRAWN))
         rows = np.concatenate([order[starts[t] : starts[t + 1]] for t in drawn])
         forest = RandomForestRegressor(_TREES, min_samples_leaf=2, random_state=bag)
         return forest.fit(x[rows], y[rows])
@@ -216,7 +211,7 @@ def _grow(x: np.ndarray, y: np.ndarray, owner: np.ndarray, *, seed: int) -> tupl
 
 
 def _cross_validate(x: np.ndarray, y: np.ndarray, owner: np.ndarray, measured: np.ndarray, *, seed: int) -> Quality:
-    """Predicts each trial by a forest that has seen none of its rows; only measured rows are scored."""
+    """The quality over trials of which the forest has seen no row, in five folds; only measured rows are scored."""
     predicted = np.empty(len(y))
     for train, test in GroupKFold(_FOLDS, shuffle=True, random_state=seed).split(x, y, owner):
         forest = RandomForestRegressor(25, min_samples_leaf=2, max_samples=0.6, random_state=seed)
@@ -248,5 +243,5 @@ def partial_dependence(surrogate: Surrogate, parameter: Parameter, *, background
     else:
         grid = list(np.unique(np.quantile(tried, np.linspace(0.05, 0.95, 15), method="nearest")))
     by_tree = surrogate.vary(parameter.name, grid, background=background).mean(axis=3)
-    effect, low, high = interval(by_tree - by_tree.mean(axis=2, keepdims=True))
+    effect, low, high = bag_interval(by_tree - by_tree.mean(axis=2, keepdims=True))
     return pd.DataFrame({"x": pd.Series(grid, dtype=object), "effect": effect, "low": low, "high": high})

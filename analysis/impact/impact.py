@@ -1,4 +1,4 @@
-"""Everything that is said about the hyperparameters of one study, computed once: numbers, intervals, sentences."""
+"""All results about the hyperparameters of one study: effects, importances, interactions, the surrogate, the audit."""
 
 from dataclasses import dataclass, replace
 
@@ -66,7 +66,7 @@ class Impact:
 
 
 def study_impact(trials: Trials, *, seed: int = 0) -> Impact:
-    """Computes all parts; those with too few trials are empty or None."""
+    """All parts; those with too few trials are empty or None."""
     with threadpool_limits(1):  # thousands of small regressions: handing each to a pool of threads costs 20 times more
         return _study_impact(trials, seed=seed)
 
@@ -116,7 +116,7 @@ def _fanova(surrogate: Surrogate, trials: Trials, *, seed: int) -> Importance | 
 
 @dataclass(frozen=True, kw_only=True)
 class Confidence:
-    """How sure it is that the best trial is the best."""
+    """The best trial's interval, and how many other trials lie in it."""
 
     value: float
     low: float

@@ -21,14 +21,17 @@ from analysis.impact.forest import Surrogate
 from analysis.statistics.design import make_design
 from analysis.statistics.projection import make_projector
 from analysis.studies.parameters import Parameter
-from analysis.studies.trials import Trials, params_of
+from analysis.studies.trials import Trials, params_of, rung_values
 from trainables.plain import is_plain
 
 PED_ANOVA = "conditional PED-ANOVA (Optuna)"
 FANOVA = "fANOVA (surrogate forest)"
 MIN_TRIALS = 20
+"""Trials that an importance needs."""
 _MAX_RESAMPLED = 500
+"""Trials in a bootstrap sample at most."""
 _GRID, _BACKGROUND = 12, 150
+"""Values of each hyperparameter, and configurations with which each of them is predicted, for fANOVA."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class Importance:
 
     @property
     def title(self) -> str:
-        """What this is, in half a line."""
+        """The measure, its budget and its trials, for a heading."""
         how = "stopped trials projected" if self.projected else "measured"
         return f"{self.evaluator}, epoch {self.budget}, {how}, {self.num_trials} trials"
 
@@ -56,12 +59,12 @@ class Importance:
 
     @property
     def noise_names(self) -> list[str]:
-        """The other hyperparameters: their values say nothing."""
+        """The other hyperparameters, whose importance cannot be told from noise."""
         return list(self.table["parameter"][~(self.table["importance"] > self.table["noise"])])
 
 
 class _Sample(optuna.Study):
-    """A bootstrap sample of trials, in as much of a study as an importance evaluator asks for."""
+    """A bootstrap sample of trials as the study that an importance evaluator expects; it is not stored."""
 
     def __init__(self, trials: list[FrozenTrial], direction: optuna.study.StudyDirection) -> None:
         self._sample, self._sample_directions = trials, [direction]
@@ -79,21 +82,18 @@ class _Sample(optuna.Study):
 
 def ped_anova(trials: Trials, *, bootstraps: int = 20, seed: int = 0) -> list[Importance]:
     """Importance at each rung from the trials measured there, and last at full budget from all trials, projected."""
-    rows = trials.measured
     found = []
     for rung in trials.rungs:
-        there = rows[rows[f"rung_{rung}"].notna()]
+        there = trials.measured_at(rung)
         if len(there) >= MIN_TRIALS:
             found.append(_importance(trials, there, there[f"rung_{rung}"], rung, bootstraps=bootstraps, seed=seed))
-    rows = rows[rows[f"rung_{trials.rungs[0]}"].notna()]
-    rungs = [r for r in trials.rungs if rows[f"rung_{r}"].notna().sum() >= MIN_TRIALS // 2]
-    if len(rungs) > 1:
+    rows = trials.measured_at(trials.rungs[0])
+    values = rung_values(rows, trials.rungs, at_least=MIN_TRIALS // 2)
+    if values.shape[1] > 1:
         matrix = make_design(trials.parameters, params_of(rows)).matrix
-        values = make_projector(rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float), matrix).project()
-        final = pd.Series(values, index=rows.index)
-        projected = bool(rows[f"rung_{rungs[-1]}"].isna().any())
-        total = _importance(trials, rows, final, rungs[-1], bootstraps=bootstraps, seed=seed, projected=projected)
-        found.append(total)
+        final = pd.Series(make_projector(values.to_numpy(), matrix).project(), index=rows.index)
+        rung, projected = int(values.columns[-1]), bool(values.iloc[:, -1].isna().any())
+        found.append(_importance(trials, rows, final, rung, bootstraps=bootstraps, seed=seed, projected=projected))
     return found
 
 
@@ -177,7 +177,7 @@ def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution
 
 
 class _Categories(CategoricalDistribution):
-    """The evaluator asks for the hash of a range millions of times, and Optuna's own goes through all its fields."""
+    """Hashed by identity: the evaluator hashes a range millions of times, and Optuna's own hash reads all fields."""
 
     __hash__ = object.__hash__
 

@@ -1,4 +1,4 @@
-"""Which pairs of hyperparameters do more, or less, together than the sum of their effects; strongest first."""
+"""Interactions: pairs of hyperparameters whose effect together is not the sum of their effects."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,12 +10,15 @@ from scipy import stats
 from analysis.statistics.design import Design, make_design
 from analysis.statistics.projection import choose_penalty, make_projector
 from analysis.studies.parameters import Parameter, children, label
-from analysis.studies.trials import Trials, params_of
+from analysis.studies.trials import Trials, params_of, rung_values
 
 MIN_TRIALS = 40
+"""Trials with a value at the first rung that pairs need."""
 _MIN_CORNER = 5
+"""Trials that a pair needs in each combination of the lower and upper halves of its two hyperparameters."""
 _BOOTSTRAPS = 100
 _CARRIED = 4
+"""Products that the projection to the full budget includes."""
 _COLUMNS = ["first", "second", "first_change", "second_change", "estimate", "low", "high", "found", "num_trials"]
 
 
@@ -40,17 +43,15 @@ def interactions(trials: Trials, *, seed: int = 0) -> pd.DataFrame:
         first, second, first_change, second_change, estimate, low, high, found, num_trials: the strongest change for
         each pair, strongest pair first; empty below 40 trials.
     """
-    rows = trials.measured
-    rows = rows[rows[f"rung_{trials.rungs[0]}"].notna()]
+    rows = trials.measured_at(trials.rungs[0])
     if len(rows) < MIN_TRIALS:
         return pd.DataFrame(columns=pd.Index(_COLUMNS))
-    rungs = [r for r in trials.rungs if rows[f"rung_{r}"].notna().sum() >= MIN_TRIALS // 2] or [trials.rungs[0]]
     params = params_of(rows)
     design = make_design(trials.parameters, params)
     pairs = _pairs(trials.parameters, params)
     if not pairs:
         return pd.DataFrame(columns=pd.Index(_COLUMNS))
-    values = rows[[f"rung_{r}" for r in rungs]].to_numpy(dtype=float)
+    values = rung_values(rows, trials.rungs, at_least=MIN_TRIALS // 2).to_numpy()
     estimate, half = _estimate(pairs, design, values, seed=seed)
     table = pd.DataFrame(
         [{"first": a.name, "second": b.name, "first_change": a.text, "second_change": b.text} for a, b in pairs]
@@ -65,7 +66,7 @@ def interactions(trials: Trials, *, seed: int = 0) -> pd.DataFrame:
 def _estimate(
     pairs: list[tuple[_Change, _Change]], design: Design, values: np.ndarray, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Estimates and simultaneous half-widths.
+    """The estimates (P,) of the pairs and their simultaneous half-widths (P,).
 
     A projection without products carries an interaction only as far as the first rung shows it, so the most likely
     products are found in a first pass and are free columns of the projection in the second.
@@ -170,7 +171,7 @@ def _changes(parameter: Parameter, values: pd.Series) -> list[_Change]:
 
 
 def matrix(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """The estimates as a symmetric table, NaN where a pair could not be told."""
+    """The estimates as a symmetric table, NaN where a pair has none."""
     grid = np.full((len(names), len(names)), np.nan)
     for first, second, estimate in zip(table["first"], table["second"], table["estimate"], strict=True):
         i, j = names.index(first), names.index(second)

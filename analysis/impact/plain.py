@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.studies.parameters import label
 from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.wording import visible
+from analysis.wording import one_line
+from search.process.text import counted
 
 MAX_LEVELS = 10
 """With more different values than these, single values say nothing."""
@@ -31,9 +32,9 @@ def _of_parameter(trials: Trials, name: str) -> list[str]:
     column = trials.trials[f"params_{name}"].dropna()
     levels = {label(value): value for value in sorted(column.unique(), key=_place)}
     if len(levels) > MAX_LEVELS:
-        return [visible(f"{name}: {len(levels)} different values in {len(column)} trials, too many to compare")]
+        return [one_line(f"{name}: {len(levels)} different values in {len(column)} trials, too many to compare")]
     named = column.map(label)
-    return [visible(f"{name} = {level}: {_told(trials, named.index[named == level])}") for level in levels]
+    return [one_line(f"{name} = {level}: {_told(trials, named.index[named == level])}") for level in levels]
 
 
 def _place(value: object) -> tuple[bool, float, str]:
@@ -51,4 +52,4 @@ def _told(trials: Trials, numbers: pd.Index) -> str:
     if values.empty:
         return f"no complete trial{others}"
     best = values.max() if trials.sign > 0 else values.min()
-    return f"best {best:.4g} of {len(values)} complete trial{'s' * (len(values) != 1)}{others}"
+    return f"best {best:.4g} of {counted(len(values), 'complete trial')}{others}"

@@ -1,4 +1,4 @@
-"""What is said of an effect: a sentence, and whether the best trials agree with it."""
+"""An effect in one sentence, and whether the best trials agree with it."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
+from search.process.text import counted
 
 if TYPE_CHECKING:
     from analysis.impact.effects import Effect
@@ -44,9 +45,8 @@ def sentence(effect: "Effect", trials: Trials) -> str:
         amount = f"on is worse, {amount}"
     interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
     against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
-    trained = " trained to the end" if effect.budget == trials.full_epochs == trials.rungs[0] else ""
-    epochs = f"{effect.budget} epoch{'s' * (effect.budget != 1)}"
-    where = f"after {epochs}, from {effect.num_trials} trials{trained}"
+    trained = " trained to the end" if effect.budget == trials.full_epochs else ""
+    where = f"after {counted(effect.budget, 'epoch')}, from {counted(effect.num_trials, 'trial')}{trained}"
     if not effect.found:
         return f"{effect.parameter}: no effect found ({against}{amount} {interval} {where})"
     but = f"; but {effect.opposed}" if effect.opposed else ""

@@ -1,4 +1,4 @@
-"""Audits early stopping: do the rungs agree with the end, what did stopping save, what would other rules have done."""
+"""An audit of early stopping: whether rungs agree with the end, what stopping saved, and what other rules would do."""
 
 from dataclasses import dataclass
 
@@ -86,7 +86,7 @@ def _survival(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _what_if(trials: Trials, done: pd.DataFrame) -> pd.DataFrame:
-    """Replays asynchronous successive halving with other settings, and no stopping at all."""
+    """The recorded curves under asynchronous successive halving with other settings."""
     columns = ["reduction_factor", "first_rung", "epochs", "saved", "best", "lost", "unknown"]
     if (done["state"] == COMPLETE).sum() < 2 or trials.full_epochs < 2:
         return pd.DataFrame(columns=pd.Index(columns))
@@ -114,7 +114,7 @@ def _curves(trials: Trials, done: pd.DataFrame) -> np.ndarray:
 
 
 def replay(curves: np.ndarray, rungs: list[int], *, eta: int) -> tuple[int, np.ndarray, int]:
-    """Runs asynchronous successive halving over recorded curves (larger is better), one trial after another.
+    """Replay asynchronous successive halving on recorded curves (larger is better), one trial after another.
 
     Args:
         curves: (N, epochs), NaN beyond a curve's end.

@@ -20,11 +20,12 @@ NUM_DRAWS = 20_000
 MISSED = 0.85
 """What the search has missed, on average, as a multiple of the median spacing."""
 CONFIDENCE = 0.95
+"""Of the intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """What is known of one level."""
+    """The values of the configurations with one level."""
 
     level: Any
     values: np.ndarray
@@ -40,7 +41,7 @@ class Best:
     """The best configuration of those that were trained again: the mean over seeds, less the luck of being chosen."""
     low: float
     high: float
-    """What the best configuration there is may reach."""
+    """Interval of the value of the best configuration with this level, met by the search or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +111,14 @@ def decide(levels: Sequence[Level], *, ceiling: float = math.inf, seed: int = 0)
 
 
 def _found(values: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """The true value of the best of these configurations: its mean, and draws of it.
+    """The true value of the best of these configurations: an estimate, and draws of it (NUM_DRAWS,).
 
-    The means of the configurations are drawn towards their common mean by as much as the seeds explain their spread,
-    since the best of several noisy means is too good. The common mean is uncertain as well.
+    The best of several noisy means is too good, so each mean m_i over the seeds is shrunk towards their common mean:
+
+        c_i = mean(m) + k (m_i - mean(m)),  k = spread / (spread + noise)
+
+    with the variance `noise` of a mean over seeds and the variance `spread` of the true means. A draw adds the errors
+    of the common mean and of c_i, scaled by Student's t with the degrees of freedom of `noise`.
     """
     count, seeds = values.shape
     means, freedom = values.mean(axis=1), count * (seeds - 1)

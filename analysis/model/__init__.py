@@ -1,4 +1,4 @@
-"""The winner as a model to use: written, loaded, and its answers for new rows.
+"""The winner as a model: exported, loaded, and used on new rows.
 
 Imports `scores`, `impact` and below; `pages`, `evaluation` and the commands may import it.
 """

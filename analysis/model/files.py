@@ -1,16 +1,22 @@
-"""Where the exported network of a run lies; imports nothing slow, so that a mistyped name is answered at once."""
+"""Where the exported network of a run is; imports nothing slow, so that a mistyped name is answered at once."""
 
 import json
 from contextlib import suppress
 from pathlib import Path
 
-from analysis.studies.openings import EVALUATION
+from analysis.studies.results import EVALUATION
 from search.process.arguments import command
 from trainables.files.whole import finish
 
+STDIN = "-"
+"""A file name that stands for the standard input."""
+
 
 def exported_folder(folder: str | Path) -> Path:
-    """The folder that holds model.json: the run's `final`, or the one given.
+    """The folder that contains model.json.
+
+    Args:
+        folder: a run, or its `final`.
 
     Raises:
         ValueError: nothing was exported there; the line says why and what to do.

@@ -1,4 +1,4 @@
-"""The winner as a thing one can use: reads final/model.safetensors and final/model.json, and answers for new rows.
+"""Loads the exported winner from final/model.safetensors and final/model.json, to predict new rows.
 
     model = load_model("runs/NAME/final")
     model.predict(images)                    # uint8 (N, C, H, W) -> probabilities (N, K)
@@ -39,7 +39,7 @@ _FIELDS = {"space": str, "params": dict, "task": str, "classes": list, "mean": l
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """An exported network with what it needs to know of its inputs and outputs."""
+    """An exported network, and how its inputs are encoded and its outputs named."""
 
     network: nn.Module
     facts: dict[str, Any]
@@ -181,7 +181,7 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
 
 
 def decisive(facts: Mapping[str, Any]) -> str:
-    """What of model.json decides the answers, beside the weights, in one text that is stored with them."""
+    """The parts of model.json that decide the predictions, as a text that is stored with the weights."""
     return json.dumps({name: facts.get(name) for name in _DECISIVE}, sort_keys=True)
 
 
@@ -205,7 +205,7 @@ def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dic
 
 
 def _check_stated(facts: dict[str, Any], stated: dict[str, str], path: Path) -> None:
-    """What decides how inputs are read and answers named is stored with the weights too, under their checksum."""
+    """Raise ValueError unless model.json agrees with the text stored with the weights, under their checksum."""
     for name in ("classes", "columns", "levels"):
         found = facts.get(name, [])
         if stated.get(name, "[]") != json.dumps(found):

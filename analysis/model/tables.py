@@ -1,4 +1,4 @@
-"""Answers for the rows of a CSV file: columns by name, gaps and unknown categories as the model knows them."""
+"""Predictions for the rows of a CSV file, with its columns matched by name."""
 
 import csv
 import io
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.model.files import STDIN
+from search.process.text import counted
 from trainables.data.kinds import name_row, odd_rows
 from trainables.data.notation import format_within, is_missing, parse_numbers
 from trainables.data.table import Column, codes_of, encode
@@ -21,12 +23,10 @@ from trainables.sources.sheet import parse_sheet, read_sheet
 if TYPE_CHECKING:
     from analysis.model.load import Model
 
-STDIN = "-"
-
 
 @dataclass(frozen=True, kw_only=True)
 class TableAnswers:
-    """What is said of the rows of one file."""
+    """The predictions for the rows of one file."""
 
     file: str
     notes: tuple[str, ...]
@@ -139,7 +139,7 @@ def _check_columns(columns: tuple[Column, ...], cells: Mapping[str, np.ndarray],
 
 
 def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
-    """What of a column the model takes as missing although something is there."""
+    """A note on the cells of a column that are not empty and are treated as missing."""
     texts = [str(text).strip() for text in values]
     if column.kind == "number":
         strange = odd_rows(values).tolist()
@@ -153,7 +153,8 @@ def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
         return ""
     found = f"{texts[strange[0]][:40]!r} {what}"
     where = name_row(strange[0], places)
-    return f"column {column.name!r}: {found}; {len(strange)} such cells are treated as missing, the first in {where}"
+    such = counted(len(strange), "such cell is", plural="such cells are")
+    return f"column {column.name!r}: {found}; {such} treated as missing, the first in {where}"
 
 
 def _classes(row: dict[str, Any], top: int) -> list[str]:

@@ -25,6 +25,7 @@ from trainables.training.training import Training
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 18
+"""Version of the ONNX operators."""
 
 
 def check_onnx() -> None:
@@ -71,7 +72,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
 
 
 def _names(dataset: Dataset) -> dict[str, Any]:
-    """What turns inputs into rows and outputs into answers, as a reader of JSON will find it."""
+    """The parts of model.json that say how inputs become rows and outputs become predictions."""
     named = {"classes": list(dataset.classes), "columns": [asdict(column) for column in dataset.columns]}
     if dataset.levels:
         named["levels"] = as_stored(dataset.levels)
@@ -119,7 +120,7 @@ def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: s
 class _Standalone(nn.Module):
     """From grey levels 0..255, or the rows of a table, to logits or to predictions in the unit of the target.
 
-    Whoever runs the ONNX file needs no statistics of ours; a network for tables has its own within.
+    So the ONNX file needs no statistics beside it; a network for tables contains its own.
     """
 
     def __init__(self, network: nn.Module, facts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The report's section on how to do it again, and with what it was done."""
+"""The report's section on reproducibility: commands, settings, versions."""
 
 from dataclasses import asdict
 from typing import Any

@@ -6,26 +6,27 @@ from typing import Any
 from analysis.datasets.tables import TableOverview, findings, leakage
 from analysis.pages.page import Folder, Section, text
 from analysis.plots.datasets import MOST_FEATURES, feature_panels, plot_correlations, plot_map, plot_target
+from search.process.text import counted
 
 
 def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
-    """What the search trained on.
+    """The section on the table that the search trained on.
 
     Args:
         found: the table.
         folder: where figures and tables go.
-        prepared: what the winner does to the columns, in sentences.
+        prepared: how the winner preprocesses the columns, in sentences.
     """
     numbers = (found.features["kind"] == "number").all()
     features = found.features.drop(columns="most_frequent") if numbers else found.features
     blocks: list[Any] = [
         text(found.why) if found.why else text(f"The table {found.name}."),
         text(
-            f"{len(found.train.y):,} training and {found.num_validation:,} validation rows with"
-            f" {len(found.features)} features. The search does not use the test set. Everything below describes the "
-            f"training rows only."
+            f"{len(found.train.y):,} training and {found.num_validation:,} validation rows with "
+            f"{counted(len(found.features), 'feature')}. The search does not use the test set. Everything below "
+            f"describes the training rows only."
         ),
-        text(leakage(found), *([f"{found.repeats:,} training rows repeat another row."] if found.repeats else [])),
+        text(leakage(found), *repeated(found.repeats)),
         text(*findings(found), kind="list"),
         *_figures(found, folder),
         folder.table("features", features, caption="Features, on the training rows."),
@@ -33,6 +34,12 @@ def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] 
     if prepared:
         blocks += [text("How the best configuration prepares the columns:"), text(*prepared, kind="list")]
     return Section(id="data", title="Data", blocks=tuple(blocks))
+
+
+def repeated(count: int) -> list[str]:
+    """A sentence on training rows that repeat another one; none without such rows."""
+    some = counted(count, "training row repeats", plural="training rows repeat")
+    return [f"{some} another row."] if count else []
 
 
 def _figures(found: TableOverview, folder: Folder) -> list[Any]:

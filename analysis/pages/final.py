@@ -57,14 +57,14 @@ _CAPTIONS = {
 def final_section(run_dir: str | Path) -> Markup | None:
     """The fragment, with headings from h3 downwards and figures inside; None without a final evaluation.
 
-    An evaluation that opened the test set and ended without results is told in one paragraph.
+    An evaluation that opened the test set and ended without results is a single paragraph.
     """
     found = _fragment(Path(run_dir), Path(run_dir) / "final")
     return None if found is None else Markup(_BEGIN) + found + Markup(_END)
 
 
 def final_sections(run_dir: Path, run: Any) -> list[Section]:
-    """What `analysis.final` found on the sealed test set, once it has; or what it lacks to find anything."""
+    """The section on the final evaluation, or on how to run it."""
     try:
         restate_card(run_dir / "final")
         found = final_section(run_dir)
@@ -107,7 +107,7 @@ def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
 
 
 def refresh_page(page: str, run_dir: Path) -> str:
-    """A run's page with this part as it is now: the test set may have been opened since the page was made.
+    """A run's page with a current final part: the test set may have been opened since the page was made.
 
     Raises:
         ValueError: the page was made before this part, or by an earlier release, and counts other openings.

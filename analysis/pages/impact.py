@@ -8,15 +8,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.impact import confirm
-from analysis.impact.effects import MIN_COMPLETE, Effect
+from analysis.impact.effects import MIN_TRIALS, Effect
 from analysis.impact.impact import CAVEATS, Impact
 from analysis.pages.importance import importance
 from analysis.pages.page import Fold, Folder, Section, text
 from analysis.pages.search import MOST_SMALL
 from analysis.pages.summary import effect_table, untold
 from analysis.plots import plot_effect, plot_interactions
-from analysis.studies.amounts import difference
+from analysis.studies.amounts import difference_text
 from analysis.studies.trials import Trials
+from search.process.text import counted
 
 
 def impact(
@@ -37,7 +38,7 @@ def impact(
 
 def _full(trials: Trials, found: Impact, folder: Folder, *, ask: str) -> list[Any]:
     clear = [e for e in found.effects if e.found]
-    epochs = f"{trials.full_epochs} epoch{'s' * (trials.full_epochs != 1)}"
+    epochs = counted(trials.full_epochs, "epoch")
     blocks: list[Any] = []
     if clear:
         told = (
@@ -64,7 +65,7 @@ def _unknown(effects: Sequence[Effect]) -> list[Any]:
         lines.append(f"No effect found (the interval includes zero): {', '.join(none)}.")
     if thin:
         lines.append(
-            f"Not enough data (fewer than {MIN_COMPLETE} trials trained to the end, or too few with some of the "
+            f"Not enough data (fewer than {MIN_TRIALS} trials trained to the end, or too few with some of the "
             f"values): {', '.join(thin)}."
         )
     return [text(line) for line in lines]
@@ -114,8 +115,8 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     sure = found.interactions[found.interactions["found"]]
     told = [
         f"{r['first']} ({r['first_change']}) and {r['second']} ({r['second_change']}): "
-        f"{difference(trials, r['estimate'])} more than the sum of both [{difference(trials, r['low'])}, "
-        f"{difference(trials, r['high'])}]"
+        f"{difference_text(trials, r['estimate'])} more than the sum of both [{difference_text(trials, r['low'])}, "
+        f"{difference_text(trials, r['high'])}]"
         for r in sure.head(5).to_dict("records")
     ]
     picture = folder.picture(
@@ -152,10 +153,10 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
     if results is None or results.empty:
         return []
     table = confirm.paired(results, sign=trials.sign)
-    length = f" for {results['epochs'].iloc[0]} epochs" if "epochs" in results else ""
+    length = f" for {counted(int(results['epochs'].iloc[0]), 'epoch')}" if "epochs" in results else ""
     told = [
-        f"{r['flip']}: the best configuration is {difference(trials, r['worth'])} better "
-        f"[{difference(trials, r['low'])}, {difference(trials, r['high'])}], {r['num_seeds']} paired seeds"
+        f"{r['flip']}: the best configuration is {difference_text(trials, r['worth'])} better "
+        f"[{difference_text(trials, r['low'])}, {difference_text(trials, r['high'])}], {r['num_seeds']} paired seeds"
         for r in table.to_dict("records")
         if r["found"]
     ]

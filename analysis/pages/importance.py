@@ -1,4 +1,4 @@
-"""The report's part on importance: one measure is shown, the others are folded away with the question they answer."""
+"""The report's part on importance: PED-ANOVA is shown, the other measures can be opened with a click."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,7 +27,7 @@ WHY_OTHERS_DIFFER = (
 
 
 def importance(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
-    """PED-ANOVA at the full budget, and folded away all else."""
+    """PED-ANOVA at the full budget; the other measures are folded."""
     if not found.importances:
         return [text("Importance needs at least 20 trials with values.", kind="note")]
     last = found.importances[-1]

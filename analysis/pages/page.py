@@ -17,9 +17,9 @@ from analysis.pages.templates import environment, source
 from analysis.plots import style
 from analysis.plots.drawing import UNDRAWN, draw, explain
 from analysis.plots.svg import inline
+from analysis.studies.export import write_csv
 from analysis.studies.parameters import label
-from analysis.studies.trials import write_csv
-from analysis.wording import printable, visible
+from analysis.wording import escaped, one_line
 from trainables.files.whole import write_whole
 
 _INTERACTIVE = ("drawing", "plots", "parallel", "trials", "explorer")
@@ -37,7 +37,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure with its words."""
+    """A figure with its caption and a text for screen readers."""
 
     name: str
     """File name without ending, and the start of every id in it."""
@@ -63,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The few numbers a busy reader wants: name, large text, small text."""
+    """A row of cards, each with a name, a large text and a small one."""
 
     facts: tuple[tuple[str, str, str], ...]
 
@@ -111,7 +111,7 @@ class Folder:
     def picture(
         self, name: str, make: Callable[[], Axes | Figure], *, alt: str, caption: str, wide: bool = False
     ) -> Picture | Text:
-        """Draws a figure, writes SVG and PNG, and returns it for the page; a line instead if it cannot be drawn."""
+        """Draw a figure and write its SVG and PNG; returns it for the page, or a line if it cannot be drawn."""
         drawing = draw(name, make, self.figures)
         if drawing.reason:
             return text(f"{UNDRAWN}{drawing.reason}.", caption, kind="warning")
@@ -120,13 +120,13 @@ class Folder:
     def grid(
         self, name: str, draws: Sequence[Callable[[Axes], Any]], *, alt: str, caption: str, columns: int = 3
     ) -> Picture | Text:
-        """Draws several small axes as one figure; a panel that cannot be drawn says so."""
+        """Draw several small axes as one figure; a panel that cannot be drawn says so."""
         return self.picture(name, partial(_panels, draws, columns=columns), alt=alt, caption=caption, wide=True)
 
     def table(
         self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
     ) -> Table:
-        """Writes a table as CSV and returns its first rows for the page.
+        """Write a table as CSV; returns its first rows for the page.
 
         Args:
             name: of the file and of the table on the page.
@@ -182,7 +182,7 @@ def render(
     footer: str,
     trials: Markup | None = None,
 ) -> Path:
-    """Writes the page.
+    """Write the page.
 
     Args:
         trials: what the interactive figures draw, as JSON; without it figures are still.
@@ -195,7 +195,7 @@ def render(
         environment(html=True)
         .get_template("report.html")
         .render(
-            title=visible(title),
+            title=one_line(title),
             summary=summary,
             sections=list(sections),
             footer=footer,
@@ -205,5 +205,5 @@ def render(
             policy=Markup(content_policy(styles=[look], scripts=scripts)),
         )
     )
-    write_whole(path, sealed(printable(page)))
+    write_whole(path, sealed(escaped(page)))
     return path

@@ -1,4 +1,4 @@
-"""What the texts of a run say once they are published: whole, without secrets and without the folders of a machine."""
+"""The texts of a run as they are published: checked, without secrets and without the folders of a machine."""
 
 import html
 import json
@@ -17,7 +17,7 @@ DATA_DIR = "data"
 
 
 def text_of(source: Path, run_dir: Path) -> str:
-    """What a file of the run says; page and model card count the openings of the test set as their log does.
+    """The text of a file of the run; page and model card count the openings of the test set as their log does.
 
     Raises:
         ValueError: the file is damaged, or the page counts other openings.

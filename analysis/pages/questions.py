@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.impact.answers import Answer, read_answers
 from analysis.pages.page import Folder, Section, text
 from analysis.plots import plot_isolation
-from analysis.prose.answers import effort, sentence
+from analysis.prose.answers import answer_sentence, effort
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from search.process.arguments import command
@@ -22,7 +22,7 @@ _HOW = (
 
 
 def questions(trials: Trials, place: Path, folder: Folder, *, run: Any) -> Section | None:
-    """What was asked, and what came of it; None where nothing was asked.
+    """The section on the questions; None where nothing was asked.
 
     Args:
         place: folder of the run.
@@ -56,7 +56,11 @@ def verdicts(trials: Trials, place: Path, *, run: Any) -> list[str]:
     Args:
         place, run: as for `questions`.
     """
-    return [sentence(answer, trials, machine=run.machine) for answer in read_answers(place)] if run is not None else []
+    return (
+        [answer_sentence(answer, trials, machine=run.machine) for answer in read_answers(place)]
+        if run is not None
+        else []
+    )
 
 
 def _picture(answer: Answer, trials: Trials, folder: Folder) -> Any:

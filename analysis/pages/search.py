@@ -12,7 +12,7 @@ from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
 from analysis.impact import stopping
 from analysis.impact.impact import Impact
-from analysis.pages.data import table_data
+from analysis.pages.data import repeated, table_data
 from analysis.pages.page import Folder, Section, text
 from analysis.plots import (
     plot_budget_correlation,
@@ -27,6 +27,7 @@ from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named, spent
+from search.process.text import counted
 
 _FILES = ("search", "cost")
 """Files of `analysis/plots` whose `PLOTS` the section on the search begins with, in this order."""
@@ -35,12 +36,12 @@ MOST_SMALL = 18
 
 
 def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
-    """What the search trained on; `prepared` says what the best configuration does to the columns of a table."""
+    """The section on the data; `prepared` says how the best configuration preprocesses the columns of a table."""
     if isinstance(found, str):
         return Section(id="data", title="Data", blocks=(text(found),))
     if isinstance(found, TableOverview):
         return table_data(found, folder, prepared=prepared)
-    rows = int(found.counts["training"].sum())
+    rows, classes = int(found.counts["training"].sum()), counted(len(found.counts), "class", plural="classes")
     size = " x ".join(str(n) for n in found.shape)
     return Section(
         id="data",
@@ -49,9 +50,9 @@ def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Seq
             text(found.why),
             text(
                 f"{rows:,} training and {found.num_validation:,} validation images of {size} (channels x height x "
-                f"width), {len(found.counts)} classes. The search does not use the test set."
+                f"width), {classes}. The search does not use the test set."
             ),
-            text(found.leakage, *([f"{found.repeats} training rows repeat another row."] if found.repeats else [])),
+            text(found.leakage, *repeated(found.repeats)),
             folder.picture(
                 "data_examples",
                 lambda: plot_examples(found),
@@ -71,10 +72,10 @@ def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Seq
 
 
 def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mapping[str, Any] | None = None) -> Section:
-    """How the search went; figures with a panel for each hyperparameter show the first of `names`.
+    """The section on the course of the search; figures with a panel for each hyperparameter show the first of `names`.
 
     Args:
-        forecast: what the preview said of this search, if it was asked; shown beside what came of it.
+        forecast: of the preview, if there was one; shown beside what the search took.
     """
     if trials.trials.empty:
         return Section(id="search", title="Search", blocks=(text("No trial has started yet."),))
@@ -148,15 +149,13 @@ def _trial_table(trials: Trials) -> pd.DataFrame:
 
 
 def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
-    """What stopping early saved, and what it may have cost."""
+    """The section on early stopping: what it saved, and what it may have cost."""
     audit = found.audit
     if not audit.epochs_trained:
         return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
     saved = audit.seconds_full - audit.seconds_trained
-    told = (
-        f"{audit.epochs_trained:,} epochs were trained; training all trials to the end would take "
-        f"{audit.epochs_full:,}. "
-    )
+    done = counted(audit.epochs_trained, "epoch was", plural="epochs were")
+    told = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
     if (trials.trials["state"] == STOPPED).any():
         time = f", about {spent(saved)} of training." if saved > 0 else "."
         told += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
@@ -190,7 +189,7 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
 
 
 def failures(trials: Trials, folder: Folder) -> Section:
-    """What went wrong, by cause."""
+    """The section on failed trials, by cause."""
     rows = trials.trials[trials.trials["state"].isin([FAILED, INFEASIBLE])]
     if rows.empty:
         return Section(id="failures", title="Failures", blocks=(text("No trial failed."),))

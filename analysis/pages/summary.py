@@ -22,6 +22,7 @@ from analysis.studies.trials import (
     Trials,
     config_of,
 )
+from search.process.text import counted
 
 _WORDS = {
     COMPLETE: "complete",
@@ -31,6 +32,7 @@ _WORDS = {
     WAITING: "waiting",
 }
 _MOST_TOLD = 6
+"""Clear effects in the summary at most."""
 
 
 def summary(
@@ -43,11 +45,11 @@ def summary(
     ask: str = "",
     machine: Mapping[str, Any] | None = None,
 ) -> Section:
-    """What a busy reader takes away in a minute.
+    """The summary: result, clear effects, cost.
 
     Args:
         outcome: the sealed result if there is one, else what the validation rows say.
-        answers: verdicts of the questions that were asked; they come before effects.
+        answers: verdicts of the questions that were asked, which come before effects.
         ask: the command that asks about a hyperparameter; empty where it cannot be asked.
         machine: on which the search ran.
     """
@@ -72,13 +74,14 @@ def states(trials: Trials) -> str:
     told = [f"{counts[state]:,} {_WORDS[state]}" for state in STATES if state in counts and state != INFEASIBLE]
     skipped = int(counts.get(INFEASIBLE, 0))
     total = int(counts.sum()) - skipped
-    said = [f"{total:,} trial{'s' * (total != 1)}: {', '.join(told)}."] if total else []
+    said = [f"{counted(total, 'trial')}: {', '.join(told)}."] if total else []
     if skipped:
-        many, further = skipped != 1, "further " * bool(total)
-        said.append(
-            f"{skipped:,} {further}configuration{'s were' if many else ' was'} infeasible, for example too large: "
-            + ("they were not trained and do not count as trials." if many else "it was not trained and is no trial.")
+        noun = f"{'further ' * bool(total)}configuration"
+        many = counted(skipped, f"{noun} was", plural=f"{noun}s were")
+        end = (
+            "they were not trained and do not count as trials" if skipped > 1 else "it was not trained and is no trial"
         )
+        said.append(f"{many} infeasible, for example too large: {end}.")
     return " ".join(said) or "The study has no trials yet."
 
 
@@ -89,11 +92,9 @@ def _missing(trials: Trials) -> str:
             "Continue it with --resume, then create the report again."
         )
     failed = int((trials.trials["state"] == FAILED).sum())
-    why = f" {failed} trial{'s' * (failed != 1)} failed; the reasons are below." if failed else ""
-    return (
-        f"No trial has been trained to the full budget of {trials.full_epochs} epochs yet, so there is no best "
-        f"trial.{why}"
-    )
+    budget = counted(trials.full_epochs, "epoch")
+    why = f" {counted(failed, 'trial')} failed; the reasons are below." if failed else ""
+    return f"No trial has been trained to the full budget of {budget} yet, so there is no best trial.{why}"
 
 
 def _facts(
@@ -104,11 +105,12 @@ def _facts(
         return []
     clear = [effect for effect in impact.effects if effect.found]
     names = ", ".join(effect.parameter for effect in clear[:3]) or "not known"
-    told = f"clear effects after {trials.full_epochs} epochs: {len(clear)} of {len(impact.effects)} hyperparameters"
+    epochs = counted(trials.full_epochs, "epoch")
+    told = f"clear effects after {epochs}: {len(clear)} of {counted(len(impact.effects), 'hyperparameter')}"
     if not clear:
-        told = f"no hyperparameter has a clear effect after {trials.full_epochs} epochs"
+        told = f"no hyperparameter has a clear effect after {epochs}"
     if answers:
-        told += f"; {len(answers)} question{'s' * (len(answers) != 1)} answered below"
+        told += f"; {counted(len(answers), 'question')} answered below"
     time, more = cost(trials, machine)
     if (trials.trials["state"] == STOPPED).any():  # what is merely unfinished was not saved
         more += f"; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,} epochs"
@@ -123,24 +125,24 @@ def mattered(trials: Trials, impact: Impact, *, answers: Sequence[str] = (), ask
         blocks += [text("Questions that were asked:"), text(*answers, kind="list")]
     if clear:
         told = (
-            f"Effects at the full budget of {trials.full_epochs} epochs, with the others held constant, among the "
-            f"{len(trials.complete)} trials that were trained to the end (95 % intervals):"
+            f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, with the others held constant, "
+            f"among the {len(trials.complete)} trials that were trained to the end (95 % intervals):"
         )
         return [*blocks, text(told), text(*clear, kind="list")]
     return [*blocks, text(untold(trials, impact, ask=ask))] if not answers else blocks
 
 
 def untold(trials: Trials, impact: Impact, *, ask: str = "") -> str:
-    """Why no effect can be told at the full budget, and the command that finds out."""
+    """Why no effect is known at the full budget, and the command that finds out."""
     num_complete = len(trials.complete)
     judged = sum(effect.curve is not None for effect in impact.effects)
-    trained = f"{num_complete} trial{' was' if num_complete == 1 else 's were'} trained to the end"
+    budget = f"the full budget of {counted(trials.full_epochs, 'epoch')}"
+    trained = f"{counted(num_complete, 'trial was', plural='trials were')} trained to the end"
     if judged:
-        said = f"No effect at the full budget of {trials.full_epochs} epochs is clear: {trained}, and " + (
-            f"{judged} of {len(impact.effects)} hyperparameters could be judged."
-        )
+        names = counted(len(impact.effects), "hyperparameter")
+        said = f"No effect at {budget} is clear: {trained}, and {judged} of {names} could be judged."
     else:
-        said = f"Too few trials to tell what matters at the full budget of {trials.full_epochs} epochs: {trained}."
+        said = f"Too few trials to tell what matters at {budget}: {trained}."
     return f"{said} {ask}".rstrip()
 
 
@@ -176,7 +178,6 @@ def effect_table(effects: Sequence[Effect], trials: Trials) -> pd.DataFrame:
             "best trials": e.opposed,
             "epoch": e.budget or None,
             "trials": e.num_trials,
-            "measured there": e.num_measured,
         }
         for e in effects
     ]

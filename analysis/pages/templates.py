@@ -1,4 +1,4 @@
-"""The templates of pages and documents, `analysis/templates/`, made ready in one way."""
+"""The Jinja environment of pages and documents; the templates are in `analysis/templates/`."""
 
 import re
 from pathlib import Path
@@ -6,13 +6,15 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from search.process.text import counted
+
 
 def environment(*, html: bool, strict: bool = True) -> jinja2.Environment:
-    """Where templates are got from.
+    """An environment that loads the templates, with the filter `unbroken` and the function `counted`.
 
     Args:
-        html: escape what is filled in; a document in Markdown holds our own numbers alone.
-        strict: a name that is not given is an error; without it, as for results of older releases, it is empty.
+        html: escape what is filled in, for a page; Markdown gets only our own texts and numbers.
+        strict: a missing name is an error; otherwise it is empty, as results of older releases need it.
     """
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"),
@@ -22,6 +24,7 @@ def environment(*, html: bool, strict: bool = True) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     templates.filters["unbroken"] = unbroken
+    templates.globals["counted"] = counted
     return templates
 
 

@@ -1,4 +1,4 @@
-"""Figures of what it cost: the objective against weights and training time, and what the workers did when."""
+"""Figures of cost: the objective against weights and training time, and the workers' timeline."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +17,7 @@ COSTS = {"weights": "weights", "macs": "multiply-adds per row", "seconds": "trai
 
 
 def pareto(trials: Trials, cost: str) -> pd.DataFrame:
-    """number, cost, value of the complete trials and whether none other is both cheaper and better (front)."""
+    """number, cost, value of the complete trials, and front: True where no other is both cheaper and better."""
     done = trials.complete
     table = pd.DataFrame({"number": done["number"], "cost": done[cost], "value": done["value"]}).dropna()
     table = table.sort_values(["cost", "value"], ascending=[True, trials.sign < 0], ignore_index=True)

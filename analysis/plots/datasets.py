@@ -11,9 +11,12 @@ from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
 from analysis.plots.table import geographic_axes
 from analysis.wording import plain, shortened, together
+from search.process.text import counted
 
 MOST_FEATURES = 18
+"""Features that are drawn: the first, or of correlations the strongest."""
 _MAP_ROWS = 6_000
+"""Rows on the map at most, drawn at random."""
 
 
 def plot_target(found: TableOverview, ax: Axes | None = None) -> Axes:
@@ -71,7 +74,7 @@ def _distribution(found: TableOverview, index: int, ax: Axes) -> None:
     if beyond and np.ptp(known) > 1.5 * (high - low):
         up, down = float(known.max()), float(known.min())
         end = f"up to {plain(up)}" if up - high >= low - down else f"down to {plain(down)}"
-        remarks.append(f"{beyond:,} rows beyond, {end}")
+        remarks.append(f"{counted(beyond, 'row')} beyond, {end}")
     style.remark(ax, *remarks)
 
 
@@ -94,7 +97,7 @@ def plot_correlations(found: TableOverview, ax: Axes | None = None) -> Axes:
     image = ax.imshow(rows, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(rows):
         if np.isfinite(value):
-            color = "#FDFDFD" if abs(value) > 0.7 else "#222222"  # pure white is paper to the page, dark in dark mode
+            color = style.LIGHT if abs(value) > 0.7 else "#222222"
             ax.text(j, i, f"{value:+.2f}".replace("0.", "."), ha="center", va="center", fontsize=7, color=color)
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
     ax.set_yticks(range(len(labels)), labels)

@@ -1,4 +1,4 @@
-"""Draws one figure after the other: a figure that cannot be drawn costs neither the page nor the other figures.
+"""Draws figures one by one; if one cannot be drawn, the page has the reason in its place.
 
 Every figure of the report and of the final evaluation goes through `draw`.
 """
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import fonts, style
 from analysis.studies.trials import Trials
-from analysis.wording import printable, visible
+from analysis.wording import escaped, one_line
 from trainables.files.whole import write_whole
 
 UNDRAWN = "This figure could not be drawn: "
@@ -83,7 +83,7 @@ def read(name: str, folder: Path) -> Drawing | None:
 
 def explain(error: Exception) -> str:
     """An exception of a library in one line of at most 200 characters."""
-    line = " ".join(visible(" ".join(str(error).split())).split())
+    line = " ".join(one_line(" ".join(str(error).split())).split())
     return f"{type(error).__name__}: {line}"[:200] if line else type(error).__name__
 
 
@@ -107,4 +107,4 @@ def _render(make: Callable[[], Axes | Figure]) -> tuple[str, bytes]:
     finally:
         for number in set(plt.get_fignums()) - before:
             plt.close(number)
-    return printable(svg.getvalue()), png.getvalue()
+    return escaped(svg.getvalue()), png.getvalue()

@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.fonts import names_on_axis
-from analysis.scores.baselines import CONSTANT
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import is_share, shortened, title
 
 _COLORS = {"top": style.BLUE, "baseline": style.ORANGE, "random": style.GREY, "augmented": style.GREEN}
 _SHOWN_CLASSES = 30
+"""With more classes their names are left out of the confusion matrix, and only the worst have a bar."""
 _NUMBERED_CLASSES = 15
+"""With more classes the cells of the confusion matrix have no numbers."""
 _NAME_WIDTH = 22
+"""Characters of the name of a class at an axis."""
 
 
 def plot_entrants(results: FinalResults, ax: Axes | None = None) -> Axes:
@@ -47,7 +49,7 @@ def _named(entrant: Entrant, results: FinalResults) -> str:
 
 
 def _limit_to_values(ax: Axes, results: FinalResults, scale: float) -> None:
-    """With two seeds an interval may be as wide as the axis; the seeds themselves must stay readable."""
+    """Limit the axis to the seeds' values: with two seeds an interval may be far wider than these."""
     metric = results.metric
     seeds = scale * np.concatenate([np.array(e.by_seed[metric], dtype=float) for e in results.entrants])
     seeds = seeds[np.isfinite(seeds)]
@@ -131,7 +133,7 @@ def plot_calibration(results: FinalResults, ax: Axes | None = None) -> Axes:
 
 
 def plot_mistakes(results: FinalResults, images: np.ndarray) -> Figure:
-    """The wrong answers of which the exported network was surest.
+    """The wrong answers of the exported network with the highest confidence.
 
     Args:
         results: final.json.
@@ -161,8 +163,7 @@ def plot_references(results: FinalResults, ax: Axes | None = None) -> Axes:
     metric = results.metric
     scale = 100 if is_share(metric) else 1
     ours = [("this run", results.winning.scores[metric], style.BLUE)]
-    informed = [b for b in results.baselines if b["name"] not in CONSTANT]
-    ours += [(f"{b['title']}, here", b["scores"][metric], style.ORANGE) for b in informed]
+    ours += [(f"{b.title}, here", b.scores[metric], style.ORANGE) for b in results.informed_baselines]
     rows: list[tuple[str, float, Any, str]] = [(name, found["value"], found, color) for name, found, color in ours]
     for r in results.references:
         name, color = (f"{r['model']} (disputed)", "none") if r["disputed"] else (r["model"], style.GREY)

@@ -16,6 +16,7 @@ from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 
 _MOST_BARS = 16
+"""Hyperparameters in a figure at most."""
 
 
 def plot_importance(importance: Importance | None, ax: Axes | None = None) -> Axes:
@@ -111,7 +112,7 @@ def _curve(ax: Axes, parameter: Parameter, curve: pd.DataFrame, trials: Trials, 
 
 
 def plot_partial_dependence(surrogate: Surrogate | None, name: str, trials: Trials, ax: Axes | None = None) -> Axes:
-    """The surrogate's own curve for one hyperparameter, or a refusal when it does not predict unseen trials."""
+    """The surrogate's partial dependence on one hyperparameter, or the reason why it is not trusted."""
     ax = style.new_axes(ax, width=3.4, height=2.8)
     if surrogate is None or not surrogate.quality.trusted:
         reason = (
@@ -129,7 +130,7 @@ def plot_partial_dependence(surrogate: Surrogate | None, name: str, trials: Tria
 
 
 def plot_interactions(table: pd.DataFrame, trials: Trials, ax: Axes | None = None, *, most: int = 12) -> Axes:
-    """Pairs as a heat map of the difference of differences; those beyond doubt carry a star."""
+    """Pairs as a heat map of the difference of differences; a star marks an interval without zero."""
     names = list(dict.fromkeys([*table["first"], *table["second"]]))[:most] if len(table) else []
     if not names:
         return style.nothing(style.new_axes(ax), "There are too few trials for interactions (at least 40 are needed).")

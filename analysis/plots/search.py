@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from analysis.plots import style
 from analysis.plots.drawing import Plot
 from analysis.studies.parameters import Parameter, label
-from analysis.studies.trials import COMPLETE, STATES, STOPPED, UNFINISHED, Trials
+from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STATES, STOPPED, UNFINISHED, Trials
 
 MOST_LINES, MOST_AXES = 150, 14
+"""Trials and hyperparameters in parallel coordinates."""
 
 
 def history(trials: Trials) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     if not curves:
         return style.nothing(ax, "No trial has a value yet.")
     states, many = trials.trials["state"], len(curves)
-    for state in (STOPPED, UNFINISHED, "failed", "infeasible", COMPLETE):
+    for state in (STOPPED, UNFINISHED, FAILED, INFEASIBLE, COMPLETE):
         lines = [c.to_numpy(dtype=float) for n, c in curves.items() if states[n] == state]
         if not lines:
             continue
@@ -143,7 +144,7 @@ def plot_slice(trials: Trials, name: str, ax: Axes | None = None) -> Axes:
         return style.nothing(ax, f"{name}: no trial has a value yet.")
     x = style.axis_values(parameter, table["x"])
     spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(x)) if parameter.levels else np.zeros(len(x))
-    for state in (STOPPED, UNFINISHED, "failed", "infeasible", COMPLETE):
+    for state in (STOPPED, UNFINISHED, FAILED, INFEASIBLE, COMPLETE):
         here = (table["state"] == state).to_numpy()
         if here.any():
             _points(ax, (x + spread)[here], table["value"][here], state, many=2 * len(table))

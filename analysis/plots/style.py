@@ -1,4 +1,4 @@
-"""How all figures look: Okabe and Ito's colours, own units on axes, the same in print and on screen."""
+"""The style of all figures: Okabe and Ito's colours, axes with units, the same in print and on screen."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator,
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import COMPLETE, FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import named, together
+from search.process.text import counted
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8A9099"
@@ -87,7 +88,7 @@ def new_axes(ax: Axes | None, *, width: float = 6.4, height: float = 3.6) -> Axe
 
 
 def nothing(ax: Axes, reason: str) -> Axes:
-    """Axes that say why there is nothing to see."""
+    """Empty axes with the reason."""
     ax.set_axis_off()
     text = ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, color=GREY, wrap=True)
     text.set_in_layout(False)
@@ -121,7 +122,11 @@ def value_range(values: pd.Series | np.ndarray, *, sign: float, of: str = "trial
     """The axis on which a few bad values do not squeeze all others.
 
     A loss that spans orders of magnitude is drawn on a logarithmic axis. Else the axis is cut, and says how many values
-    are outside. `of` is what has a value each.
+    are outside.
+
+    Args:
+        sign: 1 when larger is better, -1 when smaller is.
+        of: the noun that each value belongs to.
     """
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)] * sign
@@ -136,11 +141,11 @@ def value_range(values: pd.Series | np.ndarray, *, sign: float, of: str = "trial
         return ValueRange()
     first, last = sorted([sign * floor, sign * (high + 0.05 * (high - low))])
     side = "below" if sign > 0 else "above"
-    return ValueRange(ends=(first, last), note=f"{outside} worse {of}{'s' * (outside > 1)} {side} the axis")
+    return ValueRange(ends=(first, last), note=f"{counted(outside, f'worse {of}')} {side} the axis")
 
 
 def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float, of: str = "trial") -> None:
-    """Scales the axis of the objective as `value_range` says."""
+    """Scale the axis of the objective by `value_range`."""
     found = value_range(values, sign=sign, of=of)
     if found.log:
         ax.set_yscale("log")
@@ -162,7 +167,7 @@ def value_axis(ax: Axes, values: pd.Series | np.ndarray, *, sign: float, of: str
 
 
 def histogram(ax: Axes, values: np.ndarray, *, most: int) -> None:
-    """Draws how finite values spread over at most `most` bins, whatever their size.
+    """Draw a histogram of finite values with at most `most` bins.
 
     Drawn in double precision: in single precision the edges of bins around 20240131 are all the same number.
     """
@@ -180,10 +185,11 @@ def histogram(ax: Axes, values: np.ndarray, *, most: int) -> None:
 
 
 def finite(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The finite ones of some values in double precision, and a remark on how many are infinite."""
+    """The finite values in double precision, and a remark on how many are infinite."""
     values = np.asarray(values, dtype=float)
     infinite = int(np.isinf(values).sum())
-    return values[np.isfinite(values)], [f"{infinite:,} rows are infinite"] if infinite else []
+    some = counted(infinite, "row is", plural="rows are")
+    return values[np.isfinite(values)], [f"{some} infinite"] if infinite else []
 
 
 def remark(ax: Axes, *lines: str) -> None:
@@ -193,7 +199,7 @@ def remark(ax: Axes, *lines: str) -> None:
 
 
 def keep_digits(figure: Figure) -> None:
-    """Writes the ticks out where matplotlib would put 2.024e7 into a corner and leave the last digits at the ticks."""
+    """Write tick labels in full where matplotlib would move a common 2.024e7 into a corner."""
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
             low, high = axis.get_view_interval()
@@ -274,5 +280,5 @@ def legend(ax: Axes, *, above: bool = True, **options: Any) -> None:
 
 
 def axis_values(parameter: Parameter, values: pd.Series) -> np.ndarray:
-    """Where values lie on such an axis."""
+    """Where values lie on the axis of `parameter_axis`."""
     return values.to_numpy(dtype=float) if parameter.numeric else parameter.scale(values)

@@ -10,19 +10,19 @@ from matplotlib.figure import Figure
 from analysis import wording
 from analysis.plots import style
 from analysis.studies.results import FinalResults
-from spaces.objectives import metric_named
 
 MOST_FEATURES = 20
+"""Features in the figure of importance at most."""
 _PALETTE = (style.BLUE, style.ORANGE, style.GREEN, style.PINK)
 
 
 def plot_baselines(results: FinalResults, ax: Axes | None = None) -> Axes:
-    """The winner and what is reached without a network, on the same rows, with intervals and seeds."""
+    """The winner and the methods without a network on the same rows, with intervals and seeds."""
     metric = results.metric
     winner = results.winning
     rows = [(f"{wording.title(winner.name)} (winner)", winner.scores[metric], winner.by_seed[metric], style.BLUE)]
-    rows += [(b["title"], b["scores"][metric], b["by_seed"][metric], style.ORANGE) for b in results.baselines]
-    rows.sort(key=lambda row: row[1]["value"], reverse=not metric_named(metric).less_is_better)
+    rows += [(b.title, b.scores[metric], b.by_seed[metric], style.ORANGE) for b in results.baselines]
+    rows.sort(key=lambda row: row[1]["value"], reverse=not results.is_less_better)
     ax = style.new_axes(ax, width=6.6, height=1.1 + 0.4 * len(rows))
     scale = 100 if wording.is_share(metric) else 1
     for place, (_, found, values, color) in enumerate(rows):
@@ -64,7 +64,7 @@ def plot_bands(results: FinalResults, ax: Axes | None = None) -> Axes:
 
 
 def plot_residuals(results: FinalResults, y: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:
-    """What the exported network's predictions miss, with the middle and the central 80 % along the prediction."""
+    """Residuals of the exported network by prediction, with their median and central 80 %."""
     ax = style.new_axes(ax, width=5.4, height=3.8)
     error = y - predicted
     shown = np.random.default_rng(0).permutation(len(y))[:5000]
@@ -117,7 +117,7 @@ def geographic_axes(ax: Axes, names: list[str], places: np.ndarray) -> None:
 
 
 def plot_feature_importance(results: FinalResults, ax: Axes | None = None) -> Axes:
-    """How much worse the winner answers without each feature; groups of features that hang together are hatched."""
+    """How much worse the winner answers without each feature; groups of correlated features are hatched."""
     found = results.importance[:MOST_FEATURES][::-1]
     ax = style.new_axes(ax, width=6.2, height=1.0 + 0.29 * len(found))
     at = np.arange(len(found))

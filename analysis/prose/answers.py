@@ -8,13 +8,14 @@ from analysis.impact.answers import Answer, Difference, LevelFound
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from analysis.wording import computing
+from search.process.text import counted
 
 _HOPELESS = 100
 """Half an interval, in differences, from which deciding takes ten thousand times the computing so far."""
 
 
-def sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> str:
-    """What can be said, and what cannot.
+def answer_sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any]) -> str:
+    """The answer as a sentence, decided or not.
 
     Args:
         trials: of the search, for the unit of the metric.
@@ -61,5 +62,6 @@ def amounts(values: list[float], trials: Trials) -> list[str]:
 def effort(level: LevelFound) -> str:
     """`21 trials, 265 epochs`, with those that failed, and the draws that exceeded a limit."""
     failed = f", {level.failed} failed" if level.failed else ""
-    excessive = f", {level.excessive:,} more exceeded a limit" if level.excessive else ""
-    return f"{level.trials} trial{'s' * (level.trials != 1)}, {level.epochs:,} epochs{failed}{excessive}"
+    more = "more " if level.trials else ""
+    excessive = f", {level.excessive:,} {more}exceeded a limit" if level.excessive else ""
+    return f"{counted(level.trials, 'trial')}, {counted(level.epochs, 'epoch')}{failed}{excessive}"

@@ -1,4 +1,4 @@
-"""The command that finds out whether a hyperparameter matters at the full budget, and what it would cost."""
+"""A sentence with the command that tells whether a hyperparameter matters at the full budget, and its cost."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from search.process.arguments import command
 
 
 def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path) -> str:
-    """A sentence with the command; empty if nothing can be asked, or all is known.
+    """The sentence; empty if nothing can be asked, or everything is known.
 
     It names the hyperparameter with the strongest effect on early learning, among those with few levels and without a
     clear effect at the full budget.

@@ -9,6 +9,7 @@ from typing import Any
 from analysis.studies.openings import times, times_opened
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import between, count, gap, title, trained_on
+from search.process.text import counted
 from trainables.files.whole import write_whole
 
 _CARD = """\
@@ -27,7 +28,7 @@ A network found by hyperparameter search and retrained, exported with its weight
 
 - Space `{space}`, {origin}, trained on seed {seed}, the first of {num_seeds}; it was not selected by its test score.
 - {weights} weights, {macs} multiply-adds per row; input {shape}, {inputs}.
-- Trained for {epochs} epochs on {train_rows:,} rows ({rows}), {hardware}.
+- Trained for {epochs} on {train_rows:,} rows ({rows}), {hardware}.
 - Weights: `model.safetensors`, sha256 `{sha256}`; everything else: `model.json`.
 
 ## Intended use
@@ -54,7 +55,7 @@ model.predict(rows)  # {call}
 
 ## Evaluation
 
-On {test_rows:,} test rows, opened {openings}, mean over {num_seeds} {networks}, with 95 % intervals over
+On {test_rows:,} test rows, opened {openings}, mean over {networks}, with 95 % intervals over
 rows and seeds:
 
 | metric | value |
@@ -136,8 +137,8 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
     limits = [_plain(s["text"]) for s in results.discussion if s["topic"] in ("weakness", "limit")]
     return {
         "metrics": ", ".join(winner.scores),
-        "networks": "network" if len(winner.seeds) == 1 else "networks",
-        "epochs": conditions["epochs"],
+        "networks": counted(len(winner.seeds), "network"),
+        "epochs": counted(conditions["epochs"], "epoch"),
         "train_rows": conditions["train_rows"],
         "rows": trained_on(conditions.get("held_out_rows", 0)),
         "test_rows": conditions["test_rows"],
@@ -175,7 +176,7 @@ def _against(results: FinalResults, winner: Entrant) -> str:
         text = f"Compared with the baseline of its search space: {gap(metric, winner.difference)}."
     if results.baselines:
         rows = [
-            f"| {b['title']} | {between(metric, b['scores'][metric])} | {gap(metric, b['difference'])} |"
+            f"| {b.title} | {between(metric, b.scores[metric])} | {gap(metric, b.difference)} |"
             for b in results.baselines
         ]
         text += (

@@ -1,4 +1,4 @@
-"""What a final evaluation prints at its end: contenders, baselines, the verdict and where to look."""
+"""The output at the end of a final evaluation: contenders, other methods, the verdict, and how to use the model."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +13,6 @@ from analysis.studies.openings import read_openings, times_opened
 from analysis.studies.results import FinalResults
 from search.process.arguments import command
 from search.session.console import Output
-from spaces.objectives import metric_named
 
 
 def conclude(results: FinalResults, *, run_dir: Path) -> None:
@@ -57,7 +56,7 @@ def _contenders(results: FinalResults) -> Table:
 
 def _baselines(results: FinalResults) -> Table:
     metric = results.metric
-    better = "lower" if metric_named(metric).less_is_better else "higher"
+    better = "lower" if results.is_less_better else "higher"
     table = _table(
         "other methods",
         f"test {results.in_unit(metric)}",
@@ -65,9 +64,9 @@ def _baselines(results: FinalResults) -> Table:
     )
     for baseline in results.baselines:
         table.add_row(
-            escape(baseline["title"]),
-            wording.between(metric, baseline["scores"][metric]),
-            wording.gap(metric, baseline["difference"]),
+            escape(baseline.title),
+            wording.between(metric, baseline.scores[metric]),
+            wording.gap(metric, baseline.difference),
         )
     return table
 

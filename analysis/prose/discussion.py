@@ -1,4 +1,4 @@
-"""Writes the discussion of a final evaluation from its numbers; a sentence without a number is not written."""
+"""Writes the discussion of a final evaluation from its numbers; every sentence has a number."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +27,7 @@ from search.storage.run import Run
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""
 NUM_TOP = 5
+"""Best trials that are compared with all completed ones."""
 TOPICS = ("verdict", "weakness", "limit", "practice", "next")
 
 
@@ -153,7 +154,7 @@ def by_topic(sentences: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
 
 
 def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
-    """Does the objective still move in the last epochs of the search?"""
+    """Whether the objective still changed in the last epochs of the search."""
     values = [value for _, value in sorted(trial.intermediate_values.items())]
     span = window(len(values))
     if len(values) < 2 * span:
@@ -200,7 +201,7 @@ def _fit(trial: FrozenTrial) -> list[str]:
 
 
 def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
-    """Do larger networks do better among the completed trials?"""
+    """Whether larger networks did better among the completed trials."""
     pairs = [(t.user_attrs["weights"], t.value) for t in complete if "weights" in t.user_attrs and t.value is not None]
     if len(pairs) < 6 or len({weights for weights, _ in pairs}) < 3:
         return []

@@ -1,11 +1,11 @@
-"""One thing that a review of the best trials found."""
+"""A finding of the review of the best trials."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that the best trials show."""
+    """What the best trials show, and what to do about it."""
 
     kind: str
     """overfitting, worse_at_the_end, still_improving, noisy, edge, lonely or unexplored."""
@@ -14,5 +14,5 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """Both."""
+        """Finding and advice."""
         return f"{self.sentence} {self.advice}"

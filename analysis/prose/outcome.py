@@ -1,4 +1,4 @@
-"""What came of a search: the result beside the baseline, in cards for the page and in lines for the terminal.
+"""The result of a search beside the baseline, in cards for the page and in lines for the terminal.
 
 Once the sealed test set has been opened, its result is told. Before, it is the best value on the validation rows.
 """
@@ -13,14 +13,16 @@ from analysis.datasets.images import Overview
 from analysis.datasets.tables import TableOverview
 from analysis.impact.impact import Confidence, confidence
 from analysis.statistics.bootstrap import wilson
-from analysis.studies.amounts import difference, value_text
+from analysis.studies.amounts import difference_text, value_text
 from analysis.studies.criterion import BASELINE
 from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials
+from search.process.text import counted
 
 Fact = tuple[str, str, str]
 """Label, value and what belongs to it."""
 NO_BETTER = "No better than the baseline"
+_VERDICTS = {"better": "Better than the baseline", "worse": "Worse than the baseline", "no clear difference": NO_BETTER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +40,12 @@ class Outcome:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All that a terminal tells."""
+        """The lines for the terminal."""
         return tuple(filter(None, (self.sentence, *self.warnings, self.note)))
 
 
 def sealed(results: FinalResults | None) -> Outcome | None:
-    """What the sealed test set said; None without a final evaluation.
+    """The result on the sealed test set; None without a final evaluation.
 
     Args:
         results: of the final evaluation.
@@ -53,7 +55,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     metric, winner = results.metric, results.winning
     seeds = len(winner.by_seed[metric])
     label, score = f"Test {results.in_unit(metric)}", wording.between(metric, winner.scores[metric])
-    whose = f"{wording.title(winner.name)} on the sealed test set, mean of {seeds} fresh seed{'s' * (seeds > 1)}"
+    whose = f"{wording.title(winner.name)} on the sealed test set, mean of {counted(seeds, 'fresh seed')}"
     facts, said, warnings = [(label, score, whose)], f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
         facts.append(("Against the baseline", "it is the baseline", "the search found nothing better"))
@@ -61,7 +63,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     elif found := winner.difference:
         other = next(entrant for entrant in results.entrants if entrant.name == BASELINE)
         baseline, gap = wording.between(metric, other.scores[metric]), wording.gap(metric, found)
-        verdict = _verdict(found, less_is_better=results.is_less_better)
+        verdict = _VERDICTS[wording.verdict(metric, found, less_is_better=results.is_less_better)]
         facts.append((verdict, gap, f"the baseline reached {baseline}"))
         said += f"; the baseline: {baseline}; difference: {gap}"
         if verdict == NO_BETTER:
@@ -70,12 +72,6 @@ def sealed(results: FinalResults | None) -> Outcome | None:
             warnings.append(f"{verdict}: the difference on the test set is {gap}.")
     warnings += _chance_of_test(results, winner)
     return Outcome(facts=tuple(facts), sentence=f"{said}.", warnings=tuple(warnings))
-
-
-def _verdict(found: dict[str, float], *, less_is_better: bool) -> str:
-    if found["low"] <= 0 <= found["high"]:
-        return NO_BETTER
-    return f"{'Better' if (found['value'] < 0) == less_is_better else 'Worse'} than the baseline"
 
 
 def _chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
@@ -99,7 +95,7 @@ def _no_better_than_chance(chance: float, rows: str, reached: str) -> str:
 
 
 def searched(trials: Trials, found: Overview | TableOverview | str, *, final: str = "") -> Outcome:
-    """What the validation rows say of the best trial that was trained to the end; empty if there is none.
+    """The result of the best trial that was trained to the end, on the validation rows; empty if there is none.
 
     Args:
         trials: of the search.
@@ -111,7 +107,7 @@ def searched(trials: Trials, found: Overview | TableOverview | str, *, final: st
     if sure is None or trials.best is None:
         return Outcome()
     label = f"Validation {wording.named(trials.metric, trials.target_unit)}"
-    epochs = f"{trials.full_epochs} epoch{'s' * (trials.full_epochs != 1)}"
+    epochs = counted(trials.full_epochs, "epoch")
     reached, number = value_text(trials, sure.value), trials.best["number"]
     facts: list[Fact] = [(label, reached, f"trial {number} after {epochs}{_sureness(trials, sure, rows)}")]
     against = _against_baseline(trials, sure, rows)
@@ -132,11 +128,11 @@ def _luck(sure: Confidence, final: str) -> str:
 
 def _sureness(trials: Trials, sure: Confidence, rows: int | None) -> str:
     if np.isfinite(sure.low):
-        tied = f"; {sure.tied} more trial{'s lie' if sure.tied != 1 else ' lies'} inside it" if sure.tied else ""
+        tied = f"; {counted(sure.tied, 'more trial lies', plural='more trials lie')} inside it" if sure.tied else ""
         low, high = value_text(trials, sure.low), value_text(trials, sure.high)
         return f"; 95 % interval from {rows} validation rows: {low} to {high}{tied}"
     if np.isfinite(sure.second):
-        gap = difference(trials, abs(sure.value - sure.second))
+        gap = difference_text(trials, abs(sure.value - sure.second))
         return f"; {gap} better than the second of {sure.num_complete}"
     return ""
 
@@ -158,7 +154,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
             warnings=(f"{NO_BETTER}: the best trial is the baseline itself.",),
         )
     baseline, gain = float(row["value"]), trials.sign * (sure.value - float(row["value"]))
-    reached, shown = value_text(trials, baseline), f"+{difference(trials, gain)}"
+    reached, shown = value_text(trials, baseline), f"+{difference_text(trials, gain)}"
     label, warnings = "Gain over the baseline", ()
     if np.isfinite(sure.low) and rows:
         low, high = unpaired_interval(sure.value, baseline, rows)

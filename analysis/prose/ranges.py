@@ -1,4 +1,4 @@
-"""Reviews where the best trials lie in the ranges, and which parts of these were tried."""
+"""The review of ranges: where the best trials lie in them, and which parts were not tried."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.prose.finding import Finding
-from analysis.studies.amounts import difference
+from analysis.studies.amounts import difference_text
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 
@@ -38,7 +38,7 @@ def edges(trials: Trials) -> Iterator[Finding]:
 
 
 def _share_at_edge(parameter: Parameter) -> float:
-    """How many of the trials lie at one end if the value does not matter: of `depth` from 2 to 4 it is a third."""
+    """Share of trials at one end of a range if the value does not matter: a third for `depth` from 2 to 4."""
     if parameter.kind != "integer" or parameter.log:
         return EDGE
     width = parameter.high - parameter.low
@@ -95,9 +95,9 @@ def lonely(trials: Trials, *, noise: float, resume: str) -> Iterator[Finding]:
         more = f" {resume} --trials {len(trials.trials) + 30}" if resume else ""
         yield Finding(
             kind="lonely",
-            sentence=f"Trial {trials.best['number']} is ahead of all others by {difference(trials, float(gap))}, so "
-            f"there are too few trials in the best region.",
-            advice=f"Search on:{more}." if more else "Search on with more trials.",
+            sentence=f"Trial {trials.best['number']} is ahead of all others by {difference_text(trials, float(gap))}, "
+            f"so there are too few trials in the best region.",
+            advice=f"Continue the search:{more}." if more else "Continue the search with more trials.",
         )
 
 

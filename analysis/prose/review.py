@@ -14,10 +14,11 @@ import pandas as pd
 
 from analysis.prose.finding import Finding
 from analysis.prose.ranges import edges, lonely, unexplored
-from analysis.studies.amounts import difference
+from analysis.studies.amounts import difference_text
 from analysis.studies.trials import Trials
 
 NUM_TOP = 5
+"""Best trials whose curves are reviewed."""
 MIN_TOP = 3
 """Fewer complete trials are not reviewed."""
 MIN_EPOCHS = 6
@@ -39,12 +40,12 @@ class _Curve:
 
     @property
     def width(self) -> int:
-        """Epochs that are averaged."""
+        """Epochs of a moving average."""
         return max(2, round(len(self.values) / 6))
 
     @property
     def smooth(self) -> np.ndarray:
-        """Means of so many neighbouring epochs; the last one ends at the last epoch."""
+        """Moving averages over `width` epochs; the last one ends at the last epoch."""
         return np.convolve(self.values, np.ones(self.width) / self.width, mode="valid")
 
     @property
@@ -54,7 +55,7 @@ class _Curve:
 
     @property
     def best_epoch(self) -> int:
-        """The middle of the best stretch."""
+        """The epoch in the middle of the best average."""
         return int(np.argmax(self.smooth)) + (self.width + 1) // 2
 
 
@@ -93,7 +94,7 @@ def _curves(trials: Trials) -> list[_Curve]:
 
 
 def _noise(values: np.ndarray) -> float:
-    """From second differences over the last two thirds: near zero for a smooth course, and outliers count little."""
+    """Noise of a curve, from the second differences of its last two thirds: near zero for a smooth curve."""
     bends = np.diff(values[len(values) // 3 :], n=2)
     return float(np.median(np.abs(bends)) / 0.6745 / math.sqrt(6)) if len(bends) else 0.0
 
@@ -108,7 +109,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     worse = [c for c in curves if c.best_epoch <= 0.75 * full and c.smooth.max() - c.smooth[-1] > _SURE * c.error]
     if _most(worse, curves):
         epoch = int(np.median([c.best_epoch for c in worse]))
-        loss = difference(trials, float(np.median([c.smooth.max() - c.smooth[-1] for c in worse])))
+        loss = difference_text(trials, float(np.median([c.smooth.max() - c.smooth[-1] for c in worse])))
         yield Finding(
             kind="worse_at_the_end",
             sentence=f"{len(worse)} of the {len(curves)} best trials got worse before the end: they were best around "
@@ -118,7 +119,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
         return
     rising = [c for c in curves if _gain(c) > max(_SURE * c.error, 0.01 * _scale(trials, c))]
     if _most(rising, curves):
-        gain = difference(trials, float(np.median([_gain(c) for c in rising])))
+        gain = difference_text(trials, float(np.median([_gain(c) for c in rising])))
         yield Finding(
             kind="still_improving",
             sentence=f"{len(rising)} of the {len(curves)} best trials were still improving at the end, by {gain} over "
@@ -132,7 +133,7 @@ def _gain(curve: _Curve) -> float:
 
 
 def _scale(trials: Trials, curve: _Curve) -> float:
-    """What a change is compared with: the remaining error of a share, else the value."""
+    """The scale of a change: the remaining error of a share, else the value."""
     value = float(curve.smooth[-1])
     return max(1 - value, 0.02) * 5 if trials.points == 100 else abs(value)
 
@@ -170,8 +171,8 @@ def _noisy(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     if len(values) >= NUM_TOP and noise > 0.7 * spread > 0:
         yield Finding(
             kind="noisy",
-            sentence=f"The values are noisy: those of the best trials change by {difference(trials, noise)} from epoch "
-            f"to epoch, and the complete trials differ by {difference(trials, spread)} (standard deviations).",
+            sentence=f"The values are noisy: those of the best trials change by {difference_text(trials, noise)} from "
+            f"epoch to epoch, the complete trials differ by {difference_text(trials, spread)} (standard deviations).",
             advice="The order of the best trials is mostly chance. Use more validation rows, average the weights "
             "(ema_decay), or compare several trials in the final evaluation with more --seeds.",
         )

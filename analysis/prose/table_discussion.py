@@ -1,12 +1,11 @@
-"""What the numbers of a final evaluation on a table mean: against other methods, limits, use, what to try next."""
+"""Discussion of a final evaluation on a table: other methods, limits, use, what to try next."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.scores.baselines import CONSTANT
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import between, feature_names, gap, number, percent, together, verdict
-from spaces.objectives import metric_named
+from search.process.text import counted
 
 LARGE = 0.25
 """Share of the median target from which an error of one row in ten is called large."""
@@ -36,33 +35,25 @@ def discuss_table(results: FinalResults, winner: Entrant) -> list[tuple[str, str
     return [(topic, text) for topic, parts in topics.items() for part in parts for text in part(results, winner)]
 
 
-def _informed(results: FinalResults) -> list[dict[str, Any]]:
-    """Baselines that look at the features, the best on the test rows first."""
-    metric = results.metric
-    sign = 1 if metric_named(metric).less_is_better else -1
-    found = [b for b in results.baselines if b["name"] not in CONSTANT]
-    return sorted(found, key=lambda b: sign * b["scores"][metric]["value"])
-
-
 def _against_baselines(results: FinalResults, _winner: Entrant) -> Iterator[str]:
     metric = results.metric
     for baseline in results.baselines:
-        if baseline["name"] in CONSTANT and verdict(metric, baseline["difference"]) != "better":
+        if not baseline.uses_features and verdict(metric, baseline.difference) != "better":
             yield (
-                f"The winner is not clearly better than {_WITHOUT_FEATURES[baseline['name']]}, which reaches"
-                f" {between(metric, baseline['scores'][metric])}: there is no sign that it learned anything from the "
+                f"The winner is not clearly better than {_WITHOUT_FEATURES[baseline.name]}, which reaches"
+                f" {between(metric, baseline.scores[metric])}: there is no sign that it learned anything from the "
                 f"columns."
             )
-    for baseline in _informed(results):
-        found = baseline["difference"]
+    for baseline in results.informed_baselines:
+        found = baseline.difference
         yield (
-            f"On the same rows, {baseline['title']} reaches {between(metric, baseline['scores'][metric])}; the "
+            f"On the same rows, {baseline.title} reaches {between(metric, baseline.scores[metric])}; the "
             f"difference of the winner is {gap(metric, found)}: {_VERDICTS[verdict(metric, found)]}."
         )
 
 
 def _against_published(results: FinalResults, winner: Entrant) -> Iterator[str]:
-    metric, sign = results.metric, 1 if metric_named(results.metric).less_is_better else -1
+    metric, sign = results.metric, 1 if results.is_less_better else -1
     published = sorted((r for r in results.references if not r["disputed"]), key=lambda r: sign * r["value"])
     if not published or not results.columns:
         return
@@ -75,11 +66,11 @@ def _against_published(results: FinalResults, winner: Entrant) -> Iterator[str]:
         return ", ".join(f"{r['model']} {number(metric, r['value'])}" for r in some) or "none"
 
     rows = results.conditions["train_rows"]
+    some = counted(len(published), "published result")
     yield (
-        f"Of {len(published)} published results ({results.in_unit(metric)}; other rows and conditions, see the "
-        f"table), the winner, trained on {rows:,} rows, is better than {len(beaten)} ({listed(beaten)}), "
-        f"{len(clearly)} of them"
-        f" outside its interval. Better than the winner: {listed(ahead)}."
+        f"Of {some} ({results.in_unit(metric)}; other rows and conditions, see the table), the winner, trained on "
+        f"{rows:,} rows, is better than {len(beaten)} ({listed(beaten)}), "
+        f"{len(clearly)} of them outside its interval. Better than the winner: {listed(ahead)}."
     )
 
 
@@ -171,9 +162,10 @@ def _gaps(results: FinalResults, _winner: Entrant) -> Iterator[str]:
     gaps = {c["name"]: c["missing"] for c in results.columns if c["missing"] > 0}
     if gaps:
         name = max(gaps, key=lambda name: gaps[name])
+        some = f"{len(gaps)} of {counted(len(results.columns), 'column')}{', most in' if len(gaps) > 1 else ':'}"
         yield (
-            f"Values are missing in {len(gaps)} of {len(results.columns)} columns, most in {name}"
-            f" ({percent(gaps[name])} of the training rows); they are replaced by a typical value and marked."
+            f"Values are missing in {some} {name} ({percent(gaps[name])} of the training rows); they are replaced by a"
+            " typical value and marked."
         )
 
 
@@ -185,26 +177,24 @@ def _size_of_errors(results: FinalResults, winner: Entrant) -> Iterator[str]:
     unit = f" ({results.target_unit})" if results.target_unit else ""
     text = (
         f"Half of the predictions are off by at most {half:.3g}{unit}, which is {100 * half / middle:.0f} % of the "
-        f"median"
-        f" target, and one in ten by more than {most:.3g}, which is {100 * most / middle:.0f} %. The network explains"
-        f" {100 * winner.scores['r2']['value']:.0f} % of the variance."
+        f"median target, and one in ten by more than {most:.3g}, which is {100 * most / middle:.0f} %. The network "
+        f"explains {100 * winner.scores['r2']['value']:.0f} % of the variance."
     )
     yield text + (" Use it for averages over many rows rather than for single rows." if most > LARGE * middle else "")
 
 
 def _which_method(results: FinalResults, winner: Entrant) -> Iterator[str]:
-    informed = _informed(results)
-    if not informed:
+    if not results.informed_baselines or winner.training_seconds is None:
         return
-    best, metric = informed[0], results.metric
-    times = winner.training_seconds / max(best["fit_seconds"], 1e-3)
-    cost = f"one network trains in {winner.training_seconds:.3g} s, {best['title']} in {best['fit_seconds']:.3g} s"
+    best, metric = results.informed_baselines[0], results.metric
+    times = winner.training_seconds / max(best.fit_seconds, 1e-3)
+    cost = f"one network trains in {winner.training_seconds:.3g} s, {best.title} in {best.fit_seconds:.3g} s"
     advice = {
         "better": f"the network is better, at {times:.2g} times the training time",
-        "worse": f"if only the score matters, {best['title']} is the better choice on this table",
+        "worse": f"if only the score matters, {best.title} is the better choice on this table",
         "no clear difference": "choose by cost",
-    }[verdict(metric, best["difference"])]
-    yield f"Which to use: {cost} (without the search). The difference is {gap(metric, best['difference'])}: {advice}."
+    }[verdict(metric, best.difference)]
+    yield f"Which to use: {cost} (without the search). The difference is {gap(metric, best.difference)}: {advice}."
 
 
 def _what_it_uses(results: FinalResults, _winner: Entrant) -> Iterator[str]:
@@ -255,6 +245,6 @@ def _unused(results: FinalResults, _winner: Entrant) -> Iterator[str]:
     if unused and len(unused) < len(alone):
         shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
         yield (
-            f"{len(unused)} of {len(alone)} features have no importance that is clearly above zero ({shown}); a "
+            f"Features without an importance that is clearly above zero: {len(unused)} of {len(alone)} ({shown}). A "
             f"search without them is cheaper and shows whether they matter."
         )

@@ -1,4 +1,4 @@
-"""What trained networks answer to rows."""
+"""Predictions of trained networks, and their speed."""
 
 import time
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ from analysis.scores.metrics import probabilities
 from trainables.training.training import Training
 
 WARM_UP_ROWS = 256
+"""Rows that are predicted once before the speed is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What one network says of the test rows."""
+    """The predictions of one network for the test rows."""
 
     outputs: np.ndarray
     """Probabilities (N, K), or predictions (N,)."""
     images_per_second: float
 
 
-def answer(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
-    """What the network says of these rows, and how fast.
+def predict_rows(training: Training, x: Tensor, *, flip: bool = False) -> Answers:
+    """The network's predictions for these rows, and its speed.
 
     Args:
         training: restored.

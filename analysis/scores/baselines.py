@@ -1,4 +1,4 @@
-"""Classical methods on the same rows as the networks: what a table gives without a network.
+"""Classical methods on the same rows of a table as the networks.
 
     for baseline in fit_baselines(dataset, seeds=[3, 5, 7]):
         outputs = baseline.predict(test.x)          # (S, N), or (S, N, K)
@@ -71,7 +71,7 @@ class Baseline:
 
 
 def _all_classes(model: Any, rows: np.ndarray, num_classes: int) -> np.ndarray:
-    """A class that no training row has gets probability 0."""
+    """Probabilities (N, K); 0 for a class without training rows."""
     found = np.zeros((len(rows), num_classes))
     found[:, model.classes_] = model.predict_proba(rows)
     return found
@@ -162,7 +162,7 @@ def _pipeline(name: str, dataset: Dataset, *, seed: int) -> Pipeline:
 
 
 def boosting_pipeline(dataset: Dataset, *, seed: int) -> Pipeline:
-    """Gradient boosting on histograms, not fitted yet; it takes gaps and codes as they are."""
+    """Gradient boosting on histograms, not fitted yet; it needs neither imputation nor encoding."""
     boosting = HistGradientBoostingRegressor if dataset.task == "regression" else HistGradientBoostingClassifier
     known = [i for i in range(len(dataset.columns)) if dataset.train.x[:, i].isfinite().any()]  # others break the bins
     categories = [known.index(i) for i in _indices(dataset, "category")]
@@ -184,7 +184,7 @@ def _indices(dataset: Dataset, kind: str) -> list[int]:
 
 
 def _encoder(dataset: Dataset, *, scaled: bool) -> ColumnTransformer:
-    """Medians, and a column that says so, for what is missing; one column for each level of a category."""
+    """Medians with an indicator column for missing numbers; one column for each level of a category."""
     numbers: Any = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     if scaled:
         numbers = make_pipeline(numbers, StandardScaler())
@@ -192,7 +192,3 @@ def _encoder(dataset: Dataset, *, scaled: bool) -> ColumnTransformer:
     return ColumnTransformer(
         [("numbers", numbers, _indices(dataset, "number")), ("categories", one_hot, _indices(dataset, "category"))]
     )
-
-
-CONSTANT = ("mean", "majority")
-"""Baselines that use no feature."""

@@ -23,7 +23,7 @@ def difference(first: Evaluation, second: Evaluation, *, metric: str) -> Interva
 
 
 def optimism(search_value: float, fresh: Evaluation, *, metric: str, better: int | None = None) -> Interval:
-    """By how much the search's own value was better than that of fresh networks on fresh rows.
+    """How much better the search's value was than that of fresh networks on test rows.
 
     The interval is that of the fresh value: the value that the search chose by is a fixed number.
     """

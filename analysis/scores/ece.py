@@ -26,7 +26,7 @@ def confidence_bins(p: np.ndarray) -> np.ndarray:
 
 
 def chance_calibration_error(p: np.ndarray, *, num_draws: int = 200, seed: int = 0) -> float:
-    """What a perfectly calibrated network with these confidences shows on as many rows by chance alone."""
+    """The expected error of a perfectly calibrated network with these confidences, from chance alone."""
     random, confidence, bins = np.random.default_rng(seed), p.max(1), confidence_bins(p)
     membership = np.eye(NUM_BINS)[bins]
     gaps = confidence - (random.random((num_draws, len(p))) < confidence)

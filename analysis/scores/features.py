@@ -1,4 +1,4 @@
-"""What a network makes of each feature of a table: permutation importance and partial dependence, with intervals.
+"""Permutation importance and partial dependence of each feature of a table, with intervals.
 
 Permutation importance (Breiman 2001; Fisher, Rudin and Dominici 2019) is how much worse the answers become when a
 feature's values are dealt out to other rows. Features that say the same hide each other, and dealing out one of them
@@ -24,14 +24,19 @@ from trainables.data.table import Column
 Predict = Callable[[np.ndarray], np.ndarray]
 """One network: rows float32 (N, F) to predictions (N,) or probabilities (N, K)."""
 REPEATS = 5
+"""Permutations of a feature for each network."""
 MOST_ROWS, LEAST_ROWS, BUDGET = 5_000, 500, 4_000_000
 """Rows for each permutation, and the number of answers that all of them together may take."""
 STRONG = 0.8
 """Rank correlation from which features are permuted together as well."""
 CURVES = 12
+"""Most important features that get a curve of dependence."""
 POINTS = 24
+"""Values at which a curve is computed."""
 AVERAGED_ROWS = 500
+"""Rows over which each of its points is averaged."""
 CURVED_CLASSES = 4
+"""Classes that get a curve, the most frequent first."""
 _TINY = np.finfo(np.float64).eps
 
 
@@ -94,14 +99,14 @@ def _losses(outputs: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Permuted:
-    """Rows in which some columns were dealt out to other rows several times, each different row once.
+    """Rows in which some columns were permuted several times, each distinct row once.
 
-    A column with few values deals many rows what they have, or the same twice: these are answered once.
+    With few values in a column, a permutation leaves many rows unchanged or repeats them: these are predicted once.
     """
 
     columns: Sequence[int]
     rows: np.ndarray
-    """(P,): the row of each pair of a row and what was dealt to it."""
+    """(P,): the row of each distinct pair of a row and permuted values."""
     values: np.ndarray
     """(P, C)"""
     changed: np.ndarray
@@ -111,7 +116,7 @@ class Permuted:
 
     @classmethod
     def draw(cls, x: np.ndarray, columns: Sequence[int], random: np.random.Generator) -> "Permuted":
-        """Deal the columns out anew, the same for every network."""
+        """Permute the columns, the same for every network."""
         columns, count = list(columns), len(x)
         dealt = np.stack([x[:, columns], *(x[random.permutation(count)][:, columns] for _ in range(REPEATS))])
         bits = dealt.reshape(-1, len(columns)).view(np.int32)  # a gap is equal to a gap
@@ -163,14 +168,14 @@ def _gains(
 
 
 def tied_features(train: Rows) -> list[tuple[int, ...]]:
-    """Columns that hang together by strong rank correlations on the training rows, where there are two or more."""
+    """Groups of two or more columns with strong rank correlations on the training rows."""
     strong = np.abs(np.nan_to_num(rank_correlation(train))) >= STRONG
     count, group = connected_components(strong, directed=False)
     members = [tuple(np.flatnonzero(group == g).tolist()) for g in range(count)]
     return [columns for columns in members if 2 <= len(columns) < len(train.columns)]
 
 
-def partial_dependence(
+def dependence_curves(
     networks: Sequence[Predict],
     train: Rows,
     features: Sequence[str],
@@ -205,7 +210,7 @@ def partial_dependence(
 
 
 def _followed(y: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
-    """Classes whose probability is drawn, with their index; none for a regression."""
+    """Classes that get a curve, with their index; none for a regression."""
     if len(classes) <= 2:
         return {classes[1]: 1} if classes else {}
     order = np.argsort(-np.bincount(y, minlength=len(classes)), kind="stable")[:CURVED_CLASSES].tolist()

@@ -1,4 +1,4 @@
-"""What place means for a table with coordinates: how near test rows are, what errors share, and whole regions held out.
+"""Tables with coordinates: distances to training rows, errors of neighbours, and whole regions held out.
 
 A random split puts most test rows next to training rows. The score then says how well a model fills in between
 neighbours; for a region without any training row the honest number is that of regions held out together (Roberts et al.
@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
-from analysis.datasets.columns import place_columns
+from analysis.datasets.columns import coordinate_columns
 from analysis.scores import comparison
 from analysis.scores.baselines import boosting_pipeline, few_threads
 from analysis.scores.metrics import evaluate
@@ -20,6 +20,7 @@ from trainables.data.dataset import Dataset, Split
 
 KM_PER_DEGREE = 111.2
 NUM_NEIGHBOURS, NUM_REGIONS, NUM_FOLDS = 10, 20, 5
+"""Nearest test rows of a row; clusters of training rows, and folds in which they are held out."""
 FEWEST_ROWS = 500
 """Training rows below which no regions are held out."""
 
@@ -38,7 +39,7 @@ def describe_geography(dataset: Dataset, test: Split, predicted: np.ndarray, *, 
         errors of a row and of its 10 nearest; `held_out`: RMSE of gradient boosting on training rows, cross-validated
         over `random` folds and over whole `regions`, with the difference.
     """
-    if not place_columns(dataset.columns) or dataset.task != "regression":
+    if not coordinate_columns(dataset.columns) or dataset.task != "regression":
         return {}
     there, here = _kilometres(dataset, dataset.train), _kilometres(dataset, test)
     known = np.isfinite(here).all(1)
@@ -55,7 +56,7 @@ def describe_geography(dataset: Dataset, test: Split, predicted: np.ndarray, *, 
 def _kilometres(dataset: Dataset, split: Split) -> np.ndarray:
     """Places on a plane (N, 2), true near the middle latitude of the training rows."""
     names = [column.name for column in dataset.columns]
-    longitude, latitude = (names.index(name) for name in place_columns(dataset.columns))
+    longitude, latitude = (names.index(name) for name in coordinate_columns(dataset.columns))
     middle = float(np.nanmedian(dataset.train.x[:, latitude].numpy()))
     scale = KM_PER_DEGREE * np.array([np.cos(np.deg2rad(np.clip(middle, -80, 80))), 1.0])
     return split.x[:, [longitude, latitude]].numpy().astype(np.float64) * scale

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn import metrics
 
-from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores
+from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores, ratio
 from analysis.scores.score import Task, own_scores, score_of
 from analysis.statistics.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
 from analysis.wording import is_share
@@ -26,6 +26,7 @@ _UNBOUNDED = {"log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.
     "bias": (-np.inf, np.inf)
 }
 _TINY = np.finfo(np.float64).eps
+"""Least probability in a log loss, as in scikit-learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Evaluation:
 def by_seeds(
     numbers: Mapping[str, Mapping[str, np.ndarray]], *, num_replicates: int = NUM_REPLICATES, seed: int = 0
 ) -> dict[str, Evaluation]:
-    """Evaluations of configurations of which only numbers are known, one for each seed: chance is that of the seeds.
+    """Evaluations of configurations by numbers alone, one for each seed; intervals are over seeds.
 
     Args:
         numbers: (S,) by metric, by configuration.
@@ -102,7 +103,7 @@ def evaluate(
     seed: int = 0,
     same_networks: Mapping[str, str] | None = None,
 ) -> dict[str, Evaluation]:
-    """Scores every configuration on the same rows and the same draws of rows.
+    """Score every configuration on the same rows and the same draws of rows.
 
     Args:
         y: labels (N,), or targets of a regression.
@@ -206,9 +207,9 @@ def _classification_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.n
     top2, loss = sums[:, 0], sums[:, 1]
     hits, predicted, support = np.split(sums[:, 2:], 3, axis=1)
     by_class = {
-        "precision": _ratio(hits, predicted),
-        "recall": _ratio(hits, support),
-        "f1": _ratio(2 * hits, predicted + support),
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, predicted + support),
     }
     found = {"accuracy": hits.sum(1) / num_rows, "log_loss": loss / num_rows}
     if hits.shape[1] > 2:
@@ -217,10 +218,6 @@ def _classification_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.n
         found[f"macro_{name}"] = values.mean(1)
         found[f"weighted_{name}"] = (values * support).sum(1) / num_rows
     return found | by_class
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
 # Regression

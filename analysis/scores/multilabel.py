@@ -37,18 +37,19 @@ def multilabel_from_sums(sums: np.ndarray, num_rows: int) -> dict[str, np.ndarra
     found = {
         "subset_accuracy": whole / num_rows,
         "label_accuracy": 1 - wrong / (num_rows * hits.shape[1]),
-        "micro_precision": _ratio(hits.sum(1), predicted.sum(1)),
-        "micro_recall": _ratio(hits.sum(1), support.sum(1)),
-        "micro_f1": _ratio(2 * hits.sum(1), (predicted + support).sum(1)),
+        "micro_precision": ratio(hits.sum(1), predicted.sum(1)),
+        "micro_recall": ratio(hits.sum(1), support.sum(1)),
+        "micro_f1": ratio(2 * hits.sum(1), (predicted + support).sum(1)),
     }
     for name, above, below in (
         ("precision", hits, predicted),
         ("recall", hits, support),
         ("f1", 2 * hits, predicted + support),
     ):
-        found[f"macro_{name}"] = _ratio(above, below).mean(1)
+        found[f"macro_{name}"] = ratio(above, below).mean(1)
     return found
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """above / below, 0 where below is 0; both of the same shape."""
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

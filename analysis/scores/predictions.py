@@ -1,4 +1,4 @@
-"""What a user's `test(model, run)` returns: predictions for the test rows, which get every metric, or plain numbers."""
+"""The return values of a user's `test(model, run)`: predictions for the test rows, or numbers by name."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+
+from search.process.text import counted
 
 Kind = Literal["classification", "multilabel", "regression"]
 
@@ -31,7 +33,8 @@ class Predictions:
             raise ValueError("Predictions need either y_score= or y_pred=")
         given = self.y_pred if self.y_score is None else self.y_score
         if len(_array(self.y_true)) != len(_array(given)):
-            raise ValueError(f"y_true has {len(_array(self.y_true))} rows, the predictions have {len(_array(given))}")
+            rows = counted(len(_array(self.y_true)), "row")
+            raise ValueError(f"y_true has {rows}, the predictions have {len(_array(given)):,}")
         if not len(_array(self.y_true)):
             raise ValueError("Predictions need at least one row")
 
@@ -74,7 +77,7 @@ def settle(predictions: Predictions) -> Answered:
     values = np.array(sorted(values, key=_natural))
     names = tuple(predictions.classes) or tuple(values.tolist())
     if len(names) < len(values):
-        raise ValueError(f"{len(names)} class names are given, but {len(values)} classes occur")
+        raise ValueError(f"{_named(names)} given, but {len(values)} classes occur")
     places = {value: place for place, value in enumerate(values.tolist())}
     numeric = y.dtype.kind in "iub" and bool(predictions.classes)
     labels, answers = ([int(v) if numeric else places[str(v)] for v in part] for part in (y, predicted))
@@ -116,7 +119,7 @@ def _scored(predictions: Predictions, y: np.ndarray) -> Answered:
         scores = _as_shares(scores)
     names = tuple(map(str, predictions.classes)) or tuple(map(str, range(scores.shape[1])))
     if len(names) != scores.shape[1]:
-        raise ValueError(f"{len(names)} class names are given, but y_score has {scores.shape[1]} columns")
+        raise ValueError(f"{_named(names)} given, but y_score has {counted(scores.shape[1], 'column')}")
     labels = np.array([names.index(str(v)) for v in y]) if y.dtype.kind in "UO" else y.astype(np.int64)
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
@@ -155,7 +158,12 @@ def _as_probabilities(scores: np.ndarray) -> np.ndarray:
 def _check_finite(values: np.ndarray, name: str) -> None:
     wrong = int((~np.isfinite(values.astype(np.float64))).sum())
     if wrong:
-        raise ValueError(f"{name} must be finite, got {wrong} values that are not")
+        some = counted(wrong, "value that is", plural="values that are")
+        raise ValueError(f"{name} must be finite, got {some} not")
+
+
+def _named(names: Sequence[str]) -> str:
+    return counted(len(names), "class name is", plural="class names are")
 
 
 def _array(value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the predictions of a regression miss: how much, in which part of the target's range, and beyond a cap."""
+"""Errors of a regression: their size, by bands of the target, and at a cap."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from analysis.scores.metrics import Evaluation, evaluate
 from analysis.statistics.bootstrap import Interval
 
 NUM_BANDS = 5
+"""Bands of the target, each with equally many training rows."""
 FEWEST_ROWS = 5
 """Test rows below which a band is not told."""
 

@@ -1,11 +1,9 @@
-"""The part of final.json that only a table has: its columns, the baselines, and what the winner makes of each feature.
+"""The part of final.json that only a table has: its columns, the baselines, importance and dependence of features.
 
 target, target_unit, columns    names and kinds of the inputs, as the training rows show them
-baselines       classical methods on the same rows, the simplest first:
-    name, title, settings, seeds, fit_seconds, rows_per_second, scores, by_seed,
-    difference (the winner minus this one, paired on rows)
-importance      of each feature, and of features that hang together, the most important first: `features`, `value`
-                with its interval, the rise of `importance_metric` when they are dealt out to other rows
+baselines       classical methods on the same rows, the simplest first: `BaselineResult`
+importance      of each feature, and of correlated features together, the most important first: `features`, `value`
+                with its interval, the rise of `importance_metric` when they are permuted among the rows
 dependence      of the most important features: mean answer along `x`, with its interval over seeds
 places          where the columns hold latitude and longitude, their names
 """
@@ -18,22 +16,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.datasets.columns import Rows, as_rows, missing_shares, place_columns
+from analysis.datasets.columns import Rows, as_rows, coordinate_columns, missing_shares
 from analysis.progress import Advance, no_progress, step
 from analysis.scores import comparison
 from analysis.scores.answers import outputs_of
 from analysis.scores.baselines import Baseline
-from analysis.scores.features import CURVES, Predict, partial_dependence, permutation_importance, tied_features
+from analysis.scores.features import CURVES, Predict, dependence_curves, permutation_importance, tied_features
 from analysis.scores.geography import describe_geography
 from analysis.scores.metrics import Evaluation, evaluate
 from analysis.scores.score import Task
+from analysis.studies.results import BaselineResult
 from trainables.data.dataset import Dataset, Split
 from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineAnswers:
-    """What one baseline says of the test rows."""
+    """The predictions of one baseline for the test rows."""
 
     baseline: Baseline
     outputs: np.ndarray
@@ -62,18 +61,27 @@ def answer_baselines(
 
 def describe_baselines(
     answers: Sequence[BaselineAnswers], found: dict[str, Evaluation], *, winner: str, metric: str
-) -> list[dict[str, Any]]:
-    """The `baselines` of final.json."""
+) -> list[BaselineResult]:
+    """The `baselines` of final.json.
+
+    Args:
+        answers: of each baseline on the test rows.
+        found: scores by the name of an entrant or baseline.
+        winner: the name of the entrant that the baselines are compared with.
+        metric: by which they are compared.
+    """
     return [
-        {
-            **{key: value for key, value in asdict(a.baseline.method).items() if key != "random"},
-            "seeds": list(a.baseline.seeds),
-            "fit_seconds": a.baseline.fit_seconds,
-            "rows_per_second": a.rows_per_second,
-            "scores": {m: found[a.name].interval(m).as_dict() for m in found[a.name].scores},
-            "by_seed": {m: values.tolist() for m, values in found[a.name].scores.items()},
-            "difference": comparison.difference(found[winner], found[a.name], metric=metric).as_dict(),
-        }
+        BaselineResult(
+            name=a.name,
+            title=a.baseline.method.title,
+            settings=a.baseline.method.settings,
+            seeds=list(a.baseline.seeds),
+            fit_seconds=a.baseline.fit_seconds,
+            rows_per_second=a.rows_per_second,
+            scores={m: found[a.name].interval(m).as_dict() for m in found[a.name].scores},
+            by_seed={m: values.tolist() for m, values in found[a.name].scores.items()},
+            difference=comparison.difference(found[winner], found[a.name], metric=metric).as_dict(),
+        )
         for a in answers
     ]
 
@@ -94,7 +102,7 @@ def describe_table(
     if not dataset.columns:
         return {}
     described = _columns(dataset, test) | _features(dataset, test, trained, seed=seed)
-    if place_columns(dataset.columns) and dataset.task == "regression":
+    if coordinate_columns(dataset.columns) and dataset.task == "regression":
         with step("errors on the map, and boosting with whole regions held out"):
             described |= describe_geography(dataset, test, outputs[0], seed=seed)
     return described | _ensemble(test.y.numpy(), outputs, task=dataset.task, metric=metric, seed=seed)
@@ -107,7 +115,7 @@ def _columns(dataset: Dataset, test: Split) -> dict[str, Any]:
         "target": dataset.target,
         "target_unit": dataset.target_unit,
         "columns": [asdict(c) | {"missing": share} for c, share in zip(dataset.columns, missing, strict=True)],
-        "places": place_columns(dataset.columns),
+        "places": coordinate_columns(dataset.columns),
         "range": _range(train, held_out),
     }
     return described | ({"target_median": float(np.median(train.y))} if dataset.task == "regression" else {})
@@ -122,7 +130,7 @@ def _range(train: Rows, test: Rows) -> dict[str, Any]:
     bounds = {train.columns[i].name: (float(a), float(b)) for i, a, b in zip(numbers, low, high, strict=True)}
     return {
         "outside": int(((found < low) | (found > high)).any(1).sum()),  # a gap is outside of nothing
-        "places": {name: bounds[name] for name in place_columns(train.columns)},
+        "places": {name: bounds[name] for name in coordinate_columns(train.columns)},
     }
 
 
@@ -135,7 +143,7 @@ def _features(dataset: Dataset, test: Split, trained: Sequence[Training], *, see
         importance = permutation_importance(networks, held_out, groups=groups, seed=seed, advance=advance)
     alone = [found["features"][0] for found in importance if len(found["features"]) == 1][:CURVES]
     with step("curves along the columns", total=len(alone)) as advance:
-        dependence = partial_dependence(networks, train, alone, classes=dataset.classes, seed=seed, advance=advance)
+        dependence = dependence_curves(networks, train, alone, classes=dataset.classes, seed=seed, advance=advance)
     return {
         "importance_metric": "rmse" if dataset.task == "regression" else "log_loss",
         "importance": importance,

@@ -39,7 +39,7 @@ class Interval:
 
 
 def image_draws(num_rows: int, num_replicates: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yields how often each row is drawn, float32 (CHUNK or fewer, N); every replicate sums to N."""
+    """How often each row is drawn, in chunks: float32 (CHUNK or fewer, N); every replicate sums to N."""
     for start in range(0, num_replicates, CHUNK):
         size = min(CHUNK, num_replicates - start)
         picked = random.integers(0, num_rows, (size, num_rows)) + num_rows * np.arange(size)[:, None]

@@ -1,12 +1,11 @@
-"""Projects stopped trials to a later budget, from how the trials that went on did.
+"""Predicts the values of stopped trials at a later budget, from the trials that continued.
 
-A trial is stopped because of values that are in the study, so the missing ones are missing at random given those
-values (Rubin 1976), and iterated regression is unbiased where its model holds (g-computation, Robins 1986): rung by
-rung, the next value is regressed on the value at this rung and on the hyperparameters, among the trials that went on,
-and predicted for those that did not. A slow starter that would have caught up is invisible to this, as to any method.
+Rung by rung, the next value is regressed on the value at this rung and on the hyperparameters, among the trials that
+continued, and predicted for those that did not. A trial is stopped because of values that are in the study, so the
+missing ones are missing at random given those values (Rubin 1976), and the iterated regression is unbiased where its
+model holds (g-computation, Robins 1986). A slow starter that would have caught up cannot be detected.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 _PENALTIES = np.logspace(-1, 5, 19)
+"""Ridge penalties to choose from, for standardised columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,9 @@ class Penalty:
 
     value: float
     rows: int
+    """The trials of the regression."""
     used: float
-    """Effective number of coefficients."""
+    """Effective number of coefficients, at most half of the rows where that is possible."""
 
     @property
     def left(self) -> float:
@@ -33,7 +34,7 @@ class Penalty:
 
 @dataclass(frozen=True, kw_only=True)
 class Projector:
-    """The regressions from rung to rung, ready to be refitted on resampled trials."""
+    """The regressions from rung to rung, to be fitted again on every bootstrap sample of trials."""
 
     values: np.ndarray
     """(N, R): the objective at each rung, NaN where a trial did not get there."""
@@ -48,56 +49,50 @@ class Projector:
         rows = [np.flatnonzero(~np.isnan(now + later)) for now, later in pairwise(self.values.T)]
         return [(np.column_stack([self.values[r, k], self.matrix[r]]), r) for k, r in enumerate(rows)]
 
-    def project(
-        self,
-        *,
-        weights: np.ndarray | None = None,
-        free: np.ndarray | None = None,
-        steps: "Sequence[Step] | None" = None,
-    ) -> np.ndarray:
+    def project(self, *, weights: np.ndarray | None = None, free: np.ndarray | None = None) -> np.ndarray:
         """Each trial's value at the last rung, (N,): its own where measured, else the projected one.
 
         Args:
             weights: (N,) how often each trial counts in the fits (a bootstrap sample); 1 for all by default.
             free: (D,) True for columns that are not shrunk, so that their effect on the way is taken at full size.
-            steps: these fits where they are known already.
         """
         weights = np.ones(len(self.values)) if weights is None else weights
         current = self.values[:, 0]
         for k, penalty in enumerate(self.penalties):
             measured = self.values[:, k + 1]
             z, rows = self._went_on[k]
-            step = steps[k] if steps is not None else Step.fit(z, measured[rows], weights=weights[rows])
+            step = _Step.fit(z, measured[rows], weights=weights[rows])
             current = np.where(np.isnan(measured), step.predict(current, self.matrix, penalty.value, free), measured)
         return current
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """Sums of one weighted regression of the next value on the present one and the hyperparameters."""
+class _Step:
+    """One weighted regression of the next value y on z, the present value and the hyperparameters:
+
+    y = level + (z - centre) b,  b = (gram + diag(ridge))^-1 right.
+    """
 
     gram: np.ndarray
+    """(1 + D, 1 + D): sum w (z - centre)(z - centre)'."""
     right: np.ndarray
+    """(1 + D,): sum w (z - centre)(y - level)."""
     centre: np.ndarray
+    """(1 + D,): weighted mean of z."""
     level: float
+    """Weighted mean of y."""
 
     @classmethod
-    def fit(cls, z: np.ndarray, later: np.ndarray, *, weights: np.ndarray) -> "Step":
+    def fit(cls, z: np.ndarray, later: np.ndarray, *, weights: np.ndarray) -> "_Step":
         share = weights / weights.sum()
         centre, level = share @ z, float(share @ later)
         z = (z - centre) * np.sqrt(weights)[:, None]
         return cls(gram=z.T @ z, right=z.T @ ((later - level) * np.sqrt(weights)), centre=centre, level=level)
 
-    @classmethod
-    def of(cls, sums: np.ndarray, columns: np.ndarray) -> "Step":
-        """From the weighted sums of products of (1, next value, ...), of which `columns` are regressed on."""
-        total, centre, level = sums[0, 0], sums[0, columns] / sums[0, 0], float(sums[0, 1] / sums[0, 0])
-        gram = sums[np.ix_(columns, columns)] - total * np.outer(centre, centre)
-        return cls(gram=gram, right=sums[columns, 1] - total * centre * level, centre=centre, level=level)
-
     def predict(
         self, now: np.ndarray, matrix: np.ndarray, penalty: float, free: np.ndarray | None = None
     ) -> np.ndarray:
+        """(N,); the present value and the `free` columns get next to no ridge."""
         ridge = np.full(len(self.centre), penalty)
         ridge[0] = 1e-9 * (1 + self.gram[0, 0])
         if free is not None:
@@ -107,7 +102,7 @@ class Step:
 
 
 def make_projector(values: np.ndarray, matrix: np.ndarray, free: np.ndarray | None = None) -> Projector:
-    """Chooses each regression's penalty; every trial must have a value at the first rung.
+    """Choose each regression's penalty; every trial must have a value at the first rung.
 
     Args:
         values: (N, R) the objective at each rung, NaN where a trial did not get there.
@@ -127,7 +122,17 @@ def make_projector(values: np.ndarray, matrix: np.ndarray, free: np.ndarray | No
 def choose_penalty(y: np.ndarray, matrix: np.ndarray, fixed: np.ndarray) -> Penalty:
     """The ridge penalty with the least generalised cross-validation error (Golub, Heath and Wahba 1979).
 
-    An intercept and the `fixed` columns are free. At most half of the rows may be used up by coefficients.
+    With the residuals r of a penalty and the singular values s of the matrix, all after an intercept and the `fixed`
+    columns, which are not shrunk, it minimises
+
+        |r|^2 / (N - used)^2,  used = 1 + number of fixed columns + sum of s^2 / (s^2 + penalty),
+
+    among penalties that use at most half of the rows.
+
+    Args:
+        y: (N,).
+        matrix: (N, D) columns that are shrunk.
+        fixed: (N, F) columns that are not.
     """
     basis, _ = np.linalg.qr(np.column_stack([np.ones(len(y)), fixed]))
     y, matrix = y - basis @ (basis.T @ y), matrix - basis @ (basis.T @ matrix)

@@ -1,53 +1,38 @@
-"""Bootstrap samples of trials, kept as sums of products: a regression on any of the columns follows from them without
-going through the trials again, so that the hyperparameters of a study share what is slow."""
+"""Bootstrap samples of trials as sums of products, computed once for all hyperparameters.
+
+The normal equations of a regression on any of the columns follow from these sums, without a pass over the trials.
+"""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-
-from analysis.statistics.projection import Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resample:
-    """One sample of the Bayesian bootstrap (Rubin 1981): no design loses a row."""
+    """One sample of the Bayesian bootstrap (Rubin 1981): every trial keeps a positive weight, so no level is lost."""
 
     weights: np.ndarray
-    """(N,) how often each trial counts."""
+    """(N,) how often each trial counts; 1 on average."""
     sums: np.ndarray
-    """(1 + D, 1 + D): weighted sums of products of one and the hyperparameters' columns."""
-    steps: tuple[np.ndarray, ...]
-    """The same of (1, next value, present value, columns), of the trials that went on from each rung to the next."""
-
-    def step(self, number: int, columns: np.ndarray) -> Step:
-        """The regression of the next rung's value on the present one and these columns."""
-        return Step.of(self.steps[number], np.concatenate([[2], 3 + columns]))
+    """(1 + D, 1 + D): weighted sums of products of one and the columns of the design."""
 
     def gram(self, columns: np.ndarray) -> np.ndarray:
-        """Weighted products of these columns, centred."""
+        """Weighted products of these columns around their weighted means: sum w x x' - (sum w x)(sum w x)' / sum w."""
         total, centre = self.sums[0, 0], self.sums[0, 1 + columns]
         return self.sums[np.ix_(1 + columns, 1 + columns)] - np.outer(centre, centre) / total
 
 
-def resample(values: np.ndarray, matrix: np.ndarray, *, count: int, seed: int) -> list[Resample]:
+def resample(matrix: np.ndarray, *, count: int, seed: int) -> list[Resample]:
     """Samples of trials, the same for the same number of trials and seed.
 
     Args:
-        values: (N, R) the objective at each rung, NaN where a trial did not get there.
         matrix: (N, D) hyperparameters as standardised columns.
+        count: number of samples.
     """
-    one = np.ones((len(matrix), 1))
-    went_on = [np.flatnonzero(~np.isnan(now + later)) for now, later in pairwise(values.T)]
-    steps = [np.column_stack([one[r], values[r, k + 1], values[r, k], matrix[r]]) for k, r in enumerate(went_on)]
-    whole, random = np.column_stack([one, matrix]), np.random.default_rng(seed)
+    whole, random = np.column_stack([np.ones(len(matrix)), matrix]), np.random.default_rng(seed)
     samples = []
     for _ in range(count):
         weights = random.standard_exponential(len(matrix))
-        moments = tuple(_products(step, weights[rows]) for step, rows in zip(steps, went_on, strict=True))
-        samples.append(Resample(weights=weights, sums=_products(whole, weights), steps=moments))
+        samples.append(Resample(weights=weights, sums=(whole * weights[:, None]).T @ whole))
     return samples
-
-
-def _products(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return (columns * weights[:, None]).T @ columns

@@ -1,4 +1,4 @@
-"""Values of the objective, differences of it and training time, as a reader sees them."""
+"""Texts for values of the objective, their differences, and training time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis import wording
 from analysis.studies.trials import Trials
+from search.process.text import counted
 
 
 def value_text(trials: Trials, number: float) -> str:
@@ -14,20 +15,20 @@ def value_text(trials: Trials, number: float) -> str:
     return f"{100 * number:.2f} %" if trials.points == 100 else f"{number:.4g}"
 
 
-def difference(trials: Trials, number: float) -> str:
+def difference_text(trials: Trials, number: float) -> str:
     """A difference of the objective: 0.30 points or 0.0021 RMSE."""
     return f"{number * trials.points:.2f}{trials.unit}" if trials.points == 100 else f"{number:.3g}{trials.unit}"
 
 
 def cost(trials: Trials, machine: Mapping[str, Any] | None) -> tuple[str, str]:
-    """What the trials took: the sum of their training times, and what belongs to it.
+    """The computing of the trials: the sum of their training times, with its unit and remarks.
 
     Args:
         machine: of the run, for the share of a GPU that a trial had.
     """
     rows = trials.measured
     seconds, num_epochs = float(rows["seconds"].sum()), int(rows["epochs"].sum())
-    said = f"{num_epochs:,} epoch{'s' * (num_epochs != 1)} of {len(rows):,} trial{'s' * (len(rows) != 1)}"
+    said = f"{counted(num_epochs, 'epoch')} of {counted(len(rows), 'trial')}"
     if (lasted := busy_seconds(trials)) and lasted < 0.95 * seconds:
         said += f", several at once: {wording.spent(lasted)} in all"
     if machine and (share := machine.get("gpus_per_trial")):

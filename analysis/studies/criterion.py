@@ -1,13 +1,16 @@
-"""How finished trials are ranked before the final evaluation."""
+"""How finished trials are ranked before the final evaluation, and the names of the entrants beside the best ones."""
 
 from analysis.wording import named
 from search.storage.run import Run
 
+BASELINE, RANDOM = "baseline", "random"
+"""Names of entrants: the baseline of the space, and one random configuration of it."""
 WINDOW_SHARE = 0.2
+"""Share of the epochs, the last ones, over which the metric is averaged."""
 
 
 def window(epochs: int) -> int:
-    """Epochs whose mean decides: the last fifth, at least two where there are two."""
+    """Epochs over which the metric is averaged: the last fifth, at least two where there are two."""
     return min(epochs, max(2, round(WINDOW_SHARE * epochs)))
 
 
@@ -17,6 +20,3 @@ def explain_criterion(run: Run) -> str:
         f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among "
         f"trials that were trained to the full budget, so that a single lucky epoch does not decide"
     )
-
-
-BASELINE, RANDOM = "baseline", "random"

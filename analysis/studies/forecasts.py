@@ -1,4 +1,4 @@
-"""What the preview forecast beside what the search took."""
+"""The forecast of the preview beside what the search then took."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,6 +1,6 @@
 """The log of every time the test set was opened: final/openings.jsonl, written before anything is computed.
 
-Whoever states how often it was opened counts here: an evaluation that was killed has a line in the log, nothing else.
+Every number of openings comes from here: an evaluation that was killed leaves a line in the log and nothing else.
 """
 
 import errno
@@ -11,15 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-EVALUATION = "evaluation"
-"""What `trainables.files.whole` calls the parts of one evaluation."""
-PARTS = ("figures", "tables", "model.onnx", "model.safetensors", "model.json", "README.md", "final.json")
-"""What one opening leaves in `final`, replaced together; final.json is the last."""
+from analysis.studies.results import FINAL_JSON, PARTS, recorded_openings
+
 _WITHOUT = "after an evaluation that ended without results"
 
 
 class OpeningsError(ValueError):
-    """The log is there and cannot be read."""
+    """The log exists and cannot be read."""
 
 
 def read_openings(final_dir: Path) -> list[dict[str, Any]]:
@@ -61,34 +59,16 @@ def _parse(line: str) -> dict[str, Any]:
 
 def _lost(final_dir: Path, logged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Openings that the results know of and the log does not."""
-    results = _results(final_dir)
+    results = recorded_openings(final_dir)
     if results is None:
         there = any(os.path.lexists(final_dir / name) for name in PARTS)
         return [{}] if there and not logged else []
-    recorded = [o if isinstance(o, dict) else {} for o in _list(results.get("opened"))]
+    count, recorded = results
     known = {o.get("when") for o in logged if o}
     lost = [o for o in recorded if o and o.get("when") not in known]
     damaged = list(logged).count({}) - recorded.count({})  # lines that can no longer be read, but are counted
     lost = lost[max(0, damaged) :]
-    return [{}] * (_count(results, default=1) - len(lost) - len(logged)) + lost
-
-
-def _results(final_dir: Path) -> dict[str, Any] | None:
-    """final.json; None where there is none that can be read."""
-    try:
-        found = json.loads((final_dir / "final.json").read_text(errors="replace"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _count(results: dict[str, Any], *, default: int) -> int:
-    found = results.get("openings")
-    return found if isinstance(found, int) and 0 < found < 10**6 else default
+    return [{}] * ((count or 1) - len(lost) - len(logged)) + lost
 
 
 def num_without_results(final_dir: Path, *, concluding: bool = False) -> int:
@@ -104,9 +84,10 @@ def num_without_results(final_dir: Path, *, concluding: bool = False) -> int:
 
 def _num_concluded(final_dir: Path, openings: Sequence[dict[str, Any]]) -> int:
     """The number of the last opening that led to results; 0 without any."""
-    if not (final_dir / "final.json").exists():
+    if not (final_dir / FINAL_JSON).exists():
         return 0
-    return _count(_results(final_dir) or {}, default=len(openings))
+    count, _ = recorded_openings(final_dir) or (None, [])
+    return len(openings) if count is None else count
 
 
 def times_opened(final_dir: Path, *, concluding: bool = False) -> str:
@@ -123,7 +104,7 @@ def times(count: int) -> str:
 
 
 def record_opening(final_dir: Path, *, command: str, why: str, checksum: str) -> None:
-    """Append one opening and see it on the disk before returning.
+    """Append one opening; it is on the disk when this returns.
 
     Args:
         checksum: sha256 over the checkpoints of the networks that are about to be evaluated: what was final by then.

@@ -10,7 +10,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from analysis.wording import visible
+from analysis.wording import one_line
 
 MAX_LEVELS = 5
 """An integer with at most this many values is treated level by level, not as a scale."""
@@ -59,7 +59,7 @@ def label(value: Hashable) -> str:
         return str(bool(value))
     if isinstance(value, (float, np.floating)):
         return f"{value:.0f}" if abs(value) < 1e7 and float(value).is_integer() else f"{value:.4g}"
-    return visible(str(value))
+    return one_line(str(value))
 
 
 def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:
@@ -70,7 +70,7 @@ def from_distributions(stored: list[FrozenTrial]) -> tuple[Parameter, ...]:
     last: dict[str, BaseDistribution] = {}
     for trial in drawn:
         for stored_name, distribution in trial.distributions.items():
-            name = visible(stored_name)
+            name = one_line(stored_name)
             counts[name] = counts.get(name, 0) + 1
             if last.get(name) == distribution:
                 continue

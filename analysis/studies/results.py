@@ -1,6 +1,6 @@
 """final.json: what a final evaluation found, as it is written and read.
 
-results = FinalResults.read("runs/NAME/final")
+results = FinalResults.read("runs/FINAL_JSON/final")
 print(results.winning.scores[results.metric])
 
 A score is {"value", "low", "high"} with a 95 % interval; shares lie in 0..1.
@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from analysis import wording
-from analysis.studies.openings import EVALUATION
 from search.storage.checking import build
 from spaces.objectives import metric_named
 from trainables.files.whole import finish
 
 FORMAT = 1
-NAME = "final.json"
+FINAL_JSON = "final.json"
+EVALUATION = "evaluation"
+"""What `trainables.files.whole` calls the parts of one evaluation."""
+PARTS = ("figures", "tables", "model.onnx", "model.safetensors", "model.json", "README.md", FINAL_JSON)
+"""What one evaluation leaves in `final`, replaced together; final.json is the last."""
+MOST_OPENINGS = 1_000_000
+"""A count from here on is damage."""
 Numbers = dict[str, Any]
 
 
@@ -68,6 +73,33 @@ class Entrant:
     probability_best: float | None = None
     confusion: list[Any] = field(default_factory=list)
     """(K, K), summed over seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineResult:
+    """One classical method on the test rows of a table, fitted on the winner's training rows."""
+
+    name: str
+    title: str
+    settings: str = ""
+    """In words: `300 trees, a third of the features at each split`."""
+    seeds: list[int] = field(default_factory=list)
+    """One for each model; more than one where the method is random."""
+    fit_seconds: float = 0.0
+    """Of one model, on average."""
+    rows_per_second: float = 0.0
+    """Predicted by one model."""
+    scores: dict[str, Numbers]
+    """By metric."""
+    by_seed: dict[str, list[Any]]
+    """Values of each metric, one for each seed."""
+    difference: Numbers
+    """The winner minus this method, paired on rows."""
+
+    @property
+    def uses_features(self) -> bool:
+        """False for a constant: the mean of the targets, or the most frequent class."""
+        return self.name not in ("mean", "majority")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +158,8 @@ class FinalResults:
     bands: list[Numbers] = field(default_factory=list)
     cap: Numbers = field(default_factory=dict)
     floor: Numbers = field(default_factory=dict)
-    baselines: list[Numbers] = field(default_factory=list)
-    """Methods without a network, on the same rows of a table."""
+    baselines: list[BaselineResult] = field(default_factory=list)
+    """Of a table, the simplest first."""
     target: str = ""
     target_unit: str = ""
     target_median: float | None = None
@@ -160,6 +192,12 @@ class FinalResults:
         return metric_named(self.metric).less_is_better if self.sign is None else self.sign < 0
 
     @property
+    def informed_baselines(self) -> list[BaselineResult]:
+        """The baselines that use features, the best on the test rows first."""
+        found = [baseline for baseline in self.baselines if baseline.uses_features]
+        return sorted(found, key=lambda b: b.scores[self.metric]["value"], reverse=not self.is_less_better)
+
+    @property
     def hardware(self) -> str:
         """What trained the networks: `AMD EPYC, 2 at once`."""
         gpu = self.machine.get("gpu_model") or "a GPU"
@@ -172,12 +210,11 @@ class FinalResults:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, as they are in the file."""
-        found = {name: value for name, value in _plain(self).items() if value is not None and value is not False}
-        return found | {"entrants": [_plain(entrant) for entrant in self.entrants]}
+        return {name: value for name, value in _plain(self).items() if value is not None and value is not False}
 
     def write(self, folder: Path) -> None:
         """Write final.json into a folder that is not in its place yet."""
-        (folder / NAME).write_text(json.dumps(self.as_dict(), indent=1) + "\n")
+        (folder / FINAL_JSON).write_text(json.dumps(self.as_dict(), indent=1) + "\n")
 
     @classmethod
     def of(cls, stored: Any) -> "FinalResults":
@@ -189,7 +226,7 @@ class FinalResults:
         if not isinstance(stored, dict) or "format" not in stored:
             raise _damaged("it has no results")
         if stored["format"] != FORMAT:
-            raise ResultsError(f"{NAME} was written by a different release; read it with that release.")
+            raise ResultsError(f"{FINAL_JSON} was written by a different release; read it with that release.")
         try:
             found = build(cls, stored)
         except (TypeError, ValueError) as error:
@@ -207,21 +244,43 @@ class FinalResults:
         """
         try:
             finish(final_dir, EVALUATION)
-            stored = json.loads((final_dir / NAME).read_text())
+            stored = json.loads((final_dir / FINAL_JSON).read_text())
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError) as error:
             raise _damaged(str(error)) from None
         except OSError as error:
-            raise ResultsError(f"{NAME} cannot be read ({error}).") from None
+            raise ResultsError(f"{FINAL_JSON} cannot be read ({error}).") from None
         return cls.of(stored)
 
 
+def recorded_openings(final_dir: Path) -> tuple[int | None, list[dict[str, Any]]] | None:
+    """How often the test set had been opened by final.json, and the lines of openings.jsonl that it repeats.
+
+    Reads these two alone, so that the count is not lost where another part is damaged or of a different release. The
+    count is None, and a line empty, where it cannot be read; None without a file that can be read.
+    """
+    try:
+        stored = json.loads((final_dir / FINAL_JSON).read_text(errors="replace"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(stored, dict):
+        return None
+    count, opened = stored.get("openings"), stored.get("opened")
+    lines = [line if isinstance(line, dict) else {} for line in (opened if isinstance(opened, list) else [])]
+    return (count if isinstance(count, int) and 0 < count < MOST_OPENINGS else None), lines
+
+
 def _damaged(damage: str) -> ResultsError:
-    return ResultsError(f"{NAME} is damaged ({damage}); evaluate again with --again.", damage=damage)
+    return ResultsError(f"{FINAL_JSON} is damaged ({damage}); evaluate again with --again.", damage=damage)
 
 
-def _plain(record: FinalResults | Entrant) -> dict[str, Any]:
+def _plain(record: FinalResults | Entrant | BaselineResult) -> dict[str, Any]:
     """Every field but empty ones: of a part that these data do not have."""
     values = {one.name: getattr(record, one.name) for one in fields(record)}
-    return {name: value for name, value in values.items() if not (isinstance(value, dict | list | str) and not value)}
+    kept = {name: value for name, value in values.items() if not (isinstance(value, dict | list | str) and not value)}
+    return {name: [*map(_plain_item, value)] if isinstance(value, list) else value for name, value in kept.items()}
+
+
+def _plain_item(item: Any) -> Any:
+    return _plain(item) if isinstance(item, Entrant | BaselineResult) else item

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
-from pandas.api.types import is_object_dtype
 
 from analysis.studies.parameters import Parameter, from_distributions
-from analysis.wording import is_share, named, visible
+from analysis.wording import is_share, named, one_line
 from search.storage.collector import collector_paused
 from search.storage.trials import num_weights
 from spaces.objectives import Direction, Objective
@@ -24,9 +22,11 @@ STATES = (COMPLETE, STOPPED, UNFINISHED, FAILED, INFEASIBLE, WAITING)
 
 _PREFIX = "params_"
 _RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "worker", "node", "device")
+"""What Rungwise records of each epoch, beside the value."""
 _HANDLED = ("epoch", "trial", "value")
 _COLUMNS = ("number", "state", "epochs", "value", "last", "best", "best_epoch", "seconds", "weights", "macs", "seed")
 _CAUSE = ("failure_kind", "failure", "started", "ended")
+"""Columns of `Trials.trials`: of every trial, and why and when it ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Trials:
 
     @property
     def objective(self) -> Objective:
-        """What the search went by."""
+        """Metric and direction of the search."""
         return Objective(metric=self.metric, direction=self.direction)
 
     @property
@@ -59,11 +59,11 @@ class Trials:
 
     @property
     def points(self) -> float:
-        """100 for metrics in 0..1, which are told in percentage points, else 1."""
+        """100 for metrics in 0..1, whose differences are in percentage points, else 1."""
         if not is_share(self.metric):
             return 1.0
         values = self.epochs["value"]
-        return 100.0 if values.empty or values.between(0, 1).all() else 1.0  # some tell a share in percent
+        return 100.0 if values.empty or values.between(0, 1).all() else 1.0  # some report a share in percent
 
     @property
     def unit(self) -> str:
@@ -80,6 +80,11 @@ class Trials:
         """Trials with at least one finite value that count for the analysis: complete, stopped and unfinished."""
         return self.trials[self.trials["state"].isin([COMPLETE, STOPPED, UNFINISHED]) & (self.trials["epochs"] > 0)]
 
+    def measured_at(self, rung: int) -> pd.DataFrame:
+        """The measured trials that have a value at this rung."""
+        rows = self.measured
+        return rows[rows[f"rung_{rung}"].notna()]
+
     @property
     def complete(self) -> pd.DataFrame:
         """Trials that were trained to the full budget; they alone compete for best."""
@@ -91,6 +96,14 @@ class Trials:
         valued = self.complete["value"].dropna()
         number = self.objective.best((int(number), value) for number, value in valued.items())  # pyright: ignore[reportArgumentType]
         return None if number is None else self.complete.loc[number]  # pyright: ignore[reportReturnType]
+
+    @property
+    def best_config(self) -> dict[str, Any]:
+        """The hyperparameters of the best complete trial, integers as such; empty without one."""
+        if self.best is None:
+            return {}
+        integers = {parameter.name for parameter in self.parameters if parameter.kind == "integer"}
+        return {name: int(value) if name in integers else value for name, value in config_of(self.best).items()}
 
     @property
     def baseline_trial(self) -> pd.Series | None:
@@ -109,6 +122,17 @@ def config_of(row: pd.Series) -> dict[str, Any]:
     """The active hyperparameters of one row of `Trials.trials`."""
     named = {str(k)[len(_PREFIX) :]: v for k, v in row.items() if str(k).startswith(_PREFIX)}
     return {k: v for k, v in named.items() if not pd.isna(v)}
+
+
+def rung_values(rows: pd.DataFrame, rungs: Sequence[int], *, at_least: int) -> pd.DataFrame:
+    """The objective of these rows of `Trials.trials` at each rung that enough of them reached, and at the first.
+
+    Returns:
+        (N, rungs), NaN where a trial was not measured; columns are the rungs' epochs.
+    """
+    first, *later = rungs
+    kept = [first, *(rung for rung in later if rows[f"rung_{rung}"].notna().sum() >= at_least)]
+    return rows[[f"rung_{rung}" for rung in kept]].set_axis(kept, axis=1).astype(float)
 
 
 def read_trials(study: optuna.Study, run: Any = None) -> Trials:
@@ -135,7 +159,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
     rows = [_trial_row(t, v, full=full, sign=sign) for t, v in zip(stored, values, strict=True)]
     for row, trial, found in zip(rows, stored, values, strict=True):
         row.update({f"rung_{rung}": found.get(rung, math.nan) for rung in rungs})
-        row.update({_PREFIX + visible(name): value for name, value in trial.params.items()})
+        row.update({_PREFIX + one_line(name): value for name, value in trial.params.items()})
     columns = [*_COLUMNS, *_CAUSE, *(f"rung_{r}" for r in rungs), *(_PREFIX + p.name for p in parameters)]
     more = _reported(stored)
     epochs = [row for t, v in zip(stored, values, strict=True) for row in _epoch_rows(t, v, more)]
@@ -152,42 +176,11 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
 
 
 def _baseline(run: Any, stored: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """That of the run, which may have none; of a study without a run its first trial."""
+    """The baseline of the run, which may have none; the first trial of a study without a run."""
     known = getattr(run, "baseline", None)
     if known is None:
         known = stored[0].params if stored else {}
     return dict(known)
-
-
-def export(trials: Trials, folder: Path) -> list[Path]:
-    """Writes both tables as CSV (safe to open in a spreadsheet) and Parquet, and returns the four paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, table in (("trials", trials.trials), ("epochs", trials.epochs)):
-        plain = table.copy()
-        for column in filter(
-            lambda name: is_object_dtype(table[name]), table.columns
-        ):  # a column of mixed types has no Parquet type
-            plain[column] = [None if pd.isna(cell) else str(cell) for cell in plain[column]]
-        plain.to_parquet(folder / f"{name}.parquet", index=False)
-        written += [write_csv(table, folder / f"{name}.csv"), folder / f"{name}.parquet"]
-    return written
-
-
-def write_csv(table: pd.DataFrame, path: Path) -> Path:
-    """Writes a CSV whose text cells cannot act as formulas in a spreadsheet, and returns its path."""
-    safe = table.rename(columns=lambda name: plain_text(str(name)))
-    for column in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = [plain_text(cell) if isinstance(cell, str) else cell for cell in safe[column]]
-    safe.to_csv(path, index=False)
-    return path
-
-
-def plain_text(text: str) -> str:
-    """The same, with a quote before what a spreadsheet would run as a formula."""
-    shown = visible(text)
-    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
 
 
 def _values(stored: list[FrozenTrial]) -> list[dict[int, float]]:
@@ -246,7 +239,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "macs": _number(attrs.get("macs")),
         "seed": _number(attrs.get("seed")),
         "failure_kind": attrs.get("failure_kind", "error") if state == FAILED else None,
-        "failure": visible(str(cause or "no reason stored")) if state in (FAILED, INFEASIBLE) else None,
+        "failure": one_line(str(cause or "no reason stored")) if state in (FAILED, INFEASIBLE) else None,
         "started": start,
         "ended": end,
     }
@@ -255,7 +248,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
 def _reported(stored: list[FrozenTrial]) -> tuple[str, ...]:
     """Names of whatever else the epochs reported, in the order in which they did."""
     names = dict.fromkeys(name for trial in stored for record in _history(trial) for name in record)
-    return tuple(visible(name) for name in names if name not in (*_RECORD, *_HANDLED))
+    return tuple(one_line(name) for name in names if name not in (*_RECORD, *_HANDLED))
 
 
 def _epoch_rows(trial: FrozenTrial, values: dict[int, float], more: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Inputs made at random, with the right answer known by construction: what goes in, what must come out."""
+"""Random inputs whose right answer is known by construction."""

@@ -139,7 +139,7 @@ def _grey(rng: np.random.Generator, *, smooth: bool) -> np.ndarray:
 
 
 def _image(mode: str, rng: np.random.Generator, *, smooth: bool) -> tuple[Image.Image, np.ndarray]:
-    """Returns an image and what its pixels are as grey or as colour."""
+    """An image, and its pixels as grey or as colour."""
     bands = [_grey(rng, smooth=smooth) for _ in range(4)]
     if mode == "1":
         flags = bands[0] > 127

@@ -1,4 +1,4 @@
-"""Image folders at random: every mode and depth that Pillow writes, and more, read by the product and compared.
+"""Random image folders in every mode and depth that Pillow writes, and more, read as a search reads them.
 
     run(count=500, seed=0)
 
@@ -39,7 +39,7 @@ class Counts:
 
 
 def run(count: int, seed: int) -> dict[str, Any]:
-    """Makes so many images, reads them as a search does, and compares.
+    """Make so many images, read them as a search does, and compare.
 
     Args:
         count: images, rounded up to whole folders.
@@ -152,7 +152,7 @@ def _hurt(path: Path, rng: np.random.Generator) -> bool:
 
 
 def _write(folder: Path, rng: np.random.Generator, made: Sequence[Made]) -> dict[Path, Made]:
-    """Writes the images into two classes of `train` and a few into `test`; returns them by path."""
+    """Write the images into two classes of `train` and a few into `test`; returns them by path."""
     written = {}
     for number, one in enumerate(made):
         part = "test" if number >= len(made) - 4 else "train"

@@ -1,4 +1,4 @@
-"""Tables of all kinds from a seed, written in all ways, and damaged: what the product has to read or refuse."""
+"""Random tables from a seed, in every notation, whole and damaged."""
 
 import csv
 import io

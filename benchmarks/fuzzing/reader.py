@@ -1,4 +1,4 @@
-"""A second opinion on what a CSV file holds, written for the benchmark: it shares no code with the product.
+"""A second reader of CSV files, for comparison: it shares no code with Rungwise.
 
 It is told what it would otherwise have to guess: encoding, separator, and how each column writes its numbers.
 """

@@ -1,4 +1,4 @@
-"""Damaged studies and run folders, opened through every door: a resumed search, the report, what is published.
+"""Damaged studies and run folders, opened by a resumed search, by the report and by the publication.
 
     python -m benchmarks.fuzzing.studies --count 200
 

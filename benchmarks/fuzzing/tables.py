@@ -1,4 +1,4 @@
-"""Tables of the user's own: no traceback, and nothing lost without a word."""
+"""Random CSV files, read as a search reads them and by `reader.py`: no traceback, and no value lost silently."""
 
 import subprocess
 import sys
@@ -21,6 +21,7 @@ from trainables.sources.load import load, load_test
 
 TRACEBACK, LOST, REFUSED, READ, NEEDLESS = "traceback", "lost without a word", "refused", "read", "refused while intact"
 _LARGEST = 3.4028234e38
+"""Of float32."""
 
 
 def run(*, num: int, seed: int, num_commands: int = 0) -> dict[str, Any]:

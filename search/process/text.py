@@ -16,6 +16,11 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+def counted(number: int, noun: str, *, plural: str = "") -> str:
+    """A number with its noun: `1 trial`, `1,200 trials`; `plural` where it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def printable(text: str) -> str:
     """The text without control characters, which could move the cursor or ring the bell."""
     return "".join(c if c.isprintable() else " " for c in text)

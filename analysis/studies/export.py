@@ -1,0 +1,38 @@
+"""Writes the tables of a study as CSV, safe to open in a spreadsheet, and as Parquet."""
+
+from pathlib import Path
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype, is_object_dtype
+
+from analysis.studies.trials import Trials
+from analysis.wording import one_line
+
+
+def export(trials: Trials, folder: Path) -> list[Path]:
+    """Write both tables of a study; returns the four paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, table in (("trials", trials.trials), ("epochs", trials.epochs)):
+        plain = table.copy()
+        for column in (name for name in table.columns if is_object_dtype(table[name])):  # Parquet needs one type
+            plain[column] = [None if pd.isna(cell) else str(cell) for cell in plain[column]]
+        plain.to_parquet(folder / f"{name}.parquet", index=False)
+        written += [write_csv(table, folder / f"{name}.csv"), folder / f"{name}.parquet"]
+    return written
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> Path:
+    """Write a CSV whose text cells cannot act as formulas in a spreadsheet; returns its path."""
+    safe = table.rename(columns=lambda name: plain_text(str(name)))
+    for column in safe.columns:
+        if not is_numeric_dtype(safe[column]):
+            safe[column] = [plain_text(cell) if isinstance(cell, str) else cell for cell in safe[column]]
+    safe.to_csv(path, index=False)
+    return path
+
+
+def plain_text(text: str) -> str:
+    """The text, with a quote before it where a spreadsheet would run it as a formula."""
+    shown = one_line(text)
+    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
