@@ -18,7 +18,8 @@ from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
 from analysis.pages.page import Folder
 from analysis.pages.questions import questions
-from analysis.prose.answers import amounts, answer_sentence
+from analysis.plots import plot_isolation
+from analysis.prose.answers import amounts, answer_sentence, effort
 from analysis.studies.trials import read_trials
 from benchmarks.question_picture import answered
 from benchmarks.questions import NoisyCurves, judge, study, summarise
@@ -131,6 +132,7 @@ def test_why_nothing_could_be_trained_is_said():
     levels = [found(True), replace(found(False), trials=0, excessive=300)]
     told = decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2)
     assert told.missing.startswith("no configuration with norm = True or False (300 exceeded a limit) could be")
+    assert effort(levels[1]) == "0 trials, 260 epochs, 300 exceeded a limit"
 
 
 def trial(number: int, *, norm: bool, lr: float = 0.1, epochs: int = 9, value: float = 0.5, state: Any = None):
@@ -238,6 +240,17 @@ def test_the_section_shows_the_verdict_the_figure_and_what_each_value_got(tmp_pa
     table = (tmp_path / "tables" / "question_norm.csv").read_text()
     assert "20 trials, 260 epochs" in table
     assert not list((tmp_path / "figures").glob("*.txt")), "the figure is drawn"
+
+
+def test_a_figure_without_its_first_value_has_its_legend_and_says_what_is_missing():
+    levels = [found("a"), found("b", (0.9, 0.91), (0.8, 0.81)), found("c", (0.5, 0.51), (0.4, 0.41))]
+    ax = plot_isolation(decide_answer("norm", levels, ACCURACY, hours=1.0, seeds=2), study_trials())
+    legend = ax.get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 3
+    assert [(text.get_text(), text.get_position()[1]) for text in ax.texts] == [
+        ("none could be trained on all seeds", 0)
+    ]  # fmt: skip
 
 
 def test_a_question_that_is_not_answered_yet_names_the_command(tmp_path: Path):

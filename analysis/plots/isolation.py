@@ -19,21 +19,25 @@ def plot_isolation(answer: Answer, trials: Trials, ax: Axes | None = None) -> Ax
     rows = trials.trials[trials.trials["state"] == COMPLETE]
     named = rows[f"params_{answer.parameter}"].map(label)
     best, values = [], []
+    first = next(place for place, level in enumerate(levels) if level.found is not None)
     for place, level in enumerate(levels):
         searched = rows["value"][named == label(level.level)].dropna().to_numpy(dtype=float)
         ax.scatter(searched, np.full(len(searched), place - 0.24), s=14, color=style.GREY, alpha=0.6, lw=0,
-                   label="trial of the search" if place == 0 else None)  # fmt: skip
+                   label="trial of the search" if place == first else None)  # fmt: skip
         again = [(one.values, place + 0.08 * i) for i, one in enumerate(level.configurations)]
         for i, (found, at) in enumerate(again):
             known = [value for value in found if value is not None]
             ax.plot(known, [at] * len(known), color=style.SKY, lw=1.0, marker=".", ms=5,
-                    label="best configurations, each on fresh seeds" if place == i == 0 else None)  # fmt: skip
+                    label="best configurations, each on fresh seeds" if (place, i) == (first, 0) else None)  # fmt: skip
             values += known
         if level.found is not None and level.low is not None and level.high is not None:
             error = [[max(0.0, level.found - level.low)], [max(0.0, level.high - level.found)]]
             ax.errorbar([level.found], [place - 0.1], xerr=error, fmt="D", ms=6, color=style.BLUE, capsize=3,
-                        label="best, 95 % interval" if place == 0 else None)  # fmt: skip
+                        label="best, 95 % interval" if place == first else None)  # fmt: skip
             best += [level.low, level.high, level.found]
+        else:
+            ax.text(0.02, place, "none could be trained on all seeds", color=style.GREY, va="center",
+                    transform=ax.get_yaxis_transform())  # fmt: skip
     _frame(ax, answer, trials, values=[*values, *best])
     return ax
 

@@ -62,5 +62,6 @@ def amounts(values: list[float], trials: Trials) -> list[str]:
 def effort(level: LevelFound) -> str:
     """`21 trials, 265 epochs`, with those that failed, and the draws that exceeded a limit."""
     failed = f", {level.failed} failed" if level.failed else ""
-    excessive = f", {level.excessive:,} more exceeded a limit" if level.excessive else ""
+    more = "more " if level.trials else ""
+    excessive = f", {level.excessive:,} {more}exceeded a limit" if level.excessive else ""
     return f"{counted(level.trials, 'trial')}, {counted(level.epochs, 'epoch')}{failed}{excessive}"
