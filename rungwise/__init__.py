@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.compare import compare
+    from analysis.pages.compare import Comparison
     from analysis.scores.predictions import Predictions
     from rungwise.run import FinishedRun, open_run
     from rungwise.searching import search
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from trainables.trainable import Diverged, Trainable
 
 __all__ = [
+    "Comparison",
     "Diverged",
     "FinishedRun",
     "LoopRun",
@@ -32,10 +35,12 @@ __all__ = [
     "Reference",
     "Space",
     "Trainable",
+    "compare",
     "open_run",
     "search",
 ]
 _HOMES = {
+    "Comparison": "analysis.pages.compare",
     "Diverged": "trainables.trainable",
     "FinishedRun": "rungwise.run",
     "LoopRun": "trainables.own.looprun",
@@ -44,6 +49,7 @@ _HOMES = {
     "Reference": "spaces.space",
     "Space": "spaces.space",
     "Trainable": "trainables.trainable",
+    "compare": "analysis.compare",
     "open_run": "rungwise.run",
     "search": "rungwise.searching",
 }

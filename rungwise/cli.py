@@ -20,7 +20,8 @@ COMMANDS = {
     "runs": ("rungwise.listing", "list all runs"),
     "show": ("rungwise.listing", "show a run or one of its trials"),
     "logs": ("rungwise.listing", "print the output of a trial"),
-    "compare": ("rungwise.listing", "compare runs"),
+    "watch": ("analysis.watch", "show a search in the browser while it runs"),
+    "compare": ("analysis.compare", "compare runs: the best against the best, effects that hold in all, cost"),
 }
 """By name: the module whose `main` is called, and what it does."""
 

@@ -1,9 +1,8 @@
-"""The commands that show runs: a list of all, one of them, the log of a trial, several side by side.
+"""The commands that show runs: a list of all, one of them, the log of a trial.
 
 rungwise runs
 rungwise show NAME [12]
 rungwise logs NAME [12]
-rungwise compare NAME OTHER
 """
 
 import sys
@@ -13,9 +12,10 @@ from typing import Annotated, Any
 
 import tyro
 
-import rungwise.run
 from search.process.arguments import DONE, OptionalInt, parse, report_error
+from search.process.tabular import print_table
 from search.process.text import counted
+from search.storage.folder import find_run
 
 _RUNS_DIR = Path("runs")
 _HIDDEN = (
@@ -59,52 +59,27 @@ class Logs:
     """Folder that holds all runs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compare:
-    """Compare runs: what they searched, and the best trial of each."""
-
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Names of the runs, or their folders."""
-    runs_dir: Path = _RUNS_DIR
-    """Folder that holds all runs."""
-
-
 def main(words: list[str]) -> int:
     """The command named by the first word; 0 when done, 2 for bad input."""
-    kind = {"runs": Runs, "show": Show, "logs": Logs, "compare": Compare}[words[0]]
+    kind = {"runs": Runs, "show": Show, "logs": Logs}[words[0]]
     try:
         options: Any = parse(kind, words[1:], prog=f"rungwise {words[0]}")
         match options:
             case Runs():
                 _list(options)
             case Show(trial=None, number=None):
-                _show(_folder(options.run, options.runs_dir))
+                _show(find_run(options.run, options.runs_dir))
             case Show(trial=int(one), number=int(other)) if one != other:
                 raise ValueError(f"give one trial, got {other} and --trial {one}")
             case Show(trial=int(number)) | Show(number=int(number)):
-                _show_trial(_folder(options.run, options.runs_dir), number)
+                _show_trial(find_run(options.run, options.runs_dir), number)
             case Logs(trial=int(number)):
-                _print_log(_folder(options.run, options.runs_dir), number)
+                _print_log(find_run(options.run, options.runs_dir), number)
             case Logs():
-                _list_logs(_folder(options.run, options.runs_dir))
-            case Compare():
-                _compare([_folder(name, options.runs_dir) for name in options.runs])
+                _list_logs(find_run(options.run, options.runs_dir))
     except (ValueError, OSError) as error:
         return report_error(error)
     return DONE
-
-
-def _folder(name: str, runs_dir: Path) -> Path:
-    from search.storage.folder import check_run
-
-    for folder in (runs_dir / name, Path(name)):
-        if (folder / "run.json").is_file():
-            return folder
-    if not (runs_dir / name).is_dir():
-        known = ", ".join(sorted(p.parent.name for p in runs_dir.glob("*/run.json"))[-5:])
-        raise ValueError(f"there is no run {name!r} in {str(runs_dir)!r}" + (f"; there are {known}" if known else ""))
-    check_run(runs_dir / name)
-    return runs_dir / name
 
 
 def _list(options: Runs) -> None:
@@ -118,7 +93,7 @@ def _list(options: Runs) -> None:
             rows.append(_facts(folder))
         except (ValueError, OSError) as error:
             rows.append({"run": folder.name, "created": "", "state": str(error)[:80]})
-    _print_table(sorted(rows, key=lambda row: row["created"]))
+    print_table(sorted(rows, key=lambda row: row["created"]))
 
 
 def _facts(folder: Path) -> dict[str, str]:
@@ -181,7 +156,7 @@ def _show_trial(folder: Path, number: int) -> None:
     shown = [{k: v for k, v in record.items() if k not in _HIDDEN and not isinstance(v, str)} for record in records]
     first = {"epoch": "", run.metric: ""}
     rows = [{k: _number(record.get(k)) for k in {**first, **record}} for record in shown]
-    _print_table(rows)
+    print_table(rows)
 
 
 def _list_logs(folder: Path) -> None:
@@ -213,45 +188,5 @@ def _print_log(folder: Path, number: int) -> None:
     sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
 
 
-def _compare(folders: list[Path]) -> None:
-    if len(folders) < 2:
-        raise ValueError("compare needs the names of at least two runs")
-    from search.storage.run import read_run
-
-    runs = [read_run(folder) for folder in folders]
-    if len({run.objective for run in runs}) > 1:
-        print("note: these runs use different metrics, so their values cannot be compared\n")
-    elif len({(run.dataset, run.dataset_checksum) for run in runs}) > 1:
-        print("note: these runs use different data, so their values may not be comparable\n")
-    _print_table([_facts(folder) for folder in folders])
-    best = {folder.name: rungwise.run.open_run(folder).best for folder in folders}
-    names = dict.fromkeys(name for found in best.values() if found is not None for name in found.params)
-    print()
-    _print_table(
-        [
-            {"best trial": name} | {run: _number(found.params.get(name)) for run, found in best.items() if found}
-            for name in names
-        ]
-    )
-
-
 def _number(value: Any) -> str:
     return "-" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _print_table(rows: list[dict[str, str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from search.process.text import printable
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    console = Console(highlight=False)
-    console.width = max(console.width, 120) if console.is_terminal else 10_000
-    for name in names:
-        table.add_column(escape(name), no_wrap=not console.is_terminal, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(printable(row.get(name, ""))) for name in names))
-    console.print(table)

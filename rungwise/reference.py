@@ -40,6 +40,8 @@ NAMES = {
         "open_run": "rungwise/run.py",
         "FinishedRun": "rungwise/run.py",
         "BestTrial": "rungwise/run.py",
+        "compare": "analysis/compare.py",
+        "Comparison": "analysis/pages/compare.py",
     },
     "Parts of spaces for the built-in networks": dict.fromkeys(_PARTS, "spaces/parts.py"),
 }

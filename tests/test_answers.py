@@ -316,7 +316,9 @@ def test_a_study_of_plain_optuna_is_read_but_not_answered(tmp_path: Path, capsys
 
 
 def test_a_study_of_plain_optuna_with_failures_alone_or_many_values_says_that_too(tmp_path: Path, capsys: Any):
-    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction="minimize")
+    study = optuna.create_study(
+        storage=f"sqlite:///{tmp_path}/study.db", direction="minimize", sampler=optuna.samplers.RandomSampler(seed=0)
+    )
 
     def objective(trial: optuna.Trial) -> float:
         x, kind = trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ["a", "b"])

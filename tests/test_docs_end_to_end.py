@@ -126,11 +126,14 @@ def test_what_one_does_with_a_run(tmp_path: Path):
     for page in (
         "reference/run-folder.md",
         "how-to/resume-and-extend.md",
+        "how-to/compare-runs.md",
         "how-to/loggers.md",
         "how-to/ask-a-question.md",
     ):
         said |= run_page(page, tmp_path)
     assert "12 trials" in said["rungwise search --resume --name first --trials 12"]
     assert "identical to the bit" in said["rungwise rerun runs/first"]
+    assert "Effects at the full budget" in said["rungwise compare first again --out comparison"]
+    assert (tmp_path / "comparison" / "index.html").exists()
     assert list((tmp_path / "runs" / "logged" / "tensorboard").iterdir())
     assert "width: " in said["rungwise ask runs/asked --best 2 --seeds 2"]

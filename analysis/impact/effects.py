@@ -16,7 +16,7 @@ its band would miss them. The covariance of theta comes from a Bayesian bootstra
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -66,12 +66,26 @@ class Effect:
     opposed: str = ""
     """How many of the best trials use the value that this effect calls worse; empty unless most do."""
     sentence: str = ""
+    fit: "Fit | None" = field(default=None, repr=False, compare=False)
+
+    def against(self, better: object, worse: object, *, simultaneous: bool = False) -> tuple[float, float, float]:
+        """The effect of `better` against `worse`: estimate, low and high of its 95 % interval.
+
+        Args:
+            better: a level, or a number within what was tried; `worse` likewise.
+            simultaneous: the two values were chosen after looking at the curve.
+        """
+        assert self.fit is not None
+        first, second = self.fit.group.raw(pd.Series([better, worse], dtype=object))
+        estimate, half = self.fit.contrast((first - second)[None], simultaneous=simultaneous)
+        return float(estimate[0]), float(estimate[0] - half[0]), float(estimate[0] + half[0])
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fit:
+class Fit:
     """Coefficients of one hyperparameter's columns, with their bootstrap covariance."""
 
+    group: Group
     theta: np.ndarray
     """(K,)"""
     covariance: np.ndarray
@@ -178,7 +192,7 @@ def _support(group: Group, values: pd.Series) -> np.ndarray:
 
 def _fit(
     group: Group, design: Design, y: np.ndarray, samples: list[Resample], *, kids: frozenset[str], rarest: int
-) -> _Fit:
+) -> Fit:
     """The regression of the module's docstring, on the objective y (N,), and again on each bootstrap sample.
 
     Args:
@@ -204,7 +218,7 @@ def _fit(
     theta = _ridge(centred.T @ centred, centred.T @ (y - share @ y), width, penalty=penalty.value)
     inflation = penalty.rows / penalty.left  # residuals are smaller than the noise they stand for
     covariance = np.atleast_2d(np.cov(np.array(found), rowvar=False)) * inflation
-    return _Fit(theta=theta, covariance=covariance, freedom=min(rarest - 1, penalty.left))
+    return Fit(group=group, theta=theta, covariance=covariance, freedom=min(rarest - 1, penalty.left))
 
 
 def _ridge(gram: np.ndarray, right: np.ndarray, own: int, *, penalty: float) -> np.ndarray:
@@ -214,7 +228,7 @@ def _ridge(gram: np.ndarray, right: np.ndarray, own: int, *, penalty: float) -> 
     return np.linalg.solve(gram + np.diag(ridge), right)[:own]
 
 
-def _describe(group: Group, fit: _Fit, values: pd.Series, *, sign: float) -> Effect:
+def _describe(group: Group, fit: Fit, values: pd.Series, *, sign: float) -> Effect:
     """The curve over the values that were tried, and the contrast of its best against its worst value."""
     parameter = group.parameter
     grid = _grid(group, values)
@@ -238,6 +252,7 @@ def _describe(group: Group, fit: _Fit, values: pd.Series, *, sign: float) -> Eff
         better=_short(grid[best]),
         worse=_short(grid[worst]),
         curve=curve,
+        fit=fit,
         strength=float(np.sqrt(max(variance, 0.0))),
     )
 

@@ -83,6 +83,16 @@ class Fold:
     inside: tuple["Block", ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Poll:
+    """How a page that is served finds out that there is a newer one: it asks for `state`."""
+
+    version: str
+    """Of this page."""
+    seconds: float
+    """Between two questions."""
+
+
 Block = Text | Picture | Table | Facts | Fragment | Fold
 
 
@@ -126,22 +136,29 @@ class Folder:
     def table(
         self, name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
     ) -> Table:
-        """Write a table as CSV; returns its first rows for the page.
-
-        Args:
-            name: of the file and of the table on the page.
-            frame: the values.
-            caption: of the table.
-            most: rows that the page shows.
-            parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
-        """
+        """Write a table as CSV, and return its first rows for the page; the arguments are those of `make_table`."""
         write_csv(frame, self.tables / f"{name}.csv")
-        titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
-        numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
-        head = tuple(zip(titles, numeric, strict=True))
-        shown = frame.head(most).itertuples(index=False)
-        rows = tuple(tuple(cell(value) for value in row) for row in shown)
-        return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
+        return make_table(name, frame, caption=caption, most=most, parameters=parameters)
+
+
+def make_table(
+    name: str, frame: pd.DataFrame, *, caption: str, most: int = 100, parameters: Collection[str] = ()
+) -> Table:
+    """The first rows of a table for the page.
+
+    Args:
+        name: of the table on the page, and of its file.
+        frame: the values.
+        caption: of the table.
+        most: rows that the page shows.
+        parameters: columns that are hyperparameters, which are named as everywhere else: `width_0`.
+    """
+    titles = [str(c) if c in parameters else str(c).replace("_", " ") for c in frame.columns]
+    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
+    head = tuple(zip(titles, numeric, strict=True))
+    shown = frame.head(most).itertuples(index=False)
+    rows = tuple(tuple(cell(value) for value in row) for row in shown)
+    return Table(name=name, caption=caption, head=head, rows=rows, hidden=max(0, len(frame) - most))
 
 
 def _panels(draws: Sequence[Callable[[Axes], Any]], *, columns: int) -> Figure:
@@ -182,15 +199,29 @@ def render(
     footer: str,
     trials: Markup | None = None,
 ) -> Path:
-    """Write the page.
+    """Write the page; the arguments are those of `page_html`."""
+    page = page_html(title=title, summary=summary, sections=sections, footer=footer, trials=trials)
+    write_whole(path, page)
+    return path
+
+
+def page_html(
+    *,
+    title: str,
+    summary: Section,
+    sections: Iterable[Section],
+    footer: str,
+    trials: Markup | None = None,
+    poll: Poll | None = None,
+) -> str:
+    """The page as text.
 
     Args:
         trials: what the interactive figures draw, as JSON; without it figures are still.
+        poll: how a page that is served finds out that it has changed; a file does not ask.
     """
-    look, scripts = (
-        source("report.css"),
-        [source(f"{name}.js") for name in ("report", *(_INTERACTIVE if trials else ()))],
-    )
+    names = ("report", *(_INTERACTIVE if trials else ()), *(("watch",) if poll else ()))
+    look, scripts = source("report.css"), [source(f"{name}.js") for name in names]
     page = (
         environment(html=True)
         .get_template("report.html")
@@ -200,10 +231,10 @@ def render(
             sections=list(sections),
             footer=footer,
             trials=trials,
+            poll=poll,
             look=Markup(look),
             scripts=[Markup(script) for script in scripts],
-            policy=Markup(content_policy(styles=[look], scripts=scripts)),
+            policy=Markup(content_policy(styles=[look], scripts=scripts, asks=poll is not None)),
         )
     )
-    write_whole(path, sealed(escaped(page)))
-    return path
+    return sealed(escaped(page))

@@ -17,18 +17,18 @@ _PLAIN = re.compile(r"(?:[\w\s.,:;#%+-]|'[\w\s.-]*'|(?:var|rgba?|url)\([\w#\s.,%
 """Declarations that end where their rule ends; of a figure that somebody else made, others are left out."""
 
 
-def content_policy(*, styles: Sequence[str], scripts: Sequence[str]) -> str:
+def content_policy(*, styles: Sequence[str], scripts: Sequence[str], asks: bool = False) -> str:
     """The content of the meta element `Content-Security-Policy` of a page whose sheet of classes is still empty.
 
     Args:
         styles: the text of each other style sheet.
         scripts: the text of each script.
+        asks: let the scripts ask the server that the page is from, and no other.
     """
     looks = " ".join(_hash(sheet) for sheet in (*styles, ""))
     run = " ".join(map(_hash, scripts))
-    return (
-        f"default-src 'none'; img-src data:; style-src {looks}; script-src {run}; base-uri 'none'; form-action 'none'"
-    )
+    sources = [f"style-src {looks}", f"script-src {run}", *(["connect-src 'self'"] if asks else [])]
+    return "; ".join(["default-src 'none'", "img-src data:", *sources, "base-uri 'none'", "form-action 'none'"])
 
 
 def sealed(page: str) -> str:

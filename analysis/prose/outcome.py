@@ -11,7 +11,7 @@ import numpy as np
 from analysis import wording
 from analysis.datasets.images import Described, Overview
 from analysis.impact.impact import Confidence, confidence
-from analysis.statistics.bootstrap import wilson
+from analysis.statistics.bootstrap import Interval, unpaired, wilson
 from analysis.studies.amounts import difference_text, value_text
 from analysis.studies.criterion import BASELINE
 from analysis.studies.results import Entrant, FinalResults
@@ -167,16 +167,13 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
 
 
 def unpaired_interval(first: float, second: float, rows: int) -> tuple[float, float]:
-    """95 % interval of the difference of two shares of as many rows each (Newcombe 1998, method 10).
+    """95 % interval of the difference of two shares of as many rows each.
 
     Both are shares of the same rows, which makes their difference more certain than this.
     """
-    (low_1, high_1), (low_2, high_2) = (wilson(share * rows, rows) for share in (first, second))
-    gap = first - second
-    return (
-        gap - float(np.hypot(first - low_1, high_2 - second)),
-        gap + float(np.hypot(high_1 - first, second - low_2)),
-    )
+    bounds = [(share, *wilson(share * rows, rows)) for share in (first, second)]
+    found = unpaired(*(Interval(value=value, low=low, high=high) for value, low, high in bounds))
+    return found.low, found.high
 
 
 def _chance_of_search(trials: Trials, sure: Confidence, found: Described) -> Sequence[str]:

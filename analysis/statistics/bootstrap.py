@@ -85,6 +85,17 @@ def wilson(hits: float, total: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def unpaired(first: Interval, other: Interval) -> Interval:
+    """`first` minus `other`, of independent estimates: the distances to their bounds add up as squares.
+
+    That is Newcombe's method 10 (1998), and keeps the coverage of both intervals also where they are lopsided.
+    """
+    gap = first.value - other.value
+    low = gap - float(np.hypot(first.value - first.low, other.high - other.value))
+    high = gap + float(np.hypot(first.high - first.value, other.value - other.low))
+    return Interval(value=gap, low=low, high=high)
+
+
 def interval(
     value: float,
     replicates: np.ndarray,

@@ -40,6 +40,22 @@ def check_run(run_dir: Path) -> None:
         raise ValueError(f"{str(run_dir)!r} is not a run: it has no run.json; give the folder of a search")
 
 
+def find_run(name: str, runs_dir: Path) -> Path:
+    """The folder of the run by this name in `runs_dir`, or the folder that `name` is.
+
+    Raises:
+        ValueError: there is no such run; the line names the newest ones.
+    """
+    for folder in (runs_dir / name, Path(name)):
+        if (folder / "run.json").is_file():
+            return folder
+    if not (runs_dir / name).is_dir():
+        known = ", ".join(sorted(p.parent.name for p in runs_dir.glob("*/run.json"))[-5:])
+        raise ValueError(f"there is no run {name!r} in {str(runs_dir)!r}" + (f"; there are {known}" if known else ""))
+    check_run(runs_dir / name)
+    return runs_dir / name
+
+
 def check_free(run_dir: Path) -> None:
     """Raise ValueError if the folder of a new run already exists."""
     if run_dir.exists() or run_dir.is_symlink():

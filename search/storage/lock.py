@@ -10,6 +10,29 @@ from pathlib import Path
 from typing import Self
 
 
+def is_held(run_dir: Path) -> bool | None:
+    """Whether a search holds the run now; None where it is on another host, so that this one cannot know."""
+    try:
+        stamp = json.loads((run_dir / "run.lock").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # the owner that ends in good order leaves nothing in the file
+    if not isinstance(stamp, dict) or not isinstance(stamp.get("pid"), int):
+        return False
+    if stamp.get("host") != socket.gethostname():
+        return None
+    try:
+        os.kill(stamp["pid"], 0)
+    except (ProcessLookupError, OverflowError):
+        return False  # not probed: a search that starts at this moment would find the lock taken
+    except PermissionError:
+        pass
+    try:
+        RunLock(run_dir).check()
+    except ValueError:
+        return True
+    return False
+
+
 class RunLock:
     """Holds `run.lock` while it is entered.
 
