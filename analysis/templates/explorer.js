@@ -2,6 +2,7 @@
 "use strict";
 
 const REACH = 26,
+  FINGER = 44,
   MOST_ON_CARD = 16;
 
 /** Filters, selection and the figures that show them. */
@@ -177,7 +178,8 @@ class Explorer {
     const { root } = figure,
       at = (event) => {
         const place = root.getBoundingClientRect();
-        return figure.nearest(event.clientX - place.left, event.clientY - place.top, this.view, REACH);
+        const reach = event.pointerType === "touch" ? FINGER : REACH;
+        return figure.nearest(event.clientX - place.left, event.clientY - place.top, this.view, reach);
       };
     root.addEventListener(
       "pointermove",
@@ -252,7 +254,13 @@ class Explorer {
 
   content(trial, most) {
     const { title, state, facts, params } = describe(this.study, trial);
-    return [html("p", {}, html("b", {}, title), ` ${state}`), listed(facts), listed(params, most)];
+    const head = [html("p", {}, html("b", {}, title), ` ${state}`), listed(facts)],
+      { selected } = this.view;
+    if (selected < 0 || selected === trial) return [...head, listed(params, most)];
+    const strong = differing(this.study, trial, selected),
+      first = [...params].sort(([a], [b]) => strong.has(b) - strong.has(a));
+    const said = `Bold: other than in trial ${this.study.number[selected]}.`;
+    return [...head, listed(first, most, strong), html("p", { class: "note" }, said)];
   }
 
   select(trial) {
