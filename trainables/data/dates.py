@@ -42,11 +42,15 @@ def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
     first = list(islice((text for text in map(str.strip, texts) if not is_missing(text)), _TRIED))
     if 2 * sum(_days(text) is not None for text in first) < len(first) or not first:
         return None
-    read = [_days(text.strip()) for text in texts]
-    filled = sum(not is_missing(text) for text in texts)
-    if sum(days is not None for days in read) < NEARLY_ALL * filled:
+    filled = [text.strip() for text in texts if not is_missing(text)]
+    if sum(_days(text) is not None for text in filled) < NEARLY_ALL * len(filled):
         return None
-    return tuple(text if days is None else days for text, days in zip(texts, read, strict=True))
+    return with_days(texts)
+
+
+def with_days(texts: Iterable[str]) -> tuple[str, ...]:
+    """The cells with each date in days; one that is no date stays as it is."""
+    return tuple(_days(text.strip()) or text for text in texts)
 
 
 @lru_cache(maxsize=65536)
