@@ -101,3 +101,8 @@ def test_the_docstring_of_a_function_begins_with_a_noun_phrase_or_an_imperative(
         if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)) and THIRD_PERSON.match(text)
     }
     assert found == set()
+
+
+def test_a_number_agrees_with_its_noun_by_one_helper():
+    above = [path for path in SOURCES if path.relative_to(ROOT).parts[0] not in ("trainables", "spaces")]
+    assert [str(path) for path in above if re.search(r"""['"]s['"] \* \(?|else ['"]s['"]""", path.read_text())] == []
