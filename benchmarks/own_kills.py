@@ -39,7 +39,7 @@ from search.storage.study import open_study
 from search.storage.trials import best_trial, epochs_reached
 from spaces.space import load
 from trainables.files import checkpoint
-from trainables.trainable import Setting, Source, close
+from trainables.trainable import Selection, Setting, close
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDS = {"lightning_module": "lightning", "huggingface_trainer": "peft", "lightgbm_continued": "lightgbm"}
@@ -250,7 +250,7 @@ def weights_of(run_dir: Path, trial: FrozenTrial) -> str:
     run = read_run(run_dir)
     space = load(run.space)
     setting = Setting(epochs=run.epochs, seed=trial.user_attrs["seed"], trial=trial.number)
-    training: Any = space.work.build(space.decode(trial.params), space.work.load(Source()), setting)
+    training: Any = space.work.build(space.decode(trial.params), space.work.load(Selection()), setting)
     loaded = checkpoint.load_newest(run_dir / "checkpoints" / f"trial-{trial.number:05d}")
     assert loaded is not None
     assert loaded.state is not None

@@ -91,7 +91,7 @@ class _Parts:
 
 
 def _globals(value: Any) -> Iterator[tuple[str, Any]]:
-    """The global names that a function, or a class with its methods, uses, and what they stand for."""
+    """The global names that a function, or a class with its methods, uses, and their values."""
     for function in _functions(value):
         for name in _names(function.__code__):
             if name in function.__globals__ and not hasattr(builtins, name):

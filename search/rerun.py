@@ -59,8 +59,8 @@ def _rerun(options: Options) -> bool:
     space = spaces.space.load(run.space)
     dataset = data_of(run, space, data_dir=options.data_dir)
     print(
-        f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} as stored, and "
-        f"trained again"
+        f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} as stored,"
+        " and trained again"
     )
     device = "cuda" if run.machine.get("gpus_per_trial") and torch.cuda.is_available() else "cpu"
     setting = Setting(

@@ -51,7 +51,7 @@ class Page:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._in], [], [], 120)
+            ready, _, _ = select.select([self._in], [], [], 60)
             assert ready, "the browser does not answer"
             self._buffer += os.read(self._in, 1 << 20)
         line, _, self._buffer = self._buffer.partition(b"\0")
@@ -124,6 +124,25 @@ class Page:
                 buttons=1,
             )
         self.pointer("Released", x, end)
+        self.settle()
+
+    def tap(self, x: float, y: float) -> None:
+        """A finger on the screen; needs the emulation of touch."""
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def until(self, condition: str) -> None:
+        """Waits until an expression is true, for at most ten seconds."""
+        deadline = time.monotonic() + 10
+        while not self.evaluate(condition) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def swipe(self, x: float, start: float, end: float) -> None:
+        """A finger that moves up or down."""
+        for kind, share in (("Start", 0), ("Move", 0.3), ("Move", 0.7), ("Move", 1.0)):
+            place = {"x": x, "y": start + share * (end - start)}
+            self.call("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=[place])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         self.settle()
 
     def size(self, width: int, height: int = 900, *, phone: bool = False) -> None:

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import spaces.space
-from analysis.model.load import load_model
+from analysis.model.load import Model, load_model
 from analysis.model.tables import answer_table
 from analysis.model.write import export_model
+from search.forecast.preview import describe_columns
 from tests.tables import NUM_ROWS, A, B, read, told, trained, write
+from trainables.data.dataset import Dataset
 from trainables.data.dates import are_dates, read_dates
 from trainables.sources.load import load_test
 
@@ -58,7 +60,10 @@ def test_a_column_of_dates_is_an_input_in_days(tmp_path: Path):
     cells = [*DAYS[:-2], "2021-02-30", ""]
     path = write(tmp_path / "t.csv", "day,a,y", cells, A, B)
     dataset = read(path)
-    assert [(c.name, c.kind, c.gaps) for c in dataset.columns] == [("day", "number", True), ("a", "number", False)]
+    assert [(c.name, c.kind, c.gaps, c.dates) for c in dataset.columns] == [
+        ("day", "number", True, True), ("a", "number", False, False),
+    ]  # fmt: skip
+    assert describe_columns(dataset) == "numbers: a; dates: day"
     said = told(dataset)
     assert f"dates read as days after 1970-01-01: 'day' '{DAYS[0]}' as 18262" in said
     assert "'day' contains dates" in said
@@ -96,16 +101,36 @@ def test_a_date_is_not_predicted_as_a_number(tmp_path: Path):
         read(write(tmp_path / "t.csv", "a,y", A, DAYS))
 
 
+def exported(dataset: Dataset, folder: Path) -> Model:
+    """A network that was trained for an epoch, as it is read again from its files."""
+    (folder / "final").mkdir()
+    params = spaces.space.load("tabular_mlp").baseline | {"width": 64, "adamw_lr": 2e-2, "batch_size": 64}
+    export_model(
+        folder / "final", trained(dataset, epochs=1), facts={"space": "tabular_mlp", "params": params, "seed": 0}
+    )
+    return load_model(folder)
+
+
 def test_rows_to_predict_may_write_their_dates_in_another_form(tmp_path: Path):
     dataset = read(write(tmp_path / "t.csv", "day,a,y", DAYS, A, B))
-    training = trained(dataset, epochs=1)
-    (tmp_path / "final").mkdir()
-    params = spaces.space.load("tabular_mlp").baseline | {"width": 64, "adamw_lr": 2e-2, "batch_size": 64}
-    export_model(tmp_path / "final", training, facts={"space": "tabular_mlp", "params": params, "seed": 0})
-    model = load_model(tmp_path)
+    model = exported(dataset, tmp_path)
     outputs = []
     for number, day in enumerate(("2021-03-04", "04.03.2021", "2021/3/4", "2021-03-04 00:00:00")):
         path = tmp_path / f"{number}.csv"
         path.write_text(f"day,a\n{day},0.5\n")
         outputs.append(answer_table(model, str(path)).outputs.tolist())
     assert outputs.count(outputs[0]) == 4
+    path = tmp_path / "mixed.csv"
+    path.write_text("day,a\n2021-03-04,0.5\n03/04/2021,0.5\n,0.5\n")
+    answers = answer_table(model, str(path))
+    assert answers.outputs[0] == pytest.approx(outputs[0][0])
+    assert answers.outputs[1] == answers.outputs[2]
+    assert "column 'day': '03/04/2021' is not a date in a form such as 2024-01-31; 1 such cell" in answers.notes[-1]
+
+
+def test_a_date_in_a_column_of_numbers_is_no_number(tmp_path: Path):
+    dataset = read(write(tmp_path / "t.csv", "day,a,y", DAYS, A, B))
+    path = tmp_path / "rows.csv"
+    path.write_text("day,a\n2021-03-04,2021-03-04\n")
+    answers = answer_table(exported(dataset, tmp_path), str(path))
+    assert "column 'a': '2021-03-04' is not a number" in answers.notes[-1]

@@ -15,7 +15,7 @@ from tests.own_spaces import PROGRAMS, skip_without_packages
 from tests.searching import ROOT
 from trainables.files import checkpoint
 from trainables.own.stored import difference
-from trainables.trainable import Setting, Source, close
+from trainables.trainable import Selection, Setting, close
 
 EPOCHS = 3
 MAX_LINES = 15
@@ -33,7 +33,7 @@ def space(request: pytest.FixtureRequest) -> Space:
 
 
 def make(space: Space) -> Any:
-    data = space.work.load(Source())
+    data = space.work.load(Selection())
     return space.work.build(space.decode(space.baseline), data, Setting(epochs=EPOCHS, seed=5))
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from markupsafe import Markup
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from analysis.pages.explorer import Bounds, trials_block
-from analysis.pages.page import Folder, Section, render, text
+from analysis.pages.page import Folder, Fragment, Picture, Section, render, text
 from analysis.pages.search import search
 from analysis.studies.trials import Trials, config_of, read_trials
 from tests.browser import CHROMIUM, Page, browser
@@ -27,9 +28,24 @@ def write(study: optuna.Study, folder: Path, names: list[str], *, still: bool = 
     """A page with the section on the search alone, with or without its still figures."""
     trials = read_trials(study, make_run())
     section = search(trials, Folder(folder), names=names) if still else Section(id="search", title="Search")
-    summary = Section(id="summary", title="Summary", blocks=(text("A study."),))
+    long = Fragment(html=Markup("<pre>") + "python -m analysis.predict " + "folder/" * 20 + Markup("</pre>"))
+    summary = Section(id="summary", title="Summary", blocks=(text("A study."), long))
     block = trials_block(trials, section, names=names)
     return render(folder / "index.html", title="Study", summary=summary, sections=[section], footer="-", trials=block)
+
+
+def stills() -> Section:
+    """A section whose still figures are empty, which saves the time to draw them."""
+    empty = [Picture(name=name, svg=Markup("<svg/>"), alt=name, caption="-") for name in LIVE]
+    return Section(id="search", title="Search", blocks=tuple(empty))
+
+
+def open_page(tab: Page, path: Path, section: Section, block: Markup | None) -> None:
+    """Opens a page that has no other section."""
+    summary = Section(id="summary", title="Summary")
+    render(path, title="Study", summary=summary, sections=[section], footer="-", trials=block)
+    tab.problems.clear()
+    tab.open(path)
 
 
 def block_of(study: Trials, **bounds: int) -> dict:
@@ -281,6 +297,80 @@ def test_states_and_several_ranges_are_filtered_and_all_are_shown_again(page: Pa
     assert page.problems == []
 
 
+def odd(name: str) -> optuna.Study:
+    """A study whose values, parameters or curves are unusual."""
+    study = optuna.create_study(direction="minimize")
+    kinds = {
+        "one trial": ({"x": FloatDistribution(0, 1)}, [{"x": 0.5}], [0.1]),
+        "equal values": ({"x": FloatDistribution(0, 1)}, [{"x": 0.5}] * 6, [0.25] * 6),
+        "one choice": (
+            {"c": CategoricalDistribution(["a"]), "x": FloatDistribution(2, 2)},
+            [{"c": "a", "x": 2.0}] * 3,
+            [1, 2, 3],
+        ),
+        "mixed choices": (
+            {"c": CategoricalDistribution([None, True, 1.5, "é <b>"])},
+            [{"c": c} for c in (None, True, 1.5, "é <b>")],
+            [1, 2, 3, 4],
+        ),
+        "many choices": (
+            {"c": CategoricalDistribution([f"choice {i}" * 3 for i in range(60)])},
+            [{"c": f"choice {i}" * 3} for i in range(60)],
+            range(60),
+        ),
+        "no parameters": ({}, [{}] * 4, [3, 2, 1, 4]),
+        "huge and tiny": (
+            {"n": IntDistribution(1, 10**12, log=True), "x": FloatDistribution(1e-300, 1e300, log=True)},
+            [{"n": 10**k, "x": 10.0 ** (50 * k - 290)} for k in range(12)],
+            [10.0**k for k in range(-6, 6)],
+        ),
+        "negative": (
+            {"x": FloatDistribution(-1e-9, 1e-9), "y": FloatDistribution(-5, 5)},
+            [{"x": k * 1e-10, "y": -k / 2} for k in range(9)],
+            [-(10.0**k) for k in range(9)],
+        ),
+    }
+    distributions, params, values = kinds[name]
+    for given, value in zip(params, values, strict=True):
+        curve = {1: float(value) * 2, 3: float(value)}
+        study.add_trial(
+            create_trial(value=float(value), params=given, distributions=distributions, intermediate_values=curve)
+        )
+    return study
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one trial",
+        "equal values",
+        "one choice",
+        "mixed choices",
+        "many choices",
+        "no parameters",
+        "huge and tiny",
+        "negative",
+    ],
+)
+def test_unusual_studies_are_drawn_without_an_error(tab: Page, tmp_path: Path, name: str):
+    trials = read_trials(odd(name))
+    names = [parameter.name for parameter in trials.parameters]
+    section = stills()
+    tab.size(1000, 4000)
+    open_page(tab, tmp_path / "p.html", section, trials_block(trials, section, names=names))
+    tab.evaluate("document.querySelectorAll('.plot svg').forEach((one) => one.focus())")
+    for key in ("ArrowRight", "ArrowUp", "Enter"):
+        tab.press(key)
+    drawn = every(
+        tab, ".plot svg", "[...one.querySelectorAll('path, circle, rect, text')].map((o) => o.outerHTML).join()"
+    )
+    assert tab.problems == []
+    assert len(drawn) >= 2 + len(names)
+    assert not any(word in text for text in drawn for word in ("NaN", "Infinity", "undefined"))
+    assert shown(tab, ".strip b").startswith("Trial ")
+
+
 @pytest.mark.browser
 def test_a_change_of_the_colour_scheme_reaches_an_open_page(page: Page):
     def look() -> list[str]:
@@ -320,11 +410,49 @@ def test_a_script_that_is_not_ours_does_not_run_and_without_scripts_the_still_fi
 @pytest.mark.parametrize("width", [400, 800, 1400])
 def test_no_width_makes_the_page_scroll_sideways(page: Page, width: int):
     page.size(width, phone=width == 400)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth") == width
     assert max(every(page, ".plots:not(figure[data-figure=parallel] *)", "one.getBoundingClientRect().right")) <= width
+
+
+@pytest.mark.browser
+def test_a_tap_selects_and_a_finger_drags_a_range(page: Page):
+    page.size(400, 800, phone=True)
+    page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        do(page, "[data-figure=history]", "scrollIntoView({ block: 'center' })")
+        (box,) = every(page, "[data-figure=history] .plot svg", "one.getBoundingClientRect().toJSON()")
+        marks = every(page, "[data-figure=history] .body path", "one.getAttribute('d')")[-1]
+        x, y = map(float, re.match(r"M([\d.]+) ([\d.]+)", marks).groups())
+        page.tap(box["x"] + x, box["y"] + y)
+        page.until("!document.querySelector('.strip').hidden")  # it could have become a double tap
+        assert shown(page, ".strip b").startswith("Trial ")
+        do(page, ".strip .actions button:nth-of-type(2)", "click()")
+        do(page, "[data-figure=parallel]", "scrollIntoView({ block: 'center' })")
+        box = every(page, ".grip", "one.getBoundingClientRect().toJSON()")[1]
+        page.swipe(box["x"] + box["width"] / 2, box["y"] + 0.2 * box["height"], box["y"] + 0.6 * box["height"])
+        assert shown(page, CHIPS).startswith("lr: ")
+    finally:
+        page.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert page.problems == []
 
 
 @pytest.mark.browser
 def test_nothing_moves_by_itself(page: Page):
     style = "(({ animationName, transitionDuration }) => [animationName, transitionDuration])(getComputedStyle(one))"
     assert {tuple(found) for found in every(page, "*", style)} == {("none", "0s")}
+
+
+@pytest.mark.browser
+def test_a_study_of_thousands_of_trials_opens_reacts_and_says_what_is_left_out(tab: Page, tmp_path: Path):
+    trials = read_trials(make_study(3_400, epochs=3, seed=5), make_run(epochs=3, rungs=(1, 3)))
+    section = stills()
+    block = trials_block(trials, section, names=NAMES)
+    assert len(str(block)) < 1_000_000
+    open_page(tab, tmp_path / "p.html", section, block)
+    tab.size(1280)
+    said = "They show 3,000 of 3,400 trials that have a value: the best complete trials and an even selection"
+    assert said in shown(tab, ".hint")
+    assert shown(tab, COUNT) == "3,000 trials"
+    spent = "(() => { const start = performance.now(); %s; return performance.now() - start; })()"
+    assert tab.evaluate(spent % "document.querySelector('.toolbar input').click()") < 3_000, "milliseconds"
+    assert tab.problems == []

@@ -30,7 +30,7 @@ from search.storage.run import Sampler
 from tests.own_spaces import WHOLE, write_own
 from trainables.data.dataset import Split
 from trainables.sources import load as data
-from trainables.trainable import Setting, Source
+from trainables.trainable import Selection, Setting
 from trainables.training.training import Training
 
 SPACE = spaces.space.load("digits_arch")
@@ -217,7 +217,7 @@ def test_the_first_epoch_of_a_process_does_not_make_own_code_seem_slow(epochs: i
     slow += "    builtins.rungwise_warm = True\n"
     path = write_own(tmp_path, f"warming_{epochs}", text=WHOLE.replace("    for epoch in", slow + "    for epoch in"))
     space = spaces.space.load(str(path))
-    packed = space.work.pack(space.work.load(Source()))
+    packed = space.work.pack(space.work.load(Selection()))
     bench = OwnBench(space=str(path), packed=packed, setting=Setting(epochs=epochs, seed=0))
     try:
         assert bench.measure({"lr": 0.1, "width": 8}).epoch_seconds < 1

@@ -13,7 +13,7 @@ from tests.own_spaces import WHOLE, write_own
 from trainables.files import checkpoint
 from trainables.own import loop
 from trainables.own.stored import difference
-from trainables.trainable import Source
+from trainables.trainable import Selection
 
 EPOCHS = 4
 HIDDEN = ("seconds", "started", "worker")
@@ -35,7 +35,7 @@ def worker_on(path: Path, folder: Path, *, decided: tuple[int, ...] | None, repo
     space = load(str(path))
     (folder / "output").mkdir(parents=True, exist_ok=True)
     job = Job(
-        space=str(path), arrays=space.work.pack(space.work.load(Source())), epochs=EPOCHS, metric="loss",
+        space=str(path), arrays=space.work.pack(space.work.load(Selection())), epochs=EPOCHS, metric="loss",
         checkpoints=str(folder), threads=1, cuda=False, output=str(folder / "output"),
     )  # fmt: skip
     worker = TrialWorker.__new__(TrialWorker)

@@ -23,7 +23,7 @@ from trainables.own.loop import Loop
 from trainables.own.stored import difference, from_plain, to_plain
 from trainables.own.task import OwnTask
 from trainables.own.tracked import weights_of
-from trainables.trainable import Diverged, MisuseError, Setting, Source, StateError, close
+from trainables.trainable import Diverged, MisuseError, Selection, Setting, StateError, close
 
 EPOCHS = 4
 SETTING = Setting(epochs=EPOCHS, seed=3)
@@ -82,7 +82,7 @@ class Counting:
 
 def make(train: Callable[..., Any], **config: Any) -> Any:
     task = OwnTask(metric="accuracy", **({"task": train} if isinstance(train, type) else {"train": train}))
-    return task.build({"lr": 0.1, **config}, task.load(Source()), SETTING)
+    return task.build({"lr": 0.1, **config}, task.load(Selection()), SETTING)
 
 
 def told(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -421,7 +421,7 @@ def job_of(path: Path, folder: Path, data: Any) -> Job:
 
 def worker_on(path: Path, folder: Path, *, reported: int = 0, trial: int = 5) -> TrialWorker:
     space = load(str(path))
-    data = space.work.pack(space.work.load(Source()))
+    data = space.work.pack(space.work.load(Selection()))
     worker = TrialWorker.__new__(TrialWorker)
     leg = {"trial": trial, "params": dict(space.baseline), "seed": 1, "reported": reported}
     worker.setup(leg, job=job_of(path, folder, data))
@@ -546,13 +546,13 @@ def test_configurations_of_own_code_are_decoded_as_strictly_as_ours(tmp_path: Pa
 def test_data_reach_a_worker_without_a_copy_and_as_they_were():
     x = torch.arange(6.0).reshape(2, 3)
     task = OwnTask(metric="m", train=train_everything, data=lambda: {"a": (x, np.ones(3)), "b": ["text", 3]})
-    data = task.load(Source())
+    data = task.load(Selection())
     back = task.unpack(task.pack(data), device="cpu").value
     assert back["a"][0].data_ptr() == x.data_ptr()
     assert back["b"] == ["text", 3]
-    assert data.checksum == task.load(Source()).checksum
+    assert data.checksum == task.load(Selection()).checksum
     x[0, 0] = 1
-    assert data.checksum != task.load(Source()).checksum
+    assert data.checksum != task.load(Selection()).checksum
 
 
 def test_the_public_names_are_there_and_cost_nothing_until_they_are_used():

@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from analysis import report
+from analysis.pages.templates import names
 from analysis.plots.svg import checked
 from search.process.arguments import report_fault
 from tests.browser import CHROMIUM, browser
@@ -170,6 +171,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     said = capsys.readouterr().err
     assert str(folder / "report") in said
     assert "--out" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("sgd_weight_decay", "sgd_<wbr>weight_<wbr>decay"),
+        ("/data/my_runs/first_one", "/data/my_runs/first_one"),
+        ("ghp_0123456789abcdef0123", "ghp_0123456789abcdef0123"),
+        ("a_b <i>", "a_b &lt;i&gt;"),
+        ("lr", "lr"),
+    ],
+)
+def test_only_short_names_may_break_so_that_paths_and_secrets_stay_in_one_piece(text: str, html: str):
+    assert str(names(text)) == html
 
 
 @pytest.mark.browser

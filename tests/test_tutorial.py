@@ -37,10 +37,10 @@ def test_the_program_passes_the_doctor(program: Path):
 
 def test_its_test_function_gives_predictions(program: Path):
     from analysis.scores.predictions import settle
-    from trainables.trainable import Setting, Source, close
+    from trainables.trainable import Selection, Setting, close
 
     space = load(str(program))
-    training = space.work.build(space.baseline, space.work.load(Source()), Setting(epochs=1, seed=0, final=True))
+    training = space.work.build(space.baseline, space.work.load(Selection()), Setting(epochs=1, seed=0, final=True))
     training.run_epoch()
     assert space.test is not None
     assert settle(space.test(training.result(), training.run)).kind == "classification"

@@ -1,7 +1,9 @@
 """Texts that a user reads are plain, idiomatic English: some stilted words are not in them."""
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +69,31 @@ def test_every_exception_is_still_needed():
     texts = [text for path in PAGES for _, text in prose(path.read_text(encoding="utf-8"))]
     texts += [text for path in MODULES for _, text in messages(path.read_text(encoding="utf-8"))]
     assert all(any(part in text for text in texts) for part in ALLOWED)
+
+
+UNCLEAR = r"told|whoever|whom|nobody|somebody|mishap|anew|aloud|for want of|bereft|as it stands|its own affair"
+"""Words that docstrings and comments avoid as well: they hide who does what."""
+READ = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "analysis"]
+
+
+def explanations(source: str) -> Iterator[tuple[int, str]]:
+    """The docstrings and comments of a module with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def test_no_docstring_or_comment_has_unclear_words():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]}"
+        for path in READ
+        for number, text in explanations(path.read_text(encoding="utf-8"))
+        if (match := re.search(rf"(?i)\b(?:{UNCLEAR})\b", text))
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

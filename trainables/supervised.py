@@ -6,8 +6,8 @@ from typing import Any
 
 from trainables.data.dataset import Dataset, from_arrays
 from trainables.models.cost import measure_cost
-from trainables.sources import load as data
-from trainables.trainable import Setting, Source
+from trainables.sources.load import load
+from trainables.trainable import Selection, Setting
 from trainables.training.config import TrainConfig
 from trainables.training.training import Training
 
@@ -18,15 +18,15 @@ class Supervised:
 
     dataset: str
 
-    def load(self, source: Source) -> Dataset:
+    def load(self, selection: Selection) -> Dataset:
         """Training and validation rows."""
-        return data.load(
+        return load(
             self.dataset,
-            source.data_dir,
-            seed=source.seed,
-            train_size=source.train_size,
-            validation_fraction=source.validation_fraction,
-            table=source.table,
+            selection.data_dir,
+            seed=selection.seed,
+            train_size=selection.train_size,
+            validation_fraction=selection.validation_fraction,
+            table=selection.table,
         )
 
     def pack(self, data: Dataset) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Trainable(Protocol):
 class Task(Protocol):
     """What all trials of a search share: the data, and how a configuration becomes a training."""
 
-    def load(self, source: "Source") -> Any:
+    def load(self, selection: "Selection") -> Any:
         """Read the data, once for a search, in the process that drives it."""
         ...
 
@@ -102,7 +102,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Selection:
     """The rows of a data set that a search uses: where they are, which subset, and how a table is read.
 
     Code that reads its own data does not use it.

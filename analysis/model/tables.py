@@ -14,11 +14,12 @@ import numpy as np
 
 from analysis.model.files import STDIN
 from search.process.text import counted
+from trainables.data.dates import with_days
 from trainables.data.kinds import name_row, odd_rows
 from trainables.data.notation import format_within, is_missing, parse_numbers
 from trainables.data.table import Column, codes_of, encode
 from trainables.files.whole import write_whole
-from trainables.sources.sheet import parse_sheet, read_sheet
+from trainables.sources.sheet import Sheet, parse_sheet, read_sheet
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
@@ -106,8 +107,7 @@ def answer_table(model: "Model", file: str) -> TableAnswers:
 
     sheet = parse_sheet(sys.stdin.buffer.read(), "-") if file == STDIN else read_sheet(Path(file))
     _check_columns(model.columns, sheet.texts, file)
-    numbers = {column.name for column in model.columns if column.kind == "number"}
-    cells = {name: (sheet.cells if name in numbers else sheet.texts)[name] for name in sheet.texts}
+    cells = _cells(model.columns, sheet)
     target = str(model.facts.get("target") or "target")
     known = {column.name for column in model.columns} | {target}
     ignored = [name for name in cells if name not in known]
@@ -124,6 +124,18 @@ def answer_table(model: "Model", file: str) -> TableAnswers:
         spread=float(model.facts.get("target_std") or 0.0),
         outputs=model.predict(torch.from_numpy(encode(cells, model.columns))),
     )
+
+
+def _cells(columns: tuple[Column, ...], sheet: Sheet) -> dict[str, np.ndarray]:
+    """The texts of each column as the model takes them: numbers as Python writes them, dates in days, others as in the
+    file."""
+    cells = dict(sheet.texts)
+    for column in columns:
+        if column.dates:  # also where the other dates of this file have a form that cannot be read
+            cells[column.name] = np.array(with_days(sheet.texts[column.name]), dtype=object)
+        elif column.kind == "number" and column.name not in sheet.dates:
+            cells[column.name] = sheet.cells[column.name]
+    return cells
 
 
 def _check_columns(columns: tuple[Column, ...], cells: Mapping[str, np.ndarray], file: str) -> None:
@@ -145,6 +157,8 @@ def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
         strange = odd_rows(values).tolist()
         beyond = bool(strange) and not np.isnan(parse_numbers(values[strange[:1]]))[0]
         what = "is too large for float32" if beyond else "is not a number"
+        if column.dates and not beyond:
+            what = "is not a date in a form such as 2024-01-31"
     else:
         codes = codes_of(column)
         strange = [row for row, text in enumerate(texts) if text not in codes and not is_missing(text)]

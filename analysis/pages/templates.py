@@ -24,6 +24,7 @@ def environment(*, html: bool, strict: bool = True) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     templates.filters["unbroken"] = unbroken
+    templates.filters["names"] = names
     templates.globals["counted"] = counted
     return templates
 
@@ -38,3 +39,11 @@ def unbroken(text: str) -> Markup:
     kept = re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), str(text))
     kept = re.sub(r"(?<=\d) (?=%|s\b|min\b|h\b)", "\N{NO-BREAK SPACE}", kept)
     return Markup(str(escape(kept)).replace("_", "_<wbr>"))
+
+
+def names(text: str) -> Markup:
+    """A cell as HTML; a name such as `sgd_weight_decay` may break after `_`.
+
+    Everything else stays in one piece: `analysis.publish` has to find paths and secrets in the page.
+    """
+    return unbroken(text) if re.fullmatch(r"[A-Za-z]{1,16}(_[A-Za-z0-9]{1,16})+", str(text)) else Markup(escape(text))

@@ -81,20 +81,25 @@ function roomy(values, log) {
       high = Math.max(high, value);
     }
   if (low > high) return [log ? 0.1 : 0, 1];
-  if (log) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.05, high * (high / low) ** 0.05];
-  const room = (high - low) * 0.05 || Math.abs(low) * 0.05 || 1;
-  return [low - room, high + room];
+  if (log) {
+    const [first, last] = [low, high].map(Math.log10),
+      room = (last - first) * 0.05 || 0.3;
+    return [10 ** Math.max(-307, first - room), 10 ** Math.min(308, last + room)];
+  }
+  const room = high / 20 - low / 20 || Math.abs(low) / 20 || 1;
+  return [Math.max(-1e308, low - room), Math.min(1e308, high + room)];
 }
 
 /** About `count` round numbers between low and high, each with its text. */
 function ticks(low, high, count) {
-  const rough = (high - low) / count,
+  const rough = high / count - low / count,
     size = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((times) => times * size >= rough) * size;
   const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)),
+    first = Math.ceil(low / step - 1e-9),
     found = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) {
-    const value = at * step || 0, // never minus zero
+  for (let at = 0; at <= 2 * count && (first + at) * step <= high + step * 1e-9; at += 1) {
+    const value = (first + at) * step || 0, // never minus zero
       large = Math.abs(high) >= 1e6 || places > 6;
     const text = large ? four(value) : value.toLocaleString("en-US", { ...fixed(places), useGrouping: false });
     found.push({ value, text: text.replace("-", "\u2212") });
@@ -143,8 +148,11 @@ function axes(host, width, height, x, y) {
   const box = { left, right: width - 12, top: 22, bottom: height - (slanted ? 66 : 42) };
   const place = scale(x.low, x.high, box.left, box.right, x.log),
     rise = scale(y.low, y.high, box.bottom, box.top, y.log);
+  const every = slanted ? Math.ceil(14 / share) : 1;
   const below = x.names
-    ? x.names.map((text, value) => ({ value, text: fitted(text, slanted ? 76 : share) }))
+    ? x.names
+        .map((text, value) => ({ value, text: fitted(text, slanted ? 76 : share) }))
+        .filter((_, at) => at % every === 0)
     : x.marks
       ? spaced(
           x.marks.map((value) => ({ value, text: label(value) })),

@@ -2,6 +2,7 @@
 "use strict";
 
 const REACH = 26,
+  FINGER = 44,
   MOST_ON_CARD = 16;
 
 /** Filters, selection and the figures that show them. */
@@ -177,7 +178,8 @@ class Explorer {
     const { root } = figure,
       at = (event) => {
         const place = root.getBoundingClientRect();
-        return figure.nearest(event.clientX - place.left, event.clientY - place.top, this.view, REACH);
+        const reach = event.pointerType === "touch" ? FINGER : REACH;
+        return figure.nearest(event.clientX - place.left, event.clientY - place.top, this.view, reach);
       };
     root.addEventListener(
       "pointermove",

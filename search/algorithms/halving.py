@@ -26,7 +26,7 @@ class Rungs:
     ) -> None:
         """
         Args:
-            trials: what the study holds already.
+            trials: trials that are already in the study.
             rungs: epochs at which trials are compared, ascending; the last is the full budget.
             reduction_factor: one in this many is promoted.
             maximize: whether larger values are better.

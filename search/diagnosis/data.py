@@ -1,4 +1,4 @@
-"""Whether the data set of a space is there and whole."""
+"""Checks that the data set of a space is present and undamaged."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from search.diagnosis.finding import Finding
 
 
 def check_data(space: str, data_dir: Path) -> Finding:
-    """Whether the data set of the space is there and whole; what is missing is not downloaded."""
+    """Whether the data set of the space is present and undamaged; missing files are not downloaded."""
     import spaces.space
     from trainables.files.download import downloads_refused
-    from trainables.sources import load as data
+    from trainables.sources.load import load
 
     name = spaces.space.load(space).dataset
     if name == "csv":
@@ -18,7 +18,7 @@ def check_data(space: str, data_dir: Path) -> Finding:
         return Finding(what="data", found=found, do="" if there else "give --data-dir your.csv", fatal=not there)
     with downloads_refused():
         try:
-            dataset = data.load(name, data_dir)
+            dataset = load(name, data_dir)
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             fetched = isinstance(error, FileNotFoundError) and name != "image_folder"

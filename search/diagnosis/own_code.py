@@ -19,7 +19,7 @@ from search.process.quiet import quietly
 from search.process.silence import doing
 from search.storage.source_code import canonical, describe_error
 from spaces.space import Space
-from trainables.trainable import Setting, Source
+from trainables.trainable import Selection, Setting
 
 Apart = Callable[..., Any]
 """Calls a function with its arguments in a process of its own."""
@@ -49,7 +49,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
     )
     yield from _check_direction(space)
     try:
-        data = space.work.load(Source())
+        data = space.work.load(Selection())
         packed = space.work.pack(data)
     except Exception as error:
         raise ValueError(f"data() fails: {describe_error(error)}") from error

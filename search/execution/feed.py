@@ -23,7 +23,7 @@ def logged(run: Run, run_dir: Path, *, events: Events, trials: Sequence[FrozenTr
     """Events that reach `events` and the logger of the run, if it has one.
 
     Args:
-        trials: what the study holds already; those that the logger does not know are added.
+        trials: trials that are already in the study; those that the logger does not know are added.
     """
     if run.logger == "none":
         yield events

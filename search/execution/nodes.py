@@ -52,11 +52,13 @@ def ask_nodes(where: str, *, seconds: float = ANSWER_SECONDS) -> tuple[list[Node
             if node["Alive"]
         }
         ray.wait(list(pending), num_returns=len(pending), timeout=seconds)
-        told = time.time()
+        answered = time.time()
         answers = {reference: _answered(reference) for reference in pending}
     finally:
         store.remove(marker)
-    nodes = [Node(clock_seconds=_ahead(a.pop("clock"), asked, told), **a) for a in answers.values() if a is not None]
+    nodes = [
+        Node(clock_seconds=_ahead(a.pop("clock"), asked, answered), **a) for a in answers.values() if a is not None
+    ]
     return nodes, [host for reference, host in pending.items() if answers[reference] is None]
 
 
@@ -97,9 +99,9 @@ def is_gone(node_id: str) -> bool:
     return bool(node_id)
 
 
-def _ahead(clock: float, asked: float, told: float) -> float:
+def _ahead(clock: float, asked: float, answered: float) -> float:
     """Seconds by which a clock is ahead; 0 if it lies between the question and the answer."""
-    return clock - told if clock > told else min(clock - asked, 0.0)
+    return clock - answered if clock > answered else min(clock - asked, 0.0)
 
 
 def differing_versions(nodes: Sequence[Node], here: dict[str, str]) -> dict[str, dict[str, str]]:

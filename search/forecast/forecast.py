@@ -191,8 +191,8 @@ def draw_configurations(run: Run, space: Space, examine: Examine, *, number: int
         if len(found) == number:
             return found
     raise ValueError(
-        f"only {len(found)} of {50 * number} random configurations are within --max-weights and --max-macs; raise the "
-        f"limits"
+        f"only {len(found)} of {50 * number} random configurations are within --max-weights and --max-macs;"
+        " raise the limits"
     )
 
 

@@ -80,7 +80,8 @@ def missing_shares(dataset: Dataset) -> dict[str, float]:
 def describe_columns(dataset: Dataset) -> str:
     """The detected type of each column, in one line: `numbers: size, age; categories: city (4)`."""
     by_kind = {
-        "numbers": [column.name for column in dataset.columns if column.kind == "number"],
+        "numbers": [c.name for c in dataset.columns if c.kind == "number" and not c.dates],
+        "dates": [column.name for column in dataset.columns if column.dates],
         "categories": [f"{c.name} ({len(c.categories)})" for c in dataset.columns if c.kind == "category"],
     }
     shown = [

@@ -141,8 +141,8 @@ class _Workers:
         """Report the epoch to the search, which decides whether the leg continues."""
         self._busy += self._curves.seconds(leg, epoch)
         self._moments.append((now, leg.trial, epoch))
-        told = _result(self._search.run, epoch, self._curves.value(leg, epoch))
-        if self._search.on_result(str(number), told):
+        result = _result(self._search.run, epoch, self._curves.value(leg, epoch))
+        if self._search.on_result(str(number), result):
             finished = now + self._pause_seconds + self._curves.seconds(leg, epoch + 1)
             heapq.heappush(self._agenda, (finished, number, leg, epoch + 1))
         else:

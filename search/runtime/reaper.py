@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
-    """One line on the driver's stderr: the words if the file of the run is there, else the others."""
+    """Print one line on the driver's stderr: `words` if the file `run` exists, else `otherwise`."""
     reason = "the system ran out of memory" if out_of_memory else "by a signal such as kill -9, or by Ray itself"
     line = f"error: the process was killed ({reason}); {words if os.path.exists(run) else otherwise}\n"
     if os.isatty(2):

@@ -32,7 +32,7 @@ def open_storage(storage: str) -> Store:
 
 
 def check_storage(run: Run, *, new: bool) -> None:
-    """Raise ValueError unless --storage can be written and, for a new run, holds no checkpoint by its name."""
+    """Raise ValueError unless --storage can be written and, for a new run, has no checkpoint with its name."""
     if run.storage is None:
         return
     store = open_storage(run.storage)

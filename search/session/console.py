@@ -50,7 +50,7 @@ class CalmLive(Live):
     """A live view that is drawn again only after the terminal has taken the last picture."""
 
     def refresh(self) -> None:
-        """Draw, unless the terminal stands still (Ctrl-S)."""
+        """Draw, unless the terminal is paused (Ctrl-S)."""
         if getattr(self.console.file, "idle", True):
             super().refresh()
 

@@ -158,8 +158,8 @@ class Options:
             raise ValueError(f"--trial-timeout must be a positive number of seconds, got {self.trial_timeout:g}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise ValueError(
-                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}: a trial runs on one GPU or a part "
-                f"of one"
+                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}: a trial runs on one GPU or a part"
+                " of one"
             )
         if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
             raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
@@ -227,9 +227,8 @@ def _check_storage(uri: str) -> None:
     found = "one before the @" if "@" in parts.netloc else find_secret(uri)
     if found:
         raise ValueError(
-            f"--storage must not contain credentials, got {found}: it is stored and shown; give the nodes a role, or "
-            f"use"
-            " ~/.aws instead"
+            f"--storage must not contain credentials, got {found}: it is stored and shown; give the nodes a role,"
+            " or use ~/.aws instead"
         )
     if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
         raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
@@ -247,7 +246,7 @@ def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
 
 
 def parse_count(option: str, text: str | None) -> int | None:
-    """The number that `2M`, `300k` or `1500000` stands for."""
+    """The number in `2M`, `300k` or `1500000`; None for None."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([kMG]?)", text)

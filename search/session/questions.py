@@ -128,8 +128,8 @@ def _levels(parameter: "Parameter", texts: Sequence[str]) -> tuple[Any, ...]:
     name = parameter.name
     if not parameter.always:
         raise ValueError(
-            f"--question {name}: only some configurations have {name}; fix what it depends on with --fix, or ask about"
-            f" that"
+            f"--question {name}: only some configurations have {name}; fix what it depends on with --fix, or ask"
+            " about that"
         )
     found = tuple(dict.fromkeys(_value(parameter, text, "--question") for text in texts)) if texts else parameter.levels
     if len(found) < 2:

@@ -71,7 +71,7 @@ def study_on(url: str, *, name: str, metric: str) -> optuna.Study:
     """The study as one transaction sees it, in memory.
 
     Raises:
-        ValueError: the server holds no such study.
+        ValueError: the server has no such study.
     """
     isolation = {} if url.startswith("sqlite") else {"isolation_level": "REPEATABLE READ"}
     source = server_storage(url, **isolation)

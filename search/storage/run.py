@@ -206,15 +206,15 @@ def load_data(
     Raises:
         ValueError: what is wrong with the data, or what the user's own code raised.
     """
-    from trainables.trainable import Source
+    from trainables.trainable import Selection
 
-    source = Source(
+    selection = Selection(
         data_dir=data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction, table=table
     )
     if not space.own:
-        return space.work.load(source)
+        return space.work.load(selection)
     try:
-        return space.work.load(source)
+        return space.work.load(selection)
     except Exception as error:
         raise ValueError(f"data() fails: {describe_error(error)}") from error
 

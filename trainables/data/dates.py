@@ -1,4 +1,4 @@
-"""Columns of dates: which texts are dates, and how many days after 1970-01-01 each of them is."""
+"""Columns of dates: detects dates, and converts them to days after 1970-01-01."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ _DAY_FIRST = re.compile(rf"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>\d{{4}}){_
 _DATE = re.compile(r"\d{4}([-/.])\d\d?\1\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?")
 _DIGITS = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _TRIED = 100
-"""Cells of a column from which it is seen that it holds something else."""
+"""First cells of a column that are checked before all are."""
 
 
 def are_dates(texts: Iterable[str]) -> bool:
@@ -27,31 +27,35 @@ def are_dates(texts: Iterable[str]) -> bool:
 
 
 def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
-    """A column of dates as days after 1970-01-01; None where fewer than nearly all filled cells are dates.
+    """A column of dates as days after 1970-01-01; None unless nearly all filled cells are dates.
 
-    A date has its year first (`2024-01-31`, `2024/1/31`), or its day first with dots (`31.01.2024`). Which number of
-    `01/02/2024` is the month is not known, so it is no date here. A time of day is a part of the day; without a zone it
-    is taken as UTC.
+    A date has its year first (`2024-01-31`, `2024/1/31`), or its day first with dots (`31.01.2024`). In `01/02/2024`
+    the month is unclear, so it does not count as a date. A time of day is a fraction of the day, in UTC if no zone is
+    given.
 
     >>> read_dates(["1970-01-02", "1970-01-02 12:00", ""])
     ('1', '1.5', '')
 
     Args:
-        texts: the cells. One that is no date stays as it is.
+        texts: the cells; one that is no date is unchanged.
     """
     first = list(islice((text for text in map(str.strip, texts) if not is_missing(text)), _TRIED))
     if 2 * sum(_days(text) is not None for text in first) < len(first) or not first:
         return None
-    read = [_days(text.strip()) for text in texts]
-    filled = sum(not is_missing(text) for text in texts)
-    if sum(days is not None for days in read) < NEARLY_ALL * filled:
+    filled = [text.strip() for text in texts if not is_missing(text)]
+    if sum(_days(text) is not None for text in filled) < NEARLY_ALL * len(filled):
         return None
-    return tuple(text if days is None else days for text, days in zip(texts, read, strict=True))
+    return with_days(texts)
+
+
+def with_days(texts: Iterable[str]) -> tuple[str, ...]:
+    """The cells with each date in days; one that is no date stays as it is."""
+    return tuple(_days(text.strip()) or text for text in texts)
 
 
 @lru_cache(maxsize=65536)
 def _days(text: str) -> str | None:
-    """The date in days, written as Python reads it; None for what is no date of the calendar."""
+    """The date in days, in Python's notation; None if the text is no date of the calendar."""
     found = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text)
     if found is None:
         return None

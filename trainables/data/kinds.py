@@ -1,4 +1,4 @@
-"""What the columns of a table of the user's own are: decided once for a run, and which cells do not fit."""
+"""Decides whether each column of the user's table is numbers or categories, and reports cells that do not fit."""
 
 import re
 import unicodedata
@@ -22,15 +22,15 @@ _TRUTHS |= dict.fromkeys(("false", "f", "no", "n", "off", "0"), False)
 
 
 def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[str] = ()) -> dict[str, Kind]:
-    """What each column is: numbers, if nearly all of its cells are, or categories.
+    """The type of each column: number if nearly all of its cells are numbers, else category.
 
     Args:
-        table: all rows but the test rows; of its texts alone, the target plays no part.
-        stated: what was decided before, or the user says; it is not looked at again.
-        dropped: columns that are left out already, so that the advice names them as well.
+        table: all rows except the test rows; only the inputs matter, not the target.
+        stated: types that were decided before or that the user states, which are kept.
+        dropped: columns that are already left out, so that the advice in an error includes them.
 
     Raises:
-        ValueError: columns that are neither stated nor hold numbers have a text of their own in nearly every row.
+        ValueError: a column without numbers has a different text in nearly every row, and its type is not stated.
     """
     for name, kind in stated.items():
         if kind == "number" and name in table.cells:
@@ -50,11 +50,11 @@ def decide_kinds(table: Table, stated: Mapping[str, Kind], *, dropped: Sequence[
 
 
 def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
-    """A line for each column of texts whose cells are not all taken as they stand.
+    """A note for each column of texts in which some cells are changed or ignored.
 
     Args:
         table: all rows of the file.
-        kinds: what the columns are.
+        kinds: types of the columns.
     """
     found = [(name, values) for name, values in table.cells.items() if values.dtype == object]
     notes = [
@@ -65,10 +65,10 @@ def describe_cells(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
 
 
 def describe_alike(texts: Iterable[str], what: str) -> list[str]:
-    """Notes on texts that a reader may take for one: `7` and `007`, `Yes` and `yes`, `1` and `True`.
+    """Notes on different texts that may mean the same: `7` and `007`, `Yes` and `yes`, `1` and `True`.
 
     Args:
-        texts: different ones, each of which is read as a class or category of its own.
+        texts: different texts, each of which is a class or category.
         what: `classes` or `categories`.
     """
     texts = list(texts)
@@ -87,7 +87,7 @@ def describe_alike(texts: Iterable[str], what: str) -> list[str]:
 
 
 def _exact(text: str) -> object:
-    """The number that a text is, to its last digit; the text if it is none, or so large that it cannot be compared."""
+    """The exact number in a text; the text itself if it is no number, or too large to compare."""
     try:
         return Decimal(text) if "_" not in text and abs(Decimal(text).adjusted()) < 400 else text
     except InvalidOperation:
@@ -98,8 +98,8 @@ def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None
     """The first of these cells in words: `'n.a.' in row 19 (line 20) and 4 more cells`.
 
     Args:
-        texts: of the column.
-        rows: numbers of the rows in question, at least one.
+        texts: cells of the column.
+        rows: numbers of the rows, at least one.
         places: as in `Table`.
     """
     named = [f"{texts[row][:40]!r} in {name_row(row, places)}" for row in rows[:_MOST_NAMED]]
@@ -110,12 +110,12 @@ def name_cells(texts: Sequence[str], rows: np.ndarray, places: np.ndarray | None
 
 
 def name_row(row: int, places: np.ndarray | None) -> str:
-    """The row as a reader of the file finds it: `row 19 (line 20)`."""
+    """The name of a row by its position in the file: `row 19 (line 20)`."""
     return f"row {row + 1}" if places is None else f"row {places[row, 0]} (line {places[row, 1]})"
 
 
 def odd_rows(values: np.ndarray) -> np.ndarray:
-    """The numbers of the rows whose cell is filled, but with no number that float32 could hold."""
+    """The numbers of the rows whose cell is filled, but not with a number in the range of float32."""
     numbers = parse_numbers(values)
     suspects = np.flatnonzero(~(np.abs(numbers) <= LARGEST))
     return np.array([row for row in suspects if not is_missing(str(values[row]))], np.int64)
@@ -132,7 +132,7 @@ def _check_numbers(name: str, values: np.ndarray, table: Table, dropped: Sequenc
 
 
 def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str]) -> Kind | None:
-    """The kind of a column; None where it has a text of its own in nearly every row."""
+    """The type of a column; None if it has a different text in nearly every row."""
     if values.dtype != object:
         return "number"
     texts, numbers = [str(value).strip() for value in values], parse_numbers(values)
@@ -153,7 +153,7 @@ def _decide(name: str, values: np.ndarray, table: Table, dropped: Sequence[str])
 
 
 def _describe_useless(values: np.ndarray) -> str:
-    """What a column holds that is neither numbers nor categories."""
+    """The content of a column that is neither numbers nor categories, in words."""
     counts = Counter(text for text in as_texts(values) if text)
     texts = list(counts.elements())
     units = Counter(found["unit"] for found in map(_WITH_UNIT.fullmatch, texts) if found)
@@ -172,7 +172,7 @@ def _describe_useless(values: np.ndarray) -> str:
 
 
 def _categories(texts: Sequence[str]) -> list[str]:
-    """The different texts in the order of their names, unless there are so many that they are no categories."""
+    """The distinct texts, sorted; empty if there are more than `MAX_CATEGORIES`."""
     found = fold_truths(Counter(text for text in texts if not is_missing(text)))
     return sorted(found) if len(found) <= MAX_CATEGORIES else []
 
@@ -222,7 +222,7 @@ def _describe_categories(name: str, values: np.ndarray, table: Table) -> str:
 
 
 def _describe_long(values: np.ndarray) -> str:
-    """What even float64 cannot tell apart: numbers of more than 17 digits."""
+    """A note on numbers of more than 17 digits, some of which even float64 merges; empty if there are none."""
     long = [text for text in set(values) if sum(map(str.isdigit, text)) > 17]
     kept = len(np.unique(parse_numbers(np.array(long, dtype=object)))) if long else 0
     return f"of {len(long):,} numbers of more than 17 digits {kept:,} are distinct" if kept < len(long) else ""

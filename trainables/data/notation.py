@@ -1,4 +1,4 @@
-"""Numbers as texts: the ways in which files write them, and how many digits of one are worth showing."""
+"""Numbers as texts: parses the notations that files use, and formats values with a useful number of digits."""
 
 import math
 import re
@@ -13,11 +13,11 @@ import numpy as np
 
 Mark = Literal[".", ","]
 NO_VALUE = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NaT"})
-"""What programs write where there is nothing; no word of a language."""
+"""What programs write for a missing value; none of these is a word of a language."""
 MISSING = frozenset({"-", "?", "na", "n/a", "#n/a", "null", "none"} | {text.lower() for text in NO_VALUE})
-"""What a file writes where a number is missing, in small letters."""
+"""What files contain for a missing number, in lower case."""
 NEARLY_ALL = 0.9
-"""Share of the filled cells from which a column holds numbers and the others are odd."""
+"""If at least this share of the filled cells are numbers, the column is numbers, and the other cells are odd."""
 _SIGNS = {"\u2212": "-", "\u2013": "-", "\u2012": "-", "\u066c": "'"}
 _SIGNS |= {chr(zero + digit): str(digit) for zero in (0x660, 0x6F0) for digit in range(10)}
 _DRESSED = re.compile(r"(?P<sign>[+-]?)(?P<before>\D??)\s?(?P<second>[+-]?)(?P<body>[\d.,].*?)\s?(?P<after>[^\d.,\s]?)")
@@ -26,9 +26,9 @@ _LAKHS = {".": r"[1-9]\d?(?:,\d\d)+,\d{3}", ",": "(?!)"}
 """Indian groups: `12,34,567`."""
 _MARKS: tuple[Mark, ...] = (".", ",")
 _PLAINER = {mark: str.maketrans(_SIGNS | {"\u066b": mark}) for mark in _MARKS}
-"""Other minus signs and Arabic marks, as this notation writes them."""
+"""Translations of other minus signs, digits and Arabic marks into this notation."""
 _BOOKED = re.compile(r"\((?P<loss>[^()+-]+)\)|(?P<sign>[^\d\s.,+-]?)\((?P<signed>[^()+-]+)\)|(?P<back>[^()+-]*\d)\s?-")
-"""How accounts write less than nothing: `(42)`, `$(42)`, `42-`."""
+"""Negative numbers in accounting notation: `(42)`, `$(42)`, `42-`."""
 _BODY = {
     mark: re.compile(
         rf"(?P<whole>\d+|{_LAKHS[mark]}|[1-9]\d{{0,2}}(?P<gap>{_GROUPS[mark]})\d{{3}}(?:(?P=gap)\d{{3}})*)?"
@@ -44,9 +44,9 @@ class Reading:
     """How the numbers of one column are written."""
 
     plain: tuple[str, ...]
-    """The cells as Python reads them; one that is no number stays as it is."""
+    """The cells in Python's notation; a cell that is no number is unchanged."""
     mark: Mark | None
-    """The decimal mark, as far as this column alone shows it."""
+    """The decimal mark; None if the column has no numbers in this notation."""
 
 
 def parse_numbers(values: np.ndarray) -> np.ndarray:
@@ -60,11 +60,11 @@ def is_missing(text: str) -> bool:
 
 
 def holds_numbers(num_numbers: int, odd: Mapping[str, int]) -> bool:
-    """Whether a column is one of numbers: nearly all cells are, or half of them and the others are one mark of a gap.
+    """Whether a column is numbers: nearly all cells are, or half of them are and all others have the same text.
 
     Args:
-        num_numbers: cells that hold a number.
-        odd: cells that hold another text, with their counts; neither has those that are missing.
+        num_numbers: number of cells with a number.
+        odd: text -> number of cells, for the other cells; missing cells count for neither.
     """
     num_odd = sum(odd.values())
     nearly_all = num_numbers >= NEARLY_ALL * (num_numbers + num_odd)
@@ -74,10 +74,10 @@ def holds_numbers(num_numbers: int, odd: Mapping[str, int]) -> bool:
 def plain_columns(
     columns: Mapping[str, Sequence[str]], *, separator: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The columns whose numbers are written in another way than Python's, and how each was read.
+    """The columns whose numbers are not in Python's notation, and how each was read.
 
-    Whether a comma is the decimal point follows from the column (`0,5`, `1.234,5`, `1,234.5`). Where it does not
-    (`1,234`), it follows from the other columns, and then from the separator: a semicolon goes with decimal commas.
+    The column itself decides whether a comma is the decimal point (`0,5`, `1.234,5`, `1,234.5`). If it does not
+    (`1,234`), the other columns decide, and then the separator: files with semicolons use decimal commas.
 
     Args:
         columns: texts by name.
@@ -113,7 +113,7 @@ def changed_example(name: str, before: Sequence[str], after: Sequence[str]) -> s
 
 
 def format_value(value: float | None) -> str:
-    """Four decimals, as long as these hold at least four significant digits: `0.9722`, `1.318e-14`.
+    """The value with four decimals, or with four significant digits if that would show fewer: `0.9722`, `1.318e-14`.
 
     >>> [format_value(value) for value in (0.97222, 12.5, 0.00123456, 1.318e-14, 37837.1234, 0)]
     ['0.9722', '12.5000', '0.001235', '1.318e-14', '37837.123', '0.0000']
@@ -126,12 +126,12 @@ def format_value(value: float | None) -> str:
 
 
 def format_within(value: float, spread: float, *, digits: int = 4) -> str:
-    """As many digits as tell values apart that spread this far: `1000000012034` where they spread over 30,000.
+    """The value with enough digits to distinguish values with this spread: `1000000012034` for a spread of 30,000.
 
     Args:
-        value: to be written.
-        spread: such as the standard deviation of all values; 0 is as good as none.
-        digits: significant digits of a value no larger than the spread.
+        value: the value.
+        spread: spread of all values, such as their standard deviation; 0 if unknown.
+        digits: significant digits of a value that is no larger than the spread.
     """
     larger = math.log10(abs(value) / spread) if value and spread > 0 and math.isfinite(spread) else 0.0
     text = f"{value:.{min(17, digits + max(0, math.ceil(larger)))}g}"
@@ -150,7 +150,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _read(texts: Sequence[str], mark: Mark) -> Reading:
-    """The column with this decimal mark; all its numbers must carry the same sign of a currency or a percent."""
+    """The column read with this decimal mark; all its numbers must have the same currency or percent sign."""
     found = [None if text.lower() in MISSING else _undress(text, mark) for text in texts]
     if all(map(_may_be_label, (text for text, one in zip(texts, found, strict=True) if one))):
         return Reading(plain=tuple(texts), mark=None)
@@ -165,12 +165,12 @@ def _read(texts: Sequence[str], mark: Mark) -> Reading:
 
 
 def _may_be_label(text: str) -> bool:
-    """Whether this, as all of its column, is rather `(1)` or `1-` of a list than an amount below zero."""
+    """Whether a text such as `(1)` or `1-` may be the label of a list item instead of a negative amount."""
     return bool(_BOOKED.fullmatch(text)) and text.strip("()- ").isdigit()
 
 
 def _settle(both: Mapping[Mark, Reading]) -> Mark | None:
-    """The mark by which more cells are numbers; None where both read the column alike, or as differently as well."""
+    """The decimal mark with which more cells are numbers; None if both give equally many."""
     counts = {mark: sum(map(_is_plain, reading.plain)) for mark, reading in both.items()}
     if both["."].mark is None and both[","].mark is None:
         return None
@@ -181,7 +181,7 @@ def _settle(both: Mapping[Mark, Reading]) -> Mark | None:
 
 @lru_cache(maxsize=65536)
 def _undress(text: str, mark: Mark) -> tuple[str, str] | None:
-    """The number as Python writes it and the sign beside it (`$`, `%`); None for what is no number."""
+    """The number in Python's notation and the sign next to it (`$`, `%`); None if the text is no number."""
     if math.isfinite(_number(text)) and (mark == "." or "." not in text):
         return text, ""
     text, less = text.translate(_PLAINER[mark]), ""
@@ -207,16 +207,16 @@ def _is_currency(sign: str) -> bool:
 
 
 def _grouped_by_dots(texts: Sequence[str]) -> bool:
-    """Whether all dots may stand between thousands, and some do: `1.234`."""
+    """Whether some cells have dots, and all dots may separate thousands: `1.234`."""
     dotted = [text for text in texts if "." in text]
     return bool(dotted) and all(_WHOLE_GROUPS.fullmatch(text) for text in dotted)
 
 
 def _has_decimals(texts: Sequence[str]) -> bool:
-    """Whether some dot can only be the decimal mark: `12.5`."""
+    """Whether some dot can only be a decimal mark: `12.5`."""
     return any("." in text and not _WHOLE_GROUPS.fullmatch(text) for text in texts)
 
 
 def _has_digits(texts: Sequence[str]) -> bool:
-    """Whether half of the cells may be numbers; whatever else a column holds needs no closer look."""
+    """Whether at least half of the filled cells have digits; other columns are not numbers."""
     return 2 * sum(any(map(str.isdigit, text)) for text in texts) >= sum(text.lower() not in MISSING for text in texts)

@@ -1,4 +1,4 @@
-"""What the order and the repetition of rows say against drawing test rows at random."""
+"""Notes on tables for which random test rows are misleading: repeated rows, and rows in the order of time."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -15,13 +15,13 @@ _MOST_NAMED = 3
 def describe_rows(
     cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str], dates: Collection[str] = ()
 ) -> list[str]:
-    """A line on rows that repeat others, and one on columns by which rows seem to follow each other in time.
+    """A note on repeated rows, and one on columns by which rows seem to be ordered in time.
 
     Args:
         cells: texts of all columns, also of those that are not used.
         dates: names of columns whose dates have become numbers.
         target: name of the column to predict.
-        inputs: names of the columns that it is predicted from.
+        inputs: names of the input columns.
     """
     ordered = _ordered(cells, target=target, inputs=inputs, dates=dates)
     return [*_repeated([cells[name] for name in (*inputs, target)]), *ordered]
@@ -60,7 +60,7 @@ def _ordered(
 
 
 def _is_sorted(values: np.ndarray) -> bool:
-    """Whether the numbers of a column never fall, or never rise, from row to row, and hardly repeat."""
+    """Whether the numbers of a column never fall, or never rise, from row to row, with few repetitions."""
     numbers = parse_numbers(values)
     numbers = numbers[np.isfinite(numbers)]
     if len(numbers) < max(3, 0.9 * len(values)) or len(np.unique(numbers)) < 0.5 * len(numbers):

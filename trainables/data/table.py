@@ -38,6 +38,8 @@ class Column:
     """Whether values are missing in the training rows."""
     wide: bool = False
     """Whether float32 would merge different numbers, so that the table is float64."""
+    dates: bool = False
+    """Whether its numbers are dates, in days after 1970-01-01."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class Table:
     target_unit: str = ""
     texts: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Cells as written in the file, for columns whose numbers are written differently from Python."""
+    dates: frozenset[str] = frozenset()
+    """Names of the columns whose numbers are dates, in days after 1970-01-01."""
     places: np.ndarray | None = None
     """Number of each row and its line in the file, from 1: int64 (N, 2)."""
     notes: tuple[str, ...] = ()
@@ -113,7 +117,11 @@ def fits_float32(values: np.ndarray) -> bool:
 
 
 def fit_columns(
-    cells: Mapping[str, np.ndarray], rows: np.ndarray, kinds: Mapping[str, Kind] | None = None
+    cells: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    kinds: Mapping[str, Kind] | None = None,
+    *,
+    dates: Collection[str] = (),
 ) -> tuple[Column, ...]:
     """The columns fitted to the training rows, in the order of the file.
 
@@ -121,8 +129,10 @@ def fit_columns(
         cells: as in `Table`.
         rows: numbers of the training rows; other rows are not used.
         kinds: type of each column; without one, a column of texts has numbers if every filled cell is a number.
+        dates: as in `Table`.
     """
-    return tuple(_fit_column(name, values[rows], (kinds or {}).get(name)) for name, values in cells.items())
+    columns = (_fit_column(name, values[rows], (kinds or {}).get(name)) for name, values in cells.items())
+    return tuple(replace(column, dates=column.kind == "number" and column.name in dates) for column in columns)
 
 
 def encode(cells: Mapping[str, np.ndarray], columns: tuple[Column, ...]) -> np.ndarray:

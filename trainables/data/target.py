@@ -120,9 +120,8 @@ def _read_numbers(cells: _Cells) -> tuple[np.ndarray, tuple[str, ...], list[str]
         rule = "numbers" if words else f"finite numbers up to {LARGEST:.1g}"
         hint = "; for classes: --task classification" if words else ""
         raise ValueError(
-            f"target {cells.name!r} must contain {rule} for a regression, got {cells.named(bad)}; correct these "
-            f"cells, or"
-            f" empty them to leave the rows out{hint}"
+            f"target {cells.name!r} must contain {rule} for a regression, got {cells.named(bad)}; correct these"
+            f" cells, or empty them to leave the rows out{hint}"
         )
     if np.ptp(y) == 0:
         raise _constant(cells)

@@ -104,7 +104,7 @@ def load_newest(where: str | Path | Store, *, use: Callable[[dict[str, Any]], No
         use: called with each state in turn; if it raises, the state is of a different training and skipped too.
 
     Raises:
-        UnreachableError: an object store does not answer, which says nothing of what it holds.
+        UnreachableError: an object store does not answer; it may contain checkpoints.
     """
     store = _opened(where)
     found = _checkpoints(store)

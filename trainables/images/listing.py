@@ -183,9 +183,8 @@ def check_test(test: Listing, classes: Sequence[str]) -> None:
         )
     if lacking:
         raise ValueError(
-            f"{folder} contains no image of {_names(lacking)}, which train/ has; the classes must be the same: add "
-            f"some, "
-            f"{way_out}"
+            f"{folder} contains no image of {_names(lacking)}, which train/ has; the classes must be the same:"
+            f" add some, {way_out}"
         )
 
 
@@ -255,9 +254,8 @@ def _check_classes(train: Listing) -> None:
         left_out = train.describe(name)
         if left_out:
             raise ValueError(
-                f"{folder}/{shown(name)} contains no image that can be used, only {left_out}; convert them to PNG "
-                f"or JPEG"
-                f" and put them into {folder}/{shown(name)} itself, or move that folder out of train/"
+                f"{folder}/{shown(name)} contains no image that can be used, only {left_out}; convert them to PNG"
+                f" or JPEG and put them into {folder}/{shown(name)} itself, or move that folder out of train/"
             )
     counts = Counter(train.labels)
     if len(counts) < 2:

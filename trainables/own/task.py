@@ -16,7 +16,7 @@ from trainables.own.looprun import LoopRun
 from trainables.own.randomness import random_states, seed_everything, set_random_states
 from trainables.own.reported import checked
 from trainables.own.stored import from_plain, to_plain
-from trainables.trainable import MisuseError, Setting, Source, StateError, Trainable, close
+from trainables.trainable import MisuseError, Selection, Setting, StateError, Trainable, close
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class OwnTask:
     data: Callable[[], Any] | None = None
     cost: Callable[..., Mapping[str, float]] | None = None
 
-    def load(self, source: Source) -> OwnData:
-        """Call `data()`, which decides itself what it reads; the settings of `source` do not apply."""
+    def load(self, selection: Selection) -> OwnData:
+        """Call `data()`, which decides itself what it reads; `selection` does not apply."""
         value = None if self.data is None else self.data()
         return OwnData(value=value, checksum=checksum(value))
 

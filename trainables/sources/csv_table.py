@@ -37,6 +37,7 @@ def read(path: Path, options: TableOptions) -> Table:
     return Table(
         cells={name: known[name] for name in inputs},
         texts={name: sheet.texts[name][target.known] for name in inputs if name in sheet.changed},
+        dates=sheet.dates.intersection(inputs),
         y=target.y,
         classes=target.classes,
         target=options.target,

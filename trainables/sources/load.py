@@ -104,7 +104,7 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
     notes = (*source.notes, *describe_cells(source, kinds))
     found = found.with_kinds(kinds)
     kept, held_out = _draw_rows(found.y, found.classes, **draw)
-    columns = fit_columns(found.cells, kept, kinds)
+    columns = fit_columns(found.cells, kept, kinds, dates=found.dates)
     x = encode(found.cells, columns)
     return Dataset(
         name=name,

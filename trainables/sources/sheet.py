@@ -34,7 +34,7 @@ class Sheet:
     changed: frozenset[str]
     """Names of the columns whose cells are not their texts."""
     dates: frozenset[str]
-    """Names of those that hold dates."""
+    """Names of the columns of dates."""
     places: np.ndarray
     """Number of each row, and of its first line in the file, both from 1: int64 (N, 2)."""
     notes: tuple[str, ...]
@@ -175,8 +175,7 @@ def _check_rows(rows: list[tuple[int, list[str]]], lines: list[str], separator: 
             parts = [one for one in lines[line - 1 : end - 1] if one.strip()]
             if len(parts) > 1 and all(one.count(separator) == width - 1 for one in parts):
                 notes.append(
-                    f"the row in line {line} of {path} continues to line {line + len(parts) - 1} within quotes, and "
-                    f"each"
-                    " of these lines looks like a row; is a quote missing?"
+                    f"the row in line {line} of {path} continues to line {line + len(parts) - 1} within quotes, and"
+                    " each of these lines looks like a row; is a quote missing?"
                 )
     return notes[:3]
