@@ -26,9 +26,13 @@ from search.process.text import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.datasets.images import Described
+    from analysis.impact.impact import Impact
     from analysis.pages.page import Folder, Section
     from analysis.progress import Advance
     from analysis.prose.outcome import Outcome
+    from analysis.studies.trials import Trials
+    from search.storage.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,13 @@ def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path
 
 
 def write(
-    trials: Any, run: Any, folder: "Folder", *, out: Path, options: Options, confirmed: "pd.DataFrame | None" = None
+    trials: "Trials",
+    run: "Run | None",
+    folder: "Folder",
+    *,
+    out: Path,
+    options: Options,
+    confirmed: "pd.DataFrame | None" = None,
 ) -> "tuple[Path, Outcome]":
     """Compute everything and write the page; `run` is None for a study that plain Optuna made."""
     from analysis.datasets.images import load_overview
@@ -149,15 +159,15 @@ def write(
     from analysis.pages.summary import summary
     from analysis.prose.asking import asking
 
-    found = "A study without run.json: the data are not known."
+    data: Described = "A study without run.json: the data are not known."
     if run is not None:
         with _step("reading the data"):
-            found = load_overview(run, Path(options.data_dir) if options.data_dir else None)
-    trials = replace(trials, target_unit=getattr(found, "unit", "") or getattr(run, "unit", ""))
+            data = load_overview(run, Path(options.data_dir) if options.data_dir else None)
+    trials = replace(trials, target_unit=getattr(data, "unit", "") or getattr(run, "unit", ""))
     with _step(f"effects, importance and interactions in {counted(len(trials.trials), 'trial')}"):
         impact = study_impact(trials, seed=options.seed)
-    outcome, ask = _outcome(trials, found, run, options.run), asking(trials, impact, run, options.run)
-    known = _Known(trials=trials, run=run, found=found, impact=impact, confirmed=confirmed, ask=ask)
+    outcome, ask = _outcome(trials, data, run, options.run), asking(trials, impact, run, options.run)
+    known = _Known(trials=trials, run=run, data=data, impact=impact, confirmed=confirmed, ask=ask)
     parts, answers = _sections(known, folder, options), verdicts(trials, options.run, run=run)
     drawn = next(part for part in parts if part.id == "search")
     machine = getattr(run, "machine", None)
@@ -176,10 +186,10 @@ def write(
 class _Known:
     """The contents of the sections."""
 
-    trials: Any
-    run: Any
-    found: Any
-    impact: Any
+    trials: "Trials"
+    run: "Run | None"
+    data: "Described"
+    impact: "Impact"
     confirmed: "pd.DataFrame | None"
     ask: str
 
@@ -200,7 +210,7 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
         lambda: sections.search(trials, folder, names=impact.ranked, forecast=getattr(run, "forecast", None)),
         lambda: impact_section.early(trials, impact, folder),
         lambda: sections.early_stopping(trials, impact, folder),
-        lambda: sections.data(known.found, folder, prepared=_prepared(known.found, trials, run)),
+        lambda: sections.data(known.data, folder, prepared=_prepared(known.data, trials, run)),
         lambda: sections.failures(trials, folder),
     ]
     parts = [*final_sections(options.run, run), review_section(trials, run, options.run)]
@@ -219,16 +229,16 @@ def _step(what: str, *, total: int = 0) -> "AbstractContextManager[Advance]":
     return step(f"report: {what}", total=total, begin=False)
 
 
-def _prepared(found: Any, trials: Any, run: Any) -> list[str]:
+def _prepared(data: "Described", trials: "Trials", run: "Run | None") -> list[str]:
     """What the best configuration does to the columns of a table, if the data are one."""
     from analysis.datasets.tables import TableOverview, preprocessing
 
-    if not isinstance(found, TableOverview) or trials.best is None:
+    if run is None or not isinstance(data, TableOverview) or trials.best is None:
         return []
-    return preprocessing(run.space, trials.best_config, found)
+    return preprocessing(run.space, trials.best_config, data)
 
 
-def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
+def _outcome(trials: "Trials", data: "Described", run: "Run | None", run_dir: Path) -> "Outcome":
     """The result on the sealed test set; without one that can be read, the result on the validation rows."""
     from analysis.prose.outcome import sealed, searched
     from analysis.studies.results import FinalResults
@@ -237,7 +247,7 @@ def _outcome(trials: Any, found: Any, run: Any, run_dir: Path) -> "Outcome":
         if (outcome := sealed(FinalResults.read(run_dir / "final"))) is not None:
             return outcome
     final = f"{command('analysis.final')} {run_dir}" if run is not None and run.has_test else ""
-    return searched(trials, found, final=final)
+    return searched(trials, data, final=final)
 
 
 def _folder(out: Path) -> "Folder":
@@ -254,7 +264,7 @@ def _folder(out: Path) -> "Folder":
     return folder
 
 
-def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None":
+def _confirmed(options: Options, trials: "Trials", run: "Run | None") -> "pd.DataFrame | None":
     """Results of paired flips: trained now when asked for, else those that an earlier report trained."""
     from analysis.impact import confirm
     from trainables.files.whole import write_whole
@@ -267,26 +277,7 @@ def _confirmed(options: Options, trials: Any, run: Any) -> "pd.DataFrame | None"
         results = confirm.train(trials, run, options.run, **asked)
         write_whole(stored, results.to_csv(index=False))
         return results
-    return _read_confirmed(stored) if stored.exists() else None
-
-
-def _read_confirmed(path: Path) -> "pd.DataFrame":
-    """The stored results of paired flips.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    import pandas as pd
-
-    from analysis.impact import confirm
-
-    try:
-        table = pd.read_csv(path)
-        confirm.paired(table, sign=1.0)
-    except (ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged ({reason}); remove it, or train again with --confirm") from None
-    return table
+    return confirm.read(stored) if stored.exists() else None
 
 
 if __name__ == "__main__":

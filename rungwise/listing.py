@@ -14,6 +14,7 @@ import tyro
 
 from search.process.arguments import DONE, OptionalInt, parse, report_error
 from search.process.tabular import print_table
+from search.process.text import counted
 from search.storage.folder import find_run
 
 _RUNS_DIR = Path("runs")
@@ -108,7 +109,7 @@ def _facts(folder: Path) -> dict[str, str]:
     done = sum(t.state.is_finished() for t in trials)
     failed = sum(t.state == TrialState.FAIL for t in trials)
     best = best_trial(trials, run.objective)
-    state = "finished" if done == run.trials else f"{done} of {run.trials} trials"
+    state = "finished" if done == run.trials else f"{done} of {counted(run.trials, 'trial')}"
     return {
         "run": folder.name,
         "created": run.created[:16].replace("T", " "),
@@ -129,8 +130,9 @@ def _show(folder: Path) -> None:
 
     run = read_run(folder)
     rungs = " ".join(map(str, run.rungs))
-    epochs = f"{run.epochs} epoch{'s' * (run.epochs != 1)}"
-    print(f"{folder.name}: {run.subject}; {run.metric}, to {run.direction}; {epochs}, rungs {rungs}")
+    print(
+        f"{folder.name}: {run.subject}; {run.metric}, to {run.direction}; {counted(run.epochs, 'epoch')}, rungs {rungs}"
+    )
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
     print(f"started {created} by {run.command or 'an unknown command'}\n")
     summarise(run, open_study(folder).trials, console=Console(highlight=False))

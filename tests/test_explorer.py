@@ -263,6 +263,18 @@ def test_the_keyboard_alone_reaches_trials_and_the_card_of_the_selected_one(page
 
 
 @pytest.mark.browser
+def test_the_card_marks_where_a_trial_differs_from_the_selected_one(page: Page, study: optuna.Study):
+    do(page, "[data-figure=history] .plot svg", "focus()")
+    page.press("ArrowRight")
+    page.press("Enter")
+    page.press("ArrowLeft")
+    one, other = (int(shown(page, f"{place} b").removeprefix("Trial ")) for place in (".strip", ".card"))
+    ours, theirs = study.trials[one].params, study.trials[other].params
+    assert set(every(page, ".card .differs dt")) == {name for name in theirs if theirs[name] != ours.get(name)}
+    assert shown(page, ".card .note") == f"Bold: other than in trial {one}."
+
+
+@pytest.mark.browser
 def test_the_keyboard_alone_sets_and_removes_ranges_and_states_and_the_focus_is_seen(page: Page):
     do(page, ".grip", "focus()")
     page.press("ArrowRight")

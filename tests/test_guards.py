@@ -77,10 +77,12 @@ def test_what_several_tests_build_with_is_no_test_file():
     assert found == set()
 
 
-@pytest.mark.parametrize("package", ["search", "trainables"])
+@pytest.mark.parametrize("package", ["analysis", "rungwise", "search", "trainables"])
 def test_the_docstring_of_a_package_lists_what_is_in_it(package: str):
     listed = (ROOT / package / "__init__.py").read_text().split('"""')[1]
-    inside = {path.stem for path in (ROOT / package).iterdir() if path.is_dir() or path.suffix == ".py"}
+    inside = {
+        path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     missing = {name for name in inside if not name.startswith("__") and not re.search(rf"\b{name}\b", listed)}
     assert missing == set()
 
@@ -99,3 +101,8 @@ def test_the_docstring_of_a_function_begins_with_a_noun_phrase_or_an_imperative(
         if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)) and THIRD_PERSON.match(text)
     }
     assert found == set()
+
+
+def test_a_number_agrees_with_its_noun_by_one_helper():
+    above = [path for path in SOURCES if path.relative_to(ROOT).parts[0] not in ("trainables", "spaces")]
+    assert [str(path) for path in above if re.search(r"""['"]s['"] \* \(?|else ['"]s['"]""", path.read_text())] == []

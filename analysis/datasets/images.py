@@ -82,7 +82,11 @@ def overview(dataset: Any) -> Overview:
     )
 
 
-def load_overview(run: Any, data_dir: Path | None = None) -> Overview | TableOverview | str:
+Described = Overview | TableOverview | str
+"""An overview of the data of a run, or the reason in words why there is none."""
+
+
+def load_overview(run: Any, data_dir: Path | None = None) -> Described:
     """The overview of a run's data, or the reason in words why there is none; never downloads anything."""
     if not run.dataset:
         return (

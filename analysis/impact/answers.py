@@ -17,6 +17,7 @@ from analysis.impact.candidates import leaders
 from analysis.impact.verdict import Level, decide
 from analysis.studies.parameters import label
 from analysis.wording import is_share
+from search.process.text import counted
 from search.scheduling.allocation import Turn
 from search.storage.checking import build
 from search.storage.run import Planned, Question, Run, Scalar
@@ -88,7 +89,7 @@ class Answer:
 
 def _fate(level: LevelFound) -> str:
     """What became of a level that nothing could be trained of: ` (9 of 9 trials failed)`."""
-    failed = f"{level.failed} of {level.trials} trials failed" if level.failed else ""
+    failed = f"{level.failed} of {counted(level.trials, 'trial')} failed" if level.failed else ""
     excessive = f"{level.excessive} exceeded a limit" if level.excessive else ""
     return f" ({' and '.join(filter(None, (failed, excessive)))})" if failed or excessive else ""
 

@@ -180,6 +180,21 @@ def paired(results: pd.DataFrame, *, sign: float = 1.0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(columns)).sort_values("worth", ascending=False, ignore_index=True)
 
 
+def read(path: Path) -> pd.DataFrame:
+    """The stored results of `train`.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        table = pd.read_csv(path)
+        paired(table)
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged ({reason}); remove it, or train again with --confirm") from None
+    return table
+
+
 def train(
     trials: Trials,
     run: Any,

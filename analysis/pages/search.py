@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.datasets.images import Overview
+from analysis.datasets.images import Described
 from analysis.datasets.tables import TableOverview
 from analysis.impact import stopping
 from analysis.impact.impact import Impact
@@ -35,7 +35,7 @@ MOST_SMALL = 18
 """Panels in a figure that has one for each hyperparameter."""
 
 
-def data(found: Overview | TableOverview | str, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
+def data(found: Described, folder: Folder, *, prepared: Sequence[str] = ()) -> Section:
     """The section on the data; `prepared` says how the best configuration preprocesses the columns of a table."""
     if isinstance(found, str):
         return Section(id="data", title="Data", blocks=(text(found),))

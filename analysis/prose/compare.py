@@ -20,6 +20,7 @@ from analysis.studies.results import FinalResults
 from analysis.studies.sides import Side
 from analysis.studies.trials import Trials
 from search.process.arguments import command
+from search.process.text import counted
 
 HEADINGS = {
     Agreement.HOLDS: "Clear in the same direction in all runs that have enough trials:",
@@ -44,7 +45,7 @@ def warnings(sides: Sequence[Side]) -> list[str]:
     for one, two in combinations(sides, 2):
         if shared := num_shared(one, two):
             lines.append(
-                f"{one.name} and {two.name} have {shared} trial{'s' * (shared != 1)} in common: one is a copy or a "
+                f"{one.name} and {two.name} have {counted(shared, 'trial')} in common: one is a copy or a "
                 "continuation of the other, so they are not independent."
             )
     lines += [f"The final evaluation of {side.name} cannot be read: {side.damage}" for side in sides if side.damage]
@@ -118,7 +119,7 @@ def _tested(match: Match, one: FinalResults, two: FinalResults) -> str:
         for side, score in zip((match.first, match.other), scores, strict=True)
     )
     seeds = sorted({len(results.winning.by_seed[metric]) for results in (one, two)})
-    means = f"means over {' and '.join(map(str, seeds))} fresh seed{'s' * (seeds != [1])}"
+    means = "means over " + " and ".join([*map(str, seeds[:-1]), counted(seeds[-1], "fresh seed")])
     return f"Test {one.in_unit(metric)}: {shown}; {_by(match, gap)} ({means}). {_pairing(match)}"
 
 

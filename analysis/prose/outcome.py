@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import wording
-from analysis.datasets.images import Overview
-from analysis.datasets.tables import TableOverview
+from analysis.datasets.images import Described, Overview
 from analysis.impact.impact import Confidence, confidence
 from analysis.statistics.bootstrap import Interval, unpaired, wilson
 from analysis.studies.amounts import difference_text, value_text
@@ -94,7 +93,7 @@ def _no_better_than_chance(chance: float, rows: str, reached: str) -> str:
     ).replace("%", " %", 1)
 
 
-def searched(trials: Trials, found: Overview | TableOverview | str, *, final: str = "") -> Outcome:
+def searched(trials: Trials, found: Described, *, final: str = "") -> Outcome:
     """The result of the best trial that was trained to the end, on the validation rows; empty if there is none.
 
     Args:
@@ -177,7 +176,7 @@ def unpaired_interval(first: float, second: float, rows: int) -> tuple[float, fl
     return found.low, found.high
 
 
-def _chance_of_search(trials: Trials, sure: Confidence, found: Overview | TableOverview | str) -> Sequence[str]:
+def _chance_of_search(trials: Trials, sure: Confidence, found: Described) -> Sequence[str]:
     chance = chance_level(trials.metric, found)
     if chance is None:
         return ()
@@ -192,7 +191,7 @@ def _chance_of_search(trials: Trials, sure: Confidence, found: Overview | TableO
     return ()
 
 
-def chance_level(metric: str, found: Overview | TableOverview | str) -> float | None:
+def chance_level(metric: str, found: Described) -> float | None:
     """What a constant prediction reaches on the validation rows; None where that is not known.
 
     It is the share of the most common class, or for an RMSE the spread of the target over the training rows.

@@ -139,7 +139,7 @@ function words(text, x, y, anchor = "middle", kind = "tick") {
  */
 function axes(host, width, height, x, y) {
   const across = Math.max(2, Math.floor(width / 90)),
-    up = Math.max(3, Math.floor(height / 55));
+    up = Math.max(4, Math.floor(height / 42));
   const side = y.log ? logTicks(y.low, y.high, up) : ticks(y.low, y.high, up);
   const left = 26 + 6.6 * Math.max(...side.map((tick) => tick.text.length), 1);
   const inner = width - left - 12,

@@ -254,7 +254,13 @@ class Explorer {
 
   content(trial, most) {
     const { title, state, facts, params } = describe(this.study, trial);
-    return [html("p", {}, html("b", {}, title), ` ${state}`), listed(facts), listed(params, most)];
+    const head = [html("p", {}, html("b", {}, title), ` ${state}`), listed(facts)],
+      { selected } = this.view;
+    if (selected < 0 || selected === trial) return [...head, listed(params, most)];
+    const strong = differing(this.study, trial, selected),
+      first = [...params].sort(([a], [b]) => strong.has(b) - strong.has(a));
+    const said = `Bold: other than in trial ${this.study.number[selected]}.`;
+    return [...head, listed(first, most, strong), html("p", { class: "note" }, said)];
   }
 
   select(trial) {

@@ -42,7 +42,9 @@ function parameterAxis(parameter, values) {
       high: parameter.labels.length - 0.5,
       spread: true,
     };
-  const [low, high] = roomy([...values.filter((x) => x !== null)], parameter.log);
+  const known = values.filter((x) => x !== null),
+    room = parameter.levels ? 0.2 : 0; // equal levels are spread
+  const [low, high] = roomy([...known.map((x) => x - room), ...known.map((x) => x + room)], parameter.log);
   return { label: parameter.name, low, high, log: parameter.log, spread: parameter.levels, whole: parameter.integer };
 }
 
@@ -212,15 +214,23 @@ function describe(study, trial) {
   return { title: `Trial ${study.number[trial]}`, state: study.states[study.state[trial]].words, facts, params };
 }
 
-/** A list of names and texts; names may break after an underscore. */
-function listed(pairs, most = Infinity) {
+/** A list of names and texts; names may break after an underscore, and those in `strong` stand out. */
+function listed(pairs, most = Infinity, strong = new Set()) {
   const broken = (name) =>
     name.split("_").flatMap((part, at) => (at ? ["_", document.createElement("wbr"), part] : [part]));
   const rows = pairs
     .slice(0, most)
-    .map(([name, text]) => html("div", {}, html("dt", {}, ...broken(name)), html("dd", {}, text)));
+    .map(([name, text]) =>
+      html("div", strong.has(name) ? { class: "differs" } : {}, html("dt", {}, ...broken(name)), html("dd", {}, text)),
+    );
   const more = pairs.length > most ? [html("div", {}, html("dt", {}, `and ${pairs.length - most} more`))] : [];
   return html("dl", {}, ...rows, ...more);
+}
+
+/** Names of the hyperparameters that two trials do not have in common. */
+function differing(study, one, other) {
+  const names = study.parameters.map((parameter) => parameter.name);
+  return new Set(names.filter((_, at) => study.params[at][one] !== study.params[at][other]));
 }
 
 /** Copies a text, or shows it selected where the browser does not allow that. */

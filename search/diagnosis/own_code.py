@@ -17,6 +17,7 @@ from search.diagnosis.trainings import Setup, Straight
 from search.process.disk import size
 from search.process.quiet import quietly
 from search.process.silence import doing
+from search.process.text import counted
 from search.storage.source_code import canonical, describe_error
 from spaces.space import Space
 from trainables.trainable import Selection, Setting
@@ -45,7 +46,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
     other = _drawn(space)
     yield Finding(
         what="your code",
-        found=f"{reference}: the baseline is valid, {len(other)} hyperparameter{'s' * (len(other) != 1)}",
+        found=f"{reference}: the baseline is valid, {counted(len(other), 'hyperparameter')}",
     )
     yield from _check_direction(space)
     try:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from search.process.text import counted
 from search.runtime.resources import Nodes, Resources, capacity, living_nodes
 
 if TYPE_CHECKING:  # imports Optuna
@@ -29,9 +30,8 @@ def differences(run: "Run", resources: Resources) -> str | None:
     now, then = resources.cpus_per_trial, run.cpus_per_trial
     found = []
     if now != then:
-        found.append(
-            f"{now} thread{'s' * (now > 1)} per trial, this run used {then}; values will differ in the last digits"
-        )
+        threads = counted(now, "thread")
+        found.append(f"{threads} per trial, this run used {then}; values will differ in the last digits")
     if bool(resources.gpus_per_trial) != bool(run.gpus_per_trial):
         device = ["the CPU", "a GPU"]
         here, there = device[bool(resources.gpus_per_trial)], device[bool(run.gpus_per_trial)]

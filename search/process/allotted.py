@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.process.text import counted
+
 _VARIABLES = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "LSB_DJOB_NUMPROC", "NSLOTS")
 """Variables in which batch systems state the CPUs of a job: SLURM (of a task, else of the node), PBS, LSF, SGE."""
 _UNLIMITED = 2**60
@@ -28,7 +30,7 @@ class Cpus:
 
     def __str__(self) -> str:
         if not self.limit:
-            return f"{self.count} CPU{'s' * (self.count > 1)}"
+            return counted(self.count, "CPU")
         return f"{self.count} of {self.built_in} CPUs ({self.limit})"
 
 
@@ -143,4 +145,4 @@ def load() -> str:
     except (OSError, AttributeError):
         return ""
     cpus = available_cpus()
-    return f"load {waiting:.0f} on {cpus} CPU{'s' * (cpus > 1)}" if waiting > _BUSY * cpus else ""
+    return f"load {waiting:.0f} on {counted(cpus, 'CPU')}" if waiting > _BUSY * cpus else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.process.allotted import allotted_cpus
+from search.process.text import counted
 
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
 """Device files of GPUs: of NVIDIA, also on Tegra boards, of AMD, and of WSL."""
@@ -33,7 +34,7 @@ def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_p
     """
     allotted, gpus = allotted_cpus(), count_gpus()
     cpus = allotted.count
-    here = f"{cpus} CPU{'s' * (cpus > 1)} " + (
+    here = f"{counted(cpus, 'CPU')} " + (
         f"that this process may use ({allotted.limit})" if allotted.limit else "of this machine"
     )
     gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial

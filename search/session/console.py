@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.process.silence import doing
-from search.process.text import duration, printable
+from search.process.text import counted, duration, printable
 from search.session import live
 from search.storage.logs import log_path
 from search.storage.run import Run
@@ -223,10 +223,10 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     if 0 < trained < full and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
         saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
     console.print(
-        f"\n{len(tried)} trial{'s' * (len(tried) != 1)}: {states[TrialState.COMPLETE]} finished,"
+        f"\n{counted(len(tried), 'trial')}: {states[TrialState.COMPLETE]} finished,"
         f" {states[TrialState.PRUNED]} stopped early, {states[TrialState.FAIL]} failed"
         + (f", {states[TrialState.RUNNING]} unfinished" if states[TrialState.RUNNING] else "")
-        + f"; {trained:,} epoch{'s' * (trained != 1)} trained{saved}",
+        + f"; {counted(trained, 'epoch')} trained{saved}",
         soft_wrap=True,
     )
     if len(trials) > len(tried):

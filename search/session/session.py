@@ -24,7 +24,7 @@ from search.forecast.retraining import asked
 from search.process.arguments import words_of
 from search.process.secrets import redact_command
 from search.process.signals import first_signal
-from search.process.text import printable
+from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
@@ -180,9 +180,9 @@ class Session:
             console.print(f"note: {escape(line)}", soft_wrap=True)
         run, slots = self.run, self.resources.slots
         console.print(
-            f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {run.trials} trials of up to"
-            f" {run.epochs} epochs, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
-            f" {self.resources.cpus_per_trial} thread{'s' * (self.resources.cpus_per_trial > 1)} each",
+            f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {counted(run.trials, 'trial')} of up to"
+            f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
+            f" {counted(self.resources.cpus_per_trial, 'thread')} each",
             soft_wrap=True,
         )
         if self.new and len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:
