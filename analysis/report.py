@@ -170,11 +170,10 @@ def write(
     known = _Known(trials=trials, run=run, data=data, impact=impact, confirmed=confirmed, ask=ask)
     parts, answers = _sections(known, folder, options), verdicts(trials, options.run, run=run)
     drawn = next(part for part in parts if part.id == "search")
-    machine = getattr(run, "machine", None)
     page = render(
         out / "index.html",
         title=f"Search report: {run.name if run is not None else options.run.resolve().name}",
-        summary=summary(trials, impact, folder, outcome=outcome, answers=answers, ask=ask, machine=machine),
+        summary=summary(trials, impact, folder, outcome=outcome, answers=answers, ask=ask, run=run),
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
         trials=trials_block(trials, drawn, names=impact.ranked),

@@ -103,7 +103,7 @@ def test_a_sentence_states_effect_interval_budget_and_trials(big):
     told = {e.parameter: e for e in early_effects(big)}["batch_norm"]
     size, low, high = difference_texts(big, [told.estimate, told.low, told.high])
     assert float(size) == pytest.approx(100 * told.estimate, abs=0.05)
-    assert told.sentence.startswith(f"batch_norm: +{size} points [{low}, {high}] ")
+    assert told.sentence.startswith(f"batch_norm: on is better than off by {size} points [{low}, {high}] ")
     assert told.sentence.endswith("after 1 epoch, from 600 trials")
 
 

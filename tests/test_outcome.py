@@ -39,9 +39,12 @@ def results_of(low: float, high: float, *, winner: str = "trial-3", sign: int = 
 def test_the_sealed_result_stands_beside_the_baseline_in_words(low: float, high: float, sign: int, said: str):
     outcome = sealed(results_of(low, high, sign=sign))
     assert outcome is not None
-    (label, shown, note), (against, _, beside) = outcome.facts
+    (label, shown, note), (against, size, beside) = outcome.facts
     assert (label, shown) == ("Test score", "0.500 [0.400, 0.600]")
-    assert note == "trial 3 on the sealed test set, mean of 2 fresh seeds"
+    way = "; lower is better" if sign < 0 else ""
+    assert note == f"trial 3 on the sealed test set, mean of 2 fresh seeds; 95 % interval{way}"
+    assert size == ("+0.100 [-0.100, +0.300]" if low < 0 < high else size)
+    assert size == ("by 0.200 [0.100, 0.300]" if low * high > 0 else size)
     assert (against, beside) == (said, "the baseline reached 0.500 [0.400, 0.600]")
     assert [line.startswith(said) for line in outcome.warnings] == ([] if said.startswith("Better") else [True])
     assert "the baseline: 0.500 [0.400, 0.600]; difference: " in outcome.sentence

@@ -66,8 +66,8 @@ def test_effects_on_early_learning_have_a_section_of_their_own_and_one_importanc
     summary, early = (re.search(rf'id="{name}".*?</section>', text, re.S) for name in ("summary", "early"))
     assert summary
     assert early
-    assert "batch_norm: +" in early[0]
-    assert "batch_norm: +" not in summary[0]
+    assert "batch_norm: on is better than off by " in early[0]
+    assert "batch_norm: on is better" not in summary[0]
     impact = re.search(r'id="impact".*?</section>', text, re.S)
     assert impact
     opened = re.sub(r"<details.*?</details>", "", impact[0], flags=re.S)

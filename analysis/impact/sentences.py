@@ -35,15 +35,18 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
 
 def sentence(effect: Effect, trials: Trials) -> str:
     """The effect in words, with its interval, budget and number of trials."""
-    size, low, high = difference_texts(trials, [effect.estimate, effect.low, effect.high])
-    amount = f"{'' if size.startswith('-') else '+'}{size}{trials.unit}"
-    if effect.found and effect.estimate * trials.sign < 0:  # of an on/off hyperparameter, on is compared with off
-        amount = f"on is worse, {amount}"
-    interval = f"[{low}, {high}]"
-    against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
     trained = " trained to the end" if effect.budget == trials.full_epochs else ""
     where = f"after {counted(effect.budget, 'epoch')}, from {counted(effect.num_trials, 'trial')}{trained}"
+    is_switch = {effect.better, effect.worse} == {"True", "False"}
     if not effect.found:
-        return f"{effect.parameter}: no effect found ({against}{amount} {interval} {where})"
+        size, low, high = difference_texts(trials, [effect.estimate, effect.low, effect.high])
+        against = "" if is_switch else f"{effect.better} against {effect.worse}, "
+        sign = "" if size.startswith("-") else "+"
+        return f"{effect.parameter}: no effect found ({against}{sign}{size}{trials.unit} [{low}, {high}] {where})"
+    better, worse = ("on", "off") if is_switch else (effect.better, effect.worse)
+    if effect.estimate * trials.sign < 0:  # of an on/off hyperparameter, on is compared with off
+        better, worse = worse, better
+    ends = sorted(abs(end) for end in (effect.low, effect.high))  # both have the sign of the estimate
+    size, low, high = difference_texts(trials, [abs(effect.estimate), *ends])
     but = f"; but {effect.opposed}" if effect.opposed else ""
-    return f"{effect.parameter}: {against}{amount} {interval} {where}{but}"
+    return f"{effect.parameter}: {better} is better than {worse} by {size}{trials.unit} [{low}, {high}] {where}{but}"

@@ -23,6 +23,7 @@ from analysis.studies.trials import (
     config_of,
 )
 from search.process.text import counted
+from search.storage.run import Run
 
 _WORDS = {
     COMPLETE: "complete",
@@ -43,7 +44,7 @@ def summary(
     outcome: Outcome,
     answers: Sequence[str] = (),
     ask: str = "",
-    machine: Mapping[str, Any] | None = None,
+    run: Run | None = None,
 ) -> Section:
     """The summary: result, clear effects, cost.
 
@@ -51,19 +52,22 @@ def summary(
         outcome: the sealed result if there is one, else what the validation rows say.
         answers: verdicts of the questions that were asked, which come before effects.
         ask: the command that asks about a hyperparameter; empty where it cannot be asked.
-        machine: on which the search ran.
+        run: the search; None for a study that plain Optuna made.
     """
-    blocks: list[Any] = [text(states(trials))]
+    what = "" if run is None else f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. "
+    blocks: list[Any] = [text(what + states(trials))]
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks += [text(warning, kind="warning") for warning in outcome.warnings]
-    blocks.append(Facts(facts=(*outcome.facts, *_facts(trials, impact, answers, machine))))
+    blocks.append(Facts(facts=(*outcome.facts, *_facts(trials, impact, answers, None if run is None else run.machine))))
     if outcome.note:
         blocks.append(text(outcome.note))
     if len(trials.measured):
         blocks += mattered(trials, impact, answers=answers, ask=ask)
     if trials.best is not None:
-        caption = "The best complete configuration" + (" beside the baseline." if trials.baseline else ".")
+        caption = "The best complete configuration" + (
+            " beside the baseline, the configuration of the space that is tried first." if trials.baseline else "."
+        )
         blocks.append(folder.table("best", best_table(trials), caption=caption))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
 
@@ -125,8 +129,8 @@ def mattered(trials: Trials, impact: Impact, *, answers: Sequence[str] = (), ask
         blocks += [text("Questions that were asked:"), text(*answers, kind="list")]
     if clear:
         told = (
-            f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, with the others held constant, "
-            f"among the {len(trials.complete)} trials that were trained to the end (95 % intervals):"
+            f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, adjusted for the others by a "
+            f"regression, among the {len(trials.complete)} trials that were trained to the end (95 % intervals):"
         )
         return [*blocks, text(told), text(*clear, kind="list")]
     return [*blocks, text(untold(trials, impact, ask=ask))] if not answers else blocks

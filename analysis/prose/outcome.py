@@ -55,7 +55,9 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     seeds = len(winner.by_seed[metric])
     label, score = f"Test {results.in_unit(metric)}", wording.between(metric, winner.scores[metric])
     whose = f"{wording.title(winner.name)} on the sealed test set, mean of {counted(seeds, 'fresh seed')}"
-    facts, said, warnings = [(label, score, whose)], f"{label}: {score} ({whose})", []
+    way = "; lower is better" if results.is_less_better else ""
+    facts = [(label, score, f"{whose}; 95 % interval{way}")]
+    said, warnings = f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
         facts.append(("Against the baseline", "it is the baseline", "the search found nothing better"))
         warnings.append(f"{NO_BETTER}: the winner is the baseline, since no other trial of the search was better.")
@@ -63,7 +65,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
         other = next(entrant for entrant in results.entrants if entrant.name == BASELINE)
         baseline, gap = wording.between(metric, other.scores[metric]), wording.gap(metric, found)
         verdict = _VERDICTS[wording.verdict(metric, found, less_is_better=results.is_less_better)]
-        facts.append((verdict, gap, f"the baseline reached {baseline}"))
+        facts.append((verdict, _size(metric, found, verdict), f"the baseline reached {baseline}"))
         said += f"; the baseline: {baseline}; difference: {gap}"
         if verdict == NO_BETTER:
             warnings.append(f"{verdict}, as far as these test rows can show: the difference, {gap}, may be zero.")
@@ -71,6 +73,15 @@ def sealed(results: FinalResults | None) -> Outcome | None:
             warnings.append(f"{verdict}: the difference on the test set is {gap}.")
     warnings += _chance_of_test(results, winner)
     return Outcome(facts=tuple(facts), sentence=f"{said}.", warnings=tuple(warnings))
+
+
+def _size(metric: str, found: dict[str, float], verdict: str) -> str:
+    """The difference on a card: without a sign where the card says which of the two is better."""
+    if verdict == NO_BETTER:
+        return wording.gap(metric, found)
+    ends = sorted(abs(found[key]) for key in ("low", "high"))
+    size = {"value": abs(found["value"]), "low": ends[0], "high": ends[1]}
+    return f"by {wording.gap(metric, size).replace('+', '')}"
 
 
 def _chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
