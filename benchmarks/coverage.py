@@ -25,7 +25,8 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from analysis.impact.effects import Effect, early_effects, full_effects
+from analysis.impact.effect import Effect
+from analysis.impact.effects import early_effects, full_effects
 from analysis.impact.impact import fenced
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials, params_of, read_trials

@@ -8,7 +8,15 @@
         run = rw.search(SPACE, trials=40)
         print(run.best, run.report())
 
-Each name is imported when it is first used, so that `import rungwise` is fast. `rungwise.cli` is the command.
+    cli                     the command `rungwise`
+    listing                 its commands runs, show and logs
+    searching notebook      `search`, also from a notebook
+    run                     a run as an object
+    process                 runs a command in a process of its own
+    lightning huggingface   callbacks for these frameworks
+    packages reference      our packages kept apart from yours; docs/reference/
+
+Each name is imported when it is first used, so that `import rungwise` is fast.
 Imports any of our packages; none of them imports it, apart from tests and examples.
 """
 

@@ -15,7 +15,8 @@ import pytest
 import rungwise as rw
 from analysis import compare
 from analysis.impact.across import Agreement, Contrast, contrasts
-from analysis.impact.effects import Effect, full_effects
+from analysis.impact.effect import Effect
+from analysis.impact.effects import full_effects
 from analysis.plots.compare import plot_contrasts, plot_course
 from analysis.prose.compare import answer_lines, best_line, course_line, effect_line
 from analysis.scores.versus import difference, match, paired_rows

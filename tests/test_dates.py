@@ -6,13 +6,14 @@ import pytest
 import torch
 
 import spaces.space
+from analysis.datasets.tables import findings, table_overview
 from analysis.model.load import Model, load_model
 from analysis.model.tables import answer_table
 from analysis.model.write import export_model
 from search.forecast.preview import describe_columns
 from tests.tables import NUM_ROWS, A, B, read, told, trained, write
 from trainables.data.dataset import Dataset
-from trainables.data.dates import are_dates, read_dates
+from trainables.data.dates import are_dates, date_of, read_dates
 from trainables.sources.load import load_test
 
 DAYS = [f"{2020 + i // 336}-{1 + i // 28 % 12:02d}-{1 + i % 28:02d}" for i in range(NUM_ROWS)]
@@ -72,6 +73,16 @@ def test_a_column_of_dates_is_an_input_in_days(tmp_path: Path):
     x = torch.cat([dataset.train.x, dataset.validation.x, load_test("csv", path, like=dataset).x])[:, 0]
     assert int(x.isnan().sum()) == 2
     assert x.nan_to_num(1e9).min() == 18262
+
+
+def test_the_report_tells_the_first_and_the_last_date(tmp_path: Path):
+    dataset = read(write(tmp_path / "t.csv", "day,a,y", DAYS, A, B))
+    days = dataset.train.x[:, 0]
+    first, last = date_of(float(days.min())), date_of(float(days.max()))
+    assert first in DAYS[:20]
+    assert last in DAYS[-20:]
+    said = f"day contains dates from {first} to {last}, as days after 1970-01-01."
+    assert said in findings(table_overview(dataset))
 
 
 def test_a_network_learns_from_a_column_of_dates(tmp_path: Path):

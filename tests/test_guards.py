@@ -77,10 +77,12 @@ def test_what_several_tests_build_with_is_no_test_file():
     assert found == set()
 
 
-@pytest.mark.parametrize("package", ["search", "trainables"])
+@pytest.mark.parametrize("package", ["analysis", "rungwise", "search", "trainables"])
 def test_the_docstring_of_a_package_lists_what_is_in_it(package: str):
     listed = (ROOT / package / "__init__.py").read_text().split('"""')[1]
-    inside = {path.stem for path in (ROOT / package).iterdir() if path.is_dir() or path.suffix == ".py"}
+    inside = {
+        path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     missing = {name for name in inside if not name.startswith("__") and not re.search(rf"\b{name}\b", listed)}
     assert missing == set()
 

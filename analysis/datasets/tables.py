@@ -12,6 +12,7 @@ from analysis.datasets.columns import Rows, as_rows, coordinate_columns, find_pi
 from analysis.wording import one_line, percent, plain, together
 from search.process.text import counted
 from trainables.data.dataset import Dataset
+from trainables.data.dates import EPOCH, date_of
 from trainables.sources.catalogue import describe
 
 STRONG = 0.5
@@ -155,7 +156,10 @@ def _feature_findings(found: TableOverview) -> list[str]:
         told.append(f"No value is missing ({counted(len(found.features), 'column')}).")
     for index, column in enumerate(found.train.columns):
         values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
-        if column.kind == "number" and len(values):
+        if column.dates and len(values):
+            first, last = date_of(values.min()), date_of(values.max())
+            told.append(f"{one_line(column.name)} contains dates from {first} to {last}, as days after {EPOCH}.")
+        elif column.kind == "number" and len(values):
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
                 told.append(

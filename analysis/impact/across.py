@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.impact.effects import Effect
+from analysis.impact.effect import Effect
 from analysis.statistics.bootstrap import Interval, unpaired
 from analysis.studies.parameters import Parameter, label
 

@@ -7,7 +7,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.impact.ablation import Ablation, ablation
-from analysis.impact.effects import Effect, early_effects, full_effects
+from analysis.impact.effect import Effect
+from analysis.impact.effects import early_effects, full_effects
 from analysis.impact.forest import Surrogate, fit_shuffled, fit_surrogate
 from analysis.impact.importance import Importance, fanova, ped_anova
 from analysis.impact.interactions import interactions

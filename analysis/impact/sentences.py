@@ -1,21 +1,17 @@
 """An effect in one sentence, and whether the best trials agree with it."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from analysis.impact.effect import Effect
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 from search.process.text import counted
-
-if TYPE_CHECKING:
-    from analysis.impact.effects import Effect
 
 NUM_TOP = 5
 """Best trials with which the direction of an effect is compared."""
 
 
-def opposed(effect: "Effect", parameter: Parameter, trials: Trials) -> str:
+def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
     """How many of the best trials use the worse value, if most of them do."""
     if not effect.found:
         return ""
@@ -36,7 +32,7 @@ def opposed(effect: "Effect", parameter: Parameter, trials: Trials) -> str:
     return f"{count} of the {len(used)} best trials {where}"
 
 
-def sentence(effect: "Effect", trials: Trials) -> str:
+def sentence(effect: Effect, trials: Trials) -> str:
     """The effect in words, with its interval, budget and number of trials."""
     scale = trials.points
     digits = ".1f" if scale == 100 else ".3g"

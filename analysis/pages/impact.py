@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.impact import confirm
-from analysis.impact.effects import MIN_TRIALS, Effect
+from analysis.impact.effect import Effect
+from analysis.impact.effects import MIN_TRIALS
 from analysis.impact.impact import CAVEATS, Impact
 from analysis.pages.importance import importance
 from analysis.pages.page import Fold, Folder, Section, text

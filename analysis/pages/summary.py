@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.impact.effects import Effect
+from analysis.impact.effect import Effect
 from analysis.impact.impact import Impact
 from analysis.pages.page import Facts, Folder, Section, text
 from analysis.prose.outcome import Outcome

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from analysis.impact import interactions
 from analysis.impact.ablation import Ablation
-from analysis.impact.effects import Effect
+from analysis.impact.effect import Effect
 from analysis.impact.forest import Surrogate, partial_dependence
 from analysis.impact.importance import Importance
 from analysis.plots import style

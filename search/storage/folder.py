@@ -41,10 +41,10 @@ def check_run(run_dir: Path) -> None:
 
 
 def find_run(name: str, runs_dir: Path) -> Path:
-    """The folder of the run by this name in `runs_dir`, or the folder that `name` is.
+    """The folder of the run with this name in `runs_dir`, or the folder `name` itself.
 
     Raises:
-        ValueError: there is no such run; the line names the newest ones.
+        ValueError: there is no such run; the line lists some that there are.
     """
     for folder in (runs_dir / name, Path(name)):
         if (folder / "run.json").is_file():

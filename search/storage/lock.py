@@ -11,11 +11,11 @@ from typing import Self
 
 
 def is_held(run_dir: Path) -> bool | None:
-    """Whether a search holds the run now; None where it is on another host, so that this one cannot know."""
+    """Whether a search holds the run now; None if its owner is on another host and cannot be checked."""
     try:
         stamp = json.loads((run_dir / "run.lock").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False  # the owner that ends in good order leaves nothing in the file
+        return False  # an owner that ends regularly empties the file
     if not isinstance(stamp, dict) or not isinstance(stamp.get("pid"), int):
         return False
     if stamp.get("host") != socket.gethostname():
@@ -23,7 +23,7 @@ def is_held(run_dir: Path) -> bool | None:
     try:
         os.kill(stamp["pid"], 0)
     except (ProcessLookupError, OverflowError):
-        return False  # not probed: a search that starts at this moment would find the lock taken
+        return False  # without trying the lock, which a search that starts now would find taken
     except PermissionError:
         pass
     try:

@@ -53,6 +53,11 @@ def with_days(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(_days(text.strip()) or text for text in texts)
 
 
+def date_of(days: float) -> str:
+    """The date that is so many days after 1970-01-01: `2024-01-31`."""
+    return (_START + timedelta(days=days)).date().isoformat()
+
+
 @lru_cache(maxsize=65536)
 def _days(text: str) -> str | None:
     """The date in days, in Python's notation; None if the text is no date of the calendar."""

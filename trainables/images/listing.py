@@ -146,17 +146,17 @@ def list_images(folder: Path, *, look: bool) -> Listing:
 
 
 def _way_out(folder: Path) -> str:
-    """What to do where the folders of the classes are beside `train` instead of in it; empty where there are none."""
-    place = folder.parent
-    if not place.is_dir():
+    """A hint if the class folders seem to be next to `train` instead of in it; empty if they are not."""
+    outer = folder.parent
+    if not outer.is_dir():
         return ""
-    found = [path.name for path in sorted(place.iterdir()) if path.is_dir() and any(_may_be_images(path))]
+    found = [path.name for path in sorted(outer.iterdir()) if path.is_dir() and any(_may_be_images(path))]
     if len(found) < 2:
         return ""
-    if place.name == folder.name:
-        return f"; give the folder above: --data-dir {shlex.quote(shown(place.parent))}"
+    if outer.name == folder.name:
+        return f"; give the folder above: --data-dir {shlex.quote(shown(outer.parent))}"
     named = ", ".join(map(shown, found[:_MOST_NAMED])) + ", ..." * (len(found) > _MOST_NAMED)
-    return f"; if the folders in {shown(place)} ({named}) are the classes, move them into {shown(folder)}"
+    return f"; if the folders in {shown(outer)} ({named}) are the classes, move them into {shown(folder)}"
 
 
 def _may_be_images(folder: Path) -> Iterator[Path]:
