@@ -71,9 +71,9 @@ class Page:
             if address != self._address and not address.startswith("data:"):
                 self.problems.append(f"request: {address[:200]}")
 
-    def open(self, path: Path) -> None:
-        """Loads a page and waits until two frames are drawn."""
-        self._address, self._loaded = path.resolve().as_uri(), False
+    def open(self, path: Path | str) -> None:
+        """Loads a page, by its path or its address, and waits until two frames are drawn."""
+        self._address, self._loaded = path if isinstance(path, str) else path.resolve().as_uri(), False
         self.call("Page.navigate", url=self._address)
         while not self._loaded:
             self._notice(self._read())

@@ -8,7 +8,9 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from analysis.pages.watcher import SHARE, Watcher
 from search.process.signals import signals_restored
 from search.storage.lock import RunLock, is_held
 from search.storage.run import Run, write_run
-from tests.searching import Running, plain
+from tests.browser import CHROMIUM, Page, browser
+from tests.searching import Running, patience, plain
 from tests.stored import store
 from tests.synthetic import make_run, make_study
 
@@ -288,6 +291,45 @@ def test_a_report_that_cannot_be_written_is_said_once(tmp_path: Path):
         seen.step()
     assert sum("Read-only file system" in line for line in seen.said) == 1
     assert "The full report</a>" not in seen.pages["/"]
+
+
+def wait_for(page: Page, text: str) -> None:
+    """Wait until the page shows a text; while it is loaded again it answers nothing."""
+    deadline = time.monotonic() + patience(30)
+    while time.monotonic() < deadline:
+        with suppress(AssertionError):
+            if text in page.evaluate("document.body.innerText"):
+                page.settle()
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"the page never shows {text!r}")
+
+
+@pytest.mark.browser
+def test_a_real_browser_shows_new_results_by_itself_and_keeps_its_place(tmp_path: Path):
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    folder = running(tmp_path / "x")
+    with PageServer(0) as server, browser() as page, RunLock(folder):
+        watcher = Watcher("x", tmp_path, server=server, say=str, spent=lambda: 0.0, report=Path)
+        watcher.step()
+        page.size(1280, 700)
+        page.open(server.url)
+        assert "20 of 60 trials have started" in page.evaluate("document.body.innerText")
+        assert page.evaluate("document.querySelectorAll('figure .plots svg').length") == 3
+        page.evaluate("document.querySelector('details').open = true; scrollTo(0, 400)")
+        go_on(folder)
+        watcher.step()
+        wait_for(page, "21 of 60 trials have started")
+        assert page.evaluate("[scrollY, document.querySelector('details').open]") == [400, True]
+        page.evaluate("dispatchEvent(new PointerEvent('pointermove'))")
+        go_on(folder)
+        watcher.step()
+        wait_for(page, "There are new results.")
+        assert "21 of 60" in page.evaluate("document.body.innerText"), "not while somebody uses the page"
+        page.evaluate("document.querySelector('.live button').click()")
+        wait_for(page, "22 of 60")
+        assert {found for found in page.problems if not found.startswith(f"request: {server.url}")} == set()
 
 
 def test_whether_a_search_holds_a_run_is_known_without_disturbing_it(tmp_path: Path):

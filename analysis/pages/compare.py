@@ -109,13 +109,13 @@ def summary(found: Comparison) -> Section:
 def _best_facts(found: Comparison) -> list[tuple[str, str, str]]:
     facts = []
     for match in found.matches[:2]:
-        pair = f"{match.first.name} and {match.other.name}"
+        first, other = match.first, match.other
         if match.gap is None:
-            facts.append(("Best against best", "not compared", f"{pair}: {match.why}"))
+            facts.append(("Best against best", "not compared", f"{first.name} and {other.name}: {match.why}"))
             continue
-        leads = match.first if match.gap.value * match.sign >= 0 else match.other
-        where = "sealed test rows" if match.tested else "validation rows, no interval"
-        facts.append(("Best against best", prose.ahead(match), f"{leads.name} of {pair}, on {where}"))
+        leads, trails = (first, other) if match.gap.value * match.sign >= 0 else (other, first)
+        where = "on sealed test rows" if match.tested else "on validation rows, without an interval"
+        facts.append(("Best against best", prose.ahead(match), f"{leads.name} is ahead of {trails.name} {where}"))
     return facts
 
 

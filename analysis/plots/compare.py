@@ -87,7 +87,7 @@ def shown_contrasts(found: Sequence[Contrast]) -> list[Contrast]:
 def plot_contrasts(found: Sequence[Contrast], sides: Sequence[Side], ax: Axes | None = None) -> Axes:
     """One row per hyperparameter, in it the effect in each run with its interval."""
     shown = shown_contrasts(found)
-    ax = style.new_axes(ax, width=7.0, height=1.3 + (0.28 + 0.16 * len(sides)) * max(len(shown), 2))
+    ax = style.new_axes(ax, width=7.0, height=1.2 + (0.26 + 0.1 * len(sides)) * max(len(shown), 2))
     if not shown:
         return style.nothing(ax, "No run has enough trials to estimate an effect.")
     scale, step = sides[0].trials.points, 0.7 / len(sides)
@@ -108,7 +108,7 @@ def plot_contrasts(found: Sequence[Contrast], sides: Sequence[Side], ax: Axes | 
     ax.set_ylim(len(shown) - 0.45, -0.55)
     ax.set_xlabel(style.metric_label(sides[0].trials, change=True))
     ax.grid(visible=False, axis="y")
-    style.legend(ax, ncols=2)
+    style.legend(ax, ncols=3)
     return ax
 
 

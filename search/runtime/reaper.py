@@ -47,7 +47,7 @@ def _say(run: str, words: str, otherwise: str, *, out_of_memory: bool) -> None:
     reason = "the system ran out of memory" if out_of_memory else "by a signal such as kill -9, or by Ray itself"
     line = f"error: the process was killed ({reason}); {words if os.path.exists(run) else otherwise}\n"
     if os.isatty(2):
-        line = "\x1b[?25h" + line  # the cursor, which a live view hides
+        line = "\x1b[?25h\n" + line  # the cursor, which a live view hides; the shell has printed its prompt
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # if nothing reads the output
     signal.alarm(_SAY_SECONDS)
     with suppress(OSError):
