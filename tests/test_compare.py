@@ -18,7 +18,7 @@ from analysis.impact.across import Agreement, Contrast, contrasts
 from analysis.impact.effect import Effect
 from analysis.impact.effects import full_effects
 from analysis.plots.compare import plot_contrasts, plot_course
-from analysis.prose.compare import answer_lines, best_line, course_line, effect_line
+from analysis.prose.compare import answer_lines, best_line, course_line, effect_line, notes, warnings
 from analysis.scores.versus import difference, match, paired_rows
 from analysis.statistics.bootstrap import Interval, unpaired
 from analysis.studies.alike import Data, data_relation, settings, space_table
@@ -384,18 +384,17 @@ def test_two_runs_are_compared_as_text_and_as_a_page(pair: tuple[Path, Path], tm
     assert table["run"].tolist() == ["first", "second"]
 
 
-def test_compare_from_python_gives_tables_and_a_page(pair: tuple[Path, Path], tmp_path: Path):
+def test_compare_from_python_gives_tables(pair: tuple[Path, Path]):
     found = rw.compare(*map(str, pair))
     assert isinstance(found, rw.Comparison)
     assert found.results["run"].tolist() == ["first", "second"]
     assert {"hyperparameter", "together", "first", "first low", "second high"} <= set(found.effects.columns)
-    assert found.write(tmp_path / "out") == tmp_path / "out" / "index.html"
 
 
 def test_a_copy_of_a_run_is_not_an_independent_one(pair: tuple[Path, Path], tmp_path: Path):
     shutil.copytree(pair[0], tmp_path / "copy")
-    found = compare.compare(pair[0], tmp_path / "copy")
-    assert any("have 62 trials in common: one is a copy or a continuation" in line for line in found.warnings)
+    sides, _ = read_sides([pair[0], tmp_path / "copy"])
+    assert any("have 62 trials in common: one is a copy or a continuation" in line for line in warnings(sides))
 
 
 def test_what_cannot_be_compared_is_one_line(pair: tuple[Path, Path], tmp_path: Path, capsys):
@@ -447,10 +446,9 @@ def test_a_study_that_plain_optuna_made_is_compared_too(pair: tuple[Path, Path],
     assert len(settings(sides)) > 5
 
 
-def test_published_runs_of_the_same_data_are_compared_on_the_sealed_test_rows(capsys):
-    with signals_restored():
-        assert compare.main(["cifar", "cifar_gpu", "--runs-dir", str(RESULTS)]) == 0
-    said = capsys.readouterr().out
+def test_published_runs_of_the_same_data_are_compared_on_the_sealed_test_rows():
+    sides, _ = read_sides([RESULTS / "cifar", RESULTS / "cifar_gpu"])
+    said = "\n".join([best_line(match(*sides)), *notes(sides)])
     assert (
         "Test accuracy: cifar 84.92 % [84.27, 85.59], cifar_gpu 93.17 % [92.74, 93.59]; cifar_gpu is better by" in said
     )
