@@ -44,16 +44,9 @@ def stored(folder: Path, study: optuna.Study, **changes: Any) -> Path:
 
 
 def side(name: str, study: optuna.Study, *, results: FinalResults | None = None, **changes: Any) -> Side:
-    run: Any = make_run(name=name, dataset_checksum="c", **changes)
-    run.fixed, run.max_weights, run.max_macs, run.title, run.cpus_per_trial, run.gpus_per_trial = (
-        {},
-        None,
-        None,
-        "",
-        1,
-        0,
-    )
-    run.has_test = True
+    asked = {"fixed": {}, "max_weights": None, "max_macs": None, "title": "", "source": None, "has_test": True}
+    asked |= {"cpus_per_trial": 1, "gpus_per_trial": 0.0, "dataset_checksum": "c"}
+    run: Any = make_run(name=name, **asked | changes)
     return Side(name=name, folder=Path("runs") / name, run=run, trials=read_trials(study, run), results=results)
 
 
@@ -318,6 +311,8 @@ def test_ranges_and_settings_that_differ_are_marked():
     assert known.loc["seed"].tolist() == ["0", "4", "no"]
     assert known.loc["sampler"].tolist() == ["tpe", "random", "no"]
     assert known.loc["metric", "same"] == "yes"
+    first.run.source, other.run.source = {"sha256": "ab"}, {"sha256": "cd"}  # pyright: ignore
+    assert settings([first, other]).set_index("setting").loc["checksum of your code"].tolist() == ["ab", "cd", "no"]
 
 
 def test_names_are_as_short_as_they_can_be_and_different(tmp_path: Path):
