@@ -34,6 +34,7 @@ from search.forecast.forecast import NUM_DRAWS, count_known, simulate_searches
 from search.forecast.retraining import BEST, SEEDS
 from search.forecast.simulate import simulate
 from search.storage.run import Run
+from search.storage.trials import epochs_reached
 
 Found = dict[str, Any]
 
@@ -64,13 +65,19 @@ def compare(noisy: NoisyCurves, grid: str, *, parameter: str, trials: int, seed:
     total = asked["epochs"] + retraining
     longer = round(trials * total / asked["epochs"])
     plain = asked_run(noisy.curves, grid, parameter=None, sampler="curves", trials=longer, seed=seed)
-    outcome = simulate(plain, noisy.curves.grid.space, noisy, slots=SLOTS, examine=noisy.curves.examine)
+    searched = simulate(plain, noisy.curves.grid.space, noisy, slots=SLOTS, examine=noisy.curves.examine).trials
+    spent = np.cumsum([epochs_reached(trial) for trial in searched])
+    afforded = searched[: int(np.searchsorted(spent, total, side="right"))]
     judged = judge(asked)
     return {
         "question": {"decided": bool(judged["decided"]), "wrong": bool(judged["wrong"])},
-        "effect": _effect(plain, outcome.trials, parameter, truths),
-        "importance": _importance(outcome.trials, parameter, truths, maximize=plain.objective.maximize),
-        "epochs": {"question": total, "plain": outcome.num_epochs, "forecast": _forecast(run, noisy) + _planned(run)},
+        "effect": _effect(plain, afforded, parameter, truths),
+        "importance": _importance(afforded, parameter, truths, maximize=plain.objective.maximize),
+        "epochs": {
+            "question": total,
+            "plain": int(spent[len(afforded) - 1]),
+            "forecast": _forecast(run, noisy) + _planned(run),
+        },
     }
 
 

@@ -19,7 +19,8 @@ from analysis.impact.verdict import Level, decide
 from analysis.pages.page import Folder
 from analysis.pages.questions import questions
 from analysis.plots import plot_isolation
-from analysis.prose.answers import amounts, answer_sentence, effort
+from analysis.prose.answers import answer_sentence, effort
+from analysis.studies.amounts import difference_texts
 from analysis.studies.trials import read_trials
 from benchmarks.question_picture import answered
 from benchmarks.questions import NoisyCurves, judge, study, summarise
@@ -227,7 +228,7 @@ def test_an_undecided_question_says_what_would_decide_it():
      ([0.0, -0.0001, 0.3], ["0", "0", "30"]), ([0.5, 0.5, 0.5], ["50.00", "50.00", "50.00"])],
 )  # fmt: skip
 def test_differences_have_as_many_decimals_as_their_interval_deserves(values: list[float], written: list[str]):
-    assert amounts(values, study_trials()) == written
+    assert difference_texts(study_trials(), values) == written
 
 
 def test_the_section_shows_the_verdict_the_figure_and_what_each_value_got(tmp_path: Path):

@@ -50,6 +50,9 @@ def test_a_column_with_a_few_other_cells_is_one_of_dates_and_with_many_it_is_not
     assert read_dates([*DAYS[:95], *["unknown"] * 5]) is not None
     assert read_dates([*DAYS[:80], *["unknown"] * 20]) is None
     assert read_dates([*["unknown"] * 95, *DAYS[:5]]) is None
+    assert read_dates([*["unknown"] * 20, *DAYS]) is not None, "wherever the other cells are"
+    assert read_dates([""] * 20) is None
+    assert read_dates([*[""] * 90, *DAYS[:8], "x", "y"]) is None, "nearly all of the filled cells"
 
 
 def test_dates_that_cannot_be_read_are_still_known_as_dates():

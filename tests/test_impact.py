@@ -17,6 +17,7 @@ from analysis.impact.importance import fanova, ped_anova
 from analysis.impact.interactions import interactions
 from analysis.statistics.design import make_design
 from analysis.statistics.projection import make_projector
+from analysis.studies.amounts import difference_texts
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials, config_of, params_of, read_trials
 from tests.synthetic import DISTRIBUTIONS, NULL, Effects, make_run, make_study
@@ -100,7 +101,9 @@ def test_a_few_trials_that_learnt_nothing_do_not_hide_the_effects_on_an_error_wi
 
 def test_a_sentence_states_effect_interval_budget_and_trials(big):
     told = {e.parameter: e for e in early_effects(big)}["batch_norm"]
-    assert told.sentence.startswith(f"batch_norm: {100 * told.estimate:+.1f} points [{100 * told.low:.1f}, ")
+    size, low, high = difference_texts(big, [told.estimate, told.low, told.high])
+    assert float(size) == pytest.approx(100 * told.estimate, abs=0.05)
+    assert told.sentence.startswith(f"batch_norm: +{size} points [{low}, {high}] ")
     assert told.sentence.endswith("after 1 epoch, from 600 trials")
 
 

@@ -327,6 +327,19 @@ def test_openings_since_the_page_was_made_are_counted_on_what_is_published(run, 
     assert "opened 2 times, 2 of them without results, mean over" in card
 
 
+@pytest.mark.parametrize("place", ["sing", "runs/sing", "./sing"])
+def test_a_run_that_is_named_by_a_short_path_changes_no_other_words_of_the_page(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    run = make_run_folder(tmp_path / "runs").rename(tmp_path / Path(place))
+    words = "missing, using sing-along; opened once. A sing a day; runs/singer"
+    page = f"<p>{words}</p><p>python -m analysis.final {Path(place)} --top 2</p><p>{run.resolve()}</p>"
+    (run / "report" / "index.html").write_text(page)
+    assert published(Path(place), tmp_path / "results") == 0
+    kept = f"<p>{words}</p><p>python -m analysis.final results/{NAME} --top 2</p><p>results/{NAME}</p>"
+    assert (tmp_path / "results" / NAME / "report" / "index.html").read_text() == kept
+
+
 def test_the_urls_of_database_and_checkpoints_are_in_nothing_that_is_published(run, tmp_path):
     url = "s3://key:s3cr3t@bucket/x?a=1&secret_key=s3cr3t"
     command = f"python -m search.run --storage {url} --trials 3"

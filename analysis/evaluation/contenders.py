@@ -26,7 +26,7 @@ MAX_DRAWS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One configuration, before it is trained anew."""
+    """One configuration, before it is trained again."""
 
     name: str
     """`trial-7`, `baseline` or `random`; with `/i` behind it, the tag of its training on the i-th seed."""

@@ -41,11 +41,11 @@ class Contrast:
     better: str = ""
     worse: str = ""
     found: tuple[Interval | None, ...] = ()
-    """Of each run; None where it cannot be told."""
+    """Effect in each run; None where there is not enough data."""
     differ: bool = False
     """Whether the effects of some pair of runs differ: the interval of their difference excludes zero."""
     why: str = ""
-    """Why nothing can be told."""
+    """Why the runs cannot be compared; empty if they can."""
 
     @property
     def clear(self) -> tuple[bool, ...]:

@@ -59,7 +59,7 @@ class Importance:
 
     @property
     def noise_names(self) -> list[str]:
-        """The other hyperparameters, whose importance cannot be told from noise."""
+        """The other hyperparameters, whose importance cannot be distinguished from noise."""
         return list(self.table["parameter"][~(self.table["importance"] > self.table["noise"])])
 
 
@@ -159,7 +159,7 @@ def _evaluate(configs: list[FrozenTrial], loss: np.ndarray, names: list[str]) ->
 
 
 def _copied(trials: list[FrozenTrial]) -> optuna.Study:
-    """A real study of these trials, which Optuna numbers anew; making it takes longer than its evaluation."""
+    """A real study of these trials, which Optuna numbers again; creating it takes longer than its evaluation."""
     study = optuna.create_study()
     study.add_trials(trials)
     return study

@@ -3,6 +3,7 @@
 import numpy as np
 
 from analysis.impact.effect import Effect
+from analysis.studies.amounts import difference_texts
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import Trials
 from search.process.text import counted
@@ -34,12 +35,11 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
 
 def sentence(effect: Effect, trials: Trials) -> str:
     """The effect in words, with its interval, budget and number of trials."""
-    scale = trials.points
-    digits = ".1f" if scale == 100 else ".3g"
-    amount = f"{effect.estimate * scale:+{digits}}{trials.unit}"
+    size, low, high = difference_texts(trials, [effect.estimate, effect.low, effect.high])
+    amount = f"{'' if size.startswith('-') else '+'}{size}{trials.unit}"
     if effect.found and effect.estimate * trials.sign < 0:  # of an on/off hyperparameter, on is compared with off
         amount = f"on is worse, {amount}"
-    interval = f"[{effect.low * scale:{digits}}, {effect.high * scale:{digits}}]"
+    interval = f"[{low}, {high}]"
     against = "" if {effect.better, effect.worse} == {"True", "False"} else f"{effect.better} against {effect.worse}, "
     trained = " trained to the end" if effect.budget == trials.full_epochs else ""
     where = f"after {counted(effect.budget, 'epoch')}, from {counted(effect.num_trials, 'trial')}{trained}"

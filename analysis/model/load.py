@@ -43,7 +43,7 @@ class Model:
 
     network: nn.Module
     facts: dict[str, Any]
-    """model.json as it stands."""
+    """The content of model.json."""
 
     @property
     def classes(self) -> tuple[str, ...]:

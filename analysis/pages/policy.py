@@ -14,7 +14,7 @@ _TAG = re.compile(r"<[a-zA-Z][^<>]*>")
 _STYLE, _CLASS = re.compile(r'\sstyle="([^"]*)"'), re.compile(r'\sclass="([^"]*)"')
 _RULE = re.compile(r"^\.(s\d+)\{(.*)\}$", re.MULTILINE)
 _PLAIN = re.compile(r"(?:[\w\s.,:;#%+-]|'[\w\s.-]*'|(?:var|rgba?|url)\([\w#\s.,%-]*\))*")
-"""Declarations that end where their rule ends; of a figure that somebody else made, others are left out."""
+"""Declarations that cannot end their rule; others, as a figure from another source may have, are left out."""
 
 
 def content_policy(*, styles: Sequence[str], scripts: Sequence[str], asks: bool = False) -> str:

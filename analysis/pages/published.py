@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
     if told:
         places.add(Path(told) / run.name)
     for place in sorted(places):
-        text = _replaced(text, str(place), f"{folder.parent.name}/{folder.name}")
+        text = _moved(text, str(place), f"{folder.parent.name}/{folder.name}")
         for form in _forms(str(place.parent)):
             text = text.replace(f" --runs-dir {form}", "")
     text = redact_text(text)
@@ -101,6 +102,18 @@ def _forms(text: str) -> list[str]:
 def _replaced(text: str, old: str, new: str) -> str:
     for form in _forms(old):
         text = text.replace(form, new)
+    return text
+
+
+def _moved(text: str, old: str, new: str) -> str:
+    """The text with another path for a folder, where the whole path stands: `runs/a` is not a part of `runs/ab`.
+
+    A path that is only a name, such as `first`, may be any word of the text. It is a path in a command alone.
+    """
+    before = r"()(?<![\w-])" if os.sep in old else r"((?:rungwise |analysis\.)\w+ )"
+    for form in _forms(old):
+        lead = "()" if form.startswith(os.sep) else before
+        text = re.sub(rf"{lead}{re.escape(form)}(?![\w-])", lambda found: found[1] + new, text)
     return text
 
 

@@ -1,4 +1,4 @@
-"""Serves pages to browsers on this machine, and to nobody else: read-only, from memory, by exact path.
+"""Serves pages only to browsers on this machine: read-only, from memory, by exact path.
 
 The socket listens on the loopback address. A page of another site could still send a browser here by a host name that
 resolves to it (DNS rebinding), so the host of every request must be a name of the loopback address.

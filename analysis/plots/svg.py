@@ -39,9 +39,9 @@ def inline(svg: str, name: str, alt: str) -> Markup:
 
 
 def checked(svg: str) -> str | None:
-    """The SVG of a file, written anew, if nothing in it can act on the page; else None.
+    """The SVG of a file, serialised again, if nothing in it can act on the page; else None.
 
-    A run folder may come from somebody else, and what stands in a page can run scripts.
+    A run folder may come from others, and the content of a page can run scripts.
     """
     try:
         root = ElementTree.fromstring(svg)

@@ -1,10 +1,10 @@
 """The answer to a question in words."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from analysis.impact.answers import Answer, Difference, LevelFound
+from analysis.studies.amounts import difference_texts
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from analysis.wording import computing
@@ -40,7 +40,7 @@ def is_decided(difference: Difference) -> bool:
 
 def _compared(answer: Answer, one: Difference, trials: Trials, *, machine: Mapping[str, Any]) -> str:
     lead, other = label(answer.leader), label(one.level)
-    size, low, high = amounts([one.difference, one.low, one.high], trials)
+    size, low, high = difference_texts(trials, [one.difference, one.low, one.high])
     interval = f"[{low}, {high}]"
     if is_decided(one):
         return f"{lead} is better than {other} by {size}{trials.unit} {interval}"
@@ -49,14 +49,6 @@ def _compared(answer: Answer, one: Difference, trials: Trials, *, machine: Mappi
         more = "the values are too alike for more computing to decide it"
     which = f"{lead} better by {size}{trials.unit} {interval}"
     return f"no clear difference between {lead} and {other} ({which}); {more}"
-
-
-def amounts(values: list[float], trials: Trials) -> list[str]:
-    """Differences with as many decimals as the interval deserves."""
-    scaled = [value * trials.points for value in values]
-    width = max(scaled) - min(scaled)
-    decimals = max(0, 1 - math.floor(math.log10(width))) if width > 0 and math.isfinite(width) else 2
-    return [f"{round(value, decimals) + 0.0:,.{decimals}f}" for value in scaled]  # + 0.0: no minus zero
 
 
 def effort(level: LevelFound) -> str:

@@ -100,7 +100,7 @@ def restate_openings(card: str, final_dir: Path) -> str:
 
 
 def restate_card(final_dir: Path) -> None:
-    """Write final/README.md anew if it counts other openings than the log; nothing where it cannot be written."""
+    """Update final/README.md if its number of openings differs from the log; an error of writing is ignored."""
     path = final_dir / "README.md"
     with suppress(OSError, ValueError):
         card = path.read_text(encoding="utf-8")

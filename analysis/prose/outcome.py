@@ -1,6 +1,6 @@
 """The result of a search beside the baseline, in cards for the page and in lines for the terminal.
 
-Once the sealed test set has been opened, its result is told. Before, it is the best value on the validation rows.
+The result is that of the sealed test set, or until that is opened the best value on the validation rows.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ EDGE = 0.2
 """Share of a range that counts as its edge."""
 _LEAST, _P_EDGE = 5, 0.01
 _TRIED = 20
-"""Trials with a hyperparameter from which untried values are told."""
+"""Fewest trials with a hyperparameter for which untried values are reported."""
 
 
 def edges(trials: Trials) -> Iterator[Finding]:

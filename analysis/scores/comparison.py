@@ -59,7 +59,7 @@ def mcnemar_mid_p(only_first: int, only_second: int) -> float:
 def mcnemar(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     """McNemar's test for each pair of networks with the same seed number, and one p value for all pairs.
 
-    Per pair, not on a majority vote of the seeds: a vote is an ensemble, which nobody trains or exports. Twice the
+    Per pair, not on a majority vote of the seeds: a vote is an ensemble, which is not exported. Twice the
     median of the p values is a valid p value however the pairs depend on each other (Vovk and Wang 2020).
 
     Args:

@@ -11,7 +11,7 @@ from analysis.statistics.bootstrap import Interval
 NUM_BANDS = 5
 """Bands of the target, each with equally many training rows."""
 FEWEST_ROWS = 5
-"""Test rows below which a band is not told."""
+"""Fewest test rows of a band that is reported."""
 
 
 def describe_residuals(y: np.ndarray, outputs: np.ndarray, train_y: np.ndarray, *, seed: int = 0) -> dict[str, Any]:

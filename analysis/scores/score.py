@@ -30,7 +30,7 @@ class Score:
     bounds: tuple[float, float] = (-np.inf, np.inf)
     """Least and largest value possible."""
     reflect: bool = False
-    """Whether drawing rows anew inflates the metric, as it does every mean of absolute values; see `interval`."""
+    """Whether resampling rows inflates the metric, as it does every mean of absolute values; see `interval`."""
 
 
 def score_of(name: str) -> Score:

@@ -1,7 +1,7 @@
 """95 % intervals for scores of trained networks, over the test images and over the seeds of the training.
 
 A score has two sources of chance: which images happen to be in the test set, and which seed a network was trained from.
-Both levels are drawn anew in each replicate:
+Both levels are resampled in each replicate:
 
 - the images with replacement, the same draw for every network, so that differences are paired on the images;
 - the seeds by a random step of the mean over seeds. Five seeds are too few to be drawn with replacement (such intervals
@@ -111,7 +111,7 @@ def interval(
         replicates: the estimate in each replicate (B,).
         bounds: least and largest value possible.
         reflect: mirror the replicates at the estimate ("basic" bootstrap), which takes back the bias of a score that
-            drawing anew inflates, such as a calibration error.
+            resampling inflates, such as a calibration error.
         num_rows: rows behind a share. Without a single mistake every replicate is 1, which is not certainty: then the
             interval is Wilson's.
     """

@@ -1,6 +1,7 @@
 """Texts for values of the objective, their differences, and training time."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,14 @@ def value_text(trials: Trials, number: float) -> str:
 def difference_text(trials: Trials, number: float) -> str:
     """A difference of the objective: 0.30 points or 0.0021 RMSE."""
     return f"{number * trials.points:.2f}{trials.unit}" if trials.points == 100 else f"{number:.3g}{trials.unit}"
+
+
+def difference_texts(trials: Trials, numbers: Sequence[float]) -> list[str]:
+    """A difference and the ends of its interval, without the unit: as many decimals as the interval deserves."""
+    scaled = [number * trials.points for number in numbers]
+    width = max(scaled) - min(scaled)
+    decimals = max(0, 1 - math.floor(math.log10(width))) if width > 0 and math.isfinite(width) else 2
+    return [f"{round(value, decimals) + 0.0:,.{decimals}f}" for value in scaled]  # + 0.0: no minus zero
 
 
 def cost(trials: Trials, machine: Mapping[str, Any] | None) -> tuple[str, str]:

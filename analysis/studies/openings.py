@@ -27,7 +27,7 @@ def read_openings(final_dir: Path) -> list[dict[str, Any]]:
     there.
 
     Raises:
-        OpeningsError: there is a log that cannot be read, so that nobody knows how often the test set was opened.
+        OpeningsError: there is a log that cannot be read, so that it is unknown how often the test set was opened.
     """
     logged = _read_log(final_dir)
     return [*_lost(final_dir, logged), *logged]

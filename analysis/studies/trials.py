@@ -211,7 +211,7 @@ def _stops(stored: list[FrozenTrial], values: list[dict[int, float]], full: int)
 def _state(trial: FrozenTrial, epochs: int, full: int) -> str:
     if "infeasible" in trial.user_attrs:
         return INFEASIBLE
-    if trial.state == TrialState.COMPLETE:  # told complete below the full budget: it was stopped all the same
+    if trial.state == TrialState.COMPLETE:  # COMPLETE below the full budget counts as stopped
         return COMPLETE if epochs >= full else STOPPED
     by_state = {TrialState.RUNNING: UNFINISHED, TrialState.PRUNED: STOPPED, TrialState.WAITING: WAITING}
     return by_state.get(trial.state, FAILED)

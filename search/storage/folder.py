@@ -50,7 +50,7 @@ def find_run(name: str, runs_dir: Path) -> Path:
         if (folder / "run.json").is_file():
             return folder
     if not (runs_dir / name).is_dir():
-        known = ", ".join(sorted(p.parent.name for p in runs_dir.glob("*/run.json"))[-5:])
+        known = _some_runs(runs_dir)
         raise ValueError(f"there is no run {name!r} in {str(runs_dir)!r}" + (f"; there are {known}" if known else ""))
     check_run(runs_dir / name)
     return runs_dir / name
@@ -83,6 +83,11 @@ def cannot_make(runs_dir: Path, reason: str | None) -> ValueError:
 def check_exists(run_dir: Path) -> None:
     """Raise ValueError, which lists the runs that there are, unless this run exists."""
     if not run_dir.is_dir():
-        near = sorted(p.parent.name for p in run_dir.parent.glob("*/run.json"))[-5:]
-        hint = f"; runs there: {', '.join(near)}" if near else ""
+        known = _some_runs(run_dir.parent)
+        hint = f"; runs there: {known}" if known else ""
         raise ValueError(f"there is no run {run_dir.name!r} in {str(run_dir.parent)!r} to resume{hint}")
+
+
+def _some_runs(runs_dir: Path) -> str:
+    """The names of at most five runs in this folder, the last in alphabetical order."""
+    return ", ".join(sorted(path.parent.name for path in runs_dir.glob("*/run.json"))[-5:])

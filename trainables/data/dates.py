@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import islice
 
 from trainables.data.notation import NEARLY_ALL, is_missing
 
@@ -15,8 +14,6 @@ _YEAR_FIRST = re.compile(rf"(?P<year>\d{{4}})(?P<mark>[-/.])(?P<month>\d\d?)(?P=
 _DAY_FIRST = re.compile(rf"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>\d{{4}}){_TIME}")
 _DATE = re.compile(r"\d{4}([-/.])\d\d?\1\d\d?(?:[ T].*)?|\d\d?[./-]\d\d?[./-]\d{2,4}(?:[ T].*)?")
 _DIGITS = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
-_TRIED = 100
-"""First cells of a column that are checked before all are."""
 
 
 def are_dates(texts: Iterable[str]) -> bool:
@@ -39,11 +36,14 @@ def read_dates(texts: Sequence[str]) -> tuple[str, ...] | None:
     Args:
         texts: the cells; one that is no date is unchanged.
     """
-    first = list(islice((text for text in map(str.strip, texts) if not is_missing(text)), _TRIED))
-    if 2 * sum(_days(text) is not None for text in first) < len(first) or not first:
-        return None
-    filled = [text.strip() for text in texts if not is_missing(text)]
-    if sum(_days(text) is not None for text in filled) < NEARLY_ALL * len(filled):
+    found, odd, limit = 0, 0, (1 - NEARLY_ALL) * len(texts)
+    for text in texts:
+        is_date = _days(text.strip()) is not None
+        found += is_date
+        odd += not is_date and not is_missing(text)
+        if odd > limit:  # most columns are done here, after a tenth of their cells
+            return None
+    if not found or found < NEARLY_ALL * (found + odd):
         return None
     return with_days(texts)
 
