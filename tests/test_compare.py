@@ -18,7 +18,7 @@ from analysis.impact.across import Agreement, Contrast, contrasts
 from analysis.impact.effect import Effect
 from analysis.impact.effects import full_effects
 from analysis.plots.compare import plot_contrasts, plot_course
-from analysis.prose.compare import answer_lines, best_line, course_line, effect_line
+from analysis.prose.compare import answer_lines, best_line, course_line, effect_line, notes, warnings
 from analysis.scores.versus import difference, match, paired_rows
 from analysis.statistics.bootstrap import Interval, unpaired
 from analysis.studies.alike import Data, data_relation, settings, space_table
@@ -44,16 +44,9 @@ def stored(folder: Path, study: optuna.Study, **changes: Any) -> Path:
 
 
 def side(name: str, study: optuna.Study, *, results: FinalResults | None = None, **changes: Any) -> Side:
-    run: Any = make_run(name=name, dataset_checksum="c", **changes)
-    run.fixed, run.max_weights, run.max_macs, run.title, run.cpus_per_trial, run.gpus_per_trial = (
-        {},
-        None,
-        None,
-        "",
-        1,
-        0,
-    )
-    run.has_test = True
+    asked = {"fixed": {}, "max_weights": None, "max_macs": None, "title": "", "source": None, "has_test": True}
+    asked |= {"cpus_per_trial": 1, "gpus_per_trial": 0.0, "dataset_checksum": "c"}
+    run: Any = make_run(name=name, **asked | changes)
     return Side(name=name, folder=Path("runs") / name, run=run, trials=read_trials(study, run), results=results)
 
 
@@ -318,6 +311,8 @@ def test_ranges_and_settings_that_differ_are_marked():
     assert known.loc["seed"].tolist() == ["0", "4", "no"]
     assert known.loc["sampler"].tolist() == ["tpe", "random", "no"]
     assert known.loc["metric", "same"] == "yes"
+    first.run.source, other.run.source = {"sha256": "ab"}, {"sha256": "cd"}  # pyright: ignore
+    assert settings([first, other]).set_index("setting").loc["checksum of your code"].tolist() == ["ab", "cd", "no"]
 
 
 def test_names_are_as_short_as_they_can_be_and_different(tmp_path: Path):
@@ -384,18 +379,17 @@ def test_two_runs_are_compared_as_text_and_as_a_page(pair: tuple[Path, Path], tm
     assert table["run"].tolist() == ["first", "second"]
 
 
-def test_compare_from_python_gives_tables_and_a_page(pair: tuple[Path, Path], tmp_path: Path):
+def test_compare_from_python_gives_tables(pair: tuple[Path, Path]):
     found = rw.compare(*map(str, pair))
     assert isinstance(found, rw.Comparison)
     assert found.results["run"].tolist() == ["first", "second"]
     assert {"hyperparameter", "together", "first", "first low", "second high"} <= set(found.effects.columns)
-    assert found.write(tmp_path / "out") == tmp_path / "out" / "index.html"
 
 
 def test_a_copy_of_a_run_is_not_an_independent_one(pair: tuple[Path, Path], tmp_path: Path):
     shutil.copytree(pair[0], tmp_path / "copy")
-    found = compare.compare(pair[0], tmp_path / "copy")
-    assert any("have 62 trials in common: one is a copy or a continuation" in line for line in found.warnings)
+    sides, _ = read_sides([pair[0], tmp_path / "copy"])
+    assert any("have 62 trials in common: one is a copy or a continuation" in line for line in warnings(sides))
 
 
 def test_what_cannot_be_compared_is_one_line(pair: tuple[Path, Path], tmp_path: Path, capsys):
@@ -447,10 +441,9 @@ def test_a_study_that_plain_optuna_made_is_compared_too(pair: tuple[Path, Path],
     assert len(settings(sides)) > 5
 
 
-def test_published_runs_of_the_same_data_are_compared_on_the_sealed_test_rows(capsys):
-    with signals_restored():
-        assert compare.main(["cifar", "cifar_gpu", "--runs-dir", str(RESULTS)]) == 0
-    said = capsys.readouterr().out
+def test_published_runs_of_the_same_data_are_compared_on_the_sealed_test_rows():
+    sides, _ = read_sides([RESULTS / "cifar", RESULTS / "cifar_gpu"])
+    said = "\n".join([best_line(match(*sides)), *notes(sides)])
     assert (
         "Test accuracy: cifar 84.92 % [84.27, 85.59], cifar_gpu 93.17 % [92.74, 93.59]; cifar_gpu is better by" in said
     )

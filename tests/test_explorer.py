@@ -188,6 +188,9 @@ def test_every_figure_becomes_interactive_without_an_error_or_a_request(page: Pa
     assert sorted(every(page, "figure.interactive", "one.dataset.figure")) == sorted(LIVE)
     assert not any(every(page, ".interactive > svg", "one.getClientRects().length"))
     assert len(every(page, ".plot svg")) == 5 + len(NAMES)
+    assert all(
+        every(page, ".plot svg, .grip, .toolbar input", "one.getAttribute('aria-label') ?? one.labels[0].textContent")
+    )
 
 
 @pytest.mark.browser

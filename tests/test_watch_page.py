@@ -230,9 +230,10 @@ def test_building_the_page_costs_at_most_its_share_of_a_core(tmp_path: Path):
     seen.cost = 0.8
     seen.step()
     begun = seen.now
-    for _ in range(200):
-        go_on(folder) if int(seen.now) % 20 == 0 else None
-        seen.step(0.5)
+    for second in range(100):
+        if second % 15 == 0:
+            go_on(folder)
+        seen.step()
     built = len(seen.versions)
     assert built >= 3
     assert built * seen.cost <= SHARE * (seen.now - begun) + seen.cost

@@ -85,6 +85,9 @@ def settings(sides: Sequence[Side]) -> pd.DataFrame:
             rows.append(_row(said, sides, values))
     checks = [MISSING if s.run is None else s.run.dataset_checksum[:12] or MISSING for s in sides]
     rows.insert(3, _row("checksum of the data", sides, checks))
+    sources = [MISSING if s.run is None or not s.run.source else str(s.run.source.get("sha256"))[:12] for s in sides]
+    if set(sources) != {MISSING}:
+        rows.insert(4, _row("checksum of your code", sides, sources))
     rows.append(_row("machine", sides, [_machine(side) for side in sides]))
     rows.append(_row("started", sides, [MISSING if s.run is None else _when(s.run.created) for s in sides]))
     return different_first(pd.DataFrame(rows))

@@ -45,6 +45,7 @@ class Parallel extends Lines {
       this.corners[trial] = this.axes.flatMap((axis) => [axis.px, tenth(this.rise(axis.position(trial)))]);
     this.handles = this.axes.map((axis, at) => this.axis(axis, at));
     this.back.append(...this.handles.flatMap((handle) => handle.behind));
+    this.axes.forEach((axis, at) => this.showRange(axis, at, this.changed.range(at)));
     if (!this.axes.some((axis) => axis.conditional)) return;
     const level = this.rise(INACTIVE);
     this.back.append(svg("path", { d: `M${LEFT - 12} ${level}H${this.width}`, class: "grid" }));
