@@ -85,8 +85,11 @@ function parallelAxis(parameter, values) {
 
 /** The last axis of the parallel coordinates: the objective, with the colours of the complete trials. */
 function objectiveAxis(study) {
-  const { low, high, log } = valueAxis(study, study.values.history, study.value),
-    place = scale(low, high, 0, 1, log);
+  const axis = valueAxis(study, study.values.history, study.value),
+    known = study.value.filter((value) => value !== null),
+    [least, most] = [Math.max(axis.low, Math.min(...known)), Math.min(axis.high, Math.max(...known))],
+    { low, high } = least < most ? { low: least, high: most } : axis, // without the room beside the points
+    place = scale(low, high, 0, 1, axis.log);
   const share = (value) => Math.max(0, Math.min(1, place(value)));
   const marks = [low, high].map((value, position) => ({ text: four(value), position }));
   return {
