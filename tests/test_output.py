@@ -65,7 +65,7 @@ def test_a_search_goes_on_though_nobody_reads_and_its_table_is_there_for_who_rea
     assert "trial 1500 finished" not in said
     assert "trial 2999 finished" in said
     assert "lines of output were dropped because nothing read them)" in said
-    assert "3000 trials: 3000 finished" in said
+    assert "3,000 trials: 3,000 finished" in said
     assert said.endswith("resume with: python -m search.run --resume --name x\nthe end\n")
 
 

@@ -126,8 +126,7 @@ class Proposals:
 
     def _turn(self, live: Collection[int]) -> Turn | None:
         """The level for which the next slot is used; None without questions."""
-        order = self._allocation.order(live)
-        return order[0][1] if order else None
+        return self._allocation.order(live)[0][1] if self._allocation.turns else None
 
     def newly_given_up(self) -> list[str]:
         """A line for each level of a question that has been given up since the last call."""
