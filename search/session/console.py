@@ -173,11 +173,11 @@ class SearchConsole:
         waiting = states[TrialState.RUNNING] - len(self._running)
         parts = [
             f"{sum(states.values())} of {self._run.trials} trials started",
-            f"{states[TrialState.COMPLETE]} finished",
+            f"{states[TrialState.COMPLETE]:,} finished",
             f"{states[TrialState.PRUNED] + waiting} paused or stopped",
         ]
         if states[TrialState.FAIL]:
-            parts.append(f"{states[TrialState.FAIL]} failed")
+            parts.append(f"{states[TrialState.FAIL]:,} failed")
         return ", ".join(parts)
 
     def _pace(self) -> str:
@@ -223,9 +223,9 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     if 0 < trained < full and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
         saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
     console.print(
-        f"\n{counted(len(tried), 'trial')}: {states[TrialState.COMPLETE]} finished,"
-        f" {states[TrialState.PRUNED]} stopped early, {states[TrialState.FAIL]} failed"
-        + (f", {states[TrialState.RUNNING]} unfinished" if states[TrialState.RUNNING] else "")
+        f"\n{counted(len(tried), 'trial')}: {states[TrialState.COMPLETE]:,} finished,"
+        f" {states[TrialState.PRUNED]:,} stopped early, {states[TrialState.FAIL]:,} failed"
+        + (f", {states[TrialState.RUNNING]:,} unfinished" if states[TrialState.RUNNING] else "")
         + f"; {counted(trained, 'epoch')} trained{saved}",
         soft_wrap=True,
     )
