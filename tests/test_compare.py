@@ -455,6 +455,6 @@ def test_published_runs_of_other_metrics_are_set_beside_each_other_without_a_com
     found = compare.compare(RESULTS / "cifar", RESULTS / "housing")
     assert any("optimise different metrics" in line for line in found.warnings)
     assert list(found.full) == []
-    page = found.write(tmp_path).read_text()
+    page = found.write(str(tmp_path)).read_text()
     assert "not compared" in page
     assert "could not be drawn" not in page

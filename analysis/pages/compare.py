@@ -55,11 +55,11 @@ class Comparison:
         """One row per hyperparameter: whether the runs agree at the full budget, and each effect with interval."""
         return effect_table(self.full, self.alike)
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: str | Path) -> Path:
         """Write the page with its figures and tables into a folder, and return the page's path."""
-        place = Folder(folder)
+        place = Folder(Path(folder))
         return render(
-            folder / "index.html",
+            Path(folder) / "index.html",
             title=f"Comparison: {', '.join(side.name for side in self.sides)}",
             summary=summary(self),
             sections=sections(self, place),
