@@ -9,11 +9,8 @@ of the best trial when it is larger than an equal share. A decision is right whe
 the value that it names than with the other.
 """
 
-import json
-import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +23,23 @@ from analysis.impact.effects import full_effects
 from analysis.studies.parameters import label
 from benchmarks.coverage import tables
 from benchmarks.grids import EPOCHS
-from benchmarks.harness import describe_conditions, write_result
-from benchmarks.questions import ASKED, ASKED_ONCE, SLOTS, NoisyCurves, asked_run, judge, study
-from benchmarks.replay import Recorded
+from benchmarks.questions import (
+    ASKED,
+    ASKED_ONCE,
+    SLOTS,
+    NoisyCurves,
+    asked_run,
+    conclude,
+    judge,
+    measured,
+    silence_libraries,
+    study,
+)
 from search.forecast.calibration import Speed
 from search.forecast.forecast import NUM_DRAWS, count_known, simulate_searches
 from search.forecast.retraining import BEST, SEEDS
 from search.forecast.simulate import simulate
+from search.process.arguments import parse
 from search.storage.run import Run
 from search.storage.trials import epochs_reached
 
@@ -114,24 +121,14 @@ def _planned(run: Run) -> int:
     return BEST * SEEDS * sum(len(question.levels) for question in run.questions) * run.epochs
 
 
-def studies(options: Options) -> Iterator[tuple[str, Found]]:
+def studies(options: Options) -> list[tuple[str, Found]]:
     """Every table's name with what was found."""
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.keep.read_text().splitlines() if options.keep.exists() else []
-    known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
     asked = [(grid, name) for grid in options.grids for name in (ASKED | ASKED_ONCE)[grid]]
-    recorded: dict[str, NoisyCurves] = {}
-    for number in range(options.studies):
-        grid, parameter = asked[number % len(asked)]
-        seed = options.first_seed + number // len(asked)
-        cell = {"grid": grid, "parameter": parameter, "trials": options.trials, "seed": seed}
-        key = json.dumps(cell)
-        if key not in known:
-            noisy = recorded.setdefault(grid, recorded.get(grid) or NoisyCurves(Recorded(grid), grid))
-            known[key] = compare(noisy, grid, parameter=parameter, trials=options.trials, seed=seed)
-            with options.keep.open("a") as file:
-                file.write(json.dumps([cell, known[key]]) + "\n")
-        yield grid, known[key]
+    cells = [
+        {"grid": grid, "parameter": parameter, "trials": options.trials, "seed": options.first_seed + round_}
+        for round_, (grid, parameter) in ((n // len(asked), asked[n % len(asked)]) for n in range(options.studies))
+    ]
+    return [(cell["grid"], found) for cell, found in measured(cells, options.keep, compare)]
 
 
 def summarise(found: Sequence[tuple[str, Found]]) -> list[dict[str, Any]]:
@@ -159,21 +156,9 @@ def summarise(found: Sequence[tuple[str, Found]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Compare all studies, and print and keep what came of it."""
-    from search.process.arguments import parse
-
     options = parse(Options, sys.argv[1:], prog="python -m benchmarks.question_rivals")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
-    found = []
-    for one in studies(options):
-        found.append(one)
-        print(f"{len(found)}: {one[0]}", file=sys.stderr, flush=True)
-    rows = summarise(found)
-    for row in rows:
-        print(row)
-    conditions = describe_conditions(seed=options.first_seed, best=BEST, seeds=SEEDS, slots=SLOTS)
-    print(f"written to {write_result('question_rivals', {'results': rows, 'conditions': conditions})}")
+    silence_libraries()
+    conclude("question_rivals", summarise(studies(options)), seed=options.first_seed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ without what a seed does to all configurations alike, combined at random so that
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,9 @@ ASKED_ONCE = {
 SLOTS = 4
 MOST_RETRAINED, MOST_SEEDS = 5, 6
 """Configurations of each level, and seeds of each, that a study keeps; a verdict uses at most so many."""
+Cell = dict[str, Any]
 Studied = dict[str, Any]
+Found = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,26 +137,40 @@ def retrain(noisy: NoisyCurves, trial: FrozenTrial, level: int, seed: int) -> li
     return [noisy.value_of(trial.params, EPOCHS, hash((seed, trial.number, s)) % 2**32) for s in range(MOST_SEEDS)]
 
 
-def studies(options: Options) -> Iterator[tuple[dict[str, Any], Studied]]:
+def studies(options: Options) -> Iterator[tuple[Cell, Studied]]:
     """Every study that is asked for."""
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.keep.read_text().splitlines() if options.keep.exists() else []
-    known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
     asked = [(grid, name) for grid in options.grids for name in (ASKED | ASKED_ONCE)[grid]]
+    cells = [
+        {"grid": grid, "parameter": parameter, "sampler": sampler, "trials": trials, "seed": number // len(asked)}
+        for number in range(options.studies)
+        for sampler in options.samplers
+        for trials in options.trials
+        for grid, parameter in [asked[number % len(asked)]]
+    ]
+    return measured(cells, options.keep, study)
+
+
+def measured(cells: Iterable[Cell], keep: Path, measure: Callable[..., Found]) -> Iterator[tuple[Cell, Found]]:
+    """What is measured in each cell, kept in a file, a line each, from which a later call continues.
+
+    Args:
+        cells: `grid`, and what else `measure` takes by name.
+        keep: the file.
+        measure: is called with the noisy curves of the grid, and with the cell.
+    """
+    keep.parent.mkdir(parents=True, exist_ok=True)
+    lines = keep.read_text().splitlines() if keep.exists() else []
+    known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
     recorded: dict[str, NoisyCurves] = {}
-    for number in range(options.studies):
-        for sampler in options.samplers:
-            for trials in options.trials:
-                grid, parameter = asked[number % len(asked)]
-                seed = number // len(asked)
-                cell = {"grid": grid, "parameter": parameter, "sampler": sampler, "trials": trials, "seed": seed}
-                key = json.dumps(cell)
-                if key not in known:
-                    noisy = recorded.setdefault(grid, recorded.get(grid) or NoisyCurves(Recorded(grid), grid))
-                    known[key] = study(noisy, grid, parameter=parameter, sampler=sampler, trials=trials, seed=seed)
-                    with options.keep.open("a") as file:
-                        file.write(json.dumps([cell, known[key]]) + "\n")
-                yield cell, known[key]
+    for number, cell in enumerate(cells, 1):
+        key, grid = json.dumps(cell), cell["grid"]
+        if key not in known:
+            noisy = recorded.setdefault(grid, recorded.get(grid) or NoisyCurves(Recorded(grid), grid))
+            known[key] = measure(noisy, **cell)
+            with keep.open("a") as file:
+                file.write(json.dumps([cell, known[key]]) + "\n")
+        print(f"{number}: {cell}", file=sys.stderr, flush=True)
+        yield cell, known[key]
 
 
 def verdict_of(found: Studied, *, best: int = BEST, seeds: int = SEEDS) -> Verdict | None:
@@ -211,26 +227,31 @@ def summarise(found: Iterable[tuple[dict[str, Any], Studied]]) -> list[dict[str,
     return rows
 
 
-def main() -> None:
-    """Ask everything, and print and keep what came of it."""
+def conclude(name: str, rows: Sequence[dict[str, Any]], *, seed: int) -> None:
+    """Print the rows and keep them in benchmarks/results."""
+    for row in rows:
+        print(row)
+    conditions = describe_conditions(seed=seed, best=BEST, seeds=SEEDS, slots=SLOTS)
+    print(f"written to {write_result(name, {'results': rows, 'conditions': conditions})}")
+
+
+def silence_libraries() -> None:
+    """No warnings and no log lines of the searches."""
     import logging
     import warnings
 
     import optuna
 
-    options = parse(Options, sys.argv[1:], prog="python -m benchmarks.questions")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    found = []
-    for cell, studied in studies(options):
-        found.append((cell, studied))
-        print(f"{len(found)}: {cell}", file=sys.stderr, flush=True)
-    rows = summarise(found)
-    for row in rows:
-        print(row)
-    conditions = describe_conditions(seed=0, best=BEST, seeds=SEEDS, slots=SLOTS)
-    print(f"written to {write_result(options.result, {'results': rows, 'conditions': conditions})}")
+
+
+def main() -> None:
+    """Ask everything, and print and keep what came of it."""
+    options = parse(Options, sys.argv[1:], prog="python -m benchmarks.questions")
+    silence_libraries()
+    conclude(options.result, summarise(studies(options)), seed=0)
 
 
 if __name__ == "__main__":
