@@ -51,7 +51,9 @@ def main(argv: list[str]) -> int:
         found = compare(*folders, seed=options.seed)
         print_comparison(found)
         if options.out:
-            print(f"\npage: {found.write(_writable(Path(options.out)))}")
+            from search.process.disk import writable
+
+            print(f"\npage: {found.write(writable(Path(options.out), 'the page'))}")
         else:
             print(f"\nas a page: {command('analysis.compare')} {' '.join(options.runs)} --out comparison")
     except (ValueError, OSError) as error:
@@ -159,23 +161,6 @@ def _safe(line: str) -> str:
     from search.process.text import visible
 
     return visible(line)
-
-
-def _writable(out: Path) -> Path:
-    """The folder, which can be made.
-
-    Raises:
-        ValueError: it cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ValueError(f"the page cannot be written to {out} ({reason}); give another folder with --out") from None
-    return out
 
 
 if __name__ == "__main__":

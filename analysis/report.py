@@ -251,16 +251,11 @@ def _outcome(trials: "Trials", data: "Described", run: "Run | None", run_dir: Pa
 
 def _folder(out: Path) -> "Folder":
     from analysis.pages.page import Folder
+    from search.process.disk import writable
 
-    try:
-        folder = Folder(out)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ValueError(f"the report cannot be written to {out} ({reason}); give another folder with --out") from None
-    return folder
+    for place in (out, out / "figures", out / "tables"):
+        writable(place, "the report")
+    return Folder(out)
 
 
 def _confirmed(options: Options, trials: "Trials", run: "Run | None") -> "pd.DataFrame | None":

@@ -34,6 +34,24 @@ def check_room(folder: Path, needed: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def writable(folder: Path, what: str) -> Path:
+    """The folder, made if it is missing.
+
+    Args:
+        what: is to be written there, such as `the report`.
+
+    Raises:
+        ValueError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ValueError(f"{what} cannot be written to {folder} ({reason}); give another folder with --out") from None
+
+
 def size(count: float) -> str:
     """`24.0 MB`, `3.2 GB`."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
