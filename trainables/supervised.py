@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.data.dataset import Dataset, from_arrays
+from trainables.data.split import RANDOM
 from trainables.models.cost import measure_cost
 from trainables.sources.load import load
 from trainables.trainable import Selection, Setting
@@ -27,6 +28,7 @@ class Supervised:
             train_size=selection.train_size,
             validation_fraction=selection.validation_fraction,
             table=selection.table,
+            split=selection.split or RANDOM,
         )
 
     def pack(self, data: Dataset) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def data(found: Described, folder: Folder, *, prepared: Sequence[str] = ()) -> S
                 f"{rows:,} training and {found.num_validation:,} validation images of {size} (channels x height x "
                 f"width), {classes}. The search does not use the test set."
             ),
-            text(found.leakage, *repeated(found.repeats)),
+            text(*filter(None, [found.split]), found.leakage, *repeated(found.repeats)),
             folder.picture(
                 "data_examples",
                 lambda: plot_examples(found),

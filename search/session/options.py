@@ -20,6 +20,7 @@ from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
 from trainables.data.names import split_names
 from trainables.data.options import Kind, TableOptions, Task
+from trainables.data.split import SplitRule, check_split, parse_split
 from trainables.sources.catalogue import check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -28,7 +29,7 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task",
+    "target", "task", "split",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
@@ -76,6 +77,9 @@ class Options:
     """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
     """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
+    split: OptionalStr = None
+    """How test and validation rows are chosen: random; distinct, with equal rows on one side; time or time:COLUMN, the
+    latest; group:COLUMN, whole groups; column:COLUMN or file:PATH, which say train, validation or test."""
     runs_dir: Path = Path("runs")
     """Folder that holds all runs."""
     train_size: OptionalInt = None
@@ -134,6 +138,7 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        parse_split(self.split or "random")
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
         spaces.check_name(self.space)
         if not self.resume:
@@ -170,6 +175,8 @@ class Options:
         if stated.get("own") and (self.train_size is not None or self.table is not None):
             given = "--train-size" if self.train_size is not None else "--target"
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
+        if stated.get("own") or "dataset" in stated:
+            check_split("" if stated.get("own") else stated["dataset"], self.rule)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if (size := size_of(stated.get("dataset"))) is not None:
@@ -202,6 +209,11 @@ class Options:
     def dropped(self) -> tuple[str, ...]:
         """The names in --drop."""
         return split_names(self.drop or "")
+
+    @property
+    def rule(self) -> SplitRule:
+        """How rows are split."""
+        return parse_split(self.split or "random")
 
     @property
     def table(self) -> TableOptions | None:

@@ -12,6 +12,7 @@ from search.storage.source_code import describe_error
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import TableOptions
+from trainables.data.split import RANDOM, SplitRule
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Run:
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
     """The same with the task and the type of every column as detected when the run began; older runs lack it."""
+    split: SplitRule = RANDOM
+    """How the rows of a table or of images of the user's own are split."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: str | None = None
@@ -200,6 +203,7 @@ def load_data(
     train_size: int | None,
     validation_fraction: float,
     table: TableOptions | None = None,
+    split: SplitRule = RANDOM,
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
 
@@ -209,7 +213,12 @@ def load_data(
     from trainables.trainable import Selection
 
     selection = Selection(
-        data_dir=data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction, table=table
+        data_dir=data_dir,
+        seed=seed,
+        train_size=train_size,
+        validation_fraction=validation_fraction,
+        table=table,
+        split=split,
     )
     if not space.own:
         return space.work.load(selection)
@@ -237,6 +246,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         train_size=run.train_size,
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
+        split=run.split,
     )
 
 

@@ -11,14 +11,16 @@ import shlex
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from trainables.data.divide import Division
 from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels_from
+from trainables.data.split import RANDOM, SplitRule
 from trainables.images import cache as image_cache
 from trainables.images import file as image_file
 from trainables.images.copies import note_copied_files
@@ -47,6 +49,10 @@ class ImageRows:
     """Path of each image below the folder; empty for a data set that does not consist of image files."""
     levels: tuple[Levels, ...] = ()
     """How deep images were converted to uint8."""
+    division: Division = field(default_factory=Division)
+    """The rule of the split, with what it goes by for each image."""
+    apart: bool = False
+    """Whether the test images are in a folder of their own."""
     notes: tuple[str, ...] = ()
     """Notes for the user on the files, one line each."""
 
@@ -61,13 +67,14 @@ class Format:
     notes: tuple[str, ...]
 
 
-def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageRows:
+def read(data_dir: Path, *, test: bool, image_size: int | None = None, rule: SplitRule = RANDOM) -> ImageRows:
     """Images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
 
     Args:
         data_dir: contains `train` and perhaps `test`; if both exist, only the part that is asked for is opened.
         test: return the test rows instead of those for training and validation.
         image_size: S in pixels; the median of the shorter sides of the training images, from 8 to 64, when None.
+        rule: how the test images are chosen where there is no folder `test`.
 
     Raises:
         ValueError: no such folders, too few classes or images, images that cannot be read, or a folder `test` whose
@@ -75,7 +82,7 @@ def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageR
     """
     if image_size is not None and not 4 <= image_size <= 512:
         raise ValueError(f"image_size must lie in [4, 512], got {image_size}")
-    found = survey(data_dir)
+    found = survey(data_dir, rule)
     form = _format(data_dir, found, image_size)
     if test and found.test is not None:
         files = _list_test(found).files
@@ -90,17 +97,19 @@ def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageR
         classes=found.classes,
         files=tuple(shown(files[row].relative_to(data_dir)) for row in rows),
         levels=form.levels,
+        division=Division() if test and found.test is not None else found.division.take(rows),
+        apart=found.test is not None,
         notes=(*found.notes, *form.notes),
     )
 
 
-def check_test_files(data_dir: Path) -> tuple[str, ...]:
+def check_test_files(data_dir: Path, rule: SplitRule = RANDOM) -> tuple[str, ...]:
     """Notes for the user on the test set, from headers and checksums; no pixels are kept.
 
     Raises:
         ValueError: as `read`; or test images have unreadable headers, or modes that no training image has.
     """
-    found = survey(data_dir)
+    found = survey(data_dir, rule)
     form = _format(data_dir, found, None)
     train = found.train.files
     if found.test is None:
@@ -126,7 +135,9 @@ def _list_test(found: Survey) -> Listing:
 
 def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:
     """What the training images decide, from the cache if it was computed from the same files."""
-    key = image_cache.key_of(data_dir, found.train.files, image_size, found.test is None)
+    rule = found.division.rule
+    drawn = () if rule.is_random else (rule.option, found.held_out.tolist())
+    key = image_cache.key_of(data_dir, found.train.files, image_size, found.test is None, *drawn)
     facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, image_size))
     return Format(
         size=facts["size"], grey=facts["grey"], levels=levels_from(facts["levels"]), notes=tuple(facts["notes"])

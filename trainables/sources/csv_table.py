@@ -5,24 +5,29 @@ from pathlib import Path
 from trainables.data.names import nearest
 from trainables.data.options import TableOptions
 from trainables.data.order import describe_rows
+from trainables.data.split import RANDOM, SplitRule
 from trainables.data.table import Table
 from trainables.data.target import read_target
 from trainables.sources.catalogue import Source
+from trainables.sources.divisions import check_column, divide_sheet
 from trainables.sources.sheet import Sheet, read_sheet
 
 
-def read(path: Path, options: TableOptions) -> Table:
+def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
     """The rows whose target is known.
 
     Args:
         path: a CSV file with a header.
         options: the target, what is left out, and what columns are.
+        rule: how rows are split. A column of groups is an input only if the options state its type; a column of parts
+            never is.
 
     Raises:
         ValueError: the file is no table, or its target cannot be learnt; one line says why and what to do.
     """
     sheet = read_sheet(path)
     _check_names(sheet, options, path)
+    check_column(rule, sheet, target=options.target)
     target = read_target(
         sheet.texts[options.target].tolist(),
         (sheet.texts if options.target in sheet.dates else sheet.cells)[options.target],
@@ -30,7 +35,8 @@ def read(path: Path, options: TableOptions) -> Table:
         task=options.task,
         places=sheet.places,
     )
-    inputs = [name for name in sheet.cells if name != options.target and name not in options.drop]
+    unread = {options.target, *options.drop, *_kept_from_inputs(rule, options)}
+    inputs = [name for name in sheet.cells if name not in unread]
     if not inputs:
         raise ValueError(f"{path} has no column left to predict {options.target!r} from")
     known = {name: values[target.known] for name, values in sheet.cells.items()}
@@ -42,12 +48,20 @@ def read(path: Path, options: TableOptions) -> Table:
         classes=target.classes,
         target=options.target,
         places=sheet.places[target.known],
+        division=divide_sheet(rule, sheet, known=target.known, inputs=inputs),
         notes=(
             *sheet.notes,
             *target.notes,
             *describe_rows(known, target=options.target, inputs=inputs, dates=sheet.dates),
         ),
     )
+
+
+def _kept_from_inputs(rule: SplitRule, options: TableOptions) -> set[str]:
+    """The column of the rule, unless it may be an input."""
+    if rule.way == "column" or (rule.way == "group" and rule.by not in options.types):
+        return {rule.by}
+    return set()
 
 
 def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:
