@@ -35,10 +35,7 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
         task=options.task,
         places=sheet.places,
     )
-    unread = {options.target, *options.drop, *_kept_from_inputs(rule, options)}
-    inputs = [name for name in sheet.cells if name not in unread]
-    if not inputs:
-        raise ValueError(f"{path} has no column left to predict {options.target!r} from")
+    inputs = _inputs(sheet, rule, options, path)
     known = {name: values[target.known] for name, values in sheet.cells.items()}
     return Table(
         cells={name: known[name] for name in inputs},
@@ -57,11 +54,15 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
     )
 
 
-def _kept_from_inputs(rule: SplitRule, options: TableOptions) -> set[str]:
-    """The column of the rule, unless it may be an input."""
+def _inputs(sheet: Sheet, rule: SplitRule, options: TableOptions, path: Path) -> list[str]:
+    """The names of the columns that the network reads."""
+    unread = {options.target, *options.drop}
     if rule.way == "column" or (rule.way == "group" and rule.by not in options.types):
-        return {rule.by}
-    return set()
+        unread.add(rule.by)
+    inputs = [name for name in sheet.cells if name not in unread]
+    if not inputs:
+        raise ValueError(f"{path} has no column left to predict {options.target!r} from")
+    return inputs
 
 
 def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:
