@@ -56,6 +56,8 @@ class Table:
     target_unit: str = ""
     texts: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Cells as written in the file, for columns whose numbers are written differently from Python."""
+    unused: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Cells of the columns that are no inputs, without the target, as written in the file."""
     dates: frozenset[str] = frozenset()
     """Names of the columns whose numbers are dates, in days after 1970-01-01."""
     places: np.ndarray | None = None
@@ -77,9 +79,12 @@ class Table:
         y = self.y[rows]
         if y.dtype == np.float64 and fits_float32(self.y[others]):
             y = y.astype(np.float32)
-        cells, texts = ({name: values[rows] for name, values in held.items()} for held in (self.cells, self.texts))
+        cells, texts, unused = (
+            {name: values[rows] for name, values in held.items()} for held in (self.cells, self.texts, self.unused)
+        )
         places = None if self.places is None else self.places[rows]
-        return replace(self, cells=cells, texts=texts, y=y, places=places, division=self.division.take(rows))
+        division = self.division.take(rows)
+        return replace(self, cells=cells, texts=texts, unused=unused, y=y, places=places, division=division)
 
     def with_kinds(self, kinds: Mapping[str, Kind]) -> "Table":
         """The same rows, with categories as written in the file."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from trainables.data.names import nearest
 from trainables.data.options import TableOptions
-from trainables.data.order import describe_rows
 from trainables.data.split import RANDOM, SplitRule
 from trainables.data.table import Table
 from trainables.data.target import read_target
@@ -36,21 +35,21 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
         places=sheet.places,
     )
     inputs = _inputs(sheet, rule, options, path)
-    known = {name: values[target.known] for name, values in sheet.cells.items()}
     return Table(
-        cells={name: known[name] for name in inputs},
+        cells={name: sheet.cells[name][target.known] for name in inputs},
         texts={name: sheet.texts[name][target.known] for name in inputs if name in sheet.changed},
+        unused={
+            name: texts[target.known]
+            for name, texts in sheet.texts.items()
+            if name not in inputs and name != options.target
+        },
         dates=sheet.dates.intersection(inputs),
         y=target.y,
         classes=target.classes,
         target=options.target,
         places=sheet.places[target.known],
         division=divide_sheet(rule, sheet, known=target.known, inputs=inputs),
-        notes=(
-            *sheet.notes,
-            *target.notes,
-            *describe_rows(known, target=options.target, inputs=inputs, dates=sheet.dates),
-        ),
+        notes=(*sheet.notes, *target.notes),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.divide import Division
 from trainables.data.kinds import decide_kinds, describe_cells
+from trainables.data.leaks import Rows, describe_leaks
 from trainables.data.names import did_you_mean
 from trainables.data.options import Kind, TableOptions
 from trainables.data.split import RANDOM, SplitRule, check_split
@@ -115,6 +116,8 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
     kept, held_out = _draw_rows(found.y, found.classes, found.division, **draw)
     columns = fit_columns(found.cells, kept, kinds, dates=found.dates)
     x = encode(found.cells, columns)
+    if options:
+        notes += (*describe_leaks(Rows(table=found, x=x, columns=columns, train=kept, validation=held_out)),)
     return Dataset(
         name=name,
         task="classification" if found.classes else "regression",
