@@ -200,6 +200,7 @@ def load_data(
     train_size: int | None,
     validation_fraction: float,
     table: TableOptions | None = None,
+    metric: str = "",
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
 
@@ -209,7 +210,12 @@ def load_data(
     from trainables.trainable import Selection
 
     selection = Selection(
-        data_dir=data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction, table=table
+        data_dir=data_dir,
+        seed=seed,
+        train_size=train_size,
+        validation_fraction=validation_fraction,
+        table=table,
+        metric=metric,
     )
     if not space.own:
         return space.work.load(selection)
@@ -237,6 +243,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         train_size=run.train_size,
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
+        metric=run.metric,
     )
 
 
