@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -202,12 +203,29 @@ def load(name: str) -> Space:
     """
     if not is_own(name):
         spaces.check_name(name)
-        return importlib.import_module(f"spaces.{name}").SPACE
+        module, attribute = spaces.split_name(name)
+        return getattr(importlib.import_module(f"spaces.{module}"), attribute)
     origin = locate(name)
     found = getattr(import_module(origin), origin.attribute, None)
     if not isinstance(found, Space):
         raise ValueError(f"{origin.attribute} in {origin.file} must be a rungwise Space, got a {type(found).__name__}")
     return found
+
+
+def decode(name: str, params: Mapping[str, Choice]) -> Any:
+    """The configuration that a stored model was built from: by the space, or by an earlier definition that fits.
+
+    Raises:
+        ValueError: as `Space.decode` of the space as it is now.
+    """
+    try:
+        return load(name).decode(params)
+    except ValueError:
+        for (space, _), earlier in spaces.EARLIER.items():
+            with suppress(ValueError):
+                if space == name:
+                    return load(earlier).decode(params)
+        raise
 
 
 FINGERPRINT_DRAWS = 64

@@ -9,6 +9,7 @@ from search.process.secrets import HIDDEN, redact_command, redact_url
 from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
+from spaces import as_begun
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import TableOptions
@@ -189,7 +190,8 @@ def read_run(run_dir: str | Path) -> Run:
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
     urls = {name: redact_url(url) for name in _URLS if (url := getattr(run, name)) is not None}
-    return replace(run, command=redact_command(run.command), **urls)
+    space = as_begun(run.space, run.fingerprint)
+    return replace(run, space=space, command=redact_command(run.command), **urls)
 
 
 def load_data(
