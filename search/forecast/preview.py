@@ -21,6 +21,7 @@ from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
 from search.scheduling.constraints import Examine
 from search.storage.run import Run
+from spaces.objectives import DEFAULT_GOALS
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.data.split import describe_input, describe_split
@@ -195,6 +196,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
         decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
     if not run.split.is_random:
         decisive["split"] = run.split.option
+    if run.metric not in DEFAULT_GOALS.values():
+        decisive["metric"] = run.metric
     if run.decided is not None:
         decisive["types"] = dict(run.decided.types)
     return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"

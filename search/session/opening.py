@@ -38,7 +38,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
     Args:
         settled: fields of the run that follow neither from the options nor from the space or the data.
     """
-    objective = space.objective("" if space.own else dataset.task)
+    objective = space.objective("" if space.own else dataset.task, metric=options.metric)
     return Run(
         space=canonical(options.space),
         fingerprint=fingerprint(space),
@@ -97,6 +97,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     for name in ("max_weights", "max_macs"):
         if name in given:
             stated[name] = parse_count(f"--{name}", getattr(options, name))
+    if options.metric is not None:
+        stated["metric"] = options.goal
     if "drop" in given:
         stated["drop"] = options.dropped
     if "split" in given:

@@ -225,6 +225,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         validation_fraction=space.validation_fraction,
         table=options.table,
         split=options.rule,
+        metric=options.goal,
     )
     if not space.own:
         dataset = opening.with_test_notes(dataset, str(options.data_dir))

@@ -206,6 +206,7 @@ def load_data(
     validation_fraction: float,
     table: TableOptions | None = None,
     split: SplitRule = RANDOM,
+    metric: str = "",
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
 
@@ -221,6 +222,7 @@ def load_data(
         validation_fraction=validation_fraction,
         table=table,
         split=split,
+        metric=metric,
     )
     if not space.own:
         return space.work.load(selection)
@@ -249,6 +251,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
         split=run.split,
+        metric=run.metric,
     )
 
 

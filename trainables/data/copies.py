@@ -70,12 +70,13 @@ def _num_near(
     numbers = [i for i, c in enumerate(columns) if c.kind == "number" and _has_many_values(x[train, i])]
     if not _FEWEST_COLUMNS <= len(numbers) <= _MOST_COLUMNS or len(train) < 5 * _NEIGHBOURS or not len(validation):
         return None
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     train, validation = train[:_MOST_KNOWN], validation[:_MOST_CHECKED]
     scaled = np.nan_to_num(x[:, numbers].astype(float))
     scaled = (scaled - scaled[train].mean(0)) / np.maximum(scaled[train].std(0), 1e-12)
-    far, near = cKDTree(scaled[train]).query(scaled[validation], k=_NEIGHBOURS)
+    found = KDTree(scaled[train]).query(scaled[validation], k=_NEIGHBOURS)
+    far, near = np.asarray(found[0]), np.asarray(found[1])
     nearest = train[near[:, 0]]
     spread = 0.1 * y.std() if y.dtype != np.int64 else 0
     close = (far[:, 0] < _NEAR * far[:, -1]) & (np.abs(y[validation] - y[nearest]) <= spread)

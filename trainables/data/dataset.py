@@ -61,6 +61,8 @@ class Dataset:
     """Whether the test rows are in files of their own."""
     dropped: tuple[str, ...] = ()
     """Columns of a table that --drop leaves out."""
+    metric: str = ""
+    """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
     notes: tuple[str, ...] = ()
     """Notes for the user on the files, one line each."""
 

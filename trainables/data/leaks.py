@@ -164,7 +164,7 @@ def _known_as_id(name: str, texts: Sequence[str]) -> str | None:
 def _likeness(table: Table, texts: Sequence[str], *, known: str) -> float | None:
     """The correlation of the targets of two rows with the same id; None if it is not clear.
 
-    A whole number that is a quantity, such as an age, is told apart by rows with the next value: their targets are as
+    A whole number that is a quantity, such as an age, is recognised by rows with the next value: their targets are as
     similar as those with an equal one.
     """
     values, ids = np.unique(np.array(texts), return_inverse=True)
