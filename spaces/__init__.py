@@ -8,6 +8,9 @@
     objectives                   metrics, objectives and constraints
     origin imported              where a space of the user's own is, and how it is imported
 
+A space that has changed since a release keeps its earlier definition as `SPACE_1` in the same file; it is called
+`NAME@1`, and the runs and models of that release use it.
+
 Imports trainables; search, analysis and rungwise may import it. Does not import Ray.
 """
 
@@ -17,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from spaces.origin import check, is_own, locate, parsed
+
+EARLIER = {("image_folder_arch", "e54c1612ede9a0f5"): "image_folder_arch@1"}
+"""Name and fingerprint in an older run -> the definition that the run searches."""
 
 
 def available() -> tuple[str, ...]:
@@ -34,11 +40,22 @@ def check_name(name: str) -> None:
     if is_own(name):
         return check(locate(name))
     known = available()
-    if name not in known:
+    if name not in (*known, *EARLIER.values()):
         beside = f"{name}.py" in (entry.name for entry in Path().glob("*.py"))
         near = [*([f"{name}.py"] if beside else []), *get_close_matches(name, known, n=1)]
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown space {name[:80]!r}; available: {', '.join(known)}{hint}")
+
+
+def as_begun(name: str, fingerprint: str) -> str:
+    """The name of the definition that a run searches: an earlier one if the run began with it."""
+    return EARLIER.get((name, fingerprint), name)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The module of a built-in space in this package, and the name of the space there: `SPACE`, or `SPACE_1`."""
+    module, _, version = name.partition("@")
+    return module, f"SPACE_{version}" if version else "SPACE"
 
 
 def stated(name: str) -> dict[str, Any]:
@@ -48,8 +65,8 @@ def stated(name: str) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     origin = locate(name) if is_own(name) else None
-    tree = parsed(origin.file if origin else Path(__file__).parent / f"{name}.py")
-    attribute = origin.attribute if origin else "SPACE"
+    module, attribute = (origin.file, origin.attribute) if origin else split_name(name)
+    tree = parsed(Path(__file__).parent / f"{module}.py" if isinstance(module, str) else module)
     for line in tree.body:
         match line:
             case ast.Assign(targets=[ast.Name(id=assigned)], value=ast.Call() as call) if assigned == attribute:

@@ -6,6 +6,7 @@ from typing import TypeVar, cast
 from optuna.trial import BaseTrial
 
 from trainables.augmentation.augment import AugmentConfig
+from trainables.augmentation.pixels import PaddingMode
 from trainables.models.cnn import CnnConfig, round_width
 from trainables.models.embeddings import Embedding, EncoderConfig, Scaling
 from trainables.models.mlp import MlpConfig
@@ -25,6 +26,8 @@ class CnnRange:
     """Fewest and most channels of a stage."""
     num_blocks: int
     """Most blocks per stage."""
+    max_side: int = 0
+    """Longest side that the stages see; that of the images if 0."""
 
 
 def suggest_training(
@@ -108,6 +111,7 @@ def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
         conv_dropout=trial.suggest_float("conv_dropout", 0.0, 0.3, step=0.05),
         head_width=trial.suggest_int("head_width", 0, 256, step=64),
         head_dropout=trial.suggest_float("head_dropout", 0.0, 0.5, step=0.1),
+        max_side=limits.max_side,
     )
 
 
@@ -145,21 +149,27 @@ def suggest_augmentation(
     max_padding: int = 4,
     max_cutout: int = 16,
     max_rotation: float = 15.0,
+    mode: PaddingMode = "zero",
 ) -> AugmentConfig:
     """Suggest one of several augmentations, and only the strengths that it uses.
 
     Args:
         trial: suggests the values.
-        choices: steps joined by "_" (crop, flip, rotation, cutout, erasing, mixup), such as "crop_flip"; or "none".
+        choices: steps joined by "_" (crop, flip, rotation, colour, cutout, erasing, mixup), such as "crop_flip"; or
+            "none".
         max_padding: largest shift of a crop, in pixels.
         max_cutout: largest side of the square cut out, in pixels.
         max_rotation: largest angle in degrees.
+        mode: what appears at the edge of an image that is shifted or turned.
     """
     steps = trial.suggest_categorical("augmentation", choices).split("_")
     return AugmentConfig(
         crop_padding=trial.suggest_int("crop_padding", 1, max_padding) if "crop" in steps else 0,
         flip="alternating" if "flip" in steps else "none",
         rotation=trial.suggest_float("rotation", 2.0, max_rotation) if "rotation" in steps else 0.0,
+        rotation_mode=mode,
+        padding_mode=mode,
+        colour=trial.suggest_float("colour", 0.1, 0.5) if "colour" in steps else 0.0,
         cutout=trial.suggest_int("cutout", 2, max_cutout, step=2) if "cutout" in steps else 0,
         erasing=trial.suggest_float("erasing", 0.1, 0.5) if "erasing" in steps else 0.0,
         mixup=trial.suggest_float("mixup", 0.1, 1.0) if "mixup" in steps else 0.0,

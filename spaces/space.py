@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -15,7 +16,7 @@ from optuna.trial import BaseTrial
 import spaces
 from spaces.asking import AskedTrial, contains
 from spaces.imported import import_module
-from spaces.objectives import Objective
+from spaces.objectives import DEFAULT_GOALS, Objective, goal_named, read_goal
 from spaces.origin import is_own, locate
 
 if TYPE_CHECKING:
@@ -116,17 +117,21 @@ class Space:
 
         return Supervised(dataset=self.dataset)
 
-    def objective(self, task: str = "") -> Objective:
+    def objective(self, task: str = "", *, metric: str | None = None) -> Objective:
         """The number that the search optimises.
 
         Args:
             task: of a built-in data set: classification or regression.
+            metric: that of `--metric`; the usual one of the task when None.
+
+        Raises:
+            ValueError: the task has no such metric, or the space has its own.
         """
         if self.own:
+            if metric is not None:
+                raise ValueError(f"--metric is for built-in data sets; this space states its own: {self.metric}")
             return Objective(metric=self.metric, direction=self.direction)
-        if task == "classification":
-            return Objective(metric="accuracy", direction="maximize")
-        return Objective(metric="rmse", direction="minimize")
+        return goal_named(read_goal(metric, task) if metric else DEFAULT_GOALS.get(task, "rmse"))
 
     def decode(self, params: Mapping[str, Choice]) -> Any:
         """The configuration for these parameters.
@@ -198,12 +203,29 @@ def load(name: str) -> Space:
     """
     if not is_own(name):
         spaces.check_name(name)
-        return importlib.import_module(f"spaces.{name}").SPACE
+        module, attribute = spaces.split_name(name)
+        return getattr(importlib.import_module(f"spaces.{module}"), attribute)
     origin = locate(name)
     found = getattr(import_module(origin), origin.attribute, None)
     if not isinstance(found, Space):
         raise ValueError(f"{origin.attribute} in {origin.file} must be a rungwise Space, got a {type(found).__name__}")
     return found
+
+
+def decode(name: str, params: Mapping[str, Choice]) -> Any:
+    """The configuration that a stored model was built from: by the space, or by an earlier definition that fits.
+
+    Raises:
+        ValueError: as `Space.decode` of the space as it is now.
+    """
+    try:
+        return load(name).decode(params)
+    except ValueError:
+        for (space, _), earlier in spaces.EARLIER.items():
+            with suppress(ValueError):
+                if space == name:
+                    return load(earlier).decode(params)
+        raise
 
 
 FINGERPRINT_DRAWS = 64

@@ -33,6 +33,11 @@ RECIPES = {
     "mixing": replace(PLAIN, augmentation=AugmentConfig(mixup=0.5, cutmix=0.5), label_smoothing=0.1),
     "average pooling": replace(PLAIN, model=replace(CNN, pooling="average", activation="silu")),
     "strides": replace(PLAIN, model=replace(CNN, pooling="stride", activation="gelu", kernel_size=5)),
+    "turned and recoloured": replace(
+        PLAIN,
+        model=replace(CNN, max_side=4),
+        augmentation=AugmentConfig(rotation=180.0, rotation_mode="reflect", colour=0.4),
+    ),
     "everything": TrainConfig(
         model=replace(CNN, conv_dropout=0.1, head_width=16, head_dropout=0.1),
         optimizer=AdamWConfig(lr=0.003),

@@ -101,6 +101,35 @@ def test_a_rotation_is_the_reference_rotation_up_to_rounding(shape: tuple[int, .
     assert (difference > 0).float().mean() < 0.001
 
 
+def test_the_corners_of_a_turned_image_are_black_or_reflect_the_image() -> None:
+    images = torch.full((2, 16, 16, 3), 200, dtype=torch.uint8)
+    degrees = torch.tensor([45.0, -30.0])
+    assert pixels.rotate(images, degrees).amin() == 0
+    assert pixels.rotate(images, degrees, mode="reflect").unique().tolist() == [200]
+
+
+def test_recolouring_changes_brightness_contrast_and_saturation_by_its_formula() -> None:
+    images = draw_images(4, (3, 8, 8))
+    same = torch.ones(4, 3)
+    assert torch.equal(pixels.recolour(images, same), images)
+    darker = pixels.recolour(images, torch.tensor([[0.8, 1.0, 1.0]] * 4)).float()
+    kept = (images.float() > 60) & (images.float() < 255)
+    means = images.float().mean((1, 2, 3), keepdim=True).expand_as(images)
+    assert ((darker - images.float() + 0.2 * means)[kept].abs() <= 0.51).all()
+    grey = pixels.recolour(images, torch.tensor([[1.0, 1.0, 0.0]] * 4))
+    assert (grey.float().amax(3) - grey.float().amin(3)).max() <= 1
+    flat = pixels.recolour(images, torch.tensor([[1.0, 0.0, 1.0]] * 4))
+    assert torch.allclose(flat.float(), means, atol=0.51)
+
+
+def test_each_image_of_an_epoch_gets_colours_of_its_own_and_without_them_none_are_drawn() -> None:
+    dataset = make_dataset(40)
+    drawn = make_batches(dataset, colour=0.4)._draw(1).colours
+    assert drawn.shape == (40, 3)
+    assert 0.6 <= drawn.amin() < drawn.amax() <= 1.4
+    assert make_batches(dataset)._draw(1).colours.shape == (0, 3)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_erasing_is_the_reference_erasing(shape: tuple[int, ...]) -> None:
     images, colour = draw_images(64, shape), (9, 200, 31)[: shape[0]]
@@ -162,6 +191,8 @@ def test_rows_that_do_not_fill_a_batch_sit_out_and_a_small_data_set_is_one_batch
 
 EVERYTHING = {
     "rotation": 5.0,
+    "rotation_mode": "reflect",
+    "colour": 0.3,
     "crop_padding": 2,
     "flip": "random",
     "cutout": 4,
@@ -305,6 +336,8 @@ def test_batches_of_digits_are_normalised_over_the_epoch() -> None:
         ({"cutout": 2.5}, "cutout must be a whole number of pixels, at least 0, got 2.5"),
         ({"erasing": 1.2}, r"erasing must lie in \[0, 1\], got 1.2"),
         ({"mixup": float("nan")}, r"mixup must lie in \[0, 100\], got nan"),
+        ({"colour": 1.0}, r"colour must lie in \[0, 0.9\], got 1.0"),
+        ({"rotation_mode": "edge"}, "rotation_mode must be one of zero, reflect, got 'edge'"),
         ({"rotation": 181}, r"rotation must lie in \[0, 180\], got 181"),
     ],
 )

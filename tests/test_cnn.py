@@ -124,3 +124,12 @@ def test_widths_are_rounded_to_multiples_of_8() -> None:
 def test_a_wrong_value_is_refused_by_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CnnConfig(**{"widths": (8,), **change})
+
+
+@pytest.mark.parametrize("side", [65, 128, 256, 500])
+def test_the_cost_of_a_large_image_is_about_that_of_the_longest_side_that_the_stages_see(side: int) -> None:
+    config = CnnConfig(widths=(32, 64), max_side=64)
+    small, large = (measure_cost(config, make_images((3, size, size), 2)) for size in (64, side))
+    assert large.macs < 2.5 * small.macs
+    assert config.build(make_images((3, side, side), 2))(torch.randn(2, 3, side, side)).shape == (2, 10)
+    assert measure_cost(CnnConfig(widths=(32, 64)), make_images((3, 64, 64), 2)) == small

@@ -4,6 +4,7 @@ import importlib
 import math
 import re
 from dataclasses import replace
+from functools import partial
 
 import optuna
 import pytest
@@ -137,3 +138,24 @@ def test_digits_are_never_flipped() -> None:
 def test_an_unknown_space_names_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown space 'cifar_arc'.*did you mean cifar_arch\?"):
         space.load("cifar_arc")
+
+
+@pytest.mark.parametrize(("name", "fingerprint"), spaces.EARLIER)
+def test_a_run_of_an_earlier_release_searches_the_definition_that_it_began_with(name: str, fingerprint: str) -> None:
+    earlier = spaces.as_begun(name, fingerprint)
+    chosen, found = space.load(earlier), partial(space.decode, name)  # as an exported model is read
+    assert space.fingerprint(chosen) == fingerprint != space.fingerprint(space.load(name))
+    assert spaces.stated(earlier) == {"dataset": chosen.dataset, "epochs": chosen.epochs}
+    for trial in draw(chosen, 20):
+        assert chosen.decode(trial.params) == chosen.suggest(trial)
+    dataset = make_images((3, 32, 32), 2)
+    old, exported = (decode(chosen.baseline).model.build(dataset).state_dict() for decode in (chosen.decode, found))
+    assert {key: value.shape for key, value in old.items()} == {key: value.shape for key, value in exported.items()}
+    assert spaces.as_begun(name, "0" * 16) == name
+    with pytest.raises(ValueError, match=rf"unknown space '{name}@9'; available: "):
+        space.load(f"{name}@9")
+
+
+def test_a_model_that_fits_no_definition_is_refused_by_that_of_today() -> None:
+    with pytest.raises(ValueError, match="parameter 'depth' is missing"):
+        space.decode("image_folder_arch", {"width_0": 8})

@@ -114,6 +114,8 @@ class Selection:
     validation_fraction: float = 0.1
     table: Any = None
     """`TableOptions` of a table of the user's own."""
+    metric: str = ""
+    """The metric that trials are compared by; the usual one of the task when empty."""
 
 
 def go_on(training: object) -> bool:

@@ -123,7 +123,7 @@ def load_model(folder: str | Path) -> Model:
     facts = _read_facts(folder)
     weights, stated = _read_weights(folder / "model.safetensors", sha256=facts.get("sha256"))
     _check_stated(facts, stated, folder / "model.json")
-    network = spaces.space.load(facts["space"]).decode(facts["params"]).model.build(stand_in(facts))
+    network = spaces.space.decode(facts["space"], facts["params"]).model.build(stand_in(facts))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -18,6 +18,7 @@ from search.session.questions import Words, check_asking, read_words
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
+from spaces.objectives import read_goal
 from trainables.data.names import split_names
 from trainables.data.options import Kind, TableOptions, Task
 from trainables.sources.catalogue import check_table_options, check_train_size, size_of
@@ -58,6 +59,10 @@ class Options:
     sampler: Sampler = "curves"
     """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
     or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
+    metric: OptionalStr = None
+    """What to optimise on built-in data sets and your own tables and images: accuracy, balanced_accuracy, macro_f1,
+    auc or log_loss for classes; rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default:
+    accuracy or rmse."""
     fix: Several = ()
     """Give a parameter one value in all trials: --fix lr=0.1. Repeat the option for several parameters."""
     question: Several = ()
@@ -134,6 +139,8 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        if self.metric is not None:
+            read_goal(self.metric, self.task or "")
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
         spaces.check_name(self.space)
         if not self.resume:
@@ -167,13 +174,15 @@ class Options:
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
         stated = spaces.stated(self.space)
-        if stated.get("own") and (self.train_size is not None or self.table is not None):
-            given = "--train-size" if self.train_size is not None else "--target"
+        if stated.get("own") and (self.train_size is not None or self.table is not None or self.metric is not None):
+            given = "--train-size" if self.train_size is not None else "--target" if self.table else "--metric"
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if (size := size_of(stated.get("dataset"))) is not None:
             check_table_options(stated["dataset"], self.table)
+            if self.metric is not None:
+                read_goal(self.metric, "classification" if size[1] else "regression")
             if self.train_size is not None:
                 check_train_size(self.train_size, *size)
 
@@ -197,6 +206,11 @@ class Options:
     def words(self) -> Words:
         """What --fix and --question say."""
         return read_words(self.fix, self.question)
+
+    @property
+    def goal(self) -> str:
+        """The name of the metric in --metric; empty without one."""
+        return "" if self.metric is None else read_goal(self.metric)
 
     @property
     def dropped(self) -> tuple[str, ...]:

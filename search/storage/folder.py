@@ -25,7 +25,7 @@ def trial_name(number: int) -> str:
 
 def new_name(space: str) -> str:
     """Name of a run without --name: the space and the time."""
-    return f"{space}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return f"{space.replace('@', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def check_run(run_dir: Path) -> None:

@@ -9,6 +9,7 @@ from search.process.secrets import HIDDEN, redact_command, redact_url
 from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
+from spaces import as_begun
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import TableOptions
@@ -189,7 +190,8 @@ def read_run(run_dir: str | Path) -> Run:
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
     urls = {name: redact_url(url) for name in _URLS if (url := getattr(run, name)) is not None}
-    return replace(run, command=redact_command(run.command), **urls)
+    space = as_begun(run.space, run.fingerprint)
+    return replace(run, space=space, command=redact_command(run.command), **urls)
 
 
 def load_data(
@@ -200,6 +202,7 @@ def load_data(
     train_size: int | None,
     validation_fraction: float,
     table: TableOptions | None = None,
+    metric: str = "",
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
 
@@ -209,7 +212,12 @@ def load_data(
     from trainables.trainable import Selection
 
     selection = Selection(
-        data_dir=data_dir, seed=seed, train_size=train_size, validation_fraction=validation_fraction, table=table
+        data_dir=data_dir,
+        seed=seed,
+        train_size=train_size,
+        validation_fraction=validation_fraction,
+        table=table,
+        metric=metric,
     )
     if not space.own:
         return space.work.load(selection)
@@ -237,6 +245,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         train_size=run.train_size,
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
+        metric=run.metric,
     )
 
 

@@ -27,12 +27,16 @@ class AugmentConfig:
 
     rotation: float = 0.0
     """Largest angle in degrees, either way."""
+    rotation_mode: PaddingMode = "zero"
+    """The corners of a turned image: black, or the image reflected at its edge."""
     crop_padding: int = 0
     """Pixels added on each side before a crop of the original size at a random position; 0 for no crop."""
     padding_mode: PaddingMode = "zero"
     """The added pixels: black, or the image reflected at its edge."""
     flip: Flip = "none"
     """Horizontal flip: `random` half of the images; `alternating` each image in every second epoch (Jordan 2024)."""
+    colour: float = 0.0
+    """Largest relative change of brightness, contrast and saturation, each drawn on its own."""
     cutout: int = 0
     """Side in pixels of a square in the mean colour around a random centre (DeVries and Taylor 2017)."""
     erasing: float = 0.0
@@ -43,20 +47,29 @@ class AugmentConfig:
     """Beta parameter of cutmix (Yun et al. 2019)."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("padding_mode", get_args(PaddingMode)), ("flip", get_args(Flip))):
+        modes = get_args(PaddingMode)
+        for name, choices in (("padding_mode", modes), ("rotation_mode", modes), ("flip", get_args(Flip))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         for name in ("crop_padding", "cutout"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
                 raise ValueError(f"{name} must be a whole number of pixels, at least 0, got {getattr(self, name)}")
-        for name, high in (("rotation", 180), ("erasing", 1), ("mixup", 100), ("cutmix", 100)):
+        for name, high in (("rotation", 180), ("colour", 0.9), ("erasing", 1), ("mixup", 100), ("cutmix", 100)):
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must lie in [0, {high}], got {getattr(self, name)}")
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
         if len(shape) != 3:
-            for name in ("rotation", "crop_padding", "cutout", "erasing", "mixup", "cutmix"):  # codes cannot be mixed
+            for name in (
+                "rotation",
+                "crop_padding",
+                "colour",
+                "cutout",
+                "erasing",
+                "mixup",
+                "cutmix",
+            ):  # codes cannot be mixed
                 if getattr(self, name):
                     raise ValueError(f"{name} needs images, got rows of {shape[0]} numbers; set it to 0")
             if self.flip != "none":
@@ -144,11 +157,13 @@ class Batches:
             return x.index_select(0, draws.rows[part])
         images = x.permute(0, 2, 3, 1).index_select(0, draws.rows[part])  # (B, H, W, C)
         if self._config.rotation:
-            images = pixels.rotate(images, draws.degrees[part])
+            images = pixels.rotate(images, draws.degrees[part], mode=self._config.rotation_mode)
         if self._config.crop_padding:
             images = self._crop(images, draws.top[part], draws.left[part])
         for batch, count in zip(images.split(self._batch_size), num_flipped, strict=True):
             pixels.flip_first(batch, count)
+        if self._config.colour:
+            images = pixels.recolour(images, draws.colours[part])
         for drawn in draws.erased:
             pixels.erase(images, drawn[part], colour=self._colour)
         return images.permute(0, 3, 1, 2)
@@ -188,6 +203,7 @@ class Batches:
             degrees=move(rng.uniform(-config.rotation, config.rotation, count).astype(np.float32)),
             top=move(rng.integers(0, 2 * config.crop_padding, count, endpoint=True)),
             left=move(rng.integers(0, 2 * config.crop_padding, count, endpoint=True)),
+            colours=move(self._draw_colours(count, rng)),
             num_flipped=flipped.sum(1).tolist(),
             erased=tuple(move(box) for box in drawn),
             weights=move(weights),
@@ -202,6 +218,11 @@ class Batches:
             return rng.random(rows.shape) < 0.5
         first = np.random.default_rng((self._seed, 0)).integers(0, 2, len(self._train))  # the same in every epoch
         return (first[rows] + number) % 2 == 1
+
+    def _draw_colours(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Factors of brightness, contrast and saturation for each row, float32 (N, 3); empty if colours stay."""
+        most = self._config.colour
+        return rng.uniform(1 - most, 1 + most, (count if most else 0, 3)).astype(np.float32)
 
     def _draw_mixes(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, list[Box | None]]:
         """For each batch, the share of its own images, float32, and the box that cutmix takes from the others."""
@@ -228,6 +249,8 @@ class _Draws:
     """int64 (N,): first row of the crop."""
     left: Tensor
     """int64 (N,): first column of the crop."""
+    colours: Tensor
+    """float32 (N, 3): factors of brightness, contrast and saturation; empty if colours stay."""
     num_flipped: list[int]
     """For each batch the number of flipped images, which come first."""
     erased: tuple[Tensor, ...]

@@ -1,4 +1,4 @@
-"""Crops, flips, erases and rotates whole batches of uint8 images (B, H, W, C).
+"""Crops, flips, erases, rotates and recolours whole batches of uint8 images (B, H, W, C).
 
 On a CPU, numpy copies each crop as one window of the padded image; on other devices, a single gather is used.
 """
@@ -109,17 +109,36 @@ def _erase_by_mask(images: Tensor, boxes: Tensor, *, colour: tuple[int, ...]) ->
         images[..., channel].masked_fill_(inside, value)
 
 
-def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """The images turned counter-clockwise about their centre: bilinear, black outside.
+def rotate(images: Tensor, degrees: Tensor, *, mode: PaddingMode = "zero") -> Tensor:
+    """The images turned counter-clockwise about their centre, bilinear.
 
     Args:
         images: uint8 (B, H, W, C).
         degrees: float32 (B,).
+        mode: `zero` leaves the corners black, `reflect` fills them with the image mirrored at its edge.
     """
     size, height, width, channels = images.shape
     cos, sin = torch.cos(torch.deg2rad(degrees)), torch.sin(torch.deg2rad(degrees))
     zero = torch.zeros_like(cos)
     rows = [torch.stack(row, 1) for row in ((cos, -sin * height / width, zero), (sin * width / height, cos, zero))]
     grid = F.affine_grid(torch.stack(rows, 1), [size, channels, height, width], align_corners=False)
-    planes = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
+    outside = "zeros" if mode == "zero" else "reflection"
+    planes = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, padding_mode=outside, align_corners=False)
     return planes.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def recolour(images: Tensor, factors: Tensor) -> Tensor:
+    """The images with other brightness, contrast and saturation, cut off at black and white.
+
+    grey + saturation * (x - grey), then brightness * mean + contrast * (x - mean), with the mean of the image.
+
+    Args:
+        images: uint8 (B, H, W, C).
+        factors: float32 (B, 3): of brightness, contrast and saturation.
+    """
+    brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
+    x = images.float()
+    grey = x.mean(3, keepdim=True)
+    x = torch.lerp(grey, x, saturation)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return ((x - mean) * contrast + mean * brightness).round().clamp(0, 255).to(torch.uint8)

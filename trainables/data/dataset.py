@@ -54,6 +54,8 @@ class Dataset:
     target_unit: str = ""
     levels: tuple[Levels, ...] = ()
     """The values of images with more than 8 bits that became 0 and 255."""
+    metric: str = ""
+    """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
     notes: tuple[str, ...] = ()
     """Notes for the user on the files, one line each."""
 

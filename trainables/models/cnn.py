@@ -40,6 +40,9 @@ class CnnConfig:
     """Units of the fully connected layer between global average pooling and the output; 0 for none."""
     head_dropout: float = 0.0
     """Chance that an input of the output layer is dropped."""
+    max_side: int = 0
+    """Images with a longer side are first halved by strided convolutions until both sides fit, so that the cost of the
+    stages does not grow with the size of the images; 0 for never."""
 
     def __post_init__(self) -> None:
         if not self.widths or any(width < 8 or width % 8 for width in self.widths):
@@ -53,13 +56,18 @@ class CnnConfig:
         for name in ("conv_dropout", "head_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if self.max_side < 0:
+            raise ValueError(f"max_side must be at least 0, got {self.max_side}")
         if self.head_width < 0:
             raise ValueError(f"head_width must be at least 0, got {self.head_width}")
 
     def build(self, dataset: Dataset) -> nn.Module:
         """The network for this data set's images and classes, initialised from torch's random state."""
         num_channels, *side = dataset.image_shape
-        stages = []
+        stages: list[nn.Module] = []
+        while self.max_side and max(side) > self.max_side:
+            stages.append(_stem(self, num_channels))
+            num_channels, side = round_width(self.widths[0] / 2), [(length + 1) // 2 for length in side]
         for width in self.widths:
             stages.append(_stage(self, num_channels, width, (side[0], side[1])))
             num_channels, side = width, [_halved(length, self.pooling) for length in side]
@@ -143,6 +151,12 @@ def _scale_weights(module: nn.Module, config: CnnConfig, *, moment: float) -> fl
             case nn.Sequential():
                 moment = _scale_weights(layer, config, moment=moment)
     return moment
+
+
+def _stem(config: CnnConfig, num_inputs: int) -> nn.Sequential:
+    """Halves the side with half the channels of the first stage."""
+    width = round_width(config.widths[0] / 2)
+    return nn.Sequential(_convolution(config, num_inputs, width, (2, 2)), *_norm(config, width), _activation(config))
 
 
 def _stage(config: CnnConfig, num_inputs: int, width: int, side: tuple[int, int]) -> nn.Sequential:
