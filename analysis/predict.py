@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from analysis.model.tables import TablePredictor
     from trainables.data.grey_levels import Levels
 
+TABLES = (".csv", ".tsv", ".parquet")
 IMAGES = 512
 """Images that are held at once."""
 
@@ -73,6 +74,8 @@ class Options:
         if not self.files:
             program = command("analysis.predict")
             raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
+        if self.output is not None and any(Path(file).suffix.lower() in TABLES for file in self.files):
+            _check_single(self.files)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,10 +114,15 @@ def _predict(options: Options) -> int:
     return SOME_FAILED if failed else DONE
 
 
+def _check_single(files: Sequence[str]) -> None:
+    if len(files) != 1:
+        raise ValueError(f"--output takes one input file, got {len(files)}")
+
+
 def _check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
     """Raise ValueError unless the predictions can be written, and beside the files that they are of."""
-    if is_table and len(files) != 1:
-        raise ValueError(f"--output takes one input file, got {len(files)}")
+    if is_table:
+        _check_single(files)
     for source in files:
         if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
             raise ValueError(f"--output must not be one of the input files, got {str(output)!r}")

@@ -18,16 +18,11 @@ from analysis.model.load import Model, load_model
 from analysis.model.output import writer_to
 from analysis.model.tables import TableAnswers, TablePredictor, whole_numbers
 from tests.exported import export_digits
+from tests.exported_tables import Exported
 from tests.tables import change_column, imbalanced_classes, write_csv
-from tests.test_predict_table import Exported, export
 from trainables.sources.stream import open_rows
 
 Folders = dict[str, Exported]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    return {name: export(tmp_path_factory.mktemp(name), name) for name in ("numeric", "mixed", "classes")}
 
 
 def in_blocks(model: Model, path: Path, size: int) -> tuple[list[TableAnswers], tuple[str, ...]]:
@@ -42,8 +37,10 @@ def predictions(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["numeric", "mixed", "classes"])
-def test_blocks_have_the_predictions_and_notes_of_the_whole_file(folders: Folders, tmp_path: Path, name: str) -> None:
-    exported = folders[name]
+def test_blocks_have_the_predictions_and_notes_of_the_whole_file(
+    all_exported: Folders, tmp_path: Path, name: str
+) -> None:
+    exported = all_exported[name]
     table, column = exported.table, exported.dataset.columns[-1].name
     path = write_csv(tmp_path / "rows.csv", change_column(table, column, lambda _: "what?", rows=[100, 150]))
     model = load_model(exported.run_dir)
@@ -95,8 +92,8 @@ def test_a_fault_far_down_is_found_before_anything_is_predicted(tmp_path: Path, 
         lambda text: text.encode("cp1252"),
     ],
 )
-def test_the_form_of_a_file_does_not_change_its_predictions(folders: Folders, tmp_path: Path, encode) -> None:
-    exported = folders["mixed"]
+def test_the_form_of_a_file_does_not_change_its_predictions(all_exported: Folders, tmp_path: Path, encode) -> None:
+    exported = all_exported["mixed"]
     path = tmp_path / "rows.csv"
     path.write_bytes(encode(exported.csv.read_text(encoding="utf-8").replace("\r\n", "\n")))
     model = load_model(exported.run_dir)
@@ -105,8 +102,8 @@ def test_the_form_of_a_file_does_not_change_its_predictions(folders: Folders, tm
     np.testing.assert_array_equal(found.outputs, expected.outputs)
 
 
-def test_rows_from_a_pipe_are_those_of_the_file(folders: Folders, monkeypatch, capsys) -> None:
-    exported = folders["mixed"]
+def test_rows_from_a_pipe_are_those_of_the_file(all_exported: Folders, monkeypatch, capsys) -> None:
+    exported = all_exported["mixed"]
     assert predict.main([str(exported.run_dir), str(exported.csv), "--json"]) == 0
     expected = capsys.readouterr().out
     with subprocess.Popen(["cat", str(exported.csv)], stdout=subprocess.PIPE) as process:
@@ -129,8 +126,8 @@ def test_the_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["numeric", "mixed", "classes"])
-def test_a_parquet_file_has_the_predictions_of_the_csv_file(folders: Folders, tmp_path: Path, name: str) -> None:
-    exported, run = folders[name], str(folders[name].run_dir)
+def test_a_parquet_file_has_the_predictions_of_the_csv_file(all_exported: Folders, tmp_path: Path, name: str) -> None:
+    exported, run = all_exported[name], str(all_exported[name].run_dir)
     frame = pd.read_csv(exported.csv)
     frame.to_parquet(tmp_path / "rows.parquet")
     assert predict.main([run, str(exported.csv), "--output", str(tmp_path / "csv.csv")]) == 0
@@ -148,17 +145,19 @@ def test_whole_numbers_with_gaps_are_categories_in_parquet_too() -> None:
     assert whole_numbers(["3.0", "2.5", "", "4.0"], {"3": 1, "4.0": 2}) == ["3", "2.5", "", "4.0"]
 
 
-def test_a_damaged_parquet_file_is_one_line(folders: Folders, tmp_path: Path, capsys) -> None:
+def test_a_damaged_parquet_file_is_one_line(all_exported: Folders, tmp_path: Path, capsys) -> None:
     path = tmp_path / "rows.parquet"
     path.write_bytes(b"PAR1 and nothing more")
-    assert predict.main([str(folders["mixed"].run_dir), str(path)]) == predict.NOTHING_USABLE
+    assert predict.main([str(all_exported["mixed"].run_dir), str(path)]) == predict.NOTHING_USABLE
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path} is damaged Parquet: ")
     assert said.count("\n") == 1
 
 
-def test_columns_of_probabilities_are_named_as_the_classes_on_request(folders: Folders, tmp_path: Path, capsys) -> None:
-    exported, path = folders["classes"], tmp_path / "out.csv"
+def test_columns_of_probabilities_are_named_as_the_classes_on_request(
+    all_exported: Folders, tmp_path: Path, capsys
+) -> None:
+    exported, path = all_exported["classes"], tmp_path / "out.csv"
     asked = [str(exported.run_dir), str(exported.csv), "--output", str(path), "--probabilities"]
     assert predict.main(asked) == 0
     with path.open(newline="", encoding="utf-8") as file:
@@ -170,12 +169,12 @@ def test_columns_of_probabilities_are_named_as_the_classes_on_request(folders: F
     taken = write_csv(tmp_path / "taken.csv", ([*header, "rare"], [[*row, "1"] for row in cells]))
     assert predict.main([str(exported.run_dir), str(taken), *asked[2:]]) == 2
     assert "has a column with the name of the class 'rare'" in capsys.readouterr().err
-    assert predict.main([str(folders["mixed"].run_dir), str(exported.csv), "--probabilities"]) == 2
+    assert predict.main([str(all_exported["mixed"].run_dir), str(exported.csv), "--probabilities"]) == 2
     assert "--probabilities is for classes, but this model predicts numbers" in capsys.readouterr().err
 
 
-def test_all_probabilities_of_a_row_are_printed_on_request(folders: Folders, capsys) -> None:
-    exported = folders["classes"]
+def test_all_probabilities_of_a_row_are_printed_on_request(all_exported: Folders, capsys) -> None:
+    exported = all_exported["classes"]
     assert predict.main([str(exported.run_dir), str(exported.csv), "--probabilities", "--top", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[0].count("%") == len(exported.dataset.classes)
 
@@ -217,13 +216,13 @@ def test_a_killed_command_leaves_no_half_file(tmp_path: Path, suffix: str) -> No
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
     assert not path.exists()
     path.write_text("before")
-    with pytest.raises(ValueError, match="different lengths|longer|shorter"), writer_to(path) as writer:
+    with pytest.raises(ValueError, match="expected length 1|shorter"), writer_to(path) as writer:
         writer.write({"a": ["1"], "b": []})
     assert path.read_text() == "before"
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_file_that_cannot_be_written_is_one_line(folders: Folders, capsys) -> None:
-    exported = folders["mixed"]
+def test_a_file_that_cannot_be_written_is_one_line(all_exported: Folders, capsys) -> None:
+    exported = all_exported["mixed"]
     assert predict.main([str(exported.run_dir), str(exported.csv), "--output", "/dev/full"]) == 2
     assert "--output '/dev/full' cannot be written: No space left" in capsys.readouterr().err
