@@ -19,8 +19,8 @@ from search.storage.folder import check_exists, check_free, check_name, check_wr
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
 from trainables.data.names import split_names
-from trainables.data.options import Kind, TableOptions, Task
-from trainables.sources.catalogue import check_table_options, check_train_size, size_of
+from trainables.data.options import ImageOptions, Kind, Resize, TableOptions, Task
+from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
@@ -28,9 +28,10 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task",
+    "target", "task", "image_size", "resize",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
+_OF_DATA = ("train_size", "target", "image_size", "resize")
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
 
@@ -76,6 +77,11 @@ class Options:
     """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
     """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
+    image_size: OptionalInt = None
+    """Side in pixels of the squares that your images become. Default: chosen from the images, at most 128."""
+    resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
+    """How an image becomes a square: letterbox pads it, crop cuts off its longer side, stretch changes its aspect
+    ratio. Default: crop if nearly all images are nearly square, else letterbox."""
     runs_dir: Path = Path("runs")
     """Folder that holds all runs."""
     train_size: OptionalInt = None
@@ -167,11 +173,12 @@ class Options:
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
         stated = spaces.stated(self.space)
-        if stated.get("own") and (self.train_size is not None or self.table is not None):
-            given = "--train-size" if self.train_size is not None else "--target"
+        if stated.get("own") and (self.train_size is not None or self.table or self.images):
+            given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
+        check_image_options(stated.get("dataset", FOLDER), self.images)
         if (size := size_of(stated.get("dataset"))) is not None:
             check_table_options(stated["dataset"], self.table)
             if self.train_size is not None:
@@ -202,6 +209,13 @@ class Options:
     def dropped(self) -> tuple[str, ...]:
         """The names in --drop."""
         return split_names(self.drop or "")
+
+    @property
+    def images(self) -> ImageOptions | None:
+        """What is said of a folder of images; None if nothing is."""
+        if self.image_size is None and self.resize is None:
+            return None
+        return ImageOptions(size=self.image_size, resize=self.resize)
 
     @property
     def table(self) -> TableOptions | None:
