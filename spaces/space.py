@@ -16,7 +16,7 @@ from optuna.trial import BaseTrial
 import spaces
 from spaces.asking import AskedTrial, contains
 from spaces.imported import import_module
-from spaces.objectives import Objective
+from spaces.objectives import DEFAULT_GOALS, Objective, goal_named, read_goal
 from spaces.origin import is_own, locate
 
 if TYPE_CHECKING:
@@ -117,17 +117,21 @@ class Space:
 
         return Supervised(dataset=self.dataset)
 
-    def objective(self, task: str = "") -> Objective:
+    def objective(self, task: str = "", *, metric: str | None = None) -> Objective:
         """The number that the search optimises.
 
         Args:
             task: of a built-in data set: classification or regression.
+            metric: that of `--metric`; the usual one of the task when None.
+
+        Raises:
+            ValueError: the task has no such metric, or the space has its own.
         """
         if self.own:
+            if metric is not None:
+                raise ValueError(f"--metric is for built-in data sets; this space states its own: {self.metric}")
             return Objective(metric=self.metric, direction=self.direction)
-        if task == "classification":
-            return Objective(metric="accuracy", direction="maximize")
-        return Objective(metric="rmse", direction="minimize")
+        return goal_named(read_goal(metric, task) if metric else DEFAULT_GOALS.get(task, "rmse"))
 
     def decode(self, params: Mapping[str, Choice]) -> Any:
         """The configuration for these parameters.

@@ -224,7 +224,17 @@ def test_a_form_says_itself_in_a_sentence() -> None:
 
 
 def opened(folder: Path, runs: Path, *words: str, given: tuple[str, ...] = ()) -> Session:
-    options = ["--space", "image_folder_arch", "--data-dir", str(folder), "--runs-dir", str(runs), "--name", "x", *words]
+    options = [
+        "--space",
+        "image_folder_arch",
+        "--data-dir",
+        str(folder),
+        "--runs-dir",
+        str(runs),
+        "--name",
+        "x",
+        *words,
+    ]
     return Session.open(parse(Options, options, prog="search.run"), given=given)
 
 

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from analysis import wording
 from analysis.datasets.images import Overview
 from analysis.prose.outcome import NO_BETTER, chance_level, sealed, searched, unpaired_interval
+from analysis.scores.constant import constant_error, constant_score
 from analysis.studies.amounts import busy_seconds, cost
 from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials, read_trials
@@ -73,6 +74,42 @@ def test_a_result_no_better_than_a_constant_prediction_says_so(support: dict, sc
     assert outcome is not None
     assert len(outcome.warnings) == bool(said)
     assert said in "".join(outcome.warnings)
+
+
+@pytest.mark.parametrize(
+    ("metric", "found", "said"),
+    [
+        ("balanced_accuracy", (0.55, 0.45, 0.65), "which has a balanced accuracy of 50.00 % on the test rows"),
+        ("balanced_accuracy", (0.65, 0.55, 0.75), ""),
+        ("auc", (0.55, 0.48, 0.62), "which has an AUC of 0.5"),
+        ("log_loss", (0.6, 0.5, 0.7), "log loss (nats) of 0.5623"),
+        ("log_loss", (0.4, 0.3, 0.5), ""),
+        ("macro_f1", (0.45, 0.40, 0.50), "F1 (macro) of 42.86 %"),
+    ],
+)
+def test_a_constant_prediction_is_measured_by_the_metric_of_the_search(metric: str, found: tuple, said: str):
+    scores = {metric: dict(zip(("value", "low", "high"), found, strict=True))}
+    scores["accuracy"] = {"value": 0.5, "low": 0.4, "high": 0.6}  # less than the common class alone
+    results = replace(results_of(0.1, 0.3, support={"a": 30, "b": 10}, scores=scores), metric=metric, sign=None)
+    for entrant in results.entrants:
+        entrant.by_seed[metric] = [0.5, 0.5]
+    outcome = sealed(results)
+    assert outcome is not None
+    warnings = [line for line in outcome.warnings if "chance" in line]
+    assert len(warnings) == bool(said)
+    assert said in "".join(warnings)
+
+
+@pytest.mark.parametrize(
+    ("metric", "constant"),
+    [("rmse", np.std), ("mae", lambda y: np.abs(y - np.median(y)).mean()), ("rmsle", lambda y: np.log1p(y).std())],
+)
+def test_the_error_of_a_constant_prediction_is_that_of_the_metric(metric: str, constant):
+    y = np.random.default_rng(0).exponential(size=100)
+    assert constant_error(metric, y) == pytest.approx(constant(y))
+    assert constant_error("pinball:0.5", y) == pytest.approx(np.abs(y - np.median(y)).mean() / 2)
+    assert constant_error("bias", y) is None
+    assert constant_score("bias", np.ones(2)) is None
 
 
 def images(*, training: list[int], validation: list[int]) -> Overview:

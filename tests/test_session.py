@@ -52,6 +52,25 @@ def test_a_time_budget_that_ends_before_the_first_trial_leaves_nothing_usable_an
     assert said.err == "error: no trial was trained to its full budget; there is no usable result yet\n"
 
 
+def test_a_run_keeps_its_metric_and_a_resume_may_name_it_but_not_change_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    small: dict[str, Any] = {"space": "diabetes_mlp", "train_size": 80}
+    session = opened(tmp_path, metric="pinball:0.90", **small)
+    assert (session.run.metric, session.run.direction) == ("pinball:0.9", "minimize")
+    assert session.dataset.metric == "pinball:0.9"
+    searched(session, tmp_path, deadline=time.monotonic())
+    said = capsys.readouterr().out
+    assert "metric: pinball loss (quantile 0.9), smaller is better; networks are trained on the pinball loss\n" in said
+    again = opened(tmp_path, metric="pinball:.9", resume=True)
+    assert again.dataset.metric == "pinball:0.9"
+    with pytest.raises(ValueError, match="cannot change what it searches \\(metric is 'pinball:0.9', not 'mae'\\)"):
+        opened(tmp_path, metric="mae", resume=True)
+    with pytest.raises(ValueError, match="--metric auc is for a classification, and this is a regression"):
+        opened(tmp_path, name="y", metric="auc", **small)
+    assert opened(tmp_path, name="z", **small).run.metric == "rmse"
+
+
 @pytest.mark.parametrize(("epochs", "code"), [(0, 4), (1, 4), (3, 0)])
 def test_a_time_budget_that_ends_later_is_a_success_once_a_trial_is_finished(
     epochs: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

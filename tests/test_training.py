@@ -209,3 +209,19 @@ def test_nothing_is_trained_beyond_the_budget(digits: Dataset) -> None:
 def test_a_training_needs_epochs_and_a_seed(digits: Dataset) -> None:
     with pytest.raises(ValueError, match="epochs must be at least 1 and seed at least 0, got 0 and 0"):
         Training(PLAIN, digits, epochs=0, seed=0)
+
+
+@pytest.mark.parametrize(("metric", "quantile"), [("pinball:0.8", 0.8), ("pinball:0.2", 0.2), ("mae", 0.5), ("", None)])
+def test_a_regression_learns_the_quantile_that_its_metric_asks_for(metric: str, quantile: float | None) -> None:
+    y = torch.from_numpy(np.random.default_rng(0).exponential(size=512)).float()
+    split = Split(x=torch.zeros(512, 1), y=y)
+    unused: dict[str, Any] = {"classes": (), "mean": (0.0,), "std": (1.0,), "checksum": ""}
+    table = Dataset(name="t", task="regression", train=split, validation=split, metric=metric, **unused)
+    config = TrainConfig(model=LineConfig(), optimizer=SgdConfig(lr=0.2, weight_decay=0.0), batch_size=64)
+    training = Training(config, table, epochs=20, seed=0)
+    for _ in range(20):
+        record = training.run_epoch()
+    learned = float(training.predict(split.x[:1]))
+    expected = float(y.mean()) if quantile is None else float(y.quantile(quantile))
+    assert learned == pytest.approx(expected, abs=0.1)
+    assert math.isfinite(record[metric or "rmse"])

@@ -1,13 +1,14 @@
 """The built-in task: images and tables by name, trained by `Training` as a `TrainConfig` says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trainables.data.dataset import Dataset, from_arrays
 from trainables.models.cost import measure_cost
 from trainables.sources.load import load
 from trainables.trainable import Selection, Setting
+from trainables.training import metrics
 from trainables.training.config import TrainConfig
 from trainables.training.training import Training
 
@@ -20,7 +21,7 @@ class Supervised:
 
     def load(self, selection: Selection) -> Dataset:
         """Training and validation rows."""
-        return load(
+        dataset = load(
             self.dataset,
             selection.data_dir,
             seed=selection.seed,
@@ -29,6 +30,8 @@ class Supervised:
             images=selection.images,
             table=selection.table,
         )
+        metrics.check_targets(dataset.train.y, dataset.validation.y, metric=selection.metric)
+        return replace(dataset, metric=selection.metric)
 
     def pack(self, data: Dataset) -> dict[str, Any]:
         """The rows as arrays."""

@@ -100,6 +100,7 @@ def _score(
         task=job.dataset.task,
         seed=seed,
         same_networks={m.name: m.contender.name for m in measured if m.augmented},
+        asked=(job.run.metric,),
     )
     metric = record.main_metric(job.run.metric, found[winner.name])
     parts = record.describe_search(job, metric=metric, winner=winner.name)

@@ -136,8 +136,10 @@ def _evaluations(
             for m, (_, found) in zip(measured, tested, strict=True)
         }
         return by_seeds(numbers, seed=job.run.seed)
-    found = score(first.y, {m.name: m.outputs for m in measured}, task=first.kind, seed=job.run.seed)
-    unsure = () if first.scored else ("log_loss", "top2_accuracy", *own_scores("classification"))
+    asked = record.counterparts(job.run.metric)
+    outputs = {m.name: m.outputs for m in measured}
+    found = score(first.y, outputs, task=first.kind, seed=job.run.seed, asked=asked)
+    unsure = () if first.scored else ("log_loss", "top2_accuracy", "auc", *own_scores("classification"))
     return {name: evaluation.without(unsure) for name, evaluation in found.items()}
 
 

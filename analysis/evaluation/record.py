@@ -19,6 +19,7 @@ from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import read_openings
 from analysis.studies.results import Entrant
 from search.runtime.machine import provenance
+from spaces.objectives import DEFAULT_GOALS
 from trainables.data.dataset import Dataset, Split
 
 MOST_MISTAKES = 24
@@ -65,6 +66,7 @@ def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
         winner: name of an entrant.
     """
     openings = read_openings(job.final_dir)
+    is_usual = job.space.own or metric in DEFAULT_GOALS.values()  # published results are in these
     return {
         "run": job.run.name,
         "run_dir": str(job.run_dir),
@@ -76,7 +78,7 @@ def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
         "direction": job.run.direction,
         "criterion": explain_criterion(job.run),
         "intervals": "bootstrap over rows, Student's t over seeds",
-        "references": [asdict(reference) for reference in job.space.references],
+        "references": [asdict(reference) for reference in job.space.references] if is_usual else [],
         **provenance(job.resources),
         "openings": len(openings),
         "opened": openings,

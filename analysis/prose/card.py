@@ -58,7 +58,7 @@ model.predict(rows)  # {call}
 ## Evaluation
 
 On {test_rows:,} test rows, opened {openings}, mean over {networks}, with 95 % intervals over
-rows and seeds:
+rows and seeds. The search optimised {goal}.
 
 | metric | value |
 | --- | --- |
@@ -139,6 +139,7 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
     limits = [_plain(s["text"]) for s in results.discussion if s["topic"] in ("weakness", "limit")]
     return {
         "metrics": ", ".join(winner.scores),
+        "goal": f"the validation {results.in_unit(results.metric)}",
         "networks": counted(len(winner.seeds), "network"),
         "epochs": counted(conditions["epochs"], "epoch"),
         "train_rows": conditions["train_rows"],

@@ -11,12 +11,15 @@ import numpy as np
 from analysis import wording
 from analysis.datasets.images import Described, Overview
 from analysis.impact.impact import Confidence, confidence
+from analysis.scores.constant import constant_error, constant_score
 from analysis.statistics.bootstrap import Interval, unpaired, wilson
 from analysis.studies.amounts import difference_text, value_text
 from analysis.studies.criterion import BASELINE
 from analysis.studies.results import Entrant, FinalResults
 from analysis.studies.trials import Trials
 from search.process.text import counted
+from spaces.objectives import metric_named
+from trainables.training.quantile import quantile_in
 
 Fact = tuple[str, str, str]
 """Label, value and what belongs to it."""
@@ -86,18 +89,25 @@ def _size(metric: str, found: dict[str, float], verdict: str) -> str:
 
 def _chance_of_test(results: FinalResults, winner: Entrant) -> list[str]:
     """A warning if the winner may be no better than a constant prediction."""
-    scores, rows = winner.scores, results.support
-    if "accuracy" in scores and sum(rows.values()):
-        chance, found = max(rows.values()) / sum(rows.values()), scores["accuracy"]
-        if found["low"] <= chance:
-            return [_no_better_than_chance(chance, "test", wording.between("accuracy", found))]
-    if "r2" in scores and scores["r2"]["low"] <= 0:
+    scores, metric = winner.scores, results.metric
+    metric = metric if metric in scores and constant_score(metric, np.ones(2)) is not None else "accuracy"
+    if metric in scores and sum(results.support.values()):
+        chance, found = constant_score(metric, np.array(list(results.support.values()))), scores[metric]
+        less = metric_named(metric).less_is_better
+        if chance is not None and (found["high"] >= chance if less else found["low"] <= chance):
+            return [_no_better_than_chance(chance, "test", wording.between(metric, found), metric=metric)]
+    aims_at_mean = results.metric != "mae" and quantile_in(results.metric) is None
+    if "r2" in scores and scores["r2"]["low"] <= 0 and aims_at_mean:
         reached = wording.between("r2", scores["r2"])
         return [f"No better than always predicting the mean of the target: R2 on the test set is {reached}."]
     return []
 
 
-def _no_better_than_chance(chance: float, rows: str, reached: str) -> str:
+def _no_better_than_chance(chance: float, rows: str, reached: str, *, metric: str = "accuracy") -> str:
+    if metric != "accuracy":
+        name = wording.named(metric)
+        least = f"{'an' if name[0] in 'AF' else 'a'} {name} of {wording.number(metric, chance)}"
+        return f"No better than a constant prediction (chance), which has {least} on the {rows} rows: it is {reached}."
     return (
         f"No better than always predicting the most common class (chance), which is right in {chance:.1%} of the "
         f"{rows} rows: the accuracy is {reached}."
@@ -196,24 +206,28 @@ def _chance_of_search(trials: Trials, sure: Confidence, found: Described) -> Seq
             low, high = value_text(trials, sure.low), value_text(trials, sure.high)
             return (_no_better_than_chance(chance, "validation", f"{value_text(trials, sure.value)} [{low}, {high}]"),)
         return ()
-    if sure.value >= chance:
-        least = value_text(trials, chance)
+    if trials.sign * sure.value > trials.sign * chance:
+        return ()
+    least = value_text(trials, chance)
+    if trials.metric == "rmse":
         return (f"No better than always predicting the mean of the target, which has an RMSE of about {least}.",)
-    return ()
+    return (f"No better than a constant prediction, whose {wording.named(trials.metric)} is about {least}.",)
 
 
 def chance_level(metric: str, found: Described) -> float | None:
-    """What a constant prediction reaches on the validation rows; None where that is not known.
+    """What the best constant prediction reaches; None where that is not known.
 
-    It is the share of the most common class, or for an RMSE the spread of the target over the training rows.
+    An accuracy is that on the validation rows if they are known, and everything else that on the training rows.
     """
     if isinstance(found, str):
         return None
     if isinstance(found, Overview):
-        if metric != "accuracy" or not found.num_validation:
+        if metric != "accuracy":
+            return constant_score(metric, found.counts["training"].to_numpy())
+        if not found.num_validation:
             return None
         return float(found.counts["validation"].iloc[found.counts["training"].argmax()]) / found.num_validation
     y = found.train.y
-    if metric == "accuracy" and found.classes:
-        return float(np.bincount(y).max()) / len(y)
-    return float(np.nanstd(y.astype(float))) if metric == "rmse" and not found.classes else None
+    if found.classes:
+        return constant_score(metric, np.bincount(y))
+    return constant_error(metric, y)

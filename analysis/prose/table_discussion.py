@@ -15,7 +15,7 @@ _VERDICTS = {
     "no clear difference": "the interval includes zero, so the difference is not statistically clear",
 }
 
-_WITHOUT_FEATURES = {"mean": "always predicting the mean", "majority": "always predicting the most frequent class"}
+_CONSTANTS = {"mean of the training target": "the mean", "class frequencies": "the most frequent class"}
 
 
 def discuss_table(results: FinalResults, winner: Entrant) -> list[tuple[str, str]]:
@@ -39,8 +39,9 @@ def _against_baselines(results: FinalResults, _winner: Entrant) -> Iterator[str]
     metric = results.metric
     for baseline in results.baselines:
         if not baseline.uses_features and verdict(metric, baseline.difference) != "better":
+            constant = _CONSTANTS.get(baseline.title, f"the {baseline.title}")
             yield (
-                f"The winner is not clearly better than {_WITHOUT_FEATURES[baseline.name]}, which reaches"
+                f"The winner is not clearly better than always predicting {constant}, which reaches"
                 f" {between(metric, baseline.scores[metric])}: there is no sign that it learned anything from the "
                 f"columns."
             )

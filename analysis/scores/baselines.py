@@ -30,6 +30,7 @@ from torch import Tensor
 
 from analysis.progress import Advance, no_progress
 from trainables.data.dataset import Dataset
+from trainables.training.quantile import quantile_in
 
 FOREST_ROWS = 100_000
 """Rows that each tree of a forest sees at most."""
@@ -89,13 +90,19 @@ def methods(dataset: Dataset) -> tuple[Method, ...]:
         name="ridge", title="ridge regression", settings="penalty by leave-one-out on the training rows", random=False
     )
     mean = Method(name="mean", title="mean of the training target", settings="a constant", random=False)
+    quantile = target_quantile(dataset)
+    if quantile is not None:
+        title = "median of the training target" if quantile == 0.5 else f"quantile {quantile:g} of the training target"
+        mean = Method(name="mean", title=title, settings="a constant", random=False)
+        loss = "absolute error" if dataset.metric == "mae" else f"pinball loss of quantile {quantile:g}"
+        boosting += f"; {loss}"
     if dataset.task == "classification":
         linear = Method(name="logistic", title="logistic regression", settings="L2 penalty, C = 1", random=False)
         mean = Method(name="majority", title="class frequencies", settings="the most frequent class", random=False)
+    trees = Method(name="random_forest", title="random forest", settings=forest, random=True)
     return (
         mean,
-        linear,
-        Method(name="random_forest", title="random forest", settings=forest, random=True),
+        *(() if quantile is not None and dataset.metric != "mae" else (linear, trees)),  # both predict the mean
         Method(name="gradient_boosting", title="gradient boosting", settings=boosting, random=_stops_early(dataset)),
     )
 
@@ -145,8 +152,10 @@ def few_threads(dataset: Dataset) -> threadpool_limits:
 
 
 def _pipeline(name: str, dataset: Dataset, *, seed: int) -> Pipeline:
-    regression = dataset.task == "regression"
+    regression, quantile = dataset.task == "regression", target_quantile(dataset)
     if name in ("mean", "majority"):
+        if quantile is not None:
+            return make_pipeline(DummyRegressor(strategy="quantile", quantile=quantile))
         return make_pipeline(DummyRegressor() if regression else DummyClassifier(strategy="prior"))
     if name in ("ridge", "logistic"):
         linear = RidgeCV(alphas=np.logspace(-3, 4, 15)) if regression else LogisticRegression(max_iter=5_000)
@@ -158,15 +167,37 @@ def _pipeline(name: str, dataset: Dataset, *, seed: int) -> Pipeline:
         if not regression:
             forest = RandomForestClassifier(max_features="sqrt", **settings)
         return make_pipeline(_encoder(dataset, scaled=False), forest)
-    return boosting_pipeline(dataset, seed=seed)
+    if quantile is None:
+        return boosting_pipeline(dataset, seed=seed)
+    loss = {"loss": "absolute_error"} if dataset.metric == "mae" else {"loss": "quantile", "quantile": quantile}
+    return boosting_pipeline(dataset, seed=seed, **loss)
 
 
-def boosting_pipeline(dataset: Dataset, *, seed: int) -> Pipeline:
-    """Gradient boosting on histograms, not fitted yet; it needs neither imputation nor encoding."""
+def target_quantile(dataset: Dataset) -> float | None:
+    """The quantile of the target that the metric of the search asks for; None if it is the mean, or there are classes.
+
+    The least absolute error is that of the median.
+    """
+    return 0.5 if dataset.metric == "mae" else quantile_in(dataset.metric)
+
+
+def boosting_pipeline(dataset: Dataset, *, seed: int, **loss: Any) -> Pipeline:
+    """Gradient boosting on histograms, not fitted yet; it needs neither imputation nor encoding.
+
+    Args:
+        dataset: of the columns.
+        seed: of the early stopping.
+        loss: what it minimises; the mean squared error or the log loss if not stated.
+    """
     boosting = HistGradientBoostingRegressor if dataset.task == "regression" else HistGradientBoostingClassifier
     known = [i for i in range(len(dataset.columns)) if dataset.train.x[:, i].isfinite().any()]  # others break the bins
     categories = [known.index(i) for i in _indices(dataset, "category")]
-    settings: dict[str, Any] = {"random_state": seed, "categorical_features": categories, "early_stopping": False}
+    settings: dict[str, Any] = {
+        "random_state": seed,
+        "categorical_features": categories,
+        "early_stopping": False,
+        **loss,
+    }
     if _stops_early(dataset):
         settings |= {"early_stopping": True, "learning_rate": 0.05, "max_iter": 2_000, "n_iter_no_change": 30}
     return make_pipeline(ColumnTransformer([("known", "passthrough", known)]), boosting(**settings))

@@ -15,7 +15,7 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from analysis.scores.multilabel import multilabel_features, multilabel_from_sums, multilabel_scores, ratio
-from analysis.scores.score import Task, own_scores, score_of
+from analysis.scores.score import Score, Task, own_scores, score_of
 from analysis.statistics.bootstrap import NUM_REPLICATES, Interval, combine, image_draws, interval, seed_steps
 from analysis.wording import is_share
 from spaces.objectives import metric_named
@@ -102,6 +102,7 @@ def evaluate(
     num_replicates: int = NUM_REPLICATES,
     seed: int = 0,
     same_networks: Mapping[str, str] | None = None,
+    asked: Collection[str] = (),
 ) -> dict[str, Evaluation]:
     """Score every configuration on the same rows and the same draws of rows.
 
@@ -110,11 +111,13 @@ def evaluate(
         outputs: by configuration: probabilities (S, N, K), or predictions (S, N).
         seed: of the bootstrap.
         same_networks: names whose outputs come from the networks of another name, and so share its luck with the seeds.
+        asked: metrics that are reported beside the usual ones of the task.
     """
+    own = own_scores(task, asked=asked)
     random = np.random.default_rng((seed, 0xB007))
     steps = {name: seed_steps(len(found), num_replicates, random) for name, found in outputs.items()}
     steps |= {name: steps[other] for name, other in (same_networks or {}).items()}
-    prepared = {name: [_Rows(task, y, network) for network in found] for name, found in outputs.items()}
+    prepared = {name: [_Rows(task, y, network, own=own) for network in found] for name, found in outputs.items()}
     drawn: dict[str, list[_Scores]] = {name: [] for name in outputs}
     for draws in image_draws(len(y), num_replicates, random):
         for name, networks in prepared.items():
@@ -122,7 +125,9 @@ def evaluate(
             drawn[name].append({metric: np.stack([f[metric] for f in found], axis=1) for metric in found[0]})
     support = np.bincount(y) if task == "classification" else np.array([len(y)])
     return {
-        name: _evaluation([_score(task, y, network) for network in found], drawn[name], steps[name], support=support)
+        name: _evaluation(
+            [_score(task, y, network, own=own) for network in found], drawn[name], steps[name], support=support
+        )
         for name, found in outputs.items()
     }
 
@@ -130,9 +135,9 @@ def evaluate(
 class _Rows:
     """The rows of one network as numbers (N, F) whose weighted sums are all that the metrics need."""
 
-    def __init__(self, task: Task, y: np.ndarray, outputs: np.ndarray) -> None:
+    def __init__(self, task: Task, y: np.ndarray, outputs: np.ndarray, *, own: Mapping[str, Score]) -> None:
         _, features, self._from_sums = _TASKS[task]
-        self._own = own_scores(task)
+        self._own = own
         blocks = [features(y, outputs), *(own.features(y, outputs) for own in self._own.values())]
         self._matrix = np.concatenate(blocks, axis=1, dtype=blocks[0].dtype)
         self._ends = np.cumsum([block.shape[1] for block in blocks])[:-1]
@@ -145,8 +150,8 @@ class _Rows:
         return self._from_sums(sums, num_rows) | own
 
 
-def _score(task: Task, y: np.ndarray, outputs: np.ndarray) -> _Scores:
-    return _TASKS[task][0](y, outputs) | {n: np.asarray(own.score(y, outputs)) for n, own in own_scores(task).items()}
+def _score(task: Task, y: np.ndarray, outputs: np.ndarray, *, own: Mapping[str, Score]) -> _Scores:
+    return _TASKS[task][0](y, outputs) | {name: np.asarray(one.score(y, outputs)) for name, one in own.items()}
 
 
 def _evaluation(found: list[_Scores], drawn: list[_Scores], steps: np.ndarray, *, support: np.ndarray) -> Evaluation:

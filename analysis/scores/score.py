@@ -1,13 +1,14 @@
 """One metric of the final evaluation that has a file of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
 
 import numpy as np
 
-from spaces.objectives import METRICS
+from spaces.objectives import METRICS, metric_named
+from trainables.training.quantile import PINBALL, quantile_in
 
 Task = Literal["classification", "regression", "multilabel"]
 
@@ -35,10 +36,20 @@ class Score:
 
 def score_of(name: str) -> Score:
     """The score in the file of this name."""
+    quantile = quantile_in(name)
+    if quantile is not None:
+        return import_module(f"analysis.scores.{PINBALL}").make_score(quantile)
     return import_module(f"analysis.scores.{name}").SCORE
 
 
-def own_scores(task: Task) -> dict[str, Score]:
-    """Every metric of a task that has a file of its own, by name."""
-    found = {name: score_of(name) for name, known in METRICS.items() if known.own_file}
+def own_scores(task: Task, *, asked: Collection[str] = ()) -> dict[str, Score]:
+    """Every metric of a task that has a file of its own, by name.
+
+    Args:
+        task: of the rows.
+        asked: metrics that the search may have optimised; some are reported only then.
+    """
+    names = [name for name, known in METRICS.items() if known.own_file and not known.on_request]
+    names += [name for name in asked if metric_named(name).on_request and (name in METRICS or quantile_in(name))]
+    found = {name: score_of(name) for name in names if name != PINBALL}
     return {name: score for name, score in found.items() if score.task == task}

@@ -155,7 +155,8 @@ def _ensemble(y: np.ndarray, outputs: np.ndarray, *, task: Task, metric: str, se
     """The mean answer of the networks against one of them; nothing where there is one only."""
     if len(outputs) < 2:
         return {}
-    found = evaluate(y, {"one": outputs, "mean": outputs.mean(0, keepdims=True)}, task=task, seed=seed)
+    both = {"one": outputs, "mean": outputs.mean(0, keepdims=True)}
+    found = evaluate(y, both, task=task, seed=seed, asked=(metric,))
     gap = comparison.difference(found["mean"], found["one"], metric=metric)
     return {"ensemble": {"score": found["mean"].interval(metric).as_dict(), "difference": gap.as_dict()}}
 

@@ -22,6 +22,7 @@ from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
 from search.scheduling.constraints import Examine
 from search.storage.run import Run
+from spaces.objectives import DEFAULT_GOALS
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.files.whole import write_whole
@@ -185,6 +186,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
     decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
     if run.fixed or run.questions:
         decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
+    if run.metric not in DEFAULT_GOALS.values():
+        decisive["metric"] = run.metric
     if run.decided is not None:
         decisive["types"] = dict(run.decided.types)
     return runs_dir / ".forecasts" / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]}.json"

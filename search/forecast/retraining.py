@@ -6,6 +6,8 @@ from optuna.trial import FrozenTrial
 
 from search.process.text import duration
 from search.storage.run import Run
+from spaces.objectives import DEFAULT_GOALS, metric_named
+from trainables.training.quantile import quantile_in
 
 BEST, SEEDS = 4, 3
 """Configurations of each level that are trained again, and the number of fresh seeds for each."""
@@ -14,9 +16,18 @@ TRIALS_A_LEVEL = 10
 
 
 def asked(run: Run) -> list[str]:
-    """The fixed parameters and the questions of a run, one line each."""
-    lines = [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
+    """An unusual metric, the fixed parameters and the questions of a run, one line each."""
+    lines = [describe_goal(run)] if run.dataset and run.metric not in DEFAULT_GOALS.values() else []
+    lines += [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
     return lines + [f"question: {one.text}, with equal epochs for each value" for one in run.questions]
+
+
+def describe_goal(run: Run) -> str:
+    """What the search optimises, and the loss that is trained where that follows from it."""
+    loss = "absolute error" if run.metric == "mae" else "pinball loss" if quantile_in(run.metric) is not None else ""
+    trained = f"; networks are trained on the {loss}" if loss else ""
+    better = "larger" if run.objective.maximize else "smaller"
+    return f"metric: {metric_named(run.metric).title}, {better} is better{trained}"
 
 
 def cost(run: Run, *, epoch_seconds: float, best: int = BEST, seeds: int = SEEDS) -> str:

@@ -67,6 +67,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     for name in ("max_weights", "max_macs"):
         if name in given:
             stated[name] = parse_count(f"--{name}", getattr(options, name))
+    if options.metric is not None:
+        stated["metric"] = options.goal
     if "drop" in given:
         stated["drop"] = options.dropped
     if "types" in given:

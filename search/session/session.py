@@ -228,6 +228,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         train_size=options.train_size,
         validation_fraction=space.validation_fraction,
         **opening.stated_data(options, space),
+        metric=options.goal,
     )
     if not space.own:
         dataset = opening.with_test_notes(dataset, str(options.data_dir))
@@ -246,7 +247,7 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
     Args:
         settled: fields of the run that follow neither from the options nor from the space or the data.
     """
-    objective = space.objective("" if space.own else dataset.task)
+    objective = space.objective("" if space.own else dataset.task, metric=options.metric)
     return Run(
         space=source_code.canonical(options.space),
         fingerprint=fingerprint(space),

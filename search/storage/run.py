@@ -205,6 +205,7 @@ def load_data(
     validation_fraction: float,
     table: TableOptions | None = None,
     images: ImageOptions | None = None,
+    metric: str = "",
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
 
@@ -220,6 +221,7 @@ def load_data(
         validation_fraction=validation_fraction,
         table=table,
         images=images,
+        metric=metric,
     )
     if not space.own:
         return space.work.load(selection)
@@ -248,6 +250,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
         images=run.images,
+        metric=run.metric,
     )
 
 

@@ -57,6 +57,8 @@ class Dataset:
     """The values of images with more than 8 bits that became 0 and 255."""
     images: ImageOptions | None = None
     """How the images of a folder became squares, with everything that was chosen; None for other data."""
+    metric: str = ""
+    """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
     notes: tuple[str, ...] = ()
     """Notes for the user on the files, one line each."""
 

@@ -5,14 +5,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.data.dataset import Dataset
+from trainables.training.metrics import pinball
+from trainables.training.quantile import quantile_in
 
 
 class Loss:
-    """Cross entropy for classes, mean squared error on the standardised target for a regression."""
+    """Cross entropy for classes; for a regression the mean squared error on the standardised target.
+
+    A search for the least `mae` trains the absolute error, one for `pinball:Q` the pinball loss.
+    """
 
     def __init__(self, dataset: Dataset, *, label_smoothing: float = 0.0) -> None:
         self._classification = dataset.task == "classification"
         self._label_smoothing = label_smoothing
+        self._quantile = 0.5 if dataset.metric == "mae" else quantile_in(dataset.metric)
         targets = dataset.train.y if dataset.train.y.is_floating_point() else dataset.train.y.float()
         self._mean, self._std = targets.mean(), targets.std(correction=0).clamp_min(torch.finfo(targets.dtype).tiny)
 
@@ -40,4 +46,5 @@ class Loss:
     def _plain(self, outputs: Tensor, y: Tensor) -> Tensor:
         if self._classification:
             return F.cross_entropy(outputs.float(), y, label_smoothing=self._label_smoothing)
-        return F.mse_loss(outputs.float().squeeze(1), ((y - self._mean) / self._std).float())
+        outputs, targets = outputs.float().squeeze(1), ((y - self._mean) / self._std).float()
+        return F.mse_loss(outputs, targets) if self._quantile is None else pinball(outputs - targets, self._quantile)

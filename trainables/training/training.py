@@ -243,7 +243,7 @@ class Training:
         if len(y) == 0:
             return {}
         measure = metrics.classification if self.dataset.task == "classification" else metrics.regression
-        return measure(self.loss.to_units(self._outputs(x)), y)
+        return measure(self.loss.to_units(self._outputs(x)), y, metric=self.dataset.metric)
 
     @torch.no_grad()
     def _outputs(self, x: Tensor) -> Tensor:

@@ -1,0 +1,25 @@
+"""Balanced accuracy: the mean over the classes of the share of their rows that is predicted right."""
+
+import numpy as np
+from sklearn.metrics import balanced_accuracy_score
+
+from analysis.scores.multilabel import ratio
+from analysis.scores.score import Score
+
+
+def _score(y: np.ndarray, p: np.ndarray) -> float:
+    return float(balanced_accuracy_score(y, p.argmax(1)))
+
+
+def _features(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """(N, 2 K): of each class whether the row is of it and predicted right, and whether it is of it."""
+    one_hot = np.eye(p.shape[1])[y]
+    return np.concatenate([one_hot * (p.argmax(1) == y)[:, None], one_hot], axis=1)
+
+
+def _from_sums(sums: np.ndarray, num_rows: int) -> np.ndarray:
+    right, support = np.split(sums, 2, axis=1)
+    return ratio(right, support).sum(1) / np.maximum((support > 0).sum(1), 1)
+
+
+SCORE = Score(task="classification", score=_score, features=_features, from_sums=_from_sums, bounds=(0.0, 1.0))
