@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from analysis.model.tables import TableAnswers
     from trainables.data.grey_levels import Levels
     from trainables.data.options import ImageOptions
+    from trainables.images.file import Header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +237,16 @@ def read_image(
         pixels, header = image_file.read_image(
             source, size=(height, width), grey=channels == 1, levels=levels, form=form
         )
+    return pixels.transpose(2, 0, 1).copy(), _changes(header, shape, levels, form)
+
+
+def _changes(
+    header: "Header", shape: tuple[int, ...], levels: "Sequence[Levels]", form: "ImageOptions"
+) -> tuple[str, ...]:
+    """A line for each change of size or colours that made this image one of the model."""
+    from trainables.images.file import levels_for
+
+    channels, height, width = shape
     notes = []
     if header.sequence:
         notes.append("it has several frames; the first one is used")
@@ -244,7 +255,7 @@ def read_image(
             "a colour image was converted to grey" if channels == 1 else ("a grey image was converted to colour")
         )
     if header.kind in ("integer", "float"):
-        used = image_file.levels_for(header, levels)
+        used = levels_for(header, levels)
         notes.append(f"values from {used.low:,.6g} (black) to {used.high:,.6g} (white) became 0 to 255")
     if (header.width, header.height) != (width, height):
         how = {"letterbox": "padded to a square and ", "crop": "cropped to its middle and "}
@@ -252,7 +263,7 @@ def read_image(
         notes.append(f"{done}resized from {header.width}x{header.height} to {width}x{height}")
     if header.transparent and form.background != "ignore":
         notes.append(f"transparent pixels show {form.background}")
-    return pixels.transpose(2, 0, 1).copy(), tuple(notes)
+    return tuple(notes)
 
 
 def table(answers: Sequence[ImageAnswer], *, top: int) -> str:

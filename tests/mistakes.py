@@ -53,7 +53,7 @@ SEARCH = [
     (["--space", "image_folder_arch", "--image-size", "4"], "--image-size must lie in [8, 512], got 4"),
     (["--space", "image_folder_arch", "--image-size", "1000"], "--image-size must lie in [8, 512], got 1000"),
     (["--space", "image_folder_arch", "--image-size", "big"], "--image-size must be a whole number, got 'big'"),
-    (["--space", "image_folder_arch", "--resize", "pad"], "'letterbox', 'crop', 'stretch', got 'pad'"),
+    (["--space", "image_folder_arch", "--resize", "pad"], "--resize must be one of '"),
     (["--space", "digits_arch", "--image-size", "32"], "--image-size is for a folder of your own images, and digits"),
     (["--space", "tabular_mlp", "--target", "y", "--resize", "crop"], "--resize is for a folder of your own images"),
     (["--logger", "comet"], "'wandb', got 'comet'"),

@@ -241,14 +241,14 @@ def opened(folder: Path, runs: Path, *words: str, given: tuple[str, ...] = ()) -
 def test_a_run_keeps_the_form_that_it_began_with(tmp_path: Path) -> None:
     folder, runs = make_folder(tmp_path / "images", size=(30, 60)), tmp_path / "runs"
     session = opened(folder, runs, "--resize", "crop")
-    assert session.run.images == ImageOptions(size=28, resize="crop", background="white")
+    assert session.run.images == ImageOptions(size=32, resize="crop", background="white")
     new_run(session.run_dir, session.run)
     assert read_run(session.run_dir) == session.run
     resumed = opened(folder, runs, "--resume")
     assert torch.equal(resumed.dataset.train.x, session.dataset.train.x)
     for words, name, message in (
         (("--resize", "letterbox"), "resize", "resize is 'crop', not 'letterbox'"),
-        (("--image-size", "32"), "image_size", "image_size is 28, not 32"),
+        (("--image-size", "40"), "image_size", "image_size is 32, not 40"),
     ):
         with pytest.raises(ValueError, match=f"run 'x' cannot change what it searches .{message}.; leave these"):
             opened(folder, runs, "--resume", *words, given=(name,))
@@ -274,4 +274,4 @@ def test_a_run_of_an_earlier_release_goes_on_with_its_space_and_its_stretched_im
     assert resumed.space is old
     assert resumed.run.images is None
     assert torch.equal(resumed.dataset.train.x, stretched.train.x)
-    assert resumed.dataset.image_shape == (3, 28, 28) != session.dataset.image_shape
+    assert resumed.dataset.image_shape == (3, 32, 32) != session.dataset.image_shape
