@@ -41,7 +41,7 @@ def independent(seed: int) -> pd.DataFrame:
     table["customer_id"] = rng.integers(0, num // 5, num)
     effects = dict(zip(sorted(table.city.unique()), rng.normal(size=20), strict=False))
     y = 2 * x[:, 0] + table.age / 20 + table.city.map(effects) + rng.normal(size=num)
-    table["y"] = np.where(y > y.median(), "high", "low") if seed % 3 == 1 else y.round(3)
+    table["y"] = np.where(y > np.median(y), "high", "low") if seed % 3 == 1 else y.round(3)
     by = [["age"], None, ["y"], ["city"], ["a"], ["city", "age"]][seed % 6]
     return table.sort_values(by) if by else table
 

@@ -28,6 +28,7 @@ class Supervised:
             seed=selection.seed,
             train_size=selection.train_size,
             validation_fraction=selection.validation_fraction,
+            images=selection.images,
             table=selection.table,
             split=selection.split or RANDOM,
         )

@@ -116,6 +116,8 @@ class Selection:
     """`TableOptions` of a table of the user's own."""
     split: Any = None
     """`SplitRule` of data of the user's own; None for a random split."""
+    images: Any = None
+    """`ImageOptions` of a folder of the user's own images; None for the rule of earlier releases."""
     metric: str = ""
     """The metric that trials are compared by; the usual one of the task when empty."""
 

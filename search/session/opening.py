@@ -18,11 +18,28 @@ from search.storage.source_code import canonical, describe_source
 from search.storage.study import check_database
 from spaces.origin import is_own, short_name
 from spaces.space import fingerprint
-from trainables.data.options import TableOptions
+from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import SplitRule
+from trainables.sources.catalogue import FOLDER
 
 if TYPE_CHECKING:  # imports torch, and an old run is checked before that
     from spaces.space import Space
+
+
+def stated_data(options: Options, space: "Space") -> dict[str, Any]:
+    """What the options say of the user's own data, as `load_data` takes it."""
+    images = ImageOptions(size=options.image_size, resize=options.resize) if space.dataset == FOLDER else options.images
+    return {"table": options.table, "images": images, "split": options.rule}
+
+
+def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
+    """The fields of a run that say how the user's own data are read, so that every later reading is the same."""
+    return {
+        "table": options.table,
+        "decided": decide_table(options.table, dataset),
+        "images": getattr(dataset, "images", None),
+        "split": options.rule,
+    }
 
 
 def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | None:
@@ -55,9 +72,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         direction=objective.direction,
         trials=options.trials,
         baseline=dict(space.baseline),
-        table=options.table,
-        split=options.rule,
-        decided=decide_table(options.table, dataset),
+        **decided_data(options, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
@@ -80,7 +95,8 @@ def with_test_notes(dataset: Any, data_dir: str) -> Any:
     """
     from trainables.sources import images
 
-    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir, dataset.split)))
+    more = images.check_test_files(dataset.name, data_dir, dataset.images, dataset.split)
+    return replace(dataset, notes=(*dataset.notes, *more))
 
 
 def resumed_run(options: Options, *, given: Collection[str]) -> Run:
@@ -130,6 +146,7 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     check_exists(run_dir)
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
+    held |= {"image_size": run.images and run.images.size, "resize": run.images and run.images.resize}
     changed = [
         f"{name} is {_shown(held.get(name))}, not {_shown(value)}"
         for name, value in given.items()

@@ -223,8 +223,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         seed=options.seed,
         train_size=options.train_size,
         validation_fraction=space.validation_fraction,
-        table=options.table,
-        split=options.rule,
+        **opening.stated_data(options, space),
         metric=options.goal,
     )
     if not space.own:

@@ -12,7 +12,7 @@ from search.storage.source_code import describe_error
 from spaces import as_begun
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
-from trainables.data.options import TableOptions
+from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import RANDOM, SplitRule
 from trainables.files.whole import write_whole
 
@@ -94,6 +94,8 @@ class Run:
     """The same with the task and the type of every column as detected when the run began; older runs lack it."""
     split: SplitRule = RANDOM
     """How the rows of a table or of images of the user's own are split."""
+    images: ImageOptions | None = None
+    """How the images of a folder become squares, as decided when the run began; older runs lack it."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: str | None = None
@@ -206,6 +208,7 @@ def load_data(
     validation_fraction: float,
     table: TableOptions | None = None,
     split: SplitRule = RANDOM,
+    images: ImageOptions | None = None,
     metric: str = "",
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
@@ -222,6 +225,7 @@ def load_data(
         validation_fraction=validation_fraction,
         table=table,
         split=split,
+        images=images,
         metric=metric,
     )
     if not space.own:
@@ -251,6 +255,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
         split=run.split,
+        images=run.images,
         metric=run.metric,
     )
 

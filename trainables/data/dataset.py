@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.grey_levels import Levels
+from trainables.data.options import ImageOptions
 from trainables.data.split import RANDOM, SplitRule
 from trainables.data.table import Column
 
@@ -61,6 +62,8 @@ class Dataset:
     """Whether the test rows are in files of their own."""
     dropped: tuple[str, ...] = ()
     """Columns of a table that --drop leaves out."""
+    images: ImageOptions | None = None
+    """How the images of a folder became squares, with everything that was chosen; None for other data."""
     metric: str = ""
     """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
     notes: tuple[str, ...] = ()

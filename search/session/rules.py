@@ -1,4 +1,4 @@
-"""Checks the addresses that options state: of a database, and of a store of checkpoints."""
+"""Rules of single options, each checked before anything slow is imported."""
 
 import re
 from urllib.parse import urlsplit
@@ -8,8 +8,8 @@ from search.process.secrets import find_secret, redact_url
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 
 
-def check_study_url(url: str) -> None:
-    """Raise ValueError unless this is the URL of a database without a password in it."""
+def check_url(url: str) -> None:
+    """Raise ValueError unless the study can be stored there, or if the URL contains a secret."""
     if found := find_secret(url):
         raise ValueError(
             f"--study-url must not contain a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
@@ -20,8 +20,8 @@ def check_study_url(url: str) -> None:
         raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {shown!r}")
 
 
-def check_storage_uri(uri: str) -> None:
-    """Raise ValueError unless this is a URI without credentials in it."""
+def check_storage(uri: str) -> None:
+    """Raise ValueError unless this is the URI of a store, without credentials."""
     parts = urlsplit(uri)
     found = "one before the @" if "@" in parts.netloc else find_secret(uri)
     if found:
@@ -31,3 +31,9 @@ def check_storage_uri(uri: str) -> None:
         )
     if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
         raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
+
+
+def check_range(option: str, value: int | None, low: int, high: int) -> None:
+    """Raise ValueError at a number outside of these bounds."""
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
