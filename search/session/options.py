@@ -5,16 +5,16 @@ import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args
-from urllib.parse import urlsplit
 
 import tyro
 
 import spaces
 from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
-from search.process.secrets import find_secret, redact_url
 from search.runtime.resources import plan_resources
+from search.session.places import check_address, check_storage, check_url
 from search.session.questions import Words, check_asking, read_words
+from search.session.tries import Tries, read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
@@ -25,8 +25,6 @@ from trainables.sources.catalogue import check_table_options, check_train_size, 
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
-_DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
-_ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
     "target", "task",
@@ -68,6 +66,9 @@ class Options:
     question: Several = ()
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
+    tries: Tries = ()
+    """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
+    the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""
     seed: int = 0
     """Seed of the sampler, the data split, the initial weights and the batches."""
     data_dir: Path = Path("data")
@@ -129,16 +130,19 @@ class Options:
         if self.resume and self.name is None:
             raise ValueError("--resume needs --name; `rungwise runs` lists the names")
         if self.study_url is not None:
-            _check_url(self.study_url)
-        if self.address is not None and not _ADDRESS.fullmatch(self.address):
-            raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
+            check_url(self.study_url)
+        if self.address is not None:
+            check_address(self.address)
         if self.storage is not None:
-            _check_storage(self.storage)
+            check_storage(self.storage)
         if self.target is None and not self.resume and (self.task or self.drop or self.types):
             named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        if self.tries and self.resume:
+            raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
+        read_tries(self.tries)
         if self.metric is not None:
             read_goal(self.metric, self.task or "")
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
@@ -223,29 +227,6 @@ class Options:
         if self.target is None:
             return None
         return TableOptions(target=self.target, task=self.task, drop=self.dropped, types=parse_types(self.types))
-
-
-def _check_url(url: str) -> None:
-    if found := find_secret(url):
-        raise ValueError(
-            f"--study-url must not contain a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
-            " ~/.pgpass or a service file (postgresql+psycopg://?service=NAME) instead"
-        )
-    if url.partition("://")[0].split("+")[0] not in _DATABASES:
-        shown = redact_url(url)[:80]
-        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {shown!r}")
-
-
-def _check_storage(uri: str) -> None:
-    parts = urlsplit(uri)
-    found = "one before the @" if "@" in parts.netloc else find_secret(uri)
-    if found:
-        raise ValueError(
-            f"--storage must not contain credentials, got {found}: it is stored and shown; give the nodes a role,"
-            " or use ~/.aws instead"
-        )
-    if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
-        raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
 
 
 def _check_range(option: str, value: int | None, low: int, high: int) -> None:
