@@ -121,7 +121,7 @@ def _description(folder: Path) -> str:
 
 def _agreed(count: int) -> bool:
     if not sys.stdin.isatty():
-        raise ValueError("rm asks before it removes a run, and nobody can answer here; add --yes")
+        raise ValueError("rm asks before it removes a run, but this is not a terminal; add --yes")
     what = "this run" if count == 1 else f"these {count} runs"
     try:
         return input(f"Remove {what} for good? [y/N] ").strip().lower() in ("y", "yes")
