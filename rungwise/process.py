@@ -50,6 +50,7 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
 def _flags(options: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in options.items():
+        name = {"tries": "try"}.get(name, name)  # a keyword of Python
         if value is None or value is False:
             continue
         if isinstance(value, list | tuple):

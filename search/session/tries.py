@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from search.storage.run import Run
     from spaces.space import Space
 
-_Argument = tyro.conf.arg(name="try", aliases=("--tries",), metavar="FILE", help_behavior_hint="")
+_Argument = tyro.conf.arg(name="try", metavar="FILE", help_behavior_hint="")
 Tries = Annotated[tuple[str, ...], _Argument, tyro.conf.UseAppendAction]
 """The type of the option."""
 _MOST_BYTES = 10**6

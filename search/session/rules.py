@@ -1,4 +1,4 @@
-"""Checks of the options that name places: --study-url, --storage and --address."""
+"""Rules of single options, each checked before anything slow is imported."""
 
 import re
 from urllib.parse import urlsplit
@@ -6,17 +6,10 @@ from urllib.parse import urlsplit
 from search.process.secrets import find_secret, redact_url
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
-_ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
-
-
-def check_address(address: str) -> None:
-    """Raise ValueError unless --address is auto or HOST:PORT."""
-    if not _ADDRESS.fullmatch(address):
-        raise ValueError(f"--address must be auto or HOST:PORT, got {address[:80]!r}")
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError unless --study-url is the URL of a database, without a password."""
+    """Raise ValueError unless the study can be stored there, or if the URL contains a secret."""
     if found := find_secret(url):
         raise ValueError(
             f"--study-url must not contain a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
@@ -28,7 +21,7 @@ def check_url(url: str) -> None:
 
 
 def check_storage(uri: str) -> None:
-    """Raise ValueError unless --storage is a URI without credentials."""
+    """Raise ValueError unless this is the URI of a store, without credentials."""
     parts = urlsplit(uri)
     found = "one before the @" if "@" in parts.netloc else find_secret(uri)
     if found:
@@ -38,3 +31,9 @@ def check_storage(uri: str) -> None:
         )
     if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
         raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
+
+
+def check_range(option: str, value: int | None, low: int, high: int) -> None:
+    """Raise ValueError at a number outside of these bounds."""
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
