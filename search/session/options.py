@@ -14,6 +14,7 @@ from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalS
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
 from search.session.rules import check_range, check_storage, check_url
+from search.session.tries import Tries, read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
@@ -31,7 +32,7 @@ FIXED = (
     "target", "task", "split", "image_size", "resize",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "metric", "image_size", "resize")
+_OF_DATA = ("train_size", "target", "split", "metric", "image_size", "resize")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -69,6 +70,9 @@ class Options:
     question: Several = ()
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
+    tries: Tries = ()
+    """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
+    the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""
     seed: int = 0
     """Seed of the sampler, the data split, the initial weights and the batches."""
     data_dir: Path = Path("data")
@@ -149,6 +153,9 @@ class Options:
         parse_types(self.types)
         split_names(self.drop or "")
         parse_split(self.split or "random")
+        if self.tries and self.resume:
+            raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
+        read_tries(self.tries)
         if self.metric is not None:
             read_goal(self.metric, self.task or "")
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
@@ -187,8 +194,8 @@ class Options:
         if stated.get("own") and any(getattr(self, name) is not None for name in _OF_DATA):
             given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
-        if stated.get("own") or "dataset" in stated:
-            check_split("" if stated.get("own") else stated["dataset"], self.rule)
+        if "dataset" in stated:
+            check_split(stated["dataset"], self.rule)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         check_image_options(stated.get("dataset", FOLDER), self.images)

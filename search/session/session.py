@@ -24,7 +24,7 @@ from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
-from search.scheduling.baseline import describe_reduction, with_baseline
+from search.scheduling.baseline import describe_reduction
 from search.scheduling.checkpoints import check_storage
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
@@ -34,6 +34,7 @@ from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
 from search.session.options import Options, check_min_epochs, resume_command
 from search.session.planning import plan
+from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
 from search.storage.lease import hold_study
@@ -157,8 +158,7 @@ class Session:
         return resume_command(self.options, self.run.name)
 
     def _report_fatal(self, error: Exception, *, begun: bool = True) -> int:
-        debug = self.options.debug
-        return report_fatal(error, run_dir=self.run_dir, resume=self.resume, debug=debug, begun=begun)
+        return report_fatal(error, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, begun=begun)
 
     def _is_made(self) -> bool:
         """Whether there is a run that can be resumed."""
@@ -232,7 +232,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources)
     )
     check_storage(run, new=True)
-    run = with_baseline(run, space, make_examiner(run, dataset, space=space))
+    run = with_plan(run, space, make_examiner(run, dataset, space=space), tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
