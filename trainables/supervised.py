@@ -11,6 +11,7 @@ from trainables.sources.load import load
 from trainables.trainable import Selection, Setting
 from trainables.training import metrics
 from trainables.training.config import TrainConfig
+from trainables.training.folds import FoldedTraining
 from trainables.training.training import Training
 
 
@@ -31,6 +32,7 @@ class Supervised:
             images=selection.images,
             table=selection.table,
             split=selection.split or RANDOM,
+            folds=selection.folds,
         )
         metrics.check_targets(dataset.train.y, dataset.validation.y, metric=selection.metric)
         return replace(dataset, metric=selection.metric)
@@ -43,9 +45,10 @@ class Supervised:
         """The rows on the device."""
         return from_arrays(packed).to(device)
 
-    def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Training:
-        """A training on the number of threads that torch is set to."""
-        return Training(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device)
+    def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Training | FoldedTraining:
+        """A training, on each fold if there are folds, on the number of threads that torch is set to."""
+        kind = FoldedTraining if data.folds else Training
+        return kind(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device)
 
     def costs(self, config: TrainConfig, data: Dataset) -> Mapping[str, int]:
         """Weights, and multiply-adds for one row."""

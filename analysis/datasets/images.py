@@ -116,6 +116,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Described:
             validation_fraction=run.validation_fraction,
             table=run.reading,
             split=run.split,
+            folds=run.folds,
             images=run.images,
         )
     except (ValueError, OSError) as error:

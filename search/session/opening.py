@@ -11,7 +11,8 @@ from search.execution.loggers import check_logger
 from search.process.arguments import words_of
 from search.process.secrets import redact_command
 from search.session import questions
-from search.session.options import FIXED, Options, parse_count, parse_types
+from search.session.options import FIXED, Options
+from search.session.rules import parse_count, parse_types
 from search.storage.folder import check_exists
 from search.storage.run import Run, read_run
 from search.storage.source_code import canonical, describe_source
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # imports torch, and an old run is checked before that
 def stated_data(options: Options, space: "Space") -> dict[str, Any]:
     """What the options say of the user's own data, as `load_data` takes it."""
     images = ImageOptions(size=options.image_size, resize=options.resize) if space.dataset == FOLDER else options.images
-    return {"table": options.table, "images": images, "split": options.rule}
+    return {"table": options.table, "images": images, "split": options.rule, "folds": options.folds}
 
 
 def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
         "decided": decide_table(options.table, dataset),
         "images": getattr(dataset, "images", None),
         "split": options.rule,
+        "folds": max(1, len(getattr(dataset, "folds", ()))),
     }
 
 

@@ -13,7 +13,7 @@ from spaces import as_begun
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import ImageOptions, TableOptions
-from trainables.data.split import RANDOM, SplitRule
+from trainables.data.split import MAX_FOLDS, RANDOM, SplitRule
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class Run:
     """The same with the task and the type of every column as detected when the run began; older runs lack it."""
     split: SplitRule = RANDOM
     """How the rows of a table or of images of the user's own are split."""
+    folds: Annotated[int, Range(low=1, high=MAX_FOLDS)] = 1
+    """Folds on which each trial is trained, and over which its value is the mean; 1 for one validation split."""
     images: ImageOptions | None = None
     """How the images of a folder become squares, as decided when the run began; older runs lack it."""
     max_weights: Count | None = None
@@ -208,6 +210,7 @@ def load_data(
     validation_fraction: float,
     table: TableOptions | None = None,
     split: SplitRule = RANDOM,
+    folds: int | None = 1,
     images: ImageOptions | None = None,
     metric: str = "",
 ) -> Any:
@@ -225,6 +228,7 @@ def load_data(
         validation_fraction=validation_fraction,
         table=table,
         split=split,
+        folds=folds,
         images=images,
         metric=metric,
     )
@@ -255,6 +259,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
         split=run.split,
+        folds=run.folds if validation_fraction is None else 1,
         images=run.images,
         metric=run.metric,
     )
