@@ -37,7 +37,10 @@ class Overview:
     examples: np.ndarray
     """(classes, 8, H, W, C): uint8 training images, 8 of each class."""
     split: str = ""
-    """How the images were split, in one sentence; empty for a random split."""
+    """How the images were split, in one sentence; empty for one random split."""
+    folds: int = 1
+    num_judged: int = 0
+    """Images on which trials were judged: the validation images, of all folds."""
 
     @property
     def num_validation(self) -> int:
@@ -85,6 +88,8 @@ def overview(dataset: Any) -> Overview:
         repeats=repeats,
         examples=_examples(train_x, train_y, len(names)),
         split=how_split(dataset),
+        folds=max(1, len(dataset.folds)),
+        num_judged=dataset.num_judged,
     )
 
 

@@ -14,9 +14,9 @@ FORMS = "random, distinct, time, time:COLUMN, group:COLUMN, column:COLUMN or fil
 _STATED = ("column", "file")
 MAX_FOLDS, FOLDS = 50, 5
 """Most folds, and folds of small data."""
-FEW_ROWS = {"classification": 400, "regression": 200}
-"""Validation rows below which data count as small: with fewer, the standard error of an accuracy can exceed 2.5 points,
-since sqrt(0.5 * 0.5 / 400) = 0.025, and that of an RMSE exceeds 5 % of it, since 1 / sqrt(2 * 200) = 0.05."""
+FEW_ROWS = 200
+"""Validation rows below which data count as small: with fewer, the standard error of an accuracy can exceed 3.5 points,
+since sqrt(0.5 * 0.5 / 200) = 0.035, and that of an RMSE exceeds 5 % of it, since 1 / sqrt(2 * 200) = 0.05."""
 
 
 @dataclass(frozen=True, kw_only=True)

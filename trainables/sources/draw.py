@@ -52,7 +52,7 @@ class Draw:
         division, y = division.take(rows), y[rows]
         size = max(round(len(rows) * self.validation_fraction), len(classes)) if self.validation_fraction else 0
         task = "classification" if classes else "regression"
-        if size and self.folds is None and size < FEW_ROWS[task] and not division.rule.is_stated:
+        if size and self.folds is None and size < FEW_ROWS and not division.rule.is_stated:
             said = describe_folds(division.rule, num_validation=size, task=task, folds=FOLDS)
             try:
                 return _folded(rows, division.folds(y, FOLDS, rng, classes), note=said)
