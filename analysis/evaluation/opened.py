@@ -173,9 +173,10 @@ def _export(
             **({} if conformal is None else {"conformal": {"sha256": conformal.write(new), **(intervals or {})}}),
         },
     )
-    (new / "README.md").write_text(model_card(results, facts, opened=times_opened(job.final_dir, concluding=True)))
     exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
     exported |= {"intervals": intervals} if intervals else {}
+    results = replace(results, export=exported)
+    (new / "README.md").write_text(model_card(results, facts, opened=times_opened(job.final_dir, concluding=True)))
     exported["verified"] = verify_export(new, test.x, winner.outputs[0], device=job.device)
     if "accuracy" in by_seed:
         exported["accuracy"] = by_seed["accuracy"][0]

@@ -22,6 +22,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from analysis.statistics.bootstrap import wilson
+from search.process.arguments import command
 
 FILE = "conformal.safetensors"
 _ROWS_PER_BIN, _MOST_BINS = 50, 10
@@ -142,7 +143,7 @@ def read(folder: Path, facts: dict[str, Any]) -> Conformal:
     Raises:
         ValueError: the model has none, or their file is damaged or was changed.
     """
-    stated, again = facts.get("conformal"), "run the final evaluation again: rungwise final RUN --again"
+    stated, again = facts.get("conformal"), f"run the final evaluation again: {command('analysis.final')} RUN --again"
     if facts.get("task") != "regression":
         raise ValueError("--interval is for numbers, but this model predicts classes; use --probabilities")
     if not isinstance(stated, dict):
