@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from analysis.model.load import Model
     from analysis.model.tables import TablePredictor
     from trainables.data.grey_levels import Levels
+    from trainables.data.options import ImageOptions
 
 TABLES = (".csv", ".tsv", ".parquet")
 IMAGES = 512
@@ -224,7 +225,7 @@ def classify(model: "Model", files: Sequence[str]) -> tuple[list[ImageAnswer], l
     failed: list[str] = []
     for file in files:
         try:
-            image, notes = read_image(file, shape=model.image_shape, levels=model.levels)
+            image, notes = read_image(file, shape=model.image_shape, levels=model.levels, form=model.images)
             read.append((file, image, notes))
         except (OSError, ValueError) as error:
             failed.append(_reason(file, error))
@@ -252,7 +253,7 @@ def _reason(file: str, error: Exception) -> str:
 
 
 def read_image(
-    file: str, *, shape: tuple[int, ...], levels: "Sequence[Levels]" = ()
+    file: str, *, shape: tuple[int, ...], levels: "Sequence[Levels]" = (), form: "ImageOptions | None" = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The image in the form of the model, and a note on what was changed.
 
@@ -260,6 +261,7 @@ def read_image(
         file: its path, or - for the standard input.
         shape: (C, H, W) of the model.
         levels: which values of deep images were black and white in training.
+        form: how images became squares in training; None for the rule of earlier releases.
 
     Returns:
         uint8 (C, H, W), and a line for each change of size or colours.
@@ -267,25 +269,17 @@ def read_image(
     Raises:
         OSError, ValueError: it cannot be read.
     """
+    from analysis.model.image_changes import changes
+    from trainables.data.options import STRETCHED
     from trainables.images import file as image_file
 
-    channels, height, width = shape
+    (channels, height, width), form = shape, form or STRETCHED
     source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file
     with image_file.quiet():
-        pixels, header = image_file.read_image(source, size=(height, width), grey=channels == 1, levels=levels)
-    notes = []
-    if header.sequence:
-        notes.append("it has several frames; the first one is used")
-    if header.grey != (channels == 1):
-        notes.append(
-            "a colour image was converted to grey" if channels == 1 else ("a grey image was converted to colour")
+        pixels, header = image_file.read_image(
+            source, size=(height, width), grey=channels == 1, levels=levels, form=form
         )
-    if header.kind in ("integer", "float"):
-        used = image_file.levels_for(header, levels)
-        notes.append(f"values from {used.low:,.6g} (black) to {used.high:,.6g} (white) became 0 to 255")
-    if (header.width, header.height) != (width, height):
-        notes.append(f"resized from {header.width}x{header.height} to {width}x{height}")
-    return pixels.transpose(2, 0, 1).copy(), tuple(notes)
+    return pixels.transpose(2, 0, 1).copy(), changes(header, shape, levels, form)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
-from search.scheduling.baseline import describe_reduction, with_baseline
+from search.scheduling.baseline import describe_reduction
 from search.scheduling.checkpoints import check_storage
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
@@ -38,6 +38,7 @@ from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
 from search.session.options import Options, check_min_epochs, parse_count, resume_command
 from search.session.planning import plan
+from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
 from search.storage.lease import hold_study
@@ -161,8 +162,7 @@ class Session:
         return resume_command(self.options, self.run.name)
 
     def _report_fatal(self, error: Exception, *, begun: bool = True) -> int:
-        debug = self.options.debug
-        return report_fatal(error, run_dir=self.run_dir, resume=self.resume, debug=debug, begun=begun)
+        return report_fatal(error, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, begun=begun)
 
     def _is_made(self) -> bool:
         """Whether there is a run that can be resumed."""
@@ -227,14 +227,14 @@ def _open_new(options: Options, resources: Resources) -> Session:
         seed=options.seed,
         train_size=options.train_size,
         validation_fraction=space.validation_fraction,
-        table=options.table,
+        **opening.stated_data(options, space),
         metric=options.goal,
     )
     if not space.own:
         dataset = opening.with_test_notes(dataset, str(options.data_dir))
     run = _asked(options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources))
     check_storage(run, new=True)
-    run = with_baseline(run, space, make_examiner(run, dataset, space=space))
+    run = with_plan(run, space, make_examiner(run, dataset, space=space), tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
@@ -264,8 +264,7 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
         direction=objective.direction,
         trials=options.trials,
         baseline=dict(space.baseline),
-        table=options.table,
-        decided=opening.decide_table(options.table, dataset),
+        **opening.decided_data(options, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
