@@ -9,7 +9,6 @@ from itertools import accumulate
 from typing import Any
 
 from spaces.objectives import metric_named
-from trainables.data.notation import format_value
 
 _STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -58,11 +57,11 @@ def between(metric: str, found: dict[str, float]) -> str:
 
 def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
     """What the test rows say of the intervals of the exported network, as a sentence."""
-    length = format_value(intervals["length"]) + (f" {unit}" if unit else "")
+    length = f"{intervals['length']:.4g}" + (f" {unit}" if unit else "")
     share, low, high = (f"{100 * intervals[name]:.1f}" for name in ("coverage", "low", "high"))
     return (
-        f"Its intervals of level {intervals['level']:g}, from the errors on {intervals['rows']:,} rows held out, hold "
-        f"{target or 'the target'} in {share} % of the test rows [{low}, {high}]; their mean length is {length}."
+        f"The exported network's intervals of level {intervals['level']:g}, from errors on {intervals['rows']:,} rows held"
+        f" out, hold {target or 'the target'} in {share} % of the test rows [{low}, {high}]; their mean length is {length}."
     )
 
 
