@@ -60,8 +60,9 @@ def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
     length = f"{intervals['length']:.4g}" + (f" {unit}" if unit else "")
     share, low, high = (f"{100 * intervals[name]:.1f}" for name in ("coverage", "low", "high"))
     return (
-        f"The exported network's intervals of level {intervals['level']:g}, from errors on {intervals['rows']:,} rows held"
-        f" out, hold {target or 'the target'} in {share} % of the test rows [{low}, {high}]; their mean length is {length}."
+        f"The intervals of the exported network (level {intervals['level']:g}, from errors on {intervals['rows']:,} "
+        f"rows held out) hold {target or 'the target'} in {share} % of the test rows [{low}, {high}]; their mean length is "
+        f"{length}."
     )
 
 

@@ -6,7 +6,7 @@
 The residuals of n held-out rows, target minus prediction, are sorted. The interval of a new row goes from its
 prediction plus the floor((n + 1) a / 2)-th residual to its prediction plus the ceil((n + 1)(1 - a / 2))-th, with
 a = 1 - level. If the new row is drawn as the held-out rows were, it holds the target with at least this probability,
-whatever the distribution of the errors (Vovk et al. 2005; Lei et al. 2018).
+for every distribution of the errors (Vovk et al. 2005; Lei et al. 2018).
 
 Residuals are divided by their typical size at predictions of this size where that makes the intervals shorter.
 """
