@@ -59,10 +59,10 @@ def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
     """What the test rows say of the intervals of the exported network, as a sentence."""
     length = f"{intervals['length']:.4g}" + (f" {unit}" if unit else "")
     share, low, high = (f"{100 * intervals[name]:.1f}" for name in ("coverage", "low", "high"))
+    of = f"level {intervals['level']:g}, from errors on {intervals['rows']:,} rows held out"
     return (
-        f"The intervals of the exported network (level {intervals['level']:g}, from errors on {intervals['rows']:,} "
-        f"rows held out) hold {target or 'the target'} in {share} % of the test rows [{low}, {high}]; their mean length is "
-        f"{length}."
+        f"The intervals of the exported network ({of}) hold {target or 'the target'} in {share} % of the test rows "
+        f"[{low}, {high}]; their mean length is {length}."
     )
 
 
