@@ -73,6 +73,7 @@ def check_folds(rule: SplitRule, folds: int | None) -> None:
 
 def check_split(dataset: str, rule: SplitRule, folds: int | None = None) -> None:
     """Raise ValueError if the rows of this data set cannot be split by the rule, or not into folds."""
+    check_folds(rule, folds)
     if dataset == _TABLE:
         return
     if dataset != _IMAGES:

@@ -14,7 +14,7 @@ from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.leaks import Rows, describe_leaks
 from trainables.data.names import did_you_mean
 from trainables.data.options import ImageOptions, Kind, TableOptions
-from trainables.data.split import RANDOM, SplitRule, check_folds, check_split
+from trainables.data.split import RANDOM, SplitRule, check_split
 from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, find, names
@@ -58,14 +58,8 @@ def load(
         raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
     _check_options(name, images, table)
     check_split(name, split, folds)
-    check_folds(split, folds)
-    one_split = name not in ("csv", FOLDER) or not validation_fraction
-    draw = Draw(
-        seed=seed,
-        train_size=train_size,
-        validation_fraction=validation_fraction,
-        folds=1 if one_split else folds,
-    )
+    folds = folds if name in ("csv", FOLDER) else 1
+    draw = Draw(seed=seed, train_size=train_size, validation_fraction=validation_fraction, folds=folds)
     if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table, split), options=table, draw=draw)
     return _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), draw)
