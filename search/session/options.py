@@ -13,11 +13,12 @@ from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
-from search.session.rules import check_range, check_storage, check_url
+from search.session.rules import check_backbone, check_range, check_storage, check_url
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
 from spaces.objectives import read_goal
+from trainables.data.architectures import locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import ImageOptions, Kind, Resize, TableOptions, Task
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
@@ -25,12 +26,14 @@ from trainables.sources.catalogue import FOLDER, check_image_options, check_tabl
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+PRETRAINED = "image_folder_backbone"
+"""The space that --backbone chooses in place of image_folder_arch."""
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
     "target", "task", "image_size", "resize",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "metric", "image_size", "resize")
+_OF_DATA = ("train_size", "target", "metric", "image_size", "resize", "backbone")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -86,6 +89,9 @@ class Options:
     resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
     """How an image becomes a square: letterbox pads it, crop cuts off its longer side, stretch changes its aspect
     ratio. Default: crop if nearly all images are nearly square, else letterbox."""
+    backbone: OptionalStr = None
+    """File of a pretrained network of torchvision (a state dict) for your images: weights.pth, or resnet18:weights.pth
+    to name its architecture. Trials use it frozen, tuned or not at all. With --resume, its new place."""
     runs_dir: Path = Path("runs")
     """Folder that holds all runs."""
     train_size: OptionalInt = None
@@ -126,6 +132,10 @@ class Options:
     debug: Flag = False
     """Show tracebacks and Ray's own messages."""
 
+    def __post_init__(self) -> None:
+        if self.backbone is not None and self.space == "image_folder_arch":
+            object.__setattr__(self, "space", PRETRAINED)
+
     def check(self) -> None:
         """Raise ValueError at the first option that no search could run with; needs neither torch nor Ray."""
         self._check_numbers()
@@ -146,6 +156,8 @@ class Options:
         split_names(self.drop or "")
         if self.metric is not None:
             read_goal(self.metric, self.task or "")
+        if self.backbone is not None:
+            check_backbone(self.backbone)
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
         spaces.check_name(self.space)
         if not self.resume:
@@ -184,6 +196,8 @@ class Options:
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
+        if self.space == PRETRAINED and self.backbone is None:
+            raise ValueError(f"{PRETRAINED} needs --backbone FILE; without a file, use --space image_folder_arch")
         check_image_options(stated.get("dataset", FOLDER), self.images)
         if (size := size_of(stated.get("dataset"))) is not None:
             check_table_options(stated["dataset"], self.table)
@@ -226,9 +240,10 @@ class Options:
     @property
     def images(self) -> ImageOptions | None:
         """What is said of a folder of images; None if nothing is."""
-        if self.image_size is None and self.resize is None:
+        if self.image_size is None and self.resize is None and self.backbone is None:
             return None
-        return ImageOptions(size=self.image_size, resize=self.resize)
+        file = None if self.backbone is None else locate_backbone(self.backbone)
+        return ImageOptions(size=self.image_size, resize=self.resize, backbone=file)
 
     @property
     def table(self) -> TableOptions | None:

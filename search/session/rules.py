@@ -1,9 +1,11 @@
 """Rules of single options, each checked before anything slow is imported."""
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from search.process.secrets import find_secret, redact_url
+from trainables.data.architectures import check_architecture, locate_backbone
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 
@@ -37,3 +39,12 @@ def check_range(option: str, value: int | None, low: int, high: int) -> None:
     """Raise ValueError at a number outside of these bounds."""
     if value is not None and not low <= value <= high:
         raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
+
+
+def check_backbone(text: str) -> None:
+    """Raise ValueError unless this names a file, and an architecture that can be a backbone if it names one."""
+    file = locate_backbone(text)
+    if file.architecture:
+        check_architecture(file.architecture)
+    if not Path(file.path).is_file():
+        raise ValueError(f"--backbone: there is no file {file.path[:200]!r}; give the weights of a pretrained network")

@@ -5,11 +5,13 @@ training rows.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trainables.data.architectures import check_side, fixed_side
 from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.names import did_you_mean
@@ -19,6 +21,7 @@ from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
 from trainables.sources.catalogue import check_image_options, check_table_options, check_train_size, find, names
 from trainables.sources.images import ImageRows, channel_moments, read_images
+from trainables.sources.weights import describe_backbone, read_backbone
 
 
 def load(
@@ -54,7 +57,14 @@ def load(
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table), options=table, **draw)
-    return _load_images(name, read_images(name, data_dir, test=False, images=images), **draw)
+    pretrained = images.backbone if images else None
+    if images is None or pretrained is None:
+        return _load_images(name, read_images(name, data_dir, test=False, images=images), **draw)
+    backbone, completed = read_backbone(pretrained)
+    images = replace(images, backbone=completed, size=images.size or fixed_side(completed.architecture))
+    dataset = _load_images(name, read_images(name, data_dir, test=False, images=images), **draw)
+    check_side(completed.architecture, dataset.image_shape[-1])
+    return replace(dataset, backbone=backbone, notes=(*dataset.notes, describe_backbone(backbone, completed.path)))
 
 
 def load_test(
