@@ -12,7 +12,8 @@ import pytest
 
 from search.process.signals import signals_restored
 from search.run import main
-from search.session.options import Options, parse_count, resume_command
+from search.session.options import Options, resume_command
+from search.session.rules import parse_count
 from search.storage.lock import RunLock
 from search.storage.study import new_run
 from tests.ledgers import make_run
@@ -20,9 +21,9 @@ from tests.mistakes import COMMANDS, MISTAKES
 from tests.searching import ROOT, command
 
 FLAGS = (
-    "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler metric fix question seed"
+    "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler metric fix question tries seed"
     " data_dir target task"
-    " drop types image_size resize backbone runs_dir"
+    " drop types split image_size resize backbone runs_dir"
     " train_size max_weights max_macs resume force study_url storage address concurrent"
     " cpus_per_trial gpus_per_trial max_failures trial_timeout logger dry_run debug"
 ).split()
@@ -109,7 +110,7 @@ def test_help_says_of_every_option_what_it_does(capsys: pytest.CaptureFixture[st
         main(["--help"])
     said = capsys.readouterr().out
     for flag in FLAGS:
-        assert f"--{flag.replace('_', '-')}" in said
+        assert f"--{'try' if flag == 'tries' else flag.replace('_', '-')}" in said
     assert "None" not in said
 
 

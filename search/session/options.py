@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import tyro
 
@@ -13,14 +13,24 @@ from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
-from search.session.rules import check_backbone, check_range, check_storage, check_url
+from search.session.rules import (
+    check_backbone,
+    check_min_epochs,
+    check_range,
+    check_storage,
+    check_url,
+    parse_count,
+    parse_types,
+)
+from search.session.tries import Tries, read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
 from spaces.objectives import read_goal
 from trainables.data.architectures import locate_backbone
 from trainables.data.names import split_names
-from trainables.data.options import ImageOptions, Kind, Resize, TableOptions, Task
+from trainables.data.options import ImageOptions, Resize, TableOptions, Task
+from trainables.data.split import SplitRule, check_split, parse_split
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -30,10 +40,10 @@ PRETRAINED = "image_folder_backbone"
 """The space that --backbone chooses in place of image_folder_arch."""
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task", "image_size", "resize",
+    "target", "task", "split", "image_size", "resize",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "metric", "image_size", "resize", "backbone")
+_OF_DATA = ("train_size", "target", "split", "metric", "image_size", "resize", "backbone")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -71,6 +81,9 @@ class Options:
     question: Several = ()
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
+    tries: Tries = ()
+    """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
+    the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""
     seed: int = 0
     """Seed of the sampler, the data split, the initial weights and the batches."""
     data_dir: Path = Path("data")
@@ -84,6 +97,9 @@ class Options:
     """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
     """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
+    split: OptionalStr = None
+    """How test and validation rows are chosen: random; distinct, with equal rows on one side; time or time:COLUMN, the
+    latest; group:COLUMN, whole groups; column:COLUMN or file:PATH, which say train, validation or test."""
     image_size: OptionalInt = None
     """Side in pixels of the squares that your images become. Default: chosen from the images, at most 128."""
     resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
@@ -154,6 +170,10 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        parse_split(self.split or "random")
+        if self.tries and self.resume:
+            raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
+        read_tries(self.tries)
         if self.metric is not None:
             read_goal(self.metric, self.task or "")
         if self.backbone is not None:
@@ -194,6 +214,8 @@ class Options:
         if stated.get("own") and any(getattr(self, name) is not None for name in _OF_DATA):
             given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
+        if "dataset" in stated:
+            check_split(stated["dataset"], self.rule)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if self.space == PRETRAINED and self.backbone is None:
@@ -238,6 +260,11 @@ class Options:
         return split_names(self.drop or "")
 
     @property
+    def rule(self) -> SplitRule:
+        """How rows are split."""
+        return parse_split(self.split or "random")
+
+    @property
     def images(self) -> ImageOptions | None:
         """What is said of a folder of images; None if nothing is."""
         if self.image_size is None and self.resize is None and self.backbone is None:
@@ -251,36 +278,6 @@ class Options:
         if self.target is None:
             return None
         return TableOptions(target=self.target, task=self.task, drop=self.dropped, types=parse_types(self.types))
-
-
-def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
-    """Raise ValueError unless the first rung lies within the epochs of a full trial."""
-    if min_epochs is not None and min_epochs > epochs:
-        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
-
-
-def parse_count(option: str, text: str | None) -> int | None:
-    """The number in `2M`, `300k` or `1500000`; None for None."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([kMG]?)", text)
-    count = round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
-    if count < 1:
-        raise ValueError(f"{option} must be a positive number such as 300k, 2M or 1500000, got {text[:80]!r}")
-    return count
-
-
-def parse_types(text: str | None) -> dict[str, Kind]:
-    """What `age=number,zip=category,"weight, kg=number"` says of each column."""
-    kinds: dict[str, Kind] = {}
-    for entry in split_names(text or ""):
-        name, _, kind = (part.strip() for part in entry.rpartition("="))
-        if kind not in get_args(Kind) or not name:
-            raise ValueError(f"--types must be a list such as age=number,zip=category, got {entry[:80]!r}")
-        if name in kinds:
-            raise ValueError(f"--types must give each column one type, got {name[:80]!r} twice")
-        kinds[name] = kind  # pyright: ignore[reportArgumentType]
-    return kinds
 
 
 def resume_command(options: Options, name: str) -> str:

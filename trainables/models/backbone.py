@@ -49,10 +49,7 @@ class BackboneConfig:
         body, head = bare(dataset.backbone.architecture)
         for name, values in dataset.backbone.weights.items():
             body.state_dict()[name].copy_(torch.from_numpy(np.array(values)))
-        network = Pretrained(body, head.in_features, dataset, self)
-        nn.init.zeros_(network.head[1].weight)
-        nn.init.zeros_(network.head[1].bias)
-        return network
+        return Pretrained(body, head.in_features, dataset, self)
 
 
 class Pretrained(nn.Module):
@@ -62,7 +59,10 @@ class Pretrained(nn.Module):
         super().__init__()
         self.body = body.requires_grad_(config.tuned)
         self.norm = nn.LayerNorm(num_features, elementwise_affine=False)
-        self.head = nn.Sequential(nn.Dropout(config.head_dropout), nn.Linear(num_features, dataset.num_classes))
+        output = nn.Linear(num_features, dataset.num_classes)
+        nn.init.zeros_(output.weight)
+        nn.init.zeros_(output.bias)
+        self.head = nn.Sequential(nn.Dropout(config.head_dropout), output)
         self.frozen, self.lr_factor = not config.tuned, config.lr_factor
         # from the statistics of the data set to those of ImageNet; a grey channel becomes three
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
