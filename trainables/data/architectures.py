@@ -60,7 +60,7 @@ def locate_backbone(text: str) -> BackboneFile:
     )
 
 
-def check_side(architecture: str, side: int) -> None:
-    """Raise ValueError unless an architecture takes images of this side."""
+def check_side(architecture: str, side: int | None) -> None:
+    """Raise ValueError unless an architecture takes images of this side, or of one that is still to be chosen."""
     if fixed_side(architecture) not in (None, side):
         raise ValueError(f"--image-size must be {fixed_side(architecture)} for {architecture}, got {side}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.architectures import check_side, fixed_side
+from trainables.data.backbone import Backbone
 from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.divide import Division
 from trainables.data.kinds import decide_kinds, describe_cells
@@ -63,14 +64,20 @@ def load(
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table, split), options=table, **draw)
-    pretrained = images.backbone if images else None
-    if images is None or pretrained is None:
-        return _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), **draw)
-    backbone, completed = read_backbone(pretrained)
-    images = replace(images, backbone=completed, size=images.size or fixed_side(completed.architecture))
+    backbone, images = (None, images) if images is None else _read_backbone(images)
     dataset = _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), **draw)
-    check_side(completed.architecture, dataset.image_shape[-1])
-    return replace(dataset, backbone=backbone, notes=(*dataset.notes, describe_backbone(backbone, completed.path)))
+    notes = (*dataset.notes, *describe_backbone(backbone, images))
+    return replace(dataset, backbone=backbone, notes=notes) if backbone else dataset
+
+
+def _read_backbone(images: ImageOptions) -> tuple[Backbone | None, ImageOptions]:
+    """The backbone that the options name, if they do, and the options with what follows from its file."""
+    if images.backbone is None:
+        return None, images
+    backbone, file = read_backbone(images.backbone)
+    side = images.size or fixed_side(file.architecture)
+    check_side(file.architecture, side)
+    return backbone, replace(images, backbone=file, size=side)
 
 
 def load_test(

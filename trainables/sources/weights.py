@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainables.data.architectures import check_architecture, families
 from trainables.data.backbone import Backbone
-from trainables.data.options import BackboneFile
+from trainables.data.options import BackboneFile, ImageOptions
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
 """Names under which training scripts save a state dict."""
@@ -52,12 +52,12 @@ def read_backbone(file: BackboneFile) -> tuple[Backbone, BackboneFile]:
     )
 
 
-def describe_backbone(backbone: Backbone, path: str) -> str:
-    """What was read, in one line."""
-    return (
-        f"the backbone is the {backbone.architecture} in {Path(path).name} ({backbone.num_weights / 1e6:.1f}M weights);"
-        f" whether it is used, frozen or tuned is the parameter `backbone`"
-    )
+def describe_backbone(backbone: Backbone | None, images: ImageOptions | None) -> tuple[str, ...]:
+    """A note on what was read; none without a backbone."""
+    if backbone is None or images is None or images.backbone is None:
+        return ()
+    read = f"{backbone.architecture} in {Path(images.backbone.path).name} ({backbone.num_weights / 1e6:.1f}M weights)"
+    return (f"the backbone is the {read}; the parameter `backbone` says whether it is used, frozen or tuned",)
 
 
 def head_name(network: nn.Module) -> str:

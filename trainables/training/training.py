@@ -74,7 +74,6 @@ class Training:
         self.normalize = Normalize(self.dataset, **form)
         self._cuda = self.device.type == "cuda"
         self._build(dataset)
-        self._rows = self._with_features()
         self.batches = Batches(self._rows, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
         self._graph = StepGraph(self._step) if self._cuda and graphs else None
         self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
@@ -83,7 +82,7 @@ class Training:
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
-        """Build the network, its average and its optimizer."""
+        """Build the network, its average and its optimizer, and choose the rows that it trains on."""
         with _seeded(self.device, self.seed, 0):
             model = self.config.model.build(dataset)
         self.cost = count_cost(model, dataset.image_shape)
@@ -91,6 +90,7 @@ class Training:
         self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.optimizer = self.config.optimizer.build(self.model)
         keep_rate_on_device(self.optimizer)
+        self._rows = self._with_features()
 
     def _with_features(self) -> Dataset:
         """The data set with the features of a frozen backbone in place of the images that no augmentation changes."""
