@@ -71,7 +71,7 @@ def bright(rng: np.random.Generator) -> tuple[int, int, int]:
 
 def shape(rng: np.random.Generator, name: str) -> Image.Image:
     """One shape, turned by any angle, in an image of 40 to 90 pixels."""
-    size = tuple(int(value) for value in rng.integers(40, 91, 2))
+    size = (int(rng.integers(40, 91)), int(rng.integers(40, 91)))
     image = ground(rng, size)
     radius = float(rng.uniform(0.18, 0.4)) * min(size)
     x, y = (float(rng.uniform(radius, side - radius)) for side in size)
