@@ -1,7 +1,7 @@
 """Overview of the data a search trained on, and the check that no validation row is also a training row."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ class Overview:
     name: str
     why: str
     shape: tuple[int, ...]
-    form: str
+    form: str = ""
     """How the images became squares, in a sentence; empty if they are of one size."""
     counts: pd.DataFrame
     """class, training, validation, share: one row per class."""
@@ -122,7 +122,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Described:
             table=run.reading,
             split=run.split,
             folds=run.folds,
-            images=run.images,
+            images=run.images and replace(run.images, backbone=None),
         )
     except (ValueError, OSError) as error:
         return f"The data set {name} could not be read: {error}"

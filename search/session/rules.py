@@ -1,10 +1,12 @@
 """Rules of single options, each checked before anything slow is imported."""
 
 import re
+from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
 
 from search.process.secrets import find_secret, redact_url
+from trainables.data.architectures import check_architecture, locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import Kind
 
@@ -40,6 +42,21 @@ def check_range(option: str, value: int | None, low: int, high: int) -> None:
     """Raise ValueError at a number outside of these bounds."""
     if value is not None and not low <= value <= high:
         raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
+
+
+def check_backbone(text: str) -> None:
+    """Raise ValueError unless this names a file, and an architecture that can be a backbone if it names one."""
+    file = locate_backbone(text)
+    if file.architecture:
+        check_architecture(file.architecture)
+    if not Path(file.path).is_file():
+        raise ValueError(f"--backbone: there is no file {file.path[:200]!r}; give the weights of a pretrained network")
+
+
+def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
+    """Raise ValueError unless the first rung lies within the epochs of a full trial."""
+    if min_epochs is not None and min_epochs > epochs:
+        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
 
 
 def parse_count(option: str, text: str | None) -> int | None:

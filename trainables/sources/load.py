@@ -5,10 +5,13 @@ training rows.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from trainables.data.architectures import check_side, fixed_side
+from trainables.data.backbone import Backbone
 from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.leaks import Rows, describe_leaks
@@ -20,6 +23,7 @@ from trainables.images.copies import note_copied_rows
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, find, names
 from trainables.sources.draw import Draw
 from trainables.sources.images import ImageRows, channel_moments, read_images
+from trainables.sources.weights import describe_backbone, read_backbone
 
 
 def load(
@@ -62,7 +66,20 @@ def load(
     draw = Draw(seed=seed, train_size=train_size, validation_fraction=validation_fraction, folds=folds)
     if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table, split), options=table, draw=draw)
-    return _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), draw)
+    backbone, images = (None, images) if images is None else _read_backbone(images)
+    dataset = _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), draw)
+    notes = (*dataset.notes, *describe_backbone(backbone, images))
+    return replace(dataset, backbone=backbone, notes=notes) if backbone else dataset
+
+
+def _read_backbone(images: ImageOptions) -> tuple[Backbone | None, ImageOptions]:
+    """The backbone that the options name, if they do, and the options with what follows from its file."""
+    if images.backbone is None:
+        return None, images
+    backbone, file = read_backbone(images.backbone)
+    side = images.size or fixed_side(file.architecture)
+    check_side(file.architecture, side)
+    return backbone, replace(images, backbone=file, size=side)
 
 
 def load_test(
