@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from search.execution.loggers import check_logger
 from search.session.options import FIXED, Options, parse_count, parse_types
 from search.storage.folder import check_exists
-from search.storage.run import Run, read_run
+from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical
 from search.storage.study import check_database
 from spaces.origin import is_own, short_name
 from spaces.space import fingerprint
 from trainables.data.options import TableOptions
+from trainables.sources.catalogue import size_of
 
 if TYPE_CHECKING:  # imports torch, and an old run is checked before that
     from spaces.space import Space
@@ -24,6 +25,18 @@ def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | Non
     if table is None:
         return None
     return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
+
+
+def keep_epoch(options: Options, space: "Space") -> KeptEpoch:
+    """The epoch that trials keep: as stated, or the best one for data of the user's own that Rungwise reads.
+
+    Raises:
+        ValueError: the user's own code trains, and decides this itself.
+    """
+    if space.own and options.keep_epoch is not None:
+        raise ValueError("--keep-epoch is for built-in networks; your training code decides what it keeps")
+    is_own_data = not space.own and size_of(space.dataset) is None
+    return options.keep_epoch or ("best" if is_own_data else "last")
 
 
 def with_test_notes(dataset: Any, data_dir: str) -> Any:

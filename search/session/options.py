@@ -17,7 +17,7 @@ from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
-from search.storage.run import Logger, Pruner, Sampler
+from search.storage.run import KeptEpoch, Logger, Pruner, Sampler
 from spaces.objectives import read_goal
 from trainables.data.names import split_names
 from trainables.data.options import Kind, TableOptions, Task
@@ -29,7 +29,7 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task",
+    "target", "task", "keep_epoch",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
@@ -63,6 +63,9 @@ class Options:
     """What to optimise on built-in data sets and your own tables and images: accuracy, balanced_accuracy, macro_f1,
     auc or log_loss for classes; rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default:
     accuracy or rmse."""
+    keep_epoch: Annotated[KeptEpoch | None, tyro.conf.arg(metavar="{best,last}", help_behavior_hint="")] = None
+    """The epoch whose weights a trial keeps: the last one, or the best, with a value from validation rows that did not
+    choose it. Default: best for your own tables and images, else last."""
     fix: Several = ()
     """Give a parameter one value in all trials: --fix lr=0.1. Repeat the option for several parameters."""
     question: Several = ()
@@ -174,9 +177,10 @@ class Options:
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
         stated = spaces.stated(self.space)
-        if stated.get("own") and (self.train_size is not None or self.table is not None or self.metric is not None):
-            given = "--train-size" if self.train_size is not None else "--target" if self.table else "--metric"
-            raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
+        builtin = {name: getattr(self, name) for name in ("train_size", "target", "metric", "keep_epoch")}
+        given = [f"--{name.replace('_', '-')}" for name, value in builtin.items() if value is not None]
+        if stated.get("own") and given:
+            raise ValueError(f"{given[0]} is for built-in data sets, but {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if (size := size_of(stated.get("dataset"))) is not None:

@@ -144,10 +144,7 @@ class Session:
         ).search()
 
     def on_lost(self, error: RayLostError) -> int:
-        """Print that Ray has died, before the process ends, and return the exit code.
-
-        If a signal was sent to every process, it is reported as the reason.
-        """
+        """Print that Ray has died, or the signal that was sent to every process, and return the exit code."""
         console = Output()
         console.show_cursor()
         received = first_signal()
@@ -263,6 +260,7 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
         metric=objective.metric,
         direction=objective.direction,
         trials=options.trials,
+        keep_epoch=opening.keep_epoch(options, space),
         baseline=dict(space.baseline),
         table=options.table,
         decided=opening.decide_table(options.table, dataset),

@@ -14,6 +14,7 @@ from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import TableOptions
 from trainables.files.whole import write_whole
+from trainables.trainable import Keep
 
 if TYPE_CHECKING:
     from spaces.space import Space
@@ -23,6 +24,7 @@ FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
 Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+KeptEpoch = Literal["last", "best"]
 Logger = Literal["none", "tensorboard", "mlflow", "wandb"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
@@ -42,6 +44,8 @@ class Planned:
     """Name of the configuration, such as `baseline` or `trial-7/0`."""
     question: str = ""
     """The parameter of the question for which it is trained; empty if it counts for all."""
+    stop_epoch: Annotated[int, Range(low=1, high=10**9)] | None = None
+    """The epoch after which it ends, within a schedule over the full budget; the last one when None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,8 @@ class Run:
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
     """The same with the task and the type of every column as detected when the run began; older runs lack it."""
+    keep_epoch: KeptEpoch = "last"
+    """The epoch whose weights and value count for a trial; older runs keep the last one."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: str | None = None
@@ -138,6 +144,11 @@ class Run:
     def objective(self) -> Objective:
         """The metric that the search optimises."""
         return Objective(metric=self.metric, direction=self.direction)
+
+    @property
+    def keep(self) -> Keep | None:
+        """How a training chooses the epoch that it keeps; None if that is the last one."""
+        return Keep(metric=self.metric, maximize=self.objective.maximize) if self.keep_epoch == "best" else None
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:

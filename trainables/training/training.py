@@ -77,6 +77,8 @@ class Training:
         self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
         self.history: list[dict[str, Any]] = []
         """The records of the epochs that this object trained."""
+        self.outputs: Tensor | None = None
+        """Of the validation rows after the last epoch: logits, or predictions in the unit of the target."""
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
@@ -93,6 +95,11 @@ class Training:
     def batch_rows(self) -> int:
         """Rows per step."""
         return min(self.config.batch_size, len(self.dataset.train))
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is evaluated and kept: the moving average if there is one."""
+        return self.average.model if self.average else self.model
 
     @property
     def num_weights(self) -> int:
@@ -242,12 +249,12 @@ class Training:
         x, y = self.dataset.validation.x, self.dataset.validation.y
         if len(y) == 0:
             return {}
-        measure = metrics.classification if self.dataset.task == "classification" else metrics.regression
-        return measure(self.loss.to_units(self._outputs(x)), y, metric=self.dataset.metric)
+        self.outputs = self.loss.to_units(self._outputs(x))
+        return metrics.measure(self.dataset.task, self.outputs, y, metric=self.dataset.metric)
 
     @torch.no_grad()
     def _outputs(self, x: Tensor) -> Tensor:
-        model = (self.average.model if self.average else self.model).eval()
+        model = self.kept.eval()
         with self.numerics.autocast(self.device):
             parts = [
                 model(self.normalize(rows.to(self.device))).float()
