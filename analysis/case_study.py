@@ -97,16 +97,16 @@ def portable_command(command: str, name: str) -> str:
     >>> portable_command("python -m search.run --data-dir /home/me/d --trials 9 --runs-dir /big --name x", "x")
     'python -m search.run --data-dir data --trials 9 --name x'
     """
-    words, told = iter(shlex.split(command)), []
+    words, shown = iter(shlex.split(command)), []
     for word in words:
         if word in _PLACES:
             next(words, None)
-            told += [word, _PLACES[word]] if _PLACES[word] else []
+            shown += [word, _PLACES[word]] if _PLACES[word] else []
         elif Path(word).name != word:
-            told.append(f"runs/{name}" if Path(word).name == name else "COPY")
+            shown.append(f"runs/{name}" if Path(word).name == name else "COPY")
         else:
-            told.append(word)
-    return " ".join(told)
+            shown.append(word)
+    return " ".join(shown)
 
 
 def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any]:

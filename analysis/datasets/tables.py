@@ -135,47 +135,47 @@ def _target_findings(found: TableOverview) -> list[str]:
     if not len(y):
         return [f"The {found.target_label} is finite in no row."]
     low, middle, high = together(np.quantile(y, (0.05, 0.5, 0.95)))
-    told = [f"The {found.target_label} has a median of {middle}; nine in ten rows lie in {low} to {high}."]
+    sentences = [f"The {found.target_label} has a median of {middle}; nine in ten rows lie in {low} to {high}."]
     for side, (value, share) in found.piles.items():
         what, shown = "largest" if side == "cap" else "smallest", together([value, y.min(), y.max()], digits=6)[0]
-        told.append(
+        sentences.append(
             f"{100 * share:.1f} % of the rows have the {what} target, {shown}: the source probably capped the "
             f"values there."
         )
-    return told
+    return sentences
 
 
 def _feature_findings(found: TableOverview) -> list[str]:
-    told = []
+    sentences = []
     gaps = found.features[found.features["missing"] > 0]
     if len(gaps):
         pairs = zip(gaps["feature"].head(5), gaps["missing"].head(5).to_numpy(float), strict=True)
         shown = ", ".join(f"{name} {percent(share)}" for name, share in pairs)
-        told.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
+        sentences.append(f"Missing values in {len(gaps)} of {len(found.features)} columns: {shown}.")
     else:
-        told.append(f"No value is missing ({counted(len(found.features), 'column')}).")
+        sentences.append(f"No value is missing ({counted(len(found.features), 'column')}).")
     for index, column in enumerate(found.train.columns):
         values = found.train.x[np.isfinite(found.train.x[:, index]), index].astype(float)
         if column.dates and len(values):
             first, last = date_of(values.min()), date_of(values.max())
-            told.append(f"{one_line(column.name)} contains dates from {first} to {last}, as days after {EPOCH}.")
+            sentences.append(f"{one_line(column.name)} contains dates from {first} to {last}, as days after {EPOCH}.")
         elif column.kind == "number" and len(values):
             middle, most, high = np.quantile(values, (0.5, 0.99, 1.0))
             if most > middle and high - middle > LONG_TAIL * (most - middle):
-                told.append(
+                sentences.append(
                     f"{one_line(column.name)} has a long tail: 99 % of the values are below {plain(most)},"
                     f" the largest is {plain(high)}."
                 )
-    return told
+    return sentences
 
 
 def _pair_findings(found: TableOverview) -> list[str]:
-    told = []
+    sentences = []
     ranked = found.features.dropna(subset="rank_correlation")
     ranked = ranked.reindex(ranked["rank_correlation"].abs().sort_values(ascending=False).index).head(3)
     if len(ranked):
         shown = ", ".join(f"{row.feature} {row.rank_correlation:+.2f}" for row in ranked.itertuples())
-        told.append(f"Strongest rank correlations with the target: {shown}.")
+        sentences.append(f"Strongest rank correlations with the target: {shown}.")
     values = np.abs(np.tril(found.correlations.to_numpy(), -1))
     pairs = [(int(i), int(j)) for i, j in np.argwhere(np.nan_to_num(values) >= STRONG)]
     pairs.sort(key=lambda pair: -values[pair])
@@ -184,11 +184,11 @@ def _pair_findings(found: TableOverview) -> list[str]:
         signed = found.correlations.to_numpy()
         shown = ", ".join(f"{names[j]} and {names[i]} {signed[i, j]:+.2f}" for i, j in pairs[:3])
         some = counted(len(pairs), "pair of features has", plural="pairs of features have")
-        told.append(
+        sentences.append(
             f"{some} a rank correlation of at least {STRONG:g}{', the strongest' if len(pairs) > 1 else ':'} {shown}."
             " The effects of such a pair cannot be separated with certainty."
         )
-    return told
+    return sentences
 
 
 def leakage(found: TableOverview) -> str:
@@ -222,11 +222,11 @@ def preprocessing(space: str, params: Mapping[str, Any], found: TableOverview) -
     numbers = sum(column.kind == "number" for column in found.train.columns)
     categories = len(found.train.columns) - numbers
     gaps = sum(column.gaps for column in found.train.columns if column.kind == "number")
-    told = []
+    sentences = []
     if numbers:
         scaling = {"standard": "to zero mean and unit variance", "quantile": "by their rank to a normal distribution"}
-        told.append(f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.")
-        told.append(
+        sentences.append(f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.")
+        sentences.append(
             f"Missing numbers: in {gaps} of these columns among the training rows. The middle of the scaled column "
             f"replaces a missing number, and an additional input marks it as missing."
             if gaps
@@ -236,11 +236,13 @@ def preprocessing(space: str, params: Mapping[str, Any], found: TableOverview) -
             )
         )
     if categories:
-        told.append(f"Categories ({categories}): a learned vector of length {encoder.category_size} for each level.")
+        sentences.append(
+            f"Categories ({categories}): a learned vector of length {encoder.category_size} for each level."
+        )
     if found.task == "regression":
-        told.append("Target: standardised with the training rows; predictions are converted back to its unit.")
-    told.append("All of this is fitted on the training rows only and stored with the weights.")
-    return told
+        sentences.append("Target: standardised with the training rows; predictions are converted back to its unit.")
+    sentences.append("All of this is fitted on the training rows only and stored with the weights.")
+    return sentences
 
 
 def _embedding(encoder: Any) -> str:

@@ -160,13 +160,13 @@ def decide_answer(
         hours: of training, in search and retraining together.
         seeds: of each retrained configuration.
     """
-    told: dict[str, Any] = {"parameter": parameter, "metric": objective.metric, "direction": objective.direction}
-    told |= {"hours": hours, "seeds": seeds}
+    common: dict[str, Any] = {"parameter": parameter, "metric": objective.metric, "direction": objective.direction}
+    common |= {"hours": hours, "seeds": seeds}
     usable = {i: values for i, level in enumerate(levels) if len(values := _matrix(level, objective.sign))}
     if len(usable) < 2:
         empty = [f"{label(one.level)}{_fate(one)}" for i, one in enumerate(levels) if i not in usable]
         missing = f"no configuration with {parameter} = {' or '.join(empty)} could be trained on all seeds"
-        return Answer(**told, leader=None, levels=tuple(levels), differences=(), missing=missing)
+        return Answer(**common, leader=None, levels=tuple(levels), differences=(), missing=missing)
     is_bounded = is_share(objective.metric) and all(
         np.abs(values - objective.sign / 2).max() <= 0.5 for values in usable.values()
     )
@@ -185,7 +185,7 @@ def decide_answer(
         )
         for one in found.comparisons
     )
-    return Answer(**told, leader=found.leader, levels=tuple(summed), differences=differences)
+    return Answer(**common, leader=found.leader, levels=tuple(summed), differences=differences)
 
 
 def _level(

@@ -179,21 +179,21 @@ _HOW = (
 
 
 def _effects(found: Comparison, folder: Folder) -> Section:
-    told = "Effects among the trials that were trained to the end, with the other hyperparameters held constant."
+    intro = "Effects among the trials that were trained to the end, with the other hyperparameters held constant."
     caption = "Effects at the full budget in each run, with 95 % intervals; right of zero is a larger value."
-    blocks = [text(told), *_contrasts(found.full, found, folder, name="effects", caption=caption)]
+    blocks = [text(intro), *_contrasts(found.full, found, folder, name="effects", caption=caption)]
     return Section(id="effects", title="Effects at the full budget", blocks=tuple(blocks))
 
 
 def _early(found: Comparison, folder: Folder) -> Section | None:
     if not shown_contrasts(found.early):
         return None
-    told = (
+    intro = (
         "Effects at the first rung of each run, among all its trials. They say what learns faster at the start, which "
         "need not be what is best at the end."
     )
     caption = "Effects at the first rung in each run, with 95 % intervals."
-    blocks = [text(told), *_contrasts(found.early, found, folder, name="early_effects", caption=caption)]
+    blocks = [text(intro), *_contrasts(found.early, found, folder, name="early_effects", caption=caption)]
     return Section(id="early", title="Effects on early learning speed", blocks=tuple(blocks))
 
 

@@ -126,9 +126,9 @@ def refresh_page(page: str, run_dir: Path) -> str:
 
 def _context(results: FinalResults) -> dict[str, Any]:
     winner = results.winning
-    told = [s for s in results.discussion if not s["text"].startswith(_REVIEWED)]
-    topics = {heading: [s["text"] for s in told if s["topic"] == topic] for topic, heading in _TOPICS.items()}
-    if len(told) < len(results.discussion):
+    sentences = [s for s in results.discussion if not s["text"].startswith(_REVIEWED)]
+    topics = {heading: [s["text"] for s in sentences if s["topic"] == topic] for topic, heading in _TOPICS.items()}
+    if len(sentences) < len(results.discussion):
         topics[_TOPICS["next"]].append(_SEE_REVIEW)
     return {
         "winner": winner,

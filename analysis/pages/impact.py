@@ -42,11 +42,11 @@ def _full(trials: Trials, found: Impact, folder: Folder, *, ask: str) -> list[An
     epochs = counted(trials.full_epochs, "epoch")
     blocks: list[Any] = []
     if clear:
-        told = (
+        words = (
             f"Effects at the full budget of {epochs}, among the {len(trials.complete)} trials that were trained to "
             f"the end, with the other hyperparameters as these trials have them (95 % intervals):"
         )
-        blocks += [text(told), text(*(e.sentence for e in clear), kind="list"), *_unknown(found.effects)]
+        blocks += [text(words), text(*(e.sentence for e in clear), kind="list"), *_unknown(found.effects)]
         blocks += [text(ask)] if ask else []
     else:
         blocks += [text(untold(trials, found, ask=ask)), *_unknown(found.effects)]
@@ -91,14 +91,14 @@ def early(trials: Trials, found: Impact, folder: Folder) -> Section:
     section = partial(Section, id="early", title="Effects on early learning speed")
     if not found.early:
         return section(blocks=(text("No trial was paused at an early rung, so there is nothing to compare."),))
-    told = [e.sentence for e in found.early if e.found]
+    sentences = [e.sentence for e in found.early if e.found]
     blocks: list[Any] = [
         text(
             f"These effects compare all trials at the first rung, epoch {trials.rungs[0]}. They say what learns faster "
             "at the start, among many configurations that were then stopped. The best configuration at the full budget "
             "can be another one."
         ),
-        text(*told, kind="list") if told else text("No effect on early learning speed is clear."),
+        text(*sentences, kind="list") if sentences else text("No effect on early learning speed is clear."),
         *_unknown(found.early)[:1],
     ]
     caption = (
@@ -114,7 +114,7 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     if found.interactions.empty:
         return [text("Interactions need at least 40 trials with values.", kind="note")]
     sure = found.interactions[found.interactions["found"]]
-    told = [
+    sentences = [
         f"{r['first']} ({r['first_change']}) and {r['second']} ({r['second_change']}): "
         f"{difference_text(trials, r['estimate'])} more than the sum of both [{difference_text(trials, r['low'])}, "
         f"{difference_text(trials, r['high'])}]"
@@ -131,14 +131,14 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     )
     caption = "Interactions, simultaneous 95 % intervals."
     table = folder.table("interactions", _in_words(found.interactions), caption=caption, most=20)
-    if not told:
+    if not sentences:
         return [
             text("No interaction between two hyperparameters is statistically clear."),
             Fold(title="Interactions of all pairs", inside=(picture, table)),
         ]
     return [
         text("Interactions (stopped trials count with a projected value):"),
-        text(*told, kind="list"),
+        text(*sentences, kind="list"),
         picture,
         Fold(title="Table of interactions", inside=(table,)),
     ]
@@ -155,7 +155,7 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         return []
     table = confirm.paired(results, sign=trials.sign)
     length = f" for {counted(int(results['epochs'].iloc[0]), 'epoch')}" if "epochs" in results else ""
-    told = [
+    sentences = [
         f"{r['flip']}: the best configuration is {difference_text(trials, r['worth'])} better "
         f"[{difference_text(trials, r['low'])}, {difference_text(trials, r['high'])}], {r['num_seeds']} paired seeds"
         for r in table.to_dict("records")
@@ -164,6 +164,6 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
     caption = "Paired changes of the best configuration, 95 % t intervals."
     return [
         text(f"Verified by training the best configuration with one setting changed{length}, paired by seed:"),
-        text(*(told or ["no single change made a statistically clear difference"]), kind="list"),
+        text(*(sentences or ["no single change made a statistically clear difference"]), kind="list"),
         folder.table("confirmed", _in_words(table), caption=caption),
     ]

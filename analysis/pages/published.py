@@ -72,9 +72,9 @@ def portable(text: str, run_dir: Path, folder: Path, run: "Run") -> str:
     """The text without the folders of a machine: the run's becomes that of what is kept, the data's plain `data`."""
     text = _without_secrets(text, run)
     places = {run_dir, run_dir.resolve()}
-    told = _option(run.command, "--runs-dir")  # where it was searched; it may have been moved since
-    if told:
-        places.add(Path(told) / run.name)
+    stated = _option(run.command, "--runs-dir")  # where it was searched; it may have been moved since
+    if stated:
+        places.add(Path(stated) / run.name)
     for place in sorted(places):
         text = _moved(text, str(place), f"{folder.parent.name}/{folder.name}")
         for form in _forms(str(place.parent)):

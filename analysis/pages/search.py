@@ -161,14 +161,14 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
         return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
     saved = audit.seconds_full - audit.seconds_trained
     done = counted(audit.epochs_trained, "epoch was", plural="epochs were")
-    told = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
+    words = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
     if (trials.trials["state"] == STOPPED).any():
         time = f", about {spent(saved)} of training." if saved > 0 else "."
-        told += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
+        words += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
     else:
-        told += "No trial was stopped early."
+        words += "No trial was stopped early."
     blocks = [
-        text(told),
+        text(words),
         folder.picture(
             "rung_survival",
             lambda: plot_rung_survival(audit.survival),
@@ -202,7 +202,7 @@ def failures(trials: Trials, folder: Folder) -> Section:
     kinds = rows["failure_kind"].where(rows["state"] == FAILED, "infeasible").value_counts()
     counted = ", ".join(f"{n} {label(kind)}" for kind, n in kinds.items())
     table = rows[["number", "state", "failure_kind", "failure", "epochs"]].rename(columns={"number": "trial"})
-    told = (
+    words = (
         f"{counted}. Failed trials are in none of the numbers above, so a setting that often fails can look better "
         f"than it is."
     )
@@ -210,7 +210,7 @@ def failures(trials: Trials, folder: Folder) -> Section:
         id="failures",
         title="Failures",
         blocks=(
-            text(told),
+            text(words),
             folder.table(
                 "failures", table.reset_index(drop=True), caption="Failed and infeasible trials, with the reason."
             ),

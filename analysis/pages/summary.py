@@ -75,10 +75,10 @@ def summary(
 def states(trials: Trials) -> str:
     """How many trials there are, by how they ended; what was too large to be a trial is counted apart."""
     counts = trials.trials["state"].value_counts()
-    told = [f"{counts[state]:,} {_WORDS[state]}" for state in STATES if state in counts and state != INFEASIBLE]
+    sentences = [f"{counts[state]:,} {_WORDS[state]}" for state in STATES if state in counts and state != INFEASIBLE]
     skipped = int(counts.get(INFEASIBLE, 0))
     total = int(counts.sum()) - skipped
-    said = [f"{counted(total, 'trial')}: {', '.join(told)}."] if total else []
+    said = [f"{counted(total, 'trial')}: {', '.join(sentences)}."] if total else []
     if skipped:
         noun = f"{'further ' * bool(total)}configuration"
         many = counted(skipped, f"{noun} was", plural=f"{noun}s were")
@@ -110,15 +110,15 @@ def _facts(
     clear = [effect for effect in impact.effects if effect.found]
     names = ", ".join(effect.parameter for effect in clear[:3]) or "not known"
     epochs = counted(trials.full_epochs, "epoch")
-    told = f"clear effects after {epochs}: {len(clear)} of {counted(len(impact.effects), 'hyperparameter')}"
+    words = f"clear effects after {epochs}: {len(clear)} of {counted(len(impact.effects), 'hyperparameter')}"
     if not clear:
-        told = f"no hyperparameter has a clear effect after {epochs}"
+        words = f"no hyperparameter has a clear effect after {epochs}"
     if answers:
-        told += f"; {counted(len(answers), 'question')} answered below"
+        words += f"; {counted(len(answers), 'question')} answered below"
     time, more = cost(trials, machine)
     if (trials.trials["state"] == STOPPED).any():  # what is merely unfinished was not saved
         more += f"; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,} epochs"
-    return [("What mattered most", names, told), ("What it cost", time, more.replace("%", " %"))]
+    return [("What mattered most", names, words), ("What it cost", time, more.replace("%", " %"))]
 
 
 def mattered(trials: Trials, impact: Impact, *, answers: Sequence[str] = (), ask: str = "") -> list[Any]:
@@ -128,11 +128,11 @@ def mattered(trials: Trials, impact: Impact, *, answers: Sequence[str] = (), ask
     if answers:
         blocks += [text("Questions that were asked:"), text(*answers, kind="list")]
     if clear:
-        told = (
+        words = (
             f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, adjusted for the others by a "
             f"regression, among the {len(trials.complete)} trials that were trained to the end (95 % intervals):"
         )
-        return [*blocks, text(told), text(*clear, kind="list")]
+        return [*blocks, text(words), text(*clear, kind="list")]
     return [*blocks, text(untold(trials, impact, ask=ask))] if not answers else blocks
 
 

@@ -24,13 +24,13 @@ def answer_sentence(answer: Answer, trials: Trials, *, machine: Mapping[str, Any
     name = answer.parameter
     if answer.missing:
         return f"{name}: no answer, since {answer.missing}."
-    told = [_compared(answer, one, trials, machine=machine) for one in answer.differences]
-    told += [
+    sentences = [_compared(answer, one, trials, machine=machine) for one in answer.differences]
+    sentences += [
         f"no configuration with {label(one.level)} could be trained on all seeds ({effort(one)})"
         for one in answer.levels
         if one.found is None
     ]
-    return f"{name}: " + "; ".join(told) + "."
+    return f"{name}: " + "; ".join(sentences) + "."
 
 
 def is_decided(difference: Difference) -> bool:

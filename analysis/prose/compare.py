@@ -106,8 +106,8 @@ def _evaluate(match: Match) -> str:
     sides = [s for s in (match.first, match.other) if s.results is None and s.run is not None and s.run.has_test]
     if not sides:
         return ""
-    told = ", ".join(f"{command('analysis.final')} {side.folder}" for side in sides)
-    return f" Compare on the sealed test set: {told}"
+    words = ", ".join(f"{command('analysis.final')} {side.folder}" for side in sides)
+    return f" Compare on the sealed test set: {words}"
 
 
 def _tested(match: Match, one: FinalResults, two: FinalResults) -> str:
@@ -127,10 +127,10 @@ def _by(match: Match, gap: Interval) -> str:
     """`A is better by 1.2 points [0.3, 2.1]`; the difference is shown as that of the better one."""
     leads = gap.value * match.sign >= 0
     leader = (match.first if leads else match.other).name
-    told = ahead(match)
+    words = ahead(match)
     if gap.low <= 0 <= gap.high:
-        return f"{told} ({leader} is ahead)"
-    return f"{leader} is better by {told}"
+        return f"{words} ({leader} is ahead)"
+    return f"{leader} is better by {words}"
 
 
 def ahead(match: Match) -> str:
@@ -140,8 +140,8 @@ def ahead(match: Match) -> str:
     size = gap if gap.value >= 0 else Interval(value=-gap.value, low=-gap.high, high=-gap.low)
     if not match.tested or match.first.results is None:
         return f"{difference_text(match.first.trials, size.value)}"
-    told = wording.gap(match.first.results.metric, size.as_dict()).replace("+", "")
-    return f"no clear difference: {told}" if gap.low <= 0 <= gap.high else told
+    phrase = wording.gap(match.first.results.metric, size.as_dict()).replace("+", "")
+    return f"no clear difference: {phrase}" if gap.low <= 0 <= gap.high else phrase
 
 
 def _pairing(match: Match) -> str:
@@ -163,14 +163,14 @@ def course_line(sides: Sequence[Side]) -> str:
         return ""
     values = {name: float(found["value"]) for name, found in best.items() if found is not None}
     last = min(values, key=lambda name: values[name] * alike[0].trials.sign)
-    told = []
+    sentences = []
     for side in alike:
         found = reached(course(side.trials), values[last], sign=side.trials.sign)
         if found is None:
             return ""
-        told.append(f"{side.name} after {found[0]:,} epochs ({wording.spent(found[1])} of training)")
+        sentences.append(f"{side.name} after {found[0]:,} epochs ({wording.spent(found[1])} of training)")
     value = value_text(alike[0].trials, values[last])
-    return f"A validation value of {value}, the best of {last}, was reached by {', by '.join(told)}."
+    return f"A validation value of {value}, the best of {last}, was reached by {', by '.join(sentences)}."
 
 
 def comparable(sides: Sequence[Side]) -> list[Side]:
@@ -182,12 +182,12 @@ def comparable(sides: Sequence[Side]) -> list[Side]:
 
 def effect_line(one: Contrast, sides: Sequence[Side]) -> str:
     """`lr, 0.05 against 0.001: A +3.1 points [1.2, 5.0], B +2.4 points [0.9, 3.9]`."""
-    told = [f"{side.name} {_amount(found, side.trials)}" for side, found in zip(sides, one.found, strict=True)]
+    sentences = [f"{side.name} {_amount(found, side.trials)}" for side, found in zip(sides, one.found, strict=True)]
     against = "" if {one.better, one.worse} == {"True", "False"} else f", {one.better} against {one.worse}"
     but = "; the sizes differ clearly" if one.differ and one.agreement is Agreement.HOLDS else ""
     if one.agreement is Agreement.PARTLY:
         but = "; the effects differ clearly" if one.differ else "; the effects may be the same"
-    return f"{one.parameter}{against}: {', '.join(told)}{but}"
+    return f"{one.parameter}{against}: {', '.join(sentences)}{but}"
 
 
 def _amount(found: Interval | None, trials: Trials) -> str:
@@ -214,19 +214,19 @@ def answer_lines(answers: Sequence[Sequence[Answer]], sides: Sequence[Side]) -> 
     """The questions that were asked, each with the answer of every run and whether they agree."""
     lines = []
     for name in dict.fromkeys(answer.parameter for found in answers for answer in found):
-        told, decided = [], {}
+        sentences, decided = [], {}
         for side, found in zip(sides, answers, strict=True):
             answer = next((one for one in found if one.parameter == name), None)
             if answer is None:
-                told.append(f"{side.name} was not asked")
+                sentences.append(f"{side.name} was not asked")
                 continue
             machine = {} if side.run is None else side.run.machine
-            told.append(
+            sentences.append(
                 f"{side.name} says: {answer_sentence(answer, side.trials, machine=machine).removeprefix(f'{name}: ')}"
             )
             if answer.differences and all(map(is_decided, answer.differences)):
                 decided[side.name] = label(answer.leader)
-        lines.append(f"{name}. {_together(decided, len(told))} {' '.join(_sentence(part) for part in told)}")
+        lines.append(f"{name}. {_together(decided, len(sentences))} {' '.join(_sentence(part) for part in sentences)}")
     return lines
 
 

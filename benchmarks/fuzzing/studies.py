@@ -95,13 +95,13 @@ def run(count: int, seed: int = 0) -> dict[str, Any]:
             damage(broken, generator)
             outcome = {door: _opened(door, broken, known) for door in DOORS}
             shutil.rmtree(broken.parent)
-            told = [said for said in outcome.values() if said.startswith("crash")]
-            crashes += [f"{name} {index}: {said}" for said in told]
+            sentences = [said for said in outcome.values() if said.startswith("crash")]
+            crashes += [f"{name} {index}: {said}" for said in sentences]
             altered = [f"{name} {index}: {door}" for door, said in outcome.items() if said == "changed"]
             changed += altered
             counts[
                 "crash"
-                if told
+                if sentences
                 else "changed"
                 if altered
                 else "refused"
