@@ -83,12 +83,17 @@ def test_each_part_of_the_rows_is_predicted_by_the_epoch_that_the_others_chose(m
 
 
 def test_a_network_that_learns_the_noise_is_kept_at_an_earlier_epoch() -> None:
-    training = built(noisy_table(), Keep(metric="rmse", maximize=False), adamw_lr=0.02, dropout=0.0)
-    records = [training.run_epoch() for _ in range(EPOCHS)]
-    now = [record["value_now"] for record in records]
-    assert training.kept_epoch < EPOCHS
-    assert now[training.kept_epoch - 1] < now[-1] - 0.02  # what the last epoch has lost
-    assert records[-1]["rmse"] < now[-1]
+    kept, last, told = [], [], []
+    for seed in range(4):
+        training = built(noisy_table(), Keep(metric="rmse", maximize=False), seed=seed, adamw_lr=0.02, dropout=0.0)
+        records = [training.run_epoch() for _ in range(EPOCHS)]
+        now = [record["value_now"] for record in records]
+        assert training.kept_epoch < EPOCHS
+        kept.append(now[training.kept_epoch - 1])
+        last.append(now[-1])
+        told.append(records[-1]["rmse"])
+    assert np.mean(kept) < np.mean(told)  # the best of many values is too good to be true
+    assert np.mean(kept) < np.mean(last) - 0.02  # what the last epoch has lost
 
 
 def test_a_curve_that_rises_to_the_end_keeps_the_last_epoch_and_its_value() -> None:
