@@ -3,22 +3,26 @@
 python -m analysis.predict runs/NAME image.png ...
 python -m analysis.predict runs/NAME image.png --json | jq .
 python -m analysis.predict runs/NAME rows.csv --output predicted.csv
+
+Rows and images are read, predicted and written in blocks, so a file of millions of rows needs little memory.
 """
 
 import io
-import json
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
 
 from analysis.model.files import STDIN, exported_folder
+from analysis.model.image_answers import ImageAnswer, columns, table
+from analysis.model.output import say_error, say_notes, writer_to
 from search.process.arguments import (
     DONE,
     NOTHING_USABLE,
@@ -30,12 +34,18 @@ from search.process.arguments import (
     report_error,
     run_command,
 )
+from search.process.silence import doing
 from search.process.text import counted, printable
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
-    from analysis.model.tables import TableAnswers
+    from analysis.model.tables import TablePredictor
     from trainables.data.grey_levels import Levels
+    from trainables.data.options import ImageOptions
+
+TABLES = (".csv", ".tsv", ".parquet")
+IMAGES = 512
+"""Images that are held at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +55,16 @@ class Options:
     run: tyro.conf.Positional[Path]
     """Folder of the run, or its subfolder `final`."""
     files: tyro.conf.Positional[tuple[str, ...]]
-    """Images to classify, or CSV files with rows to predict; - reads from standard input."""
+    """Images to classify, or CSV or Parquet files with rows to predict; - reads from standard input."""
     top: int = 3
     """Number of classes to print for each image or row."""
     json: Flag = False
     """Print one JSON object per image or row, with all probabilities."""
     output: OptionalStr = None
-    """Write the rows of the CSV file and their predictions to this file instead of printing them."""
+    """Write the rows of the file, or the names of the images, with their predictions to this file instead of printing
+    them: CSV, or Parquet if its name ends in .parquet."""
+    probabilities: Flag = False
+    """Print the probability of every class; with --output, name their columns as the classes."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -62,26 +75,8 @@ class Options:
         if not self.files:
             program = command("analysis.predict")
             raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
-        if self.output is not None and len(self.files) != 1:
-            raise ValueError(f"--output takes one input file, got {len(self.files)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageAnswer:
-    """The prediction for one image."""
-
-    file: str
-    notes: tuple[str, ...]
-    """How the image was changed to fit the model."""
-    probabilities: dict[str, float]
-    """By class, the most likely first."""
-
-    def as_json(self) -> str:
-        """A JSON object in one line."""
-        best = next(iter(self.probabilities))
-        return json.dumps(
-            {"file": self.file, "class": best, "probabilities": self.probabilities, "notes": list(self.notes)}
-        )
+        if self.output is not None and any(Path(file).suffix.lower() in TABLES for file in self.files):
+            _check_single(self.files)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,58 +106,99 @@ def _predict(options: Options) -> int:
 
     model = load_model(options.run)
     if options.output is not None:
-        if not model.columns:
-            raise ValueError("--output is for CSV files, but this model reads images; leave it out")
-        _check_output(options.files[0], Path(options.output))
-    answers, failed = _answer_tables(model, options.files) if model.columns else classify(model, options.files)
-    for cause in failed:
-        print(f"error: {printable(cause)}", file=sys.stderr)
-    for answer in answers:
-        for note in answer.notes:
-            print(f"note: {printable(answer.file)}: {printable(note)}", file=sys.stderr)
-    if not answers:
+        _check_output(options.files, Path(options.output), is_table=bool(model.columns))
+    if options.probabilities and not model.classes:
+        raise ValueError("--probabilities is for classes, but this model predicts numbers; leave it out")
+    answered, failed = (_predict_tables if model.columns else _predict_images)(model, options)
+    if not answered:
         return NOTHING_USABLE
-    _show(answers, options)
     return SOME_FAILED if failed else DONE
 
 
-def _check_output(source: str, output: Path) -> None:
-    """Raise ValueError unless the predictions can be written, and beside the file that they are of."""
-    if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
-        raise ValueError(f"--output must not be one of the input files, got {str(output)!r}")
+def _check_single(files: Sequence[str]) -> None:
+    if len(files) != 1:
+        raise ValueError(f"--output takes one input file, got {len(files)}")
+
+
+def _check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
+    """Raise ValueError unless the predictions can be written, and beside the files that they are of."""
+    if is_table:
+        _check_single(files)
+    for source in files:
+        if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
+            raise ValueError(f"--output must not be one of the input files, got {str(output)!r}")
     if output.is_dir():
         raise ValueError(f"--output must be a file, {str(output)!r} is a folder")
     if not output.parent.is_dir():
         raise ValueError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
 
 
-def _answer_tables(model: "Model", files: Sequence[str]) -> "tuple[list[TableAnswers], list[str]]":
-    """The answers for the files that can be read, and one line for each that cannot."""
-    from analysis.model.tables import answer_table
+def _predict_tables(model: "Model", options: Options) -> tuple[int, int]:
+    """Predict all files; returns how many could be read, and how many could not."""
+    from analysis.model.tables import TablePredictor
+    from trainables.sources.stream import open_rows
 
-    answers, failed = [], []
-    for file in files:
-        try:
-            answers.append(answer_table(model, file))
-        except (OSError, ValueError) as error:
-            failed.append(str(error))
-    return answers, failed
+    answered = failed = 0
+    for file in options.files:
+        with ExitStack() as stack:
+            try:
+                with doing(f"reading {file}"):
+                    predictor = TablePredictor(model, file, stack.enter_context(open_rows(file)))
+            except (OSError, ValueError) as error:
+                say_error(str(error))
+                failed += 1
+            else:
+                _predict_table(predictor, options)
+                answered += 1
+    return answered, failed
 
 
-def _show(answers: "Sequence[ImageAnswer] | Sequence[TableAnswers]", options: Options) -> None:
-    images = [answer for answer in answers if isinstance(answer, ImageAnswer)]
-    tables = [answer for answer in answers if not isinstance(answer, ImageAnswer)]
-    if options.output is not None:
-        tables[0].write(Path(options.output))
-        text = f"{counted(len(tables[0].outputs), 'row')} with predictions written to {options.output}"
-    elif options.json:
-        text = "\n".join(answer.as_json() for answer in answers)
-    elif images:
-        text = table(images, top=options.top)
-    else:
-        lines = "\n".join(answer.table(top=options.top) for answer in tables).split("\n")
-        text = "\n".join(map(printable, lines))
-    print(text, flush=True)
+def _predict_table(predictor: "TablePredictor", options: Options) -> None:
+    """Print or write the predictions of one file."""
+    file, total = predictor.file, predictor.source.num_rows
+    classes = predictor.model.classes
+    taken = next((name for name in classes if name in predictor.source.names), None)
+    if options.probabilities and options.output and taken is not None:
+        raise ValueError(
+            f"--probabilities cannot be: {file} has a column with the name of the class {taken!r}; leave it out"
+        )
+    say_notes(file, predictor.notes)
+    top = len(classes) if options.probabilities else options.top
+    with doing(lambda: f"predicting {file}: {predictor.num_done:,} of {total:,} rows"), ExitStack() as stack:
+        writer = stack.enter_context(writer_to(Path(options.output))) if options.output is not None else None
+        for answers in predictor.answers():
+            if writer is not None:
+                writer.write_table(answers, answers.added(names_of_classes=options.probabilities))
+            elif options.json:
+                print(answers.as_json(), flush=True)
+            else:
+                print("\n".join(map(printable, answers.table(top=top).split("\n"))), flush=True)
+    say_notes(file, predictor.notes_on_cells)
+    if writer is not None:
+        print(f"{counted(total, 'row')} with predictions written to {options.output}", flush=True)
+
+
+def _predict_images(model: "Model", options: Options) -> tuple[int, int]:
+    """Classify all images; returns how many could be read, and how many could not."""
+    done, failed, files = 0, 0, options.files
+    top = len(model.classes) if options.probabilities else options.top
+    with doing(lambda: f"classifying images: {done + failed:,} of {len(files):,}"), ExitStack() as stack:
+        writer = None
+        for start in range(0, len(files), IMAGES):
+            answers, causes = classify(model, files[start : start + IMAGES])
+            done, failed = done + len(answers), failed + len(causes)
+            for cause in causes:
+                say_error(cause)
+            for answer in answers:
+                say_notes(answer.file, answer.notes)
+            if answers and options.output is not None:
+                writer = writer or stack.enter_context(writer_to(Path(options.output)))
+                writer.write(columns(answers, model.classes, names_of_classes=options.probabilities))
+            elif answers:
+                print("\n".join(a.as_json() for a in answers) if options.json else table(answers, top=top), flush=True)
+    if writer is not None:
+        print(f"{counted(done, 'image')} with predictions written to {options.output}", flush=True)
+    return done, failed
 
 
 def classify(model: "Model", files: Sequence[str]) -> tuple[list[ImageAnswer], list[str]]:
@@ -182,7 +218,7 @@ def classify(model: "Model", files: Sequence[str]) -> tuple[list[ImageAnswer], l
     failed: list[str] = []
     for file in files:
         try:
-            image, notes = read_image(file, shape=model.image_shape, levels=model.levels)
+            image, notes = read_image(file, shape=model.image_shape, levels=model.levels, form=model.images)
             read.append((file, image, notes))
         except (OSError, ValueError) as error:
             failed.append(_reason(file, error))
@@ -210,7 +246,7 @@ def _reason(file: str, error: Exception) -> str:
 
 
 def read_image(
-    file: str, *, shape: tuple[int, ...], levels: "Sequence[Levels]" = ()
+    file: str, *, shape: tuple[int, ...], levels: "Sequence[Levels]" = (), form: "ImageOptions | None" = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The image in the form of the model, and a note on what was changed.
 
@@ -218,6 +254,7 @@ def read_image(
         file: its path, or - for the standard input.
         shape: (C, H, W) of the model.
         levels: which values of deep images were black and white in training.
+        form: how images became squares in training; None for the rule of earlier releases.
 
     Returns:
         uint8 (C, H, W), and a line for each change of size or colours.
@@ -225,39 +262,17 @@ def read_image(
     Raises:
         OSError, ValueError: it cannot be read.
     """
+    from analysis.model.image_changes import changes
+    from trainables.data.options import STRETCHED
     from trainables.images import file as image_file
 
-    channels, height, width = shape
+    (channels, height, width), form = shape, form or STRETCHED
     source = io.BytesIO(sys.stdin.buffer.read()) if file == STDIN else file
     with image_file.quiet():
-        pixels, header = image_file.read_image(source, size=(height, width), grey=channels == 1, levels=levels)
-    notes = []
-    if header.sequence:
-        notes.append("it has several frames; the first one is used")
-    if header.grey != (channels == 1):
-        notes.append(
-            "a colour image was converted to grey" if channels == 1 else ("a grey image was converted to colour")
+        pixels, header = image_file.read_image(
+            source, size=(height, width), grey=channels == 1, levels=levels, form=form
         )
-    if header.kind in ("integer", "float"):
-        used = image_file.levels_for(header, levels)
-        notes.append(f"values from {used.low:,.6g} (black) to {used.high:,.6g} (white) became 0 to 255")
-    if (header.width, header.height) != (width, height):
-        notes.append(f"resized from {header.width}x{header.height} to {width}x{height}")
-    return pixels.transpose(2, 0, 1).copy(), tuple(notes)
-
-
-def table(answers: Sequence[ImageAnswer], *, top: int) -> str:
-    """The answers as aligned columns: the file, then its most probable classes."""
-    rows: list[tuple[Any, ...]] = [
-        (printable(answer.file), *(f"{printable(name)} {100 * p:.1f} %" for name, p in _top(answer, top)))
-        for answer in answers
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def _top(answer: ImageAnswer, count: int) -> list[tuple[str, float]]:
-    return list(answer.probabilities.items())[:count]
+    return pixels.transpose(2, 0, 1).copy(), changes(header, shape, levels, form)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,15 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
 
 from tests.searching import CALM, assert_sound, search
+
+if TYPE_CHECKING:
+    from tests.exported_tables import Exported
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("RAY_worker_niceness", "0")  # on a busy machine Ray's workers would get next to nothing
@@ -54,6 +58,14 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("the real data sets are not here: set DATA_DIR to the folder that holds them")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def all_exported(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, Exported]":
+    """Networks for CSV files of different kinds, exported."""
+    from tests.exported_tables import TABLES, export
+
+    return {name: export(tmp_path_factory.mktemp(name), name) for name in TABLES}
 
 
 @pytest.fixture(scope="session")

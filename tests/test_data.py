@@ -15,6 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import torch
 
 from tests.searching import ROOT
 from trainables.data.dataset import Dataset, from_arrays
+from trainables.data.options import STRETCHED
 from trainables.data.stratify import stratified_rows
 from trainables.files import download
 from trainables.files.download import OfficialFile, fetch
@@ -99,8 +101,10 @@ def test_the_smallest_subset_has_every_class_on_both_sides() -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown data set 'cifar'; available: digits, .* \(did you mean cifar10\?\)"):
         load("cifar", "")
-    with pytest.raises(ValueError, match="image_size is only for image_folder, and digits has its own size"):
-        load("digits", "", image_size=8)
+    with pytest.raises(
+        ValueError, match="--image-size is for a folder of your own images, and digits has its own form"
+    ):
+        load("digits", "", images=replace(STRETCHED, size=8))
     assert {"digits", "fashion_mnist", "cifar10", "image_folder"} <= set(names())
 
 

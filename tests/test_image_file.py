@@ -1,6 +1,7 @@
 """Images of every mode and depth: the pixels that a search and a prediction get of them."""
 
 import io
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from benchmarks.fuzzing import image_files
 from benchmarks.fuzzing.images import run
 from tests.pictures import make_folder, undecodable_png
 from trainables.data.grey_levels import Levels, choose_levels, scale
+from trainables.data.options import STRETCHED
 from trainables.images.damage import seems_cut
 from trainables.images.file import decode_only, quiet, read_header, read_image, read_values
 from trainables.sources.images import check_test_files
@@ -166,7 +168,7 @@ def test_colour_of_every_mode_is_the_same_for_the_reader_and_for_predict(tmp_pat
         (tmp_path / "train" / name).mkdir(parents=True)
         for number in range(4):
             (tmp_path / "train" / name / f"{number}.tif").write_bytes(make(rng).data)
-    dataset = load("image_folder", tmp_path, validation_fraction=0, image_size=10)
+    dataset = load("image_folder", tmp_path, validation_fraction=0, images=replace(STRETCHED, size=10))
     path = str(tmp_path / "train" / "cat" / "0.tif")
     pixels, notes = predict.read_image(path, shape=dataset.image_shape)
     assert np.array_equal(pixels, dataset.train.x[0].numpy())
@@ -180,7 +182,7 @@ def test_a_large_jpeg_is_the_same_for_the_reader_and_for_predict(tmp_path):
         (tmp_path / "train" / name).mkdir(parents=True)
         for number in range(4):
             Image.fromarray(noise).save(tmp_path / "train" / name / f"{number}.jpg")
-    dataset = load("image_folder", tmp_path, validation_fraction=0, image_size=16)
+    dataset = load("image_folder", tmp_path, validation_fraction=0, images=replace(STRETCHED, size=16))
     pixels, _ = predict.read_image(str(tmp_path / "train" / "cat" / "0.jpg"), shape=(3, 16, 16))
     assert np.array_equal(pixels, dataset.train.x[0].numpy())
 

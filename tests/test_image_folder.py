@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from tests.pictures import LEVELS, make_folder
+from trainables.data.options import STRETCHED
 from trainables.images import file as image_file
 from trainables.sources.load import load, load_test
 
@@ -45,10 +47,10 @@ def test_the_size_follows_the_shorter_side_within_bounds(tmp_path: Path, size: t
 
 def test_the_size_can_be_chosen(tmp_path: Path) -> None:
     make_folder(tmp_path, per_class=3)
-    assert load("image_folder", tmp_path, image_size=12).image_shape == (3, 12, 12)
-    assert load_test("image_folder", tmp_path, image_size=12).x.shape == (6, 3, 12, 12)
-    with pytest.raises(ValueError, match=r"image_size must lie in \[4, 512\], got 1000"):
-        load("image_folder", tmp_path, image_size=1000)
+    assert load("image_folder", tmp_path, images=replace(STRETCHED, size=12)).image_shape == (3, 12, 12)
+    assert load_test("image_folder", tmp_path, images=replace(STRETCHED, size=12)).x.shape == (6, 3, 12, 12)
+    with pytest.raises(ValueError, match=r"--image-size must lie in \[8, 512\], got 1000"):
+        load("image_folder", tmp_path, images=replace(STRETCHED, size=1000))
 
 
 def test_loading_never_opens_the_test_images(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_the_start_says_how_many_classes_there_are_and_what_was_noted(tmp_path):
     dataset = Session.open(parse(Options, words, prog="search.run"), given=()).dataset
     show_data(dataset, console=console)
     lines = console.file.getvalue().splitlines()
-    assert lines[0] == "2 classes (cat, dog); colour images of 20x20 pixels"
+    assert lines[0] == "2 classes (cat 10, dog 10); colour images of 24x24 pixels"
     assert re.fullmatch(
         r"note: trials are compared on only \d validation rows, so small differences are chance", lines[1]
     )

@@ -282,3 +282,21 @@ def test_reading_from_the_standard_input_takes_the_whole_image(image, monkeypatc
 
     monkeypatch.setattr(sys, "stdin", Input())
     assert predict.read_image("-", shape=(1, 8, 8))[0].shape == (1, 8, 8)
+
+
+def test_a_form_of_images_that_was_changed_after_the_export_is_refused(twelve_bits, capsys):
+    run_dir, image = twelve_bits
+    path = run_dir / "final" / "model.json"
+    facts = json.loads(path.read_text())
+    assert facts["images"]["resize"] == "stretch"
+    for images, message in (
+        ({**facts["images"], "resize": "crop"}, "has the resize crop, but its weights were trained with stretch"),
+        (
+            {**facts["images"], "resize": "pad"},
+            "must say in 'images' how an image becomes a square (resize must be one",
+        ),
+        (None, "has the images None, but its weights were trained with"),
+    ):
+        path.write_text(json.dumps({**facts, "images": images}))
+        assert predict.main([str(run_dir), str(image)]) == 2
+        assert message in capsys.readouterr().err

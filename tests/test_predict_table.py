@@ -3,77 +3,28 @@
 import csv
 import importlib.util
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import spaces.space
 from analysis import predict
 from analysis.model.load import load_model
-from analysis.model.write import ONNX_PACKAGES, export_model, export_onnx, verify_export
-from analysis.scores.metrics import probabilities
+from analysis.model.write import ONNX_PACKAGES, export_onnx, verify_export
+from tests.exported_tables import Exported
 from tests.tables import (
-    Rows,
-    beyond_float32,
     change_column,
-    imbalanced_classes,
     mixed_categories,
-    numeric_with_gaps,
     write_csv,
 )
-from trainables.data.dataset import Dataset
-from trainables.data.options import TableOptions
-from trainables.sources.load import load
-from trainables.training.training import Training
 
-TABLES = {
-    "numeric": (numeric_with_gaps(), "price", {"embedding": "periodic", "frequency_scale": 0.2, "num_frequencies": 8}),
-    "mixed": (mixed_categories(), "rent", {"embedding": "piecewise_linear", "num_bins": 8, "scaling": "quantile"}),
-    "classes": (imbalanced_classes(), "quality", {}),
-    "wide": (beyond_float32(), "y", {}),
-}
 has_onnx = all(importlib.util.find_spec(name) for name in ONNX_PACKAGES)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """A run folder with an exported model of a CSV file, and what its network says of the training rows."""
-
-    run_dir: Path
-    csv: Path
-    table: Rows
-    dataset: Dataset
-    expected: np.ndarray
-
-
-@pytest.fixture(scope="module")
-def all_exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
-    return {name: export(tmp_path_factory.mktemp(name), name) for name in TABLES}
 
 
 @pytest.fixture(params=["numeric", "mixed", "classes"])
 def exported(all_exported: dict[str, Exported], request: pytest.FixtureRequest) -> Exported:
     return all_exported[request.param]
-
-
-def export(folder: Path, name: str) -> Exported:
-    table, target, changes = TABLES[name]
-    path = write_csv(folder / "rows.csv", table)
-    space = spaces.space.load("tabular_mlp")
-    size = {} if "embedding" not in changes else {"embedding_size": 8}
-    params = {**space.baseline, "width": 64, "adamw_lr": 1e-2, "batch_size": 32, **changes, **size}
-    dataset = load("csv", path, validation_fraction=0.0, table=TableOptions(target=target))
-    training = Training(space.decode(params), dataset, epochs=12, seed=0)
-    for _ in range(12):
-        training.run_epoch()
-    (folder / "final").mkdir()
-    export_model(folder / "final", training, facts={"space": "tabular_mlp", "params": params, "seed": 0})
-    outputs = training.predict(dataset.train.x).numpy()
-    expected = probabilities(outputs) if dataset.classes else outputs[:, 0]
-    return Exported(run_dir=folder, csv=path, table=table, dataset=dataset, expected=expected)
 
 
 def answers(exported: Exported, path: Path, capsys: pytest.CaptureFixture) -> list[dict]:

@@ -21,6 +21,8 @@ class Overview:
     name: str
     why: str
     shape: tuple[int, ...]
+    form: str
+    """How the images became squares, in a sentence; empty if they are of one size."""
     counts: pd.DataFrame
     """class, training, validation, share: one row per class."""
     pixels: pd.DataFrame
@@ -72,6 +74,7 @@ def overview(dataset: Any) -> Overview:
         name=dataset.name,
         why=describe(dataset.name),
         shape=dataset.image_shape,
+        form=dataset.images.sentence if dataset.images else "",
         counts=counts,
         pixels=pixels,
         checksum=dataset.checksum,
@@ -109,6 +112,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Described:
             train_size=run.train_size,
             validation_fraction=run.validation_fraction,
             table=run.reading,
+            images=run.images,
         )
     except (ValueError, OSError) as error:
         return f"The data set {name} could not be read: {error}"

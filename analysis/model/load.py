@@ -24,16 +24,29 @@ import spaces.space
 from analysis.model.files import exported_folder
 from analysis.scores.metrics import probabilities
 from search.process.arguments import command
+from search.storage.checking import build
 from trainables.augmentation.normalize import Normalize
 from trainables.data.dataset import Dataset, Split
 from trainables.data.grey_levels import Levels, levels_from
+from trainables.data.options import STRETCHED, ImageOptions
 from trainables.data.table import Column, columns_from, table_dtype
 from trainables.training.device import choose_numerics
 
 FORMAT = 1
 ROWS = 256
 """Answered at once, which bounds the memory."""
-_DECISIVE = ("space", "params", "task", "mean", "std", "image_shape", "target_wide", "target_mean", "target_std")
+_DECISIVE = (
+    "space",
+    "params",
+    "task",
+    "mean",
+    "std",
+    "image_shape",
+    "images",
+    "target_wide",
+    "target_mean",
+    "target_std",
+)
 _FIELDS = {"space": str, "params": dict, "task": str, "classes": list, "mean": list, "std": list, "image_shape": list}
 
 
@@ -64,6 +77,11 @@ class Model:
     def levels(self) -> tuple[Levels, ...]:
         """Which values of deep images are black and white, as in training; empty where there were none."""
         return levels_from(self.facts.get("levels", []))
+
+    @property
+    def images(self) -> ImageOptions:
+        """How an image becomes a square, as in training; models of earlier releases stretch it."""
+        return build(ImageOptions, self.facts["images"]) if self.facts.get("images") else STRETCHED
 
     @torch.no_grad()
     def predict(self, x: Tensor, *, device: str = "cpu") -> np.ndarray:
@@ -175,6 +193,10 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
         values = facts.get(name) if name in ("mean", "std") else [facts.get(name)]
         if not all(isinstance(one, int | float) and math.isfinite(one) for one in values or ()):
             raise ValueError(f"{path} must contain {name!r} as finite numbers, got {facts.get(name)!r}; export again")
+    try:
+        build(ImageOptions, facts.get("images") or {})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} must say in 'images' how an image becomes a square ({error}); export again") from None
     shape = facts["image_shape"]
     if len(shape) not in (1, 3) or not all(isinstance(size, int) and 0 < size < 10**6 for size in shape):
         raise ValueError(f"{path} must contain 'image_shape' as one or three sizes, got {shape!r}; export again")

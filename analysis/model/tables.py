@@ -1,25 +1,18 @@
-"""Predictions for the rows of a CSV file, with its columns matched by name."""
+"""Predictions for the rows of a CSV or Parquet file, in blocks, with its columns matched by name."""
 
-import csv
-import io
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.model.files import STDIN
 from search.process.text import counted
 from trainables.data.dates import with_days
-from trainables.data.kinds import name_row, odd_rows
 from trainables.data.notation import format_within, is_missing, parse_numbers
 from trainables.data.table import Column, codes_of, encode
-from trainables.files.whole import write_whole
-from trainables.sources.sheet import Sheet, parse_sheet, read_sheet
+from trainables.sources.stream import BLOCK, Block, RowSource, open_rows
 
 if TYPE_CHECKING:
     from analysis.model.load import Model
@@ -27,13 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TableAnswers:
-    """The predictions for the rows of one file."""
+    """The predictions for some rows of one file."""
 
     file: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """What in the file the model does not know."""
-    cells: Mapping[str, np.ndarray]
-    """Texts (N,) by column, as the file has them."""
+    block: Block
+    """The rows as the file has them."""
+    num_rows: int
+    """Rows of the whole file."""
     target: str
     unit: str
     classes: tuple[str, ...]
@@ -43,8 +38,8 @@ class TableAnswers:
     """Probabilities (N, K), or predictions (N,)."""
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Each row as plain values, counted from 1."""
-        for number, output in enumerate(self.outputs.tolist(), start=1):
+        """Each row as plain values, with its number in the file from 1."""
+        for number, output in enumerate(self.outputs.tolist(), start=self.block.first):
             row: dict[str, Any] = {"file": self.file, "row": number}
             if self.classes:
                 found = dict(sorted(zip(self.classes, output, strict=True), key=lambda item: -item[1]))
@@ -66,109 +61,166 @@ class TableAnswers:
                 if "prediction" in row
                 else _classes(row, top)
             )
-            lines.append(("row", str(row["row"]), *said))
+            lines.append(("row", str(row["row"]).ljust(len(str(self.num_rows))), *said))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
-    def write(self, path: Path) -> None:
-        """Write the file again as CSV with the predictions as further columns, in place of those of an earlier call.
+    def added(self, *, names_of_classes: bool = False) -> dict[str, list[Any]]:
+        """The columns of the predictions.
+
+        Args:
+            names_of_classes: name each column of probabilities as its class.
+        """
+        if not self.classes:
+            return {f"predicted {self.target}": self.outputs.tolist()}
+        best = [self.classes[index] for index in self.outputs.argmax(1)]
+        added: dict[str, list[Any]] = {f"predicted {self.target}": best}
+        for index, name in enumerate(self.classes):
+            added[name if names_of_classes else f"probability of {name}"] = self.outputs[:, index].tolist()
+        return added
+
+
+class TablePredictor:
+    """Predicts the rows of one file, block by block."""
+
+    def __init__(self, model: "Model", file: str, source: RowSource) -> None:
+        """Check the columns.
+
+        Args:
+            model: one for tables.
+            file: name of the file.
+            source: its rows.
 
         Raises:
-            ValueError: it cannot be written.
+            ValueError: it lacks a column that the model needs, or has no rows.
         """
-        added = {f"predicted {self.target}": [row.get("class", row.get("prediction")) for row in self.rows()]}
-        for index, name in enumerate(self.classes):
-            added[f"probability of {name}"] = self.outputs[:, index].tolist()
-        columns = {name: texts for name, texts in self.cells.items() if name not in added} | added
-        content = io.StringIO(newline="")
-        writer = csv.writer(content)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-        try:
-            if path.exists() and not path.is_file():  # a pipe, or the terminal
-                path.write_text(content.getvalue(), encoding="utf-8")
-            else:
-                write_whole(path.resolve(), content.getvalue())
-        except OSError as error:
-            raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from None
+        self.model, self.file, self.source = model, file, source
+        _check_columns(model.columns, self.source, file)
+        self.target = str(model.facts.get("target") or "target")
+        known = {column.name for column in model.columns} | {self.target}
+        ignored = [name for name in self.source.names if name not in known]
+        notes = [f"the model does not use the columns {', '.join(ignored)}"] if ignored else []
+        self.notes = (*self.source.notes, *notes)
+        """What can be said before any row is predicted."""
+        self.num_done = 0
+        self._odd = {column.name: _OddCells(column) for column in model.columns}
+
+    @property
+    def notes_on_cells(self) -> tuple[str, ...]:
+        """What the model does not know in the rows that have been predicted."""
+        return tuple(note for odd in self._odd.values() if (note := odd.note))
+
+    def answers(self, *, size: int = BLOCK) -> Iterator[TableAnswers]:
+        """The predictions of all rows, in blocks of this size."""
+        import torch
+
+        facts = self.model.facts
+        for block in self.source.blocks(size):
+            cells = {column.name: self._cells(column, block) for column in self.model.columns}
+            x = encode(cells, self.model.columns)
+            for column, values in zip(self.model.columns, x.T, strict=True):
+                self._odd[column.name].look(cells[column.name], values, block)
+            yield TableAnswers(
+                file=self.file,
+                block=block,
+                num_rows=self.source.num_rows,
+                target=self.target,
+                unit=str(facts.get("target_unit") or ""),
+                classes=self.model.classes,
+                spread=float(facts.get("target_std") or 0.0),
+                outputs=self.model.predict(torch.from_numpy(x)),
+            )
+            self.num_done += len(block)
+
+    def _cells(self, column: Column, block: Block) -> np.ndarray:
+        """The texts of a column as the model takes them: numbers as Python writes them, dates in days, others as in the
+        file."""
+        texts = block.texts[column.name]
+        if column.dates:  # also where the other dates of this file have a form that cannot be read
+            texts = with_days(texts)
+        elif column.kind == "number" and (reading := self.source.reading(column.name)):
+            texts = [reading.plain(text) for text in texts]
+        elif column.kind == "category" and block.batch is not None:
+            texts = whole_numbers(texts, codes_of(column))
+        return np.array(texts, dtype=object)
+
+
+@dataclass
+class _OddCells:
+    """Counts the cells of a column that are not empty and are treated as missing."""
+
+    column: Column
+    first: tuple[str, str] = ("", "")
+    """What the first one is, and where."""
+    count: int = 0
+    codes: Mapping[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codes = codes_of(self.column)
+
+    def look(self, cells: np.ndarray, encoded: np.ndarray, block: Block) -> None:
+        lost = np.flatnonzero(np.isnan(encoded) if self.column.kind == "number" else encoded == 0)
+        odd = [row for row in lost if not is_missing(str(cells[row]))]
+        if odd and not self.count:
+            text = str(cells[odd[0]]).strip()
+            self.first = f"{text[:40]!r} {self._reason(text)}", block.place(int(odd[0]))
+        self.count += len(odd)
+
+    def _reason(self, text: str) -> str:
+        if self.column.kind == "category":
+            return "was not a category in training"
+        if not np.isnan(parse_numbers(np.array([text], dtype=object)))[0]:
+            return "is too large for float32"
+        return "is not a date in a form such as 2024-01-31" if self.column.dates else "is not a number"
+
+    @property
+    def note(self) -> str:
+        """A line about them; empty if there are none."""
+        if not self.count:
+            return ""
+        found, where = self.first
+        such = counted(self.count, "such cell is", plural="such cells are")
+        return f"column {self.column.name!r}: {found}; {such} treated as missing, the first in {where}"
 
 
 def answer_table(model: "Model", file: str) -> TableAnswers:
-    """The answers for the rows of a CSV file.
+    """The answers for all rows of a CSV or Parquet file, in one.
 
     Args:
         model: one for tables.
         file: its path, or - for the standard input.
 
     Raises:
-        ValueError: it is no CSV, lacks a column that the model needs, or has no rows.
+        ValueError: it is no table, lacks a column that the model needs, or has no rows.
     """
-    import torch
-
-    sheet = parse_sheet(sys.stdin.buffer.read(), "-") if file == STDIN else read_sheet(Path(file))
-    _check_columns(model.columns, sheet.texts, file)
-    cells = _cells(model.columns, sheet)
-    target = str(model.facts.get("target") or "target")
-    known = {column.name for column in model.columns} | {target}
-    ignored = [name for name in cells if name not in known]
-    notes = [f"the model does not use the columns {', '.join(ignored)}"] if ignored else []
-    notes = [*sheet.notes, *notes]
-    notes += [note for column in model.columns if (note := _note(column, cells[column.name], sheet.places))]
-    return TableAnswers(
-        file=file,
-        notes=tuple(notes),
-        cells=sheet.texts,
-        target=target,
-        unit=str(model.facts.get("target_unit") or ""),
-        classes=model.classes,
-        spread=float(model.facts.get("target_std") or 0.0),
-        outputs=model.predict(torch.from_numpy(encode(cells, model.columns))),
+    with open_rows(file) as source:
+        predictor = TablePredictor(model, file, source)
+        parts = list(predictor.answers())
+    texts = {name: [text for part in parts for text in part.block.texts[name]] for name in predictor.source.names}
+    return replace(
+        parts[0],
+        notes=(*predictor.notes, *predictor.notes_on_cells),
+        block=Block(texts=texts, first=1),
+        outputs=np.concatenate([part.outputs for part in parts]),
     )
 
 
-def _cells(columns: tuple[Column, ...], sheet: Sheet) -> dict[str, np.ndarray]:
-    """The texts of each column as the model takes them: numbers as Python writes them, dates in days, others as in the
-    file."""
-    cells = dict(sheet.texts)
-    for column in columns:
-        if column.dates:  # also where the other dates of this file have a form that cannot be read
-            cells[column.name] = np.array(with_days(sheet.texts[column.name]), dtype=object)
-        elif column.kind == "number" and column.name not in sheet.dates:
-            cells[column.name] = sheet.cells[column.name]
-    return cells
+def whole_numbers(texts: Sequence[str], codes: Mapping[str, int]) -> list[str]:
+    """The texts of a column of floats, with `3.0` as `3` if that is the category: whole numbers with gaps are floats in
+    Parquet."""
+    return [t[:-2] if t.endswith(".0") and t not in codes and t[:-2] in codes else t for t in texts]
 
 
-def _check_columns(columns: tuple[Column, ...], cells: Mapping[str, np.ndarray], file: str) -> None:
-    missing = [column.name for column in columns if column.name not in cells]
+def _check_columns(columns: tuple[Column, ...], source: RowSource, file: str) -> None:
+    missing = [column.name for column in columns if column.name not in source.names]
     if missing:
-        near = get_close_matches(missing[0], list(cells), n=1)
+        near = get_close_matches(missing[0], source.names, n=1)
         hint = f" (did {near[0]!r} mean {missing[0]!r}?)" if near else ""
         raise ValueError(
             f"{file} must have the {len(columns)} columns of the model; it lacks {', '.join(missing)}{hint}"
         )
-    if not len(cells[columns[0].name]):
+    if not source.num_rows:
         raise ValueError(f"{file} has no rows")
-
-
-def _note(column: Column, values: np.ndarray, places: np.ndarray) -> str:
-    """A note on the cells of a column that are not empty and are treated as missing."""
-    texts = [str(text).strip() for text in values]
-    if column.kind == "number":
-        strange = odd_rows(values).tolist()
-        beyond = bool(strange) and not np.isnan(parse_numbers(values[strange[:1]]))[0]
-        what = "is too large for float32" if beyond else "is not a number"
-        if column.dates and not beyond:
-            what = "is not a date in a form such as 2024-01-31"
-    else:
-        codes = codes_of(column)
-        strange = [row for row, text in enumerate(texts) if text not in codes and not is_missing(text)]
-        what = "was not a category in training"
-    if not strange:
-        return ""
-    found = f"{texts[strange[0]][:40]!r} {what}"
-    where = name_row(strange[0], places)
-    such = counted(len(strange), "such cell is", plural="such cells are")
-    return f"column {column.name!r}: {found}; {such} treated as missing, the first in {where}"
 
 
 def _classes(row: dict[str, Any], top: int) -> list[str]:

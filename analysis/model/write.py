@@ -58,6 +58,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "image_shape": list(dataset.image_shape),
+        "images": None if dataset.images is None else asdict(dataset.images),
         "num_weights": training.num_weights,
         "macs": training.macs,
     }

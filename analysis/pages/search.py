@@ -50,7 +50,8 @@ def data(found: Described, folder: Folder, *, prepared: Sequence[str] = ()) -> S
             text(found.why),
             text(
                 f"{rows:,} training and {found.num_validation:,} validation images of {size} (channels x height x "
-                f"width), {classes}. The search does not use the test set."
+                f"width), {classes}. The search does not use the test set.",
+                *filter(None, [found.form]),
             ),
             text(found.leakage, *repeated(found.repeats)),
             folder.picture(

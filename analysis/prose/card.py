@@ -10,6 +10,8 @@ from analysis.studies.openings import times, times_opened
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import between, count, gap, title, trained_for, trained_on
 from search.process.text import counted
+from search.storage.checking import build
+from trainables.data.options import ImageOptions
 from trainables.files.whole import write_whole
 
 _CARD = """\
@@ -120,7 +122,7 @@ def _model_fields(results: FinalResults, facts: dict[str, Any], winner: Entrant)
         "weights": count(facts["num_weights"]),
         "macs": count(facts["macs"]),
         "shape": " x ".join(map(str, facts["image_shape"])),
-        "inputs": f"{'grey levels 0 to 255' if images else _features(facts)}, normalised by the network",
+        "inputs": f"{'grey levels 0 to 255' if images else _features(facts)}, normalised by the network{_form(facts)}",
         "sha256": facts["sha256"],
         "use": _use(facts, results),
         "doubt": "check the probability, and " if classes else "",
@@ -158,6 +160,12 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
 def _features(facts: dict[str, Any]) -> str:
     names = [_plain(column["name"]) for column in facts.get("columns", [])]
     return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") if names else "numbers"
+
+
+def _form(facts: dict[str, Any]) -> str:
+    """How images become squares, as a clause; empty for other data."""
+    form = facts.get("images")
+    return f"; {build(ImageOptions, form).sentence[:-1].replace('Images', 'images', 1)}" if form else ""
 
 
 def _use(facts: dict[str, Any], results: FinalResults) -> str:

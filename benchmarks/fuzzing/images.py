@@ -8,7 +8,7 @@ once more from its description. Damaged files must be refused and named, files o
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from PIL import Image
 
 from benchmarks.fuzzing import image_files as files
 from benchmarks.fuzzing.image_files import SIDE, Made, Maker
+from trainables.data.options import STRETCHED
 from trainables.images.file import quiet
 from trainables.sources.images import check_test_files
 from trainables.sources.load import load, load_test
 
+STRETCHED_SIDE = replace(STRETCHED, size=SIDE)
 PER_FOLDER = 20
 """Images of a folder, in two classes."""
 _SURE = {".avif", ".bmp", ".dds", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".qoi", ".tif", ".tiff", ".webp"}
@@ -95,7 +97,7 @@ def _other_names(folder: Path, rng: np.random.Generator, counts: Counts) -> None
         path = folder / "train" / "cat" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(sound[0].data)
-    notes = "\n".join(load("image_folder", folder, image_size=SIDE).notes)
+    notes = "\n".join(load("image_folder", folder, images=STRETCHED_SIDE).notes)
     for word in ("1 .txt", "1 .csv", "1 .heic", "1 in deeper folders", "1 .bak"):
         if word not in notes:
             counts.failures.append(f"left out without a word: {word}")
@@ -113,7 +115,7 @@ def _damaged(folder: Path, rng: np.random.Generator, counts: Counts) -> None:
     hopeless = [path for path in hurt if _hurt(path, rng)]
     counts.images += len(made)
     try:
-        dataset = load("image_folder", folder, validation_fraction=0, image_size=SIDE)
+        dataset = load("image_folder", folder, validation_fraction=0, images=STRETCHED_SIDE)
     except ValueError as error:
         counts.refused += len(hurt)
         listed = folder / ".rungwise-cache" / "unreadable.txt"
@@ -166,9 +168,9 @@ def _write(folder: Path, rng: np.random.Generator, made: Sequence[Made]) -> dict
 def _compare(folder: Path, written: dict[Path, Made], counts: Counts) -> None:
     """Read a folder as a search and its final evaluation do, and compare each row with what was made."""
     counts.images += len(written)
-    dataset = load("image_folder", folder, validation_fraction=0, image_size=SIDE)
+    dataset = load("image_folder", folder, validation_fraction=0, images=STRETCHED_SIDE)
     check_test_files("image_folder", folder)
-    rows = {"train": dataset.train, "test": load_test("image_folder", folder, image_size=SIDE)}
+    rows = {"train": dataset.train, "test": load_test("image_folder", folder, images=STRETCHED_SIDE)}
     training = [one for path, one in written.items() if path.parts[-3] == "train"]
     grey = all(one.pixels.ndim == 2 for one in training)
     for part, split in rows.items():

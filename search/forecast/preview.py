@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -41,9 +42,12 @@ def describe(dataset: Dataset) -> str:
 
 
 def describe_images(dataset: Dataset) -> str:
-    """How many classes there are, and what the images are like."""
+    """How many classes and images of each there are, without the test rows, and what the images are like."""
     channels, height, width = dataset.image_shape
-    names = ", ".join(dataset.classes[:NUM_NAMED]) + ", ..." * (dataset.num_classes > NUM_NAMED)
+    y = torch.cat([dataset.train.y, dataset.validation.y])
+    counts = torch.bincount(y, minlength=dataset.num_classes).tolist()
+    named = [f"{name} {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
+    names = ", ".join(named[:NUM_NAMED]) + ", ..." * (dataset.num_classes > NUM_NAMED)
     return printable(
         f"{dataset.num_classes} classes ({names}); {'grey' if channels == 1 else 'colour'} images of {height}x{width}"
         " pixels"

@@ -13,11 +13,26 @@ from search.storage.source_code import canonical
 from search.storage.study import check_database
 from spaces.origin import is_own, short_name
 from spaces.space import fingerprint
-from trainables.data.options import TableOptions
-from trainables.sources.catalogue import size_of
+from trainables.data.options import ImageOptions, TableOptions
+from trainables.sources.catalogue import FOLDER, size_of
 
 if TYPE_CHECKING:  # imports torch, and an old run is checked before that
     from spaces.space import Space
+
+
+def stated_data(options: Options, space: "Space") -> dict[str, Any]:
+    """What the options say of the user's own data, as `load_data` takes it."""
+    images = ImageOptions(size=options.image_size, resize=options.resize) if space.dataset == FOLDER else options.images
+    return {"table": options.table, "images": images}
+
+
+def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
+    """The fields of a run that say how the user's own data are read, so that every later reading is the same."""
+    return {
+        "table": options.table,
+        "decided": decide_table(options.table, dataset),
+        "images": getattr(dataset, "images", None),
+    }
 
 
 def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | None:
@@ -47,7 +62,7 @@ def with_test_notes(dataset: Any, data_dir: str) -> Any:
     """
     from trainables.sources import images
 
-    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir)))
+    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir, dataset.images)))
 
 
 def resumed_run(options: Options, *, given: Collection[str]) -> Run:
@@ -95,6 +110,7 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     check_exists(run_dir)
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
+    held |= {"image_size": run.images and run.images.size, "resize": run.images and run.images.resize}
     changed = [
         f"{name} is {held.get(name)!r}, not {value!r}" for name, value in given.items() if held.get(name) != value
     ]

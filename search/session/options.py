@@ -5,33 +5,33 @@ import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args
-from urllib.parse import urlsplit
 
 import tyro
 
 import spaces
 from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
-from search.process.secrets import find_secret, redact_url
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
+from search.session.rules import check_range, check_storage, check_url
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import KeptEpoch, Logger, Pruner, Sampler
 from spaces.objectives import read_goal
 from trainables.data.names import split_names
-from trainables.data.options import Kind, TableOptions, Task
-from trainables.sources.catalogue import check_table_options, check_train_size, size_of
+from trainables.data.options import ImageOptions, Kind, Resize, TableOptions, Task
+from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
-_DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task", "keep_epoch",
+    "target", "task", "image_size", "resize", "keep_epoch",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
+_OF_DATA = ("train_size", "target", "metric", "keep_epoch", "image_size", "resize")
+"""Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
 
@@ -84,6 +84,11 @@ class Options:
     """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
     """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
+    image_size: OptionalInt = None
+    """Side in pixels of the squares that your images become. Default: chosen from the images, at most 128."""
+    resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
+    """How an image becomes a square: letterbox pads it, crop cuts off its longer side, stretch changes its aspect
+    ratio. Default: crop if nearly all images are nearly square, else letterbox."""
     runs_dir: Path = Path("runs")
     """Folder that holds all runs."""
     train_size: OptionalInt = None
@@ -132,11 +137,11 @@ class Options:
         if self.resume and self.name is None:
             raise ValueError("--resume needs --name; `rungwise runs` lists the names")
         if self.study_url is not None:
-            _check_url(self.study_url)
+            check_url(self.study_url)
         if self.address is not None and not _ADDRESS.fullmatch(self.address):
             raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
         if self.storage is not None:
-            _check_storage(self.storage)
+            check_storage(self.storage)
         if self.target is None and not self.resume and (self.task or self.drop or self.types):
             named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
@@ -151,17 +156,17 @@ class Options:
 
     def _check_numbers(self) -> None:
         """Raise ValueError at the first number that is out of its range."""
-        _check_range("--trials", self.trials, 1, MAX_TRIALS)
-        _check_range("--min-epochs", self.min_epochs, 1, MAX_EPOCHS)
-        _check_range("--max-epochs", self.max_epochs, 1, MAX_EPOCHS)
-        _check_range("--reduction-factor", self.reduction_factor, 2, 100)
-        _check_range("--seed", self.seed, 0, MAX_SEED)
-        _check_range("--train-size", self.train_size, 2, 10**9)
+        check_range("--trials", self.trials, 1, MAX_TRIALS)
+        check_range("--min-epochs", self.min_epochs, 1, MAX_EPOCHS)
+        check_range("--max-epochs", self.max_epochs, 1, MAX_EPOCHS)
+        check_range("--reduction-factor", self.reduction_factor, 2, 100)
+        check_range("--seed", self.seed, 0, MAX_SEED)
+        check_range("--train-size", self.train_size, 2, 10**9)
         parse_count("--max-weights", self.max_weights)
         parse_count("--max-macs", self.max_macs)
-        _check_range("--concurrent", self.concurrent, 1, 10_000)
-        _check_range("--cpus-per-trial", self.cpus_per_trial, 1, 1024)
-        _check_range("--max-failures", self.max_failures, 0, 1000)
+        check_range("--concurrent", self.concurrent, 1, 10_000)
+        check_range("--cpus-per-trial", self.cpus_per_trial, 1, 1024)
+        check_range("--max-failures", self.max_failures, 0, 1000)
         if self.time_budget is not None and not 0 < self.time_budget < 10**7:
             raise ValueError(f"--time-budget must be a positive number of minutes, got {self.time_budget:g}")
         if self.trial_timeout is not None and not 0 < self.trial_timeout < 10**7:
@@ -177,12 +182,12 @@ class Options:
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
         stated = spaces.stated(self.space)
-        builtin = {name: getattr(self, name) for name in ("train_size", "target", "metric", "keep_epoch")}
-        given = [f"--{name.replace('_', '-')}" for name, value in builtin.items() if value is not None]
-        if stated.get("own") and given:
-            raise ValueError(f"{given[0]} is for built-in data sets, but {self.space} reads its own data; leave it out")
+        if stated.get("own") and any(getattr(self, name) is not None for name in _OF_DATA):
+            given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
+            raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
+        check_image_options(stated.get("dataset", FOLDER), self.images)
         if (size := size_of(stated.get("dataset"))) is not None:
             check_table_options(stated["dataset"], self.table)
             if self.metric is not None:
@@ -222,39 +227,18 @@ class Options:
         return split_names(self.drop or "")
 
     @property
+    def images(self) -> ImageOptions | None:
+        """What is said of a folder of images; None if nothing is."""
+        if self.image_size is None and self.resize is None:
+            return None
+        return ImageOptions(size=self.image_size, resize=self.resize)
+
+    @property
     def table(self) -> TableOptions | None:
         """What is said of a table of the user's own."""
         if self.target is None:
             return None
         return TableOptions(target=self.target, task=self.task, drop=self.dropped, types=parse_types(self.types))
-
-
-def _check_url(url: str) -> None:
-    if found := find_secret(url):
-        raise ValueError(
-            f"--study-url must not contain a password or key, got {found}: it is stored and shown; use PGPASSWORD,"
-            " ~/.pgpass or a service file (postgresql+psycopg://?service=NAME) instead"
-        )
-    if url.partition("://")[0].split("+")[0] not in _DATABASES:
-        shown = redact_url(url)[:80]
-        raise ValueError(f"--study-url must be a database URL such as postgresql+psycopg://host/name, got {shown!r}")
-
-
-def _check_storage(uri: str) -> None:
-    parts = urlsplit(uri)
-    found = "one before the @" if "@" in parts.netloc else find_secret(uri)
-    if found:
-        raise ValueError(
-            f"--storage must not contain credentials, got {found}: it is stored and shown; give the nodes a role,"
-            " or use ~/.aws instead"
-        )
-    if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", parts.scheme) and (parts.netloc or parts.path.strip("/"))):
-        raise ValueError(f"--storage must be a URI such as s3://bucket/searches or file:///shared, got {uri[:80]!r}")
-
-
-def _check_range(option: str, value: int | None, low: int, high: int) -> None:
-    if value is not None and not low <= value <= high:
-        raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
 
 
 def check_min_epochs(min_epochs: int | None, epochs: int) -> None:

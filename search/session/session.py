@@ -224,7 +224,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         seed=options.seed,
         train_size=options.train_size,
         validation_fraction=space.validation_fraction,
-        table=options.table,
+        **opening.stated_data(options, space),
         metric=options.goal,
     )
     if not space.own:
@@ -262,8 +262,7 @@ def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
         trials=options.trials,
         keep_epoch=opening.keep_epoch(options, space),
         baseline=dict(space.baseline),
-        table=options.table,
-        decided=opening.decide_table(options.table, dataset),
+        **opening.decided_data(options, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,

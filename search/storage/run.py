@@ -12,7 +12,7 @@ from search.storage.source_code import describe_error
 from spaces import as_begun
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
-from trainables.data.options import TableOptions
+from trainables.data.options import ImageOptions, TableOptions
 from trainables.files.whole import write_whole
 from trainables.trainable import Keep
 
@@ -95,6 +95,8 @@ class Run:
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
     """The same with the task and the type of every column as detected when the run began; older runs lack it."""
+    images: ImageOptions | None = None
+    """How the images of a folder become squares, as decided when the run began; older runs lack it."""
     keep_epoch: KeptEpoch = "last"
     """The epoch whose weights and value count for a trial; older runs keep the last one."""
     max_weights: Count | None = None
@@ -213,6 +215,7 @@ def load_data(
     train_size: int | None,
     validation_fraction: float,
     table: TableOptions | None = None,
+    images: ImageOptions | None = None,
     metric: str = "",
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
@@ -228,6 +231,7 @@ def load_data(
         train_size=train_size,
         validation_fraction=validation_fraction,
         table=table,
+        images=images,
         metric=metric,
     )
     if not space.own:
@@ -256,6 +260,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         train_size=run.train_size,
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
+        images=run.images,
         metric=run.metric,
     )
 

@@ -61,15 +61,7 @@ class AugmentConfig:
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
         if len(shape) != 3:
-            for name in (
-                "rotation",
-                "crop_padding",
-                "colour",
-                "cutout",
-                "erasing",
-                "mixup",
-                "cutmix",
-            ):  # codes cannot be mixed
+            for name in "rotation crop_padding colour cutout erasing mixup cutmix".split():  # codes cannot be mixed
                 if getattr(self, name):
                     raise ValueError(f"{name} needs images, got rows of {shape[0]} numbers; set it to 0")
             if self.flip != "none":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.grey_levels import Levels
+from trainables.data.options import ImageOptions
 from trainables.data.table import Column
 
 
@@ -54,6 +55,8 @@ class Dataset:
     target_unit: str = ""
     levels: tuple[Levels, ...] = ()
     """The values of images with more than 8 bits that became 0 and 255."""
+    images: ImageOptions | None = None
+    """How the images of a folder became squares, with everything that was chosen; None for other data."""
     metric: str = ""
     """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
     notes: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -43,10 +43,20 @@ _WHOLE_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
 class Reading:
     """How the numbers of one column are written."""
 
-    plain: tuple[str, ...]
-    """The cells in Python's notation; a cell that is no number is unchanged."""
     mark: Mark | None
     """The decimal mark; None if the column has no numbers in this notation."""
+    signs: frozenset[str] = frozenset()
+    """The currency or percent signs that a number may have, the empty one included."""
+    num_plain: int = 0
+    """Cells that are numbers in Python's notation once the column is read."""
+
+    def plain(self, text: str) -> str:
+        """The number in Python's notation, without blanks around it; a cell that is no number is unchanged."""
+        text = text.strip()
+        if self.mark is None or text.lower() in MISSING:
+            return text
+        found = _undress(text, self.mark)
+        return found[0] if found and found[1] in self.signs else text
 
 
 def parse_numbers(values: np.ndarray) -> np.ndarray:
@@ -76,9 +86,6 @@ def plain_columns(
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """The columns whose numbers are not in Python's notation, and how each was read.
 
-    The column itself decides whether a comma is the decimal point (`0,5`, `1.234,5`, `1,234.5`). If it does not
-    (`1,234`), the other columns decide, and then the separator: files with semicolons use decimal commas.
-
     Args:
         columns: texts by name.
         separator: of the file.
@@ -87,23 +94,38 @@ def plain_columns(
         The changed columns, their numbers such as `1234.5`; and for each a text such as `'price' '1.234,5' as 1234.5`.
     """
     found = {name: [text.strip() for text in texts] for name, texts in columns.items()}
-    plain_already = {name for name, texts in found.items() if all(map(_is_plain, texts))}
-    strange = {name: texts for name, texts in found.items() if name not in plain_already and _has_digits(texts)}
+    readings = find_readings({name: Counter(texts) for name, texts in found.items()}, separator=separator)
+    plain = {name: tuple(map(reading.plain, found[name])) for name, reading in readings.items()}
+    changed = {name: texts for name, texts in plain.items() if list(texts) != found[name]}
+    return changed, [changed_example(name, found[name], texts) for name, texts in changed.items()]
+
+
+def find_readings(columns: Mapping[str, Mapping[str, int]], *, separator: str) -> dict[str, Reading]:
+    """How the numbers of each column are written, without the columns that are in Python's notation already.
+
+    The column itself decides whether a comma is the decimal point (`0,5`, `1.234,5`, `1,234.5`). If it does not
+    (`1,234`), the other columns decide, and then the separator: files with semicolons use decimal commas.
+
+    Args:
+        columns: by name, each text of the column and how often it occurs.
+        separator: of the file.
+    """
+    plain_already = {name for name, texts in columns.items() if all(map(_is_plain, texts))}
+    strange = {name: texts for name, texts in columns.items() if name not in plain_already and _has_digits(texts)}
     readings: dict[str, dict[Mark, Reading]] = {
         n: {mark: _read(t, mark) for mark in _MARKS} for n, t in strange.items()
     }
     marks: dict[str, Mark | None] = {name: _settle(both) for name, both in readings.items()}
     votes: Counter[Mark | None] = Counter(marks.values())
-    votes["."] += sum(_has_decimals(found[name]) for name in plain_already)
+    votes["."] += sum(_has_decimals(columns[name]) for name in plain_already)
     usual: Mark = "," if separator == ";" else "."
     if votes[","] != votes["."] and (votes[","] or votes["."]):
         usual = "," if votes[","] > votes["."] else "."
-    plain = {name: both[marks[name] or usual].plain for name, both in readings.items()}
+    settled = {name: both[marks[name] or usual] for name, both in readings.items()}
     if votes[","] > votes["."]:
-        grouped = [name for name in plain_already if _grouped_by_dots(found[name])]
-        plain |= {name: _read(found[name], ",").plain for name in grouped}
-    changed = {name: texts for name, texts in plain.items() if list(texts) != found[name]}
-    return changed, [changed_example(name, found[name], texts) for name, texts in changed.items()]
+        grouped = [name for name in plain_already if _grouped_by_dots(columns[name])]
+        settled |= {name: _read(columns[name], ",") for name in grouped}
+    return settled
 
 
 def changed_example(name: str, before: Sequence[str], after: Sequence[str]) -> str:
@@ -149,19 +171,23 @@ def _is_plain(text: str) -> bool:
     return text.lower() in MISSING or not math.isnan(_number(text))
 
 
-def _read(texts: Sequence[str], mark: Mark) -> Reading:
+def _read(texts: Mapping[str, int], mark: Mark) -> Reading:
     """The column read with this decimal mark; all its numbers must have the same currency or percent sign."""
-    found = [None if text.lower() in MISSING else _undress(text, mark) for text in texts]
-    if all(map(_may_be_label, (text for text, one in zip(texts, found, strict=True) if one))):
-        return Reading(plain=tuple(texts), mark=None)
-    dresses = Counter(dress for _, dress in filter(None, found))
+    found = {text: None if text.lower() in MISSING else _undress(text, mark) for text in texts}
+    nothing = Reading(mark=None, num_plain=sum(count for text, count in texts.items() if _is_plain(text)))
+    if all(map(_may_be_label, (text for text, one in found.items() if one))):
+        return nothing
+    dresses: Counter[str] = Counter()
+    for text, one in found.items():
+        if one:
+            dresses[one[1]] += texts[text]
     worn = max(dresses, key=lambda dress: dresses[dress], default="")
-    allowed = {worn} if "%" in worn or "\u2030" in worn else {worn, ""}
-    read = [one[0] if one and one[1] in allowed else None for one in found]
-    odd = Counter(t for t, one in zip(texts, read, strict=True) if one is None and t.lower() not in MISSING)
-    if not holds_numbers(sum(one is not None for one in read), odd):
-        return Reading(plain=tuple(texts), mark=None)
-    return Reading(plain=tuple(one or text for one, text in zip(read, texts, strict=True)), mark=mark)
+    signs = frozenset({worn} if "%" in worn or "\u2030" in worn else {worn, ""})
+    unread = {text: texts[text] for text, one in found.items() if one is None or one[1] not in signs}
+    num_read = sum(texts.values()) - sum(unread.values())
+    if not holds_numbers(num_read, {t: count for t, count in unread.items() if t.lower() not in MISSING}):
+        return nothing
+    return Reading(mark=mark, signs=signs, num_plain=num_read + sum(c for t, c in unread.items() if _is_plain(t)))
 
 
 def _may_be_label(text: str) -> bool:
@@ -171,7 +197,7 @@ def _may_be_label(text: str) -> bool:
 
 def _settle(both: Mapping[Mark, Reading]) -> Mark | None:
     """The decimal mark with which more cells are numbers; None if both give equally many."""
-    counts = {mark: sum(map(_is_plain, reading.plain)) for mark, reading in both.items()}
+    counts = {mark: reading.num_plain for mark, reading in both.items()}
     if both["."].mark is None and both[","].mark is None:
         return None
     if counts["."] == counts[","]:
@@ -206,17 +232,18 @@ def _is_currency(sign: str) -> bool:
     return unicodedata.category(sign) == "Sc"
 
 
-def _grouped_by_dots(texts: Sequence[str]) -> bool:
+def _grouped_by_dots(texts: Iterable[str]) -> bool:
     """Whether some cells have dots, and all dots may separate thousands: `1.234`."""
     dotted = [text for text in texts if "." in text]
     return bool(dotted) and all(_WHOLE_GROUPS.fullmatch(text) for text in dotted)
 
 
-def _has_decimals(texts: Sequence[str]) -> bool:
+def _has_decimals(texts: Iterable[str]) -> bool:
     """Whether some dot can only be a decimal mark: `12.5`."""
     return any("." in text and not _WHOLE_GROUPS.fullmatch(text) for text in texts)
 
 
-def _has_digits(texts: Sequence[str]) -> bool:
+def _has_digits(texts: Mapping[str, int]) -> bool:
     """Whether at least half of the filled cells have digits; other columns are not numbers."""
-    return 2 * sum(any(map(str.isdigit, text)) for text in texts) >= sum(text.lower() not in MISSING for text in texts)
+    with_digits = sum(count for text, count in texts.items() if any(map(str.isdigit, text)))
+    return 2 * with_digits >= sum(count for text, count in texts.items() if text.lower() not in MISSING)

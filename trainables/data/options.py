@@ -1,4 +1,4 @@
-"""The options of a table; imports very little, so that a mistake is answered at once."""
+"""The options of a table and of an image folder; imports very little, so that a mistake is answered at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,10 @@ from trainables.data.names import clean_name
 
 Task = Literal["classification", "regression"]
 Kind = Literal["number", "category"]
+Resize = Literal["letterbox", "crop", "stretch"]
+Background = Literal["white", "black", "ignore"]
+MIN_SIDE, MAX_SIDE = 8, 512
+"""Least and largest side of a square, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +34,35 @@ class TableOptions:
         object.__setattr__(self, "target", clean_name(self.target))
         object.__setattr__(self, "drop", tuple(map(clean_name, self.drop)))
         object.__setattr__(self, "types", {clean_name(name): kind for name, kind in self.types.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """How the images of a folder become squares of one size, as stated or as completed after reading the folder."""
+
+    size: int | None = None
+    """Side of the squares in pixels; chosen from the images when None."""
+    resize: Resize | None = None
+    """letterbox pads the shorter side, crop cuts the longer side off, stretch changes the aspect ratio; chosen from the
+    aspect ratios when None."""
+    background: Background | None = None
+    """What is behind transparent pixels: a colour, or `ignore` for the colour that the file states there; chosen from
+    the visible pixels when None."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not MIN_SIDE <= self.size <= MAX_SIDE:
+            raise ValueError(f"--image-size must lie in [{MIN_SIDE}, {MAX_SIDE}], got {self.size}")
+        for name, choices in (("resize", get_args(Resize)), ("background", get_args(Background))):
+            if getattr(self, name) not in (None, *choices):
+                raise ValueError(f"--{name} must be one of {', '.join(choices)}, got {str(getattr(self, name))[:40]!r}")
+
+    @property
+    def sentence(self) -> str:
+        """How images became squares, in a sentence for a report."""
+        how = {"letterbox": "padded to", "crop": "cropped to their middle and resized to", "stretch": "stretched to"}
+        behind = "" if self.background in (None, "ignore") else f"; transparent pixels show {self.background}"
+        return f"Images are {how[self.resize or 'letterbox']} squares of {self.size} x {self.size} pixels{behind}."
+
+
+STRETCHED = ImageOptions(resize="stretch", background="ignore")
+"""The rule of runs that state none, which are of an earlier release."""

@@ -1,6 +1,7 @@
 """Files and folders that are complete or absent: written under another name, then renamed.
 
     write_whole(path, text)                                    # a file
+    with writing(path) as file: ...                            # a file that is written part by part
     with new_folder(path) as partial: ...                      # a folder where there is none yet
     with replacing(folder, "label", parts=names) as new: ...   # several entries of a folder, all at once
 
@@ -17,6 +18,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _JOURNAL = ".parts.json"
 
@@ -27,9 +29,20 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
     Raises:
         OSError: it cannot be written; the old file stays.
     """
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """An open file to be filled, which replaces `path` at the end; after an error the old file stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     with _aside(path) as partial:
         with partial.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from trainables.data.grey_levels import Levels, default_levels, scale
+from trainables.data.options import STRETCHED, ImageOptions
+from trainables.images.fit import brightness, fitted, over
 
 MAX_PIXELS = 64_000_000
 """Most pixels of an image, checked before decoding, since a small file can contain any number."""
@@ -124,15 +126,16 @@ def read_values(source: Source) -> np.ndarray:
 
 
 def read_image(
-    source: Source, *, size: tuple[int, int], grey: bool, levels: Sequence[Levels] = ()
+    source: Source, *, size: tuple[int, int], grey: bool, levels: Sequence[Levels] = (), form: ImageOptions = STRETCHED
 ) -> tuple[np.ndarray, Header]:
     """An image upright, in one size and either grey or in colour, and its header.
 
     Args:
         source: a path, or the content.
-        size: (height, width) of the result.
-        grey: one channel instead of three; transparency is ignored either way.
+        size: (height, width) of the result; equal unless it is stretched.
+        grey: one channel instead of three.
         levels: levels of the training images, for images with more than 8 bits.
+        form: how it gets this size, and what is behind transparent pixels.
 
     Returns:
         uint8 (height, width, C), and the header of the file.
@@ -147,12 +150,22 @@ def read_image(
         if header.kind in ("integer", "float"):
             plain = Image.fromarray(scale(_values(image, header), levels_for(header, levels)))
         else:
-            plain = _plain(image)
+            plain = over(_plain(image), form.background or "white") if header.transparent else _plain(image)
         turn = _turn(image)
         colours = (plain.transpose(turn) if turn is not None else plain).convert("L" if grey else "RGB")
         if turn in _ON_SIDE:
             header = replace(header, width=header.height, height=header.width)
-        return np.asarray(colours.resize((size[1], size[0]), Image.Resampling.BICUBIC)).reshape(*size, -1), header
+        return np.asarray(fitted(colours, size, form.resize or "letterbox")).reshape(*size, -1), header
+
+
+def read_brightness(source: Source) -> float | None:
+    """The mean grey level of the visible pixels of a transparent image; None if nothing is visible.
+
+    Raises:
+        OSError, ValueError: as `read_header`.
+    """
+    with opened(source) as image:
+        return brightness(_plain(image))
 
 
 def levels_for(header: Header, levels: Sequence[Levels]) -> Levels:

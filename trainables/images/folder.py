@@ -1,17 +1,16 @@
 """Reads a folder of the user's own images: `train/CLASS/*`, and `test/CLASS/*` if there is one.
 
-Images are decoded once, resized to one square size, and stored in a cache, which is used while the folder has the same
-files and the checksum of the cache is right. Without `test/`, a fixed 15 % of each class is the test set. Size,
-channels and the levels of deep images depend only on the training images.
+Images are decoded once, padded or cropped to squares of one size, and stored in a cache, which is used while the folder
+has the same files and the checksum of the cache is right. Without `test/`, a fixed 15 % of each class is the test set.
+Size, form, channels, background and the levels of deep images depend only on the training images.
 """
 
 import logging
 import os
 import shlex
-import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,15 +18,28 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels_from
+from trainables.data.options import STRETCHED, Background, ImageOptions
 from trainables.images import cache as image_cache
 from trainables.images import file as image_file
 from trainables.images.copies import note_copied_files
 from trainables.images.damage import seems_cut
-from trainables.images.file import Header, decode_only, levels_for, quiet, read_header, read_image, read_values
+from trainables.images.file import (
+    Header,
+    decode_only,
+    levels_for,
+    quiet,
+    read_brightness,
+    read_header,
+    read_image,
+    read_values,
+)
+from trainables.images.fit import check_memory, choose_background, choose_resize, choose_side, describe
 from trainables.images.listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
 
 _DARK = 64
 """16-bit images whose upper bytes are all below this have at most 14 bits."""
+_ENOUGH = 300
+"""Transparent images that are decoded to choose a background."""
 _FEW = 3
 """Files that a message lists."""
 _logger = logging.getLogger(__name__)
@@ -49,40 +61,49 @@ class ImageRows:
     """How deep images were converted to uint8."""
     notes: tuple[str, ...] = ()
     """Notes for the user on the files, one line each."""
+    form: ImageOptions | None = None
+    """How the images of a folder became squares; None for other data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """What the training images of a folder decide for all its images."""
 
-    size: int
+    images: ImageOptions
+    """Completed."""
     grey: bool
     levels: tuple[Levels, ...]
     notes: tuple[str, ...]
 
+    @property
+    def side(self) -> int:
+        """Of the squares, in pixels."""
+        assert self.images.size is not None
+        return self.images.size
 
-def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageRows:
+
+def read(data_dir: Path, *, test: bool, images: ImageOptions | None = None) -> ImageRows:
     """Images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
 
     Args:
         data_dir: contains `train` and perhaps `test`; if both exist, only the part that is asked for is opened.
         test: return the test rows instead of those for training and validation.
-        image_size: S in pixels; the median of the shorter sides of the training images, from 8 to 64, when None.
+        images: how the images become squares; what is not stated is chosen from the training images. None is the rule
+            of earlier releases: stretched to at most 64 pixels, transparency ignored.
 
     Raises:
         ValueError: no such folders, too few classes or images, images that cannot be read, or a folder `test` whose
             classes are not those of `train`.
     """
-    if image_size is not None and not 4 <= image_size <= 512:
-        raise ValueError(f"image_size must lie in [4, 512], got {image_size}")
     found = survey(data_dir)
-    form = _format(data_dir, found, image_size)
+    form = _format(data_dir, found, images or STRETCHED)
     if test and found.test is not None:
         files = _list_test(found).files
         y, rows = found.labels(files), np.arange(len(files))
     else:
         files, y, rows = found.train.files, found.y, found.held_out if test else found.training
-    key = image_cache.key_of(data_dir, files, form.size, form.grey, form.levels)
+    check_memory(form.side, len(files), 1 if form.grey else 3)
+    key = image_cache.key_of(data_dir, files, form.images, form.grey, form.levels)
     x = image_cache.array(data_dir, key, partial(_decode, data_dir, files, form))
     return ImageRows(
         x=x if len(rows) == len(x) else x[rows],
@@ -91,17 +112,21 @@ def read(data_dir: Path, *, test: bool, image_size: int | None = None) -> ImageR
         files=tuple(shown(files[row].relative_to(data_dir)) for row in rows),
         levels=form.levels,
         notes=(*found.notes, *form.notes),
+        form=form.images,
     )
 
 
-def check_test_files(data_dir: Path) -> tuple[str, ...]:
+def check_test_files(data_dir: Path, images: ImageOptions | None = None) -> tuple[str, ...]:
     """Notes for the user on the test set, from headers and checksums; no pixels are kept.
+
+    Args:
+        images: as in `read`.
 
     Raises:
         ValueError: as `read`; or test images have unreadable headers, or modes that no training image has.
     """
     found = survey(data_dir)
-    form = _format(data_dir, found, None)
+    form = _format(data_dir, found, images or STRETCHED)
     train = found.train.files
     if found.test is None:
         test = [train[row] for row in found.held_out]
@@ -111,7 +136,7 @@ def check_test_files(data_dir: Path) -> tuple[str, ...]:
     headers = _each(data_dir, test, partial(_check_header, levels=form.levels))
     return (
         *note_left_out(listing),
-        *_describe(data_dir, test, headers),
+        *_describe(data_dir, test, headers, form.images.background),
         *note_copied_files(data_dir, test, train),
     )
 
@@ -124,36 +149,50 @@ def _list_test(found: Survey) -> Listing:
     return test
 
 
-def _format(data_dir: Path, found: Survey, image_size: int | None) -> Format:
+def _format(data_dir: Path, found: Survey, images: ImageOptions) -> Format:
     """What the training images decide, from the cache if it was computed from the same files."""
-    key = image_cache.key_of(data_dir, found.train.files, image_size, found.test is None)
-    facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, image_size))
-    return Format(
-        size=facts["size"], grey=facts["grey"], levels=levels_from(facts["levels"]), notes=tuple(facts["notes"])
-    )
+    key = image_cache.key_of(data_dir, found.train.files, images, found.test is None)
+    facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, images))
+    chosen = replace(images, **{name: facts[name] for name in ("size", "resize", "background")})
+    return Format(images=chosen, grey=facts["grey"], levels=levels_from(facts["levels"]), notes=tuple(facts["notes"]))
 
 
-def _settle_format(data_dir: Path, found: Survey, image_size: int | None) -> dict[str, Any]:
-    """Size and channels from all headers, levels from the pixels of the rows that are no test rows."""
+def _settle_format(data_dir: Path, found: Survey, stated: ImageOptions) -> dict[str, Any]:
+    """Size and channels from all headers, levels and background from the pixels of the rows that are no test rows."""
     files = found.train.files
     try:
         headers = _each(data_dir, files, read_header)
     except ValueError:
         _each(data_dir, files, decode_only)  # also reports files of which only the header can be read
         raise
-    median = statistics.median(min(header.width, header.height) for header in headers)
-    levels = _choose_levels(data_dir, [files[row] for row in found.training], [headers[row] for row in found.training])
+    mine = [(files[row], headers[row]) for row in found.training]
+    levels = _choose_levels(data_dir, [path for path, _ in mine], [header for _, header in mine])
+    grey = all(header.grey for header in headers)
+    resize = stated.resize or choose_resize(headers)
+    chosen = replace(
+        stated,
+        size=stated.size or choose_side(headers, resize, channels=1 if grey else 3),
+        resize=resize,
+        background=stated.background or _choose_background(data_dir, mine),
+    )
     described = [
         f"{one.kind} images: values from {one.low:,.6g} (black) to {one.high:,.6g} (white) become 0 to 255, also in "
         f"test images and predictions"
         for one in levels
     ]
+    shown = [] if stated == replace(STRETCHED, size=stated.size) else [describe(headers, chosen, stated=stated)]
     return {
-        "size": image_size or min(max(4 * round(median / 4), 8), 64),
-        "grey": all(header.grey for header in headers),
+        **{name: getattr(chosen, name) for name in ("size", "resize", "background")},
+        "grey": grey,
         "levels": as_stored(levels),
-        "notes": [*described, *_describe(data_dir, files, headers)],
+        "notes": [*shown, *described, *_describe(data_dir, files, headers, chosen.background)],
     }
+
+
+def _choose_background(data_dir: Path, images: Sequence[tuple[Path, Header]]) -> Background:
+    """From up to a few hundred of the transparent images."""
+    transparent = [path for path, header in images if header.transparent and not header.kind]
+    return choose_background(_each(data_dir, transparent[:: -(-len(transparent) // _ENOUGH) or 1], read_brightness))
 
 
 def _choose_levels(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) -> tuple[Levels, ...]:
@@ -190,11 +229,14 @@ def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
     return header
 
 
-def _describe(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) -> list[str]:
-    """A note for each kind of content in the files that is not used."""
+def _describe(
+    data_dir: Path, files: Sequence[Path], headers: Sequence[Header], background: Background | None
+) -> list[str]:
+    """A note for each kind of content in the files that is not used as it is."""
+    behind = "which is ignored" if background == "ignore" else f"which is shown over {background}"
     said = {
         "several frames; the first one is used": [header.sequence for header in headers],
-        "transparency, which is ignored": [header.transparent for header in headers],
+        f"transparency, {behind}": [header.transparent for header in headers],
     }
     notes = []
     for what, flags in said.items():
@@ -207,10 +249,8 @@ def _describe(data_dir: Path, files: Sequence[Path], headers: Sequence[Header]) 
 
 def _decode(data_dir: Path, files: Sequence[Path], form: Format) -> np.ndarray:
     _logger.info("decoding %d images", len(files))
-    shape = (form.size, form.size)
-    return np.stack(
-        _each(data_dir, files, lambda path: read_image(path, size=shape, grey=form.grey, levels=form.levels)[0])
-    )
+    facts = {"size": (form.side, form.side), "grey": form.grey, "levels": form.levels, "form": form.images}
+    return np.stack(_each(data_dir, files, lambda path: read_image(path, **facts)[0]))
 
 
 def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) -> list[T]:

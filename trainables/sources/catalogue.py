@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainables.data.options import TableOptions
+from trainables.data.options import ImageOptions, TableOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,8 @@ class Source:
     """Downloads missing test files and checks their size; None if they come with the others."""
 
 
+FOLDER = "image_folder"
+"""The data set that is a folder of the user's own images."""
 _FILES = {
     "digits": "digits",
     "fashion_mnist": "fashion_mnist",
@@ -91,3 +93,10 @@ def check_table_options(name: str, table: TableOptions | None) -> None:
         raise ValueError(f"--target is for your own table, but {name} has its own target; leave it out")
     if table is None and name == "csv":
         raise ValueError("your own table needs --target, the name of the column to predict")
+
+
+def check_image_options(name: str, images: ImageOptions | None) -> None:
+    """Raise ValueError if a form of images is stated for a data set that has its own."""
+    if images is not None and name != FOLDER:
+        named = "--image-size" if images.size is not None else "--resize"
+        raise ValueError(f"{named} is for a folder of your own images, and {name} has its own form; leave it out")

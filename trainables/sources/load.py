@@ -13,12 +13,12 @@ import numpy as np
 from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.names import did_you_mean
-from trainables.data.options import Kind, TableOptions
+from trainables.data.options import ImageOptions, Kind, TableOptions
 from trainables.data.stratify import stratified_rows
 from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
-from trainables.sources.catalogue import check_table_options, check_train_size, find, names
-from trainables.sources.images import FOLDER, ImageRows, channel_moments, read_images
+from trainables.sources.catalogue import check_image_options, check_table_options, check_train_size, find, names
+from trainables.sources.images import ImageRows, channel_moments, read_images
 
 
 def load(
@@ -28,7 +28,7 @@ def load(
     seed: int = 0,
     train_size: int | None = None,
     validation_fraction: float = 0.1,
-    image_size: int | None = None,
+    images: ImageOptions | None = None,
     table: TableOptions | None = None,
 ) -> Dataset:
     """Training and validation rows, split stratified by class; test files are never opened.
@@ -41,8 +41,7 @@ def load(
         seed: decides the subset and the split.
         train_size: rows to use, training and validation together; None for all.
         validation_fraction: share of these rows for validation, in [0, 0.5]; with 0 the validation split is empty.
-        image_size: side in pixels to which the images of an `image_folder` are resized; chosen from the images when
-            None.
+        images: how the images of an `image_folder` become squares; None is the rule of earlier releases.
         table: the target and the columns of a `csv`.
 
     Raises:
@@ -51,25 +50,28 @@ def load(
     """
     if not 0 <= validation_fraction <= 0.5:
         raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
-    _check_options(name, image_size, table)
+    _check_options(name, images, table)
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table), options=table, **draw)
-    return _load_images(name, read_images(name, data_dir, test=False, image_size=image_size), **draw)
+    return _load_images(name, read_images(name, data_dir, test=False, images=images), **draw)
 
 
-def load_test(name: str, data_dir: str | Path, *, image_size: int | None = None, like: Dataset | None = None) -> Split:
+def load_test(
+    name: str, data_dir: str | Path, *, images: ImageOptions | None = None, like: Dataset | None = None
+) -> Split:
     """The test rows; only the final evaluation may call this.
 
     Args:
         name: one of `catalogue.names()`.
         data_dir: as in `load`.
-        image_size: as in `load`.
-        like: the training data, whose columns decide how the rows of a table are read.
+        images: as in `load`, where there is no `like`.
+        like: the training data, which decide how the rows of a table, or the images of a folder, are read.
     """
     if not _is_table(name):
-        _check_options(name, image_size, None)
-        found = read_images(name, data_dir, test=True, image_size=image_size)
+        images = like.images if like else images
+        _check_options(name, images, None)
+        found = read_images(name, data_dir, test=True, images=images)
         return make_split(found.x, found.y)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
@@ -94,6 +96,7 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
         std=std,
         checksum=_sha256(x, y),
         levels=found.levels,
+        images=found.form,
         notes=(*found.notes, *copies),
     )
 
@@ -136,13 +139,12 @@ def _draw_rows(
     return np.setdiff1d(rows, held_out, assume_unique=True), held_out
 
 
-def _check_options(name: str, image_size: int | None, table: TableOptions | None) -> None:
+def _check_options(name: str, images: ImageOptions | None, table: TableOptions | None) -> None:
     known = names()
     if name not in known:
         hint = did_you_mean(name, known, cutoff=0.4)
         raise ValueError(f"unknown data set {name[:80]!r}; available: {', '.join(known)}{hint}")
-    if image_size is not None and name != FOLDER:
-        raise ValueError(f"image_size is only for image_folder, and {name} has its own size; leave it out")
+    check_image_options(name, images)
     check_table_options(name, table)
 
 

@@ -1,0 +1,108 @@
+"""Files of predictions, written block by block; a file has its name only once it is whole."""
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from search.process.text import printable
+from trainables.files.whole import writing
+
+if TYPE_CHECKING:
+    from analysis.model.tables import TableAnswers
+
+PARQUET = (".parquet", ".pq")
+
+
+class Writer(Protocol):
+    """Writes columns, a block of rows after the other."""
+
+    def write(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write some rows; all calls have the same columns."""
+        ...
+
+    def write_table(self, answers: "TableAnswers", added: Mapping[str, Sequence[Any]]) -> None:
+        """Write rows of a file with their predictions, in place of columns with the same names."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left."""
+        ...
+
+
+@contextmanager
+def writer_to(path: Path) -> Iterator[Writer]:
+    """Write a CSV file, or a Parquet file if its name ends so. A pipe or a terminal is written directly.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    try:
+        with ExitStack() as stack:
+            direct = path.exists() and not path.is_file()
+            file = stack.enter_context(path.open("wb") if direct else writing(path.resolve()))
+            writer: Writer = _Parquet(file) if path.suffix.lower() in PARQUET else _Csv(file)
+            try:
+                yield writer
+            finally:
+                writer.close()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from None
+
+
+class _Csv:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._has_header = file, False
+
+    def write(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        text = io.StringIO(newline="")
+        rows = csv.writer(text)
+        if not self._has_header:
+            rows.writerow(columns)
+            self._has_header = True
+        rows.writerows(zip(*columns.values(), strict=True))
+        self._file.write(text.getvalue().encode())
+
+    def write_table(self, answers: "TableAnswers", added: Mapping[str, Sequence[Any]]) -> None:
+        kept = {name: texts for name, texts in answers.block.texts.items() if name not in added}
+        self.write({**kept, **added})
+
+    def close(self) -> None:
+        pass
+
+
+class _Parquet:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._writer = file, None
+
+    def write(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({name: v if isinstance(v, pa.Array) else pa.array(v) for name, v in columns.items()})
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._file, table.schema)
+        self._writer.write_table(table)
+
+    def write_table(self, answers: "TableAnswers", added: Mapping[str, Sequence[Any]]) -> None:
+        batch, texts = answers.block.batch, answers.block.texts
+        cells = texts if batch is None else dict(zip(texts, batch.columns, strict=True))
+        self.write({**{name: values for name, values in cells.items() if name not in added}, **added})
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def say_error(cause: str) -> None:
+    print(f"error: {printable(cause)}", file=sys.stderr)
+
+
+def say_notes(file: str, notes: Sequence[str]) -> None:
+    for note in notes:
+        print(f"note: {printable(file)}: {printable(note)}", file=sys.stderr)

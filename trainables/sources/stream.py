@@ -1,0 +1,282 @@
+"""Reads a CSV or Parquet file in blocks of rows, in memory that does not grow with the number of rows.
+
+    with open_rows("new.csv") as rows:
+        print(rows.names, rows.num_rows, rows.notes)
+        for block in rows.blocks(): ...
+
+A CSV file is read twice: first all of it is checked, and the notation of each column's numbers is found, as
+`trainables.sources.sheet` does; then its rows are read. Input that can be read only once is copied to a temporary file.
+"""
+
+import codecs
+import io
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from trainables.data.names import clean_name
+from trainables.data.notation import Reading, changed_example, find_readings
+from trainables.sources.encoding import decode
+from trainables.sources.rows import Rows
+from trainables.sources.sheet import describe_changes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCK = 10_000
+"""Rows that are held at once."""
+STDIN = "-"
+"""A file name that stands for the standard input."""
+_CHUNK = 1 << 20
+_MOST_FORMS = 5_000
+"""A column with more forms of cells than this is free text."""
+_ONES = str.maketrans("023456789", "111111111")
+_BEFORE_DIGITS = "+-\u2212( $\u20ac\u00a3\u00a5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Some rows of a file."""
+
+    texts: Mapping[str, Sequence[str]]
+    """Cells of each named column as written in the file."""
+    first: int
+    """Number of the first of these rows in the file, from 1."""
+    lines: Sequence[int] = ()
+    """Line of each row in the file, from 1; empty if the file has no lines."""
+    batch: "pa.RecordBatch | None" = None
+    """The same rows as Parquet has them."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.texts.values()), ()))
+
+    def place(self, row: int) -> str:
+        """The name of a row of this block: `row 19 (line 20)`."""
+        return f"row {self.first + row}" + (f" (line {self.lines[row]})" if self.lines else "")
+
+
+class RowSource(Protocol):
+    """The rows of a file, which can be read again and again."""
+
+    names: tuple[str, ...]
+    """Of the columns that have one."""
+    num_rows: int
+    notes: tuple[str, ...]
+    """What was changed, is left out, or is doubtful."""
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Block]:
+        """All rows in their order."""
+        ...
+
+    def reading(self, name: str) -> Reading | None:
+        """How the numbers of this column are written; None for Python's notation."""
+        ...
+
+
+@contextmanager
+def open_rows(file: str) -> Iterator[RowSource]:
+    """The rows of a CSV or Parquet file; every row of a CSV file is checked.
+
+    Args:
+        file: its path, or - for the standard input.
+
+    Raises:
+        ValueError: there is no such file, it is no table, or its rows do not agree; one line names the place.
+    """
+    with ExitStack() as stack:
+        try:
+            opened = sys.stdin.buffer if file == STDIN else stack.enter_context(Path(file).open("rb"))
+        except FileNotFoundError:
+            raise ValueError(f"there is no file {file!r}; a CSV or Parquet file is needed") from None
+        except IsADirectoryError:
+            raise ValueError(f"{file!r} is a folder; a CSV or Parquet file is needed") from None
+        if not opened.seekable():
+            copy = stack.enter_context(_nameless())
+            shutil.copyfileobj(opened, copy)
+            opened = copy
+        opened.seek(0)
+        if opened.read(4) == b"PAR1":
+            yield ParquetRows(opened, file)
+            return
+        opened, notes = _as_utf8(opened, file, stack)
+        yield CsvRows(opened, file, notes)
+
+
+class CsvRows:
+    """The rows of a CSV file; see `RowSource`."""
+
+    def __init__(self, source: BinaryIO, path: str, notes: Sequence[str] = ()) -> None:
+        """Check every row.
+
+        Args:
+            source: text in UTF-8.
+            path: for messages.
+            notes: on the encoding.
+
+        Raises:
+            ValueError: as `open_rows`.
+        """
+        self._source, self._path = source, path
+        with self._rows() as rows:
+            self.names = tuple(filter(None, rows.names))
+            forms, self.num_rows = {name: _Forms() for name in self.names}, 0
+            for _, columns in _columns(rows, BLOCK):
+                for name, texts in columns.items():
+                    forms[name].add(texts)
+                self.num_rows += len(next(iter(columns.values()), ()))
+            readings = find_readings({name: found.texts for name, found in forms.items()}, separator=rows.separator)
+            examples = [_example(name, forms[name].texts, reading) for name, reading in readings.items()]
+            self.notes = (*notes, *rows.notes, *describe_changes("read as numbers", list(filter(None, examples))))
+        self._readings = readings
+
+    def reading(self, name: str) -> Reading | None:
+        """How the numbers of this column are written; None for Python's notation."""
+        return self._readings.get(name)
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Block]:
+        """All rows in their order."""
+        first = 1
+        with self._rows() as rows:
+            for lines, columns in _columns(rows, size):
+                yield Block(texts=columns, first=first, lines=lines)
+                first += len(lines)
+
+    @contextmanager
+    def _rows(self) -> Iterator[Rows]:
+        self._source.seek(0)
+        text = io.TextIOWrapper(self._source, encoding="utf-8-sig", newline="")
+        try:
+            yield Rows(text, self._path)
+        finally:
+            text.detach()  # otherwise the source would be closed with it
+
+
+class ParquetRows:
+    """The rows of a Parquet file; see `RowSource`."""
+
+    def __init__(self, source: BinaryIO, path: str) -> None:
+        """Read the names of the columns.
+
+        Raises:
+            ValueError: the file is damaged, or two columns have the same name.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        source.seek(0)
+        try:
+            self._file = pq.ParquetFile(source)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is damaged Parquet: {str(error).splitlines()[0]}") from None
+        self._path, found = path, [clean_name(name) for name in self._file.schema_arrow.names]
+        twice = [name for name, count in Counter(found).items() if count > 1]
+        if twice:
+            raise ValueError(f"every column must have a different name, but {path} has {twice[0]!r} twice; rename one")
+        self.names, self.num_rows, self.notes = tuple(found), self._file.metadata.num_rows, ()
+
+    def reading(self, name: str) -> Reading | None:
+        """None, as numbers are typed in Parquet."""
+        del name
+        return None
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Block]:
+        """All rows in their order."""
+        import pyarrow as pa
+
+        first = 1
+        try:
+            for batch in self._file.iter_batches(batch_size=size):
+                texts = {n: _as_texts(c.to_pylist()) for n, c in zip(self.names, batch.columns, strict=True)}
+                yield Block(texts=texts, first=first, batch=batch)
+                first += len(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self._path} is damaged Parquet: {str(error).splitlines()[0]}") from None
+
+
+class _Forms:
+    """The forms of the cells of a column, such as `11,1` for `25,8`, with an example and the number of each."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+
+    def add(self, texts: Sequence[str]) -> None:
+        if len(self._examples) > _MOST_FORMS:
+            return
+        stripped = [text.strip() for text in texts]
+        forms = [_form(text) for text in stripped]
+        self._counts.update(forms)
+        if len(self._counts) > len(self._examples):
+            for form, text in zip(forms, stripped, strict=True):
+                self._examples.setdefault(form, text)
+
+    @property
+    def texts(self) -> dict[str, int]:
+        """An example of each form, and how many cells have it; empty for free text, which has no numbers."""
+        if len(self._examples) > _MOST_FORMS:
+            return {"": 1}
+        return {self._examples[form]: count for form, count in self._counts.items()}
+
+
+def _form(text: str) -> str:
+    """The text with every digit as 1, but for a zero at its beginning: what decides how a number is read."""
+    form = text.translate(_ONES)
+    return f"0{form}" if text.lstrip(_BEFORE_DIGITS)[:1] == "0" else form
+
+
+def _example(name: str, texts: Mapping[str, int], reading: Reading) -> str:
+    changed = next((text for text in texts if reading.plain(text) != text), None)
+    return "" if changed is None else changed_example(name, [changed], [reading.plain(changed)])
+
+
+def _columns(rows: Rows, size: int) -> Iterator[tuple[list[int], dict[str, tuple[str, ...]]]]:
+    """Blocks of rows by column, with the line of each row; the columns without a name are left out."""
+    body = iter(rows)
+    while block := list(islice(body, size)):
+        lines, cells = zip(*block, strict=True)
+        columns = zip(rows.names, zip(*cells, strict=True), strict=True)
+        yield list(lines), {name: texts for name, texts in columns if name}
+
+
+def _as_texts(values: list[Any]) -> list[str]:
+    """The values of a Parquet column as a CSV file would have them."""
+    return ["" if value is None else value if isinstance(value, str) else str(value) for value in values]
+
+
+@contextmanager
+def _nameless() -> Iterator[BinaryIO]:
+    """A temporary file that has no name."""
+    with tempfile.TemporaryFile() as file:
+        yield file
+
+
+def _as_utf8(source: BinaryIO, path: str, stack: ExitStack) -> tuple[BinaryIO, list[str]]:
+    """The same text as UTF-8, and a note where its encoding is a guess. Text in another encoding is decoded whole.
+
+    Raises:
+        ValueError: as `decode`.
+    """
+    source.seek(0)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while data := source.read(_CHUNK):
+            decoder.decode(data)
+            if b"\0" in data:
+                break
+        else:
+            decoder.decode(b"", final=True)
+            return source, []
+    except UnicodeDecodeError:
+        pass
+    source.seek(0)
+    text, notes = decode(source.read(), path)
+    copy = stack.enter_context(_nameless())
+    copy.write(text.encode("utf-8", "surrogatepass"))
+    return copy, notes
