@@ -75,16 +75,9 @@ class Job:
         _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
         epochs = options.epochs or (stored.epochs if stored else run.epochs)
-        contenders, plan, seeds = settle_plan(
-            study,
-            run,
-            space,
-            dataset,
-            top=options.top,
-            seeds=options.seeds,
-            stored=stored.plan if stored else (),
-            epochs=epochs,
-        )
+        plan_before = stored.plan if stored else ()
+        asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs}
+        contenders, plan, seeds = settle_plan(study, run, space, dataset, stored=plan_before, **asked)
         return cls(
             options=options,
             command=command,

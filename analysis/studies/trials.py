@@ -25,20 +25,8 @@ _PREFIX = "params_"
 _RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "worker", "node", "device")
 """What Rungwise records of each epoch, beside the value."""
 _HANDLED = ("epoch", "trial", "value", KEPT_EPOCH)
-_COLUMNS = (
-    "number",
-    "state",
-    "epochs",
-    "value",
-    "last",
-    "best",
-    "best_epoch",
-    "kept_epoch",
-    "seconds",
-    "weights",
-    "macs",
-    "seed",
-)
+_VALUES = ("value", "last", "best", "best_epoch", "kept_epoch")
+_COLUMNS = ("number", "state", "epochs", *_VALUES, "seconds", "weights", "macs", "seed")
 _CAUSE = ("failure_kind", "failure", "started", "ended")
 """Columns of `Trials.trials`: of every trial, and why and when it ended."""
 
