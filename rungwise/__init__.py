@@ -9,7 +9,7 @@
         print(run.best, run.report())
 
     cli                     the command `rungwise`
-    listing                 its commands runs, show and logs
+    listing keeping         its commands runs, show and logs; export and rm
     searching notebook      `search`, also from a notebook
     run                     a run as an object
     process                 runs a command in a process of its own

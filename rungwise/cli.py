@@ -20,10 +20,15 @@ COMMANDS = {
     "runs": ("rungwise.listing", "list all runs"),
     "show": ("rungwise.listing", "show a run or one of its trials"),
     "logs": ("rungwise.listing", "print the output of a trial"),
+    "export": ("rungwise.keeping", "write the trials of a run as CSV, JSON or Parquet"),
+    "rm": ("rungwise.keeping", "remove runs"),
     "watch": ("analysis.watch", "show a search in the browser while it runs"),
     "compare": ("analysis.compare", "compare runs: the best against the best, effects that hold in all, cost"),
 }
 """By name: the module whose `main` is called, and what it does."""
+
+GROUPS = ("rungwise.listing", "rungwise.keeping")
+"""Modules with several commands, whose `main` takes the name of the command as its first word."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,7 +60,7 @@ def _run(name: str, words: list[str]) -> None:
 
     def main(words: list[str]) -> int:
         module = importlib.import_module(COMMANDS[name][0])
-        return module.main([name, *words] if COMMANDS[name][0] == "rungwise.listing" else words)
+        return module.main([name, *words] if module.__name__ in GROUPS else words)
 
     run_command(main, words)
 

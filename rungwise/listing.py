@@ -6,16 +6,19 @@ rungwise logs NAME [12]
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.process.arguments import DONE, OptionalInt, parse, report_error
-from search.process.tabular import print_table
+from search.process.arguments import DONE, Flag, OptionalInt, parse, report_error
+from search.process.tabular import print_json, print_table
 from search.process.text import counted
 from search.storage.folder import find_run
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 _RUNS_DIR = Path("runs")
 _HIDDEN = (
@@ -29,6 +32,8 @@ _HIDDEN = (
 class Runs:
     """List the runs of a folder, the newest last."""
 
+    json: Flag = False
+    """Print a JSON list of objects instead of a table."""
     runs_dir: Path = _RUNS_DIR
     """Folder that holds all runs."""
 
@@ -43,6 +48,8 @@ class Show:
     """Number of a trial."""
     trial: OptionalInt = None
     """Number of a trial, as an option."""
+    json: Flag = False
+    """Print a JSON object: of a run, its settings and trials; of a trial, everything that was recorded."""
     runs_dir: Path = _RUNS_DIR
     """Folder that holds all runs."""
 
@@ -68,11 +75,11 @@ def main(words: list[str]) -> int:
             case Runs():
                 _list(options)
             case Show(trial=None, number=None):
-                _show(find_run(options.run, options.runs_dir))
+                _show(find_run(options.run, options.runs_dir), as_json=options.json)
             case Show(trial=int(one), number=int(other)) if one != other:
                 raise ValueError(f"give one trial, got {other} and --trial {one}")
             case Show(trial=int(number)) | Show(number=int(number)):
-                _show_trial(find_run(options.run, options.runs_dir), number)
+                _show_trial(find_run(options.run, options.runs_dir), number, as_json=options.json)
             case Logs(trial=int(number)):
                 _print_log(find_run(options.run, options.runs_dir), number)
             case Logs():
@@ -84,19 +91,30 @@ def main(words: list[str]) -> int:
 
 def _list(options: Runs) -> None:
     folders = [path.parent for path in options.runs_dir.glob("*/run.json")]
-    if not folders:
+    if not folders and not options.json:
         print(f"no runs in {str(options.runs_dir)!r}")
         return
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in folders:
         try:
             rows.append(_facts(folder))
         except (ValueError, OSError) as error:
             rows.append({"run": folder.name, "created": "", "state": str(error)[:80]})
-    print_table(sorted(rows, key=lambda row: row["created"]))
+    rows.sort(key=lambda row: row["created"])
+    if options.json:
+        print_json(rows)
+        return
+    print_table([{key: _cell(key, value) for key, value in row.items()} for row in rows])
 
 
-def _facts(folder: Path) -> dict[str, str]:
+def _cell(key: str, value: Any) -> str:
+    """A fact about a run as the table of runs shows it."""
+    if key == "created":
+        return value[:16].replace("T", " ")
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
     """One row about a run."""
     from optuna.trial import TrialState
 
@@ -112,16 +130,16 @@ def _facts(folder: Path) -> dict[str, str]:
     state = "finished" if done == run.trials else f"{done} of {counted(run.trials, 'trial')}"
     return {
         "run": folder.name,
-        "created": run.created[:16].replace("T", " "),
+        "created": run.created,
         "what": run.subject,
         "state": state + (f", {failed} failed" if failed else ""),
         "metric": run.metric,
-        "best": "-" if best is None or best.value is None else f"{best.value:.4g}",
-        "trial": "-" if best is None else str(best.number),
+        "best": None if best is None else best.value,
+        "trial": None if best is None else best.number,
     }
 
 
-def _show(folder: Path) -> None:
+def _show(folder: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
     from search.session.console import summarise
@@ -129,6 +147,10 @@ def _show(folder: Path) -> None:
     from search.storage.study import open_study
 
     run = read_run(folder)
+    if as_json:
+        trials = [_record(trial) for trial in open_study(folder).trials]
+        print_json({"settings": asdict(run), **_facts(folder), "trials": trials})
+        return
     rungs = " ".join(map(str, run.rungs))
     print(
         f"{folder.name}: {run.subject}; {run.metric}, to {run.direction}; {counted(run.epochs, 'epoch')}, rungs {rungs}"
@@ -139,7 +161,20 @@ def _show(folder: Path) -> None:
     summarise(run, open_study(folder).trials, console=Console(highlight=False))
 
 
-def _show_trial(folder: Path, number: int) -> None:
+def _record(trial: "FrozenTrial") -> dict[str, Any]:
+    """A trial for a program: its state as in the study, its value, and what is stored with it."""
+    dates = {"started": trial.datetime_start, "ended": trial.datetime_complete}
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "value": trial.value,
+        "params": trial.params,
+        **{name: None if date is None else date.isoformat() for name, date in dates.items()},
+        "attrs": {key: value for key, value in trial.user_attrs.items() if key != "history"},
+    }
+
+
+def _show_trial(folder: Path, number: int, *, as_json: bool) -> None:
     from search.session.live import STATES
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -148,6 +183,9 @@ def _show_trial(folder: Path, number: int) -> None:
     trial = next((t for t in trials if t.number == number), None)
     if trial is None:
         raise ValueError(f"the number of the trial must lie in 0..{len(trials) - 1}, got {number}")
+    if as_json:
+        print_json({**_record(trial), "epochs": trial.user_attrs.get("history", [])})
+        return
     print(f"trial {number} of {folder.name}: {STATES[trial.state]}")
     for name, value in trial.params.items():
         print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")

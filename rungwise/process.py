@@ -49,7 +49,8 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
 
 def _flags(options: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
-    for name, value in options.items():
+    for key, value in options.items():
+        name = "try" if key == "tries" else key  # a keyword of Python
         if value is None or value is False:
             continue
         if isinstance(value, list | tuple):

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
-from rungwise.cli import COMMANDS
+from rungwise.cli import COMMANDS, GROUPS
 from rungwise.packages import ROOT
 from search.process.arguments import Flag, parse, report_error
 from trainables.files.whole import write_whole
@@ -88,7 +88,7 @@ def _commands() -> Iterator[str]:
     yield "Each command also runs as a module, for example `python -m search.run` for `rungwise search`."
     yield "[exit-codes.md](exit-codes.md) lists what they return.\n"
     for name, (module, what) in COMMANDS.items():
-        also = "" if module == "rungwise.listing" else f" (`python -m {module}`)"
+        also = "" if module in GROUPS else f" (`python -m {module}`)"
         yield f"## rungwise {name}{also}\n\n{what[0].upper()}{what[1:]}.\n"
         yield f"```text\n{help_of(name)}\n```\n"
 
@@ -96,7 +96,7 @@ def _commands() -> Iterator[str]:
 def help_of(command: str) -> str:
     """The `--help` of a command, as a terminal of fixed width shows it."""
     module = importlib.import_module(COMMANDS[command][0])
-    words = [command, "--help"] if COMMANDS[command][0] == "rungwise.listing" else ["--help"]
+    words = [command, "--help"] if module.__name__ in GROUPS else ["--help"]
     said = io.StringIO()
     fixed = {"COLUMNS": str(_WIDTH), "NO_COLOR": "1", "TERM": "dumb", "RUNGWISE_PROGRAM": "rungwise"}
     with mock.patch.dict(os.environ, fixed), contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):

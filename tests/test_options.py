@@ -21,8 +21,8 @@ from tests.searching import ROOT, command
 
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler metric keep_epoch fix question"
-    " seed data_dir target task"
-    " drop types image_size resize runs_dir"
+    " tries seed data_dir target task"
+    " drop types split image_size resize runs_dir"
     " train_size max_weights max_macs resume force study_url storage address concurrent"
     " cpus_per_trial gpus_per_trial max_failures trial_timeout logger dry_run debug"
 ).split()
@@ -109,7 +109,7 @@ def test_help_says_of_every_option_what_it_does(capsys: pytest.CaptureFixture[st
         main(["--help"])
     said = capsys.readouterr().out
     for flag in FLAGS:
-        assert f"--{flag.replace('_', '-')}" in said
+        assert f"--{'try' if flag == 'tries' else flag.replace('_', '-')}" in said
     assert "None" not in said
 
 

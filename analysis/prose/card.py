@@ -53,7 +53,7 @@ model.predict(rows)  # {call}
 
 ## Training data
 
-{dataset}; checksum of the training rows `{checksum}`.
+{dataset}; checksum of the training rows `{checksum}`.{split}
 
 ## Evaluation
 
@@ -145,6 +145,7 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
         "train_rows": conditions["train_rows"],
         "rows": trained_on(conditions.get("held_out_rows", 0)),
         "test_rows": conditions["test_rows"],
+        "split": f" {_plain(split)}" if (split := conditions.get("split")) else "",
         "hardware": results.hardware,
         "run": results.run_dir,
         "openings": opened or times(results.openings),

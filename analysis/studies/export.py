@@ -1,6 +1,7 @@
 """Writes the tables of a study as CSV, safe to open in a spreadsheet, and as Parquet."""
 
 from pathlib import Path
+from typing import TextIO, TypeVar
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype, is_object_dtype
@@ -8,21 +9,34 @@ from pandas.api.types import is_numeric_dtype, is_object_dtype
 from analysis.studies.trials import Trials
 from analysis.wording import one_line
 
+_Target = TypeVar("_Target", Path, TextIO)
+
 
 def export(trials: Trials, folder: Path) -> list[Path]:
     """Write both tables of a study; returns the four paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, table in (("trials", trials.trials), ("epochs", trials.epochs)):
-        plain = table.copy()
-        for column in (name for name in table.columns if is_object_dtype(table[name])):  # Parquet needs one type
-            plain[column] = [None if pd.isna(cell) else str(cell) for cell in plain[column]]
-        plain.to_parquet(folder / f"{name}.parquet", index=False)
-        written += [write_csv(table, folder / f"{name}.csv"), folder / f"{name}.parquet"]
+        written += [write_csv(table, folder / f"{name}.csv"), write_parquet(table, folder / f"{name}.parquet")]
     return written
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> Path:
+def write_parquet(table: pd.DataFrame, path: Path) -> Path:
+    """Write a Parquet file; columns of mixed types become texts. Returns its path."""
+    plain = table.copy()
+    for column in (name for name in table.columns if is_object_dtype(table[name])):  # Parquet needs one type
+        plain[column] = [None if pd.isna(cell) else str(cell) for cell in plain[column]]
+    plain.to_parquet(path, index=False)
+    return path
+
+
+def write_json(table: pd.DataFrame, path: Path) -> Path:
+    """Write a list of objects, one for each row, with null for a missing value; returns its path."""
+    table.to_json(path, orient="records", indent=2, date_format="iso", double_precision=15, default_handler=str)
+    return path
+
+
+def write_csv(table: pd.DataFrame, path: _Target) -> _Target:
     """Write a CSV whose text cells cannot act as formulas in a spreadsheet; returns its path."""
     safe = table.rename(columns=lambda name: plain_text(str(name)))
     for column in safe.columns:

@@ -1,6 +1,9 @@
-"""Prints rows as a table: in a terminal fitted to its width, elsewhere one line per row."""
+"""Prints rows as a table, fitted to a terminal and elsewhere one line per row; and values as JSON for programs."""
 
+import json
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from search.process.text import printable
 
@@ -20,3 +23,16 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     for row in rows:
         table.add_row(*(escape(printable(row.get(name, ""))) for name in names))
     console.print(table)
+
+
+def print_json(content: Any) -> None:
+    """Print valid JSON: what it lacks becomes null (not finite) or a text."""
+    print(json.dumps(_finite(content), indent=2, default=str, allow_nan=False))
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -16,6 +16,7 @@ from search.process.text import printable
 from search.runtime.guard import RayLostError
 from search.scheduling.errors import HopelessSearchError
 from search.scheduling.search import Search
+from search.session.bestfiles import keep_best
 from search.session.console import summarise
 from search.session.trouble import explain
 from search.storage.presence import StudyLostError
@@ -37,6 +38,7 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
     """
     trials = search.ledger.trials
     summarise(search.run, trials, console=console)
+    keep_best(search.run, trials, run_dir)
     if received is not None:
         return say_stopped(received, resume=resume, console=console)
     if search.fatal is not None:
@@ -79,6 +81,7 @@ def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) 
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
     folder = escape(shlex.quote(str(run_dir)))
+    console.print(f"(also in {folder}/best.json, for --try, and in best.py)", soft_wrap=True)
     console.print(f"\nnext:\n  {command('analysis.report')} {folder}", soft_wrap=True)
     if run.questions:
         console.print(f"  {command('analysis.ask')} {folder}", soft_wrap=True)

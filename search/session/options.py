@@ -14,12 +14,14 @@ from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalS
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
 from search.session.rules import check_range, check_storage, check_url
+from search.session.tries import Tries, read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import KeptEpoch, Logger, Pruner, Sampler
 from spaces.objectives import read_goal
 from trainables.data.names import split_names
 from trainables.data.options import ImageOptions, Kind, Resize, TableOptions, Task
+from trainables.data.split import SplitRule, check_split, parse_split
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -27,10 +29,10 @@ MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task", "image_size", "resize", "keep_epoch",
+    "target", "task", "split", "image_size", "resize", "keep_epoch",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "metric", "keep_epoch", "image_size", "resize")
+_OF_DATA = ("train_size", "target", "split", "metric", "keep_epoch", "image_size", "resize")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -71,6 +73,9 @@ class Options:
     question: Several = ()
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
+    tries: Tries = ()
+    """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
+    the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""
     seed: int = 0
     """Seed of the sampler, the data split, the initial weights and the batches."""
     data_dir: Path = Path("data")
@@ -84,6 +89,9 @@ class Options:
     """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
     """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
+    split: OptionalStr = None
+    """How test and validation rows are chosen: random; distinct, with equal rows on one side; time or time:COLUMN, the
+    latest; group:COLUMN, whole groups; column:COLUMN or file:PATH, which say train, validation or test."""
     image_size: OptionalInt = None
     """Side in pixels of the squares that your images become. Default: chosen from the images, at most 128."""
     resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
@@ -147,6 +155,10 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        parse_split(self.split or "random")
+        if self.tries and self.resume:
+            raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
+        read_tries(self.tries)
         if self.metric is not None:
             read_goal(self.metric, self.task or "")
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
@@ -185,6 +197,8 @@ class Options:
         if stated.get("own") and any(getattr(self, name) is not None for name in _OF_DATA):
             given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
+        if "dataset" in stated:
+            check_split(stated["dataset"], self.rule)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         check_image_options(stated.get("dataset", FOLDER), self.images)
@@ -225,6 +239,11 @@ class Options:
     def dropped(self) -> tuple[str, ...]:
         """The names in --drop."""
         return split_names(self.drop or "")
+
+    @property
+    def rule(self) -> SplitRule:
+        """How rows are split."""
+        return parse_split(self.split or "random")
 
     @property
     def images(self) -> ImageOptions | None:

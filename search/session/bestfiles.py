@@ -1,0 +1,38 @@
+"""best.json and best.py in the run folder: the best configuration, ready for --try and for code of your own."""
+
+import json
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from search.process.text import counted, printable
+from search.storage.run import Run
+from search.storage.trials import best_trial, epochs_reached
+from trainables.data.notation import format_value
+from trainables.files.whole import write_whole
+
+
+def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
+    """Write both files; without a fully trained trial, nothing is written.
+
+    Raises:
+        OSError: they cannot be written; the old ones stay.
+    """
+    best = best_trial(trials, run.objective)
+    if best is None or best.value is None:
+        return
+    facts = {
+        "run": run.name,
+        "space": run.space,
+        "trial": best.number,
+        "metric": run.metric,
+        "direction": run.direction,
+        "value": best.value,
+        "epochs": epochs_reached(best),
+        "params": best.params,
+    }
+    write_whole(run_dir / "best.json", json.dumps(facts, indent=2) + "\n")
+    what = f"{run.metric} {format_value(best.value)} after {counted(epochs_reached(best), 'epoch')}"
+    lines = [f"# The best trial of run {run.name}: trial {best.number}, {what}.", "", "PARAMS = {"]
+    lines += [f"    {name!r}: {value!r}," for name, value in best.params.items()]
+    write_whole(run_dir / "best.py", "\n".join(map(printable, [*lines, "}"])) + "\n")
