@@ -62,9 +62,8 @@ class Options:
     """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
     or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
     metric: OptionalStr = None
-    """What to optimise on built-in data sets and your own tables and images: accuracy, balanced_accuracy, macro_f1,
-    auc or log_loss for classes; rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default:
-    accuracy or rmse."""
+    """What to optimise on data that Rungwise reads: accuracy, balanced_accuracy, macro_f1, auc or log_loss for classes;
+    rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default: accuracy or rmse."""
     keep_epoch: Annotated[KeptEpoch | None, tyro.conf.arg(metavar="{best,last}", help_behavior_hint="")] = None
     """The epoch whose weights a trial keeps: the last one, or the best, with a value from validation rows that did not
     choose it. Default: best for your own tables and images, else last."""

@@ -77,8 +77,6 @@ class Training:
         self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
         self.history: list[dict[str, Any]] = []
         """The records of the epochs that this object trained."""
-        self.outputs: Tensor | None = None
-        """Of the validation rows after the last epoch: logits, or predictions in the unit of the target."""
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
@@ -90,6 +88,8 @@ class Training:
         self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.optimizer = self.config.optimizer.build(self.model)
         keep_rate_on_device(self.optimizer)
+        self.outputs: Tensor | None = None
+        """Of the validation rows after the last epoch: logits, or predictions in the unit of the target."""
 
     @property
     def batch_rows(self) -> int:
