@@ -34,7 +34,7 @@ class Supervised:
             split=selection.split or RANDOM,
         )
         metrics.check_targets(dataset.train.y, dataset.validation.y, metric=selection.metric)
-        return replace(dataset, metric=selection.metric)
+        return replace(dataset, metric=selection.metric, passes=selection.passes)
 
     def pack(self, data: Dataset) -> dict[str, Any]:
         """The rows as arrays."""

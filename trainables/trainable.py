@@ -133,6 +133,8 @@ class Selection:
     """`SplitRule` of data of the user's own; None for a random split."""
     images: Any = None
     """`ImageOptions` of a folder of the user's own images; None for the rule of earlier releases."""
+    passes: int = 1
+    """How often an epoch passes over the training rows."""
     metric: str = ""
     """The metric that trials are compared by; the usual one of the task when empty."""
 

@@ -1,5 +1,6 @@
 """From options to a run: a new folder with run.json and an empty study, or an old one opened again."""
 
+import math
 import shlex
 import sys
 from collections.abc import Collection, Mapping
@@ -24,6 +25,11 @@ from trainables.sources.catalogue import FOLDER, size_of
 
 if TYPE_CHECKING:  # imports torch, and an old run is checked before that
     from spaces.space import Space
+
+ROWS_OF_A_TRAINING = 32_000
+"""Training rows that a full training sees at least, counted as often as it sees them: 250 steps of 128 rows."""
+MOST_PASSES = 50
+"""Passes of an epoch at most."""
 
 
 def stated_data(options: Options, space: "Space") -> dict[str, Any]:
@@ -84,6 +90,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         direction=objective.direction,
         trials=options.trials,
         keep_epoch=keep_epoch(options, space),
+        passes=1 if space.own else dataset.passes,
         baseline=dict(space.baseline),
         **decided_data(options, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
@@ -98,6 +105,17 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         **questions.resolve(options.words, space, trials=options.trials),
         **settled,
     )
+
+
+def with_passes(dataset: Any, space: "Space") -> Any:
+    """Few rows of the user's own with as many passes in an epoch as make a training of the space's epochs long enough.
+
+    They do not depend on --max-epochs, which makes trainings shorter.
+    """
+    if size_of(space.dataset) is not None:
+        return dataset
+    passes = math.ceil(ROWS_OF_A_TRAINING / (space.epochs * max(1, len(dataset.train))))
+    return replace(dataset, passes=min(max(1, passes), MOST_PASSES))
 
 
 def with_test_notes(dataset: Any, data_dir: str) -> Any:

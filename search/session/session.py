@@ -224,7 +224,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         metric=options.goal,
     )
     if not space.own:
-        dataset = opening.with_test_notes(dataset, str(options.data_dir))
+        dataset = opening.with_passes(opening.with_test_notes(dataset, str(options.data_dir)), space)
     run = opening.asked_run(
         options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources)
     )

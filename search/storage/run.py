@@ -100,6 +100,8 @@ class Run:
     """How the rows of a table or of images of the user's own are split."""
     images: ImageOptions | None = None
     """How the images of a folder become squares, as decided when the run began; older runs lack it."""
+    passes: Count = 1
+    """How often an epoch passes over the training rows."""
     keep_epoch: KeptEpoch = "last"
     """The epoch whose weights and value count for a trial; older runs keep the last one."""
     max_weights: Count | None = None
@@ -221,6 +223,7 @@ def load_data(
     split: SplitRule = RANDOM,
     images: ImageOptions | None = None,
     metric: str = "",
+    passes: int = 1,
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
 
@@ -238,6 +241,7 @@ def load_data(
         split=split,
         images=images,
         metric=metric,
+        passes=passes,
     )
     if not space.own:
         return space.work.load(selection)
@@ -268,6 +272,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         split=run.split,
         images=run.images,
         metric=run.metric,
+        passes=run.passes,
     )
 
 

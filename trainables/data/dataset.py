@@ -66,6 +66,8 @@ class Dataset:
     """How the images of a folder became squares, with everything that was chosen; None for other data."""
     metric: str = ""
     """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
+    passes: int = 1
+    """How often an epoch passes over the training rows."""
     notes: tuple[str, ...] = ()
     """Notes for the user on the files, one line each."""
 
