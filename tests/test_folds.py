@@ -13,8 +13,8 @@ from search.forecast.calibration import Bench, _bench
 from search.runtime.resources import Resources
 from search.storage.run import data_of, read_run, write_run
 from spaces.space import load as load_space
+from tests.divided import images, write
 from tests.ledgers import make_run
-from tests.test_split import images, write
 from trainables.data.dataset import Dataset
 from trainables.data.options import TableOptions
 from trainables.data.split import FEW_ROWS, parse_split

@@ -8,11 +8,11 @@ from trainables.data.dataset import Dataset, from_arrays
 from trainables.data.split import RANDOM
 from trainables.models.cost import measure_cost
 from trainables.sources.load import load
-from trainables.trainable import Selection, Setting
+from trainables.trainable import Selection, Setting, Trainable
 from trainables.training import metrics
+from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
 from trainables.training.folds import FoldedTraining
-from trainables.training.training import Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Supervised:
             folds=selection.folds,
         )
         metrics.check_targets(dataset.train.y, dataset.validation.y, metric=selection.metric)
-        return replace(dataset, metric=selection.metric)
+        return replace(dataset, metric=selection.metric, passes=selection.passes)
 
     def pack(self, data: Dataset) -> dict[str, Any]:
         """The rows as arrays."""
@@ -45,10 +45,10 @@ class Supervised:
         """The rows on the device."""
         return from_arrays(packed).to(device)
 
-    def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Training | FoldedTraining:
+    def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Trainable:
         """A training, on each fold if there are folds, on the number of threads that torch is set to."""
-        kind = FoldedTraining if data.folds else Training
-        return kind(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device)
+        begin = FoldedTraining if data.folds else begin_training
+        return begin(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device, keep=setting.keep)
 
     def costs(self, config: TrainConfig, data: Dataset) -> Mapping[str, int]:
         """Weights, and multiply-adds for one row."""

@@ -15,6 +15,7 @@ from spaces.origin import short_name
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import MAX_FOLDS, RANDOM, SplitRule
 from trainables.files.whole import write_whole
+from trainables.trainable import Keep, Selection
 
 if TYPE_CHECKING:
     from spaces.space import Space
@@ -24,6 +25,7 @@ FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
 Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+KeptEpoch = Literal["last", "best"]
 Logger = Literal["none", "tensorboard", "mlflow", "wandb"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
@@ -43,6 +45,8 @@ class Planned:
     """Name of the configuration, such as `baseline` or `trial-7/0`."""
     question: str = ""
     """The parameter of the question for which it is trained; empty if it counts for all."""
+    stop_epoch: Annotated[int, Range(low=1, high=10**9)] | None = None
+    """The epoch after which it ends, within a schedule over the full budget; the last one when None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,10 @@ class Run:
     """Folds on which each trial is trained, and over which its value is the mean; 1 for one validation split."""
     images: ImageOptions | None = None
     """How the images of a folder become squares, as decided when the run began; older runs lack it."""
+    passes: Count = 1
+    """How often an epoch passes over the training rows."""
+    keep_epoch: KeptEpoch = "last"
+    """The epoch whose weights and value count for a trial; older runs keep the last one."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: str | None = None
@@ -145,6 +153,11 @@ class Run:
     def objective(self) -> Objective:
         """The metric that the search optimises."""
         return Objective(metric=self.metric, direction=self.direction)
+
+    @property
+    def keep(self) -> Keep | None:
+        """How a training chooses the epoch that it keeps; None if that is the last one."""
+        return Keep(metric=self.metric, maximize=self.objective.maximize) if self.keep_epoch == "best" else None
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
@@ -201,37 +214,16 @@ def read_run(run_dir: str | Path) -> Run:
     return replace(run, space=space, command=redact_command(run.command), **urls)
 
 
-def load_data(
-    space: "Space",
-    *,
-    data_dir: str,
-    seed: int,
-    train_size: int | None,
-    validation_fraction: float,
-    table: TableOptions | None = None,
-    split: SplitRule = RANDOM,
-    folds: int | None = 1,
-    images: ImageOptions | None = None,
-    metric: str = "",
-) -> Any:
+def load_data(space: "Space", **selected: Any) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
+
+    Args:
+        selected: the fields of a `Selection`.
 
     Raises:
         ValueError: what is wrong with the data, or what the user's own code raised.
     """
-    from trainables.trainable import Selection
-
-    selection = Selection(
-        data_dir=data_dir,
-        seed=seed,
-        train_size=train_size,
-        validation_fraction=validation_fraction,
-        table=table,
-        split=split,
-        folds=folds,
-        images=images,
-        metric=metric,
-    )
+    selection = Selection(**selected)
     if not space.own:
         return space.work.load(selection)
     try:
@@ -262,6 +254,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         folds=run.folds if validation_fraction is None else 1,
         images=run.images,
         metric=run.metric,
+        passes=run.passes,
     )
 
 

@@ -38,6 +38,10 @@ class Draw:
     folds: int | None = 1
     """None for `FOLDS` if one validation split would be small."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_fraction <= 0.5:
+            raise ValueError(f"validation_fraction must lie in [0, 0.5], got {self.validation_fraction}")
+
     def rows(self, y: np.ndarray, classes: tuple[str, ...], division: Division) -> Drawn:
         """Training and validation rows, or folds.
 

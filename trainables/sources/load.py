@@ -58,8 +58,6 @@ def load(
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
         FileNotFoundError: files are missing and cannot be downloaded.
     """
-    if not 0 <= validation_fraction <= 0.5:
-        raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
     _check_options(name, images, table)
     check_split(name, split, folds)
     folds = folds if name in ("csv", FOLDER) else 1

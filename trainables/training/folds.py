@@ -7,20 +7,29 @@ from typing import Any
 import numpy as np
 
 from trainables.data.dataset import Dataset
-from trainables.trainable import Diverged, OutOfMemory
+from trainables.trainable import KEPT_EPOCH, Diverged, Keep, OutOfMemory
+from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
-from trainables.training.training import Training
 
 STANDARD_ERROR = "_se"
 """Suffix of the standard error of a metric in the record of an epoch."""
-_OF_TRAINING = ("epoch", "train_loss", "lr", "images_per_second", "micro_batch")
+_OF_TRAINING = ("epoch", "train_loss", "lr", "images_per_second", "micro_batch", KEPT_EPOCH)
 """Numbers in a record that are not measured on validation rows; so are those in seconds."""
 
 
 class FoldedTraining:
     """One training for each fold, all at the same epoch."""
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, *, epochs: int, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        *,
+        epochs: int,
+        seed: int,
+        device: str = "cpu",
+        keep: Keep | None = None,
+    ) -> None:
         """Build the networks; nothing is trained yet.
 
         Args:
@@ -29,9 +38,11 @@ class FoldedTraining:
             epochs: full budget, over which the schedule runs.
             seed: decides everything random; each fold has a seed of its own, drawn from this one.
             device: device to train on.
+            keep: how each fold chooses the epoch that it keeps.
         """
+        form: dict[str, Any] = {"epochs": epochs, "device": device, "keep": keep}
         self.trainings = [
-            Training(config, dataset.fold(number), epochs=epochs, seed=_fold_seed(seed, number), device=device)
+            begin_training(config, dataset.fold(number), seed=_fold_seed(seed, number), **form)
             for number in range(len(dataset.folds))
         ]
 
@@ -39,11 +50,6 @@ class FoldedTraining:
     def epoch(self) -> int:
         """Number of finished epochs."""
         return self.trainings[0].epoch
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of one forward pass of one row through one network."""
-        return self.trainings[0].macs
 
     def run_epoch(self) -> dict[str, Any]:
         """Train one more epoch on each fold, and return the record of all.
@@ -92,7 +98,8 @@ def summarize(records: list[dict[str, Any]]) -> dict[str, Any]:
         elif name == "seconds" or name.endswith("_seconds"):
             whole[name] = sum(values)
         else:
-            whole[name] = type(first)(np.mean(values))
+            middle = float(np.mean(values))
+            whole[name] = round(middle) if isinstance(first, int) else middle
             if name not in _OF_TRAINING:
                 whole[name + STANDARD_ERROR] = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return whole
