@@ -40,8 +40,6 @@ def load(
 ) -> Dataset:
     """Training and validation rows, split stratified by class or as the rule says; test files are never opened.
 
-    Of an image folder with a folder `test`, the names in it are compared with those in `train`.
-
     Args:
         name: one of `catalogue.names()`.
         data_dir: folder of the files, to which missing ones are downloaded; for `csv` the file itself.
