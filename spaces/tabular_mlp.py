@@ -10,6 +10,8 @@ A small table has few steps in an epoch, so trials are compared late, at epoch 1
 rows `--max-epochs 18 --min-epochs 2` will do.
 """
 
+from dataclasses import replace
+
 from optuna.trial import BaseTrial
 
 from spaces.parts import suggest_table_training
@@ -31,11 +33,19 @@ BASELINE: dict[str, Choice] = {
     "warmup": 0.1,
     "batch_size": 128,
     "ema_decay": 0.0,
+    "neighbours": 0,
 }
+BASELINE_1 = {name: value for name, value in BASELINE.items() if name != "neighbours"}
+NEIGHBOURS = (0, 16, 64)
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
     """Ask for a network of one to four layers or blocks and its training."""
+    return suggest_table_training(trial, batch_sizes=(32, 64, 128, 256), neighbours=NEIGHBOURS)
+
+
+def suggest_1(trial: BaseTrial) -> TrainConfig:
+    """The space of release 0.1."""
     return suggest_table_training(trial, batch_sizes=(32, 64, 128, 256))
 
 
@@ -47,3 +57,4 @@ SPACE = Space(
     epochs=54,
     min_epochs=18,
 )
+SPACE_1 = replace(SPACE, suggest=suggest_1, baseline=BASELINE_1)
