@@ -39,6 +39,7 @@ from search.storage.folder import check_run
 
 if TYPE_CHECKING:
     from analysis.evaluation.job import Job
+    from analysis.model.conformal import Conformal
     from analysis.studies.results import FinalResults
 
 
@@ -97,6 +98,7 @@ def _final(options: Options, *, command: str) -> int:
         concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
     )
 
+    from analysis.evaluation.heldout import fit_intervals
     from analysis.evaluation.job import Job
 
     job = Job.open(options, command=command)
@@ -109,8 +111,9 @@ def _final(options: Options, *, command: str) -> int:
         print("error: no network can be evaluated; the test set stays sealed", file=sys.stderr)
         return NOTHING_USABLE
     baselines = job.fit_baselines()
+    conformal = fit_intervals(job, job.by_contender(networks)[0][0])
     job.check_before_opening(networks)
-    return _evaluate(job, networks, failures, baselines, command=command)
+    return _evaluate(job, networks, failures, baselines, command=command, conformal=conformal)
 
 
 def _check_opening(options: Options) -> None:
@@ -123,7 +126,15 @@ def _check_opening(options: Options) -> None:
         raise
 
 
-def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Sequence, *, command: str) -> int:
+def _evaluate(
+    job: "Job",
+    networks: Sequence,
+    failures: Sequence,
+    baselines: Sequence,
+    *,
+    command: str,
+    conformal: "Conformal | None" = None,
+) -> int:
     """Open the test set. From here on whatever ends the evaluation says that this opening counts."""
     from analysis.evaluation import opened, own_opened
     from analysis.evaluation.networks import checksum
@@ -140,7 +151,7 @@ def _evaluate(job: "Job", networks: Sequence, failures: Sequence, baselines: Seq
         if test is None:
             results = own_opened.evaluate(job, networks, failures)
         else:
-            results = opened.evaluate(job, test, networks, failures, baselines)
+            results = opened.evaluate(job, test, networks, failures, baselines, conformal=conformal)
     except (Exception, Stopped) as error:
         if len(read_openings(job.final_dir)) == before:  # it could not be recorded, and so was not opened
             raise

@@ -22,12 +22,13 @@ import tyro
 
 from analysis.model.files import STDIN, exported_folder
 from analysis.model.image_answers import ImageAnswer, columns, table
-from analysis.model.output import say_error, say_notes, writer_to
+from analysis.model.output import check_output, check_single, say_error, say_notes, writer_to
 from search.process.arguments import (
     DONE,
     NOTHING_USABLE,
     SOME_FAILED,
     Flag,
+    OptionalFloat,
     OptionalStr,
     command,
     parse,
@@ -38,6 +39,7 @@ from search.process.silence import doing
 from search.process.text import counted, printable
 
 if TYPE_CHECKING:
+    from analysis.model.conformal import Interval
     from analysis.model.load import Model
     from analysis.model.tables import TablePredictor
     from trainables.data.grey_levels import Levels
@@ -65,6 +67,8 @@ class Options:
     them: CSV, or Parquet if its name ends in .parquet."""
     probabilities: Flag = False
     """Print the probability of every class; with --output, name their columns as the classes."""
+    interval: OptionalFloat = None
+    """Add the interval that holds the target of a new row with this probability, such as 0.95 (numbers only)."""
     debug: Flag = False
     """Show tracebacks."""
 
@@ -72,11 +76,14 @@ class Options:
         """Raise ValueError at the first option that makes no sense."""
         if self.top < 1:
             raise ValueError(f"--top must be at least 1, got {self.top}")
+        if self.interval is not None and not 0 < self.interval < 1:
+            more = f"; for {self.interval:g} %: {self.interval / 100:g}" if 1 <= self.interval < 100 else ""
+            raise ValueError(f"--interval must lie in (0, 1), got {self.interval:g}{more}")
         if not self.files:
             program = command("analysis.predict")
             raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
         if self.output is not None and any(Path(file).suffix.lower() in TABLES for file in self.files):
-            _check_single(self.files)
+            check_single(self.files)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,34 +113,34 @@ def _predict(options: Options) -> int:
 
     model = load_model(options.run)
     if options.output is not None:
-        _check_output(options.files, Path(options.output), is_table=bool(model.columns))
+        check_output(options.files, Path(options.output), is_table=bool(model.columns))
     if options.probabilities and not model.classes:
         raise ValueError("--probabilities is for classes, but this model predicts numbers; leave it out")
-    answered, failed = (_predict_tables if model.columns else _predict_images)(model, options)
+    interval = _read_interval(model, options) if options.interval is not None else None
+    if model.columns:
+        answered, failed = _predict_tables(model, options, interval)
+    else:
+        answered, failed = _predict_images(model, options)
     if not answered:
         return NOTHING_USABLE
     return SOME_FAILED if failed else DONE
 
 
-def _check_single(files: Sequence[str]) -> None:
-    if len(files) != 1:
-        raise ValueError(f"--output takes one input file, got {len(files)}")
+def _read_interval(model: "Model", options: Options) -> "Interval":
+    """The interval that --interval asks for.
+
+    Raises:
+        ValueError: the model has none, or too few held-out rows for this level.
+    """
+    from analysis.model.conformal import Interval, read
+
+    assert options.interval is not None
+    interval = Interval(conformal=read(exported_folder(options.run), model.facts), level=options.interval)
+    interval.conformal.check(interval.level)
+    return interval
 
 
-def _check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
-    """Raise ValueError unless the predictions can be written, and beside the files that they are of."""
-    if is_table:
-        _check_single(files)
-    for source in files:
-        if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
-            raise ValueError(f"--output must not be one of the input files, got {str(output)!r}")
-    if output.is_dir():
-        raise ValueError(f"--output must be a file, {str(output)!r} is a folder")
-    if not output.parent.is_dir():
-        raise ValueError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
-
-
-def _predict_tables(model: "Model", options: Options) -> tuple[int, int]:
+def _predict_tables(model: "Model", options: Options, interval: "Interval | None") -> tuple[int, int]:
     """Predict all files; returns how many could be read, and how many could not."""
     from analysis.model.tables import TablePredictor
     from trainables.sources.stream import open_rows
@@ -143,7 +150,7 @@ def _predict_tables(model: "Model", options: Options) -> tuple[int, int]:
         with ExitStack() as stack:
             try:
                 with doing(f"reading {file}"):
-                    predictor = TablePredictor(model, file, stack.enter_context(open_rows(file)))
+                    predictor = TablePredictor(model, file, stack.enter_context(open_rows(file)), interval)
             except (OSError, ValueError) as error:
                 say_error(str(error))
                 failed += 1

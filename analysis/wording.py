@@ -55,6 +55,17 @@ def between(metric: str, found: dict[str, float]) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
+    """What the test rows say of the intervals of the exported network, as a sentence."""
+    length = f"{intervals['length']:.4g}" + (f" {unit}" if unit else "")
+    share, low, high = (f"{100 * intervals[name]:.1f}" for name in ("coverage", "low", "high"))
+    of = f"level {intervals['level']:g}, from errors on {intervals['rows']:,} rows held out"
+    return (
+        f"The intervals of the exported network ({of}) hold {target or 'the target'} in {share} % of the test rows "
+        f"[{low}, {high}]; their mean length is {length}."
+    )
+
+
 def gap(metric: str, found: dict[str, float]) -> str:
     """A difference with its interval: `+1.20 points [0.3, 2.1]`."""
     if is_share(metric):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import spaces.space
+from analysis.model.conformal import Conformal, Scale
 from analysis.model.write import export_model
 from analysis.scores.metrics import probabilities
 from tests.tables import Rows, beyond_float32, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
@@ -44,7 +45,12 @@ def export(folder: Path, name: str) -> Exported:
     for _ in range(12):
         training.run_epoch()
     (folder / "final").mkdir()
-    export_model(folder / "final", training, facts={"space": "tabular_mlp", "params": params, "seed": 0})
     outputs = training.predict(dataset.train.x).numpy()
+    facts = {"space": "tabular_mlp", "params": params, "seed": 0}
+    if name == "numeric":
+        residuals = np.sort(dataset.train.y.numpy() - outputs[:, 0]).astype(np.float64)
+        conformal = Conformal(residuals=residuals, scale=Scale.none())
+        facts["conformal"] = {"sha256": conformal.write(folder / "final"), "rows": len(residuals)}
+    export_model(folder / "final", training, facts=facts)
     expected = probabilities(outputs) if dataset.classes else outputs[:, 0]
     return Exported(run_dir=folder, csv=path, table=table, dataset=dataset, expected=expected)

@@ -337,10 +337,11 @@ def test_repeated_rows_and_rows_in_time_are_said(tmp_path: Path) -> None:
     days = [f"2024-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(NUM_ROWS)]
     path = write(tmp_path / "t.csv", "day,n,a,y", days, range(NUM_ROWS), A, [f"{a:.4f}" for a in A])
     said = told(read(path, drop=("day",)))
-    assert "'n' rises or falls from row to row, 'day' contains dates" in said
-    assert "--drop n" in said
+    assert "'day' contains dates, 'n' rises or falls from row to row" in said
+    assert "--split time:day" in said
     twice = write(tmp_path / "twice.csv", "a,b,y", A[:150] * 2, B[:150] * 2, A[:150] * 2)
-    assert "150 of 300 rows repeat an earlier row in all inputs and the target" in told(read(twice))
+    assert "validation rows (" in told(read(twice))
+    assert "--split distinct" in told(read(twice))
     assert not told(read(write(tmp_path / "plain.csv", "a,b,y", A, B, A)))
 
 

@@ -48,7 +48,13 @@ def tell(folder: Path, kind: str) -> Told:
         folder=folder,
         searched=search(folder, "--name", "r", *size, "--space", "tabular_mlp", "--data-dir", str(path), *words),
         evaluated=run("analysis.final", str(folder / "r"), "--top", "1", "--seeds", "1"),
-        predicted=run("analysis.predict", str(folder / "r"), str(path), "--json"),
+        predicted=run(
+            "analysis.predict",
+            str(folder / "r"),
+            str(path),
+            "--json",
+            *(() if kind == "classes" else ("--interval", "0.9")),
+        ),
         refused=search(folder, "--name", "r", "--resume", "--target", table[0][0]),
     )
 
@@ -80,6 +86,8 @@ def test_a_table_is_searched_evaluated_and_predicted(stories: dict[str, Future[T
     rows = [json.loads(line) for line in told.predicted.stdout.splitlines()]
     assert [row["row"] for row in rows] == list(range(1, len(table[1]) + 1))
     assert all(("class" if metric == "accuracy" else "prediction") in row for row in rows)
+    assert ("intervals" in results["export"]) == (metric == "rmse")
+    assert all(row["low"] < row["high"] for row in rows if metric == "rmse")
 
     # other words than those of the run are refused, the same are not
     assert told.refused.returncode == 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainables.data.dataset import Dataset, from_arrays
+from trainables.data.split import RANDOM
 from trainables.models.cost import measure_cost
 from trainables.sources.load import load
 from trainables.trainable import Selection, Setting
@@ -29,6 +30,7 @@ class Supervised:
             validation_fraction=selection.validation_fraction,
             images=selection.images,
             table=selection.table,
+            split=selection.split or RANDOM,
         )
         metrics.check_targets(dataset.train.y, dataset.validation.y, metric=selection.metric)
         return replace(dataset, metric=selection.metric)

@@ -114,6 +114,8 @@ class Selection:
     validation_fraction: float = 0.1
     table: Any = None
     """`TableOptions` of a table of the user's own."""
+    split: Any = None
+    """`SplitRule` of data of the user's own; None for a random split."""
     images: Any = None
     """`ImageOptions` of a folder of the user's own images; None for the rule of earlier releases."""
     metric: str = ""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.datasets.tables import TableOverview, table_overview
+from analysis.datasets.tables import TableOverview, how_split, table_overview
 from analysis.wording import one_line
 from spaces.origin import short_name
 from trainables.sources.catalogue import describe, needs_download
@@ -36,6 +36,8 @@ class Overview:
     """Of the leaks, rows whose label differs from that of their twin."""
     examples: np.ndarray
     """(classes, 8, H, W, C): uint8 training images, 8 of each class."""
+    split: str = ""
+    """How the images were split, in one sentence; empty for a random split."""
 
     @property
     def num_validation(self) -> int:
@@ -82,6 +84,7 @@ def overview(dataset: Any) -> Overview:
         conflicts=conflicts,
         repeats=repeats,
         examples=_examples(train_x, train_y, len(names)),
+        split=how_split(dataset),
     )
 
 
@@ -112,6 +115,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Described:
             train_size=run.train_size,
             validation_fraction=run.validation_fraction,
             table=run.reading,
+            split=run.split,
             images=run.images,
         )
     except (ValueError, OSError) as error:

@@ -13,6 +13,7 @@ from analysis.wording import one_line, percent, plain, together
 from search.process.text import counted
 from trainables.data.dataset import Dataset
 from trainables.data.dates import EPOCH, date_of
+from trainables.data.split import describe_split
 from trainables.sources.catalogue import describe
 
 STRONG = 0.5
@@ -43,6 +44,8 @@ class TableOverview:
     """Training rows whose inputs are those of an earlier one."""
     piles: dict[str, tuple[float, float]]
     """`cap` or `floor` of the target: its value, and the share of rows that have it."""
+    split: str = ""
+    """How the rows were split, in one sentence; empty for a random split."""
 
     @property
     def places(self) -> list[str]:
@@ -74,7 +77,16 @@ def table_overview(dataset: Dataset) -> TableOverview:
         twins=twins,
         repeats=repeats,
         piles=find_piles(train.y) if dataset.task == "regression" else {},
+        split=how_split(dataset),
     )
+
+
+def how_split(dataset: Dataset) -> str:
+    """How the rows were split, in one sentence; empty for a random split."""
+    if dataset.split.is_random:
+        return ""
+    said = describe_split(dataset.split, images=not dataset.columns, apart=dataset.apart)
+    return f"Split: {one_line(said)}."
 
 
 def _features(train: Rows, num_classes: int) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Failure, Network, restore
+from analysis.model.conformal import Conformal
 from analysis.model.write import export_model, export_onnx, verify_export
 from analysis.pages.final import refresh_page
 from analysis.progress import Advance, say, step
@@ -44,7 +45,13 @@ def restate(run_dir: Path) -> None:
 
 
 def evaluate(
-    job: Job, test: Split, networks: Sequence[Network], failures: Sequence[Failure], baselines: Sequence[Baseline]
+    job: Job,
+    test: Split,
+    networks: Sequence[Network],
+    failures: Sequence[Failure],
+    baselines: Sequence[Baseline],
+    *,
+    conformal: Conformal | None = None,
 ) -> FinalResults:
     """Measure, compare, draw and export; returns what final.json holds.
 
@@ -53,6 +60,7 @@ def evaluate(
         networks: to be evaluated.
         failures: trainings that gave no network.
         baselines: fitted before.
+        conformal: the intervals of the exported network.
     """
     say(f"the test set is open: {counted(len(test), 'row')}, {counted(len(networks), 'network')}")
     with step("predictions of the networks", total=len(networks) * (1 + job.options.tta)) as advance:
@@ -69,15 +77,17 @@ def evaluate(
     results = replace(results, discussion=discuss(results, job.study, job.run))
     fault_point("final", 3)
     with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
-        results = _write(job, test, winner, results, new)
+        results = _write(job, test, winner, results, new, conformal=conformal)
     fault_point("final", 7)
     return results
 
 
-def _write(job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path) -> FinalResults:
+def _write(
+    job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path, *, conformal: Conformal | None
+) -> FinalResults:
     """Write all parts of the evaluation into a new folder; returns the results with the facts of the export."""
     with step("exporting the winner and checking it on every test row"):
-        results = replace(results, export=_export(job, test, winner, results, new))
+        results = replace(results, export=_export(job, test, winner, results, new, conformal=conformal))
     fault_point("final", 4)
     y, exported = test.y.numpy(), winner.outputs[0]
     with step("figures", total=num_figures(results)) as advance:
@@ -140,9 +150,12 @@ def _restore(job: Job, network: Network) -> Training:
     return restore(network, job.space, job.dataset, device=job.device)
 
 
-def _export(job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path) -> dict[str, Any]:
+def _export(
+    job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path, *, conformal: Conformal | None
+) -> dict[str, Any]:
     """The network of the winner's first seed, verified on every test row."""
     network, by_seed = winner.networks[0], results.entrants[0].by_seed
+    intervals = None if conformal is None else conformal.coverage(winner.outputs[0], test.y.numpy())
     facts = export_model(
         new,
         _restore(job, network),
@@ -157,10 +170,13 @@ def _export(job: Job, test: Split, winner: record.Measured, results: FinalResult
             "commit": results.commit,
             "created": results.created,
             "metrics": {name: values[0] for name, values in by_seed.items()},
+            **({} if conformal is None else {"conformal": {"sha256": conformal.write(new), **(intervals or {})}}),
         },
     )
-    (new / "README.md").write_text(model_card(results, facts, opened=times_opened(job.final_dir, concluding=True)))
     exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
+    exported |= {"intervals": intervals} if intervals else {}
+    results = replace(results, export=exported)
+    (new / "README.md").write_text(model_card(results, facts, opened=times_opened(job.final_dir, concluding=True)))
     exported["verified"] = verify_export(new, test.x, winner.outputs[0], device=job.device)
     if "accuracy" in by_seed:
         exported["accuracy"] = by_seed["accuracy"][0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.datasets.tables import how_split
 from analysis.evaluation.contenders import Contender
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Network, cost_of
@@ -102,6 +103,7 @@ def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> di
         "precision": last.get("precision"),
         "augmentation": str(winner.contender.params.get("augmentation", "none")).replace("_", ", "),
         "extra_data": False,
+        "split": how_split(dataset),
     }
 
 

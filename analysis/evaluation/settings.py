@@ -27,6 +27,8 @@ class Options:
     """Also evaluate the winner with test-time augmentation (horizontal flips)."""
     without_validation: Flag = False
     """Train on the training rows only, as published results do, and not on the validation rows of the search."""
+    without_intervals: Flag = False
+    """Leave out the trainings on parts of the rows that measure the errors of a regression for `predict --interval`."""
     onnx: Flag = False
     """Also export model.onnx; needs the packages onnx, onnxscript and onnxruntime."""
     data_dir: OptionalStr = None

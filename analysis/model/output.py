@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from analysis.model.files import STDIN
 from search.process.text import printable
 from trainables.files.whole import writing
 
@@ -97,6 +98,25 @@ class _Parquet:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def check_single(files: Sequence[str]) -> None:
+    """Raise ValueError unless there is one input file."""
+    if len(files) != 1:
+        raise ValueError(f"--output takes one input file, got {len(files)}")
+
+
+def check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
+    """Raise ValueError unless the predictions can be written, and beside the files that they are of."""
+    if is_table:
+        check_single(files)
+    for source in files:
+        if source != STDIN and output.exists() and output.resolve() == Path(source).resolve():
+            raise ValueError(f"--output must not be one of the input files, got {str(output)!r}")
+    if output.is_dir():
+        raise ValueError(f"--output must be a file, {str(output)!r} is a folder")
+    if not output.parent.is_dir():
+        raise ValueError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
 
 
 def say_error(cause: str) -> None:

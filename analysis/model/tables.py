@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.model.conformal import Interval
 from search.process.text import counted
 from trainables.data.dates import with_days
 from trainables.data.notation import format_within, is_missing, parse_numbers
@@ -36,16 +37,29 @@ class TableAnswers:
     """Standard deviation of the target; 0 for classes."""
     outputs: np.ndarray
     """Probabilities (N, K), or predictions (N,)."""
+    interval: Interval | None = None
+
+    @property
+    def ends(self) -> list[tuple[float, float]]:
+        """The ends of the interval of each row; empty without intervals."""
+        if self.interval is None:
+            return []
+        low, high = self.interval.of(self.outputs)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Each row as plain values, with its number in the file from 1."""
+        ends = self.ends
         for number, output in enumerate(self.outputs.tolist(), start=self.block.first):
             row: dict[str, Any] = {"file": self.file, "row": number}
             if self.classes:
                 found = dict(sorted(zip(self.classes, output, strict=True), key=lambda item: -item[1]))
                 yield {**row, "class": next(iter(found)), "probabilities": found}
-            else:
+            elif self.interval is None:
                 yield {**row, "prediction": output}
+            else:
+                low, high = ends[number - self.block.first]
+                yield {**row, "prediction": output, "low": low, "high": high, "level": self.interval.level}
 
     def as_json(self) -> str:
         """One object per line."""
@@ -56,14 +70,15 @@ class TableAnswers:
         unit = f" {self.unit}" if self.unit else ""
         lines = []
         for row in self.rows():
-            said = (
-                [format_within(row["prediction"], self.spread, digits=6) + unit]
-                if "prediction" in row
-                else _classes(row, top)
-            )
+            said = _classes(row, top) if self.classes else [self._shown(row["prediction"]) + unit]
+            if "low" in row:
+                said.append(f"{self._shown(row['low'])} to {self._shown(row['high'])}{unit}")
             lines.append(("row", str(row["row"]).ljust(len(str(self.num_rows))), *said))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+    def _shown(self, value: float) -> str:
+        return format_within(value, self.spread, digits=6)
 
     def added(self, *, names_of_classes: bool = False) -> dict[str, list[Any]]:
         """The columns of the predictions.
@@ -72,9 +87,13 @@ class TableAnswers:
             names_of_classes: name each column of probabilities as its class.
         """
         if not self.classes:
-            return {f"predicted {self.target}": self.outputs.tolist()}
+            added: dict[str, list[Any]] = {f"predicted {self.target}": self.outputs.tolist()}
+            if self.interval is not None:
+                for index, end in enumerate(("low", "high")):
+                    added[f"{end} {self.target}"] = [ends[index] for ends in self.ends]
+            return added
         best = [self.classes[index] for index in self.outputs.argmax(1)]
-        added: dict[str, list[Any]] = {f"predicted {self.target}": best}
+        added = {f"predicted {self.target}": best}
         for index, name in enumerate(self.classes):
             added[name if names_of_classes else f"probability of {name}"] = self.outputs[:, index].tolist()
         return added
@@ -83,18 +102,19 @@ class TableAnswers:
 class TablePredictor:
     """Predicts the rows of one file, block by block."""
 
-    def __init__(self, model: "Model", file: str, source: RowSource) -> None:
+    def __init__(self, model: "Model", file: str, source: RowSource, interval: Interval | None = None) -> None:
         """Check the columns.
 
         Args:
             model: one for tables.
             file: name of the file.
             source: its rows.
+            interval: added to each prediction.
 
         Raises:
             ValueError: it lacks a column that the model needs, or has no rows.
         """
-        self.model, self.file, self.source = model, file, source
+        self.model, self.file, self.source, self.interval = model, file, source, interval
         _check_columns(model.columns, self.source, file)
         self.target = str(model.facts.get("target") or "target")
         known = {column.name for column in model.columns} | {self.target}
@@ -129,6 +149,7 @@ class TablePredictor:
                 classes=self.model.classes,
                 spread=float(facts.get("target_std") or 0.0),
                 outputs=self.model.predict(torch.from_numpy(x)),
+                interval=self.interval,
             )
             self.num_done += len(block)
 

@@ -26,7 +26,7 @@ def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] 
             f"{counted(len(found.features), 'feature')}. The search does not use the test set. Everything below "
             f"describes the training rows only."
         ),
-        text(leakage(found), *repeated(found.repeats)),
+        text(*filter(None, [found.split]), leakage(found), *repeated(found.repeats)),
         text(*findings(found), kind="list"),
         *_figures(found, folder),
         folder.table("features", features, caption="Features, on the training rows."),

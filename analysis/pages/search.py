@@ -53,7 +53,7 @@ def data(found: Described, folder: Folder, *, prepared: Sequence[str] = ()) -> S
                 f"width), {classes}. The search does not use the test set.",
                 *filter(None, [found.form]),
             ),
-            text(found.leakage, *repeated(found.repeats)),
+            text(*filter(None, [found.split]), found.leakage, *repeated(found.repeats)),
             folder.picture(
                 "data_examples",
                 lambda: plot_examples(found),

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.studies.openings import times, times_opened
 from analysis.studies.results import Entrant, FinalResults
-from analysis.wording import between, count, gap, title, trained_on
+from analysis.wording import between, count, gap, held, title, trained_on
 from search.process.text import counted
 from search.storage.checking import build
 from trainables.data.options import ImageOptions
@@ -53,7 +53,7 @@ model.predict(rows)  # {call}
 
 ## Training data
 
-{dataset}; checksum of the training rows `{checksum}`.
+{dataset}; checksum of the training rows `{checksum}`.{split}
 
 ## Evaluation
 
@@ -65,7 +65,7 @@ rows and seeds. The search optimised {goal}.
 {scores}
 
 {against}
-
+{intervals}
 ## Limitations
 
 {limits}
@@ -145,16 +145,30 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
         "train_rows": conditions["train_rows"],
         "rows": trained_on(conditions.get("held_out_rows", 0)),
         "test_rows": conditions["test_rows"],
+        "split": f" {_plain(split)}" if (split := conditions.get("split")) else "",
         "hardware": results.hardware,
         "run": results.run_dir,
         "openings": opened or times(results.openings),
         "scores": "\n".join(f"| {results.in_unit(m)} | {between(m, found)} |" for m, found in winner.scores.items()),
         "against": _against(results, winner),
+        "intervals": _intervals(results),
         "limits": "\n".join(f"- {text}" for text in limits),
         "command": results.command,
         "created": results.created,
         "versions": ", ".join(f"{name} {version}" for name, version in results.versions.items()),
     }
+
+
+def _intervals(results: FinalResults) -> str:
+    """The paragraph on prediction intervals; empty without them."""
+    found = results.export.get("intervals")
+    if not found:
+        return ""
+    told = held(found, target=_plain(results.target), unit=_plain(results.target_unit))
+    return (
+        f"\n{told} They suppose that new rows are drawn as these rows were; rows of a later time may differ. Use "
+        f"them with `predict --interval {found['level']:g}`.\n"
+    )
 
 
 def _features(facts: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ def conclude(results: FinalResults, *, run_dir: Path) -> None:
         say(warning)
     if len(read_openings(run_dir / "final")) > 1:
         say(f"the test set has been opened {times_opened(run_dir / 'final')}")
+    if intervals := results.export.get("intervals"):
+        say(wording.held(intervals, target=results.target, unit=results.target_unit))
     if not results.own:
         model = run_dir / "final" / "model.safetensors"
         say(f"\nmodel: {model}; use it: {command('analysis.predict')} {run_dir} FILE")

@@ -41,7 +41,7 @@ def data_relation(first: Side, other: Side) -> Data:
         return Data.UNKNOWN
     if one.dataset_checksum != two.dataset_checksum:
         return Data.OTHER
-    splits = {(run.seed, run.train_size, run.validation_fraction) for run in (one, two)}
+    splits = {(run.seed, run.train_size, run.validation_fraction, run.split) for run in (one, two)}
     return Data.SAME if len(splits) == 1 or not one.dataset else Data.SPLIT  # own code splits its data itself
 
 

@@ -20,7 +20,16 @@ FORMAT = 1
 FINAL_JSON = "final.json"
 EVALUATION = "evaluation"
 """What `trainables.files.whole` calls the parts of one evaluation."""
-PARTS = ("figures", "tables", "model.onnx", "model.safetensors", "model.json", "README.md", FINAL_JSON)
+PARTS = (
+    "figures",
+    "tables",
+    "model.onnx",
+    "model.safetensors",
+    "conformal.safetensors",
+    "model.json",
+    "README.md",
+    FINAL_JSON,
+)
 """What one evaluation leaves in `final`, replaced together; final.json is the last."""
 MOST_OPENINGS = 1_000_000
 """A count from here on is damage."""

@@ -25,6 +25,7 @@ from search.storage.run import Run
 from spaces.objectives import DEFAULT_GOALS
 from spaces.space import Space
 from trainables.data.dataset import Dataset
+from trainables.data.split import describe_input, describe_split
 from trainables.files.whole import write_whole
 
 NUM_SHOWN = 9
@@ -154,11 +155,22 @@ def show_data(dataset: Dataset, *, console: Console) -> None:
     console.print(escape(describe(dataset)), soft_wrap=True)
     if dataset.columns:
         console.print(escape(describe_columns(dataset)), soft_wrap=True)
+    if not dataset.split.is_random:
+        console.print(escape(printable(describe_rule(dataset))), soft_wrap=True)
     if 0 < len(dataset.validation) < FEW_ROWS:
         rows = f"{len(dataset.validation)} validation rows"
         console.print(f"note: trials are compared on only {rows}, so small differences are chance", soft_wrap=True)
     for note in dataset.notes:
         console.print(escape(printable(f"note: {note}")), soft_wrap=True)
+
+
+def describe_rule(dataset: Dataset) -> str:
+    """How the rows are split, and whether the column that decides it is an input."""
+    rule = dataset.split
+    column = describe_input(rule, is_input=rule.by in [column.name for column in dataset.columns])
+    text = describe_split(rule, images=not dataset.columns, apart=dataset.apart)
+    parts = [text, *([column] if dataset.columns and column else [])]
+    return f"split: {'; '.join(parts)}"
 
 
 def in_words(seconds: Percentiles) -> str:
@@ -186,6 +198,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
     decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
     if run.fixed or run.questions:
         decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
+    if not run.split.is_random:
+        decisive["split"] = run.split.option
     if run.metric not in DEFAULT_GOALS.values():
         decisive["metric"] = run.metric
     if run.decided is not None:

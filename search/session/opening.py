@@ -1,19 +1,25 @@
 """From options to a run: a new folder with run.json and an empty study, or an old one opened again."""
 
+import shlex
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.execution.loggers import check_logger
+from search.process.arguments import words_of
+from search.process.secrets import redact_command
+from search.session import questions
 from search.session.options import FIXED, Options, parse_count, parse_types
 from search.storage.folder import check_exists
 from search.storage.run import Run, read_run
-from search.storage.source_code import canonical
+from search.storage.source_code import canonical, describe_source
 from search.storage.study import check_database
 from spaces.origin import is_own, short_name
 from spaces.space import fingerprint
 from trainables.data.options import ImageOptions, TableOptions
+from trainables.data.split import SplitRule
 from trainables.sources.catalogue import FOLDER
 
 if TYPE_CHECKING:  # imports torch, and an old run is checked before that
@@ -23,7 +29,7 @@ if TYPE_CHECKING:  # imports torch, and an old run is checked before that
 def stated_data(options: Options, space: "Space") -> dict[str, Any]:
     """What the options say of the user's own data, as `load_data` takes it."""
     images = ImageOptions(size=options.image_size, resize=options.resize) if space.dataset == FOLDER else options.images
-    return {"table": options.table, "images": images}
+    return {"table": options.table, "images": images, "split": options.rule}
 
 
 def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
@@ -32,6 +38,7 @@ def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
         "table": options.table,
         "decided": decide_table(options.table, dataset),
         "images": getattr(dataset, "images", None),
+        "split": options.rule,
     }
 
 
@@ -42,6 +49,44 @@ def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | Non
     return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
 
 
+def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) -> Run:
+    """A new run with these options.
+
+    Args:
+        settled: fields of the run that follow neither from the options nor from the space or the data.
+    """
+    objective = space.objective("" if space.own else dataset.task, metric=options.metric)
+    return Run(
+        space=canonical(options.space),
+        fingerprint=fingerprint(space),
+        dataset=space.dataset,
+        dataset_checksum=dataset.checksum,
+        data_dir=str(options.data_dir),
+        train_size=options.train_size,
+        validation_fraction=space.validation_fraction,
+        seed=options.seed,
+        reduction_factor=options.reduction_factor,
+        pruner=options.pruner,
+        sampler=options.sampler,
+        metric=objective.metric,
+        direction=objective.direction,
+        trials=options.trials,
+        baseline=dict(space.baseline),
+        **decided_data(options, dataset),
+        max_weights=parse_count("--max-weights", options.max_weights),
+        max_macs=parse_count("--max-macs", options.max_macs),
+        study_url=options.study_url,
+        storage=options.storage,
+        title=space.title,
+        unit=space.unit,
+        source=describe_source(options.space, test=space.test is not None),
+        logger=options.logger,
+        command=redact_command(shlex.join([*words_of("search.run"), *sys.argv[1 + (sys.argv[1:2] == ["search"]) :]])),
+        **questions.resolve(options.words, space, trials=options.trials),
+        **settled,
+    )
+
+
 def with_test_notes(dataset: Any, data_dir: str) -> Any:
     """The data set with notes on its test files added; their pixels are not kept.
 
@@ -50,7 +95,8 @@ def with_test_notes(dataset: Any, data_dir: str) -> Any:
     """
     from trainables.sources import images
 
-    return replace(dataset, notes=(*dataset.notes, *images.check_test_files(dataset.name, data_dir, dataset.images)))
+    more = images.check_test_files(dataset.name, data_dir, dataset.images, dataset.split)
+    return replace(dataset, notes=(*dataset.notes, *more))
 
 
 def resumed_run(options: Options, *, given: Collection[str]) -> Run:
@@ -71,6 +117,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
         stated["metric"] = options.goal
     if "drop" in given:
         stated["drop"] = options.dropped
+    if "split" in given:
+        stated["split"] = options.rule
     if "types" in given:
         stated["types"] = parse_types(options.types)
     run_dir = options.runs_dir / str(options.name)
@@ -100,7 +148,9 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     held = {**vars(run), **(vars(run.table) if run.table else {})}
     held |= {"image_size": run.images and run.images.size, "resize": run.images and run.images.resize}
     changed = [
-        f"{name} is {held.get(name)!r}, not {value!r}" for name, value in given.items() if held.get(name) != value
+        f"{name} is {_shown(held.get(name))}, not {_shown(value)}"
+        for name, value in given.items()
+        if held.get(name) != value
     ]
     if changed:
         raise ValueError(
@@ -112,6 +162,10 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     if run.study_url is None:
         check_database(run_dir / "study.db")
     return run
+
+
+def _shown(value: Any) -> str:
+    return value.option if isinstance(value, SplitRule) else repr(value)
 
 
 def check_same(run: Run, *, space: "Space", dataset: Any) -> None:

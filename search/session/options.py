@@ -21,6 +21,7 @@ from search.storage.run import Logger, Pruner, Sampler
 from spaces.objectives import read_goal
 from trainables.data.names import split_names
 from trainables.data.options import ImageOptions, Kind, Resize, TableOptions, Task
+from trainables.data.split import SplitRule, check_split, parse_split
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -28,10 +29,10 @@ MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task", "image_size", "resize",
+    "target", "task", "split", "image_size", "resize",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "metric", "image_size", "resize")
+_OF_DATA = ("train_size", "target", "split", "metric", "image_size", "resize")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -85,6 +86,9 @@ class Options:
     """Columns of your CSV file to leave out, separated by commas: id,date. Quote a name that contains a comma."""
     types: OptionalStr = None
     """Column types of your CSV file: age=number,zip=category. Default: detected from the cells."""
+    split: OptionalStr = None
+    """How test and validation rows are chosen: random; distinct, with equal rows on one side; time or time:COLUMN, the
+    latest; group:COLUMN, whole groups; column:COLUMN or file:PATH, which say train, validation or test."""
     image_size: OptionalInt = None
     """Side in pixels of the squares that your images become. Default: chosen from the images, at most 128."""
     resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
@@ -148,6 +152,7 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
+        parse_split(self.split or "random")
         if self.tries and self.resume:
             raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
         read_tries(self.tries)
@@ -189,6 +194,8 @@ class Options:
         if stated.get("own") and any(getattr(self, name) is not None for name in _OF_DATA):
             given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
+        if "dataset" in stated:
+            check_split(stated["dataset"], self.rule)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         check_image_options(stated.get("dataset", FOLDER), self.images)
@@ -229,6 +236,11 @@ class Options:
     def dropped(self) -> tuple[str, ...]:
         """The names in --drop."""
         return split_names(self.drop or "")
+
+    @property
+    def rule(self) -> SplitRule:
+        """How rows are split."""
+        return parse_split(self.split or "random")
 
     @property
     def images(self) -> ImageOptions | None:

@@ -1,7 +1,5 @@
 """One use of the search command: opens or creates the run, searches, and prints the result."""
 
-import shlex
-import sys
 from collections.abc import Collection
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -21,8 +19,6 @@ from search.execution.loggers import where_to_look
 from search.execution.slots import differences
 from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
 from search.forecast.retraining import asked
-from search.process.arguments import words_of
-from search.process.secrets import redact_command
 from search.process.signals import first_signal
 from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
@@ -36,7 +32,7 @@ from search.scheduling.search import Search
 from search.session import opening, questions
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
-from search.session.options import Options, check_min_epochs, parse_count, resume_command
+from search.session.options import Options, check_min_epochs, resume_command
 from search.session.planning import plan
 from search.session.tries import with_plan
 from search.storage import source_code
@@ -48,7 +44,7 @@ from search.storage.logs import logs_of
 from search.storage.run import Run, data_of, load_data, write_run
 from search.storage.study import new_run
 from spaces.origin import short_name
-from spaces.space import Space, fingerprint
+from spaces.space import Space
 from trainables.files.stores import UnreachableError
 
 _UNREACHABLE = (OSError, SQLAlchemyError, StorageInternalError, UnreachableError)
@@ -232,50 +228,14 @@ def _open_new(options: Options, resources: Resources) -> Session:
     )
     if not space.own:
         dataset = opening.with_test_notes(dataset, str(options.data_dir))
-    run = _asked(options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources))
+    run = opening.asked_run(
+        options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources)
+    )
     check_storage(run, new=True)
     run = with_plan(run, space, make_examiner(run, dataset, space=space), tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
-    )
-
-
-def _asked(options: Options, space: Space, dataset: Any, **settled: Any) -> Run:
-    """A new run with these options.
-
-    Args:
-        settled: fields of the run that follow neither from the options nor from the space or the data.
-    """
-    objective = space.objective("" if space.own else dataset.task, metric=options.metric)
-    return Run(
-        space=source_code.canonical(options.space),
-        fingerprint=fingerprint(space),
-        dataset=space.dataset,
-        dataset_checksum=dataset.checksum,
-        data_dir=str(options.data_dir),
-        train_size=options.train_size,
-        validation_fraction=space.validation_fraction,
-        seed=options.seed,
-        reduction_factor=options.reduction_factor,
-        pruner=options.pruner,
-        sampler=options.sampler,
-        metric=objective.metric,
-        direction=objective.direction,
-        trials=options.trials,
-        baseline=dict(space.baseline),
-        **opening.decided_data(options, dataset),
-        max_weights=parse_count("--max-weights", options.max_weights),
-        max_macs=parse_count("--max-macs", options.max_macs),
-        study_url=options.study_url,
-        storage=options.storage,
-        title=space.title,
-        unit=space.unit,
-        source=source_code.describe_source(options.space, test=space.test is not None),
-        logger=options.logger,
-        command=redact_command(shlex.join([*words_of("search.run"), *sys.argv[1 + (sys.argv[1:2] == ["search"]) :]])),
-        **questions.resolve(options.words, space, trials=options.trials),
-        **settled,
     )
 
 

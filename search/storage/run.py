@@ -13,6 +13,7 @@ from spaces import as_begun
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import ImageOptions, TableOptions
+from trainables.data.split import RANDOM, SplitRule
 from trainables.files.whole import write_whole
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class Run:
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
     """The same with the task and the type of every column as detected when the run began; older runs lack it."""
+    split: SplitRule = RANDOM
+    """How the rows of a table or of images of the user's own are split."""
     images: ImageOptions | None = None
     """How the images of a folder become squares, as decided when the run began; older runs lack it."""
     max_weights: Count | None = None
@@ -204,6 +207,7 @@ def load_data(
     train_size: int | None,
     validation_fraction: float,
     table: TableOptions | None = None,
+    split: SplitRule = RANDOM,
     images: ImageOptions | None = None,
     metric: str = "",
 ) -> Any:
@@ -220,6 +224,7 @@ def load_data(
         train_size=train_size,
         validation_fraction=validation_fraction,
         table=table,
+        split=split,
         images=images,
         metric=metric,
     )
@@ -249,6 +254,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         train_size=run.train_size,
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
+        split=run.split,
         images=run.images,
         metric=run.metric,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainables.data.grey_levels import Levels
 from trainables.data.options import ImageOptions
+from trainables.data.split import RANDOM, SplitRule
 from trainables.data.table import Column
 
 
@@ -55,6 +56,12 @@ class Dataset:
     target_unit: str = ""
     levels: tuple[Levels, ...] = ()
     """The values of images with more than 8 bits that became 0 and 255."""
+    split: SplitRule = RANDOM
+    """How test and validation rows were chosen."""
+    apart: bool = False
+    """Whether the test rows are in files of their own."""
+    dropped: tuple[str, ...] = ()
+    """Columns of a table that --drop leaves out."""
     images: ImageOptions | None = None
     """How the images of a folder became squares, with everything that was chosen; None for other data."""
     metric: str = ""

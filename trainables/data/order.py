@@ -1,69 +1,82 @@
-"""Notes on tables for which random test rows are misleading: repeated rows, and rows in the order of time."""
+"""Detects tables whose neighbouring rows are alike, as rows in the order of time are; a random split misleads there."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trainables.data.dates import are_dates
-from trainables.data.names import option
-from trainables.data.notation import parse_numbers
+LAG = 4
+"""Distance, in rows, at which likeness is compared with that of neighbours."""
+_SURE = 5.0
+"""Standard errors by which neighbours must be more alike than chance."""
+_CLEAR = 0.25
+"""Least reduction of the squared difference to the two neighbours that is reported."""
+_FEWEST, _MOST = 50, 100_000
+"""Rows, in the order of the file, that are needed, and that are used."""
 
-_MOST_NAMED = 3
+
+def is_sorted(values: np.ndarray) -> bool:
+    """Whether numbers never fall, or never rise, from row to row, with few repetitions; NaN are left out."""
+    known = values[np.isfinite(values)]
+    if len(known) < max(3, 0.9 * len(values)) or len(np.unique(known)) < 0.5 * len(known):
+        return False
+    steps = np.diff(known)
+    return bool((steps >= 0).all() or (steps <= 0).all())
 
 
-def describe_rows(
-    cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str], dates: Collection[str] = ()
-) -> list[str]:
-    """A note on repeated rows, and one on columns by which rows seem to be ordered in time.
+def likest(series: Mapping[str, np.ndarray], *, blocks: Sequence[np.ndarray]) -> str | None:
+    """The column in which neighbouring rows are most alike; None if they are not clearly alike in any.
+
+    Of each row, the squared difference to the mean of the two rows beside it is compared with that to the mean of the
+    two rows at `LAG`. For independent rows, both are equal on average, also if the file is sorted by a column on which
+    the others depend: a trend cancels.
 
     Args:
-        cells: texts of all columns, also of those that are not used.
-        dates: names of columns whose dates have become numbers.
-        target: name of the column to predict.
-        inputs: names of the input columns.
+        series: column -> numbers (N,), in the order of the rows; sorted ones are not considered.
+        blocks: columns of categories or classes (N,). Where the rows of each category are together, because the file
+            was sorted by it, rows are compared with those of their own category only.
     """
-    ordered = _ordered(cells, target=target, inputs=inputs, dates=dates)
-    return [*_repeated([cells[name] for name in (*inputs, target)]), *ordered]
+    starts = [_starts(one) for one in blocks]
+    edges = np.unique(np.concatenate([one for one in starts if one is not None] or [np.zeros(0, np.int64)]))
+    found = {
+        name: _gain(values[:_MOST], edges)
+        for name, values in series.items()
+        if not is_sorted(values) and not _is_sorted_within(values, edges)
+    }
+    clear = {name: gain for name, (gain, error) in found.items() if gain > max(_CLEAR, _SURE * error)}
+    return max(clear, key=clear.__getitem__, default=None)
 
 
-def _repeated(columns: Sequence[np.ndarray]) -> list[str]:
-    counts = Counter(zip(*columns, strict=True))
-    total = counts.total()
-    repeated = total - len(counts)
-    if not repeated:
-        return []
-    return [
-        f"{repeated:,} of {total:,} rows repeat an earlier row in all inputs and the target; copies end up on both "
-        f"sides of the split and make scores too optimistic; remove them, unless each row is a separate measurement"
-    ]
+def _is_sorted_within(values: np.ndarray, edges: np.ndarray) -> bool:
+    """Whether numbers never fall, or never rise, within the blocks that begin at the edges."""
+    steps = np.delete(np.diff(values), edges[(edges > 0) & (edges < len(values))] - 1)
+    return len(edges) > 0 and bool((steps >= 0).all() or (steps <= 0).all())
 
 
-def _ordered(
-    cells: Mapping[str, np.ndarray], *, target: str, inputs: Sequence[str], dates: Collection[str]
-) -> list[str]:
-    others = {name: values for name, values in cells.items() if name != target}
-    timed = {name: "contains dates" for name, values in others.items() if name in dates or are_dates(values)}
-    rising = [name for name, values in others.items() if name not in dates and _is_sorted(values)]
-    found = dict.fromkeys(rising, "rises or falls from row to row") | timed
-    if not found:
-        return []
-    said = [f"{name!r} {what}" for name, what in found.items()]
-    more = f" and {len(said) - _MOST_NAMED} more columns" * (len(said) > _MOST_NAMED)
-    used = [name for name in rising if name in inputs]
-    drop = f", and leave out a column that only numbers the rows: {option('--drop', *used)}" if used else ""
-    return [
-        f"rows may belong to different times ({', '.join(said[:_MOST_NAMED])}{more}); test rows are drawn at random, "
-        f"so the scores say little about future rows; to measure that, put the latest rows into a separate file and "
-        f"predict them after the final evaluation{drop}"
-    ]
+def _starts(categories: np.ndarray) -> np.ndarray | None:
+    """The first row of each block, if all rows of a category are together; None otherwise, or if there is one block."""
+    starts = 1 + np.flatnonzero(categories[1:] != categories[:-1])
+    return starts if 0 < len(starts) == len(np.unique(categories)) - 1 else None
 
 
-def _is_sorted(values: np.ndarray) -> bool:
-    """Whether the numbers of a column never fall, or never rise, from row to row, with few repetitions."""
-    numbers = parse_numbers(values)
-    numbers = numbers[np.isfinite(numbers)]
-    if len(numbers) < max(3, 0.9 * len(values)) or len(np.unique(numbers)) < 0.5 * len(numbers):
-        return False
-    steps = np.diff(numbers)
-    return bool((steps >= 0).all() or (steps <= 0).all())
+def _gain(values: np.ndarray, edges: np.ndarray) -> tuple[float, float]:
+    """How much more alike neighbours are, and the standard error of that if rows are independent."""
+    ranks = _ranks(values)
+    middle = np.arange(LAG, len(ranks) - LAG)
+    inside = np.searchsorted(edges, middle - LAG, side="right") == np.searchsorted(edges, middle + LAG, side="right")
+    middle = middle[inside]
+    near, far = (ranks[middle] - (ranks[middle - lag] + ranks[middle + lag]) / 2 for lag in (1, LAG))
+    known = np.isfinite(near) & np.isfinite(far)
+    near, far = near[known] ** 2, far[known] ** 2
+    if len(near) < _FEWEST or not far.mean():
+        return 0.0, np.inf
+    return 1 - near.mean() / far.mean(), float((near - far).std() / far.mean() * np.sqrt(2 / len(near)))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0 to 1, equal ones for equal values; NaN stay."""
+    known = np.isfinite(values)
+    ranks = np.full(len(values), np.nan)
+    ordered, place, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    if len(ordered):
+        ranks[known] = (np.cumsum(counts) - counts / 2)[place] / known.sum()
+    return ranks

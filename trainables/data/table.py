@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from trainables.data.divide import Division
 from trainables.data.names import clean_name
 from trainables.data.notation import NO_VALUE, is_missing, parse_numbers
 from trainables.data.options import Kind
-from trainables.data.stratify import stratified_rows
 
 MAX_CATEGORIES = 100
 """Most categories of a column; rarer ones count as unknown."""
@@ -56,28 +56,35 @@ class Table:
     target_unit: str = ""
     texts: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Cells as written in the file, for columns whose numbers are written differently from Python."""
+    unused: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Cells of the columns that are no inputs, without the target, as written in the file."""
     dates: frozenset[str] = frozenset()
     """Names of the columns whose numbers are dates, in days after 1970-01-01."""
     places: np.ndarray | None = None
     """Number of each row and its line in the file, from 1: int64 (N, 2)."""
+    division: Division = field(default_factory=Division)
+    """The rule of the split, with what it goes by in each row."""
     notes: tuple[str, ...] = ()
     """Notes on what was changed while the file was read."""
 
     def part(self, *, test: bool) -> "Table":
-        """The test rows, a fixed fifth (of each class), or all others.
+        """The test rows, or all others; a fixed fifth (of each class), unless the rule says otherwise.
 
         Targets of a regression become float32, unless that would merge different targets outside the test rows.
         """
         size = max(len(self.y) // 5, len(self.classes))
-        test_rows = stratified_rows(self.y, size, np.random.default_rng(0))
+        test_rows = self.division.test_rows(self.y, size, self.classes)
         others = np.delete(np.arange(len(self.y)), test_rows)
         rows = test_rows if test else others
         y = self.y[rows]
         if y.dtype == np.float64 and fits_float32(self.y[others]):
             y = y.astype(np.float32)
-        cells, texts = ({name: values[rows] for name, values in held.items()} for held in (self.cells, self.texts))
+        cells, texts, unused = (
+            {name: values[rows] for name, values in held.items()} for held in (self.cells, self.texts, self.unused)
+        )
         places = None if self.places is None else self.places[rows]
-        return replace(self, cells=cells, texts=texts, y=y, places=places)
+        division = self.division.take(rows)
+        return replace(self, cells=cells, texts=texts, unused=unused, y=y, places=places, division=division)
 
     def with_kinds(self, kinds: Mapping[str, Kind]) -> "Table":
         """The same rows, with categories as written in the file."""
@@ -85,9 +92,10 @@ class Table:
         return replace(self, cells={**self.cells, **written}, texts={})
 
     def checksum(self) -> str:
-        """The sha256 of names, cells and targets."""
+        """The sha256 of names, cells and targets, and of what the split goes by."""
         digest = hashlib.sha256("\0".join([self.target, *self.classes]).encode())
-        for name, values in {**self.cells, "": self.y}.items():
+        keys = {} if self.division.keys is None else {"\0split": self.division.keys}
+        for name, values in {**self.cells, "": self.y, **keys}.items():
             digest.update(f"{name}\0{values.dtype.str}{values.shape}".encode())
             digest.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).data)
         return digest.hexdigest()

@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from trainables.data.divide import Division
 from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels_from
 from trainables.data.options import STRETCHED, Background, ImageOptions
+from trainables.data.split import RANDOM, SplitRule
 from trainables.images import cache as image_cache
 from trainables.images import file as image_file
 from trainables.images.copies import note_copied_files
@@ -35,6 +37,7 @@ from trainables.images.file import (
 )
 from trainables.images.fit import check_memory, choose_background, choose_resize, choose_side, describe
 from trainables.images.listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
+from trainables.images.rows import ImageRows
 
 _DARK = 64
 """16-bit images whose upper bytes are all below this have at most 14 bits."""
@@ -44,25 +47,6 @@ _FEW = 3
 """Files that a message lists."""
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageRows:
-    """Decoded images with their labels."""
-
-    x: np.ndarray
-    """uint8 (N, H, W, C)."""
-    y: np.ndarray
-    """int64 (N,)."""
-    classes: tuple[str, ...]
-    files: tuple[str, ...] = ()
-    """Path of each image below the folder; empty for a data set that does not consist of image files."""
-    levels: tuple[Levels, ...] = ()
-    """How deep images were converted to uint8."""
-    notes: tuple[str, ...] = ()
-    """Notes for the user on the files, one line each."""
-    form: ImageOptions | None = None
-    """How the images of a folder became squares; None for other data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +66,7 @@ class Format:
         return self.images.size
 
 
-def read(data_dir: Path, *, test: bool, images: ImageOptions | None = None) -> ImageRows:
+def read(data_dir: Path, *, test: bool, images: ImageOptions | None = None, rule: SplitRule = RANDOM) -> ImageRows:
     """Images uint8 (N, S, S, C) with labels; C is 1 if every training image is grey.
 
     Args:
@@ -90,12 +74,13 @@ def read(data_dir: Path, *, test: bool, images: ImageOptions | None = None) -> I
         test: return the test rows instead of those for training and validation.
         images: how the images become squares; what is not stated is chosen from the training images. None is the rule
             of earlier releases: stretched to at most 64 pixels, transparency ignored.
+        rule: how the test images are chosen where there is no folder `test`.
 
     Raises:
         ValueError: no such folders, too few classes or images, images that cannot be read, or a folder `test` whose
             classes are not those of `train`.
     """
-    found = survey(data_dir)
+    found = survey(data_dir, rule)
     form = _format(data_dir, found, images or STRETCHED)
     if test and found.test is not None:
         files = _list_test(found).files
@@ -111,12 +96,14 @@ def read(data_dir: Path, *, test: bool, images: ImageOptions | None = None) -> I
         classes=found.classes,
         files=tuple(shown(files[row].relative_to(data_dir)) for row in rows),
         levels=form.levels,
+        division=Division() if test and found.test is not None else found.division.take(rows),
+        apart=found.test is not None,
         notes=(*found.notes, *form.notes),
         form=form.images,
     )
 
 
-def check_test_files(data_dir: Path, images: ImageOptions | None = None) -> tuple[str, ...]:
+def check_test_files(data_dir: Path, images: ImageOptions | None = None, rule: SplitRule = RANDOM) -> tuple[str, ...]:
     """Notes for the user on the test set, from headers and checksums; no pixels are kept.
 
     Args:
@@ -125,7 +112,7 @@ def check_test_files(data_dir: Path, images: ImageOptions | None = None) -> tupl
     Raises:
         ValueError: as `read`; or test images have unreadable headers, or modes that no training image has.
     """
-    found = survey(data_dir)
+    found = survey(data_dir, rule)
     form = _format(data_dir, found, images or STRETCHED)
     train = found.train.files
     if found.test is None:
@@ -151,7 +138,9 @@ def _list_test(found: Survey) -> Listing:
 
 def _format(data_dir: Path, found: Survey, images: ImageOptions) -> Format:
     """What the training images decide, from the cache if it was computed from the same files."""
-    key = image_cache.key_of(data_dir, found.train.files, images, found.test is None)
+    rule = found.division.rule
+    drawn = () if rule.is_random else (rule.option, found.held_out.tolist())
+    key = image_cache.key_of(data_dir, found.train.files, images, found.test is None, *drawn)
     facts = image_cache.facts(data_dir, key, partial(_settle_format, data_dir, found, images))
     chosen = replace(images, **{name: facts[name] for name in ("size", "resize", "background")})
     return Format(images=chosen, grey=facts["grey"], levels=levels_from(facts["levels"]), notes=tuple(facts["notes"]))

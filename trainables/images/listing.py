@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables.data.divide import Division
 from trainables.data.kinds import describe_alike
-from trainables.data.stratify import stratified_rows
+from trainables.data.split import RANDOM, SplitRule
+from trainables.images.divisions import divide_images
 from trainables.images.file import looks_like_image, readable_suffixes
 
 MIN_PER_CLASS = 3
@@ -70,6 +72,8 @@ class Survey:
     """Labels of the files in `train`, int64 (N,)."""
     held_out: np.ndarray
     """Rows of `train` that are the test set; empty if there is a folder `test`."""
+    division: Division
+    """The rule of the split, with what it goes by for each file in `train`."""
     notes: tuple[str, ...]
     """Notes on what is not used, one line each; `note_left_out` gives those on the test set."""
 
@@ -84,8 +88,8 @@ class Survey:
         return np.array([numbers[readable_name(path.parent.name)] for path in files], np.int64)
 
 
-def survey(data_dir: Path) -> Survey:
-    """The images of a folder; no file of the test set is opened.
+def survey(data_dir: Path, rule: SplitRule = RANDOM) -> Survey:
+    """The images of a folder, with the test set that the rule chooses; no file of the test set is opened.
 
     Raises:
         ValueError: no such folders, too few classes or images, a class without images, or a test set with other
@@ -99,12 +103,14 @@ def survey(data_dir: Path) -> Survey:
     if test is not None:
         check_test(test, classes)
     size = 0 if test is not None else max(round(0.15 * len(y)), len(classes))
+    division = divide_images(rule, data_dir, train.files, apart=test is not None)
     return Survey(
         classes=classes,
         train=train,
         test=test,
         y=y,
-        held_out=stratified_rows(y, size, np.random.default_rng(0)),
+        held_out=division.test_rows(y, size, classes) if size else np.arange(0),
+        division=division,
         notes=(
             *describe_alike(classes, "classes"),
             *note_left_out(train),

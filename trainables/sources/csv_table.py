@@ -4,25 +4,29 @@ from pathlib import Path
 
 from trainables.data.names import nearest
 from trainables.data.options import TableOptions
-from trainables.data.order import describe_rows
+from trainables.data.split import RANDOM, SplitRule
 from trainables.data.table import Table
 from trainables.data.target import read_target
 from trainables.sources.catalogue import Source
+from trainables.sources.divisions import check_column, divide_sheet
 from trainables.sources.sheet import Sheet, read_sheet
 
 
-def read(path: Path, options: TableOptions) -> Table:
+def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
     """The rows whose target is known.
 
     Args:
         path: a CSV file with a header.
         options: the target, what is left out, and what columns are.
+        rule: how rows are split. A column of groups is an input only if the options state its type; a column of parts
+            never is.
 
     Raises:
         ValueError: the file is no table, or its target cannot be learnt; one line says why and what to do.
     """
     sheet = read_sheet(path)
     _check_names(sheet, options, path)
+    check_column(rule, sheet, target=options.target)
     target = read_target(
         sheet.texts[options.target].tolist(),
         (sheet.texts if options.target in sheet.dates else sheet.cells)[options.target],
@@ -30,24 +34,34 @@ def read(path: Path, options: TableOptions) -> Table:
         task=options.task,
         places=sheet.places,
     )
-    inputs = [name for name in sheet.cells if name != options.target and name not in options.drop]
-    if not inputs:
-        raise ValueError(f"{path} has no column left to predict {options.target!r} from")
-    known = {name: values[target.known] for name, values in sheet.cells.items()}
+    inputs = _inputs(sheet, rule, options, path)
     return Table(
-        cells={name: known[name] for name in inputs},
+        cells={name: sheet.cells[name][target.known] for name in inputs},
         texts={name: sheet.texts[name][target.known] for name in inputs if name in sheet.changed},
+        unused={
+            name: texts[target.known]
+            for name, texts in sheet.texts.items()
+            if name not in inputs and name != options.target
+        },
         dates=sheet.dates.intersection(inputs),
         y=target.y,
         classes=target.classes,
         target=options.target,
         places=sheet.places[target.known],
-        notes=(
-            *sheet.notes,
-            *target.notes,
-            *describe_rows(known, target=options.target, inputs=inputs, dates=sheet.dates),
-        ),
+        division=divide_sheet(rule, sheet, known=target.known, inputs=inputs),
+        notes=(*sheet.notes, *target.notes),
     )
+
+
+def _inputs(sheet: Sheet, rule: SplitRule, options: TableOptions, path: Path) -> list[str]:
+    """The names of the columns that the network reads."""
+    unread = {options.target, *options.drop}
+    if rule.way == "column" or (rule.way == "group" and rule.by not in options.types):
+        unread.add(rule.by)
+    inputs = [name for name in sheet.cells if name not in unread]
+    if not inputs:
+        raise ValueError(f"{path} has no column left to predict {options.target!r} from")
+    return inputs
 
 
 def _check_names(sheet: Sheet, options: TableOptions, path: Path) -> None:

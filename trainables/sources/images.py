@@ -5,22 +5,27 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.options import ImageOptions
+from trainables.data.split import RANDOM, SplitRule
 from trainables.images import folder as image_folder
-from trainables.images.folder import ImageRows
+from trainables.images.rows import ImageRows
 from trainables.sources.catalogue import FOLDER, find
 
 
-def read_images(name: str, data_dir: str | Path, *, test: bool, images: ImageOptions | None) -> ImageRows:
+def read_images(
+    name: str, data_dir: str | Path, *, test: bool, images: ImageOptions | None, rule: SplitRule = RANDOM
+) -> ImageRows:
     """The rows for training and validation, or the test rows."""
     if name == FOLDER:
-        return image_folder.read(Path(data_dir), test=test, images=images)
+        return image_folder.read(Path(data_dir), test=test, images=images, rule=rule)
     read = find(name).read_images
     assert read is not None
     x, y, classes = read(Path(data_dir), test=test)
     return ImageRows(x=x, y=y, classes=classes)
 
 
-def check_test_files(name: str, data_dir: str | Path, images: ImageOptions | None = None) -> tuple[str, ...]:
+def check_test_files(
+    name: str, data_dir: str | Path, images: ImageOptions | None = None, rule: SplitRule = RANDOM
+) -> tuple[str, ...]:
     """Notes for the user on the test files before a search, one line each; no pixels are kept.
 
     Args:
@@ -30,7 +35,7 @@ def check_test_files(name: str, data_dir: str | Path, images: ImageOptions | Non
         ValueError: the test set of an image folder has other classes than its training set, or files whose headers
             cannot be read. The files of other data sets are checked when they are read.
     """
-    return image_folder.check_test_files(Path(data_dir), images) if name == FOLDER else ()
+    return image_folder.check_test_files(Path(data_dir), images, rule) if name == FOLDER else ()
 
 
 def fetch_test_files(name: str, data_dir: str | Path) -> None:

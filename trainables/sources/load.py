@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from trainables.data.dataset import Dataset, Split, make_split
+from trainables.data.divide import Division
 from trainables.data.kinds import decide_kinds, describe_cells
+from trainables.data.leaks import Rows, describe_leaks
 from trainables.data.names import did_you_mean
 from trainables.data.options import ImageOptions, Kind, TableOptions
+from trainables.data.split import RANDOM, SplitRule, check_split
 from trainables.data.stratify import stratified_rows
 from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
@@ -30,8 +33,9 @@ def load(
     validation_fraction: float = 0.1,
     images: ImageOptions | None = None,
     table: TableOptions | None = None,
+    split: SplitRule = RANDOM,
 ) -> Dataset:
-    """Training and validation rows, split stratified by class; test files are never opened.
+    """Training and validation rows, split stratified by class or as the rule says; test files are never opened.
 
     Of an image folder with a folder `test`, the names in it are compared with those in `train`.
 
@@ -43,6 +47,7 @@ def load(
         validation_fraction: share of these rows for validation, in [0, 0.5]; with 0 the validation split is empty.
         images: how the images of an `image_folder` become squares; None is the rule of earlier releases.
         table: the target and the columns of a `csv`.
+        split: how the rows of a `csv` or an `image_folder` are split.
 
     Raises:
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
@@ -51,10 +56,11 @@ def load(
     if not 0 <= validation_fraction <= 0.5:
         raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
     _check_options(name, images, table)
+    check_split(name, split)
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if _is_table(name):
-        return _load_table(name, _read_table(name, data_dir, table), options=table, **draw)
-    return _load_images(name, read_images(name, data_dir, test=False, images=images), **draw)
+        return _load_table(name, _read_table(name, data_dir, table, split), options=table, **draw)
+    return _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), **draw)
 
 
 def load_test(
@@ -66,24 +72,27 @@ def load_test(
         name: one of `catalogue.names()`.
         data_dir: as in `load`.
         images: as in `load`, where there is no `like`.
-        like: the training data, which decide how the rows of a table, or the images of a folder, are read.
+        like: the training data, whose split chose these rows, and which decide how the rows of a table, or the images
+            of a folder, are read.
     """
+    rule = RANDOM if like is None else like.split
     if not _is_table(name):
         images = like.images if like else images
         _check_options(name, images, None)
-        found = read_images(name, data_dir, test=True, images=images)
+        found = read_images(name, data_dir, test=True, images=images, rule=rule)
         return make_split(found.x, found.y)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
-    options = TableOptions(target=like.target, task=like.task) if name == "csv" else None
     kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
-    found = _read_table(name, data_dir, options).part(test=True).with_kinds(kinds)
+    settled = TableOptions(target=like.target, task=like.task, drop=like.dropped, types=kinds)
+    options = settled if name == "csv" else None
+    found = _read_table(name, data_dir, options, rule).part(test=True).with_kinds(kinds)
     return make_split(encode(found.cells, like.columns), found.y)
 
 
 def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
     x, y = found.x, found.y
-    kept, held_out = _draw_rows(y, found.classes, **draw)
+    kept, held_out = _draw_rows(y, found.classes, found.division, **draw)
     mean, std = channel_moments(x, kept)
     copies = note_copied_rows(x, y, found.files, validation=held_out, training=kept) if found.files else ()
     return Dataset(
@@ -94,8 +103,10 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
         classes=found.classes,
         mean=mean,
         std=std,
-        checksum=_sha256(x, y),
+        checksum=_sha256(x, y, *([] if found.division.keys is None else [found.division.keys])),
         levels=found.levels,
+        split=found.division.rule,
+        apart=found.apart,
         images=found.form,
         notes=(*found.notes, *copies),
     )
@@ -106,9 +117,11 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
     kinds = decide_kinds(found, options.types, dropped=options.drop) if options else decide_kinds(found, {})
     notes = (*source.notes, *describe_cells(source, kinds))
     found = found.with_kinds(kinds)
-    kept, held_out = _draw_rows(found.y, found.classes, **draw)
+    kept, held_out = _draw_rows(found.y, found.classes, found.division, **draw)
     columns = fit_columns(found.cells, kept, kinds, dates=found.dates)
     x = encode(found.cells, columns)
+    if options:
+        notes += (*describe_leaks(Rows(table=found, x=x, columns=columns, train=kept, validation=held_out)),)
     return Dataset(
         name=name,
         task="classification" if found.classes else "regression",
@@ -121,12 +134,20 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
         columns=columns,
         target=found.target,
         target_unit=found.target_unit,
+        split=found.division.rule,
+        dropped=options.drop if options else (),
         notes=notes,
     )
 
 
 def _draw_rows(
-    y: np.ndarray, classes: tuple[str, ...], *, seed: int, train_size: int | None, validation_fraction: float
+    y: np.ndarray,
+    classes: tuple[str, ...],
+    division: Division,
+    *,
+    seed: int,
+    train_size: int | None,
+    validation_fraction: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the training and of the validation rows."""
     rng = np.random.default_rng((seed, 0x5EED))
@@ -135,7 +156,7 @@ def _draw_rows(
         check_train_size(train_size, len(y), len(classes))
         rows = stratified_rows(y, train_size, rng)
     num_validation = max(round(len(rows) * validation_fraction), len(classes)) if validation_fraction else 0
-    held_out = rows[stratified_rows(y[rows], num_validation, rng)]
+    held_out = rows[division.take(rows).validation_rows(y[rows], num_validation, rng, classes)]
     return np.setdiff1d(rows, held_out, assume_unique=True), held_out
 
 
@@ -152,10 +173,10 @@ def _is_table(name: str) -> bool:
     return name in names() and find(name).read_table is not None
 
 
-def _read_table(name: str, data_dir: str | Path, options: TableOptions | None) -> Table:
+def _read_table(name: str, data_dir: str | Path, options: TableOptions | None, rule: SplitRule) -> Table:
     read = find(name).read_table
     assert read is not None
-    return read(Path(data_dir), *([options] if options else []))
+    return read(Path(data_dir), *([options, rule] if options else []))
 
 
 def _sha256(*arrays: np.ndarray) -> str:

@@ -1,0 +1,301 @@
+"""How rows become test, validation and training rows: by time, whole groups, equal rows, a column or a file."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.session.opening import old_run
+from search.storage.run import data_of, read_run, write_run
+from spaces.space import load as load_space
+from tests.ledgers import make_run
+from trainables.data.dataset import Dataset, Split
+from trainables.data.divide import Division
+from trainables.data.options import TableOptions
+from trainables.data.split import SplitRule, describe_split, parse_split
+from trainables.sources.load import load, load_test
+
+NUM_ROWS = 400
+RNG = np.random.default_rng(0)
+NUMBER = np.arange(NUM_ROWS)
+GROUP = RNG.integers(0, 30, NUM_ROWS)
+DAY = RNG.permutation(NUM_ROWS) // 3
+A = RNG.normal(size=NUM_ROWS).round(3)
+PART = np.array(["train", "Training", "valid", "test"])[NUMBER % 4]
+LABEL = np.where(A > 0.3, "high", np.where(A < -0.8, "low", "middle"))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    days = [f"2024-{1 + day // 28:02d}-{1 + day % 28:02d}" for day in DAY]
+    rows = zip(NUMBER, [f"P{g}" for g in GROUP], days, A, PART, LABEL, NUMBER + 0.5, strict=True)
+    return write(tmp_path / "t.csv", ["number", "patient", "day", "a", "part", "label", "y"], rows)
+
+
+def write(path: Path, header: Sequence[str], rows: Any) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def parts(path: Path, split: str, *, target: str = "y", seed: int = 0, **options: Any) -> tuple[Dataset, Split]:
+    chosen = TableOptions(target=target, **options)
+    rule = parse_split(split)
+    found = load("csv", path, seed=seed, validation_fraction=0.25, table=chosen, split=rule)
+    return found, load_test("csv", path, like=found)
+
+
+def rows_of(split: Split) -> set[int]:
+    """The numbers of rows, which the target gives away."""
+    return {int(value) for value in split.y.tolist()}
+
+
+def test_by_time_the_latest_rows_are_the_test_and_the_latest_of_the_others_validate(table: Path) -> None:
+    for seed in (0, 1):
+        found, test = parts(table, "time:day", seed=seed)
+        train, held_out, sealed = (DAY[list(rows_of(part))] for part in (found.train, found.validation, test))
+        assert train.max() < held_out.min()
+        assert held_out.max() < sealed.min()
+        assert len(sealed) == pytest.approx(NUM_ROWS / 5, abs=3)
+        assert len(held_out) == pytest.approx(NUM_ROWS / 5, abs=3)
+        assert "day" in [column.name for column in found.columns]
+
+
+def test_time_without_a_column_is_the_order_of_the_file(table: Path) -> None:
+    found, test = parts(table, "time")
+    assert rows_of(test) == set(range(320, 400))
+    assert rows_of(found.validation) == set(range(240, 320))
+
+
+def test_a_dropped_column_of_times_still_decides_the_split(table: Path) -> None:
+    found, test = parts(table, "time:day", drop=("day",))
+    assert DAY[list(rows_of(found.validation))].max() < DAY[list(rows_of(test))].min()
+    assert "day" not in [column.name for column in found.columns]
+
+
+@pytest.mark.parametrize("target", ["y", "label"])
+def test_whole_groups_are_on_one_side_and_the_group_is_no_input(table: Path, target: str) -> None:
+    drop = ("y",) if target == "label" else ("label",)
+    found, test = parts(table, "group:patient", target=target, drop=drop)
+    numbers = [c.name for c in found.columns].index("number")
+    sides = [set(GROUP[part.x[:, numbers].long().numpy()].tolist()) for part in (found.train, found.validation, test)]
+    assert not sides[0] & sides[1]
+    assert not (sides[0] | sides[1]) & sides[2]
+    assert sum(map(len, sides)) == 30
+    assert len(test) == pytest.approx(80, abs=12)
+    assert "patient" not in [column.name for column in found.columns]
+    if target == "label":
+        shares = [np.bincount(part.y.numpy(), minlength=3) / len(part) for part in (found.train, test)]
+        assert np.abs(shares[0] - shares[1]).max() < 0.1
+
+
+def test_a_group_whose_type_is_stated_stays_an_input(table: Path) -> None:
+    found, _ = parts(table, "group:patient", types={"patient": "category"})
+    assert "patient" in [column.name for column in found.columns]
+
+
+def test_another_seed_draws_other_validation_groups_and_the_same_test_rows(table: Path) -> None:
+    (one, test), (other, same) = (parts(table, "group:patient", seed=seed) for seed in (0, 1))
+    assert rows_of(test) == rows_of(same)
+    assert rows_of(one.validation) != rows_of(other.validation)
+
+
+def test_a_column_says_the_part_of_each_row_and_is_no_input(table: Path) -> None:
+    found, test = parts(table, "column:part")
+    assert rows_of(test) == set(NUMBER[PART == "test"])
+    assert rows_of(found.validation) == set(NUMBER[PART == "valid"])
+    assert "part" not in [column.name for column in found.columns]
+
+
+def test_a_file_says_the_part_of_each_row_in_the_order_of_the_table(table: Path, tmp_path: Path) -> None:
+    stated = write(tmp_path / "parts.csv", ["split"], [[part] for part in PART])
+    found, test = parts(table, f"file:{stated}", drop=("part",))
+    assert rows_of(test) == set(NUMBER[PART == "test"])
+    assert rows_of(found.validation) == set(NUMBER[PART == "valid"])
+
+
+def test_without_stated_validation_rows_they_are_drawn_from_the_training_rows(tmp_path: Path, table: Path) -> None:
+    said = ["test" if part == "test" else "train" for part in PART]
+    stated = write(tmp_path / "parts.csv", ["id", "split"], enumerate(said))
+    found, test = parts(table, f"file:{stated}")
+    assert rows_of(test) == set(NUMBER[PART == "test"])
+    assert len(found.validation) == 75
+
+
+def test_equal_rows_stay_on_one_side(tmp_path: Path) -> None:
+    x = RNG.integers(0, 40, (NUM_ROWS, 2))
+    path = write(tmp_path / "t.csv", ["a", "b", "id", "y"], [(*row, n, n) for n, row in enumerate(x.tolist())])
+    found, test = parts(path, "distinct", drop=("id",))
+    sides = [{tuple(row) for row in part.x.tolist()} for part in (found.train, found.validation, test)]
+    assert not sides[0] & sides[1]
+    assert not (sides[0] | sides[1]) & sides[2]
+    assert sum(map(len, sides)) < NUM_ROWS
+
+
+def test_a_random_split_is_as_it_was(table: Path) -> None:
+    plain = load("csv", table, validation_fraction=0.25, table=TableOptions(target="y"))
+    found, test = parts(table, "random")
+    assert rows_of(plain.train) == rows_of(found.train)
+    assert plain.checksum == found.checksum
+    assert len(test) == 80
+
+
+def test_a_part_of_the_rows_is_split_by_the_same_rule(table: Path) -> None:
+    rule, options = parse_split("time:day"), TableOptions(target="y")
+    found = load("csv", table, train_size=100, validation_fraction=0.2, table=options, split=rule)
+    assert len(found.train) + len(found.validation) == 100
+    assert DAY[list(rows_of(found.train))].max() < DAY[list(rows_of(found.validation))].min()
+
+
+def test_the_checksum_changes_with_what_decides_the_split(table: Path, tmp_path: Path) -> None:
+    stated = write(tmp_path / "parts.csv", ["split"], [[part] for part in PART])
+    first = parts(table, f"file:{stated}")[0].checksum
+    write(stated, ["split"], [["valid" if n == 0 else part] for n, part in enumerate(PART)])
+    assert parts(table, f"file:{stated}")[0].checksum != first
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("time:dai", r"--split time:dai cannot be: the table has no such column.*did you mean day"),
+        ("group:y", "--split group:y cannot be: 'y' is the target"),
+        ("time:patient", r"needs a date \(2024-01-31\) or a number in every row of 'patient', got 'P\d+' in row 1"),
+        ("column:label", r"column 'label' must say train, validation or test for every row, got"),
+        ("file:nowhere.csv", "there is no file 'nowhere.csv'"),
+    ],
+)
+def test_a_rule_that_does_not_fit_the_table_is_refused_in_one_line(table: Path, split: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parts(table, split)
+
+
+def test_a_file_of_parts_with_other_rows_is_refused(table: Path, tmp_path: Path) -> None:
+    stated = write(tmp_path / "parts.csv", ["split"], [["train"], ["test"]])
+    with pytest.raises(
+        ValueError, match="must have a row for each of the 400 rows of the table, in the same order, got 2"
+    ):
+        parts(table, f"file:{stated}")
+
+
+def test_a_class_that_only_later_rows_have_is_refused(tmp_path: Path) -> None:
+    rows = [(n, a, "new" if n > 350 else "b" if n % 2 else "a") for n, a in enumerate(A)]
+    path = write(tmp_path / "t.csv", ["day", "a", "y"], rows)
+    with pytest.raises(ValueError, match="--split time:day leaves no training row of class 'new'"):
+        parts(path, "time:day")
+
+
+def test_one_group_or_one_time_cannot_be_split(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", ["g", "a", "y"], [(1, a, n) for n, a in enumerate(A)])
+    with pytest.raises(ValueError, match="needs at least 2 groups"):
+        parts(path, "group:g")
+    with pytest.raises(ValueError, match="needs different times"):
+        parts(path, "time:g")
+
+
+def test_a_dropped_column_of_dates_does_not_hinder_the_test_rows(table: Path) -> None:
+    found, test = parts(table, "random", drop=("day",))
+    assert len(test) == 80
+    assert test.x.shape[1] == len(found.columns)
+
+
+@pytest.mark.parametrize("way", ["random", "group", "time"])
+def test_every_row_validates_in_one_fold_and_never_trains_there(way: Any) -> None:
+    keys = {"random": None, "group": GROUP, "time": DAY.astype(float)}[way]
+    labels = np.unique(LABEL, return_inverse=True)[1].astype(np.int64)
+    folds = Division(rule=SplitRule(way=way, by="x"), keys=keys).folds(labels, 5, np.random.default_rng(0))
+    held_out = np.concatenate([validation for _, validation in folds])
+    assert len(set(held_out.tolist())) == len(held_out)
+    assert len(held_out) == (NUM_ROWS if way != "time" else pytest.approx(NUM_ROWS / 2, abs=3))
+    for train, validation in folds:
+        assert not set(train) & set(validation)
+        if way == "group":
+            assert not set(GROUP[train]) & set(GROUP[validation])
+        if way == "time":
+            assert DAY[train].max() < DAY[validation].min()
+
+
+# Images
+
+
+def images(folder: Path, *, test: bool = False) -> Path:
+    rng = np.random.default_rng(1)
+    for part in ("train", "test") if test else ("train",):
+        for name in ("cat", "dog"):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(24):
+                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / part / name / f"p{number % 6}_{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_images_of_one_patient_stay_on_one_side(tmp_path: Path, test: bool) -> None:
+    folder = images(tmp_path / "x", test=test)
+    found = load("image_folder", folder, validation_fraction=0.25, split=parse_split("group:_"))
+    sealed = load_test("image_folder", folder, like=found)
+    assert len(found.train) + len(found.validation) + (0 if test else len(sealed)) == 48
+    assert len(found.validation) % 8 == 0  # a patient has 4 images of each class
+    assert len(sealed) == 48 if test else len(sealed) % 8 == 0
+
+
+def test_a_file_says_the_part_or_the_group_of_each_image(tmp_path: Path) -> None:
+    folder = images(tmp_path / "x")
+    files = sorted(str(path.relative_to(folder)) for path in (folder / "train").glob("*/*"))
+    said = ["test" if n % 4 == 0 else "valid" if n % 4 == 1 else "train" for n in range(len(files))]
+    stated = write(tmp_path / "parts.csv", ["file", "split"], zip(files, said, strict=True))
+    found = load("image_folder", folder, split=parse_split(f"file:{stated}"))
+    assert (len(found.train), len(found.validation)) == (24, 12)
+    assert len(load_test("image_folder", folder, like=found)) == 12
+    grouped = write(tmp_path / "groups.csv", ["file", "group"], [(f, n % 8) for n, f in enumerate(files)])
+    found = load("image_folder", folder, validation_fraction=0.25, split=parse_split(f"group:{grouped}"))
+    assert len(found.validation) % 6 == 0
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("group:-", "needs file names such as patient7-2.png, but no image has '-' in its name, such as p0_0.png"),
+        ("group:no.csv", "there is no file 'no.csv'"),
+        ("time", "--split time is for a table"),
+    ],
+)
+def test_a_rule_that_does_not_fit_the_images_is_refused(tmp_path: Path, split: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load("image_folder", images(tmp_path / "x"), split=parse_split(split))
+
+
+# Words, and runs
+
+
+@pytest.mark.parametrize(
+    ("split", "text"),
+    [
+        ("random", "the test set (a fifth of the rows) and the validation rows are drawn at random"),
+        ("time", "the latest fifth of the rows in the order of the file is the test set, and the latest of the others"),
+        ("group:id", "are drawn at random in whole groups of 'id'"),
+        ("distinct", "are drawn at random with equal rows on one side"),
+        ("file:p.csv", "p.csv says which rows train, validate and test"),
+    ],
+)
+def test_every_rule_has_a_sentence(split: str, text: str) -> None:
+    assert text in describe_split(parse_split(split), images=False)
+    assert parse_split(split).option == split
+
+
+def test_a_run_keeps_its_rule_and_reads_the_same_rows_again(table: Path, tmp_path: Path) -> None:
+    rule = parse_split("group:patient")
+    run = make_run(space="tabular_mlp", dataset="csv", data_dir=str(table), split=rule, table=TableOptions(target="y"))
+    (tmp_path / "run").mkdir()
+    write_run(tmp_path / "run", run)
+    stored = read_run(tmp_path / "run")
+    assert stored.split == rule
+    space = load_space("tabular_mlp")
+    first, again = data_of(run, space), data_of(stored, space)
+    assert rows_of(first.validation) == rows_of(again.validation)
+    assert rows_of(load_test("csv", table, like=again)).isdisjoint(rows_of(first.train) | rows_of(first.validation))
+    with pytest.raises(ValueError, match=r"\(split is group:patient, not time:day\)"):
+        old_run(tmp_path / "run", given={"split": parse_split("time:day")}, trials=None)
