@@ -7,7 +7,7 @@ arXiv:2307.14338), which passes each neighbour through a network of its own, and
 arXiv:2407.03257), which predicts the weighted mean.
 
 In training, the neighbours of all training rows are searched once per epoch, by `begin_epoch`, and never contain a row
-with the same inputs. Their keys have gradients. In evaluation they are searched for each row anew.
+with the same inputs. Their keys have gradients. In evaluation they are searched for each row.
 """
 
 import math
