@@ -45,8 +45,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     Returns:
         model.json as written.
     """
-    network = training.average.model if training.average else training.model
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in training.kept.state_dict().items()}
     dataset = training.dataset
     named = _names(dataset)
     stored = {
