@@ -112,8 +112,12 @@ class NeighbourNet(nn.Module):
             self._search(self.key(self.embed(rows[part])), keys, barred=prints[part, None] == own)
             for part in torch.arange(len(rows), device=device).split(_BLOCK)
         ]
-        self._order, places = prints.sort(stable=True)
-        self._neighbours = torch.cat(found)[places]
+        order, places = prints.sort(stable=True)
+        neighbours = torch.cat(found)[places]
+        if self._neighbours.shape == neighbours.shape:  # in place, since a recorded step reads these tensors
+            self._neighbours.copy_(neighbours)
+        else:
+            self._order, self._neighbours = order, neighbours
         self.train()
 
     def train(self, mode: bool = True) -> "NeighbourNet":
