@@ -31,6 +31,8 @@ from trainables.files.whole import write_whole
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}
 NUM_NAMED = 12
+RARE = 0.4
+"""A class is rare if it has less than this share of the rows that it would have if all classes had equally many."""
 FEW_ROWS = 100
 """With fewer validation rows than this, an accuracy is uncertain by about ten points."""
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
@@ -162,8 +164,25 @@ def show_data(dataset: Dataset, *, console: Console) -> None:
     if 0 < dataset.num_judged < FEW_ROWS:
         rows = f"{dataset.num_judged} validation rows"
         console.print(f"note: trials are compared on only {rows}, so small differences are chance", soft_wrap=True)
+    if imbalance := describe_imbalance(dataset):
+        console.print(escape(printable(f"note: {imbalance}")), soft_wrap=True)
     for note in dataset.notes:
         console.print(escape(printable(f"note: {note}")), soft_wrap=True)
+
+
+def describe_imbalance(dataset: Dataset) -> str:
+    """What accuracy hides where a class is rare, and the metrics that do not; empty for other data and metrics."""
+    if not dataset.classes or dataset.metric not in ("", "accuracy"):
+        return ""
+    counts = dataset.train.y.bincount(minlength=dataset.num_classes)
+    rarest = int(counts.argmin())
+    share = float(counts[rarest]) / max(1, len(dataset.train))
+    if share * dataset.num_classes >= RARE:
+        return ""
+    return (
+        f"the rarest class ({dataset.classes[rarest][:40]}) has {100 * share:.1f} % of the training rows, so accuracy"
+        " says little about it; --metric balanced_accuracy, macro_f1 or auc counts it like the others"
+    )
 
 
 def describe_rule(dataset: Dataset) -> str:
