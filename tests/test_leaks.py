@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from sklearn import datasets
 
+from benchmarks.splits import by_hand, hourly
 from trainables.data.options import TableOptions
 from trainables.data.split import parse_split
-from trainables.sources.load import load
+from trainables.sources.load import load, load_test
 
 NUM_ROWS = 600
 RNG = np.random.default_rng(0)
@@ -143,3 +144,12 @@ def test_the_test_rows_have_no_part_in_a_warning(tmp_path: Path) -> None:
     changed = table.assign(y=np.r_[RNG.normal(size=500), series(num=100)])
     changed.loc[500:, "a"] = changed["a"].to_numpy()[:100]
     assert first == notes(tmp_path, changed, split="column:part") == ""
+
+
+def test_a_split_by_time_has_the_rows_of_a_split_by_hand(tmp_path: Path) -> None:
+    table = hourly(rows=600)
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "t.csv", index=False)
+    options, rule = TableOptions(target="cnt", task="regression"), parse_split("time:when")
+    found = load("csv", tmp_path / "t.csv", validation_fraction=0.2, table=options, split=rule)
+    parts = (found.train, found.validation, load_test("csv", tmp_path / "t.csv", like=found))
+    assert [sorted(part.y.tolist()) for part in parts] == [sorted(part["cnt"].tolist()) for part in by_hand(table)]
