@@ -7,6 +7,7 @@ from optuna.trial import BaseTrial
 
 from trainables.augmentation.augment import AugmentConfig
 from trainables.augmentation.pixels import PaddingMode
+from trainables.models.backbone import BackboneConfig
 from trainables.models.cnn import CnnConfig, round_width
 from trainables.models.embeddings import Embedding, EncoderConfig, Scaling
 from trainables.models.mlp import MlpConfig
@@ -31,7 +32,7 @@ class CnnRange:
 
 
 def suggest_training(
-    trial: BaseTrial, *, model: CnnConfig, augmentation: AugmentConfig, batch_sizes: tuple[int, ...]
+    trial: BaseTrial, *, model: CnnConfig | BackboneConfig, augmentation: AugmentConfig, batch_sizes: tuple[int, ...]
 ) -> TrainConfig:
     """Suggest the optimiser, the schedule and the other training settings for a network and its augmentation.
 
@@ -112,6 +113,18 @@ def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
         head_width=trial.suggest_int("head_width", 0, 256, step=64),
         head_dropout=trial.suggest_float("head_dropout", 0.0, 0.5, step=0.1),
         max_side=limits.max_side,
+    )
+
+
+def suggest_backbone(trial: BaseTrial) -> BackboneConfig | None:
+    """Suggest how the pretrained network is used; None for a network without it."""
+    kind = trial.suggest_categorical("backbone", ("frozen", "tuned", "none"))
+    if kind == "none":
+        return None
+    return BackboneConfig(
+        tuned=kind == "tuned",
+        lr_factor=trial.suggest_float("backbone_lr_factor", 0.01, 1.0, log=True) if kind == "tuned" else 0.1,
+        head_dropout=trial.suggest_float("head_dropout", 0.0, 0.5, step=0.1),
     )
 
 

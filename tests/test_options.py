@@ -12,7 +12,8 @@ import pytest
 
 from search.process.signals import signals_restored
 from search.run import main
-from search.session.options import Options, parse_count, resume_command
+from search.session.options import Options, resume_command
+from search.session.rules import parse_count
 from search.storage.lock import RunLock
 from search.storage.study import new_run
 from tests.ledgers import make_run
@@ -22,7 +23,7 @@ from tests.searching import ROOT, command
 FLAGS = (
     "space name trials time_budget max_epochs min_epochs reduction_factor pruner sampler metric fix question tries seed"
     " data_dir target task"
-    " drop types split image_size resize runs_dir"
+    " drop types split image_size resize backbone runs_dir"
     " train_size max_weights max_macs resume force study_url storage address concurrent"
     " cpus_per_trial gpus_per_trial max_failures trial_timeout logger dry_run debug"
 ).split()

@@ -1,7 +1,7 @@
 """Overview of the data a search trained on, and the check that no validation row is also a training row."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Described:
             validation_fraction=run.validation_fraction,
             table=run.reading,
             split=run.split,
-            images=run.images,
+            images=run.images and replace(run.images, backbone=None),
         )
     except (ValueError, OSError) as error:
         return f"The data set {name} could not be read: {error}"

@@ -26,6 +26,8 @@ from analysis.scores.metrics import probabilities
 from search.process.arguments import command
 from search.storage.checking import build
 from trainables.augmentation.normalize import Normalize
+from trainables.data.architectures import check_architecture
+from trainables.data.backbone import Backbone
 from trainables.data.dataset import Dataset, Split
 from trainables.data.grey_levels import Levels, levels_from
 from trainables.data.options import STRETCHED, ImageOptions
@@ -125,7 +127,14 @@ def stand_in(facts: dict[str, Any]) -> Dataset:
         std=tuple(facts["std"]),
         checksum=str(facts.get("dataset_checksum")),
         columns=columns,
+        backbone=_backbone(facts),
     )
+
+
+def _backbone(facts: dict[str, Any]) -> Backbone | None:
+    """The architecture of the backbone, whose weights are exported with those of the network; None without one."""
+    file = (facts.get("images") or {}).get("backbone")
+    return Backbone(architecture=file["architecture"], sha256=file["sha256"]) if file else None
 
 
 def load_model(folder: str | Path) -> Model:
@@ -194,7 +203,9 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
         if not all(isinstance(one, int | float) and math.isfinite(one) for one in values or ()):
             raise ValueError(f"{path} must contain {name!r} as finite numbers, got {facts.get(name)!r}; export again")
     try:
-        build(ImageOptions, facts.get("images") or {})
+        form = build(ImageOptions, facts.get("images") or {})
+        if form.backbone:
+            check_architecture(form.backbone.architecture)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} must say in 'images' how an image becomes a square ({error}); export again") from None
     shape = facts["image_shape"]

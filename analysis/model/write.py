@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "image_shape": list(dataset.image_shape),
-        "images": None if dataset.images is None else asdict(dataset.images),
+        "images": _form(dataset),
         "num_weights": training.num_weights,
         "macs": training.macs,
     }
@@ -78,6 +78,15 @@ def _names(dataset: Dataset) -> dict[str, Any]:
     if dataset.levels:
         named["levels"] = as_stored(dataset.levels)
     return json.loads(json.dumps(named))
+
+
+def _form(dataset: Dataset) -> dict[str, Any] | None:
+    """How images become squares; of a backbone the name of its file, not its place on this machine."""
+    if dataset.images is None:
+        return None
+    file = dataset.images.backbone
+    kept = file and replace(file, path=Path(file.path).name)
+    return asdict(replace(dataset.images, backbone=kept))
 
 
 def _target(dataset: Dataset) -> dict[str, Any]:

@@ -181,8 +181,14 @@ def _features(facts: dict[str, Any]) -> str:
 
 def _form(facts: dict[str, Any]) -> str:
     """How images become squares, as a clause; empty for other data."""
-    form = facts.get("images")
-    return f"; {build(ImageOptions, form).sentence[:-1].replace('Images', 'images', 1)}" if form else ""
+    if not facts.get("images"):
+        return ""
+    form = build(ImageOptions, facts["images"])
+    squares = f"; {form.sentence[:-1].replace('Images', 'images', 1)}"
+    if form.backbone is None or facts["params"].get("backbone", "none") == "none":
+        return squares
+    used = f"{facts['params']['backbone']} backbone {form.backbone.architecture} from `{form.backbone.path}`"
+    return f"{squares}; {used} (sha256 `{form.backbone.sha256[:12]}`), whose weights are in the export"
 
 
 def _use(facts: dict[str, Any], results: FinalResults) -> str:

@@ -11,7 +11,8 @@ from search.execution.loggers import check_logger
 from search.process.arguments import words_of
 from search.process.secrets import redact_command
 from search.session import questions
-from search.session.options import FIXED, Options, parse_count, parse_types
+from search.session.options import FIXED, Options
+from search.session.rules import parse_count, parse_types
 from search.storage.folder import check_exists
 from search.storage.run import Run, read_run
 from search.storage.source_code import canonical, describe_source
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # imports torch, and an old run is checked before that
 
 def stated_data(options: Options, space: "Space") -> dict[str, Any]:
     """What the options say of the user's own data, as `load_data` takes it."""
-    images = ImageOptions(size=options.image_size, resize=options.resize) if space.dataset == FOLDER else options.images
+    images = options.images or ImageOptions() if space.dataset == FOLDER else options.images
     return {"table": options.table, "images": images, "split": options.rule}
 
 
@@ -125,12 +126,22 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     moved = stated.pop("space", None) if is_own(options.space) else None
     run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
     run = replace(run, logger=options.logger) if "logger" in given else run
+    run = _with_backbone(run, options) if "backbone" in given else run
     check_logger(run.logger)
     if moved is None:
         return run
     if short_name(moved) != short_name(run.space):
         raise ValueError(f"run {run.name!r} searches {run.space!r}, not {moved!r}; leave --space out")
     return replace(run, space=moved)
+
+
+def _with_backbone(run: Run, options: Options) -> Run:
+    """The run with the new place of its pretrained network."""
+    if run.images is None or run.images.backbone is None or options.images is None:
+        raise ValueError(f"run {run.name!r} searches without a backbone; leave --backbone out, or give another --name")
+    assert options.images.backbone is not None
+    moved = replace(run.images.backbone, path=options.images.backbone.path)
+    return replace(run, images=replace(run.images, backbone=moved))
 
 
 def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> Run:

@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import tyro
 
@@ -13,26 +13,37 @@ from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
-from search.session.rules import check_range, check_storage, check_url
+from search.session.rules import (
+    check_backbone,
+    check_min_epochs,
+    check_range,
+    check_storage,
+    check_url,
+    parse_count,
+    parse_types,
+)
 from search.session.tries import Tries, read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
 from search.storage.run import Logger, Pruner, Sampler
 from spaces.objectives import read_goal
+from trainables.data.architectures import locate_backbone
 from trainables.data.names import split_names
-from trainables.data.options import ImageOptions, Kind, Resize, TableOptions, Task
+from trainables.data.options import ImageOptions, Resize, TableOptions, Task
 from trainables.data.split import SplitRule, check_split, parse_split
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+PRETRAINED = "image_folder_backbone"
+"""The space that --backbone chooses in place of image_folder_arch."""
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
     "target", "task", "split", "image_size", "resize",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "split", "metric", "image_size", "resize")
+_OF_DATA = ("train_size", "target", "split", "metric", "image_size", "resize", "backbone")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -94,6 +105,9 @@ class Options:
     resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
     """How an image becomes a square: letterbox pads it, crop cuts off its longer side, stretch changes its aspect
     ratio. Default: crop if nearly all images are nearly square, else letterbox."""
+    backbone: OptionalStr = None
+    """File of a pretrained network of torchvision (a state dict) for your images: weights.pth, or resnet18:weights.pth
+    to name its architecture. Trials use it frozen, tuned or not at all. With --resume, its new place."""
     runs_dir: Path = Path("runs")
     """Folder that holds all runs."""
     train_size: OptionalInt = None
@@ -134,6 +148,10 @@ class Options:
     debug: Flag = False
     """Show tracebacks and Ray's own messages."""
 
+    def __post_init__(self) -> None:
+        if self.backbone is not None and self.space == "image_folder_arch":
+            object.__setattr__(self, "space", PRETRAINED)
+
     def check(self) -> None:
         """Raise ValueError at the first option that no search could run with; needs neither torch nor Ray."""
         self._check_numbers()
@@ -158,6 +176,8 @@ class Options:
         read_tries(self.tries)
         if self.metric is not None:
             read_goal(self.metric, self.task or "")
+        if self.backbone is not None:
+            check_backbone(self.backbone)
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
         spaces.check_name(self.space)
         if not self.resume:
@@ -198,6 +218,8 @@ class Options:
             check_split(stated["dataset"], self.rule)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
+        if self.space == PRETRAINED and self.backbone is None:
+            raise ValueError(f"{PRETRAINED} needs --backbone FILE; without a file, use --space image_folder_arch")
         check_image_options(stated.get("dataset", FOLDER), self.images)
         if (size := size_of(stated.get("dataset"))) is not None:
             check_table_options(stated["dataset"], self.table)
@@ -245,9 +267,10 @@ class Options:
     @property
     def images(self) -> ImageOptions | None:
         """What is said of a folder of images; None if nothing is."""
-        if self.image_size is None and self.resize is None:
+        if self.image_size is None and self.resize is None and self.backbone is None:
             return None
-        return ImageOptions(size=self.image_size, resize=self.resize)
+        file = None if self.backbone is None else locate_backbone(self.backbone)
+        return ImageOptions(size=self.image_size, resize=self.resize, backbone=file)
 
     @property
     def table(self) -> TableOptions | None:
@@ -255,36 +278,6 @@ class Options:
         if self.target is None:
             return None
         return TableOptions(target=self.target, task=self.task, drop=self.dropped, types=parse_types(self.types))
-
-
-def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
-    """Raise ValueError unless the first rung lies within the epochs of a full trial."""
-    if min_epochs is not None and min_epochs > epochs:
-        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
-
-
-def parse_count(option: str, text: str | None) -> int | None:
-    """The number in `2M`, `300k` or `1500000`; None for None."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([kMG]?)", text)
-    count = round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
-    if count < 1:
-        raise ValueError(f"{option} must be a positive number such as 300k, 2M or 1500000, got {text[:80]!r}")
-    return count
-
-
-def parse_types(text: str | None) -> dict[str, Kind]:
-    """What `age=number,zip=category,"weight, kg=number"` says of each column."""
-    kinds: dict[str, Kind] = {}
-    for entry in split_names(text or ""):
-        name, _, kind = (part.strip() for part in entry.rpartition("="))
-        if kind not in get_args(Kind) or not name:
-            raise ValueError(f"--types must be a list such as age=number,zip=category, got {entry[:80]!r}")
-        if name in kinds:
-            raise ValueError(f"--types must give each column one type, got {name[:80]!r} twice")
-        kinds[name] = kind  # pyright: ignore[reportArgumentType]
-    return kinds
 
 
 def resume_command(options: Options, name: str) -> str:

@@ -1,9 +1,14 @@
 """Rules of single options, each checked before anything slow is imported."""
 
 import re
+from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 from search.process.secrets import find_secret, redact_url
+from trainables.data.architectures import check_architecture, locate_backbone
+from trainables.data.names import split_names
+from trainables.data.options import Kind
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 
@@ -37,3 +42,42 @@ def check_range(option: str, value: int | None, low: int, high: int) -> None:
     """Raise ValueError at a number outside of these bounds."""
     if value is not None and not low <= value <= high:
         raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
+
+
+def check_backbone(text: str) -> None:
+    """Raise ValueError unless this names a file, and an architecture that can be a backbone if it names one."""
+    file = locate_backbone(text)
+    if file.architecture:
+        check_architecture(file.architecture)
+    if not Path(file.path).is_file():
+        raise ValueError(f"--backbone: there is no file {file.path[:200]!r}; give the weights of a pretrained network")
+
+
+def check_min_epochs(min_epochs: int | None, epochs: int) -> None:
+    """Raise ValueError unless the first rung lies within the epochs of a full trial."""
+    if min_epochs is not None and min_epochs > epochs:
+        raise ValueError(f"--min-epochs must be at most the {epochs} epochs of a full trial, got {min_epochs}")
+
+
+def parse_count(option: str, text: str | None) -> int | None:
+    """The number in `2M`, `300k` or `1500000`; None for None."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)([kMG]?)", text)
+    count = round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
+    if count < 1:
+        raise ValueError(f"{option} must be a positive number such as 300k, 2M or 1500000, got {text[:80]!r}")
+    return count
+
+
+def parse_types(text: str | None) -> dict[str, Kind]:
+    """What `age=number,zip=category,"weight, kg=number"` says of each column."""
+    kinds: dict[str, Kind] = {}
+    for entry in split_names(text or ""):
+        name, _, kind = (part.strip() for part in entry.rpartition("="))
+        if kind not in get_args(Kind) or not name:
+            raise ValueError(f"--types must be a list such as age=number,zip=category, got {entry[:80]!r}")
+        if name in kinds:
+            raise ValueError(f"--types must give each column one type, got {name[:80]!r} twice")
+        kinds[name] = kind  # pyright: ignore[reportArgumentType]
+    return kinds

@@ -32,8 +32,9 @@ from search.scheduling.search import Search
 from search.session import opening, questions
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
-from search.session.options import Options, check_min_epochs, resume_command
+from search.session.options import Options, resume_command
 from search.session.planning import plan
+from search.session.rules import check_min_epochs
 from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name

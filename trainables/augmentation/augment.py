@@ -58,6 +58,12 @@ class AugmentConfig:
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must lie in [0, {high}], got {getattr(self, name)}")
 
+    @property
+    def changes(self) -> bool:
+        """Whether it changes any image."""
+        strengths = (self.rotation, self.crop_padding, self.colour, self.cutout, self.erasing, self.mixup, self.cutmix)
+        return self.flip != "none" or any(strengths)
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError if rows of this shape, (C, H, W) or (F,), cannot be changed in this way."""
         if len(shape) != 3:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.data.backbone import Backbone
 from trainables.data.grey_levels import Levels
 from trainables.data.options import ImageOptions
 from trainables.data.split import RANDOM, SplitRule
@@ -64,6 +65,8 @@ class Dataset:
     """Columns of a table that --drop leaves out."""
     images: ImageOptions | None = None
     """How the images of a folder became squares, with everything that was chosen; None for other data."""
+    backbone: Backbone | None = None
+    """The pretrained network that configurations can use."""
     metric: str = ""
     """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
     notes: tuple[str, ...] = ()

@@ -37,6 +37,17 @@ class TableOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackboneFile:
+    """The file of a pretrained network, as stated or as completed after reading it."""
+
+    path: str
+    architecture: str = ""
+    """Its name in torchvision; found from the names of the weights when empty."""
+    sha256: str = ""
+    """Of the file; not checked when empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageOptions:
     """How the images of a folder become squares of one size, as stated or as completed after reading the folder."""
 
@@ -48,6 +59,8 @@ class ImageOptions:
     background: Background | None = None
     """What is behind transparent pixels: a colour, or `ignore` for the colour that the file states there; chosen from
     the visible pixels when None."""
+    backbone: BackboneFile | None = None
+    """The pretrained network that configurations can use."""
 
     def __post_init__(self) -> None:
         if self.size is not None and not MIN_SIDE <= self.size <= MAX_SIDE:

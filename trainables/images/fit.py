@@ -99,14 +99,14 @@ def choose_resize(images: Sequence[Sized]) -> Resize:
     return "crop" if near >= MANY * len(images) else "letterbox"
 
 
-def choose_side(images: Sequence[Sized], resize: Resize, *, channels: int) -> int:
+def choose_side(images: Sequence[Sized], resize: Resize, *, channels: int, least: int = MIN_SIDE) -> int:
     """A multiple of 4 near the median of the side that fills the square, of at most 128 pixels and 1 GB in total."""
     used = max if resize == "letterbox" else min
     median = statistics.median(used(one.width, one.height) for one in images)
     largest = _STRETCHED
     if resize != "stretch":
         largest = next(side for side in (_LARGEST, 96, _STRETCHED) if _fits(side, len(images), channels))
-    return min(max(4 * round(median / 4), MIN_SIDE), largest)
+    return min(max(4 * round(median / 4), least), largest)
 
 
 def _fits(side: int, count: int, channels: int) -> bool:

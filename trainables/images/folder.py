@@ -19,7 +19,7 @@ import numpy as np
 
 from trainables.data.divide import Division
 from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels_from
-from trainables.data.options import STRETCHED, Background, ImageOptions
+from trainables.data.options import MIN_SIDE, STRETCHED, Background, ImageOptions
 from trainables.data.split import RANDOM, SplitRule
 from trainables.images import cache as image_cache
 from trainables.images import file as image_file
@@ -43,6 +43,8 @@ _DARK = 64
 """16-bit images whose upper bytes are all below this have at most 14 bits."""
 _ENOUGH = 300
 """Transparent images that are decoded to choose a background."""
+_LEAST = {False: MIN_SIDE, True: 64}
+"""Smallest side that is chosen, without a backbone and with one: most backbones halve the side five times."""
 _FEW = 3
 """Files that a message lists."""
 _logger = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ def read(data_dir: Path, *, test: bool, images: ImageOptions | None = None, rule
     else:
         files, y, rows = found.train.files, found.y, found.held_out if test else found.training
     check_memory(form.side, len(files), 1 if form.grey else 3)
-    key = image_cache.key_of(data_dir, files, form.images, form.grey, form.levels)
+    key = image_cache.key_of(data_dir, files, replace(form.images, backbone=None), form.grey, form.levels)
     x = image_cache.array(data_dir, key, partial(_decode, data_dir, files, form))
     return ImageRows(
         x=x if len(rows) == len(x) else x[rows],
@@ -160,7 +162,8 @@ def _settle_format(data_dir: Path, found: Survey, stated: ImageOptions) -> dict[
     resize = stated.resize or choose_resize(headers)
     chosen = replace(
         stated,
-        size=stated.size or choose_side(headers, resize, channels=1 if grey else 3),
+        size=stated.size
+        or choose_side(headers, resize, channels=1 if grey else 3, least=_LEAST[bool(stated.backbone)]),
         resize=resize,
         background=stated.background or _choose_background(data_dir, mine),
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.dataset import Dataset
+from trainables.models.backbone import BackboneConfig
 from trainables.models.embeddings import ColumnLinear
 
 
@@ -35,6 +36,15 @@ def measure_cost(model: ModelConfig, dataset: Dataset) -> Cost:
         model: its network is built and discarded.
         dataset: the data set for which it is built.
     """
+    if not isinstance(model, BackboneConfig) or dataset.backbone is None:
+        return _measure(model, dataset)
+    known, key = dataset.backbone.known, ("cost", dataset.image_shape, dataset.num_classes)  # no other field matters
+    if key not in known:
+        known[key] = _measure(model, dataset)
+    return known[key]
+
+
+def _measure(model: ModelConfig, dataset: Dataset) -> Cost:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

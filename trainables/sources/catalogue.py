@@ -98,5 +98,5 @@ def check_table_options(name: str, table: TableOptions | None) -> None:
 def check_image_options(name: str, images: ImageOptions | None) -> None:
     """Raise ValueError if a form of images is stated for a data set that has its own."""
     if images is not None and name != FOLDER:
-        named = "--image-size" if images.size is not None else "--resize"
+        named = "--backbone" if images.backbone else "--image-size" if images.size is not None else "--resize"
         raise ValueError(f"{named} is for a folder of your own images, and {name} has its own form; leave it out")

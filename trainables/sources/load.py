@@ -5,11 +5,14 @@ training rows.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trainables.data.architectures import check_side, fixed_side
+from trainables.data.backbone import Backbone
 from trainables.data.dataset import Dataset, Split, make_split
 from trainables.data.divide import Division
 from trainables.data.kinds import decide_kinds, describe_cells
@@ -22,6 +25,7 @@ from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
 from trainables.sources.catalogue import check_image_options, check_table_options, check_train_size, find, names
 from trainables.sources.images import ImageRows, channel_moments, read_images
+from trainables.sources.weights import describe_backbone, read_backbone
 
 
 def load(
@@ -60,7 +64,20 @@ def load(
     draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
     if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table, split), options=table, **draw)
-    return _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), **draw)
+    backbone, images = (None, images) if images is None else _read_backbone(images)
+    dataset = _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), **draw)
+    notes = (*dataset.notes, *describe_backbone(backbone, images))
+    return replace(dataset, backbone=backbone, notes=notes) if backbone else dataset
+
+
+def _read_backbone(images: ImageOptions) -> tuple[Backbone | None, ImageOptions]:
+    """The backbone that the options name, if they do, and the options with what follows from its file."""
+    if images.backbone is None:
+        return None, images
+    backbone, file = read_backbone(images.backbone)
+    side = images.size or fixed_side(file.architecture)
+    check_side(file.architecture, side)
+    return backbone, replace(images, backbone=file, size=side)
 
 
 def load_test(

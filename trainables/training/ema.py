@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from trainables.models.backbone import learnt
 from trainables.plain import is_plain
 
 
@@ -40,4 +41,5 @@ def _approach(averaged: list[Tensor], current: list[Tensor], *, share: float) ->
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+    part = learnt(model)
+    return [*part.parameters(), *part.buffers()]

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trainables.models.backbone import Pretrained
+
 
 @dataclass(frozen=True, kw_only=True)
 class SgdConfig:
@@ -90,7 +92,13 @@ class ScheduleConfig:
 
 
 def weight_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Parameter groups for an optimiser: matrices and kernels decay, vectors (norms and biases) do not."""
+    """Parameter groups for an optimiser: matrices and kernels decay, vectors (norms and biases) do not.
+
+    A frozen backbone is left out; a tuned one has groups of its own, with `lr_factor`.
+    """
+    if isinstance(model, Pretrained):
+        tuned = [] if model.frozen else weight_groups(model.body, weight_decay)
+        return [*weight_groups(model.head, weight_decay), *({**group, "lr_factor": model.lr_factor} for group in tuned)]
     decayed = [weight for weight in model.parameters() if weight.ndim > 1]
     others = [weight for weight in model.parameters() if weight.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -110,12 +118,13 @@ def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of all weights without waiting for their device."""
+    """Set the learning rate of all weights, and its fraction for a tuned backbone, without waiting for their device."""
     for group in optimizer.param_groups:
+        own = lr * group.get("lr_factor", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = lr
+            group["lr"] = own
 
 
 def _check_rates(lr: float, weight_decay: float) -> None:

@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.augmentation.augment import Batch, Batches, Normalize
-from trainables.data.dataset import Dataset
+from trainables.data.dataset import Dataset, Split
+from trainables.models.backbone import Pretrained, kept_features, learnt
 from trainables.models.cost import count_cost
 from trainables.trainable import Diverged, OutOfMemory
 from trainables.training import metrics
@@ -69,10 +71,10 @@ class Training:
         self.numerics = numerics or choose_numerics(self.device, dataset.image_shape)
         self.dataset = dataset.to(self.device)
         form = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
-        self.batches = Batches(self.dataset, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
         self.normalize = Normalize(self.dataset, **form)
         self._cuda = self.device.type == "cuda"
         self._build(dataset)
+        self.batches = Batches(self._rows, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
         self._graph = StepGraph(self._step) if self._cuda and graphs else None
         self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
         self.history: list[dict[str, Any]] = []
@@ -80,7 +82,7 @@ class Training:
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
-        """Build the network, its average and its optimizer."""
+        """Build the network, its average and its optimizer, and choose the rows that it trains on."""
         with _seeded(self.device, self.seed, 0):
             model = self.config.model.build(dataset)
         self.cost = count_cost(model, dataset.image_shape)
@@ -88,6 +90,30 @@ class Training:
         self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.optimizer = self.config.optimizer.build(self.model)
         keep_rate_on_device(self.optimizer)
+        self._rows = self._with_features()
+
+    def _with_features(self) -> Dataset:
+        """The data set with the features of a frozen backbone in place of the images that no augmentation changes."""
+        dataset, model = self.dataset, self.model
+        if not (isinstance(model, Pretrained) and model.frozen):
+            return dataset
+        model.eval()
+        parts = {"validation": dataset.validation} | (
+            {} if self.config.augmentation.changes else {"train": dataset.train}
+        )
+        found = {name: Split(x=self._features(model, part.x), y=part.y) for name, part in parts.items() if len(part)}
+        return replace(dataset, **found)
+
+    @torch.no_grad()
+    def _features(self, model: Pretrained, x: Tensor) -> Tensor:
+        def computed() -> Iterator[Tensor]:
+            with self.numerics.autocast(self.device):
+                for rows in x.split(EVALUATION_ROWS.get(self.device.type, 256)):
+                    yield model.features(self.normalize(rows))
+
+        key = (self.numerics, torch.get_num_threads(), self.dataset.mean, self.dataset.std)
+        assert self.dataset.backbone is not None
+        return kept_features(self.dataset.backbone, x, key, computed())
 
     @property
     def batch_rows(self) -> int:
@@ -151,8 +177,8 @@ class Training:
             "seed": self.seed,
             "epoch": self.epoch,
             "num_parts": self.num_parts,
-            "model": self.model.state_dict(),
-            "average": self.average.model.state_dict() if self.average else None,
+            "model": learnt(self.model).state_dict(),
+            "average": learnt(self.average.model).state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
         }
         return copy.deepcopy(state)
@@ -174,9 +200,9 @@ class Training:
         state = copy.deepcopy(dict(state))
         self.epoch, self.num_parts = state["epoch"], state["num_parts"]
         try:
-            self.model.load_state_dict(state["model"])
+            learnt(self.model).load_state_dict(state["model"])
             if self.average:
-                self.average.model.load_state_dict(state["average"])
+                learnt(self.average.model).load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             keep_rate_on_device(self.optimizer)
         except (RuntimeError, TypeError, ValueError) as error:
@@ -239,7 +265,7 @@ class Training:
 
     def _evaluate(self) -> dict[str, float]:
         """Metrics on the validation rows; none where there are no rows."""
-        x, y = self.dataset.validation.x, self.dataset.validation.y
+        x, y = self._rows.validation.x, self._rows.validation.y
         if len(y) == 0:
             return {}
         measure = metrics.classification if self.dataset.task == "classification" else metrics.regression

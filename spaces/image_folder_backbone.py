@@ -1,0 +1,45 @@
+"""A pretrained backbone, or networks trained from scratch, for a folder of your own images.
+
+    python -m search.run --space image_folder_arch --data-dir FOLDER --backbone resnet18:weights.pth
+
+`--backbone` chooses this space in place of image_folder_arch. Size: 10 to 31 parameters; those of image_folder_arch
+without a backbone, `backbone_lr_factor` with a tuned one. Without an augmentation, the features of a frozen backbone
+are computed once for each image, so its trials take seconds.
+"""
+
+from optuna.trial import BaseTrial
+
+from spaces.image_folder_arch import AUGMENTATIONS, MAX_SIDE
+from spaces.parts import CnnRange, suggest_augmentation, suggest_backbone, suggest_cnn, suggest_training
+from spaces.space import Space
+from trainables.training.config import TrainConfig
+
+
+def suggest(trial: BaseTrial) -> TrainConfig:
+    """Ask for a network on the backbone or one of two to four stages, and its training."""
+    model = suggest_backbone(trial)
+    if model is None:
+        model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(16, 256), num_blocks=2, max_side=MAX_SIDE))
+    augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=6, max_rotation=180.0, mode="reflect")
+    return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(16, 32, 64, 128))
+
+
+SPACE = Space(
+    suggest=suggest,
+    baseline={
+        "backbone": "frozen",
+        "head_dropout": 0.0,
+        "augmentation": "none",
+        "optimizer": "adamw",
+        "adamw_lr": 3e-3,
+        "adamw_weight_decay": 0.05,
+        "schedule": "one_cycle",
+        "warmup": 0.2,
+        "batch_size": 32,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.0,
+    },
+    dataset="image_folder",
+    epochs=54,
+    min_epochs=2,
+)
