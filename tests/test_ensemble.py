@@ -3,20 +3,25 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from analysis import predict
 from analysis.evaluation import opened
-from analysis.evaluation.greedy import select
+from analysis.evaluation.greedy import evaluate_ensemble, select
 from analysis.evaluation.networks import checksum
 from analysis.model.ensemble import load_ensemble, mean_of
 from analysis.model.load import load_model
 from analysis.pages.final import final_section
 from analysis.studies.openings import record_opening
 from analysis.studies.results import FinalResults
+from analysis.wording import joint
+from tests.evaluated import measured
 from tests.trained import Trained, trained_run
 from trainables.sources.load import load_test
 
@@ -98,13 +103,20 @@ def test_the_exported_ensemble_predicts_the_mean_of_its_members(
     assert said["probabilities"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_without_held_out_rows_the_members_are_the_networks_of_the_winner(tmp_path: Path) -> None:
-    trained = trained_run(tmp_path, seeds=2)
-    results = evaluated(trained)
-    told = results.export["ensemble"]
+def test_without_held_out_rows_the_members_are_the_networks_of_the_winner() -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 120)
+    rows = [measured(name, random.dirichlet(np.ones(3), (2, 120))) for name in ("trial-3", "baseline")]
+    dataset: Any = SimpleNamespace(validation=[], task="classification")
+    test: Any = SimpleNamespace(y=torch.from_numpy(y))
+    members, told = evaluate_ensemble(rows, dataset, test, lambda _: None, metric="accuracy", seed=0)  # pyright: ignore
+    assert [(network, count) for network, count in members] == [(network, 1) for network in rows[0].networks]
     assert "chosen_on" not in told
-    assert [(member["seed"], member["count"]) for member in told["members"]] == [(s, 1) for s in results.winning.seeds]
-    assert "so nothing was selected" in str(final_section(trained.run_dir))
+    mean = rows[0].outputs.mean(0).argmax(1)
+    assert told["scores"]["accuracy"]["value"] == pytest.approx((mean == y).mean())
+    said = joint(told, metric="accuracy")
+    assert said.startswith("An ensemble of 2 networks (trial 3) reaches a test accuracy of ")
+    assert "so nothing was selected" in said
 
 
 def test_an_ensemble_that_is_missing_damaged_or_changed_is_one_line(

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 import spaces.space
 from analysis.model.load import Model, stand_in
+from analysis.model.write import weights_of
 from search.process.arguments import command
 from trainables.training.training import Training
 
@@ -37,9 +38,7 @@ def write_ensemble(folder: Path, members: Sequence[tuple[Member, Training]]) -> 
     """Write the weights of the members; returns what model.json says of the ensemble."""
     tensors = {}
     for index, (_, training) in enumerate(members):
-        network = training.average.model if training.average else training.model
-        for name, tensor in network.state_dict().items():
-            tensors[f"{index}/{name}"] = tensor.detach().cpu().contiguous().clone()
+        tensors |= {f"{index}/{name}": tensor.clone() for name, tensor in weights_of(training).items()}
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
     (folder / FILE).write_bytes(data)
     return {"sha256": hashlib.sha256(data).hexdigest(), "members": [vars(member) for member, _ in members]}
@@ -86,9 +85,9 @@ def load_ensemble(model: Model, folder: Path) -> Ensemble:
         raise ValueError(f"{path} is missing; {again}") from None
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}); {again}") from None
-    space, found = spaces.space.load(model.facts["space"]), []
+    found = []
     for index, member in enumerate(stated["members"]):
-        network = space.decode(member["params"]).model.build(stand_in(model.facts))
+        network = spaces.space.decode(model.facts["space"], member["params"]).model.build(stand_in(model.facts))
         prefix = f"{index}/"
         network.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
         found.append(replace(model, network=network.eval().requires_grad_(False)))

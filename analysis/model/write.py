@@ -45,8 +45,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     Returns:
         model.json as written.
     """
-    network = training.average.model if training.average else training.model
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    weights = weights_of(training)
     dataset = training.dataset
     named = _names(dataset)
     stored = {
@@ -70,6 +69,12 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     write_whole(final_dir / "model.safetensors", data)
     write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
     return stored
+
+
+def weights_of(training: Training) -> dict[str, Tensor]:
+    """The weights of the network that is kept, by name."""
+    network = training.average.model if training.average else training.model
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _names(dataset: Dataset) -> dict[str, Any]:
