@@ -235,6 +235,14 @@ def feature_names(features: list[str]) -> str:
     return shown if len(features) <= 2 else f"{shown} + {len(features) - 2} more"
 
 
+def trained_for(conditions: Mapping[str, Any]) -> str:
+    """`17 epochs of a schedule over 54`, or `54 epochs`; from the conditions of final.json."""
+    epochs = conditions["epochs"]
+    whole = conditions.get("schedule_epochs", epochs)
+    said = f"{epochs:,} epoch" if epochs == 1 else f"{epochs:,} epochs"
+    return said if whole == epochs else f"{said} of a schedule over {whole:,}"
+
+
 def trained_on(held_out: int) -> str:
     """Which rows of the search the contenders are trained on."""
     return f"without the {held_out:,} validation rows" if held_out else "training and validation"

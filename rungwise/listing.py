@@ -154,6 +154,7 @@ def _show(folder: Path, *, as_json: bool) -> None:
     rungs = " ".join(map(str, run.rungs))
     print(
         f"{folder.name}: {run.subject}; {run.metric}, to {run.direction}; {counted(run.epochs, 'epoch')}, rungs {rungs}"
+        + ("; trials keep their best epoch" if run.keep_epoch == "best" else "")
     )
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
     print(f"started {created} by {run.command or 'an unknown command'}\n")

@@ -69,6 +69,7 @@ def _rerun(options: Options) -> bool:
         trial=trial.number,
         device=device,
         threads=run.cpus_per_trial,
+        keep=run.keep,
     )
     training = space.work.build(space.decode(trial.params), dataset, setting)
     gaps = _compare(training, trial, run, epochs=epochs)

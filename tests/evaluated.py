@@ -56,7 +56,16 @@ EXPORT = {"seed": 1, "sha256": "ab", "onnx": None, "verified": {"agreeing": 300,
 def measured(name: str, outputs: np.ndarray, **fields: Any) -> results.Measured:
     contender = Contender(name=name, params={"a": 1}, trial=3 if name == "trial-3" else None, **fields)
     networks = [
-        Network(contender=contender, index=i, seed=10 + i, epochs=2, trial=trained(2.0), folder=Path(), sha256="ab")
+        Network(
+            contender=contender,
+            index=i,
+            seed=10 + i,
+            epochs=2,
+            stop_epoch=2,
+            trial=trained(2.0),
+            folder=Path(),
+            sha256="ab",
+        )
         for i in range(len(outputs))
     ]
     return results.Measured(contender=contender, networks=networks, outputs=outputs, images_per_second=1000.0)

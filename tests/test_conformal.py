@@ -211,7 +211,7 @@ def test_rows_are_held_out_by_the_split_of_the_run_and_each_training_is_kept(tmp
         device="cpu",
     )
     params = {**space.baseline, "width": 64}
-    network: Any = SimpleNamespace(contender=Contender(name="baseline", params=params), seed=1, epochs=1)
+    network: Any = SimpleNamespace(contender=Contender(name="baseline", params=params), seed=1, epochs=1, stop_epoch=1)
     asked: Any = job
     conformal = fit_intervals(asked, network)
     assert conformal is not None

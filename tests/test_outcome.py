@@ -114,7 +114,14 @@ def test_the_error_of_a_constant_prediction_is_that_of_the_metric(metric: str, c
 
 def images(*, training: list[int], validation: list[int]) -> Overview:
     counts = pd.DataFrame({"class": ["a", "b"], "training": training, "validation": validation})
-    nothing: dict[str, Any] = {"checksum": "", "leaks": 0, "repeats": 0, "conflicts": 0, "examples": np.zeros(0)}
+    nothing: dict[str, Any] = {
+        "form": "",
+        "checksum": "",
+        "leaks": 0,
+        "repeats": 0,
+        "conflicts": 0,
+        "examples": np.zeros(0),
+    }
     return Overview(name="x", why="", shape=(1, 2, 2), counts=counts, pixels=pd.DataFrame(), **nothing)
 
 

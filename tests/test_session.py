@@ -151,3 +151,24 @@ def test_a_resume_trains_as_the_run_did_or_says_in_a_line_that_it_does_not(
     notes = [note for note in notes if "validation rows" not in note]
     assert [note.startswith(said or "") for note in notes] == ([True] if said else [])
     assert (again.run.slots, again.run.cpus_per_trial) == (1, 1)  # what the run began with stays known
+
+
+def test_a_small_table_of_ones_own_has_epochs_of_several_passes_and_keeps_its_best_epoch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    table = tmp_path / "table.csv"
+    table.write_text("a,y\n" + "".join(f"{i % 7},{i * i % 11}.5\n" for i in range(200)))
+    own: dict[str, Any] = {"space": "tabular_mlp", "data_dir": table, "target": "y", "train_size": None}
+    session = opened(tmp_path, **own)
+    rows = len(session.dataset.train)
+    assert (session.run.keep_epoch, session.run.passes) == ("best", -(-32_000 // (54 * rows)))
+    assert session.dataset.passes == session.run.passes > 1
+    searched(session, tmp_path, deadline=time.monotonic())
+    said = capsys.readouterr().out
+    assert f"an epoch passes {session.run.passes} times over the training rows, because there are few\n" in said
+    assert "each trial keeps the weights of its best epoch; its value comes from validation rows that did not" in said
+    again = opened(tmp_path, resume=True)
+    assert (again.run.keep_epoch, again.dataset.passes) == ("best", session.run.passes)
+    assert opened(tmp_path, name="last", keep_epoch="last", **own).run.keep_epoch == "last"
+    known = opened(tmp_path, name="digits")
+    assert (known.run.keep_epoch, known.run.passes) == ("last", 1)

@@ -225,3 +225,12 @@ def test_a_regression_learns_the_quantile_that_its_metric_asks_for(metric: str, 
     expected = float(y.mean()) if quantile is None else float(y.quantile(quantile))
     assert learned == pytest.approx(expected, abs=0.1)
     assert math.isfinite(record[metric or "rmse"])
+
+
+def test_an_epoch_of_several_passes_is_so_many_epochs_of_one(digits: Dataset) -> None:
+    config = replace(PLAIN, schedule=ScheduleConfig(warmup=0.2))
+    single = run(Training(config, digits, epochs=6, seed=3), 6)
+    several = run(Training(config, replace(digits, passes=3), epochs=2, seed=3), 2)
+    for name, weights in single.model.state_dict().items():
+        assert torch.equal(weights, several.model.state_dict()[name]), name
+    assert several.history[-1]["accuracy"] == single.history[-1]["accuracy"]

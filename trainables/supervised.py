@@ -8,8 +8,9 @@ from trainables.data.dataset import Dataset, from_arrays
 from trainables.data.split import RANDOM
 from trainables.models.cost import measure_cost
 from trainables.sources.load import load
-from trainables.trainable import Selection, Setting
+from trainables.trainable import Selection, Setting, Trainable
 from trainables.training import metrics
+from trainables.training.best_epoch import BestEpoch
 from trainables.training.config import TrainConfig
 from trainables.training.training import Training
 
@@ -33,7 +34,7 @@ class Supervised:
             split=selection.split or RANDOM,
         )
         metrics.check_targets(dataset.train.y, dataset.validation.y, metric=selection.metric)
-        return replace(dataset, metric=selection.metric)
+        return replace(dataset, metric=selection.metric, passes=selection.passes)
 
     def pack(self, data: Dataset) -> dict[str, Any]:
         """The rows as arrays."""
@@ -43,9 +44,10 @@ class Supervised:
         """The rows on the device."""
         return from_arrays(packed).to(device)
 
-    def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Training:
+    def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Trainable:
         """A training on the number of threads that torch is set to."""
-        return Training(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device)
+        training = Training(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device)
+        return training if setting.keep is None else BestEpoch(training, setting.keep)
 
     def costs(self, config: TrainConfig, data: Dataset) -> Mapping[str, int]:
         """Weights, and multiply-adds for one row."""

@@ -34,6 +34,19 @@ class StateError(ValueError):
     """A state cannot be stored safely, or does not fit the training that restores it; the message names the part."""
 
 
+KEPT_EPOCH, VALUE_NOW = "kept_epoch", "value_now"
+"""In the record of an epoch of a training with a `Keep`: the epoch whose weights are kept so far, and the metric of the
+network as it is after this epoch. The metric under its own name is the value of the kept epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """The metric by which a training chooses the epoch whose weights it keeps."""
+
+    metric: str
+    maximize: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """The conditions under which one configuration is trained."""
@@ -47,6 +60,8 @@ class Setting:
     threads: int = 1
     final: bool = False
     """Whether this is the final evaluation: train on all the rows you mean to."""
+    keep: Keep | None = None
+    """Keep the best epoch by this metric; None keeps the last one."""
     scratch: Callable[[], Path] | None = None
     """Creates the folder for temporary folders when one is needed; the system's temporary folder when None."""
 
@@ -118,6 +133,8 @@ class Selection:
     """`SplitRule` of data of the user's own; None for a random split."""
     images: Any = None
     """`ImageOptions` of a folder of the user's own images; None for the rule of earlier releases."""
+    passes: int = 1
+    """How often an epoch passes over the training rows."""
     metric: str = ""
     """The metric that trials are compared by; the usual one of the task when empty."""
 

@@ -16,6 +16,7 @@ from search.process.text import counted
 from search.scheduling.constraints import make_examiner
 from search.storage.run import Planned, Run
 from search.storage.seeds import fresh_seed
+from search.storage.trials import kept_epoch
 from spaces.space import Space
 
 TOP, SEEDS = 3, 5
@@ -36,7 +37,9 @@ class Contender:
     search_value: float | None = None
     """The objective at its last epoch, by which the search judged it."""
     criterion: float | None = None
-    """The mean of the objective over its last epochs, by which it was chosen."""
+    """By which it was chosen: the value of the kept epoch, or the mean of the objective over the last epochs."""
+    stop_epoch: int | None = None
+    """The epoch that the search kept, with which its training ends; None for all epochs."""
 
     @property
     def role(self) -> Literal["top", "baseline", "random"]:
@@ -65,12 +68,14 @@ def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
         return None
     last = values[-window(run.epochs) :]
     name = BASELINE if run.baseline and trial.params == run.baseline else f"trial-{trial.number}"
+    is_kept = run.keep_epoch == "best"
     return Contender(
         name=name,
         params=trial.params,
         trial=trial.number,
         search_value=trial.value,
-        criterion=sum(last) / len(last),
+        criterion=trial.value if is_kept else sum(last) / len(last),
+        stop_epoch=kept_epoch(trial) if is_kept else None,
     )
 
 
@@ -123,6 +128,7 @@ def settle_plan(
     top: int | None,
     seeds: int | None,
     stored: Sequence[Planned],
+    epochs: int | None = None,
 ) -> tuple[list[Contender], tuple[Planned, ...], int]:
     """Contenders, plan and number of seeds: those of an earlier call unless more is asked for.
 
@@ -130,6 +136,7 @@ def settle_plan(
         top: best configurations; None for those of the earlier call, or 3.
         seeds: for each of them; None for those of the earlier call, or 5.
         stored: the plan of the earlier call, if there was one.
+        epochs: over which the schedule runs; those of the search when None.
     """
     ranked = rank(study, run)
     if stored and top is None:
@@ -138,8 +145,24 @@ def settle_plan(
         chosen = choose(study, run, space, dataset, top=top or TOP)
     trained = len({planned.tag.split("/")[1] for planned in stored})
     count = max(seeds or trained or SEEDS, trained)
+    chosen = with_stop_epochs(chosen, ranked, run, epochs=epochs or run.epochs)
     plan = make_plan(chosen, fresh_seeds(study, run, count=count), stored=stored)
     return planned_contenders(plan, chosen, ranked), plan, count
+
+
+def with_stop_epochs(
+    contenders: Sequence[Contender], ranked: Sequence[Contender], run: Run, *, epochs: int
+) -> list[Contender]:
+    """The contenders with the epoch after which each is done, where the search kept the best epoch of a trial.
+
+    One that no trial trained to the end, such as the random configuration, gets the median of those that were. If the
+    schedule is longer or shorter than in the search, the epoch is moved in proportion.
+    """
+    known = sorted(c.stop_epoch for c in ranked if c.stop_epoch is not None)
+    if not known:
+        return list(contenders)
+    usual = known[len(known) // 2]
+    return [replace(c, stop_epoch=max(1, round((c.stop_epoch or usual) * epochs / run.epochs))) for c in contenders]
 
 
 def make_plan(
@@ -151,7 +174,7 @@ def make_plan(
     comparable. A plan that grows, by seeds or by contenders, begins with the stored one: nothing is trained twice.
     """
     wanted = [
-        Planned(params=contender.params, seed=seed, tag=f"{contender.name}/{index}")
+        Planned(params=contender.params, seed=seed, tag=f"{contender.name}/{index}", stop_epoch=contender.stop_epoch)
         for index, seed in enumerate(seeds)
         for contender in contenders
     ]
@@ -170,10 +193,14 @@ def planned_contenders(
         ranked: what `rank` knows of the search.
     """
     known = {contender.name: contender for contender in (*ranked, *chosen)}
-    planned = {p.tag.split("/")[0]: p.params for p in reversed(plan)}
+    planned = {p.tag.split("/")[0]: p for p in reversed(plan)}
     names = dict.fromkeys([*(c.name for c in chosen), *(p.tag.split("/")[0] for p in plan)])
     return [
-        replace(known.get(name, Contender(name=name, params={}, trial=_number(name))), params=planned[name])
+        replace(
+            known.get(name, Contender(name=name, params={}, trial=_number(name))),
+            params=planned[name].params,
+            stop_epoch=planned[name].stop_epoch,
+        )
         for name in names
     ]
 

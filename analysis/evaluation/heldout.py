@@ -93,7 +93,8 @@ def _predicted(job: "Job", network: Network, dataset: Dataset, held_out: np.ndar
         return np.load(path, allow_pickle=False)
     threads = max(1, job.resources.cpus_per_trial)
     setting = Setting(epochs=network.epochs, seed=network.seed, device=job.device, threads=threads, final=True)
-    found = predict_held_out(job.space, network.contender.params, dataset, held_out, setting=setting)
+    params, stop = network.contender.params, network.stop_epoch
+    found = predict_held_out(job.space, params, dataset, held_out, setting=setting, stop=stop)
     path.parent.mkdir(exist_ok=True)
     with writing(path) as file:
         np.save(file, found, allow_pickle=False)
@@ -101,9 +102,19 @@ def _predicted(job: "Job", network: Network, dataset: Dataset, held_out: np.ndar
 
 
 def predict_held_out(
-    space: Space, params: Mapping[str, Any], dataset: Dataset, held_out: np.ndarray, *, setting: Setting
+    space: Space,
+    params: Mapping[str, Any],
+    dataset: Dataset,
+    held_out: np.ndarray,
+    *,
+    setting: Setting,
+    stop: int | None = None,
 ) -> np.ndarray:
-    """The predictions (n,) for the training rows in `held_out` of a network that trains on all others."""
+    """The predictions (n,) for the training rows in `held_out` of a network that trains on all others.
+
+    Args:
+        stop: the epoch after which the network is done; the last one when None.
+    """
     rows, kept, out = dataset.train, torch.from_numpy(~held_out), torch.from_numpy(held_out)
     fewer = without_validation(dataset, Split(x=rows.x[kept], y=rows.y[kept]))
     before = torch.get_num_threads()
@@ -111,7 +122,7 @@ def predict_held_out(
     try:
         training = space.work.build(space.decode(params), fewer, setting)
         assert isinstance(training, Training)
-        while training.epoch < setting.epochs:
+        while training.epoch < (stop or setting.epochs):
             training.run_epoch()
         return training.predict(rows.x[out])[:, 0].double().numpy()
     finally:
@@ -125,7 +136,8 @@ def without_validation(dataset: Dataset, train: Split) -> Dataset:
 
 def _key(job: "Job", network: Network, dataset: Dataset, held_out: np.ndarray) -> str:
     """A name for the predictions of one training: everything that they depend on."""
-    facts = [network.contender.params, network.seed, network.epochs, dataset.checksum, job.run.space]
+    facts = [network.contender.params, network.seed, network.epochs, network.stop_epoch]
+    facts += [dataset.checksum, job.run.space, job.run.passes]
     facts += [job.run.metric, job.run.seed, len(held_out), job.run.train_size]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     digest.update(np.packbits(held_out).tobytes())

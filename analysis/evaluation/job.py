@@ -74,9 +74,10 @@ class Job:
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
-        contenders, plan, seeds = settle_plan(
-            study, run, space, dataset, top=options.top, seeds=options.seeds, stored=stored.plan if stored else ()
-        )
+        epochs = options.epochs or (stored.epochs if stored else run.epochs)
+        plan_before = stored.plan if stored else ()
+        asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs}
+        contenders, plan, seeds = settle_plan(study, run, space, dataset, stored=plan_before, **asked)
         return cls(
             options=options,
             command=command,
@@ -88,7 +89,7 @@ class Job:
             contenders=contenders,
             plan=plan,
             seeds=seeds,
-            epochs=options.epochs or (stored.epochs if stored else run.epochs),
+            epochs=epochs,
             resources=resources,
             why=why,
         )
@@ -108,7 +109,7 @@ class Job:
         names = ", ".join(wording.title(c.name) for c in self.contenders)
         say(
             f"final evaluation of {self.run.name}: {counted(len(self.contenders), 'configuration')} ({names}) with "
-            f"{counted(self.seeds, 'fresh seed')}, {counted(self.epochs, 'epoch')}{self._rows()}"
+            f"{counted(self.seeds, 'fresh seed')}, {self._budget()}{self._rows()}"
         )
         say(f"chosen by {explain_criterion(self.run)}")
         ranked = sum(c.search_value is not None for c in self.contenders)
@@ -118,6 +119,13 @@ class Job:
                 f"trained to the full budget"
             )
         say("the test set stays sealed until all training has finished")
+
+    def _budget(self) -> str:
+        """The epochs of each contender."""
+        stops = [str(c.stop_epoch) for c in self.contenders if c.stop_epoch is not None]
+        if not stops:
+            return counted(self.epochs, "epoch")
+        return f"to the epoch that its trial kept ({', '.join(stops)}; the random one to their median) of {self.epochs}"
 
     def _rows(self) -> str:
         if self.space.own:

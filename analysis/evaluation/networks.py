@@ -31,6 +31,9 @@ class Network:
     """Which of the fresh seeds."""
     seed: int
     epochs: int
+    """Over which its schedule runs."""
+    stop_epoch: int
+    """After which it is evaluated."""
     trial: FrozenTrial
     folder: Path
     sha256: str
@@ -66,7 +69,8 @@ def collect(
     for planned, trial in zip(plan, trials, strict=False):
         name, index = planned.tag.rsplit("/", 1)
         folder = training_dir / "checkpoints" / trial_name(trial.number)
-        cause = _fault(trial, folder, epochs=epochs)
+        stop = planned.stop_epoch or epochs
+        cause = _fault(trial, folder, epochs=stop)
         seed = int(trial.user_attrs["seed"])
         if cause is not None:
             failures.append(Failure(contender=name, seed=seed, cause=cause))
@@ -77,9 +81,10 @@ def collect(
                 index=int(index),
                 seed=seed,
                 epochs=epochs,
+                stop_epoch=stop,
                 trial=trial,
                 folder=folder,
-                sha256=_sha256(folder / f"epoch-{epochs:04d}"),
+                sha256=_sha256(folder / f"epoch-{stop:04d}"),
             )
         )
     return networks, failures

@@ -153,7 +153,7 @@ def _conditions(winner: record.Measured, first: Answered | dict[str, float]) -> 
     """The `conditions` of final.json: what is known of them where Rungwise has not loaded the data."""
     last = winner.networks[0].trial.user_attrs["history"][-1]
     return {
-        "epochs": winner.networks[0].epochs,
+        "epochs": winner.networks[0].stop_epoch,
         "seeds": len(winner.networks),
         "test_rows": len(first.y) if isinstance(first, Answered) else None,
         "device": last.get("device", "cpu"),

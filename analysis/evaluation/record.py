@@ -93,7 +93,8 @@ def describe_conditions(test: Split, winner: "Measured", dataset: Dataset) -> di
     for rows in (test.x, test.y):
         digest.update(np.ascontiguousarray(rows.numpy()).data)
     return {
-        "epochs": winner.networks[0].epochs,
+        "epochs": winner.networks[0].stop_epoch,
+        "schedule_epochs": winner.networks[0].epochs,
         "seeds": len(winner.networks),
         "train_rows": len(dataset.train),
         "held_out_rows": len(dataset.validation),

@@ -73,8 +73,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
 
 def weights_of(training: Training) -> dict[str, Tensor]:
     """The weights of the network that is kept, by name."""
-    network = training.average.model if training.average else training.model
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in training.kept.state_dict().items()}
 
 
 def _names(dataset: Dataset) -> dict[str, Any]:

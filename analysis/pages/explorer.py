@@ -21,7 +21,7 @@ from analysis.pages.page import Picture, Section
 from analysis.pages.search import MOST_SMALL
 from analysis.plots import style
 from analysis.plots.cost import COSTS, is_log_cost, pareto
-from analysis.plots.search import MOST_AXES, color_range, epoch_label, history, slices
+from analysis.plots.search import MOST_AXES, color_range, epoch_label, history, kept_point, slices
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.trials import COMPLETE, STATES, Trials
 
@@ -170,7 +170,7 @@ def _axes(trials: Trials, panels: Sequence[str]) -> dict[str, Any]:
         "colors": [to_hex(shade) for shade in shades],
         "colorRange": [low, high],
         "values": {name: _range(name, some, sign=trials.sign) for name, some in values.items()},
-        "lines": _lines(drawn, fronts),
+        "lines": _lines(drawn, fronts) | _kept_mark(trials),
         "costs": {name: COSTS[cost] for name, cost in _COST_FIGURES.items()},
         "logCosts": {name: is_log_cost(front) for name, front in fronts.items()},
     }
@@ -197,3 +197,12 @@ def _lines(drawn: pd.DataFrame, fronts: dict[str, pd.DataFrame]) -> dict[str, An
             points = [[float(c), float(v)] for c, v in zip(edge["cost"], edge["value"], strict=True)]
             lines[name] = {"points": points, "dots": True, "color": style.VERMILION, "text": "Pareto front"}
     return lines
+
+
+def _kept_mark(trials: Trials) -> dict[str, Any]:
+    """The epoch that the best trial keeps, as a point of its curve."""
+    point = kept_point(trials)
+    if point is None:
+        return {}
+    text = f"epoch {point[0]}, which the best trial keeps"
+    return {"learning_curves": {"points": [list(point)], "dots": True, "color": "var(--ink)", "text": text}}

@@ -84,7 +84,7 @@ def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mappin
     if forecast is not None and UNFINISHED not in set(trials.trials["state"]):
         caption = "Forecast (median, 5th and 95th percentile) and the actual cost of the search."
         blocks.append(folder.table("forecast", compare(forecast, trials), caption=caption))
-    caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} at its last epoch."
+    caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} {_valued_at(trials)}."
     names = [parameter.name for parameter in trials.parameters]
     blocks.append(folder.table("trials", _trial_table(trials), caption=caption, parameters=names))
     return Section(id="search", title="Search", blocks=tuple(blocks))
@@ -138,11 +138,17 @@ def _configurations(trials: Trials, folder: Folder, names: list[str]) -> list[An
     ]
 
 
+def _valued_at(trials: Trials) -> str:
+    return "of the epoch that it keeps" if trials.keeps_best else "at its last epoch"
+
+
 def _trial_table(trials: Trials) -> pd.DataFrame:
     rows = trials.trials
     order = (rows["value"] * trials.sign).sort_values(ascending=False, na_position="last", kind="stable").index
-    kept = ["number", "state", "epochs", "last", "best", "seconds", "weights"]
-    table = rows.loc[order, kept].join(trials.params.loc[order])
+    shown = ["number", "state", "epochs", *(["kept_epoch"] if trials.keeps_best else []), "last", "best"]
+    table = rows.loc[order, [*shown, "seconds", "weights"]].join(trials.params.loc[order])
+    if trials.keeps_best:
+        table["kept_epoch"] = table["kept_epoch"].astype("Int64")
     for parameter in trials.parameters:
         if parameter.kind == "integer":
             table[parameter.name] = table[parameter.name].astype("Int64")

@@ -86,6 +86,8 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     if trials.best is not None:
         best = curves[int(trials.best["number"])]
         ax.plot(best["epoch"], best["value"], color=style.INK, lw=2.2, label=f"best: trial {trials.best['number']}")
+        if (point := kept_point(trials)) is not None:
+            ax.plot(*point, "o", color=style.INK, ms=8, label=f"keeps epoch {point[0]}")
     present = [s for s in style.COLORS if any(states[n] == s for n in curves)]
     words = {STOPPED: "stopped early"}
     handles = [Line2D([], [], color=style.COLORS[s], label=words.get(s, s)) for s in present]
@@ -96,6 +98,15 @@ def plot_learning_curves(trials: Trials, ax: Axes | None = None) -> Axes:
     _epoch_axis(ax, trials)
     ax.set_ylabel(style.metric_label(trials))
     return ax
+
+
+def kept_point(trials: Trials) -> tuple[int, float] | None:
+    """The epoch that the best trial keeps, and the value that its curve has there; None where it keeps the last one."""
+    if trials.best is None or not trials.best["kept_epoch"] > 0:
+        return None
+    epoch, rows = int(trials.best["kept_epoch"]), trials.epochs
+    found = rows[(rows["trial"] == trials.best["number"]) & (rows["epoch"] == epoch)]["value"]
+    return (epoch, float(found.iloc[0])) if len(found) else None
 
 
 def epoch_label(trials: Trials) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from analysis import wording
 from analysis.studies.openings import times, times_opened
 from analysis.studies.results import Entrant, FinalResults
-from analysis.wording import between, count, gap, held, title, trained_on
+from analysis.wording import between, count, gap, held, title, trained_for, trained_on
 from search.process.text import counted
 from search.storage.checking import build
 from trainables.data.options import ImageOptions
@@ -142,7 +142,7 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
         "metrics": ", ".join(winner.scores),
         "goal": f"the validation {results.in_unit(results.metric)}",
         "networks": counted(len(winner.seeds), "network"),
-        "epochs": counted(conditions["epochs"], "epoch"),
+        "epochs": trained_for(conditions),
         "train_rows": conditions["train_rows"],
         "rows": trained_on(conditions.get("held_out_rows", 0)),
         "test_rows": conditions["test_rows"],

@@ -23,6 +23,7 @@ from analysis.wording import (
     title,
 )
 from search.storage.run import Run
+from search.storage.trials import kept_epoch
 
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""
@@ -156,7 +157,14 @@ def by_topic(sentences: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
 def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
     """Whether the objective still changed in the last epochs of the search."""
     values = [value for _, value in sorted(trial.intermediate_values.items())]
-    span = window(len(values))
+    kept, span = kept_epoch(trial), window(len(values))
+    if kept is not None:
+        more = "the curve still improved, so a larger budget is worth trying"
+        more = more if kept > len(values) - span else "more epochs alone are unlikely to help"
+        return [
+            f"Budget: the winner's trial keeps epoch {kept} of {len(values)}, by its curve on the validation rows;"
+            f" {more}."
+        ]
     if len(values) < 2 * span:
         return []
     last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span

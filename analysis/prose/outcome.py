@@ -128,8 +128,12 @@ def searched(trials: Trials, found: Described, *, final: str = "") -> Outcome:
         return Outcome()
     label = f"Validation {wording.named(trials.metric, trials.target_unit)}"
     epochs = counted(trials.full_epochs, "epoch")
+    where = f"after {epochs}"
+    if trials.keeps_best and trials.best["kept_epoch"] > 0:
+        epochs = f"epoch {int(trials.best['kept_epoch'])} of {trials.full_epochs}"
+        where = f"at {epochs}"
     reached, number = value_text(trials, sure.value), trials.best["number"]
-    facts: list[Fact] = [(label, reached, f"trial {number} after {epochs}{_sureness(trials, sure, rows)}")]
+    facts: list[Fact] = [(label, reached, f"trial {number} {where}{_sureness(trials, sure, rows)}")]
     against = _against_baseline(trials, sure, rows)
     facts += against.facts
     return Outcome(

@@ -159,9 +159,18 @@ def _overfitting(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
             sentence=f"{len(since)} of the {len(curves)} best trials overfit: from around epoch "
             f"{int(np.median(since))} of {trials.full_epochs} on the validation loss rises while the training loss "
             f"falls.",
-            advice="Regularise more (dropout, weight decay, augmentation), get more data, or use fewer epochs: "
-            f"--max-epochs {int(np.median(since))}.",
+            advice=_against_overfitting(int(np.median(since)), trials),
         )
+
+
+def _against_overfitting(epoch: int, trials: Trials) -> str:
+    more = "Regularise more (dropout, weight decay, augmentation)"
+    if trials.keeps_best:
+        return (
+            "Each trial keeps its best epoch, so the later epochs cost only time; --max-epochs saves some of it."
+            f" {more}, or get more data."
+        )
+    return f"{more}, get more data, or use fewer epochs: --max-epochs {epoch}."
 
 
 def _noisy(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:

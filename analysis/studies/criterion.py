@@ -16,6 +16,11 @@ def window(epochs: int) -> int:
 
 def explain_criterion(run: Run) -> str:
     """The rule by which contenders are chosen, in one sentence."""
+    if run.keep_epoch == "best":
+        return (
+            f"the validation {named(run.metric)} of the epoch that a trial keeps, on rows that did not choose this"
+            f" epoch, among trials that were trained to the full budget of {run.epochs} epochs"
+        )
     return (
         f"the mean validation {named(run.metric)} over the last {window(run.epochs)} of {run.epochs} epochs, among "
         f"trials that were trained to the full budget, so that a single lucky epoch does not decide"

@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.studies.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, one_line
 from search.storage.collector import collector_paused
-from search.storage.trials import num_weights
+from search.storage.trials import kept_epoch, num_weights
 from spaces.objectives import Direction, Objective
+from trainables.trainable import KEPT_EPOCH
 
 COMPLETE, STOPPED, UNFINISHED = "complete", "stopped", "unfinished"
 FAILED, INFEASIBLE, WAITING = "failed", "infeasible", "waiting"
@@ -23,8 +24,9 @@ STATES = (COMPLETE, STOPPED, UNFINISHED, FAILED, INFEASIBLE, WAITING)
 _PREFIX = "params_"
 _RECORD = ("train_loss", "loss", "seconds", "images_per_second", "started", "worker", "node", "device")
 """What Rungwise records of each epoch, beside the value."""
-_HANDLED = ("epoch", "trial", "value")
-_COLUMNS = ("number", "state", "epochs", "value", "last", "best", "best_epoch", "seconds", "weights", "macs", "seed")
+_HANDLED = ("epoch", "trial", "value", KEPT_EPOCH)
+_VALUES = ("value", "last", "best", "best_epoch", "kept_epoch")
+_COLUMNS = ("number", "state", "epochs", *_VALUES, "seconds", "weights", "macs", "seed")
 _CAUSE = ("failure_kind", "failure", "started", "ended")
 """Columns of `Trials.trials`: of every trial, and why and when it ended."""
 
@@ -104,6 +106,11 @@ class Trials:
             return {}
         integers = {parameter.name for parameter in self.parameters if parameter.kind == "integer"}
         return {name: int(value) if name in integers else value for name, value in config_of(self.best).items()}
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether trials keep their best epoch, so that values are those of the epoch kept so far."""
+        return bool(self.trials["kept_epoch"].notna().any())
 
     @property
     def baseline_trial(self) -> pd.Series | None:
@@ -234,6 +241,7 @@ def _trial_row(trial: FrozenTrial, values: dict[int, float], *, full: int, sign:
         "last": values.get(epochs, math.nan),
         "best": math.nan if best is None else values[best],
         "best_epoch": best or 0,
+        "kept_epoch": _number(kept_epoch(trial)),
         "seconds": seconds or lasted,
         "weights": _number(num_weights(trial)),
         "macs": _number(attrs.get("macs")),

@@ -102,6 +102,7 @@ class Launch:
             arrays=_shared(self.space, self.dataset),
             epochs=self.run.epochs,
             metric=self.run.metric,
+            keep=self.run.keep,
             checkpoints=self._checkpoints,
             home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
             threads=self.resources.cpus_per_trial,

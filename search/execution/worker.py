@@ -28,6 +28,7 @@ from trainables.files import checkpoint
 from trainables.files.stores import Folder, UnreachableError, open_store
 from trainables.trainable import (
     Diverged,
+    Keep,
     MisuseError,
     OutOfMemory,
     Setting,
@@ -54,6 +55,8 @@ class Job:
     """The data as the space's task packs them, held in the node's shared memory; or Ray's reference to that."""
     epochs: int
     metric: str
+    keep: Keep | None = None
+    """How a training chooses the epoch that it keeps; None if that is the last one."""
     checkpoints: str
     """Folder or URI of the checkpoints, the same on every node."""
     home: str = ""
@@ -90,9 +93,8 @@ class TrialWorker(tune.Trainable):
         self._capture = Capture(Path(job.output) if job.output else None)
         self._captured = ExitStack()
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
-        if (
-            isinstance(self._checkpoints, Folder) and self._node_id != job.home
-        ):  # it may share no folder with the search
+        is_elsewhere = self._node_id != job.home  # and may share no folder with the search
+        if isinstance(self._checkpoints, Folder) and is_elsewhere:
             self._checkpoints.path.mkdir(parents=True, exist_ok=True)
         self._begin(config)
 
@@ -136,6 +138,7 @@ class TrialWorker(tune.Trainable):
             device=self._device.type,
             threads=job.threads,
             final=job.final,
+            keep=job.keep,
             scratch=lambda: self._scratch,
         )
         return self._space.work.build(self._space.decode(leg["params"]), self._data, setting)
@@ -240,8 +243,7 @@ class TrialWorker(tune.Trainable):
             raise _StorageError(reason) from error
 
     def _is_followed(self, epoch: int) -> bool:
-        """Whether the next epoch follows in any case; with --debug epochs do not overlap, so that output stays in
-        order."""
+        """Whether the next epoch follows in any case; never with --debug, so that output stays in order."""
         decided = self._leg.get("decided")
         return decided is not None and epoch not in decided and epoch < self._job.epochs and not self._job.debug
 

@@ -16,8 +16,15 @@ TRIALS_A_LEVEL = 10
 
 
 def asked(run: Run) -> list[str]:
-    """An unusual metric, the fixed parameters and the questions of a run, one line each."""
+    """An unusual metric, the epoch that is kept, the fixed parameters and the questions of a run, one line each."""
     lines = [describe_goal(run)] if run.dataset and run.metric not in DEFAULT_GOALS.values() else []
+    if run.passes > 1:
+        lines.append(f"an epoch passes {run.passes} times over the training rows, because there are few")
+    if run.keep_epoch == "best":
+        lines.append(
+            "each trial keeps the weights of its best epoch; its value comes from validation rows that did not choose"
+            " this epoch"
+        )
     lines += [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
     return lines + [f"question: {one.text}, with equal epochs for each value" for one in run.questions]
 

@@ -22,7 +22,7 @@ from search.scheduling.enqueued import begin
 from search.storage.ledger import Ledger
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
-from search.storage.trials import INFEASIBLE, epochs_reached, is_infeasible
+from search.storage.trials import INFEASIBLE, STOP_EPOCH, epochs_reached, is_infeasible
 from spaces.asking import Suggest
 from spaces.space import Space
 
@@ -65,6 +65,8 @@ class Proposals:
             attrs["seed"] = planned.seed
         if planned.tag:
             attrs["tag"] = planned.tag
+        if planned.stop_epoch is not None:
+            attrs[STOP_EPOCH] = planned.stop_epoch
         if planned.question:
             attrs[ASKED_FOR] = planned.question
         return self.ledger.add(planned.params, space.distributions(planned.params), **attrs)

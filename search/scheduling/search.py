@@ -20,7 +20,7 @@ from search.scheduling.proposals import Proposals
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, is_infeasible
+from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch
 from spaces.space import Space
 
 MAX_INFEASIBLE_DRAWS = 1000
@@ -98,7 +98,7 @@ class Search:
     def _settle(self) -> None:
         """Make the decisions that a crash prevented: an epoch was stored, but not what follows from it."""
         for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:
-            if epochs_reached(trial) >= self.run.epochs:
+            if epochs_reached(trial) >= last_epoch(trial, of=self.run.epochs):
                 self._finish(trial.number, TrialState.COMPLETE)
             elif trial.intermediate_values and self._is_stopped(trial.number):
                 self._finish(trial.number, TrialState.PRUNED)
@@ -216,7 +216,7 @@ class Search:
         if self.ledger.report(number, epoch=epoch, value=float(value), record=record):
             self.proposals.on_epoch(number, epoch=epoch, value=float(value))
         self._events.epoch(self.ledger.trial(number), record)
-        if epoch >= self.run.epochs:
+        if epoch >= last_epoch(self.ledger.trial(number), of=self.run.epochs):
             self._finish(number, TrialState.COMPLETE)
             return False
         if known:  # reported again after a lost worker, and decided before
@@ -292,7 +292,7 @@ class Search:
             )
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
-        self.ledger.finish(number, state, **attrs)
+        self.ledger.finish(number, state, **kept_attrs(self.ledger.trial(number)), **attrs)
         if state == TrialState.FAIL:
             self.proposals.on_failure(number)
         self._on_end(trial := self.ledger.trial(number))

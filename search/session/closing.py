@@ -21,7 +21,7 @@ from search.session.console import summarise
 from search.session.trouble import explain
 from search.storage.presence import StudyLostError
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached
+from search.storage.trials import best_trial, epochs_reached, kept_epoch
 from trainables.data.notation import format_value
 
 
@@ -74,7 +74,9 @@ def _ahead(best: FrozenTrial, trials: list[FrozenTrial], run: Run) -> str:
 
 
 def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) -> None:
-    console.print(f"\nbest: trial {best.number}, {run.metric} {format_value(best.value)}", style="bold", soft_wrap=True)
+    kept = f", keeps epoch {kept_epoch(best)} of {run.epochs}" if kept_epoch(best) is not None else ""
+    value = f"{run.metric} {format_value(best.value)}"
+    console.print(f"\nbest: trial {best.number}, {value}{kept}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)

@@ -20,7 +20,7 @@ from search.process.text import counted, duration, printable
 from search.session import live
 from search.storage.logs import log_path
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached, is_infeasible, num_weights
+from search.storage.trials import best_trial, epochs_reached, is_infeasible, kept_epoch, num_weights
 from trainables.data.notation import format_value
 
 QUIET_SECONDS = 8.0
@@ -238,7 +238,8 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
 
 def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("trial", run.metric, "epochs", "state", "weights"):
+    keeps = ("keeps epoch",) if any(kept_epoch(trial) is not None for trial in ranked) else ()
+    for name in ("trial", run.metric, "epochs", *keeps, "state", "weights"):
         table.add_column(name, justify="left" if name == "state" else "right")
     for trial in ranked[:5]:
         weights = num_weights(trial)
@@ -246,6 +247,7 @@ def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
             f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
             format_value(trial.intermediate_values[epochs_reached(trial)]),
             f"{epochs_reached(trial)}/{run.epochs}",
+            *(str(kept_epoch(trial) or "-") for _ in keeps),
             live.STATES[trial.state],
             "-" if weights is None else f"{weights:,}",
         )

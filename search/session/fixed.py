@@ -146,8 +146,9 @@ class FixedTraining:
         if space.own:
             return {"metric": "epoch", "direction": "maximize"} if self.final else {}
         if len(self.dataset.validation):
-            return {}
-        return {"metric": "train_loss", "direction": "minimize", "validation_fraction": 0.0}
+            return {"keep_epoch": "last"} if self.final else {}
+        no_rows = {"metric": "train_loss", "direction": "minimize", "validation_fraction": 0.0}
+        return {**no_rows, "keep_epoch": "last"}
 
 
 def _say_on_stderr(error: RayLostError) -> int | None:

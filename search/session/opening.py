@@ -1,5 +1,6 @@
 """From options to a run: a new folder with run.json and an empty study, or an old one opened again."""
 
+import math
 import shlex
 import sys
 from collections.abc import Collection, Mapping
@@ -14,17 +15,22 @@ from search.session import questions
 from search.session.options import FIXED, Options
 from search.session.rules import parse_count, parse_types
 from search.storage.folder import check_exists
-from search.storage.run import Run, read_run
+from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical, describe_source
 from search.storage.study import check_database
 from spaces.origin import is_own, short_name
 from spaces.space import fingerprint
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import SplitRule
-from trainables.sources.catalogue import FOLDER
+from trainables.sources.catalogue import FOLDER, size_of
 
 if TYPE_CHECKING:  # imports torch, and an old run is checked before that
     from spaces.space import Space
+
+ROWS_OF_A_TRAINING = 32_000
+"""Training rows that a full training sees at least, counted as often as it sees them: 250 steps of 128 rows."""
+MOST_PASSES = 50
+"""Passes of an epoch at most."""
 
 
 def stated_data(options: Options, space: "Space") -> dict[str, Any]:
@@ -50,6 +56,18 @@ def decide_table(table: TableOptions | None, dataset: Any) -> TableOptions | Non
     return replace(table, task=dataset.task, types={column.name: column.kind for column in dataset.columns})
 
 
+def keep_epoch(options: Options, space: "Space") -> KeptEpoch:
+    """The epoch that trials keep: as stated, or the best one for data of the user's own that Rungwise reads.
+
+    Raises:
+        ValueError: the user's own code trains, and decides this itself.
+    """
+    if space.own and options.keep_epoch is not None:
+        raise ValueError("--keep-epoch is for built-in networks; your training code decides what it keeps")
+    is_own_data = not space.own and size_of(space.dataset) is None
+    return options.keep_epoch or ("best" if is_own_data else "last")
+
+
 def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) -> Run:
     """A new run with these options.
 
@@ -72,6 +90,8 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         metric=objective.metric,
         direction=objective.direction,
         trials=options.trials,
+        keep_epoch=keep_epoch(options, space),
+        passes=1 if space.own else dataset.passes,
         baseline=dict(space.baseline),
         **decided_data(options, dataset),
         max_weights=parse_count("--max-weights", options.max_weights),
@@ -86,6 +106,17 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         **questions.resolve(options.words, space, trials=options.trials),
         **settled,
     )
+
+
+def with_passes(dataset: Any, space: "Space") -> Any:
+    """Few rows of the user's own with as many passes in an epoch as make a training of the space's epochs long enough.
+
+    They do not depend on --max-epochs, which makes trainings shorter.
+    """
+    if size_of(space.dataset) is not None:
+        return dataset
+    passes = math.ceil(ROWS_OF_A_TRAINING / (space.epochs * max(1, len(dataset.train))))
+    return replace(dataset, passes=min(max(1, passes), MOST_PASSES))
 
 
 def with_test_notes(dataset: Any, data_dir: str) -> Any:

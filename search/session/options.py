@@ -25,7 +25,7 @@ from search.session.rules import (
 from search.session.tries import Tries, read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
-from search.storage.run import Logger, Pruner, Sampler
+from search.storage.run import KeptEpoch, Logger, Pruner, Sampler
 from spaces.objectives import read_goal
 from trainables.data.architectures import locate_backbone
 from trainables.data.names import split_names
@@ -40,10 +40,10 @@ PRETRAINED = "image_folder_backbone"
 """The space that --backbone chooses in place of image_folder_arch."""
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task", "split", "image_size", "resize",
+    "target", "task", "split", "image_size", "resize", "keep_epoch",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "split", "metric", "image_size", "resize", "backbone")
+_OF_DATA = ("train_size", "target", "split", "metric", "keep_epoch", "image_size", "resize", "backbone")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -73,9 +73,11 @@ class Options:
     """How configurations are chosen: curves fits a model to all learning curves and gives each free slot to the paused
     or new trial with the largest expected improvement per epoch; the others are Optuna's samplers."""
     metric: OptionalStr = None
-    """What to optimise on built-in data sets and your own tables and images: accuracy, balanced_accuracy, macro_f1,
-    auc or log_loss for classes; rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default:
-    accuracy or rmse."""
+    """What to optimise on data that Rungwise reads: accuracy, balanced_accuracy, macro_f1, auc or log_loss for classes;
+    rmse, mae, rmsle, r2 or pinball:Q (a quantile, pinball:0.9) for numbers. Default: accuracy or rmse."""
+    keep_epoch: Annotated[KeptEpoch | None, tyro.conf.arg(metavar="{best,last}", help_behavior_hint="")] = None
+    """The epoch whose weights a trial keeps: the last one, or the best, with a value from validation rows that did not
+    choose it. Default: best for your own tables and images, else last."""
     fix: Several = ()
     """Give a parameter one value in all trials: --fix lr=0.1. Repeat the option for several parameters."""
     question: Several = ()

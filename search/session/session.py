@@ -142,10 +142,7 @@ class Session:
         ).search()
 
     def on_lost(self, error: RayLostError) -> int:
-        """Print that Ray has died, before the process ends, and return the exit code.
-
-        If a signal was sent to every process, it is reported as the reason.
-        """
+        """Print that Ray has died, or the signal that was sent to every process, and return the exit code."""
         console = Output()
         console.show_cursor()
         received = first_signal()
@@ -228,7 +225,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
         metric=options.goal,
     )
     if not space.own:
-        dataset = opening.with_test_notes(dataset, str(options.data_dir))
+        dataset = opening.with_passes(opening.with_test_notes(dataset, str(options.data_dir)), space)
     run = opening.asked_run(
         options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources)
     )

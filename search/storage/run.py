@@ -15,6 +15,7 @@ from spaces.origin import short_name
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import RANDOM, SplitRule
 from trainables.files.whole import write_whole
+from trainables.trainable import Keep
 
 if TYPE_CHECKING:
     from spaces.space import Space
@@ -24,6 +25,7 @@ FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
 Sampler = Literal["curves", "tpe", "random", "gp", "cmaes", "qmc"]
+KeptEpoch = Literal["last", "best"]
 Logger = Literal["none", "tensorboard", "mlflow", "wandb"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
@@ -43,6 +45,8 @@ class Planned:
     """Name of the configuration, such as `baseline` or `trial-7/0`."""
     question: str = ""
     """The parameter of the question for which it is trained; empty if it counts for all."""
+    stop_epoch: Annotated[int, Range(low=1, high=10**9)] | None = None
+    """The epoch after which it ends, within a schedule over the full budget; the last one when None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,10 @@ class Run:
     """How the rows of a table or of images of the user's own are split."""
     images: ImageOptions | None = None
     """How the images of a folder become squares, as decided when the run began; older runs lack it."""
+    passes: Count = 1
+    """How often an epoch passes over the training rows."""
+    keep_epoch: KeptEpoch = "last"
+    """The epoch whose weights and value count for a trial; older runs keep the last one."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: str | None = None
@@ -143,6 +151,11 @@ class Run:
     def objective(self) -> Objective:
         """The metric that the search optimises."""
         return Objective(metric=self.metric, direction=self.direction)
+
+    @property
+    def keep(self) -> Keep | None:
+        """How a training chooses the epoch that it keeps; None if that is the last one."""
+        return Keep(metric=self.metric, maximize=self.objective.maximize) if self.keep_epoch == "best" else None
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
@@ -210,6 +223,7 @@ def load_data(
     split: SplitRule = RANDOM,
     images: ImageOptions | None = None,
     metric: str = "",
+    passes: int = 1,
 ) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
 
@@ -227,6 +241,7 @@ def load_data(
         split=split,
         images=images,
         metric=metric,
+        passes=passes,
     )
     if not space.own:
         return space.work.load(selection)
@@ -257,6 +272,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         split=run.split,
         images=run.images,
         metric=run.metric,
+        passes=run.passes,
     )
 
 

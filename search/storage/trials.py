@@ -5,9 +5,13 @@ from collections.abc import Collection, Iterable, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from spaces.objectives import Objective
+from trainables.trainable import KEPT_EPOCH
 
 INFEASIBLE = "infeasible"
 """User attribute of a configuration that exceeds a bound: which one, in words. It is stored and never trained."""
+
+STOP_EPOCH = "stop_epoch"
+"""User attribute of a trial that ends before the full budget, as its plan says: its last epoch."""
 
 
 def is_infeasible(trial: FrozenTrial) -> bool:
@@ -38,3 +42,26 @@ def num_weights(trial: FrozenTrial) -> int | None:
     history = trial.user_attrs.get("history")
     first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
     return trial.user_attrs.get("weights", first.get("weights"))
+
+
+def last_epoch(trial: FrozenTrial, *, of: int) -> int:
+    """The epoch with which the trial is complete.
+
+    Args:
+        of: the full budget.
+    """
+    return int(trial.user_attrs.get(STOP_EPOCH, of))
+
+
+def kept_epoch(trial: FrozenTrial) -> int | None:
+    """The epoch whose weights and value count so far; None where that is the last one in any case."""
+    history = trial.user_attrs.get("history")
+    last = history[-1] if isinstance(history, list) and history and isinstance(history[-1], dict) else {}
+    found = last.get(KEPT_EPOCH)
+    return found if isinstance(found, int) else None
+
+
+def kept_attrs(trial: FrozenTrial) -> dict[str, int]:
+    """The user attribute that an ended trial gets for the epoch it keeps; empty where that is the last one."""
+    kept = kept_epoch(trial)
+    return {} if kept is None else {KEPT_EPOCH: kept}

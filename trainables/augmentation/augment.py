@@ -125,23 +125,32 @@ class Batches:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         config.check(dataset.image_shape)
-        self._train, self._config, self._seed = dataset.train, config, seed
+        self._train, self._config, self._seed, self._passes = dataset.train, config, seed, dataset.passes
         self._batch_size = min(batch_size, len(dataset.train))
         self._crop = pixels.Crop(padding=config.crop_padding, mode=config.padding_mode)
         self._colour = tuple(round(255 * value) for value in dataset.mean)
         self._normalize = Normalize(dataset, dtype=dtype, channels_last=channels_last)
 
     def __len__(self) -> int:
-        """Batches per epoch; each epoch leaves out different rows that do not fill a last batch."""
+        """Batches per epoch; each pass leaves out different rows that do not fill a last batch."""
+        return self._batches_of_pass * self._passes
+
+    @property
+    def _batches_of_pass(self) -> int:
         return len(self._train) // self._batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of one epoch, counted from 1; every batch has `batch_size` rows."""
-        draws = self._draw(number)
+        for each in range(self._passes):
+            yield from self._pass((number - 1) * self._passes + each + 1)
+
+    def _pass(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of one pass over the rows, counted from 1."""
+        draws, count = self._draw(number), self._batches_of_pass
         # On an accelerator a small kernel costs more to launch than to run; a CPU's cache holds about one batch.
         group = 1 if self._train.x.device.type == "cpu" else 16
-        for first in range(0, len(self), group):
-            part = slice(first * self._batch_size, min(first + group, len(self)) * self._batch_size)
+        for first in range(0, count, group):
+            part = slice(first * self._batch_size, min(first + group, count) * self._batch_size)
             x = self._changed(draws, part, draws.num_flipped[first : first + group])
             y = self._train.y.index_select(0, draws.rows[part])
             pairs = zip(x.split(self._batch_size), y.split(self._batch_size), strict=True)
@@ -181,8 +190,8 @@ class Batches:
     def _draw(self, number: int) -> "_Draws":
         config, shape, device = self._config, tuple(self._train.x.shape[1:]), self._train.x.device
         rng = np.random.default_rng((self._seed, number))
-        count = len(self) * self._batch_size
-        rows = rng.permutation(len(self._train))[:count].reshape(len(self), self._batch_size)
+        count = self._batches_of_pass * self._batch_size
+        rows = rng.permutation(len(self._train))[:count].reshape(-1, self._batch_size)
         flipped = self._flipped(rows, number, rng)
         # Images to be flipped come first in their batch, so that they are one block and their number is known here.
         rows = np.take_along_axis(rows, np.argsort(~flipped, axis=1, kind="stable"), axis=1).reshape(-1)
@@ -225,9 +234,10 @@ class Batches:
     def _draw_mixes(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, list[Box | None]]:
         """For each batch, the share of its own images, float32, and the box that cutmix takes from the others."""
         mixup, cutmix = self._config.mixup, self._config.cutmix
-        weights = np.ones(len(self), np.float32)
-        mix_boxes: list[Box | None] = [None] * len(self)
-        for index in range(len(self) if mixup or cutmix else 0):
+        count = self._batches_of_pass
+        weights = np.ones(count, np.float32)
+        mix_boxes: list[Box | None] = [None] * count
+        for index in range(count if mixup or cutmix else 0):
             if cutmix and not (mixup and rng.random() < 0.5):
                 mix_boxes[index], weights[index] = boxes.patch(shape, share=rng.beta(cutmix, cutmix), rng=rng)
             else:

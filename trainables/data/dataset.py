@@ -69,6 +69,8 @@ class Dataset:
     """The pretrained network that configurations can use."""
     metric: str = ""
     """The metric that trainings are compared by, which can decide their loss; the usual one of the task when empty."""
+    passes: int = 1
+    """How often an epoch passes over the training rows."""
     notes: tuple[str, ...] = ()
     """Notes for the user on the files, one line each."""
 

@@ -9,6 +9,11 @@ from torch.nn import functional as F
 from trainables.training.quantile import quantile_in
 
 
+def measure(task: str, outputs: Tensor, y: Tensor, *, metric: str = "") -> dict[str, float]:
+    """The metrics of the task; see `classification` and `regression`."""
+    return (classification if task == "classification" else regression)(outputs, y, metric=metric)
+
+
 def classification(logits: Tensor, y: Tensor, *, metric: str = "") -> dict[str, float]:
     """Loss, accuracy, macro F1 and one more metric of a split, with a single synchronisation.
 

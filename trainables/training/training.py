@@ -90,6 +90,8 @@ class Training:
         self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.optimizer = self.config.optimizer.build(self.model)
         keep_rate_on_device(self.optimizer)
+        self.outputs: Tensor | None = None
+        """Of the validation rows after the last epoch: logits, or predictions in the unit of the target."""
         self._rows = self._with_features()
 
     def _with_features(self) -> Dataset:
@@ -119,6 +121,11 @@ class Training:
     def batch_rows(self) -> int:
         """Rows per step."""
         return min(self.config.batch_size, len(self.dataset.train))
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is evaluated and kept: the moving average if there is one."""
+        return self.average.model if self.average else self.model
 
     @property
     def num_weights(self) -> int:
@@ -268,12 +275,12 @@ class Training:
         x, y = self._rows.validation.x, self._rows.validation.y
         if len(y) == 0:
             return {}
-        measure = metrics.classification if self.dataset.task == "classification" else metrics.regression
-        return measure(self.loss.to_units(self._outputs(x)), y, metric=self.dataset.metric)
+        self.outputs = self.loss.to_units(self._outputs(x))
+        return metrics.measure(self.dataset.task, self.outputs, y, metric=self.dataset.metric)
 
     @torch.no_grad()
     def _outputs(self, x: Tensor) -> Tensor:
-        model = (self.average.model if self.average else self.model).eval()
+        model = self.kept.eval()
         with self.numerics.autocast(self.device):
             parts = [
                 model(self.normalize(rows.to(self.device))).float()
