@@ -170,25 +170,9 @@ def _export(
     winner, network, by_seed = measured[0], measured[0].networks[0], results.entrants[0].by_seed
     ensemble, more = _ensemble(job, test, measured, new, metric=results.metric) if job.options.ensemble else ({}, {})
     intervals = None if conformal is None else conformal.coverage(winner.outputs[0], test.y.numpy())
-    facts = export_model(
-        new,
-        _restore(job, network),
-        facts={
-            "run": job.run.name,
-            "space": job.run.space,
-            "params": network.contender.params,
-            "contender": network.contender.name,
-            "seed": network.seed,
-            "epochs": network.stop_epoch,
-            "schedule_epochs": network.epochs,
-            "versions": results.versions,
-            "commit": results.commit,
-            "created": results.created,
-            "metrics": {name: values[0] for name, values in by_seed.items()},
-            **more,
-            **({} if conformal is None else {"conformal": {"sha256": conformal.write(new), **(intervals or {})}}),
-        },
-    )
+    if conformal is not None:
+        more = {**more, "conformal": {"sha256": conformal.write(new), **(intervals or {})}}
+    facts = export_model(new, _restore(job, network), facts=_facts(job, network, results) | more)
     exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
     exported |= {"intervals": intervals} if intervals else {}
     exported |= {"ensemble": ensemble} if ensemble else {}
@@ -200,6 +184,23 @@ def _export(
     if job.options.onnx:
         exported["onnx"] = export_onnx(new, test.x)
     return exported
+
+
+def _facts(job: Job, network: Network, results: FinalResults) -> dict[str, Any]:
+    """What model.json says of the exported network beside what follows from it."""
+    return {
+        "run": job.run.name,
+        "space": job.run.space,
+        "params": network.contender.params,
+        "contender": network.contender.name,
+        "seed": network.seed,
+        "epochs": network.stop_epoch,
+        "schedule_epochs": network.epochs,
+        "versions": results.versions,
+        "commit": results.commit,
+        "created": results.created,
+        "metrics": {name: values[0] for name, values in results.entrants[0].by_seed.items()},
+    }
 
 
 def _ensemble(
