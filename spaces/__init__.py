@@ -21,7 +21,11 @@ from typing import Any
 
 from spaces.origin import check, is_own, locate, parsed
 
-EARLIER = {("image_folder_arch", "e54c1612ede9a0f5"): "image_folder_arch@1"}
+EARLIER = {
+    ("image_folder_arch", "e54c1612ede9a0f5"): "image_folder_arch@1",
+    ("housing_mlp", "bda8a4a07c6b4489"): "housing_mlp@1",
+    ("tabular_mlp", "1ee746745e3e9031"): "tabular_mlp@1",
+}
 """Name and fingerprint in an older run -> the definition that the run searches."""
 
 
@@ -71,8 +75,10 @@ def stated(name: str) -> dict[str, Any]:
         match line:
             case ast.Assign(targets=[ast.Name(id=assigned)], value=ast.Call() as call) if assigned == attribute:
                 match call.args:
-                    case [ast.Attribute(value=ast.Name(id=other), attr="SPACE")] if other in available():
-                        facts |= stated(other)
+                    case [ast.Attribute(value=ast.Name(id=other), attr=kept)] if other in available():
+                        facts |= stated(other + kept.removeprefix("SPACE").replace("_", "@"))
+                    case [ast.Name(id="SPACE")] if attribute != "SPACE":
+                        facts |= stated(name.partition("@")[0])
                 given = {word.arg: word.value for word in call.keywords if word.arg}
                 facts |= {key: value.value for key, value in given.items() if isinstance(value, ast.Constant)}
                 facts |= {"own": True} if {"train", "task"} & set(given) else {}

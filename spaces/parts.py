@@ -50,10 +50,18 @@ def suggest_training(
     )
 
 
-def suggest_table_training(trial: BaseTrial, *, batch_sizes: tuple[int, ...]) -> TrainConfig:
-    """Suggest a network for a table and its training with AdamW."""
+def suggest_table_training(
+    trial: BaseTrial, *, batch_sizes: tuple[int, ...], neighbours: tuple[int, ...] = ()
+) -> TrainConfig:
+    """Suggest a network for a table and its training with AdamW.
+
+    Args:
+        trial: suggests the values.
+        batch_sizes: choices for the rows of a step.
+        neighbours: as in `suggest_mlp`.
+    """
     return TrainConfig(
-        model=suggest_mlp(trial),
+        model=suggest_mlp(trial, neighbours=neighbours),
         optimizer=suggest_adamw(trial),
         schedule=suggest_schedule(trial),
         batch_size=_choose(trial, "batch_size", batch_sizes),
@@ -61,8 +69,14 @@ def suggest_table_training(trial: BaseTrial, *, batch_sizes: tuple[int, ...]) ->
     )
 
 
-def suggest_mlp(trial: BaseTrial) -> MlpConfig:
-    """Suggest a network; the settings of an embedding only if it is used."""
+def suggest_mlp(trial: BaseTrial, *, neighbours: tuple[int, ...] = ()) -> MlpConfig:
+    """Suggest a network; the settings of an embedding only if it is used.
+
+    Args:
+        trial: suggests the values.
+        neighbours: choices for the number of training rows that a prediction takes into account, with 0 for none; it is
+            not suggested if empty.
+    """
     return MlpConfig(
         encoder=suggest_encoder(trial),
         block=_choose(trial, "block", ("plain", "residual")),
@@ -71,6 +85,7 @@ def suggest_mlp(trial: BaseTrial) -> MlpConfig:
         batch_norm=_choose(trial, "batch_norm", (True, False)),
         activation=_choose(trial, "activation", ("relu", "gelu", "silu")),
         dropout=trial.suggest_float("dropout", 0.0, 0.5, step=0.05),
+        neighbours=_choose(trial, "neighbours", neighbours) if neighbours else 0,
     )
 
 

@@ -33,6 +33,8 @@ from trainables.models.backbone import MEAN, STD, BackboneConfig, Pretrained
 from trainables.models.cost import measure_cost
 from trainables.sources.load import load
 from trainables.sources.weights import read_backbone
+from trainables.trainable import Keep
+from trainables.training.best_epoch import BestEpoch
 from trainables.training.config import TrainConfig
 from trainables.training.device import FLOAT32
 from trainables.training.optim import AdamWConfig, SgdConfig
@@ -326,3 +328,15 @@ def test_a_fixed_side_is_chosen_or_asked_for(tmp_path: Path, monkeypatch: pytest
     check_side("vit_b_16", 224)
     with pytest.raises(ValueError, match="--image-size must be 224 for vit_b_16, got 64"):
         check_side("vit_b_16", 64)
+
+
+def test_the_weights_of_a_kept_epoch_are_those_of_the_output_layer(dataset: Dataset) -> None:
+    kept = BestEpoch(Training(FROZEN, dataset, epochs=3, seed=0), Keep(metric="accuracy", maximize=True))
+    kept.run_epoch()
+    state = kept.state()
+    assert sorted(state["weights"]) == ["1.bias", "1.weight"]
+    kept.run_epoch()
+    resumed = BestEpoch(Training(FROZEN, dataset, epochs=3, seed=0), Keep(metric="accuracy", maximize=True))
+    resumed.restore(state)
+    resumed.run_epoch()
+    assert torch.equal(kept.predict(dataset.validation.x), resumed.predict(dataset.validation.x))

@@ -1,5 +1,6 @@
 """The section of the report on the questions of a search: the verdict, the figure and what each level got."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 from analysis.impact.answers import Answer, read_answers
 from analysis.pages.page import Folder, Section, text
 from analysis.plots import plot_isolation
-from analysis.prose.answers import answer_sentence, effort
+from analysis.prose.answers import answer_sentence, effort, is_decided
 from analysis.studies.parameters import label
 from analysis.studies.trials import Trials
 from search.process.arguments import command
@@ -35,7 +36,7 @@ def questions(trials: Trials, place: Path, folder: Folder, *, run: Any) -> Secti
         return None
     blocks: list[Any] = []
     if answers:
-        blocks += [text(*verdicts(trials, place, run=run), kind="list"), text(_HOW, kind="note")]
+        blocks += [text(*verdicts(trials, place, run=run).sentences, kind="list"), text(_HOW, kind="note")]
     if missing := [name for name in asked if name not in answered]:
         blocks.append(text(f"Not answered yet: {', '.join(missing)}. Answer with: {command('analysis.ask')} {place}"))
     for answer in answers:
@@ -50,16 +51,28 @@ def questions(trials: Trials, place: Path, folder: Folder, *, run: Any) -> Secti
     return Section(id="questions", title="Questions", blocks=tuple(blocks))
 
 
-def verdicts(trials: Trials, place: Path, *, run: Any) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the questions of a search found, for its summary."""
+
+    sentences: tuple[str, ...] = ()
+    """The answer to each, in words."""
+    decided: tuple[str, ...] = ()
+    """Hyperparameters of which a value is better than another."""
+
+
+def verdicts(trials: Trials, place: Path, *, run: Any) -> Said:
     """The answers in words; none where nothing was asked.
 
     Args:
         place, run: as for `questions`.
     """
-    return (
-        [answer_sentence(answer, trials, machine=run.machine) for answer in read_answers(place)]
-        if run is not None
-        else []
+    if run is None:
+        return Said()
+    answers = read_answers(place)
+    return Said(
+        sentences=tuple(answer_sentence(answer, trials, machine=run.machine) for answer in answers),
+        decided=tuple(one.parameter for one in answers if any(map(is_decided, one.differences))),
     )
 
 

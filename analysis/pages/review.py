@@ -16,7 +16,8 @@ def review_section(trials: Trials, run: Any, run_dir: Path) -> Section:
     Args:
         run: what was searched; None for a study that plain Optuna made.
     """
-    found = review(trials, resume="" if run is None else _resume(run.name, run_dir))
+    held = set() if run is None else {*run.fixed, *(question.parameter for question in run.questions)}
+    found = review(trials, resume="" if run is None else _resume(run.name, run_dir), held=held)
     if found:
         blocks = (text(*(finding.text for finding in found), kind="list"),)
     elif len(trials.complete) < MIN_TOP:

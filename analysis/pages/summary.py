@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.impact.effect import Effect
 from analysis.impact.impact import Impact
 from analysis.pages.page import Facts, Folder, Section, text
+from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
 from analysis.studies.amounts import cost
 from analysis.studies.parameters import label
@@ -42,7 +43,7 @@ def summary(
     folder: Folder,
     *,
     outcome: Outcome,
-    answers: Sequence[str] = (),
+    answers: Said | None = None,
     ask: str = "",
     run: Run | None = None,
 ) -> Section:
@@ -50,10 +51,11 @@ def summary(
 
     Args:
         outcome: the sealed result if there is one, else what the validation rows say.
-        answers: verdicts of the questions that were asked, which come before effects.
+        answers: to the questions that were asked, which come before effects.
         ask: the command that asks about a hyperparameter; empty where it cannot be asked.
         run: the search; None for a study that plain Optuna made.
     """
+    answers = answers or Said()
     what = "" if run is None else f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. "
     blocks: list[Any] = [text(what + states(trials))]
     if trials.best is None:
@@ -102,38 +104,42 @@ def _missing(trials: Trials) -> str:
 
 
 def _facts(
-    trials: Trials, impact: Impact, answers: Sequence[str], machine: Mapping[str, Any] | None
+    trials: Trials, impact: Impact, answers: Said, machine: Mapping[str, Any] | None
 ) -> list[tuple[str, str, str]]:
     audit = impact.audit
     if not audit.epochs_trained:
         return []
     clear = [effect for effect in impact.effects if effect.found]
-    names = ", ".join(effect.parameter for effect in clear[:3]) or "not known"
+    found = dict.fromkeys((*answers.decided, *(effect.parameter for effect in clear)))
+    names = ", ".join([*found][:3]) or "not known"
     epochs = counted(trials.full_epochs, "epoch")
     words = f"clear effects after {epochs}: {len(clear)} of {counted(len(impact.effects), 'hyperparameter')}"
     if not clear:
         words = f"no hyperparameter has a clear effect after {epochs}"
-    if answers:
-        words += f"; {counted(len(answers), 'question')} answered below"
+    if answers.sentences:
+        asked = (
+            f"{len(answers.decided)} of {counted(len(answers.sentences), 'question')} decided; the answers are below"
+        )
+        words = asked if answers.decided and not clear else f"{words}; {asked}"
     time, more = cost(trials, machine)
     if (trials.trials["state"] == STOPPED).any():  # what is merely unfinished was not saved
         more += f"; early stopping saved {audit.saved:.0%} of {audit.epochs_full:,} epochs"
     return [("What mattered most", names, words), ("What it cost", time, more.replace("%", " %"))]
 
 
-def mattered(trials: Trials, impact: Impact, *, answers: Sequence[str] = (), ask: str = "") -> list[Any]:
+def mattered(trials: Trials, impact: Impact, *, answers: Said | None = None, ask: str = "") -> list[Any]:
     """Answers to questions and clear effects at the full budget; if there are none, how to find out."""
     clear = [effect.sentence for effect in impact.effects if effect.found][:_MOST_TOLD]
     blocks: list[Any] = []
-    if answers:
-        blocks += [text("Questions that were asked:"), text(*answers, kind="list")]
+    if answers and answers.sentences:
+        blocks += [text("Questions that were asked:"), text(*answers.sentences, kind="list")]
     if clear:
         words = (
             f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, adjusted for the others by a "
             f"regression, among the {len(trials.complete)} trials that were trained to the end (95 % intervals):"
         )
         return [*blocks, text(words), text(*clear, kind="list")]
-    return [*blocks, text(untold(trials, impact, ask=ask))] if not answers else blocks
+    return blocks or [text(untold(trials, impact, ask=ask))]
 
 
 def untold(trials: Trials, impact: Impact, *, ask: str = "") -> str:

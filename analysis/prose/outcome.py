@@ -156,6 +156,8 @@ def _sureness(trials: Trials, sure: Confidence, rows: int | None) -> str:
         low, high = value_text(trials, sure.low), value_text(trials, sure.high)
         return f"; 95 % interval from {rows} validation rows: {low} to {high}{tied}"
     if np.isfinite(sure.second):
+        if sure.value == sure.second:
+            return f"; the second of {sure.num_complete} has the same value"
         gap = difference_text(trials, abs(sure.value - sure.second))
         return f"; {gap} better than the second of {sure.num_complete}"
     return ""

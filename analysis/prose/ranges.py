@@ -1,7 +1,7 @@
 """The review of ranges: where the best trials lie in them, and which parts were not tried."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,11 @@ _TRIED = 20
 """Fewest trials with a hyperparameter for which untried values are reported."""
 
 
-def edges(trials: Trials) -> Iterator[Finding]:
-    """Hyperparameters that the best trials have at an end of the range."""
+def edges(trials: Trials, parameters: Sequence[Parameter]) -> Iterator[Finding]:
+    """Those of these hyperparameters that the best trials have at an end of the range."""
     count = min(max(_LEAST, len(trials.complete) // 6), len(trials.complete))
     order = (trials.sign * trials.complete["value"].dropna()).sort_values(ascending=False, kind="stable").index[:count]
-    numeric = [p for p in trials.parameters if p.numeric and p.high > p.low]
+    numeric = [p for p in parameters if p.numeric and p.high > p.low]
     for parameter in numeric:
         every = _places(parameter, trials.measured)
         best = _places(parameter, trials.complete.loc[order])
@@ -101,10 +101,10 @@ def lonely(trials: Trials, *, noise: float, resume: str) -> Iterator[Finding]:
         )
 
 
-def unexplored(trials: Trials) -> Iterator[Finding]:
-    """Parts of a range, or values of a choice, that were not tried."""
+def unexplored(trials: Trials, parameters: Sequence[Parameter]) -> Iterator[Finding]:
+    """Parts of the ranges, or values of the choices, of these hyperparameters that were not tried."""
     rows = trials.measured
-    for parameter in trials.parameters:
+    for parameter in parameters:
         count = int(rows[f"params_{parameter.name}"].notna().sum())
         if count < _TRIED:
             continue

@@ -5,7 +5,7 @@ estimated from the differences of neighbouring epochs.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +59,12 @@ class _Curve:
         return int(np.argmax(self.smooth)) + (self.width + 1) // 2
 
 
-def review(trials: Trials, *, resume: str = "") -> list[Finding]:
+def review(trials: Trials, *, resume: str = "", held: Collection[str] = ()) -> list[Finding]:
     """What the best trials show, the most important first; empty where nothing is wrong or too little is known.
 
     Args:
         resume: the command that continues the search, without a number of trials; empty if there is none.
+        held: hyperparameters whose values the search was given, by --fix or --question.
     """
     found: list[Finding] = []
     curves = _curves(trials)
@@ -73,7 +74,8 @@ def review(trials: Trials, *, resume: str = "") -> list[Finding]:
             found += look(trials, curves)
     if len(trials.complete) >= MIN_TOP and len(trials.measured) >= MIN_TRIALS:
         noise = max((curve.noise for curve in curves), default=math.inf)
-        found += [*edges(trials), *lonely(trials, noise=noise, resume=resume), *unexplored(trials)]
+        free = [parameter for parameter in trials.parameters if parameter.name not in held]
+        found += [*edges(trials, free), *lonely(trials, noise=noise, resume=resume), *unexplored(trials, free)]
     return found
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainables.data.dataset import Dataset
 from trainables.models.backbone import BackboneConfig
 from trainables.models.embeddings import ColumnLinear
+from trainables.models.neighbours import NeighbourNet
 
 
 class ModelConfig(Protocol):
@@ -75,7 +76,9 @@ def count_cost(network: nn.Module, shape: tuple[int, ...]) -> Cost:
     hooks = [layer.register_forward_hook(count) for layer in counted]
     was_training = network.training
     with torch.no_grad():
-        network.eval()(torch.zeros(1, *shape))
+        row = torch.zeros(1, *shape)
+        network.eval()
+        _ = network.probe(row) if isinstance(network, NeighbourNet) else network(row)
     network.train(was_training)
     for hook in hooks:
         hook.remove()

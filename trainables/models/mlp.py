@@ -9,6 +9,7 @@ from torch import nn
 from trainables.data.dataset import Dataset
 from trainables.models.cnn import Residual
 from trainables.models.embeddings import Encoder, EncoderConfig
+from trainables.models.neighbours import NeighbourNet
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
@@ -31,6 +32,8 @@ class MlpConfig:
     activation: Literal["relu", "gelu", "silu"] = "relu"
     dropout: float = 0.0
     """Chance that a unit is dropped."""
+    neighbours: int = 0
+    """Nearest training rows that a prediction takes into account (`trainables/models/neighbours.py`); 0 for none."""
 
     def __post_init__(self) -> None:
         for name in ("depth", "width"):
@@ -41,6 +44,8 @@ class MlpConfig:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if self.neighbours < 0:
+            raise ValueError(f"neighbours must be at least 0, got {self.neighbours}")
 
     def build(self, dataset: Dataset) -> nn.Module:
         """The network for this table, its encoder fitted to the training rows, initialised from torch's random state.
@@ -63,7 +68,11 @@ class MlpConfig:
         head = nn.Linear(self.width, max(1, dataset.num_classes))
         nn.init.zeros_(head.weight)  # the first answer is the mean, or every class alike
         nn.init.zeros_(head.bias)
-        return nn.Sequential(encoder, *layers, head)
+        if not self.neighbours:
+            return nn.Sequential(encoder, *layers, head)
+        embed, body = nn.Sequential(encoder, layers[0]), nn.Sequential(*layers[1:], head)
+        shape = {"width": self.width, "count": self.neighbours, "dropout": self.dropout}
+        return NeighbourNet(embed, body, dataset, **shape)
 
     def _block(self) -> nn.Module:
         last = self._linear(self.width, self.width)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.models.backbone import learnt
 from trainables.trainable import KEPT_EPOCH, VALUE_NOW, Keep
 from trainables.training import metrics
 from trainables.training.training import Training
@@ -81,12 +82,12 @@ class BestEpoch:
                 self._outputs[part] = outputs[part]
         now = float(record[self._keep.metric])
         if self._is_best(-1, now):
-            self._weights = copy.deepcopy(dict(self.training.kept.state_dict()))
+            self._weights = copy.deepcopy(dict(learnt(self.training.kept).state_dict()))
         return {**record, self._keep.metric: self._measure(self._outputs), VALUE_NOW: now, KEPT_EPOCH: self.kept_epoch}
 
     def predict(self, x: Tensor) -> Tensor:
         """The outputs of the network of the kept epoch; see `Training.predict`."""
-        network = self.training.kept
+        network = learnt(self.training.kept)
         current = copy.deepcopy(network.state_dict())
         network.load_state_dict(self._weights)
         try:

@@ -22,6 +22,7 @@ from trainables.augmentation.augment import Batch, Batches, Normalize
 from trainables.data.dataset import Dataset, Split
 from trainables.models.backbone import Pretrained, kept_features, learnt
 from trainables.models.cost import count_cost
+from trainables.models.neighbours import NeighbourNet
 from trainables.trainable import Diverged, OutOfMemory
 from trainables.training import metrics
 from trainables.training.config import TrainConfig
@@ -220,6 +221,8 @@ class Training:
     def _train(self, number: int, clock: Clock) -> tuple[float, float]:
         """Train on all rows once without waiting for the device; return the mean loss and the last learning rate."""
         self.model.train()
+        if isinstance(self.model, NeighbourNet):
+            self.model.begin_epoch()
         total = torch.zeros((), device=self.device)
         num_steps = len(self.batches)
         lr = 0.0

@@ -1,0 +1,204 @@
+"""A network for tables that looks at the training rows nearest to a row, in a space that it learns.
+
+Each row is embedded, and so are the training rows; near are those whose keys, a linear map of the embedding, are near.
+The softmax of the negative squared distances weighs their targets: their mean, their spread, and the mean difference of
+the keys enter the rest of the network beside the row itself. It is a cheaper form of TabR (Gorishniy et al. 2023,
+arXiv:2307.14338), which passes each neighbour through a network of its own, and of ModernNCA (Ye et al. 2024,
+arXiv:2407.03257), which predicts the weighted mean.
+
+In training, the neighbours of all training rows are searched once per epoch, by `begin_epoch`, and never contain a row
+with the same inputs. Their keys have gradients. In evaluation they are searched for each row.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainables.data.dataset import Dataset
+
+MAX_CANDIDATES = 20_000
+"""Most training rows, evenly spread, among which neighbours are searched."""
+_BLOCK = 512
+"""Rows whose neighbours are searched at once."""
+_ENCODED = 4096
+"""Candidates that are embedded at once."""
+
+
+class NeighbourNet(nn.Module):
+    """A network that embeds rows, adds what their neighbours say, and predicts.
+
+    Rows are (N, F) as in the data set. Where weights are loaded, the candidates come with them.
+    """
+
+    def __init__(
+        self, embed: nn.Module, body: nn.Module, dataset: Dataset, *, width: int, count: int, dropout: float
+    ) -> None:
+        """Keep the training rows as candidates.
+
+        Args:
+            embed: rows (N, F) to embeddings (N, width).
+            body: embeddings to outputs.
+            dataset: whose training rows are the candidates.
+            width: size of an embedding.
+            count: neighbours of a row.
+            dropout: chance that a neighbour, or a unit of their summary, is dropped in training.
+        """
+        super().__init__()
+        self.embed, self.body, self.count, self.dropout = embed, body, count, dropout
+        rows = dataset.train.x[:: -(-len(dataset.train) // MAX_CANDIDATES) or 1]
+        targets = _targets(dataset)[:: -(-len(dataset.train) // MAX_CANDIDATES) or 1]
+        self.rows, self.targets = nn.Buffer(rows.clone()), nn.Buffer(targets)
+        self.key = nn.Linear(width, width)
+        num_targets = targets.shape[1]
+        self.label = nn.Linear(num_targets, width)
+        self.summary = nn.Sequential(
+            nn.Linear(width + 2 * num_targets, 2 * width, bias=False),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width, bias=False),
+        )
+        self._train_rows = dataset.train.x
+        self._keys: Tensor | None = None
+        """Keys of the candidates in evaluation, computed when they are first needed."""
+        self._order, self._neighbours = torch.empty(0), torch.empty(0)
+        """Fingerprints of the training rows, ascending, and the neighbours of each."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        embedded = self.embed(x)
+        keys = self.key(embedded)  # (N, width)
+        if self.training:
+            near = self._neighbours[torch.searchsorted(self._order, fingerprints(x))]  # (N, count)
+            differences = keys[:, None] - self._key_candidates(near)
+        else:
+            candidates = self._kept_keys()
+            near = self._search(keys, candidates)
+            differences = keys[:, None] - candidates[near]
+        return self.body(embedded + self._context(differences, near))
+
+    def _context(self, differences: Tensor, near: Tensor) -> Tensor:
+        """What the neighbours say, (N, width).
+
+        Args:
+            differences: of the keys, (N, count, width).
+            near: numbers of the candidates (N, count); -1 for none.
+        """
+        known = near >= 0
+        nearness = -differences.square().sum(2)
+        weights = nearness.masked_fill(~known, -math.inf).nan_to_num(neginf=-1e9).softmax(1) * known
+        weights = F.dropout(weights, self.dropout, self.training)
+        targets = (
+            self.targets[near.clamp_min(0)]
+            if len(self.targets)
+            else self.targets.new_zeros(*near.shape, self.targets.shape[1])
+        )
+        mean = (weights[..., None] * targets).sum(1)
+        spread = ((weights[..., None] * (targets - mean[:, None]).square()).sum(1) + 1e-6).sqrt()
+        offset = (weights[..., None] * differences).sum(1)
+        return self.label(mean) + self.summary(torch.cat([offset, mean, spread], dim=1))
+
+    @torch.no_grad()
+    def begin_epoch(self) -> None:
+        """Search the neighbours of all training rows with the weights as they are now."""
+        self.eval()
+        device = self.rows.device
+        keys, own = self._all_keys(), fingerprints(self.rows)
+        rows = self._train_rows.to(device)
+        prints = fingerprints(rows)
+        found = [
+            self._search(self.key(self.embed(rows[part])), keys, barred=prints[part, None] == own)
+            for part in torch.arange(len(rows), device=device).split(_BLOCK)
+        ]
+        order, places = prints.sort(stable=True)
+        neighbours = torch.cat(found)[places]
+        if self._neighbours.shape == neighbours.shape:  # in place, since a recorded step reads these tensors
+            self._neighbours.copy_(neighbours)
+        else:
+            self._order, self._neighbours = order, neighbours
+        self.train()
+
+    def train(self, mode: bool = True) -> "NeighbourNet":
+        self._keys = None  # the weights may have changed
+        return super().train(mode)
+
+    def probe(self, x: Tensor) -> Tensor:
+        """A pass through every layer as often as training uses it for one row, to count its multiply-adds.
+
+        Args:
+            x: one row (1, F), which stands for its neighbours too.
+        """
+        embedded = self.embed(x)
+        key = self.key(embedded)
+        differences = torch.stack([key - self.key(self.embed(x)) for _ in range(self.count)], dim=1)
+        near = torch.full((1, self.count), -1)
+        return self.body(embedded + self._context(differences, near))
+
+    def _search(self, keys: Tensor, candidates: Tensor, *, barred: Tensor | None = None) -> Tensor:
+        """Numbers of the nearest candidates (N, count), not sorted; -1 where there are too few.
+
+        Args:
+            keys: of the rows, (N, width).
+            candidates: their keys (C, width).
+            barred: candidates that are no neighbours of a row, bool (N, C).
+        """
+        distances = candidates.square().sum(1) - 2 * keys @ candidates.T  # (N, C), but for a constant of each row
+        if barred is not None:
+            distances = distances.masked_fill(barred, math.inf)
+        count = min(self.count, candidates.shape[0])
+        nearest = distances.topk(count, dim=1, largest=False, sorted=False)
+        return nearest.indices.masked_fill(nearest.values == math.inf, -1)
+
+    def _kept_keys(self) -> Tensor:
+        """Keys of all candidates (C, width), computed once after the weights have changed."""
+        if torch.compiler.is_exporting():
+            return self._all_keys()
+        if self._keys is None:
+            self._keys = self._all_keys()
+        return self._keys
+
+    def _all_keys(self) -> Tensor:
+        """Keys of all candidates (C, width)."""
+        return torch.cat([self.key(self.embed(rows)) for rows in self.rows.split(_ENCODED)])
+
+    def _key_candidates(self, near: Tensor) -> Tensor:
+        """Keys of these candidates (N, count, width), each embedded once on a CPU."""
+        near = near.clamp_min(0)
+        if near.is_cuda:  # the number of different ones is not known to a recorded step
+            return self.key(self.embed(self.rows[near.flatten()])).unflatten(0, near.shape)
+        different, places = near.unique(return_inverse=True)
+        return self.key(self.embed(self.rows[different]))[places]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in ("rows", "targets"):  # their number is not known where a model is loaded without its data
+            stored = state_dict.get(f"{prefix}{name}")
+            own = getattr(self, name)
+            if isinstance(stored, Tensor) and not len(own) and stored.shape[1:] == own.shape[1:]:
+                setattr(self, name, nn.Buffer(torch.empty_like(stored, device=own.device)))
+        self._keys = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def fingerprints(x: Tensor) -> Tensor:
+    """An int64 for each row (N,), equal for rows with equal inputs; different ones almost certainly differ.
+
+    Args:
+        x: float32 or float64 (N, F); -0 counts as 0.
+    """
+    bits = (x + 0.0).view(torch.int32 if x.dtype == torch.float32 else torch.int64).long()
+    rng = np.random.default_rng(0)
+    factors = torch.from_numpy(rng.integers(-(2**62), 2**62, x.shape[1]) * 2 + 1).to(x.device)
+    mixed = (bits ^ (bits >> 17)) * factors
+    return (mixed ^ (mixed >> 29)).sum(1)
+
+
+def _targets(dataset: Dataset) -> Tensor:
+    """Targets as neighbours show them, float32: standardised (N, 1), or one column for each class (N, K)."""
+    y = dataset.train.y
+    if dataset.task == "classification":
+        return F.one_hot(y, max(1, dataset.num_classes)).float()
+    if not len(y):
+        return torch.zeros(0, 1)
+    return ((y - y.mean()) / y.std(correction=0).clamp_min(torch.finfo(y.dtype).tiny)).float()[:, None]
