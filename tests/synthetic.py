@@ -11,6 +11,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from trainables.data.split import RANDOM
+
 DISTRIBUTIONS = {
     "depth": IntDistribution(2, 4),
     "width_0": IntDistribution(16, 128, log=True),
@@ -214,6 +216,8 @@ def make_run(**changes: Any) -> SimpleNamespace:
         "epochs": 27,
         "min_epochs": 1,
         "table": None,
+        "split": RANDOM,
+        "folds": 1,
     }
     run |= {"reduction_factor": 3, "pruner": "asha", "sampler": "tpe", "metric": "accuracy", "direction": "maximize"}
     run |= {"trials": 60, "baseline": dict(BASELINE), "versions": {"optuna": "5.0.0"}, "commit": "0" * 40}

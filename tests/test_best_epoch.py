@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.best_epoch import replay
 from spaces import tabular_mlp
 from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
@@ -155,3 +156,11 @@ def test_the_parts_have_the_same_classes_and_the_same_range_of_targets(rows: int
 def test_a_curve_is_averaged_over_its_last_values() -> None:
     assert averaged([1.0], window=3) == 1.0
     assert averaged([9.0, 1.0, 2.0, 3.0], window=3) == 2.0
+
+
+def test_the_told_value_predicts_fresh_networks_on_fresh_rows_and_the_best_of_all_epochs_does_not() -> None:
+    found = [replay("noisy", seed=seed, epochs=8, fresh=1) for seed in range(100, 104)]
+    told, best = (np.array([one[name] for one in found]) for name in ("told", "best_of_all_epochs"))
+    assert abs(told.mean()) < 3 * max(told.std(ddof=1), 0.05) / 2  # 0 is not outside of three standard errors
+    assert (best >= told - 1e-6).all() or best.mean() > told.mean()
+    assert not any(one["kept_is_clearly_worse"] for one in found)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from optuna.trial import TrialState
 
 import spaces.space
@@ -19,7 +20,7 @@ from search.forecast.forecast import (
     first_draws,
     simulate_searches,
 )
-from search.forecast.preview import keep_forecast, kept_forecast
+from search.forecast.preview import describe_imbalance, keep_forecast, kept_forecast
 from search.forecast.simulate import simulate
 from search.runtime.resources import Resources
 from search.scheduling.constraints import make_examiner
@@ -223,3 +224,15 @@ def test_the_first_epoch_of_a_process_does_not_make_own_code_seem_slow(epochs: i
         assert bench.measure({"lr": 0.1, "width": 8}).epoch_seconds < 1
     finally:
         del builtins.rungwise_warm  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_rare_class_is_said_with_the_metrics_that_count_it() -> None:
+    digits = data.load("digits", "data")
+    assert describe_imbalance(digits) == ""
+    few = torch.cat([(digits.train.y != 3).nonzero()[:, 0], (digits.train.y == 3).nonzero()[:20, 0]])
+    rare = replace(digits, train=Split(x=digits.train.x[few], y=digits.train.y[few]))
+    said = describe_imbalance(rare)
+    assert said.startswith(f"the rarest class (3) has {100 * 20 / len(few):.1f} % of the training rows")
+    assert "--metric balanced_accuracy, macro_f1 or auc" in said
+    assert describe_imbalance(replace(rare, metric="auc")) == ""
+    assert describe_imbalance(data.load("diabetes", "data")) == ""

@@ -76,7 +76,7 @@ def test_the_baseline_lies_inside_the_ranges(name: str) -> None:
     chosen = space.load(name)
     distributions = chosen.distributions(chosen.baseline)
     assert set(distributions) == set(chosen.baseline)
-    assert chosen.decode(chosen.baseline) == chosen.decode(dict(reversed(chosen.baseline.items())))
+    assert chosen.decode(chosen.baseline) == chosen.decode(dict(reversed(list(chosen.baseline.items()))))
 
 
 @pytest.mark.parametrize("name", spaces.available())

@@ -1,17 +1,15 @@
 """How rows become test, validation and training rows: by time, whole groups, equal rows, a column or a file."""
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from search.session.opening import old_run
 from search.storage.run import data_of, read_run, write_run
 from spaces.space import load as load_space
+from tests.divided import images, write
 from tests.ledgers import make_run
 from trainables.data.dataset import Dataset, Split
 from trainables.data.divide import Division
@@ -34,12 +32,6 @@ def table(tmp_path: Path) -> Path:
     days = [f"2024-{1 + day // 28:02d}-{1 + day % 28:02d}" for day in DAY]
     rows = zip(NUMBER, [f"P{g}" for g in GROUP], days, A, PART, LABEL, NUMBER + 0.5, strict=True)
     return write(tmp_path / "t.csv", ["number", "patient", "day", "a", "part", "label", "y"], rows)
-
-
-def write(path: Path, header: Sequence[str], rows: Any) -> Path:
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
 
 
 def parts(path: Path, split: str, *, target: str = "y", seed: int = 0, **options: Any) -> tuple[Dataset, Split]:
@@ -219,17 +211,6 @@ def test_every_row_validates_in_one_fold_and_never_trains_there(way: Any) -> Non
 
 
 # Images
-
-
-def images(folder: Path, *, test: bool = False) -> Path:
-    rng = np.random.default_rng(1)
-    for part in ("train", "test") if test else ("train",):
-        for name in ("cat", "dog"):
-            (folder / part / name).mkdir(parents=True)
-            for number in range(24):
-                pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / part / name / f"p{number % 6}_{number}.png")
-    return folder
 
 
 @pytest.mark.parametrize("test", [False, True])

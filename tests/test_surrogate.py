@@ -9,7 +9,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import BaseTrial, FrozenTrial, TrialState, create_trial
 
 from search.algorithms.candidates import NUM_ANYWHERE, NUM_NEAR, Candidates, Chosen, identity, spread
-from search.algorithms.gaussian_process import MAX_POINTS, Surrogate, _observations
+from search.algorithms.gaussian_process import Surrogate
+from search.algorithms.observations import MAX_POINTS, observations
 
 RUNGS = (1, 3, 9)
 X = FloatDistribution(0, 1)
@@ -53,6 +54,29 @@ def test_a_slow_starter_is_known_by_its_kin():
     assert expected[11] > expected[10]
     found = worth(model, [*grown, *started])
     assert [t.number for t in model.most_promising(3)] == sorted(found, key=lambda number: -found[number])[:3]
+
+
+def test_a_value_with_a_large_standard_error_counts_less():
+    rng = np.random.default_rng(0)
+    places = rng.random(40)
+    errors = np.where(rng.random(40) < 0.5, 0.01, 0.6)
+
+    def trials(known: bool) -> list[FrozenTrial]:
+        values = places + np.random.default_rng(1).normal(size=40) * errors
+        attrs = [
+            {"history": [{"epoch": 1, "v": v, "v_se": e if known else 0.0}]}
+            for v, e in zip(values, errors, strict=True)
+        ]
+        return [make(i, x, {1: v}, **a) for i, (x, v, a) in enumerate(zip(places, values, attrs, strict=True))]
+
+    def model(known: bool) -> Surrogate:
+        return Surrogate(trials(known), rungs=(1,), maximize=True, metric="v")
+
+    probes = [make(100 + i, x, {}) for i, x in enumerate(np.linspace(0, 1, 21))]
+    found = {known: np.corrcoef(list(worth(model(known), probes).values()), range(21))[0, 1] for known in (True, False)}
+    assert found[True] > found[False]
+    plain = fit(trials(True))
+    assert np.array_equal(plain._factor, model(False)._factor), "without standard errors nothing changes"
 
 
 def test_a_small_value_is_the_better_one_when_minimising():
@@ -125,7 +149,7 @@ def test_candidates_are_new_come_from_anywhere_and_from_near_the_parents_and_dep
 
 def test_values_are_compared_at_equal_epochs_and_those_that_went_on_stay_better_than_the_others():
     late = [make(i, i / 40, {1: 0.5 + i / 100, **({3: 0.1 + i / 100} if i >= 8 else {})}) for i in range(12)]
-    observed = _observations(late, rungs=RUNGS, maximize=True)
+    observed = observations(late, rungs=RUNGS, maximize=True)
     first = {one.trial.number: one.score for one in observed if one.epoch == 1}
     third = {one.trial.number: one.score for one in observed if one.epoch == 3}
     assert sorted(first, key=first.__getitem__) == list(range(12))

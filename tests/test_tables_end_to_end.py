@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.storage.run import read_run
+from search.storage.study import open_study
 from tests.searching import ROOT, assert_sound, search
 from tests.tables import Rows, imbalanced_classes, mixed_categories, numeric_with_gaps, write_csv
 
@@ -76,6 +77,11 @@ def test_a_table_is_searched_evaluated_and_predicted(stories: dict[str, Future[T
     stored = read_run(told.folder / "r")
     assert stored.table is not None
     assert (stored.table.target, stored.metric) == (words[1], metric)
+    assert stored.folds == 5, "these tables are small"
+    assert "5 folds, because on the" in told.searched.stdout
+    history = open_study(told.folder / "r").best_trial.user_attrs["history"]
+    assert all(record[f"{metric}_se"] > 0 for record in history)
+    assert read_run(told.folder / "r" / "final" / "training").folds == 1
 
     assert told.evaluated.returncode == 0, told.evaluated.stdout + told.evaluated.stderr
     results = json.loads((told.folder / "r" / "final" / "final.json").read_text())

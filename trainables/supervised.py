@@ -10,9 +10,9 @@ from trainables.models.cost import measure_cost
 from trainables.sources.load import load
 from trainables.trainable import Selection, Setting, Trainable
 from trainables.training import metrics
-from trainables.training.best_epoch import BestEpoch
+from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
-from trainables.training.training import Training
+from trainables.training.folds import FoldedTraining
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Supervised:
             images=selection.images,
             table=selection.table,
             split=selection.split or RANDOM,
+            folds=selection.folds,
         )
         metrics.check_targets(dataset.train.y, dataset.validation.y, metric=selection.metric)
         return replace(dataset, metric=selection.metric, passes=selection.passes)
@@ -45,9 +46,9 @@ class Supervised:
         return from_arrays(packed).to(device)
 
     def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Trainable:
-        """A training on the number of threads that torch is set to."""
-        training = Training(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device)
-        return training if setting.keep is None else BestEpoch(training, setting.keep)
+        """A training, on each fold if there are folds, on the number of threads that torch is set to."""
+        begin = FoldedTraining if data.folds else begin_training
+        return begin(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device, keep=setting.keep)
 
     def costs(self, config: TrainConfig, data: Dataset) -> Mapping[str, int]:
         """Weights, and multiply-adds for one row."""

@@ -131,6 +131,8 @@ class Selection:
     """`TableOptions` of a table of the user's own."""
     split: Any = None
     """`SplitRule` of data of the user's own; None for a random split."""
+    folds: int | None = 1
+    """Folds of the rows that are no test rows; None to choose by their number."""
     images: Any = None
     """`ImageOptions` of a folder of the user's own images; None for the rule of earlier releases."""
     passes: int = 1

@@ -21,7 +21,7 @@ class Overview:
     name: str
     why: str
     shape: tuple[int, ...]
-    form: str
+    form: str = ""
     """How the images became squares, in a sentence; empty if they are of one size."""
     counts: pd.DataFrame
     """class, training, validation, share: one row per class."""
@@ -37,7 +37,10 @@ class Overview:
     examples: np.ndarray
     """(classes, 8, H, W, C): uint8 training images, 8 of each class."""
     split: str = ""
-    """How the images were split, in one sentence; empty for a random split."""
+    """How the images were split, in one sentence; empty for one random split."""
+    folds: int = 1
+    num_judged: int = 0
+    """Images on which trials were judged: the validation images, of all folds."""
 
     @property
     def num_validation(self) -> int:
@@ -85,6 +88,8 @@ def overview(dataset: Any) -> Overview:
         repeats=repeats,
         examples=_examples(train_x, train_y, len(names)),
         split=how_split(dataset),
+        folds=max(1, len(dataset.folds)),
+        num_judged=dataset.num_judged,
     )
 
 
@@ -116,6 +121,7 @@ def load_overview(run: Any, data_dir: Path | None = None) -> Described:
             validation_fraction=run.validation_fraction,
             table=run.reading,
             split=run.split,
+            folds=run.folds,
             images=run.images and replace(run.images, backbone=None),
         )
     except (ValueError, OSError) as error:

@@ -45,7 +45,10 @@ class TableOverview:
     piles: dict[str, tuple[float, float]]
     """`cap` or `floor` of the target: its value, and the share of rows that have it."""
     split: str = ""
-    """How the rows were split, in one sentence; empty for a random split."""
+    """How the rows were split, in one sentence; empty for one random split."""
+    folds: int = 1
+    num_judged: int = 0
+    """Rows on which trials were judged: the validation rows, of all folds."""
 
     @property
     def places(self) -> list[str]:
@@ -78,14 +81,17 @@ def table_overview(dataset: Dataset) -> TableOverview:
         repeats=repeats,
         piles=find_piles(train.y) if dataset.task == "regression" else {},
         split=how_split(dataset),
+        folds=max(1, len(dataset.folds)),
+        num_judged=dataset.num_judged,
     )
 
 
 def how_split(dataset: Dataset) -> str:
-    """How the rows were split, in one sentence; empty for a random split."""
-    if dataset.split.is_random:
+    """How the rows were split, in one sentence; empty for one random split."""
+    if dataset.split.is_random and not dataset.folds:
         return ""
-    said = describe_split(dataset.split, images=not dataset.columns, apart=dataset.apart)
+    folds = max(1, len(dataset.folds))
+    said = describe_split(dataset.split, images=not dataset.columns, apart=dataset.apart, folds=folds)
     return f"Split: {one_line(said)}."
 
 

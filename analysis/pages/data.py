@@ -22,9 +22,9 @@ def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] 
     blocks: list[Any] = [
         text(found.why) if found.why else text(f"The table {found.name}."),
         text(
-            f"{len(found.train.y):,} training and {found.num_validation:,} validation rows with "
+            f"{_counted_rows(found)} with "
             f"{counted(len(found.features), 'feature')}. The search does not use the test set. Everything below "
-            f"describes the training rows only."
+            f"describes the training rows only{', of the last fold' * (found.folds > 1)}."
         ),
         text(*filter(None, [found.split]), leakage(found), *repeated(found.repeats)),
         text(*findings(found), kind="list"),
@@ -34,6 +34,12 @@ def table_data(found: TableOverview, folder: Folder, *, prepared: Sequence[str] 
     if prepared:
         blocks += [text("How the best configuration prepares the columns:"), text(*prepared, kind="list")]
     return Section(id="data", title="Data", blocks=tuple(blocks))
+
+
+def _counted_rows(found: TableOverview) -> str:
+    if found.folds > 1:
+        return f"{len(found.train.y) + found.num_validation:,} rows in {found.folds} folds"
+    return f"{len(found.train.y):,} training and {found.num_validation:,} validation rows"
 
 
 def repeated(count: int) -> list[str]:

@@ -42,6 +42,8 @@ def data(found: Described, folder: Folder, *, prepared: Sequence[str] = ()) -> S
     if isinstance(found, TableOverview):
         return table_data(found, folder, prepared=prepared)
     rows, classes = int(found.counts["training"].sum()), counted(len(found.counts), "class", plural="classes")
+    shown = f"{rows:,} training and {found.num_validation:,} validation"
+    shown = f"{rows + found.num_validation:,} (in {found.folds} folds)" if found.folds > 1 else shown
     size = " x ".join(str(n) for n in found.shape)
     return Section(
         id="data",
@@ -49,7 +51,7 @@ def data(found: Described, folder: Folder, *, prepared: Sequence[str] = ()) -> S
         blocks=(
             text(found.why),
             text(
-                f"{rows:,} training and {found.num_validation:,} validation images of {size} (channels x height x "
+                f"{shown} images of {size} (channels x height x "
                 f"width), {classes}. The search does not use the test set.",
                 *filter(None, [found.form]),
             ),

@@ -170,7 +170,8 @@ def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
     last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span
     gain = run.objective.sign * (last - before)
     if is_share(run.metric) and "train_rows" in results.conditions and 0 <= last <= 1:
-        rows = max(1, round(results.conditions["train_rows"] * run.validation_fraction))
+        share = run.validation_fraction if run.folds == 1 else 1.0
+        rows = max(1, round(results.conditions["train_rows"] * share))
         noise = math.sqrt(last * (1 - last) / rows)
         shown = f"{100 * abs(gain):.2f} points"
         against = f"the standard error of {rows:,} rows, {100 * noise:.2f} points"

@@ -122,7 +122,7 @@ def searched(trials: Trials, found: Described, *, final: str = "") -> Outcome:
         found: the data, or why they are not known.
         final: the command of the final evaluation; empty where the space has no test rows.
     """
-    rows = None if isinstance(found, str) else found.num_validation
+    rows = None if isinstance(found, str) else found.num_judged or found.num_validation
     sure = confidence(trials, num_validation=rows)
     if sure is None or trials.best is None:
         return Outcome()

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.sides import Side
 from analysis.wording import named
+from trainables.data.split import SplitRule
 
 MISSING = "–"
 _NO_DATA = hashlib.sha256(b"None").hexdigest()
@@ -41,7 +42,7 @@ def data_relation(first: Side, other: Side) -> Data:
         return Data.UNKNOWN
     if one.dataset_checksum != two.dataset_checksum:
         return Data.OTHER
-    splits = {(run.seed, run.train_size, run.validation_fraction, run.split) for run in (one, two)}
+    splits = {(run.seed, run.train_size, run.validation_fraction, run.split, run.folds) for run in (one, two)}
     return Data.SAME if len(splits) == 1 or not one.dataset else Data.SPLIT  # own code splits its data itself
 
 
@@ -60,6 +61,8 @@ _SETTINGS = (
     ("data", "dataset"),
     ("training rows", "train_size"),
     ("validation share", "validation_fraction"),
+    ("split", "split"),
+    ("folds", "folds"),
     ("seed", "seed"),
     ("trials asked for", "trials"),
     ("epochs of a trial", "epochs"),
@@ -113,6 +116,8 @@ def _setting(side: Side, name: str) -> str:
         known = {"epochs": side.trials.full_epochs, "rungs": side.trials.rungs}.get(name)
     else:
         known = getattr(side.run, name)
+    if isinstance(known, SplitRule):
+        return known.option
     if known is None or known in ("", {}, 0, 0.0):
         return "0" if name == "seed" and known == 0 else MISSING
     if name == "space":

@@ -162,6 +162,8 @@ class CurvesSampler:
             first = max(NUM_STARTUP_TRIALS, *(FIRST_OF_LEVEL * len(q.levels) for q in self._run.questions), 0)
             enough = self._run.sampler == "curves" and self._rungs.num_ranked >= first
             rungs, maximize = self._run.rungs, self._run.objective.maximize
-            self._surrogate = Surrogate(self._ledger.own_trials, rungs=rungs, maximize=maximize) if enough else None
+            metric = self._run.metric if self._run.folds > 1 else ""  # means over folds have a standard error
+            trials = self._ledger.own_trials
+            self._surrogate = Surrogate(trials, rungs=rungs, maximize=maximize, metric=metric) if enough else None
             self._decision, self._is_fitted = None, True
         return self._surrogate

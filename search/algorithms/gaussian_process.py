@@ -8,7 +8,8 @@ x' after t' epochs, is
     k = v_t exp(-d / l_t) + v_x m(x, x') + exp(-d / l_b) (v_b m(x, x') + v_i [i = i']),    d = |log t - log t'|
 
 where m is the likeness of two configurations (Matern 5/2, see `_likeness`). So a configuration that starts slowly keeps
-its chance if similar ones became good.
+its chance if similar ones became good. A value with a standard error, which a mean over folds has, adds its square to
+the noise of its score.
 
 Everything here is a pure function of the values in the study.
 """
@@ -18,40 +19,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from scipy.linalg import cholesky, solve_triangular
-from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
+from scipy.special import ndtr
 
-from search.storage.trials import is_infeasible
+from search.algorithms.observations import is_untrainable, most_telling, observations
 
-MAX_POINTS = 200
-"""Most scores that the process learns from; the cost of a fit depends only on their number."""
 _MAX_JUDGED = 100
 """The subset of the scores by which length and noise are chosen: six pairs are compared, and one is then used."""
-_UNTRAINABLE = ("diverged", "out of memory")
-"""Kinds of failures that the configuration causes; they get the worst score."""
 _LENGTHS, _NOISES = (0.5, 1.0, 2.0), (0.03, 0.15)
 """Candidates for the length scale of a parameter, on its range 0 to 1, and for the variance of the noise."""
 _EPOCH, _CONFIGURATION, _BOTH, _TRIAL = 0.05, 0.5, 0.5, 0.1
 """Variances v_t, v_x, v_b and v_i of the terms of the covariance; scores at the first rung have variance 1."""
 _EPOCH_LENGTH, _BOTH_LENGTH = 3.0, 1.5
 """Length scales l_t and l_b of log epoch."""
-_LEAST_SPREAD = 0.2
-"""Least standard deviation of the scores at a rung."""
+_SHARES = (0.0, 0.5, 1.0)
+"""Candidates for the share of the squared standard errors that is noise: part of what folds differ by is common to all
+configurations, because all are trained on the same folds."""
 _VARIANCE = _EPOCH + _CONFIGURATION + _BOTH + _TRIAL
 """Variance of a score, without noise."""
 _BELIEVED = 0.05
 """Variance of the noise of the scores that running trials are assumed to reach."""
 Tried = tuple[Mapping[str, Any], int]
 """Parameters and number of a trial."""
-
-
-class _Observation(NamedTuple):
-    trial: FrozenTrial
-    epoch: int
-    score: float
-    """Larger is better; about normal at the first rung."""
 
 
 class _Inputs(NamedTuple):
@@ -66,8 +56,14 @@ class _Inputs(NamedTuple):
 class Surrogate:
     """The Gaussian process, fitted to a study in which some trials have reached the first rung."""
 
-    def __init__(self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> None:
-        observed = _most_telling(_observations(trials, rungs=rungs, maximize=maximize))
+    def __init__(
+        self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool, metric: str = ""
+    ) -> None:
+        """
+        Args:
+            metric: name of the value, whose standard error the records of the trials may have.
+        """
+        observed = most_telling(observations(trials, rungs=rungs, maximize=maximize, metric=metric))
         self._full_budget = rungs[-1]
         self._space = {name: d for one in observed for name, d in one.trial.distributions.items()}
         self._categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
@@ -76,31 +72,34 @@ class Surrogate:
             np.log([one.epoch for one in observed]),
             np.array([one.trial.number for one in observed]),
         )
-        self.trials = list({one.trial.number: one.trial for one in observed if not _is_untrainable(one.trial)}.values())
+        self.trials = list({one.trial.number: one.trial for one in observed if not is_untrainable(one.trial)}.values())
         """The trials from whose values the process has learnt."""
         values = np.array([one.score for one in observed])
-        length, noise = self._most_evident(values)
+        length, noise = self._most_evident(values, np.array([one.squared_error for one in observed]))
         self._alike = self._likeness(self._observed.codes, self._observed.codes, length=length)
         covariance = _covariance(self._observed, self._observed, self._alike)
-        self._length, self._factor = length, cholesky(covariance + noise * np.eye(len(values)), lower=True)
+        self._length, self._factor = length, cholesky(covariance + np.diag(noise), lower=True)
         self._values = solve_triangular(self._factor, values, lower=True)
         self._scores = values
 
-    def _most_evident(self, values: np.ndarray) -> tuple[float, float]:
-        """The length and the noise with the largest marginal likelihood of these scores.
+    def _most_evident(self, values: np.ndarray, squared_errors: np.ndarray) -> tuple[float, np.ndarray]:
+        """The length and the noise of each score, (N,), with the largest marginal likelihood of these scores.
 
-        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + noise I.
+        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + diag(noise + share * error^2).
         """
+        shares = _SHARES if squared_errors.any() else (0.0,)
+        noises = [noise + share * squared_errors for noise in _NOISES for share in shares]
         judged = slice(None, None, -(-len(values) // _MAX_JUDGED))
         inputs = _Inputs(*(column[judged] for column in self._observed))
         evidence = {}
         for length in _LENGTHS:
             covariance = _covariance(inputs, inputs, self._likeness(inputs.codes, inputs.codes, length=length))
-            for noise in _NOISES:
-                factor = cholesky(covariance + noise * np.eye(len(covariance)), lower=True)
+            for number, noise in enumerate(noises):
+                factor = cholesky(covariance + np.diag(noise[judged]), lower=True)
                 whitened = solve_triangular(factor, values[judged], lower=True)
-                evidence[length, noise] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
-        return max(evidence, key=evidence.__getitem__)
+                evidence[length, number] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
+        length, number = max(evidence, key=evidence.__getitem__)
+        return length, noises[number]
 
     def _best(self, among: Container[int] | None) -> float:
         """The best score at the full budget, or at any epoch if no trial has reached it; -inf if there is no score."""
@@ -221,46 +220,6 @@ def _matern(apart: np.ndarray, length: float) -> np.ndarray:
     found = np.exp(-scaled)
     found *= 1 + scaled + scaled**2 / 3
     return found
-
-
-def _observations(trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool) -> list[_Observation]:
-    """The score of every trial at every rung that it has reached; untrainable ones get one below the worst.
-
-    A score is Phi^-1((rank - 1/2) / n) among the n trials at the rung; above the first rung it is scaled to the mean
-    and the standard deviation that these trials had at the rung below.
-    """
-    sign = 1 if maximize else -1
-    known = [t for t in trials if t.state != TrialState.FAIL and not is_infeasible(t)]
-    observed: list[_Observation] = []
-    scores: dict[int, float] = {}
-    for epoch in rungs:
-        members = [trial for trial in known if epoch in trial.intermediate_values]
-        if not members:
-            continue
-        ranks = rankdata([sign * trial.intermediate_values[epoch] for trial in members])
-        normal = ndtri((ranks - 0.5) / len(members))
-        before = np.array([scores[trial.number] for trial in members if trial.number in scores])
-        if len(before):
-            normal = before.mean() + max(before.std(), _LEAST_SPREAD) * normal
-        scores |= {trial.number: score for trial, score in zip(members, normal.tolist(), strict=True)}
-        observed += [_Observation(trial, epoch, scores[trial.number]) for trial in members]
-    worst = min((one.score for one in observed), default=0.0) - 1
-    untrainable = filter(_is_untrainable, trials)
-    return observed + [_Observation(t, max(t.intermediate_values, default=0) + 1, worst) for t in untrainable]
-
-
-def _is_untrainable(trial: FrozenTrial) -> bool:
-    return is_infeasible(trial) or trial.user_attrs.get("failure_kind") in _UNTRAINABLE
-
-
-def _most_telling(observed: list[_Observation]) -> list[_Observation]:
-    """At most `MAX_POINTS` observations: half of them the best at the latest epochs, the others an even selection."""
-    ordered = sorted(observed, key=lambda one: (-one.epoch, -one.score, one.trial.number))
-    if len(ordered) <= MAX_POINTS:
-        return ordered
-    half = MAX_POINTS // 2
-    rest = ordered[half:]
-    return ordered[:half] + [rest[i * len(rest) // half] for i in range(half)]
 
 
 def _codes(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:

@@ -124,13 +124,14 @@ def _device(resources: Resources) -> str:
 def _bench(run: Run, dataset: Dataset, resources: Resources) -> "Bench":
     num_rows = max(1024, SHIPPED_BYTES // dataset.train.x[:1].nbytes)
     part = replace(
-        dataset, train=_first(dataset.train, num_rows), validation=_first(dataset.validation, EVALUATED_ROWS)
+        dataset, train=_first(dataset.train, num_rows), validation=_first(dataset.validation, EVALUATED_ROWS), folds=()
     )
     return Bench(
         space=run.space,
         arrays=part.arrays(),
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
+        num_networks=max(1, len(dataset.folds)),
         threads=resources.cpus_per_trial,
         device=_device(resources),
     )
@@ -183,6 +184,8 @@ class Bench:
     num_train: int
     """Rows of the whole."""
     num_validation: int
+    num_networks: int
+    """Networks that a trial trains, one for each fold."""
     threads: int
     device: str
 
@@ -208,7 +211,10 @@ class Bench:
         if len(dataset.validation):
             taken = sum(record["evaluation_seconds"] for record in training.history) / len(training.history)
             seconds += taken * self.num_validation / len(dataset.validation)
-        return Speed(macs=training.macs, epoch_seconds=seconds, save_seconds=_time_saving(training))
+        each = Speed(macs=training.macs, epoch_seconds=seconds, save_seconds=_time_saving(training))
+        return replace(
+            each, epoch_seconds=self.num_networks * seconds, save_seconds=self.num_networks * each.save_seconds
+        )
 
     def _train(
         self, config: TrainConfig, dataset: Dataset, *, batch: int, steps: int, seconds: float

@@ -31,6 +31,8 @@ from trainables.files.whole import write_whole
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}
 NUM_NAMED = 12
+RARE = 0.4
+"""A class is rare if it has less than this share of the rows that it would have if all classes had equally many."""
 FEW_ROWS = 100
 """With fewer validation rows than this, an accuracy is uncertain by about ten points."""
 _DECISIVE = """space fingerprint dataset_checksum train_size validation_fraction epochs min_epochs reduction_factor
@@ -109,7 +111,9 @@ def show_preview(
     if space.own:
         console.print(f"{escape(run.subject)}: {run.metric}, to {run.direction}", soft_wrap=True)
     else:
+        total = len(dataset.train) + len(dataset.validation)
         rows = f"{len(dataset.train):,} training rows, {len(dataset.validation):,} held out"
+        rows = f"{total:,} rows in {len(dataset.folds)} folds" if dataset.folds else rows
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
         show_data(dataset, console=console)
     for line in (*asked(run), *filter(None, [describe_reduction(run, space)])):
@@ -155,20 +159,37 @@ def show_data(dataset: Dataset, *, console: Console) -> None:
     console.print(escape(describe(dataset)), soft_wrap=True)
     if dataset.columns:
         console.print(escape(describe_columns(dataset)), soft_wrap=True)
-    if not dataset.split.is_random:
+    if not dataset.split.is_random or dataset.folds:
         console.print(escape(printable(describe_rule(dataset))), soft_wrap=True)
-    if 0 < len(dataset.validation) < FEW_ROWS:
-        rows = f"{len(dataset.validation)} validation rows"
+    if 0 < dataset.num_judged < FEW_ROWS:
+        rows = f"{dataset.num_judged} validation rows"
         console.print(f"note: trials are compared on only {rows}, so small differences are chance", soft_wrap=True)
+    if imbalance := describe_imbalance(dataset):
+        console.print(escape(printable(f"note: {imbalance}")), soft_wrap=True)
     for note in dataset.notes:
         console.print(escape(printable(f"note: {note}")), soft_wrap=True)
+
+
+def describe_imbalance(dataset: Dataset) -> str:
+    """What accuracy hides where a class is rare, and the metrics that do not; empty for other data and metrics."""
+    if not dataset.classes or dataset.metric not in ("", "accuracy"):
+        return ""
+    counts = dataset.train.y.bincount(minlength=dataset.num_classes)
+    rarest = int(counts.argmin())
+    share = float(counts[rarest]) / max(1, len(dataset.train))
+    if share * dataset.num_classes >= RARE:
+        return ""
+    return (
+        f"the rarest class ({dataset.classes[rarest][:40]}) has {100 * share:.1f} % of the training rows, so accuracy"
+        " says little about it; --metric balanced_accuracy, macro_f1 or auc counts it like the others"
+    )
 
 
 def describe_rule(dataset: Dataset) -> str:
     """How the rows are split, and whether the column that decides it is an input."""
     rule = dataset.split
     column = describe_input(rule, is_input=rule.by in [column.name for column in dataset.columns])
-    text = describe_split(rule, images=not dataset.columns, apart=dataset.apart)
+    text = describe_split(rule, images=not dataset.columns, apart=dataset.apart, folds=max(1, len(dataset.folds)))
     parts = [text, *([column] if dataset.columns and column else [])]
     return f"split: {'; '.join(parts)}"
 
@@ -200,6 +221,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
         decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
     if not run.split.is_random:
         decisive["split"] = run.split.option
+    if run.folds > 1:
+        decisive["folds"] = run.folds
     if run.metric not in DEFAULT_GOALS.values():
         decisive["metric"] = run.metric
     if run.decided is not None:

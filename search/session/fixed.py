@@ -128,6 +128,7 @@ class FixedTraining:
             epochs=self.epochs or self.like.epochs,
             pruner="none",
             sampler="random",
+            folds=max(1, len(getattr(self.dataset, "folds", ()))),
             trials=len(self.plan),
             plan=tuple(self.plan),
             max_weights=None,

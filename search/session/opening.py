@@ -36,7 +36,7 @@ MOST_PASSES = 50
 def stated_data(options: Options, space: "Space") -> dict[str, Any]:
     """What the options say of the user's own data, as `load_data` takes it."""
     images = options.images or ImageOptions() if space.dataset == FOLDER else options.images
-    return {"table": options.table, "images": images, "split": options.rule}
+    return {"table": options.table, "images": images, "split": options.rule, "folds": options.folds}
 
 
 def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
@@ -46,6 +46,7 @@ def decided_data(options: Options, dataset: Any) -> dict[str, Any]:
         "decided": decide_table(options.table, dataset),
         "images": getattr(dataset, "images", None),
         "split": options.rule,
+        "folds": max(1, len(getattr(dataset, "folds", ()))),
     }
 
 

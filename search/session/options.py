@@ -30,7 +30,7 @@ from spaces.objectives import read_goal
 from trainables.data.architectures import locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import ImageOptions, Resize, TableOptions, Task
-from trainables.data.split import SplitRule, check_split, parse_split
+from trainables.data.split import SplitRule, check_folds, check_split, parse_split
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
@@ -40,10 +40,10 @@ PRETRAINED = "image_folder_backbone"
 """The space that --backbone chooses in place of image_folder_arch."""
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task", "split", "image_size", "resize", "keep_epoch",
+    "target", "task", "split", "folds", "image_size", "resize", "keep_epoch",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "split", "metric", "keep_epoch", "image_size", "resize", "backbone")
+_OF_DATA = ("train_size", "target", "split", "folds", "metric", "keep_epoch", "image_size", "resize", "backbone")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
 
@@ -102,6 +102,9 @@ class Options:
     split: OptionalStr = None
     """How test and validation rows are chosen: random; distinct, with equal rows on one side; time or time:COLUMN, the
     latest; group:COLUMN, whole groups; column:COLUMN or file:PATH, which say train, validation or test."""
+    folds: OptionalInt = None
+    """Train each trial on so many folds of the rows that are no test rows; its value is the mean over the folds. 1 is
+    one validation split. Default: 5 for small tables and image folders of your own, else 1."""
     image_size: OptionalInt = None
     """Side in pixels of the squares that your images become. Default: chosen from the images, at most 128."""
     resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
@@ -172,7 +175,7 @@ class Options:
             raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
         parse_types(self.types)
         split_names(self.drop or "")
-        parse_split(self.split or "random")
+        check_folds(parse_split(self.split or "random"), self.folds)
         if self.tries and self.resume:
             raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
         read_tries(self.tries)
@@ -217,7 +220,7 @@ class Options:
             given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
             raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
         if "dataset" in stated:
-            check_split(stated["dataset"], self.rule)
+            check_split(stated["dataset"], self.rule, self.folds)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
         if self.space == PRETRAINED and self.backbone is None:

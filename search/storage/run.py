@@ -13,9 +13,9 @@ from spaces import as_begun
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import ImageOptions, TableOptions
-from trainables.data.split import RANDOM, SplitRule
+from trainables.data.split import MAX_FOLDS, RANDOM, SplitRule
 from trainables.files.whole import write_whole
-from trainables.trainable import Keep
+from trainables.trainable import Keep, Selection
 
 if TYPE_CHECKING:
     from spaces.space import Space
@@ -98,6 +98,8 @@ class Run:
     """The same with the task and the type of every column as detected when the run began; older runs lack it."""
     split: SplitRule = RANDOM
     """How the rows of a table or of images of the user's own are split."""
+    folds: Annotated[int, Range(low=1, high=MAX_FOLDS)] = 1
+    """Folds on which each trial is trained, and over which its value is the mean; 1 for one validation split."""
     images: ImageOptions | None = None
     """How the images of a folder become squares, as decided when the run began; older runs lack it."""
     passes: Count = 1
@@ -212,37 +214,16 @@ def read_run(run_dir: str | Path) -> Run:
     return replace(run, space=space, command=redact_command(run.command), **urls)
 
 
-def load_data(
-    space: "Space",
-    *,
-    data_dir: str,
-    seed: int,
-    train_size: int | None,
-    validation_fraction: float,
-    table: TableOptions | None = None,
-    split: SplitRule = RANDOM,
-    images: ImageOptions | None = None,
-    metric: str = "",
-    passes: int = 1,
-) -> Any:
+def load_data(space: "Space", **selected: Any) -> Any:
     """Training and validation rows of the space's data set, or what code of the user's own reads.
+
+    Args:
+        selected: the fields of a `Selection`.
 
     Raises:
         ValueError: what is wrong with the data, or what the user's own code raised.
     """
-    from trainables.trainable import Selection
-
-    selection = Selection(
-        data_dir=data_dir,
-        seed=seed,
-        train_size=train_size,
-        validation_fraction=validation_fraction,
-        table=table,
-        split=split,
-        images=images,
-        metric=metric,
-        passes=passes,
-    )
+    selection = Selection(**selected)
     if not space.own:
         return space.work.load(selection)
     try:
@@ -270,6 +251,7 @@ def data_of(run: Run, space: "Space", *, data_dir: str | None = None, validation
         validation_fraction=run.validation_fraction if validation_fraction is None else validation_fraction,
         table=run.reading,
         split=run.split,
+        folds=run.folds if validation_fraction is None else 1,
         images=run.images,
         metric=run.metric,
         passes=run.passes,

@@ -34,6 +34,14 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Rows of one fold, as numbers (N,) of training rows and then validation rows of the data set, counted through."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Training and validation rows with everything that training needs; test rows are not part of it."""
 
@@ -63,6 +71,8 @@ class Dataset:
     """Whether the test rows are in files of their own."""
     dropped: tuple[str, ...] = ()
     """Columns of a table that --drop leaves out."""
+    folds: tuple[Fold, ...] = ()
+    """Folds on which each trial is trained, the last of them as `train` and `validation`; empty for one split."""
     images: ImageOptions | None = None
     """How the images of a folder became squares, with everything that was chosen; None for other data."""
     backbone: Backbone | None = None
@@ -82,6 +92,27 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def num_judged(self) -> int:
+        """Rows on which a trial is judged: the validation rows, of all folds."""
+        return sum(len(fold.validation) for fold in self.folds) or len(self.validation)
+
+    def fold(self, number: int) -> "Dataset":
+        """One fold as a data set. A category that its training rows lack counts as unknown in its validation rows."""
+        fold = self.folds[number]
+        x = torch.cat([_rows_last(self.train.x), _rows_last(self.validation.x)])
+        y = torch.cat([self.train.y, self.validation.y])
+        parts = {}
+        for name, rows in (("train", fold.train), ("validation", fold.validation)):
+            chosen = torch.from_numpy(np.array(rows)).to(x.device)
+            values = x[chosen]
+            parts[name] = Split(x=values.permute(0, 3, 1, 2) if values.ndim == 4 else values, y=y[chosen])
+        for place, column in enumerate(self.columns):
+            if column.kind == "category":
+                codes = parts["validation"].x[:, place]
+                codes[~torch.isin(codes, parts["train"].x[:, place])] = 0
+        return Dataset(**{**vars(self), **parts, "folds": ()})
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data set on the device."""

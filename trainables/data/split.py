@@ -12,6 +12,11 @@ _TABLE, _IMAGES = "csv", "image_folder"
 FORMS = "random, distinct, time, time:COLUMN, group:COLUMN, column:COLUMN or file:PATH"
 """What --split can be."""
 _STATED = ("column", "file")
+MAX_FOLDS, FOLDS = 50, 5
+"""Most folds, and folds of small data."""
+FEW_ROWS = 200
+"""Validation rows below which data count as small: with fewer, the standard error of an accuracy can exceed 3.5 points,
+since sqrt(0.5 * 0.5 / 200) = 0.035, and that of an RMSE exceeds 5 % of it, since 1 / sqrt(2 * 200) = 0.05."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +63,50 @@ def parse_split(text: str) -> SplitRule:
     return SplitRule(way=way, by=by)  # pyright: ignore[reportArgumentType]
 
 
-def check_split(dataset: str, rule: SplitRule) -> None:
-    """Raise ValueError if the rows of this data set cannot be split by the rule.
+def check_folds(rule: SplitRule, folds: int | None) -> None:
+    """Raise ValueError unless rows that the rule splits can be divided into so many folds; None is chosen later."""
+    if folds is not None and not 1 <= folds <= MAX_FOLDS:
+        raise ValueError(f"--folds must lie in [1, {MAX_FOLDS}], got {folds}")
+    if rule.is_stated and (folds or 1) > 1:
+        raise ValueError(f"--folds {folds} cannot be: --split {rule.option} says which rows validate; leave one out")
 
-    Args:
-        dataset: name of a data set; empty for code that reads its own data.
-    """
-    if rule.is_random or dataset == _TABLE:
+
+def check_split(dataset: str, rule: SplitRule, folds: int | None = None) -> None:
+    """Raise ValueError if the rows of this data set cannot be split by the rule, or not into folds."""
+    check_folds(rule, folds)
+    if dataset == _TABLE:
         return
     if dataset != _IMAGES:
-        owner = f"{dataset} has its own split" if dataset else "your own code splits its data itself"
-        raise ValueError(f"--split is for your own table or images, but {owner}; leave it out")
+        for option, is_used in (("--split", not rule.is_random), ("--folds", (folds or 1) > 1)):
+            if is_used:
+                raise ValueError(
+                    f"{option} is for your own table or images, but {dataset} has its own split; leave it out"
+                )
+        return
+    if rule.is_random:
+        return
     if rule.way not in ("group", "file"):
         raise ValueError(
             f"--split {rule.option} is for a table; images can be split by group:MARK (file names that start alike up"
             " to the mark), group:FILE.csv or file:FILE.csv"
         )
+
+
+def describe_folds(rule: SplitRule, *, num_validation: int, task: str, folds: int) -> str:
+    """Why small data are divided into folds, in one sentence.
+
+    Args:
+        num_validation: rows that one validation split would have.
+    """
+    if task == "classification":
+        error = f"an accuracy has a standard error of up to {50 / num_validation**0.5:.1f} points"
+    else:
+        error = f"an RMSE has a standard error of about {100 / (2 * num_validation) ** 0.5:.0f} % of its value"
+    blocks = " in the order of time" if rule.way == "time" else ""
+    return (
+        f"{folds} folds{blocks}, because on the {num_validation} rows of one validation split {error}; a trial trains"
+        f" {folds} networks, and its value is their mean; --folds 1 turns this off"
+    )
 
 
 def describe_split(rule: SplitRule, *, images: bool, apart: bool = False, folds: int = 1) -> str:

@@ -7,23 +7,21 @@ training rows.
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from trainables.data.architectures import check_side, fixed_side
 from trainables.data.backbone import Backbone
 from trainables.data.dataset import Dataset, Split, make_split
-from trainables.data.divide import Division
 from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.leaks import Rows, describe_leaks
 from trainables.data.names import did_you_mean
 from trainables.data.options import ImageOptions, Kind, TableOptions
 from trainables.data.split import RANDOM, SplitRule, check_split
-from trainables.data.stratify import stratified_rows
 from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
-from trainables.sources.catalogue import check_image_options, check_table_options, check_train_size, find, names
+from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, find, names
+from trainables.sources.draw import Draw
 from trainables.sources.images import ImageRows, channel_moments, read_images
 from trainables.sources.weights import describe_backbone, read_backbone
 
@@ -38,10 +36,9 @@ def load(
     images: ImageOptions | None = None,
     table: TableOptions | None = None,
     split: SplitRule = RANDOM,
+    folds: int | None = 1,
 ) -> Dataset:
     """Training and validation rows, split stratified by class or as the rule says; test files are never opened.
-
-    Of an image folder with a folder `test`, the names in it are compared with those in `train`.
 
     Args:
         name: one of `catalogue.names()`.
@@ -52,20 +49,21 @@ def load(
         images: how the images of an `image_folder` become squares; None is the rule of earlier releases.
         table: the target and the columns of a `csv`.
         split: how the rows of a `csv` or an `image_folder` are split.
+        folds: folds of the rows that are no test rows, in place of one validation split; None for five if a validation
+            split would be small.
 
     Raises:
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
         FileNotFoundError: files are missing and cannot be downloaded.
     """
-    if not 0 <= validation_fraction <= 0.5:
-        raise ValueError(f"validation_fraction must lie in [0, 0.5], got {validation_fraction}")
     _check_options(name, images, table)
-    check_split(name, split)
-    draw = {"seed": seed, "train_size": train_size, "validation_fraction": validation_fraction}
+    check_split(name, split, folds)
+    folds = folds if name in ("csv", FOLDER) else 1
+    draw = Draw(seed=seed, train_size=train_size, validation_fraction=validation_fraction, folds=folds)
     if _is_table(name):
-        return _load_table(name, _read_table(name, data_dir, table, split), options=table, **draw)
+        return _load_table(name, _read_table(name, data_dir, table, split), options=table, draw=draw)
     backbone, images = (None, images) if images is None else _read_backbone(images)
-    dataset = _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), **draw)
+    dataset = _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), draw)
     notes = (*dataset.notes, *describe_backbone(backbone, images))
     return replace(dataset, backbone=backbone, notes=notes) if backbone else dataset
 
@@ -107,9 +105,10 @@ def load_test(
     return make_split(encode(found.cells, like.columns), found.y)
 
 
-def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
+def _load_images(name: str, found: ImageRows, draw: Draw) -> Dataset:
     x, y = found.x, found.y
-    kept, held_out = _draw_rows(y, found.classes, found.division, **draw)
+    drawn = draw.rows(y, found.classes, found.division)
+    kept, held_out = drawn.train, drawn.validation
     mean, std = channel_moments(x, kept)
     copies = note_copied_rows(x, y, found.files, validation=held_out, training=kept) if found.files else ()
     return Dataset(
@@ -123,22 +122,27 @@ def _load_images(name: str, found: ImageRows, **draw: Any) -> Dataset:
         checksum=_sha256(x, y, *([] if found.division.keys is None else [found.division.keys])),
         levels=found.levels,
         split=found.division.rule,
+        folds=drawn.folds,
         apart=found.apart,
         images=found.form,
-        notes=(*found.notes, *copies),
+        notes=(*found.notes, *drawn.notes, *copies),
     )
 
 
-def _load_table(name: str, source: Table, *, options: TableOptions | None, **draw: Any) -> Dataset:
+def _load_table(name: str, source: Table, *, options: TableOptions | None, draw: Draw) -> Dataset:
     found = source.part(test=False)
     kinds = decide_kinds(found, options.types, dropped=options.drop) if options else decide_kinds(found, {})
     notes = (*source.notes, *describe_cells(source, kinds))
     found = found.with_kinds(kinds)
-    kept, held_out = _draw_rows(found.y, found.classes, found.division, **draw)
-    columns = fit_columns(found.cells, kept, kinds, dates=found.dates)
+    drawn = draw.rows(found.y, found.classes, found.division)
+    kept, held_out = drawn.train, drawn.validation
+    columns = fit_columns(found.cells, drawn.fitted, kinds, dates=found.dates)
     x = encode(found.cells, columns)
     if options:
-        notes += (*describe_leaks(Rows(table=found, x=x, columns=columns, train=kept, validation=held_out)),)
+        notes += (
+            *drawn.notes,
+            *describe_leaks(Rows(table=found, x=x, columns=columns, train=kept, validation=held_out)),
+        )
     return Dataset(
         name=name,
         task="classification" if found.classes else "regression",
@@ -152,29 +156,10 @@ def _load_table(name: str, source: Table, *, options: TableOptions | None, **dra
         target=found.target,
         target_unit=found.target_unit,
         split=found.division.rule,
+        folds=drawn.folds,
         dropped=options.drop if options else (),
         notes=notes,
     )
-
-
-def _draw_rows(
-    y: np.ndarray,
-    classes: tuple[str, ...],
-    division: Division,
-    *,
-    seed: int,
-    train_size: int | None,
-    validation_fraction: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the training and of the validation rows."""
-    rng = np.random.default_rng((seed, 0x5EED))
-    rows = np.arange(len(y))
-    if train_size is not None:
-        check_train_size(train_size, len(y), len(classes))
-        rows = stratified_rows(y, train_size, rng)
-    num_validation = max(round(len(rows) * validation_fraction), len(classes)) if validation_fraction else 0
-    held_out = rows[division.take(rows).validation_rows(y[rows], num_validation, rng, classes)]
-    return np.setdiff1d(rows, held_out, assume_unique=True), held_out
 
 
 def _check_options(name: str, images: ImageOptions | None, table: TableOptions | None) -> None:

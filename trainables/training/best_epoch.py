@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.data.dataset import Dataset
 from trainables.models.backbone import learnt
 from trainables.trainable import KEPT_EPOCH, VALUE_NOW, Keep
 from trainables.training import metrics
+from trainables.training.config import TrainConfig
 from trainables.training.training import Training
 
 PARTS = 5
@@ -38,6 +40,14 @@ def averaged(curve: list[float], *, window: int) -> float:
     """The mean of the last values of a curve."""
     last = curve[-window:]
     return sum(last) / len(last)
+
+
+def begin_training(
+    config: TrainConfig, dataset: Dataset, *, epochs: int, seed: int, device: str = "cpu", keep: Keep | None = None
+) -> "Training | BestEpoch":
+    """A training that has not begun; it keeps its last epoch if `keep` is None."""
+    training = Training(config, dataset, epochs=epochs, seed=seed, device=device)
+    return training if keep is None else BestEpoch(training, keep)
 
 
 class BestEpoch:
