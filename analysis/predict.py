@@ -67,6 +67,8 @@ class Options:
     them: CSV, or Parquet if its name ends in .parquet."""
     probabilities: Flag = False
     """Print the probability of every class; with --output, name their columns as the classes."""
+    ensemble: Flag = False
+    """Use the mean prediction of the ensemble that `final --ensemble` exported."""
     interval: OptionalFloat = None
     """Add the interval that holds the target of a new row with this probability, such as 0.95 (numbers only)."""
     debug: Flag = False
@@ -79,6 +81,8 @@ class Options:
         if self.interval is not None and not 0 < self.interval < 1:
             more = f"; for {self.interval:g} %: {self.interval / 100:g}" if 1 <= self.interval < 100 else ""
             raise ValueError(f"--interval must lie in (0, 1), got {self.interval:g}{more}")
+        if self.ensemble and self.interval is not None:
+            raise ValueError("--interval is that of the exported network, not of the ensemble; leave one of them out")
         if not self.files:
             program = command("analysis.predict")
             raise ValueError(f"give at least one file: {program} RUN image.png ..., or {program} RUN rows.csv")
@@ -112,6 +116,10 @@ def _predict(options: Options) -> int:
     from analysis.model.load import load_model
 
     model = load_model(options.run)
+    if options.ensemble:
+        from analysis.model.ensemble import load_ensemble
+
+        model = load_ensemble(model, exported_folder(options.run))
     if options.output is not None:
         check_output(options.files, Path(options.output), is_table=bool(model.columns))
     if options.probabilities and not model.classes:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
+from search.process.text import counted
 from spaces.objectives import metric_named
 
 _STEERING = re.compile(
@@ -63,6 +64,24 @@ def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
     return (
         f"The intervals of the exported network ({of}) hold {target or 'the target'} in {share} % of the test rows "
         f"[{low}, {high}]; their mean length is {length}."
+    )
+
+
+def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
+    """What the test rows say of the ensemble, as sentences."""
+    names = list(dict.fromkeys(title(member["name"]) for member in ensemble["members"]))
+    chosen = ensemble.get("chosen_on")
+    size = counted(len(ensemble["members"]), "network")
+    text = (
+        f"An ensemble of {size} ({', '.join(names)}) reaches a test {named(metric, unit)} of "
+        f"{between(metric, ensemble['scores'][metric])}; its difference from the exported network is "
+        f"{gap(metric, ensemble['difference'])}."
+    )
+    if not chosen:
+        return f"{text} Its members are all networks of the winner, so nothing was selected."
+    return (
+        f"{text} On the {chosen['rows']:,} validation rows on which its members were selected it reached "
+        f"{between(metric, chosen)}: such a value is optimistic."
     )
 
 

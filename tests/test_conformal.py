@@ -4,6 +4,8 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +13,18 @@ import torch
 
 import spaces.space
 from analysis import predict
-from analysis.evaluation.heldout import HELD_OUT, draw_parts, predict_held_out
+from analysis.evaluation.contenders import Contender
+from analysis.evaluation.heldout import HELD_OUT, draw_parts, fit_intervals, predict_held_out
 from analysis.model.conformal import Conformal, Scale, fit, read
 from analysis.model.load import load_model
 from benchmarks.conformal import TABLES, replicate_of
+from search.storage.run import data_of
+from tests.evaluated import make_run
 from tests.exported_tables import Exported
 from tests.tables import write_csv
 from trainables.data.dataset import Split
+from trainables.data.options import TableOptions
+from trainables.data.split import SplitRule
 from trainables.trainable import Setting
 
 EXPORTS = dict[str, Exported]
@@ -182,3 +189,38 @@ def test_gaps_and_unknown_categories_have_intervals_too(
         found = json.loads(line)
         assert np.isfinite([found["low"], found["high"]]).all()
         assert found["low"] < found["high"]
+
+
+@pytest.mark.parametrize("rule", [SplitRule(way="group", by="site"), SplitRule(way="time", by="day")])
+def test_rows_are_held_out_by_the_split_of_the_run_and_each_training_is_kept(tmp_path: Path, rule: SplitRule) -> None:
+    random = np.random.default_rng(0)
+    rows = [[f"s{i // 20}", f"{i}", f"{random.normal():.3f}", f"{random.normal():.3f}"] for i in range(400)]
+    path = write_csv(tmp_path / "rows.csv", (["site", "day", "x", "y"], rows))
+    table = TableOptions(target="y", task="regression")
+    run = make_run(space="tabular_mlp", dataset="csv", data_dir=str(path), metric="rmse", table=table, split=rule)
+    space = spaces.space.load("tabular_mlp")
+    expected = data_of(run, space, validation_fraction=0.2)
+    (tmp_path / "training").mkdir()
+    job = SimpleNamespace(
+        run=run,
+        space=space,
+        dataset=data_of(run, space, validation_fraction=0.0),
+        options=SimpleNamespace(without_intervals=False),
+        resources=SimpleNamespace(cpus_per_trial=1),
+        final_dir=tmp_path,
+        device="cpu",
+    )
+    params = {**space.baseline, "width": 64}
+    network: Any = SimpleNamespace(contender=Contender(name="baseline", params=params), seed=1, epochs=1, stop_epoch=1)
+    asked: Any = job
+    conformal = fit_intervals(asked, network)
+    assert conformal is not None
+    assert len(conformal.residuals) == len(expected.validation) > 30
+    (kept,) = (tmp_path / "training" / "heldout").iterdir()
+    written = kept.stat().st_mtime_ns
+    again = fit_intervals(asked, network)
+    assert again is not None
+    np.testing.assert_array_equal(again.residuals, conformal.residuals)
+    assert kept.stat().st_mtime_ns == written
+    job.options.without_intervals = True
+    assert fit_intervals(asked, network) is None

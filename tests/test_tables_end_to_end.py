@@ -48,7 +48,7 @@ def tell(folder: Path, kind: str) -> Told:
     return Told(
         folder=folder,
         searched=search(folder, "--name", "r", *size, "--space", "tabular_mlp", "--data-dir", str(path), *words),
-        evaluated=run("analysis.final", str(folder / "r"), "--top", "1", "--seeds", "1"),
+        evaluated=run("analysis.final", str(folder / "r"), "--top", "1", "--seeds", "1", "--ensemble"),
         predicted=run(
             "analysis.predict",
             str(folder / "r"),
@@ -92,6 +92,7 @@ def test_a_table_is_searched_evaluated_and_predicted(stories: dict[str, Future[T
     rows = [json.loads(line) for line in told.predicted.stdout.splitlines()]
     assert [row["row"] for row in rows] == list(range(1, len(table[1]) + 1))
     assert all(("class" if metric == "accuracy" else "prediction") in row for row in rows)
+    assert metric in results["export"]["ensemble"]["scores"]
     assert ("intervals" in results["export"]) == (metric == "rmse")
     assert all(row["low"] < row["high"] for row in rows if metric == "rmse")
 

@@ -25,18 +25,23 @@ class Trained:
     def final_dir(self) -> Path:
         return self.run_dir / "final"
 
-    def job(self, *, again: bool = False) -> Job:
+    def job(self, *, again: bool = False, ensemble: bool = False) -> Job:
         command = f"python -m analysis.final {self.run_dir}{' --again' * again}"
-        return Job.open(Options(run=self.run_dir, again=again), command=command)
+        return Job.open(Options(run=self.run_dir, again=again, ensemble=ensemble), command=command)
 
 
-def trained_run(runs_dir: Path, *words: str) -> Trained:
-    """A search on digits, and the networks of its final evaluation after an epoch on one seed."""
+def trained_run(runs_dir: Path, *words: str, seeds: int = 1, held_out: bool = False) -> Trained:
+    """A search on digits, and the networks of its final evaluation after an epoch on one seed.
+
+    Args:
+        held_out: whether the validation rows are held out once more.
+    """
     run_dir = stored_search(runs_dir, "--name", "x", "--max-epochs", "1", "--trials", "1", *words)
-    options = Options(run=run_dir, top=1, seeds=1, epochs=1)
+    options = Options(run=run_dir, top=1, seeds=seeds, epochs=1, without_validation=held_out)
     job = Job.open(options, command="")
     folder = job.final_dir / "training"
-    run = replace(job.run, name="x-training", trials=len(job.plan), plan=job.plan, validation_fraction=0.0)
+    run = replace(job.run, name="x-training", trials=len(job.plan), plan=job.plan)
+    run = run if held_out else replace(run, validation_fraction=0.0)
     new_run(folder, run)
     study = optuna.load_study(study_name=run.name, storage=f"sqlite:///{folder}/study.db")
     for number, planned in enumerate(job.plan):

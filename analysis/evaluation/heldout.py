@@ -17,6 +17,7 @@ import torch
 from analysis.evaluation.networks import Network
 from analysis.model.conformal import Conformal, fit
 from analysis.progress import say, step
+from search.storage.run import data_of
 from spaces.space import Space
 from trainables.data.dataset import Dataset, Split
 from trainables.files.whole import writing
@@ -39,19 +40,42 @@ def fit_intervals(job: "Job", network: Network) -> Conformal | None:
     """
     if job.space.own or job.dataset.task != "regression" or job.options.without_intervals:
         return None
+    if not job.dataset.split.is_random:
+        return _fit_by_rule(job, network)
     parts = draw_parts(len(job.dataset.train), seed=job.run.seed)
     numbers = list(range(int(parts.max()) + 1))
     predictions = np.full(len(parts), np.nan)
     try:
         with step("errors on rows held out, for intervals", total=len(numbers)) as advance:
             for part in numbers:
-                predictions[parts == part] = _predicted(job, network, parts == part)
+                predictions[parts == part] = _predicted(job, network, job.dataset, parts == part)
                 advance()
     except (Diverged, OutOfMemory) as error:
         say(f"note: there are no intervals, because a network without a part of the rows fails: {error}")
         return None
     known = parts >= 0
     return fit(predictions[known], job.dataset.train.y.numpy()[known], parts[known])
+
+
+def _fit_by_rule(job: "Job", network: Network) -> Conformal | None:
+    """The intervals from the rows that the split of the run holds out, such as the latest fifth or whole groups."""
+    dataset = data_of(job.run, job.space, validation_fraction=1 / PARTS)
+    if not len(dataset.validation):
+        say("note: there are no intervals, because the split leaves no validation rows")
+        return None
+    rows = {
+        "x": torch.cat([dataset.train.x, dataset.validation.x]),
+        "y": torch.cat([dataset.train.y, dataset.validation.y]),
+    }
+    held_out = np.arange(len(rows["y"])) >= len(dataset.train)
+    whole = without_validation(dataset, Split(**rows))
+    try:
+        with step(f"errors on {held_out.sum():,} rows that the split holds out, for intervals"):
+            found = _predicted(job, network, whole, held_out)
+    except (Diverged, OutOfMemory) as error:
+        say(f"note: there are no intervals, because a network without these rows fails: {error}")
+        return None
+    return fit(found, rows["y"].numpy()[held_out], np.arange(len(found)) % 2)
 
 
 def draw_parts(num_rows: int, *, seed: int) -> np.ndarray:
@@ -62,15 +86,15 @@ def draw_parts(num_rows: int, *, seed: int) -> np.ndarray:
     return np.where(order < HELD_OUT, 0, -1)
 
 
-def _predicted(job: "Job", network: Network, held_out: np.ndarray) -> np.ndarray:
+def _predicted(job: "Job", network: Network, dataset: Dataset, held_out: np.ndarray) -> np.ndarray:
     """The predictions for these rows of a network that trains on all others; kept for the next call."""
-    path = job.final_dir / "training" / "heldout" / f"{_key(job, network, held_out)}.npy"
+    path = job.final_dir / "training" / "heldout" / f"{_key(job, network, dataset, held_out)}.npy"
     if path.is_file():
         return np.load(path, allow_pickle=False)
     threads = max(1, job.resources.cpus_per_trial)
     setting = Setting(epochs=network.epochs, seed=network.seed, device=job.device, threads=threads, final=True)
     params, stop = network.contender.params, network.stop_epoch
-    found = predict_held_out(job.space, params, job.dataset, held_out, setting=setting, stop=stop)
+    found = predict_held_out(job.space, params, dataset, held_out, setting=setting, stop=stop)
     path.parent.mkdir(exist_ok=True)
     with writing(path) as file:
         np.save(file, found, allow_pickle=False)
@@ -110,10 +134,10 @@ def without_validation(dataset: Dataset, train: Split) -> Dataset:
     return replace(dataset, train=train, validation=Split(x=train.x[:0], y=train.y[:0]))
 
 
-def _key(job: "Job", network: Network, held_out: np.ndarray) -> str:
+def _key(job: "Job", network: Network, dataset: Dataset, held_out: np.ndarray) -> str:
     """A name for the predictions of one training: everything that they depend on."""
     facts = [network.contender.params, network.seed, network.epochs, network.stop_epoch]
-    facts += [job.dataset.checksum, job.run.space, job.run.passes]
+    facts += [dataset.checksum, job.run.space, job.run.passes]
     facts += [job.run.metric, job.run.seed, len(held_out), job.run.train_size]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     digest.update(np.packbits(held_out).tobytes())

@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
+from analysis.evaluation.greedy import evaluate_ensemble, export_ensemble
 from analysis.evaluation.job import Job
 from analysis.evaluation.networks import Failure, Network, restore
 from analysis.model.conformal import Conformal
@@ -77,19 +78,25 @@ def evaluate(
     results = replace(results, discussion=discuss(results, job.study, job.run))
     fault_point("final", 3)
     with replacing(job.final_dir, EVALUATION, parts=PARTS) as new:
-        results = _write(job, test, winner, results, new, conformal=conformal)
+        results = _write(job, test, measured, results, new, conformal=conformal)
     fault_point("final", 7)
     return results
 
 
 def _write(
-    job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path, *, conformal: Conformal | None
+    job: Job,
+    test: Split,
+    measured: Sequence[record.Measured],
+    results: FinalResults,
+    new: Path,
+    *,
+    conformal: Conformal | None,
 ) -> FinalResults:
     """Write all parts of the evaluation into a new folder; returns the results with the facts of the export."""
     with step("exporting the winner and checking it on every test row"):
-        results = replace(results, export=_export(job, test, winner, results, new, conformal=conformal))
+        results = replace(results, export=_export(job, test, measured, results, new, conformal=conformal))
     fault_point("final", 4)
-    y, exported = test.y.numpy(), winner.outputs[0]
+    y, exported = test.y.numpy(), measured[0].outputs[0]
     with step("figures", total=num_figures(results)) as advance:
         write_figures(results, new / "figures", x=test.x.numpy(), y=y, exported=exported, advance=advance)
     fault_point("final", 5)
@@ -151,31 +158,24 @@ def _restore(job: Job, network: Network) -> Training:
 
 
 def _export(
-    job: Job, test: Split, winner: record.Measured, results: FinalResults, new: Path, *, conformal: Conformal | None
+    job: Job,
+    test: Split,
+    measured: Sequence[record.Measured],
+    results: FinalResults,
+    new: Path,
+    *,
+    conformal: Conformal | None,
 ) -> dict[str, Any]:
     """The network of the winner's first seed, verified on every test row."""
-    network, by_seed = winner.networks[0], results.entrants[0].by_seed
+    winner, network, by_seed = measured[0], measured[0].networks[0], results.entrants[0].by_seed
+    ensemble, more = _ensemble(job, test, measured, new, metric=results.metric) if job.options.ensemble else ({}, {})
     intervals = None if conformal is None else conformal.coverage(winner.outputs[0], test.y.numpy())
-    facts = export_model(
-        new,
-        _restore(job, network),
-        facts={
-            "run": job.run.name,
-            "space": job.run.space,
-            "params": network.contender.params,
-            "contender": network.contender.name,
-            "seed": network.seed,
-            "epochs": network.stop_epoch,
-            "schedule_epochs": network.epochs,
-            "versions": results.versions,
-            "commit": results.commit,
-            "created": results.created,
-            "metrics": {name: values[0] for name, values in by_seed.items()},
-            **({} if conformal is None else {"conformal": {"sha256": conformal.write(new), **(intervals or {})}}),
-        },
-    )
+    if conformal is not None:
+        more = {**more, "conformal": {"sha256": conformal.write(new), **(intervals or {})}}
+    facts = export_model(new, _restore(job, network), facts=_facts(job, network, results) | more)
     exported: dict[str, Any] = {"seed": network.seed, "sha256": facts["sha256"], "onnx": None}
     exported |= {"intervals": intervals} if intervals else {}
+    exported |= {"ensemble": ensemble} if ensemble else {}
     results = replace(results, export=exported)
     (new / "README.md").write_text(model_card(results, facts, opened=times_opened(job.final_dir, concluding=True)))
     exported["verified"] = verify_export(new, test.x, winner.outputs[0], device=job.device)
@@ -184,3 +184,32 @@ def _export(
     if job.options.onnx:
         exported["onnx"] = export_onnx(new, test.x)
     return exported
+
+
+def _facts(job: Job, network: Network, results: FinalResults) -> dict[str, Any]:
+    """What model.json says of the exported network beside what follows from it."""
+    return {
+        "run": job.run.name,
+        "space": job.run.space,
+        "params": network.contender.params,
+        "contender": network.contender.name,
+        "seed": network.seed,
+        "epochs": network.stop_epoch,
+        "schedule_epochs": network.epochs,
+        "versions": results.versions,
+        "commit": results.commit,
+        "created": results.created,
+        "metrics": {name: values[0] for name, values in results.entrants[0].by_seed.items()},
+    }
+
+
+def _ensemble(
+    job: Job, test: Split, measured: Sequence[record.Measured], new: Path, *, metric: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What final.json and model.json say of the ensemble, whose weights are written."""
+
+    def restored(network: Network) -> Training:
+        return _restore(job, network)
+
+    members, told = evaluate_ensemble(measured, job.dataset, test, restored, metric=metric, seed=job.run.seed)
+    return told, {"ensemble": export_ensemble(new, members, restored)}

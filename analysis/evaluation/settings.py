@@ -29,6 +29,8 @@ class Options:
     """Train on the training rows only, as published results do, and not on the validation rows of the search."""
     without_intervals: Flag = False
     """Leave out the trainings on parts of the rows that measure the errors of a regression for `predict --interval`."""
+    ensemble: Flag = False
+    """Also evaluate and export an ensemble of the trained networks, for `predict --ensemble`; trains nothing more."""
     onnx: Flag = False
     """Also export model.onnx; needs the packages onnx, onnxscript and onnxruntime."""
     data_dir: OptionalStr = None

@@ -216,7 +216,8 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
 def decisive(facts: Mapping[str, Any]) -> str:
     """The parts of model.json that decide the predictions, as a text that is stored with the weights."""
     named = {name: facts.get(name) for name in _DECISIVE}
-    return json.dumps(named | ({"conformal": facts["conformal"]} if "conformal" in facts else {}), sort_keys=True)
+    named |= {name: facts[name] for name in ("conformal", "ensemble") if name in facts}
+    return json.dumps(named, sort_keys=True)
 
 
 def _read_weights(path: Path, *, sha256: object) -> tuple[dict[str, Tensor], dict[str, str]]:

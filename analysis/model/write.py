@@ -45,7 +45,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     Returns:
         model.json as written.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in training.kept.state_dict().items()}
+    weights = weights_of(training)
     dataset = training.dataset
     named = _names(dataset)
     stored = {
@@ -69,6 +69,11 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
     write_whole(final_dir / "model.safetensors", data)
     write_whole(final_dir / "model.json", (json.dumps(stored, indent=2) + "\n").encode())
     return stored
+
+
+def weights_of(training: Training) -> dict[str, Tensor]:
+    """The weights of the network that is kept, by name."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in training.kept.state_dict().items()}
 
 
 def _names(dataset: Dataset) -> dict[str, Any]:

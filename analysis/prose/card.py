@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from analysis import wording
 from analysis.studies.openings import times, times_opened
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import between, count, gap, held, title, trained_for, trained_on
@@ -160,14 +161,16 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
 
 
 def _intervals(results: FinalResults) -> str:
-    """The paragraph on prediction intervals; empty without them."""
-    found = results.export.get("intervals")
+    """The paragraphs on prediction intervals and the ensemble; empty without them."""
+    found, ensemble = results.export.get("intervals"), results.export.get("ensemble")
+    joint = wording.joint(ensemble, metric=results.metric, unit=_plain(results.target_unit)) if ensemble else ""
+    joint = f"\n{joint} Use it with `predict --ensemble`.\n" if joint else ""
     if not found:
-        return ""
+        return joint
     told = held(found, target=_plain(results.target), unit=_plain(results.target_unit))
     return (
         f"\n{told} They suppose that new rows are drawn as these rows were; rows of a later time may differ. Use "
-        f"them with `predict --interval {found['level']:g}`.\n"
+        f"them with `predict --interval {found['level']:g}`.\n{joint}"
     )
 
 

@@ -36,6 +36,8 @@ def conclude(results: FinalResults, *, run_dir: Path) -> None:
         say(f"the test set has been opened {times_opened(run_dir / 'final')}")
     if intervals := results.export.get("intervals"):
         say(wording.held(intervals, target=results.target, unit=results.target_unit))
+    if ensemble := results.export.get("ensemble"):
+        say(wording.joint(ensemble, metric=results.metric, unit=results.target_unit))
     if not results.own:
         model = run_dir / "final" / "model.safetensors"
         say(f"\nmodel: {model}; use it: {command('analysis.predict')} {run_dir} FILE")

@@ -26,6 +26,7 @@ PARTS = (
     "model.onnx",
     "model.safetensors",
     "conformal.safetensors",
+    "ensemble.safetensors",
     "model.json",
     "README.md",
     FINAL_JSON,

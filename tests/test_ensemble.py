@@ -1,0 +1,140 @@
+"""The ensemble of a final evaluation: selection, its value beside the winner's, export, `predict --ensemble`."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from analysis import predict
+from analysis.evaluation import opened
+from analysis.evaluation.greedy import evaluate_ensemble, select
+from analysis.evaluation.networks import checksum
+from analysis.model.ensemble import load_ensemble, mean_of
+from analysis.model.load import load_model
+from analysis.pages.final import final_section
+from analysis.studies.openings import record_opening
+from analysis.studies.results import FinalResults
+from analysis.wording import joint
+from tests.evaluated import measured
+from tests.trained import Trained, trained_run
+from trainables.sources.load import load_test
+
+
+def evaluated(trained: Trained) -> FinalResults:
+    job = trained.job(ensemble=True)
+    networks, failures = job.collect()
+    assert not failures
+    record_opening(job.final_dir, command=job.command, why=job.why, checksum=checksum(networks))
+    return opened.evaluate(job, load_test("digits", job.run.data_dir), networks, failures, [])
+
+
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, FinalResults]:
+    """An evaluation with validation rows held out, on which members are selected."""
+    trained = trained_run(tmp_path_factory.mktemp("selected"), seeds=2, held_out=True)
+    return trained, evaluated(trained)
+
+
+def test_members_that_err_in_opposite_ways_are_chosen_together() -> None:
+    y = np.linspace(0, 1, 200)
+    outputs = np.stack([y + 0.3, y - 0.1, y + 5])
+    counts = select(outputs, y)
+    assert counts == [1, 3, 0]
+    np.testing.assert_allclose(mean_of(outputs, counts), y, atol=1e-9)
+
+
+def test_a_network_that_none_improves_is_chosen_alone() -> None:
+    y = np.arange(50.0)
+    assert select(np.stack([y + 1, y, y - 3]), y) == [0, 1, 0]
+    assert select(np.stack([y + 1]), y) == [1]
+
+
+def test_the_selected_mean_is_never_worse_than_the_best_network_on_its_rows() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        y = random.integers(0, 3, 80)
+        outputs = random.dirichlet(np.ones(3), (6, 80))
+        outputs[:, np.arange(80), y] += random.uniform(0, 2, (6, 1))
+        outputs /= outputs.sum(-1, keepdims=True)
+        losses = [-np.log(one[np.arange(80), y]).mean() for one in outputs]
+        mean = mean_of(outputs, select(outputs, y))
+        assert -np.log(mean[np.arange(80), y]).mean() <= min(losses) + 1e-9
+
+
+def test_the_ensemble_is_told_beside_the_winner_and_never_as_the_winner(
+    selected: tuple[Trained, FinalResults],
+) -> None:
+    trained, results = selected
+    told = results.export["ensemble"]
+    assert told["chosen_on"]["rows"] == len(trained.job(again=True).dataset.validation)
+    assert sum(member["count"] for member in told["members"]) >= 1
+    assert all(entrant.name != "ensemble" for entrant in results.entrants)
+    assert set(told["scores"]) == set(results.winning.scores)
+    section = str(final_section(trained.run_dir))
+    assert "such a value is optimistic" in section
+    assert "An ensemble of" in (trained.final_dir / "README.md").read_text()
+    again = FinalResults.read(trained.final_dir)
+    assert again is not None
+    assert again.export["ensemble"] == told
+
+
+def test_the_exported_ensemble_predicts_the_mean_of_its_members(
+    selected: tuple[Trained, FinalResults], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trained, results = selected
+    test = load_test("digits", "data")
+    model = load_model(trained.run_dir)
+    ensemble = load_ensemble(model, trained.final_dir)
+    found = ensemble.predict(test.x)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+    accuracy = (found.argmax(1) == test.y.numpy()).mean()
+    assert accuracy == pytest.approx(results.export["ensemble"]["scores"]["accuracy"]["value"], abs=2 / len(test.x))
+    path = tmp_path / "digit.png"
+    Image.fromarray(test.x[0, 0].numpy()).save(path)
+    assert predict.main([str(trained.run_dir), str(path), "--ensemble", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    expected = dict(zip(model.classes, found[0].tolist(), strict=True))
+    assert said["probabilities"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_without_held_out_rows_the_members_are_the_networks_of_the_winner() -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 120)
+    rows = [measured(name, random.dirichlet(np.ones(3), (2, 120))) for name in ("trial-3", "baseline")]
+    dataset: Any = SimpleNamespace(validation=[], task="classification")
+    test: Any = SimpleNamespace(y=torch.from_numpy(y))
+    members, told = evaluate_ensemble(rows, dataset, test, lambda _: None, metric="accuracy", seed=0)  # pyright: ignore
+    assert [(network, count) for network, count in members] == [(network, 1) for network in rows[0].networks]
+    assert "chosen_on" not in told
+    mean = rows[0].outputs.mean(0).argmax(1)
+    assert told["scores"]["accuracy"]["value"] == pytest.approx((mean == y).mean())
+    said = joint(told, metric="accuracy")
+    assert said.startswith("An ensemble of 2 networks (trial 3) reaches a test accuracy of ")
+    assert "so nothing was selected" in said
+
+
+def test_an_ensemble_that_is_missing_damaged_or_changed_is_one_line(
+    selected: tuple[Trained, FinalResults], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(selected[0].final_dir, tmp_path / "final"))
+    path, model = folder / "ensemble.safetensors", load_model(folder)
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(ValueError, match="was refused: it is damaged or was changed"):
+        load_ensemble(model, folder)
+    path.unlink()
+    assert predict.main([str(folder), "image.png", "--ensemble"]) == 2
+    said = capsys.readouterr().err
+    assert f"{path} is missing; export it with: " in said
+    assert "--ensemble --again" in said
+    assert predict.main([str(folder), "image.png", "--ensemble", "--interval", "0.9"]) == 2
+    facts = json.loads((folder / "model.json").read_text())
+    facts["ensemble"]["members"][0]["count"] += 1
+    (folder / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="but its weights were trained with"):
+        load_model(folder)
