@@ -41,7 +41,7 @@ class FoldedTraining:
             keep: how each fold chooses the epoch that it keeps.
         """
         form: dict[str, Any] = {"epochs": epochs, "device": device, "keep": keep}
-        self.trainings = [
+        self.trainings: list[Any] = [
             begin_training(config, dataset.fold(number), seed=_fold_seed(seed, number), **form)
             for number in range(len(dataset.folds))
         ]
