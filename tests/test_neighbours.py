@@ -10,7 +10,10 @@ import torch
 
 from analysis.model.load import load_model
 from analysis.model.write import export_model
+from analysis.prose.card import model_card
+from analysis.studies.results import FinalResults
 from tests.columns import rows, table
+from tests.searching import ROOT
 from trainables.data.dataset import Dataset, Split
 from trainables.models.cost import measure_cost
 from trainables.models.embeddings import EncoderConfig
@@ -119,7 +122,11 @@ def test_an_exported_network_has_its_training_rows_with_it(tmp_path: Path, num_c
     params = {"neighbours": 4}
     monkeypatch.setattr("spaces.space.decode", lambda *_: training.config)
     (tmp_path / "final").mkdir()
-    export_model(tmp_path / "final", training, facts={"space": "x", "params": params, "seed": 0})
+    facts = export_model(tmp_path / "final", training, facts={"space": "x", "params": params, "seed": 0})
+    results = FinalResults.read(ROOT / "results" / "housing" / "final")
+    assert results is not None
+    assert "training rows, which the file contains; do not share it" in model_card(results, facts)
+    assert "which the file contains" not in model_card(results, facts | {"params": {"neighbours": 0}})
     model = load_model(tmp_path)
     x = rows(30, seed=9).x
     expected = training.predict(x)

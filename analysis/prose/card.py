@@ -82,6 +82,8 @@ rows and seeds. The search optimised {goal}.
 Created by `{command}` on {created} with {versions}.
 """
 
+_ROWS = " It compares rows with training rows, which the file contains; do not share it if they are confidential."
+
 
 def model_card(results: FinalResults, facts: dict[str, Any], *, opened: str = "") -> str:
     """The card as Markdown.
@@ -196,9 +198,11 @@ def _use(facts: dict[str, Any], results: FinalResults) -> str:
     thing = "an image" if len(facts["image_shape"]) == 3 else "a row of a table"
     if not classes:
         unit = f" in {_plain(results.target_unit)}" if results.target_unit else ""
-        return f"Predicts {_plain(results.target or 'one number')}{unit} for {thing}."
-    named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    return f"Classifies {thing} as one of {len(classes)} classes: {named}."
+        use = f"Predicts {_plain(results.target or 'one number')}{unit} for {thing}."
+    else:
+        named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+        use = f"Classifies {thing} as one of {len(classes)} classes: {named}."
+    return use + (_ROWS if facts["params"].get("neighbours") else "")
 
 
 def _against(results: FinalResults, winner: Entrant) -> str:
