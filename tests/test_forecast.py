@@ -182,7 +182,7 @@ def test_what_a_moment_tells_of_an_epoch_is_what_an_epoch_takes(session: Session
     part = replace(dataset, train=Split(x=dataset.train.x[:300], y=dataset.train.y[:300]))
     bench = Bench(
         space="digits_arch", arrays=part.arrays(), num_train=len(dataset.train),
-        num_validation=len(dataset.validation), threads=1, device="cpu",
+        num_validation=len(dataset.validation), num_networks=1, threads=1, device="cpu",
     )  # fmt: skip
     speed = bench.measure(dict(SPACE.baseline))
     training = Training(SPACE.decode(SPACE.baseline), dataset, epochs=9, seed=0)

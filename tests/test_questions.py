@@ -247,6 +247,7 @@ def test_a_conditional_parameter_can_be_asked_about_where_its_condition_is_fixed
     found = resolve(read_words(("depth=3",), ("skip",)), SPACE, trials=40)
     assert found == {"fixed": {"depth": 3}, "questions": (Question(parameter="skip", levels=("none", "add")),)}
     assert asked(asking(*found["questions"], fixed=found["fixed"])) == [
+        "metric: score, larger is better",
         "fixed: depth = 3",
         "question: skip (none, add), with equal epochs for each value",
     ]

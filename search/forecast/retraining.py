@@ -34,7 +34,7 @@ def describe_goal(run: Run) -> str:
     loss = "absolute error" if run.metric == "mae" else "pinball loss" if quantile_in(run.metric) is not None else ""
     trained = f"; networks are trained on the {loss}" if loss else ""
     better = "larger" if run.objective.maximize else "smaller"
-    return f"metric: {metric_named(run.metric).title}, {better} is better{trained}"
+    return f"metric: {metric_named(run.metric).title or run.metric}, {better} is better{trained}"
 
 
 def cost(run: Run, *, epoch_seconds: float, best: int = BEST, seeds: int = SEEDS) -> str:
