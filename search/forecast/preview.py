@@ -49,7 +49,7 @@ def describe_images(dataset: Dataset) -> str:
     channels, height, width = dataset.image_shape
     y = torch.cat([dataset.train.y, dataset.validation.y])
     counts = torch.bincount(y, minlength=dataset.num_classes).tolist()
-    named = [f"{name} {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
+    named = [f"{name}: {count:,}" for name, count in zip(dataset.classes, counts, strict=True)]
     names = ", ".join(named[:NUM_NAMED]) + ", ..." * (dataset.num_classes > NUM_NAMED)
     return printable(
         f"{dataset.num_classes} classes ({names}); {'grey' if channels == 1 else 'colour'} images of {height}x{width}"
