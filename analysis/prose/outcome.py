@@ -145,7 +145,7 @@ def searched(trials: Trials, found: Described, *, final: str = "") -> Outcome:
 
 
 def _luck(sure: Confidence, final: str) -> str:
-    best = f"The best of {sure.num_complete} values on one validation split is partly luck."
+    best = f"The best of {sure.num_complete} validation values is partly luck."
     measure = f"Measure the result on the sealed test set: {final}" if final else ""
     return " ".join(filter(None, (best if sure.num_complete > 1 else "", measure)))
 
