@@ -34,6 +34,8 @@ class StateError(ValueError):
     """A state cannot be stored safely, or does not fit the training that restores it; the message names the part."""
 
 
+STANDARD_ERROR = "_se"
+"""Suffix of the standard error of a metric in the record of an epoch."""
 KEPT_EPOCH, VALUE_NOW = "kept_epoch", "value_now"
 """In the record of an epoch of a training with a `Keep`: the epoch whose weights are kept so far, and the metric of the
 network as it is after this epoch. The metric under its own name is the value of the kept epoch."""

@@ -9,6 +9,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from search.storage.trials import is_infeasible
+from trainables.trainable import STANDARD_ERROR
 
 MAX_POINTS = 200
 """Most scores that the process learns from; the cost of a fit depends only on their number."""
@@ -79,7 +80,7 @@ def _squared_errors(members: Sequence[FrozenTrial], scores: np.ndarray, *, epoch
 def _standard_error(trial: FrozenTrial, epoch: int, metric: str) -> float:
     records = trial.user_attrs.get("history", [])
     record = records[epoch - 1] if epoch <= len(records) else {}
-    found = record.get(f"{metric}_se", 0.0) if isinstance(record, dict) else 0.0
+    found = record.get(metric + STANDARD_ERROR, 0.0) if isinstance(record, dict) else 0.0
     return found if isinstance(found, int | float) and np.isfinite(found) else 0.0
 
 

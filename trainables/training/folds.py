@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from trainables.data.dataset import Dataset
-from trainables.trainable import KEPT_EPOCH, Diverged, Keep, OutOfMemory
+from trainables.trainable import KEPT_EPOCH, STANDARD_ERROR, Diverged, Keep, OutOfMemory
 from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
 
-STANDARD_ERROR = "_se"
-"""Suffix of the standard error of a metric in the record of an epoch."""
 _OF_TRAINING = ("epoch", "train_loss", "lr", "images_per_second", "micro_batch", KEPT_EPOCH)
 """Numbers in a record that are not measured on validation rows; so are those in seconds."""
 
