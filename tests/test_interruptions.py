@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -70,7 +71,7 @@ def bereft_of(server: str) -> Callable[[list[str]], tuple[int, str]]:
     def die(words: list[str]) -> tuple[int, str]:
         running = Running(words)
         running.until("trial .* at epoch")
-        (victim,) = [p for p in running.family() if server in (p.name(), *p.cmdline()[:1])]
+        (victim,) = [process for process in running.family() if server in _names(process)]
         began = time.monotonic()
         victim.send_signal(signal.SIGKILL)
         code = running.end()
@@ -79,6 +80,13 @@ def bereft_of(server: str) -> Callable[[list[str]], tuple[int, str]]:
         return code, running.said
 
     return die
+
+
+def _names(process: psutil.Process) -> tuple[str, ...]:
+    """What a process calls itself; nothing for one that has just ended."""
+    with suppress(psutil.Error):
+        return process.name(), *process.cmdline()[:1]
+    return ()
 
 
 def unread(words: list[str]) -> tuple[int, str]:
@@ -101,7 +109,8 @@ def all_signalled(words: list[str]) -> tuple[int, str]:
     running = Running(words)
     running.until("trial .* at epoch")
     for process in running.family():
-        process.send_signal(signal.SIGTERM)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
     code = running.end()
     running.assert_gone()
     return code, running.said
