@@ -70,6 +70,7 @@ _SETTINGS = (
     ("sampler", "sampler"),
     ("pruner", "pruner"),
     ("fixed", "fixed"),
+    ("ranges set for the search", "set_ranges"),
     ("limit of weights", "max_weights"),
     ("limit of multiply-adds", "max_macs"),
     ("trials at once", "slots"),

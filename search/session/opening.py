@@ -19,6 +19,7 @@ from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical, describe_source
 from search.storage.study import check_database
 from spaces.origin import is_own, short_name
+from spaces.ranges import as_stated
 from spaces.space import fingerprint
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import SplitRule
@@ -78,7 +79,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
     objective = space.objective("" if space.own else dataset.task, metric=options.metric)
     return Run(
         space=canonical(options.space),
-        fingerprint=fingerprint(space),
+        fingerprint=fingerprint(as_stated(space)),
         dataset=space.dataset,
         dataset_checksum=dataset.checksum,
         data_dir=str(options.data_dir),
@@ -213,7 +214,7 @@ def _shown(value: Any) -> str:
 
 def check_same(run: Run, *, space: "Space", dataset: Any) -> None:
     """Raise ValueError if the space or the data are no longer those of the run."""
-    if (now := fingerprint(space)) != run.fingerprint:
+    if (now := fingerprint(as_stated(space))) != run.fingerprint:
         raise ValueError(
             f"space {run.space!r} has changed since run {run.name!r} started (fingerprint {now}, not "
             f"{run.fingerprint});"

@@ -10,6 +10,7 @@ from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
 from spaces import as_begun
+from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import ImageOptions, TableOptions
@@ -92,6 +93,8 @@ class Run:
     """Parameters that have one value in all trials."""
     questions: tuple[Question, ...] = ()
     """Parameters whose values are compared."""
+    ranges: tuple[SetRange, ...] = ()
+    """Ranges that this search has in place of those of its space."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
@@ -138,6 +141,11 @@ class Run:
     def subject(self) -> str:
         """What is searched, for a line of text: the space and its data."""
         return f"{short_name(self.space)} ({self.dataset or self.title or 'own code'})"
+
+    @property
+    def set_ranges(self) -> dict[str, str]:
+        """The ranges that this search has in place of those of its space, in words, by parameter."""
+        return {one.parameter: one.text for one in self.ranges}
 
     @property
     def has_test(self) -> bool:
