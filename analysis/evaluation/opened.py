@@ -191,7 +191,11 @@ def _facts(job: Job, network: Network, results: FinalResults) -> dict[str, Any]:
     return {
         "run": job.run.name,
         "space": job.run.space,
-        **({"ranges": [asdict(one) for one in job.run.ranges]} if job.run.ranges else {}),
+        **(
+            {"ranges": [{**asdict(one), "choices": list(one.choices)} for one in job.run.ranges]}
+            if job.run.ranges
+            else {}
+        ),
         "params": network.contender.params,
         "contender": network.contender.name,
         "seed": network.seed,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from search.execution.loggers import check_logger
 from search.process.arguments import words_of
 from search.process.secrets import redact_command
-from search.session import questions
+from search.session import config, questions
 from search.session.options import FIXED, Options
 from search.session.rules import parse_count, parse_types
 from search.storage.folder import check_exists
@@ -105,6 +105,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         source=describe_source(options.space, test=space.test is not None),
         logger=options.logger,
         command=redact_command(shlex.join([*words_of("search.run"), *sys.argv[1 + (sys.argv[1:2] == ["search"]) :]])),
+        config=config.used(options),
         **questions.resolve(options.words, space, trials=options.trials),
         **settled,
     )

@@ -52,6 +52,9 @@ class Options:
 
     space: str = "digits_arch"
     """What to search: a built-in space, a file of your own (my_search.py), or package.module:NAME."""
+    config: OptionalStr = None
+    """Take options from this file (YAML, JSON or TOML): `trials: 40`, `fix: {depth: 2}`. Options on the command line
+    replace those of the file."""
     name: OptionalStr = None
     """Name of the run: letters, digits, '.', '_' and '-'. Default: space, date and time."""
     trials: int = 40

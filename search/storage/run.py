@@ -121,6 +121,8 @@ class Run:
     logger: Logger = "none"
     """Logger that gets the results as well, also when the run is resumed."""
     command: str = ""
+    config: dict[str, Any] | None = None
+    """The file of --config, and the options that were taken from it."""
     created: str = ""
     """UTC, ISO 8601."""
     commit: str | None = None
