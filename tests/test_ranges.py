@@ -27,9 +27,14 @@ from spaces.levels import parameters
 from spaces.ranges import as_stated, change, check_ends, describe_changes, nearest
 from spaces.space import Space, fingerprint
 from tests.ledgers import make_run
-from tests.test_tries import write
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def write(folder: Path, content: Any) -> str:
+    path = folder / "own.json"
+    path.write_text(json.dumps(content))
+    return str(path)
 
 
 def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Given:
 
     @contextmanager
     def naming_the_file(self) -> Iterator[None]:
-        """Adds the line of the file to errors about an option that comes from it."""
+        """Add the line of the file to errors about an option that comes from it."""
         try:
             yield
         except ValueError as error:

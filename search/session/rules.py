@@ -2,16 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from search.process.secrets import find_secret, redact_url
 from trainables.data.architectures import check_architecture, locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import Kind
-
-if TYPE_CHECKING:
-    from search.session.options import Options
 
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
@@ -48,8 +45,8 @@ def check_range(option: str, value: int | None, low: int, high: int) -> None:
         raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
 
 
-def check_numbers(options: "Options") -> None:
-    """Raise ValueError at the first number that is out of its range."""
+def check_numbers(options: Any) -> None:
+    """Raise ValueError at the first number of the options of `search.run` that is out of its range."""
     check_range("--trials", options.trials, 1, MAX_TRIALS)
     check_range("--min-epochs", options.min_epochs, 1, MAX_EPOCHS)
     check_range("--max-epochs", options.max_epochs, 1, MAX_EPOCHS)
