@@ -20,6 +20,9 @@ class Range:
     choices: tuple[Scalar, ...] = ()
     """The values, if they are listed."""
 
+    def __str__(self) -> str:
+        return f"{self.parameter} {self.text}"
+
     @property
     def text(self) -> str:
         """`0.0001..0.01 (log)`, `0..0.3 (step 0.05)` or `sgd, adamw`."""

@@ -235,7 +235,7 @@ def test_a_run_keeps_its_ranges_and_the_fingerprint_of_the_space_as_stated(tmp_p
 def test_a_session_searches_the_ranges_and_a_resumed_one_keeps_them(tmp_path: Path):
     words = ["--set", "depth=2..4", "--set", "width_3=8..16:log", "--name", "x", "--runs-dir", str(tmp_path)]
     session = Session.open(parse(Options, words, prog="x"), given={"set", "name"})
-    assert session.run.set_ranges == {"depth": "2..4", "width_3": "8..16 (log)"}
+    assert [one.text for one in session.run.ranges] == ["2..4", "8..16 (log)"]
     known = parameters(session.space.suggest)
     assert (known["depth"].ranges[0].high, known["width_3"].ranges[0].high) == (4, 16)  # type: ignore[attr-defined]
     new_run(tmp_path / "x", session.run)

@@ -77,7 +77,7 @@ def _what(run: Run | None) -> str:
     """What was searched, and the ranges that differ from those of the space; empty for a study of plain Optuna."""
     if run is None:
         return ""
-    found = "; ".join(f"{name} {values}" for name, values in run.set_ranges.items())
+    found = "; ".join(map(str, run.ranges))
     ranges = f"Ranges that were set for this search: {found}. " if found else ""
     return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}"
 

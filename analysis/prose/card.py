@@ -141,7 +141,7 @@ def _model_fields(results: FinalResults, facts: dict[str, Any], winner: Entrant)
 def _ranges(facts: dict[str, Any]) -> str:
     """The ranges that were set for the search, in place of those of the space."""
     found = [build(Range, one) for one in facts.get("ranges", ())]
-    return f" with {'; '.join(_plain(f'{one.parameter} {one.text}') for one in found)}" if found else ""
+    return f" with {'; '.join(_plain(str(one)) for one in found)}" if found else ""
 
 
 def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> dict[str, Any]:

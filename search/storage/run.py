@@ -145,11 +145,6 @@ class Run:
         return f"{short_name(self.space)} ({self.dataset or self.title or 'own code'})"
 
     @property
-    def set_ranges(self) -> dict[str, str]:
-        """The ranges that this search has in place of those of its space, in words, by parameter."""
-        return {one.parameter: one.text for one in self.ranges}
-
-    @property
     def has_test(self) -> bool:
         """Whether the final evaluation has test rows: those of a data set of ours, or a test function of the user's."""
         return bool(self.dataset or (self.source or {}).get("test"))
