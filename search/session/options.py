@@ -51,7 +51,7 @@ class Options:
     """Search a space of configurations. All is stored in RUNS_DIR/NAME; an interrupted search can be resumed."""
 
     space: str = "digits_arch"
-    """What to search: a built-in space, a file of your own (my_search.py), or package.module:NAME."""
+    """What to search: a built-in space, a file of your own (my_search.py or my_space.yaml), or package.module:NAME."""
     config: OptionalStr = None
     """Take options from this file (YAML, JSON or TOML): `trials: 40`, `fix: {depth: 2}`. Options on the command line
     replace those of the file."""
