@@ -9,7 +9,7 @@ import optuna
 
 from analysis import wording
 from analysis.evaluation.contenders import Contender, settle_plan
-from analysis.evaluation.networks import Failure, Network, choose_device, collect
+from analysis.evaluation.networks import Failure, Network, choose_device, collect, collect_kept
 from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.criterion import explain_criterion
@@ -51,6 +51,8 @@ class Job:
     epochs: int
     resources: Resources
     why: str
+    kept: Sequence[Network] = ()
+    """The networks that the trials of the search have left, if they are to form an ensemble."""
 
     @classmethod
     def open(cls, options: "Options", *, command: str) -> "Job":
@@ -74,6 +76,11 @@ class Job:
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
+        if options.ensemble and space.own:
+            raise ValueError(
+                "--ensemble is for built-in networks; average the predictions in your test function instead"
+            )
+        kept = collect_kept(options.run, run, study) if options.ensemble == "trials" else ()
         epochs = options.epochs or (stored.epochs if stored else run.epochs)
         plan_before = stored.plan if stored else ()
         asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs}
@@ -92,6 +99,7 @@ class Job:
             epochs=epochs,
             resources=resources,
             why=why,
+            kept=kept,
         )
 
     @property
