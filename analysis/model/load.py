@@ -33,6 +33,7 @@ from trainables.data.grey_levels import Levels, levels_from
 from trainables.data.options import STRETCHED, ImageOptions
 from trainables.data.table import Column, columns_from, table_dtype
 from trainables.training.device import choose_numerics
+from trainables.training.target_scale import TargetScale, scale_from
 
 FORMAT = 1
 ROWS = 256
@@ -103,6 +104,8 @@ class Model:
             outputs = torch.cat([network(normalize(rows.to(place))).float().cpu() for rows in x.split(ROWS)])
         if self.facts["task"] == "classification":
             return probabilities(outputs.numpy())
+        if (scale := scale_in(self.facts)) is not None:
+            return scale.to_units(outputs)[:, 0].numpy()
         outputs = outputs.to(dataset.train.y.dtype)
         return (outputs * self.facts["target_std"] + self.facts["target_mean"])[:, 0].numpy()
 
@@ -129,6 +132,14 @@ def stand_in(facts: dict[str, Any]) -> Dataset:
         columns=columns,
         backbone=_backbone(facts),
     )
+
+
+def scale_in(facts: Mapping[str, Any]) -> TargetScale | None:
+    """The scale of the target, if it is another than the standard one."""
+    stored = facts.get("target_scale")
+    if stored is None:
+        return None
+    return scale_from(stored, dtype=torch.float64 if facts.get("target_wide") else torch.float32)
 
 
 def _backbone(facts: dict[str, Any]) -> Backbone | None:
@@ -203,6 +214,10 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
         if not all(isinstance(one, int | float) and math.isfinite(one) for one in values or ()):
             raise ValueError(f"{path} must contain {name!r} as finite numbers, got {facts.get(name)!r}; export again")
     try:
+        scale_in(facts)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; export again") from None
+    try:
         form = build(ImageOptions, facts.get("images") or {})
         if form.backbone:
             check_architecture(form.backbone.architecture)
@@ -216,7 +231,7 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
 def decisive(facts: Mapping[str, Any]) -> str:
     """The parts of model.json that decide the predictions, as a text that is stored with the weights."""
     named = {name: facts.get(name) for name in _DECISIVE}
-    named |= {name: facts[name] for name in ("conformal", "ensemble") if name in facts}
+    named |= {name: facts[name] for name in ("conformal", "ensemble", "target_scale") if name in facts}
     return json.dumps(named, sort_keys=True)
 
 

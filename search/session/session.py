@@ -226,6 +226,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     )
     if not space.own:
         dataset = opening.with_passes(opening.with_test_notes(dataset, str(options.data_dir)), space)
+    options, space, dataset = opening.fitted_space(options, space, dataset)
     run = opening.asked_run(
         options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources)
     )
