@@ -214,7 +214,7 @@ def _use(facts: dict[str, Any], results: FinalResults) -> str:
         named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
         use = f"Classifies {thing} as one of {len(classes)} classes: {named}."
     notes = (_ROWS if facts["params"].get("neighbours") else "", _WEIGHTS.get(facts["params"].get("class_weights"), ""))
-    return use + "".join(notes) + _SCALES.get((facts.get("target_scale") or {}).get("kind"), "")
+    return use + "".join(notes) + _SCALES.get((facts.get("target_scale") or {"kind": ""})["kind"], "")
 
 
 def _against(results: FinalResults, winner: Entrant) -> str:
