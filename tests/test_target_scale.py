@@ -171,6 +171,18 @@ def test_a_logarithm_lowers_the_rmsle_of_a_log_normal_target() -> None:
     assert found["quantile"] < 0.7 * found["standard"]
 
 
+@pytest.mark.parametrize("scaling", ["log", "quantile"])
+def test_a_training_on_another_scale_continues_with_the_same_bits(scaling: TargetScaling) -> None:
+    x = torch.from_numpy(np.random.default_rng(6).normal(size=(200, 3)).astype(np.float32))
+    dataset = replace(rows(AMOUNTS[:200], x, num_train=160), metric="mae")
+    whole, before, after = (Training(config(target_scaling=scaling), dataset, epochs=4, seed=0) for _ in range(3))
+    expected = [whole.run_epoch()["mae"] for _ in range(4)]
+    found = [before.run_epoch()["mae"] for _ in range(2)]
+    after.restore(before.state())
+    assert [*found, *(after.run_epoch()["mae"] for _ in range(2))] == expected
+    assert torch.equal(after.predict(x), whole.predict(x))
+
+
 @pytest.mark.parametrize(
     ("counts", "metric", "word"),
     [
