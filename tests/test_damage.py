@@ -149,6 +149,8 @@ def test_a_few_random_damages_crash_nothing_and_change_nothing_unnoticed():
         ({"reduction_factor": 1}, r"reduction_factor must be in \[2, 1e\+09\], got 1"),
         ({"min_epochs": 0}, r"min_epochs must be in \[1, 1e\+09\], got 0"),
         ({"epochs": "9"}, "epochs must be a whole number, got '9'"),
+        ({"study_url": ""}, "study_url must be an address such as .*, got ''"),
+        ({"storage": "9"}, "storage must be an address such as"),
         ({"epochs": None}, "epochs must be a whole number, got None"),
         ({"epochs": True}, "epochs must be a whole number, got True"),
         ({"seed": -1}, "seed must be in"),
