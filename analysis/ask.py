@@ -133,14 +133,14 @@ def _asked(options: Options) -> "tuple[Run, bool]":
     Raises:
         ValueError: a question cannot be asked of this run, or there is none.
     """
-    import spaces.space
     from search.session.questions import check_asking, read_words, resolve
     from search.storage.run import read_run
+    from search.storage.space import space_of
     from search.storage.study import open_study
     from search.storage.trials import is_infeasible
 
     run = read_run(options.run)
-    space = spaces.space.load(run.space)
+    space = space_of(run)
     words = read_words((), options.question)
     check_asking(words, sampler=run.sampler, pruner=run.pruner)
     asked = resolve(replace(words, fixed={name: str(value) for name, value in run.fixed.items()}), space, trials=10**9)
@@ -219,13 +219,13 @@ def _preview(run: "Run", options: Options) -> None:
 
 def _answer(options: Options, run: "Run") -> "list[Answer]":
     """Train the best of each level again, tell the verdicts and keep them."""
-    import spaces.space
     from analysis.impact.answers import FOLDER, answer_question, plan, write_answers
     from analysis.impact.confirm import resources_like
     from analysis.prose.answers import answer_sentence
     from analysis.studies.trials import read_trials
     from search.session.fixed import FixedTraining
     from search.storage.run import data_of, read_run
+    from search.storage.space import space_of
     from search.storage.study import open_study
 
     folder, study = options.run / FOLDER, open_study(options.run)
@@ -235,7 +235,7 @@ def _answer(options: Options, run: "Run") -> "list[Answer]":
     trained: list[FrozenTrial] = []
     if planned:
         like = replace(run, questions=(), fixed={}, data_dir=options.data_dir or run.data_dir)
-        dataset = data_of(like, spaces.space.load(run.space))
+        dataset = data_of(like, space_of(run))
         training = FixedTraining(folder=folder, like=like, plan=planned, dataset=dataset, resources=resources_like(run))
         trained = training.train()
     shape = {"best": options.best, "seeds": options.seeds}

@@ -48,15 +48,15 @@ def main(argv: list[str]) -> int:
 def _rerun(options: Options) -> bool:
     import torch
 
-    import spaces.space
     from search.storage.run import data_of, read_run
+    from search.storage.space import space_of
     from search.storage.study import open_study
     from trainables.trainable import Setting, close
 
     run = read_run(options.run)
     trial = _choose(open_study(options.run), run, options)
     epochs = _num_epochs(trial, options)
-    space = spaces.space.load(run.space)
+    space = space_of(run)
     dataset = data_of(run, space, data_dir=options.data_dir)
     print(
         f"trial {trial.number} of run {run.name!r}, {epochs} of {run.epochs} epochs; {run.metric} as stored,"

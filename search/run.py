@@ -8,11 +8,13 @@ python -m search.run --resume --name NAME [--trials 200]
 import os
 import sys
 import time
+from collections.abc import Collection
 
-from search.process.arguments import BROKEN_OFF, DONE, command, open_streams, parse, report_error, run_command
+from search.process.arguments import BROKEN_OFF, DONE, command, open_streams, report_error, run_command
 from search.process.output import print_patiently
 from search.process.signals import Stopped, raise_stopped
 from search.process.silence import doing
+from search.session.config import read_options
 from search.session.options import Options
 
 
@@ -28,10 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     open_streams()
     print_patiently()
     try:
-        options = parse(Options, argv, prog=command("search.run"))
-        options.check()
-        options.check_here()
-        return _search(options, given={a[2:].split("=")[0].replace("-", "_") for a in argv if a.startswith("--")})
+        given = read_options(argv, prog=command("search.run"))
+        with given.naming_the_file():
+            given.options.check()
+            given.options.check_here()
+            return _search(given.options, given=given.names)
     except BrokenPipeError as error:
         report_error(error)
         return BROKEN_OFF
@@ -44,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         return stop.code
 
 
-def _search(options: Options, *, given: set[str]) -> int:
+def _search(options: Options, *, given: Collection[str]) -> int:
     # the matrices of the model of curves are small: a second thread would only wait for the cores that train
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     deadline = None if options.time_budget is None else time.monotonic() + 60 * options.time_budget

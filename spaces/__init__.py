@@ -2,12 +2,14 @@
 
     *_arch *_small *_gpu *_mlp   the built-in spaces
     parts                        groups of hyperparameters that they share
+    ranges changes               a space with other ranges than its file states
     levels                       the parameters of a space, and values of one to compare
     space                        `Space`: suggest, baseline, and the one reader of stored parameters
     variants                     which further parameters fit data of the user's own
     asking                       runs `suggest` on chosen values
     objectives                   metrics, objectives and constraints
-    origin imported              where a space of the user's own is, and how it is imported
+    declared                     a space in a YAML or JSON file
+    origin sources imported      where a space of the user's own is, its code, and how it is imported
 
 A space that has changed since a release keeps its earlier definition as `SPACE_1` in the same file; it is called
 `NAME@1`, and the runs and models of that release use it. A variant with further parameters for some data is called
@@ -21,6 +23,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from spaces.declared import read_declaration
 from spaces.origin import check, is_own, locate, parsed
 
 EARLIER = {
@@ -79,6 +82,8 @@ def stated(name: str) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     origin = locate(name) if is_own(name) else None
+    if origin is not None and origin.is_declared:
+        return {"own": True, **read_declaration(origin.file).facts}
     module, attribute = (origin.file, origin.attribute) if origin else split_name(name)
     tree = parsed(Path(__file__).parent / f"{module}.py" if isinstance(module, str) else module)
     for line in tree.body:

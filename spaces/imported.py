@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
-from spaces.origin import PACKAGES, SHIPPED, Origin, check, read_sources
+from spaces.origin import PACKAGES, SHIPPED, Origin, check
+from spaces.sources import read_sources
 
 _versions: dict[str, tuple[Path, str]] = {}
 """Imported module of the user's -> its root, and the checksum of the code that was read."""

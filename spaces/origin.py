@@ -1,14 +1,17 @@
-"""Finds a space of the user's own: `path/to/file.py`, `path/to/file.py:NAME`, or `package.module:NAME`.
+"""Finds a space of the user's own: `path/to/file.py`, `path/to/file.py:NAME`, `package.module:NAME`, or a YAML file.
 
 Files are only parsed here; neither the user's code nor torch is imported. `spaces/imported.py` imports the module.
 """
 
 import ast
-import hashlib
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from spaces.declared import Declaration, is_declared, read_declaration
+from trainables.data.names import did_you_mean
 
 SHIPPED = Path(__file__).resolve().parent.parent / "own_code"
 """The folder of the user's own code on a node of a cluster, next to this package."""
@@ -29,23 +32,34 @@ class Origin:
     attribute: str = "SPACE"
     is_file: bool = True
     """Whether the reference names the file, not the module."""
+    ending: str = ".py"
+    """Of the file; any other than .py is a file that declares the space."""
 
     @property
     def file(self) -> Path:
-        """The file of the module."""
+        """The file of the module, or the file that declares the space."""
+        if self.is_declared:
+            return self.root / f"{self.module}{self.ending}"
         base = self.root.joinpath(*self.module.split("."))
         return base.with_suffix(".py") if not (base / "__init__.py").is_file() else base / "__init__.py"
 
     @property
     def text(self) -> str:
         """A reference that works from any working directory; `locate` reads it."""
+        if self.is_declared:
+            return str(self.file)
         where = str(self.file) if self.is_file else f"{self.root}//{self.module}"
         return f"{where}:{self.attribute}"
 
     @property
     def name(self) -> str:
         """The short name of the space: that of its module."""
-        return self.module.rpartition(".")[2]
+        return self.module if self.is_declared else self.module.rpartition(".")[2]
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether a YAML or JSON file declares the space."""
+        return self.ending != ".py"
 
 
 def is_own(reference: str) -> bool:
@@ -57,6 +71,8 @@ def short_name(reference: str) -> str:
     """The short name of a space: `my_search` for `/home/me/my_search.py:SPACE`; a built-in name as it is."""
     if not is_own(reference):
         return reference
+    if is_declared(reference):
+        return Path(reference).stem
     path = reference.rpartition(":")[0] if _attribute(reference) else reference
     return Path(path).stem if path.endswith(".py") else path.rpartition("//")[2].rpartition(".")[2]
 
@@ -67,6 +83,8 @@ def locate(reference: str) -> Origin:
     Raises:
         ValueError: there is no such file or module; the line says where it was searched.
     """
+    if is_declared(reference):
+        return _declared(reference)
     attribute = _attribute(reference)
     where = reference.removesuffix(f":{attribute}") if attribute else reference
     attribute = attribute or "SPACE"
@@ -99,6 +117,40 @@ def _file(where: str, attribute: str, reference: str) -> Origin:
     if not path.stem.isidentifier():
         raise ValueError(f"--space must name a file that Python can import, got {path.name!r}; rename it, without '-'")
     return Origin(root=path.resolve().parent, module=path.stem, attribute=attribute)
+
+
+def _declared(reference: str) -> Origin:
+    path = Path(reference).expanduser()
+    if SHIPPED.is_dir():
+        path = SHIPPED / path.name
+    if not path.is_file():
+        raise ValueError(f"--space: there is no file {reference[:200]!r}; give the path of your file")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", path.stem):
+        raise ValueError(f"--space must name a file of letters, digits, '_', '-' and '.', got {path.name!r}; rename it")
+    return Origin(root=path.resolve().parent, module=path.stem, ending=path.suffix)
+
+
+def functions_of(origin: Origin, declared: Declaration) -> dict[str, Origin]:
+    """Where the functions are that a file which declares a space names, each by its name in a `Space`.
+
+    Raises:
+        ValueError: there is no such file or function; the line has the place where it is named.
+    """
+    found = {}
+    for name, reference in declared.functions.items():
+        file, _, attribute = reference.rpartition(":")
+        parts = Path(file).with_suffix("").parts
+        where = declared.settings.at(name)
+        if not (origin.root / file).is_file():
+            raise ValueError(f"{where}: there is no file {str(origin.root / file)!r}")
+        if not all(part.isidentifier() for part in parts):
+            raise ValueError(f"{where}: {file!r} cannot be imported by Python; rename it, without '-'")
+        module = Origin(root=origin.root, module=".".join(parts), attribute=attribute, is_file=len(parts) == 1)
+        names = set(_defined(parsed(module.file)))
+        if attribute not in names and "*" not in names:
+            raise ValueError(f"{where}: {file} defines no {attribute}{did_you_mean(attribute, names)}")
+        found[name] = module
+    return found
 
 
 def _module(roots: list[Path], module: str, attribute: str, reference: str) -> Origin:
@@ -134,6 +186,10 @@ def parsed(path: Path) -> ast.Module:
 
 def check(origin: Origin) -> None:
     """Raise ValueError unless the file is valid Python, defines the space, and its imports do not clash with ours."""
+    if origin.is_declared:
+        for found in functions_of(origin, read_declaration(origin.file)).values():
+            check_clashes(found)
+        return
     tree = parsed(origin.file)
     names = set(_defined(tree))
     if origin.attribute not in names and "*" not in names:
@@ -160,6 +216,10 @@ def local_files(origin: Origin) -> list[Path]:
     """The file of the space and every module in its folder that it imports, directly or indirectly."""
     found: dict[Path, None] = {}
     waiting = [(origin.file, origin.module.rpartition(".")[0])]
+    if origin.is_declared:
+        found[origin.file] = None
+        named = functions_of(origin, read_declaration(origin.file)).values()
+        waiting = [(one.file, one.module.rpartition(".")[0]) for one in named]
     while waiting and len(found) < MAX_FILES:
         path, package = waiting.pop(0)
         if path in found or not path.is_file():
@@ -172,36 +232,6 @@ def local_files(origin: Origin) -> list[Path]:
         for name in names:
             waiting += _resolved(origin.root, name)
     return list(found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """The user's own code."""
-
-    files: dict[str, bytes]
-    """Path from the root -> content."""
-    left_out: tuple[str, ...]
-    """Files beyond the limit on size."""
-
-    @property
-    def sha256(self) -> str:
-        """The sha256 of names and contents."""
-        digest = hashlib.sha256()
-        for name, content in sorted(self.files.items()):
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        return digest.hexdigest()
-
-
-def read_sources(origin: Origin) -> Sources:
-    """The file of the space and the modules in its folder that it imports, up to 2 MB in total."""
-    files, left_out, total = {}, [], 0
-    for path in local_files(origin):
-        name, size = path.relative_to(origin.root).as_posix(), path.stat().st_size
-        if total + size > MAX_BYTES:
-            left_out.append(name)
-            continue
-        files[name], total = path.read_bytes(), total + size
-    return Sources(files=files, left_out=tuple(left_out))
 
 
 def _resolved(root: Path, name: str) -> Iterator[tuple[Path, str]]:
@@ -238,6 +268,8 @@ def _defined(tree: ast.Module) -> Iterator[str]:
                 yield from (
                     name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)
                 )
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
             case ast.AnnAssign(target=ast.Name(id=name)) | ast.NamedExpr(target=ast.Name(id=name)):
                 yield name
             case ast.Import() | ast.ImportFrom():

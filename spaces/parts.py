@@ -78,7 +78,7 @@ def suggest_mlp(trial: BaseTrial, *, neighbours: tuple[int, ...] = ()) -> MlpCon
             not suggested if empty.
     """
     return MlpConfig(
-        encoder=suggest_encoder(trial),
+        encoder=suggest_encoder(trial, lowest_frequency=0.01 if neighbours else 0.05),
         block=_choose(trial, "block", ("plain", "residual")),
         depth=trial.suggest_int("depth", 1, 4),
         width=round_width(trial.suggest_int("width", 64, 512, log=True)),
@@ -89,8 +89,13 @@ def suggest_mlp(trial: BaseTrial, *, neighbours: tuple[int, ...] = ()) -> MlpCon
     )
 
 
-def suggest_encoder(trial: BaseTrial) -> EncoderConfig:
-    """Suggest how the columns of a table are scaled and embedded."""
+def suggest_encoder(trial: BaseTrial, *, lowest_frequency: float = 0.05) -> EncoderConfig:
+    """Suggest how the columns of a table are scaled and embedded.
+
+    Args:
+        trial: suggests the values.
+        lowest_frequency: lower end of `frequency_scale`. Distances between neighbours call for smoother embeddings.
+    """
     scaling: Scaling = _choose(trial, "scaling", ("standard", "quantile"))
     embedding: Embedding = _choose(trial, "embedding", ("none", "piecewise_linear", "periodic"))
     if embedding == "none":
@@ -104,7 +109,7 @@ def suggest_encoder(trial: BaseTrial) -> EncoderConfig:
         embedding=embedding,
         embedding_size=size,
         num_frequencies=trial.suggest_int("num_frequencies", 8, 64, log=True),
-        frequency_scale=trial.suggest_float("frequency_scale", 0.05, 2.0, log=True),
+        frequency_scale=trial.suggest_float("frequency_scale", lowest_frequency, 2.0, log=True),
     )
 
 

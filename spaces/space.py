@@ -15,9 +15,10 @@ from optuna.trial import BaseTrial
 
 import spaces
 from spaces.asking import AskedTrial, contains
+from spaces.declared import read_declaration
 from spaces.imported import import_module
 from spaces.objectives import DEFAULT_GOALS, Objective, goal_named, read_goal
-from spaces.origin import is_own, locate
+from spaces.origin import Origin, functions_of, is_own, locate
 
 if TYPE_CHECKING:
     from trainables.trainable import Task
@@ -206,10 +207,25 @@ def load(name: str) -> Space:
         module, attribute = spaces.split_name(name)
         return getattr(importlib.import_module(f"spaces.{module}"), attribute)
     origin = locate(name)
+    if origin.is_declared:
+        return _declared(origin)
     found = getattr(import_module(origin), origin.attribute, None)
     if not isinstance(found, Space):
         raise ValueError(f"{origin.attribute} in {origin.file} must be a rungwise Space, got a {type(found).__name__}")
     return found
+
+
+def _declared(origin: Origin) -> Space:
+    """The space that a file declares, with the functions that it names."""
+    declared = read_declaration(origin.file)
+    functions: dict[str, Any] = {}
+    for name, module in functions_of(origin, declared).items():
+        functions[name] = getattr(import_module(module), module.attribute)
+        if not callable(functions[name]):
+            kind = type(functions[name]).__name__
+            raise ValueError(f"{declared.settings.at(name)}: {module.attribute} must be a function, got a {kind}")
+    facts = {"direction": "maximize", **declared.facts}
+    return Space(suggest=declared.suggest, baseline=declared.baseline, **functions, **facts)
 
 
 def decode(name: str, params: Mapping[str, Choice]) -> Any:

@@ -40,7 +40,7 @@ BASELINE: dict[str, Choice] = {
     "neighbours": 0,
 }
 BASELINE_1 = {name: value for name, value in BASELINE.items() if name != "neighbours"}
-NEIGHBOURS = (0, 16, 64)
+NEIGHBOURS = (0, 16, 32)
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:

@@ -14,7 +14,8 @@ from rungwise.notebook import write_space
 from rungwise.searching import reference_of, search
 from search.runtime.parcel import pack_code, pack_own_code
 from search.storage.source_code import canonical, describe_change, describe_source, keep_source
-from spaces.origin import locate, read_sources, short_name
+from spaces.origin import locate, short_name
+from spaces.sources import read_sources
 from spaces.space import Space, load
 from tests.disks import fill, small_disk
 from tests.own_spaces import WHOLE, write_own

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-import spaces.space
 from analysis import wording
 from analysis.evaluation.contenders import Contender, settle_plan
 from analysis.evaluation.networks import Failure, Network, choose_device, collect
@@ -21,6 +20,7 @@ from search.runtime.resources import Resources, plan_resources
 from search.session import opening as prepare
 from search.session.fixed import FixedTraining
 from search.storage.run import Planned, Run, data_of, read_run
+from search.storage.space import space_of
 from search.storage.study import open_study
 from spaces.space import Space
 from trainables.sources.images import fetch_test_files
@@ -69,7 +69,7 @@ class Job:
         )
         if options.data_dir is not None:
             run = replace(run, data_dir=options.data_dir)
-        space, study = spaces.space.load(run.space), open_study(options.run)
+        space, study = space_of(run), open_study(options.run)
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)

@@ -6,7 +6,7 @@ disk is too small, leaves the one before as it was.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,11 @@ def _facts(job: Job, network: Network, results: FinalResults) -> dict[str, Any]:
     return {
         "run": job.run.name,
         "space": job.run.space,
+        **(
+            {"ranges": [{**asdict(one), "choices": list(one.choices)} for one in job.run.ranges]}
+            if job.run.ranges
+            else {}
+        ),
         "params": network.contender.params,
         "contender": network.contender.name,
         "seed": network.seed,

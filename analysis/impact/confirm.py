@@ -219,12 +219,12 @@ def train(
     Returns:
         What `paired` takes, and the epochs.
     """
-    import spaces.space
     from search.session.fixed import FixedTraining
     from search.storage.run import data_of
     from search.storage.seeds import confirmation_seeds
+    from search.storage.space import space_of
 
-    space = spaces.space.load(run.space)
+    space = space_of(run)
     changes = only(_changes(trials, space), names)
     plan = _plan(trials.best_config, changes, confirmation_seeds(run.seed, count=num_seeds))
     folder, dataset = run_dir / "confirm", data_of(run, space)

@@ -13,8 +13,7 @@ import numpy as np
 import safetensors.torch
 from safetensors import SafetensorError
 
-import spaces.space
-from analysis.model.load import Model, stand_in
+from analysis.model.load import Model, config_of, stand_in
 from analysis.model.write import scale_of, weights_of
 from search.process.arguments import command
 from trainables.training.training import Training
@@ -88,7 +87,7 @@ def load_ensemble(model: Model, folder: Path) -> Ensemble:
         raise ValueError(f"{path} is damaged ({error}); {again}") from None
     found = []
     for index, member in enumerate(stated["members"]):
-        network = spaces.space.decode(model.facts["space"], member["params"]).model.build(stand_in(model.facts))
+        network = config_of(model.facts, member["params"]).model.build(stand_in(model.facts))
         prefix = f"{index}/"
         network.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
         facts = {**model.facts, "target_scale": member.get("target_scale")}

@@ -25,6 +25,8 @@ from analysis.model.files import exported_folder
 from analysis.scores.metrics import probabilities
 from search.process.arguments import command
 from search.storage.checking import build
+from spaces.changes import Range
+from spaces.ranges import change
 from trainables.augmentation.normalize import Normalize
 from trainables.data.architectures import check_architecture
 from trainables.data.backbone import Backbone
@@ -148,6 +150,25 @@ def _backbone(facts: dict[str, Any]) -> Backbone | None:
     return Backbone(architecture=file["architecture"], sha256=file["sha256"]) if file else None
 
 
+def config_of(facts: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
+    """The configuration of an exported network.
+
+    Args:
+        facts: model.json.
+        params: of the network.
+
+    Raises:
+        ValueError: the space as it is now has no such configuration.
+    """
+    if not facts.get("ranges"):
+        return spaces.space.decode(facts["space"], params)
+    try:
+        ranges = [build(Range, one, name="ranges") for one in facts["ranges"]]
+    except TypeError as error:
+        raise ValueError(f"model.json is damaged ({error}); export the model again") from None
+    return change(spaces.space.load(facts["space"]), ranges).decode(params)
+
+
 def load_model(folder: str | Path) -> Model:
     """The exported network in this folder.
 
@@ -161,7 +182,7 @@ def load_model(folder: str | Path) -> Model:
     facts = _read_facts(folder)
     weights, stated = _read_weights(folder / "model.safetensors", sha256=facts.get("sha256"))
     _check_stated(facts, stated, folder / "model.json")
-    network = spaces.space.decode(facts["space"], facts["params"]).model.build(stand_in(facts))
+    network = config_of(facts, facts["params"]).model.build(stand_in(facts))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

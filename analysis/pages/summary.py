@@ -56,8 +56,7 @@ def summary(
         run: the search; None for a study that plain Optuna made.
     """
     answers = answers or Said()
-    what = "" if run is None else f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. "
-    blocks: list[Any] = [text(what + states(trials))]
+    blocks: list[Any] = [text(_what(run) + states(trials))]
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks += [text(warning, kind="warning") for warning in outcome.warnings]
@@ -72,6 +71,15 @@ def summary(
         )
         blocks.append(folder.table("best", best_table(trials), caption=caption))
     return Section(id="summary", title="Summary", blocks=tuple(blocks))
+
+
+def _what(run: Run | None) -> str:
+    """What was searched, and the ranges that differ from those of the space; empty for a study of plain Optuna."""
+    if run is None:
+        return ""
+    found = "; ".join(map(str, run.ranges))
+    ranges = f"Ranges that were set for this search: {found}. " if found else ""
+    return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}"
 
 
 def states(trials: Trials) -> str:

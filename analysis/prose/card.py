@@ -12,6 +12,7 @@ from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import between, count, gap, held, title, trained_for, trained_on
 from search.process.text import counted
 from search.storage.checking import build
+from spaces.changes import Range
 from trainables.data.options import ImageOptions
 from trainables.files.whole import write_whole
 
@@ -29,7 +30,7 @@ A network found by hyperparameter search and retrained, exported with its weight
 
 ## Model details
 
-- Space `{space}`, {origin}, trained on seed {seed}, the first of {num_seeds}; it was not selected by its test score.
+- {space}, {origin}, trained on seed {seed}, the first of {num_seeds}; it was not selected by its test score.
 - {weights} weights, {macs} multiply-adds per row; input {shape}, {inputs}.
 - Trained for {epochs} on {train_rows:,} rows ({rows}), {hardware}.
 - Weights: `model.safetensors`, sha256 `{sha256}`; everything else: `model.json`.
@@ -130,7 +131,7 @@ def _model_fields(results: FinalResults, facts: dict[str, Any], winner: Entrant)
     return {
         "task": f"{'image' if images else 'tabular'}-{facts['task']}",
         "model": title(winner.name).capitalize(),
-        "space": facts["space"],
+        "space": f"Space `{facts['space']}`{_ranges(facts)}",
         "origin": "baseline" if winner.trial is None else trial,
         "seed": facts["seed"],
         "weights": count(facts["num_weights"]),
@@ -146,6 +147,12 @@ def _model_fields(results: FinalResults, facts: dict[str, Any], winner: Entrant)
         "checksum": facts["dataset_checksum"],
         "params": json.dumps(facts["params"], indent=2),
     }
+
+
+def _ranges(facts: dict[str, Any]) -> str:
+    """The ranges that were set for the search, in place of those of the space."""
+    found = [build(Range, one) for one in facts.get("ranges", ())]
+    return f" with {'; '.join(_plain(str(one)) for one in found)}" if found else ""
 
 
 def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> dict[str, Any]:

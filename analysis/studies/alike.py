@@ -70,6 +70,7 @@ _SETTINGS = (
     ("sampler", "sampler"),
     ("pruner", "pruner"),
     ("fixed", "fixed"),
+    ("ranges set for the search", "ranges"),
     ("limit of weights", "max_weights"),
     ("limit of multiply-adds", "max_macs"),
     ("trials at once", "slots"),
@@ -118,14 +119,14 @@ def _setting(side: Side, name: str) -> str:
         known = getattr(side.run, name)
     if isinstance(known, SplitRule):
         return known.option
-    if known is None or known in ("", {}, 0, 0.0):
+    if known is None or known in ("", {}, (), 0, 0.0):
         return "0" if name == "seed" and known == 0 else MISSING
     if name == "space":
         return str(side.run.title if side.run and side.run.title else known)
     if isinstance(known, dict):
         return ", ".join(f"{key} = {label(value)}" for key, value in sorted(known.items()))
     if isinstance(known, tuple):
-        return " ".join(map(str, known))
+        return ("; " if name == "ranges" else " ").join(map(str, known))
     return f"{known:,}" if isinstance(known, int) and name != "seed" else label(known)
 
 

@@ -99,6 +99,7 @@ class Launch:
 
         job = Job(
             space=self.run.space,
+            ranges=self.run.ranges,
             arrays=_shared(self.space, self.dataset),
             epochs=self.run.epochs,
             metric=self.run.metric,

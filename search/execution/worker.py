@@ -7,7 +7,7 @@ import socket
 import time
 import traceback
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,18 @@ from ray import tune
 
 import spaces.space
 from search.execution.capture import Capture
+from search.execution.job import Job
 from search.process.disk import free_space
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
 from search.scheduling.messages import EpochResult
 from search.storage.folder import trial_name
 from search.storage.logs import KEPT_BYTES, headline, shorten
+from spaces.ranges import change
 from trainables.files import checkpoint
 from trainables.files.stores import Folder, UnreachableError, open_store
 from trainables.trainable import (
     Diverged,
-    Keep,
     MisuseError,
     OutOfMemory,
     Setting,
@@ -46,31 +47,6 @@ _RAYS_OWN = frozenset(
 """Names with a meaning for Ray in the result of a step; metrics with these names go only to the study."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is the same for every trial of a search; sent to each node once."""
-
-    space: str
-    arrays: Any
-    """The data as the space's task packs them, held in the node's shared memory; or Ray's reference to that."""
-    epochs: int
-    metric: str
-    keep: Keep | None = None
-    """How a training chooses the epoch that it keeps; None if that is the last one."""
-    checkpoints: str
-    """Folder or URI of the checkpoints, the same on every node."""
-    home: str = ""
-    """Ray's identifier of the node on which the search runs and the run folder is."""
-    threads: int
-    cuda: bool
-    final: bool = False
-    """Whether these are the trainings of the final evaluation."""
-    output: str | None = None
-    """Folder in which the driver finds what a trial printed since its last report; None on a cluster."""
-    debug: bool = False
-    """Show what trials print as well."""
-
-
 class TrialWorker(tune.Trainable):
     """Decodes a configuration, resumes its newest checkpoint if there is one, and trains one epoch per step."""
 
@@ -82,7 +58,7 @@ class TrialWorker(tune.Trainable):
         self._device = torch.device("cuda" if job.cuda else "cpu")
         self._unprepared: BaseException | None = None
         try:
-            self._space = spaces.space.load(job.space)
+            self._space = change(spaces.space.load(job.space), job.ranges)
         except (Exception, SystemExit) as error:  # such as a package that this node lacks: others would fail too
             self._unprepared = error
         else:

@@ -15,6 +15,9 @@ from search.process.allotted import available_cpus
 from search.process.quiet import quietly
 from search.runtime.resources import Resources, count_gpus
 from search.storage.run import Run
+from search.storage.space import space_of
+from spaces.changes import Range
+from spaces.ranges import change
 from spaces.space import Space
 from trainables.data.dataset import Dataset, Split, from_arrays
 from trainables.files import checkpoint
@@ -81,7 +84,7 @@ def calibrate(
     Returns:
         The speeds of the first few draws, in their order.
     """
-    space = space or spaces.space.load(run.space)
+    space = space or space_of(run)
     if space.own:
         bench, least = _own_bench(run, space, dataset, resources), 1
     else:
@@ -128,6 +131,7 @@ def _bench(run: Run, dataset: Dataset, resources: Resources) -> "Bench":
     )
     return Bench(
         space=run.space,
+        ranges=run.ranges,
         arrays=part.arrays(),
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
@@ -139,7 +143,7 @@ def _bench(run: Run, dataset: Dataset, resources: Resources) -> "Bench":
 
 def _own_bench(run: Run, space: Space, dataset: Any, resources: Resources) -> "OwnBench":
     setting = Setting(epochs=run.epochs, seed=run.seed, device=_device(resources), threads=resources.cpus_per_trial)
-    return OwnBench(space=run.space, packed=space.work.pack(dataset), setting=setting)
+    return OwnBench(space=run.space, ranges=run.ranges, packed=space.work.pack(dataset), setting=setting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,8 @@ class OwnBench:
     space: str
     packed: Any
     setting: Setting
+    ranges: tuple[Range, ...] = ()
+    """Ranges in place of those of the space."""
 
     def measure(self, params: dict[str, Any]) -> Speed:
         """Train one whole epoch, since no part of the user's code is known to be typical.
@@ -157,7 +163,7 @@ class OwnBench:
         imports and compiles.
         """
         torch.set_num_threads(self.setting.threads)
-        space = spaces.space.load(self.space)
+        space = change(spaces.space.load(self.space), self.ranges)
         data = space.work.unpack(self.packed, device=self.setting.device)
         config = space.decode(params)
         training = space.work.build(config, data, self.setting)
@@ -188,6 +194,8 @@ class Bench:
     """Networks that a trial trains, one for each fold."""
     threads: int
     device: str
+    ranges: tuple[Range, ...] = ()
+    """Ranges in place of those of the space."""
 
     def measure(self, params: dict[str, Any]) -> Speed:
         """Train one configuration for some steps like those of its epochs, after one unmeasured step of each shape.
@@ -196,7 +204,7 @@ class Bench:
         """
         torch.set_num_threads(self.threads)
         dataset = from_arrays(self.arrays)
-        config = spaces.space.load(self.space).decode(params)
+        config = change(spaces.space.load(self.space), self.ranges).decode(params)
         config = replace(config, optimizer=replace(config.optimizer, lr=1e-9))  # as fast, and never diverges
         batch = min(config.batch_size, len(dataset.train))
         rows = min(batch, PROBE_ROWS)

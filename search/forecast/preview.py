@@ -23,6 +23,7 @@ from search.scheduling.baseline import describe_reduction
 from search.scheduling.constraints import Examine
 from search.storage.run import Run
 from spaces.objectives import DEFAULT_GOALS
+from spaces.ranges import describe_changes
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.data.split import describe_input, describe_split
@@ -116,7 +117,7 @@ def show_preview(
         rows = f"{total:,} rows in {len(dataset.folds)} folds" if dataset.folds else rows
         console.print(f"{escape(run.space)} on {run.dataset}: {rows}", soft_wrap=True)
         show_data(dataset, console=console)
-    for line in (*asked(run), *filter(None, [describe_reduction(run, space)])):
+    for line in (*describe_changes(space), *asked(run), *filter(None, [describe_reduction(run, space)])):
         console.print(escape(printable(line)), soft_wrap=True)
     console.print()
     _show_configurations(run, space, examine, console=console)
@@ -219,6 +220,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
     decisive = {name: getattr(run, name) for name in _DECISIVE.split()} | {"host": run.machine.get("host")}
     if run.fixed or run.questions:
         decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
+    if run.ranges:
+        decisive["ranges"] = [one.option for one in run.ranges]
     if not run.split.is_random:
         decisive["split"] = run.split.option
     if run.folds > 1:

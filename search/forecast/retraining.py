@@ -1,6 +1,8 @@
 """The cost of answering a question after the search: the best configurations of each level are trained again."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -16,8 +18,9 @@ TRIALS_A_LEVEL = 10
 
 
 def asked(run: Run) -> list[str]:
-    """An unusual metric, the epoch that is kept, the fixed parameters and the questions of a run, one line each."""
-    lines = [describe_goal(run)] if run.dataset and run.metric not in DEFAULT_GOALS.values() else []
+    """What is unusual in a run, one line each: options of a file, the metric, the epoch that is kept, questions."""
+    lines = [_describe_config(run.config)] if run.config else []
+    lines += [describe_goal(run)] if run.dataset and run.metric not in DEFAULT_GOALS.values() else []
     if run.passes > 1:
         lines.append(f"an epoch passes {run.passes} times over the training rows, because there are few")
     if run.keep_epoch == "best":
@@ -27,6 +30,13 @@ def asked(run: Run) -> list[str]:
         )
     lines += [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
     return lines + [f"question: {one.text}, with equal epochs for each value" for one in run.questions]
+
+
+def _describe_config(config: dict[str, Any]) -> str:
+    """`options from my.yaml: trials 30, fix {"depth": 2}`."""
+    found = config.get("options", {})
+    said = ", ".join(f"{name} {v if isinstance(v, str) else json.dumps(v)}" for name, v in found.items())
+    return f"options from {config.get('file')}: {said or 'none, all are replaced on the command line'}"
 
 
 def describe_goal(run: Run) -> str:

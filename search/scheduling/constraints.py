@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import spaces.space
 from search.storage.run import Run
+from search.storage.space import space_of
 from spaces.space import Space
 
 
@@ -35,7 +35,7 @@ def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Exam
     Args:
         space: that of the run; loaded when None.
     """
-    space = space or spaces.space.load(run.space)
+    space = space or space_of(run)
 
     def examine(config: Any) -> Examination:
         costs = dict(space.work.costs(config, dataset))

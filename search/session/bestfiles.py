@@ -33,6 +33,8 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
     }
     write_whole(run_dir / "best.json", json.dumps(facts, indent=2) + "\n")
     what = f"{run.metric} {format_value(best.value)} after {counted(epochs_reached(best), 'epoch')}"
-    lines = [f"# The best trial of run {run.name}: trial {best.number}, {what}.", "", "PARAMS = {"]
+    lines = [f"# The best trial of run {run.name}: trial {best.number}, {what}."]
+    lines += [f"# Searched with {' '.join(f'--set {one.option}' for one in run.ranges)}"] if run.ranges else []
+    lines += ["", "PARAMS = {"]
     lines += [f"    {name!r}: {value!r}," for name, value in best.params.items()]
     write_whole(run_dir / "best.py", "\n".join(map(printable, [*lines, "}"])) + "\n")

@@ -13,7 +13,6 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-import spaces.space
 from search.execution.launch import Launch
 from search.execution.slots import differences
 from search.process.output import print_patiently
@@ -29,6 +28,7 @@ from search.storage.lock import RunLock
 from search.storage.logs import logs_of
 from search.storage.run import Planned, Run, read_run, write_run
 from search.storage.source_code import describe_source
+from search.storage.space import space_of
 from search.storage.study import new_run, open_study
 from spaces.space import Space
 
@@ -70,7 +70,7 @@ class FixedTraining:
             Stopped: a signal came; what is finished is saved, and the same call continues.
             Exception: what ended the training as a whole (a full disk, the same error in every trial).
         """
-        space = spaces.space.load(self.like.space)
+        space = space_of(self.like)
         asked = self._asked(space)
         print_patiently()
         if not (self.folder / "run.json").exists():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from search.execution.loggers import check_logger
 from search.process.arguments import words_of
 from search.process.secrets import redact_command
-from search.session import questions
+from search.session import config, questions
 from search.session.options import FIXED, Options
 from search.session.rules import parse_count, parse_types
 from search.storage.folder import check_exists
@@ -20,6 +20,7 @@ from search.storage.source_code import canonical, describe_source
 from search.storage.study import check_database
 from spaces import split_name
 from spaces.origin import is_own, short_name
+from spaces.ranges import as_stated
 from spaces.space import fingerprint
 from spaces.variants import describe_variant, variant_for_classes, variant_for_numbers
 from trainables.data.options import ImageOptions, TableOptions
@@ -80,7 +81,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
     objective = space.objective("" if space.own else dataset.task, metric=options.metric)
     return Run(
         space=canonical(options.space),
-        fingerprint=fingerprint(space),
+        fingerprint=fingerprint(as_stated(space)),
         dataset=space.dataset,
         dataset_checksum=dataset.checksum,
         data_dir=str(options.data_dir),
@@ -106,6 +107,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         source=describe_source(options.space, test=space.test is not None),
         logger=options.logger,
         command=redact_command(shlex.join([*words_of("search.run"), *sys.argv[1 + (sys.argv[1:2] == ["search"]) :]])),
+        config=config.used(options),
         **questions.resolve(options.words, space, trials=options.trials),
         **settled,
     )
@@ -237,7 +239,7 @@ def _shown(value: Any) -> str:
 
 def check_same(run: Run, *, space: "Space", dataset: Any) -> None:
     """Raise ValueError if the space or the data are no longer those of the run."""
-    if (now := fingerprint(space)) != run.fingerprint:
+    if (now := fingerprint(as_stated(space))) != run.fingerprint:
         raise ValueError(
             f"space {run.space!r} has changed since run {run.name!r} started (fingerprint {now}, not "
             f"{run.fingerprint});"

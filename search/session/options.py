@@ -16,12 +16,12 @@ from search.session.questions import Words, check_asking, read_words
 from search.session.rules import (
     check_backbone,
     check_min_epochs,
-    check_range,
+    check_numbers,
     check_storage,
     check_url,
-    parse_count,
     parse_types,
 )
+from search.session.setting import Wish, read_set
 from search.session.tries import Tries, read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
@@ -32,8 +32,6 @@ from trainables.data.names import split_names
 from trainables.data.options import ImageOptions, Resize, TableOptions, Task
 from trainables.data.split import SplitRule, check_folds, check_split, parse_split
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
-
-MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 
 _ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 PRETRAINED = "image_folder_backbone"
@@ -53,7 +51,10 @@ class Options:
     """Search a space of configurations. All is stored in RUNS_DIR/NAME; an interrupted search can be resumed."""
 
     space: str = "digits_arch"
-    """What to search: a built-in space, a file of your own (my_search.py), or package.module:NAME."""
+    """What to search: a built-in space, a file of your own (my_search.py or my_space.yaml), or package.module:NAME."""
+    config: OptionalStr = None
+    """Take options from this file (YAML, JSON or TOML): `trials: 40`, `fix: {depth: 2}`. Options on the command line
+    replace those of the file."""
     name: OptionalStr = None
     """Name of the run: letters, digits, '.', '_' and '-'. Default: space, date and time."""
     trials: int = 40
@@ -80,6 +81,9 @@ class Options:
     choose it. Default: best for your own tables and images, else last."""
     fix: Several = ()
     """Give a parameter one value in all trials: --fix lr=0.1. Repeat the option for several parameters."""
+    set: Several = ()
+    """Search other values of a parameter than the space states: --set lr=1e-4..1e-2:log, --set depth=2..4,
+    --set dropout=0..0.3:step=0.1 or --set optimizer=sgd,adamw. Repeat the option for several parameters."""
     question: Several = ()
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
@@ -159,7 +163,7 @@ class Options:
 
     def check(self) -> None:
         """Raise ValueError at the first option that no search could run with; needs neither torch nor Ray."""
-        self._check_numbers()
+        check_numbers(self)
         if self.name is not None:
             check_name(self.name)
         if self.resume and self.name is None:
@@ -183,35 +187,11 @@ class Options:
             read_goal(self.metric, self.task or "")
         if self.backbone is not None:
             check_backbone(self.backbone)
+        read_set(self.set)
         check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
         spaces.check_name(self.space)
         if not self.resume:
             self._check_against_space()
-
-    def _check_numbers(self) -> None:
-        """Raise ValueError at the first number that is out of its range."""
-        check_range("--trials", self.trials, 1, MAX_TRIALS)
-        check_range("--min-epochs", self.min_epochs, 1, MAX_EPOCHS)
-        check_range("--max-epochs", self.max_epochs, 1, MAX_EPOCHS)
-        check_range("--reduction-factor", self.reduction_factor, 2, 100)
-        check_range("--seed", self.seed, 0, MAX_SEED)
-        check_range("--train-size", self.train_size, 2, 10**9)
-        parse_count("--max-weights", self.max_weights)
-        parse_count("--max-macs", self.max_macs)
-        check_range("--concurrent", self.concurrent, 1, 10_000)
-        check_range("--cpus-per-trial", self.cpus_per_trial, 1, 1024)
-        check_range("--max-failures", self.max_failures, 0, 1000)
-        if self.time_budget is not None and not 0 < self.time_budget < 10**7:
-            raise ValueError(f"--time-budget must be a positive number of minutes, got {self.time_budget:g}")
-        if self.trial_timeout is not None and not 0 < self.trial_timeout < 10**7:
-            raise ValueError(f"--trial-timeout must be a positive number of seconds, got {self.trial_timeout:g}")
-        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
-            raise ValueError(
-                f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}: a trial runs on one GPU or a part"
-                " of one"
-            )
-        if self.max_epochs is not None and (self.min_epochs or 1) > self.max_epochs:
-            raise ValueError(f"--min-epochs must be at most --max-epochs {self.max_epochs}, got {self.min_epochs}")
 
     def _check_against_space(self) -> None:
         """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
@@ -253,6 +233,11 @@ class Options:
     def words(self) -> Words:
         """What --fix and --question say."""
         return read_words(self.fix, self.question)
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """What --set says."""
+        return read_set(self.set)
 
     @property
     def goal(self) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from search.process.secrets import find_secret, redact_url
@@ -10,6 +10,7 @@ from trainables.data.architectures import check_architecture, locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import Kind
 
+MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 
 
@@ -42,6 +43,32 @@ def check_range(option: str, value: int | None, low: int, high: int) -> None:
     """Raise ValueError at a number outside of these bounds."""
     if value is not None and not low <= value <= high:
         raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
+
+
+def check_numbers(options: Any) -> None:
+    """Raise ValueError at the first number of the options of `search.run` that is out of its range."""
+    check_range("--trials", options.trials, 1, MAX_TRIALS)
+    check_range("--min-epochs", options.min_epochs, 1, MAX_EPOCHS)
+    check_range("--max-epochs", options.max_epochs, 1, MAX_EPOCHS)
+    check_range("--reduction-factor", options.reduction_factor, 2, 100)
+    check_range("--seed", options.seed, 0, MAX_SEED)
+    check_range("--train-size", options.train_size, 2, 10**9)
+    parse_count("--max-weights", options.max_weights)
+    parse_count("--max-macs", options.max_macs)
+    check_range("--concurrent", options.concurrent, 1, 10_000)
+    check_range("--cpus-per-trial", options.cpus_per_trial, 1, 1024)
+    check_range("--max-failures", options.max_failures, 0, 1000)
+    if options.time_budget is not None and not 0 < options.time_budget < 10**7:
+        raise ValueError(f"--time-budget must be a positive number of minutes, got {options.time_budget:g}")
+    if options.trial_timeout is not None and not 0 < options.trial_timeout < 10**7:
+        raise ValueError(f"--trial-timeout must be a positive number of seconds, got {options.trial_timeout:g}")
+    if options.gpus_per_trial is not None and not 0 <= options.gpus_per_trial <= 1:
+        raise ValueError(
+            f"--gpus-per-trial must lie in [0, 1], got {options.gpus_per_trial:g}: a trial runs on one GPU or a part"
+            " of one"
+        )
+    if options.max_epochs is not None and (options.min_epochs or 1) > options.max_epochs:
+        raise ValueError(f"--min-epochs must be at most --max-epochs {options.max_epochs}, got {options.min_epochs}")
 
 
 def check_backbone(text: str) -> None:

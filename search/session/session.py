@@ -35,6 +35,7 @@ from search.session.console import Output, SearchConsole
 from search.session.options import Options, resume_command
 from search.session.planning import plan
 from search.session.rules import check_min_epochs
+from search.session.setting import check_set_kept, resolve_set
 from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
@@ -43,8 +44,10 @@ from search.storage.ledger import Ledger
 from search.storage.lock import RunLock
 from search.storage.logs import logs_of
 from search.storage.run import Run, data_of, load_data, write_run
+from search.storage.space import space_of
 from search.storage.study import new_run
 from spaces.origin import short_name
+from spaces.ranges import as_stated, change, check_ends, describe_changes
 from spaces.space import Space
 from trainables.files.stores import UnreachableError
 
@@ -187,7 +190,7 @@ class Session:
             )
         if not self.space.own:
             show_data(self.dataset, console=console)
-        for line in asked(run):
+        for line in (*describe_changes(self.space), *asked(run)):
             console.print(escape(printable(line)), soft_wrap=True)
         if self.new and (reduction := describe_reduction(run, self.space)):
             console.print(escape(printable(reduction)), soft_wrap=True)
@@ -210,6 +213,8 @@ class Session:
 
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
+    ranges = resolve_set(options.wishes, space)
+    space = change(space, ranges)
     name = options.name or new_name(short_name(options.space))
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
@@ -228,10 +233,12 @@ def _open_new(options: Options, resources: Resources) -> Session:
         dataset = opening.with_passes(opening.with_test_notes(dataset, str(options.data_dir)), space)
     options, space, dataset = opening.fitted_space(options, space, dataset)
     run = opening.asked_run(
-        options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, **provenance(resources)
+        options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, ranges=ranges, **provenance(resources)
     )
     check_storage(run, new=True)
-    run = with_plan(run, space, make_examiner(run, dataset, space=space), tries=options.tries)
+    examine = make_examiner(run, dataset, space=space)
+    check_ends(space, examine)
+    run = with_plan(run, space, examine, tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
         options=options, run=run, run_dir=run_dir, space=space, dataset=dataset, resources=resources, new=True
@@ -243,9 +250,10 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     data_dir = str(options.data_dir) if "data_dir" in given else run.data_dir
     source_code.check_code_exists(run_dir, run.space)
     spaces.check_name(run.space)
-    space = spaces.space.load(run.space)
+    space = space_of(run)
     dataset = data_of(run, space, data_dir=data_dir)
     opening.check_same(run, space=space, dataset=dataset)
+    check_set_kept(run, options.wishes, as_stated(space))
     questions.check_kept(run, options.words, space, given=given)
     if not space.own:
         dataset = opening.with_test_notes(dataset, data_dir)

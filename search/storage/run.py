@@ -10,6 +10,7 @@ from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
 from spaces import as_begun
+from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
 from trainables.data.options import ImageOptions, TableOptions
@@ -93,6 +94,8 @@ class Run:
     """Parameters that have one value in all trials."""
     questions: tuple[Question, ...] = ()
     """Parameters whose values are compared."""
+    ranges: tuple[SetRange, ...] = ()
+    """Ranges that this search has in place of those of its space."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
@@ -119,6 +122,8 @@ class Run:
     logger: Logger = "none"
     """Logger that gets the results as well, also when the run is resumed."""
     command: str = ""
+    config: dict[str, Any] | None = None
+    """The file of --config, and the options that were taken from it."""
     created: str = ""
     """UTC, ISO 8601."""
     commit: str | None = None

@@ -6,7 +6,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from spaces.origin import is_own, locate, read_sources
+from spaces.origin import is_own, locate
+from spaces.sources import read_sources
 
 FOLDER = "source"
 _OURS = Path(__file__).resolve().parents[2]

@@ -1,0 +1,34 @@
+"""What every worker of a search is given."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from spaces.changes import Range
+from trainables.trainable import Keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is the same for every trial of a search; sent to each node once."""
+
+    space: str
+    arrays: Any
+    """The data as the space's task packs them, held in the node's shared memory; or Ray's reference to that."""
+    epochs: int
+    metric: str
+    keep: Keep | None = None
+    """How a training chooses the epoch that it keeps; None if that is the last one."""
+    checkpoints: str
+    """Folder or URI of the checkpoints, the same on every node."""
+    ranges: tuple[Range, ...] = ()
+    """Ranges in place of those of the space."""
+    home: str = ""
+    """Ray's identifier of the node on which the search runs and the run folder is."""
+    threads: int
+    cuda: bool
+    final: bool = False
+    """Whether these are the trainings of the final evaluation."""
+    output: str | None = None
+    """Folder in which the driver finds what a trial printed since its last report; None on a cluster."""
+    debug: bool = False
+    """Show what trials print as well."""

@@ -1,0 +1,143 @@
+"""A space with other ranges than its file states, as `--set` asks: the one home of a space that the user changed."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import BaseTrial
+
+from spaces.asking import AskedTrial, contains
+from spaces.changes import Range
+from spaces.levels import complete, parameters
+from spaces.space import Choice, Space, describe
+
+
+def change(space: Space, ranges: Sequence[Range]) -> Space:
+    """The space with these ranges; its baseline has the nearest values in them.
+
+    Raises:
+        ValueError: the space cannot be built with its baseline in these ranges.
+    """
+    if not ranges:
+        return space
+    suggest = Changed(space=space, ranges=tuple(ranges))
+    return replace(space, suggest=suggest, baseline=_moved(space, suggest))
+
+
+def as_stated(space: Space) -> Space:
+    """The space as its file states it."""
+    return space.suggest.space if isinstance(space.suggest, Changed) else space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """The `suggest` of a space, with other ranges for some of its parameters."""
+
+    space: Space
+    ranges: tuple[Range, ...]
+
+    def __call__(self, trial: BaseTrial) -> Any:
+        return self.space.suggest(_Answered(trial, {one.parameter: distribution_of(one) for one in self.ranges}))
+
+
+class _Answered(AskedTrial):
+    """Passes on what the space asks to another trial, with other ranges for some parameters."""
+
+    def __init__(self, trial: BaseTrial, ranges: dict[str, BaseDistribution]) -> None:
+        super().__init__(trial.number)
+        self._trial, self._ranges = trial, ranges
+
+    def answer(self, name: str, distribution: BaseDistribution) -> Any:
+        found = self._ranges.get(name, distribution)
+        if isinstance(found, CategoricalDistribution):
+            return self._trial.suggest_categorical(name, found.choices)
+        if isinstance(found, IntDistribution):
+            return self._trial.suggest_int(name, found.low, found.high, step=found.step, log=found.log)
+        assert isinstance(found, FloatDistribution)
+        return self._trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
+
+
+def distribution_of(one: Range) -> BaseDistribution:
+    """The range as Optuna has it.
+
+    Raises:
+        ValueError: low and high are the wrong way round, or do not go with the scale or the step.
+    """
+    if one.kind == "categorical":
+        return CategoricalDistribution(one.choices)
+    low, high = one.low or 0, one.high or 0
+    if one.kind == "int":
+        return IntDistribution(int(low), int(high), log=one.log, step=int(one.step or 1))
+    return FloatDistribution(float(low), float(high), log=one.log, step=one.step)
+
+
+def nearest(distribution: BaseDistribution, value: Any) -> Any:
+    """The value of the range that is nearest to another one; the first choice where values have no order."""
+    if contains(distribution, value):
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(distribution, CategoricalDistribution):
+        numbers = [c for c in distribution.choices if isinstance(c, int | float) and not isinstance(c, bool)]
+        if is_number and len(numbers) == len(distribution.choices):
+            return min(numbers, key=lambda choice: abs(choice - value))
+        return distribution.choices[0]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if not is_number:
+        return distribution.low
+    inside = min(max(value, distribution.low), distribution.high)
+    if distribution.step is None:
+        return inside
+    found = distribution.low + round((inside - distribution.low) / distribution.step) * distribution.step
+    return min(type(distribution.low)(found), distribution.high)
+
+
+def check_ends(space: Space, build: Callable[[Any], Any]) -> None:
+    """Raise ValueError, with the parameter, if the space fails at an end of a range or with a choice that was set.
+
+    Args:
+        space: as `change` returns it.
+        build: builds what is known of a configuration before it is trained; it raises an error if it cannot.
+    """
+    if not isinstance(space.suggest, Changed):
+        return
+    for one in space.suggest.ranges:
+        values = one.choices if one.kind == "categorical" else (one.low, one.high)
+        for value in values:
+            try:
+                held = {one.parameter: value}
+                parameters(space.suggest, held)
+                params = complete(space.suggest, {**space.baseline, **held})
+                build(space.decode(params))
+            except Exception as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise ValueError(
+                    f"--set {one.option}: the space cannot be built with {one.parameter}={value}: {reason}"
+                ) from error
+
+
+def describe_changes(space: Space) -> list[str]:
+    """A line for each range that was set, with that of the space, and one for the baseline if it had to move."""
+    if not isinstance(space.suggest, Changed):
+        return []
+    stated = as_stated(space)
+    before = parameters(stated.suggest)
+    lines = []
+    for one in space.suggest.ranges:
+        found = before.get(one.parameter)
+        beside = f", in the space {describe(found.ranges[0])}" if found else ""
+        lines.append(f"range of {one.parameter}: {one.text}{beside}")
+    moved = [
+        f"{name} {value} instead of {stated.baseline[name]}" if name in stated.baseline else f"with {name} {value}"
+        for name, value in space.baseline.items()
+        if stated.baseline.get(name, math.nan) != value
+    ]
+    moved += [f"without {name}" for name in stated.baseline if name not in space.baseline]
+    return [*lines, *([f"the baseline is moved into these ranges: {', '.join(moved)}"] if moved else [])]
+
+
+def _moved(space: Space, suggest: Changed) -> dict[str, Choice]:
+    ranges = {one.parameter: distribution_of(one) for one in suggest.ranges}
+    baseline = {name: nearest(ranges[name], v) if name in ranges else v for name, v in space.baseline.items()}
+    return complete(suggest, baseline)
