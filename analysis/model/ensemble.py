@@ -14,7 +14,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from analysis.model.load import Model, config_of, stand_in
-from analysis.model.write import scale_of, weights_of
+from analysis.model.scale import scale_of
+from analysis.model.write import weights_of
 from search.process.arguments import command
 from trainables.training.training import Training
 

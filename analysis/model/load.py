@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 import spaces.space
 from analysis.model.files import exported_folder
+from analysis.model.scale import scale_in
 from analysis.scores.metrics import probabilities
 from search.process.arguments import command
 from search.storage.checking import build
@@ -35,7 +36,6 @@ from trainables.data.grey_levels import Levels, levels_from
 from trainables.data.options import STRETCHED, ImageOptions
 from trainables.data.table import Column, columns_from, table_dtype
 from trainables.training.device import choose_numerics
-from trainables.training.target_scale import TargetScale, scale_from
 
 FORMAT = 1
 ROWS = 256
@@ -134,14 +134,6 @@ def stand_in(facts: dict[str, Any]) -> Dataset:
         columns=columns,
         backbone=_backbone(facts),
     )
-
-
-def scale_in(facts: Mapping[str, Any]) -> TargetScale | None:
-    """The scale of the target, if it is another than the standard one."""
-    stored = facts.get("target_scale")
-    if stored is None:
-        return None
-    return scale_from(stored, dtype=torch.float64 if facts.get("target_wide") else torch.float32)
 
 
 def _backbone(facts: dict[str, Any]) -> Backbone | None:

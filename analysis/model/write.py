@@ -17,11 +17,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from analysis.model.load import FORMAT, decisive, load_model, scale_in, stand_in
+from analysis.model.load import FORMAT, decisive, load_model, stand_in
+from analysis.model.scale import scale_in, scale_of
 from trainables.data.dataset import Dataset
 from trainables.data.grey_levels import as_stored
 from trainables.files.whole import write_whole
-from trainables.training.target_scale import as_stored as as_stored_scale
 from trainables.training.training import Training
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -75,12 +75,6 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
 def weights_of(training: Training) -> dict[str, Tensor]:
     """The weights of the network that is kept, by name."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in training.kept.state_dict().items()}
-
-
-def scale_of(training: Training) -> dict[str, Any]:
-    """The scale of the target as model.json states it, if it is another than the standard one."""
-    stored = None if training.loss.scale is None else as_stored_scale(training.loss.scale)
-    return {"target_scale": stored} if stored else {}
 
 
 def _names(dataset: Dataset) -> dict[str, Any]:
