@@ -124,9 +124,14 @@ def with_passes(dataset: Any, space: "Space") -> Any:
     return replace(dataset, passes=min(max(1, passes), MOST_PASSES))
 
 
+def has_variants(space: "Space") -> bool:
+    """Whether the parameters of a space can depend on the data: on those of the user's own that Rungwise reads."""
+    return not space.own and size_of(space.dataset) is None
+
+
 def fitted_space(options: Options, space: "Space", dataset: Any) -> tuple[Options, "Space", Any]:
     """Options, space and data with the variant of the space that fits data of the user's own, and a note about it."""
-    if space.own or size_of(space.dataset) is not None:
+    if not has_variants(space):
         return options, space, dataset
     from spaces.space import load
 
