@@ -112,10 +112,10 @@ def evaluate_ensemble(
         y = pool.choosing.y.numpy()
         seen = np.stack([outputs_of(pool.restore(network), pool.choosing.x) for network in pool.networks])
         counts = select(seen, y)
-        found = evaluate(y, {"ensemble": mean_of(seen, counts)[None]}, task=task, seed=seed)
+        found = evaluate(y, {"ensemble": mean_of(seen, counts)[None]}, task=task, seed=seed, asked=(metric,))
         told["chosen_on"] = {"rows": len(y), "candidates": len(seen), **found["ensemble"].interval(metric).as_dict()}
     pair = {"ensemble": mean_of(pool.outputs, counts)[None], "exported": exported[None]}
-    found = evaluate(test.y.numpy(), pair, task=task, seed=seed)
+    found = evaluate(test.y.numpy(), pair, task=task, seed=seed, asked=(metric,))
     told |= {"scores": {name: found["ensemble"].interval(name).as_dict() for name in found["ensemble"].scores}}
     told["difference"] = difference(found["ensemble"], found["exported"], metric=metric).as_dict()
     members = [(network, count) for network, count in zip(pool.networks, counts, strict=True) if count]
