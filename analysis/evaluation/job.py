@@ -76,15 +76,9 @@ class Job:
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
-        if options.ensemble and space.own:
-            raise ValueError(
-                "--ensemble is for built-in networks; average the predictions in your test function instead"
-            )
-        kept = collect_kept(options.run, run, study) if options.ensemble == "trials" else ()
         epochs = options.epochs or (stored.epochs if stored else run.epochs)
-        plan_before = stored.plan if stored else ()
-        asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs}
-        contenders, plan, seeds = settle_plan(study, run, space, dataset, stored=plan_before, **asked)
+        asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs, "stored": stored.plan if stored else ()}
+        contenders, plan, seeds = settle_plan(study, run, space, dataset, **asked)
         return cls(
             options=options,
             command=command,
@@ -99,7 +93,7 @@ class Job:
             epochs=epochs,
             resources=resources,
             why=why,
-            kept=kept,
+            kept=_kept(options, run, space, study),
         )
 
     @property
@@ -216,6 +210,13 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> A
     if tta and len(dataset.image_shape) != 3:
         raise ValueError(f"--tta needs images; data set {dataset.name!r} has rows of numbers; leave it out")
     return dataset
+
+
+def _kept(options: "Options", run: Run, space: Space, study: optuna.Study) -> Sequence[Network]:
+    """The networks that the trials of the search have left, if they are to form an ensemble."""
+    if options.ensemble and space.own:
+        raise ValueError("--ensemble is for built-in networks; average predictions in your test function instead")
+    return collect_kept(options.run, run, study) if options.ensemble == "trials" else ()
 
 
 def _stored(training_dir: Path) -> Run | None:
