@@ -17,6 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ def _together(session: Session) -> str:
 
 def _trained(session: Session, folder: Path, draw: random.Random) -> str:
     """What goes wrong when a configuration is trained, continued, exported and used; empty if nothing does."""
-    run, space, dataset = session.run, session.space, session.dataset
+    run, space, dataset = session.run, session.space, replace(session.dataset, passes=1)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=draw.randrange(10**6)))
     trial = study.ask()
     space.suggest(trial)
