@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -101,10 +101,10 @@ def _targets(draw: random.Random, numbers: Sequence[float]) -> tuple[list[str], 
     if draw.random() < 0.5:
         names, share = ("no", "yes", "perhaps")[: draw.randint(2, 3)], draw.choice((0.5, 0.1, 0.04))
         return [names[0] if draw.random() > share else draw.choice(names[1:]) for _ in numbers], True
-    bend = draw.choice(
+    bend: Callable[[float], float] = draw.choice(
         (
             lambda x: x,
-            math.exp,
+            lambda x: 1.0 * math.exp(x),
             lambda x: max(0.0, x - 1),
             lambda x: 1e12 * math.exp(3 * x),
             lambda x: 1e-9 * math.exp(x),
