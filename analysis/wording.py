@@ -83,7 +83,7 @@ def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
         f"{between(metric, ensemble['scores'][metric])}; its difference from the exported network is "
         f"{gap(metric, ensemble['difference'])}."
     )
-    if ensemble.get("of") == "trials":
+    if chosen and ensemble.get("of") == "trials":
         return (
             f"{text} Its members are networks of the search, chosen among {chosen['candidates']} on its validation "
             f"rows. On these {chosen['rows']:,} rows it reached {between(metric, chosen)}: such a value is optimistic."
