@@ -1,10 +1,12 @@
-"""Coverage of the intervals of `rungwise predict --interval` on ten tables.
+"""Coverage of the intervals of `rungwise predict --interval` on ten tables, and on one with groups of like rows.
 
     python -m benchmarks.conformal
 
 Each table is drawn anew in each replicate (diabetes is shuffled). As in a final evaluation, a network is trained on all
 rows but the sealed fifth, and five others, each without a fifth of these rows, measure the errors. The intervals are
-then compared with the targets of the sealed rows. Networks are small: coverage must not depend on how good they are.
+then compared with the targets of the sealed rows. In the tables of groups, the sealed rows are of other groups than the
+rows that train: once whole groups are held out to measure the errors, as `--split group:COLUMN` does, and once, for
+comparison, rows at random. Networks are small: coverage must not depend on how good they are.
 """
 
 import csv
@@ -22,17 +24,22 @@ from rich.console import Console
 from rich.table import Table
 
 import spaces.space
-from analysis.evaluation.heldout import draw_parts, predict_held_out
+from analysis.evaluation.heldout import PARTS, draw_parts, hold_out, predict_held_out
 from analysis.model.conformal import Conformal, fit
 from benchmarks.harness import describe_conditions, write_result
 from trainables.data.options import TableOptions
+from trainables.data.split import RANDOM, SplitRule
 from trainables.sources.load import load, load_test
 from trainables.trainable import Setting
 from trainables.training.training import Training
 
 LEVEL, LOW, HIGH = 0.95, 0.93, 0.97
 """Level of the intervals, and the range in which the coverage of each table must lie."""
+GROUP_ROWS = 10
+"""Rows of a group."""
 Made = tuple[np.ndarray, np.ndarray]
+GROUPS = {"groups": True, "groups, rows held out at random": False}
+"""Tables with groups, and whether whole groups are held out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +58,11 @@ class Options:
 def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(1)
-    found = [measure(name, options) for name in TABLES]
+    found = [measure(name, options) for name in (*TABLES, *GROUPS)]
     table = Table("table", "coverage", "length / that of a constant scale", f"target {LOW:g} to {HIGH:g}", title="95 %")
     for one in found:
         met = "met" if LOW <= one["coverage"] <= HIGH else "missed"
+        met = met if GROUPS.get(one["table"], True) else "not meant"
         table.add_row(one["table"], f"{one['coverage']:.3f}", f"{one['length_over_constant']:.2f}", met)
     console = Console(highlight=False, width=120)
     console.print(table)
@@ -66,8 +74,11 @@ def measure(name: str, options: Options) -> dict[str, Any]:
     """Coverage of one table over all replicates, of all rows and of those with the smallest and largest predictions."""
     inside, thirds, ratios, scaled = [], [], [], 0
     for replicate in range(options.replicates):
-        x, y = TABLES[name](np.random.default_rng((options.seed, replicate)), options.rows)
-        conformal, plain, predictions, targets = replicate_of(x, y, epochs=options.epochs, seed=replicate)
+        random = np.random.default_rng((options.seed, replicate))
+        x, y = TABLES.get(name, _grouped)(random, options.rows)
+        groups = np.arange(len(y)) // GROUP_ROWS if name in GROUPS else None
+        form: dict[str, Any] = {"groups": groups, "whole": GROUPS.get(name, False)}
+        conformal, plain, predictions, targets = replicate_of(x, y, epochs=options.epochs, seed=replicate, **form)
         low, high = conformal.interval(predictions, level=LEVEL)
         held = (low <= targets) & (targets <= high)
         order = np.array_split(np.argsort(predictions), 3)
@@ -87,37 +98,53 @@ def measure(name: str, options: Options) -> dict[str, Any]:
 
 
 def replicate_of(
-    x: np.ndarray, y: np.ndarray, *, epochs: int, seed: int
+    x: np.ndarray, y: np.ndarray, *, epochs: int, seed: int, groups: np.ndarray | None = None, whole: bool = False
 ) -> tuple[Conformal, Conformal, np.ndarray, np.ndarray]:
-    """Intervals with and without a scale, and predictions and targets of the sealed rows."""
+    """Intervals with and without a scale, and predictions and targets of the sealed rows.
+
+    Args:
+        groups: number of each row's group (N,); whole groups are sealed.
+        whole: whether whole groups are held out as well.
+    """
     space = spaces.space.load("tabular_mlp")
     params = {**space.baseline, "width": 64, "depth": 1, "batch_size": 64, "adamw_lr": 5e-3}
-    options = TableOptions(target="y", task="regression")
+    rule = RANDOM if groups is None else SplitRule(way="group", by="group")
+    reading: dict[str, Any] = {"table": TableOptions(target="y", task="regression"), "split": rule}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
-        write_table(path, x, y)
-        dataset = load("csv", path, validation_fraction=0.0, table=options)
+        write_table(path, x, y, groups)
+        dataset = load("csv", path, validation_fraction=0.0, **reading)
         test = load_test("csv", path, like=dataset)
+        folded = load("csv", path, validation_fraction=1 / PARTS, folds=PARTS, seed=seed, **reading)
     training = Training(space.decode(params), dataset, epochs=epochs, seed=seed)
     for _ in range(epochs):
         training.run_epoch()
-    parts = draw_parts(len(dataset.train), seed=seed)
+    drawn = draw_parts(len(dataset.train), seed=seed)
+    parts = [folded.fold(i) if whole else hold_out(dataset, drawn == i) for i in range(PARTS)]
     setting = Setting(epochs=epochs, seed=seed)
-    held_out = np.empty(len(parts))
-    for part in range(int(parts.max()) + 1):
-        held_out[parts == part] = predict_held_out(space, params, dataset, parts == part, setting=setting)
-    targets = dataset.train.y.double().numpy()
-    conformal = fit(held_out, targets, parts)
+    held_out = np.concatenate([predict_held_out(space, params, part, setting=setting) for part in parts])
+    targets = np.concatenate([part.validation.y.double().numpy() for part in parts])
+    conformal = fit(held_out, targets, np.repeat(np.arange(PARTS), [len(part.validation) for part in parts]))
     plain = Conformal(residuals=np.sort(targets - held_out), scale=type(conformal.scale).none())
     return conformal, plain, training.predict(test.x)[:, 0].double().numpy(), test.y.double().numpy()
 
 
-def write_table(path: Path, x: np.ndarray, y: np.ndarray) -> None:
-    """Write the columns x0, x1, ... and y."""
+def write_table(path: Path, x: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> None:
+    """Write the columns x0, x1, ... and y; and one with the groups, if there are any."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*(f"x{i}" for i in range(x.shape[1])), "y"])
-        writer.writerows([*row, target] for row, target in zip(x.tolist(), y.tolist(), strict=True))
+        writer.writerow([*(f"x{i}" for i in range(x.shape[1])), *([] if groups is None else ["group"]), "y"])
+        named = [[]] * len(y) if groups is None else [[f"g{group}"] for group in groups.tolist()]
+        writer.writerows([*row, *name, target] for row, name, target in zip(x.tolist(), named, y.tolist(), strict=True))
+
+
+def _grouped(random: np.random.Generator, rows: int) -> Made:
+    """Groups of like rows: their numbers lie close together, and they share an error that no column explains."""
+    count = -(-rows // GROUP_ROWS)
+    middle, shared = random.normal(size=(count, 5)), random.normal(size=count)
+    group = np.arange(rows) // GROUP_ROWS
+    x = middle[group] + 0.1 * random.normal(size=(rows, 5))
+    return x, 3 * x[:, 0] + x[:, 1] ** 2 - 2 * x[:, 2] + 2 * shared[group] + 0.3 * random.normal(size=rows)
 
 
 def _diabetes(random: np.random.Generator, rows: int) -> Made:

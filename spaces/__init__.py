@@ -5,13 +5,15 @@
     ranges changes               a space with other ranges than its file states
     levels                       the parameters of a space, and values of one to compare
     space                        `Space`: suggest, baseline, and the one reader of stored parameters
+    variants                     which further parameters fit data of the user's own
     asking                       runs `suggest` on chosen values
     objectives                   metrics, objectives and constraints
     declared                     a space in a YAML or JSON file
     origin sources imported      where a space of the user's own is, its code, and how it is imported
 
 A space that has changed since a release keeps its earlier definition as `SPACE_1` in the same file; it is called
-`NAME@1`, and the runs and models of that release use it.
+`NAME@1`, and the runs and models of that release use it. A variant with further parameters for some data is called
+`NAME@WORD` in the same way.
 
 Imports trainables; search, analysis and rungwise may import it. Does not import Ray.
 """
@@ -47,7 +49,7 @@ def check_name(name: str) -> None:
     if is_own(name):
         return check(locate(name))
     known = available()
-    if name not in (*known, *EARLIER.values()):
+    if name not in known and not is_version(name):
         beside = f"{name}.py" in (entry.name for entry in Path().glob("*.py"))
         near = [*([f"{name}.py"] if beside else []), *get_close_matches(name, known, n=1)]
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -63,6 +65,14 @@ def split_name(name: str) -> tuple[str, str]:
     """The module of a built-in space in this package, and the name of the space there: `SPACE`, or `SPACE_1`."""
     module, _, version = name.partition("@")
     return module, f"SPACE_{version}" if version else "SPACE"
+
+
+def is_version(name: str) -> bool:
+    """Whether a space of this package has the definition that follows the @ in this name."""
+    module, attribute = split_name(name)
+    if "@" not in name or module not in available():
+        return False
+    return f"\n{attribute} = " in (Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8")
 
 
 def stated(name: str) -> dict[str, Any]:

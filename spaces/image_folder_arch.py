@@ -6,11 +6,15 @@ Size: 20 to 29 parameters; `width_i` per active stage, `block` where there are b
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation. Images with a
 side above 64 pixels are halved by strided convolutions first. The ranges fit a few hundred images and more. Where left
 and right differ in meaning, as in letters, `--fix augmentation=crop_rotation` leaves the flips out.
+
+The variant `@unequal` for classes of unequal size has `class_weights` as well; see `spaces.variants`.
 """
+
+from dataclasses import replace
 
 from optuna.trial import BaseTrial
 
-from spaces.parts import CnnRange, suggest_augmentation, suggest_cnn, suggest_training
+from spaces.parts import CnnRange, suggest_augmentation, suggest_class_weights, suggest_cnn, suggest_training
 from spaces.space import Choice, Space
 from trainables.training.config import TrainConfig
 
@@ -25,6 +29,11 @@ def suggest(trial: BaseTrial) -> TrainConfig:
     model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(16, 256), num_blocks=2, max_side=MAX_SIDE))
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=6, max_rotation=180.0, mode="reflect")
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(16, 32, 64, 128))
+
+
+def suggest_unequal(trial: BaseTrial) -> TrainConfig:
+    """The same with weights of the classes."""
+    return replace(suggest(trial), class_weights=suggest_class_weights(trial))
 
 
 def suggest_1(trial: BaseTrial) -> TrainConfig:
@@ -90,4 +99,5 @@ BASELINE_1: dict[str, Choice] = {
 }
 
 SPACE = Space(suggest=suggest, baseline=BASELINE, dataset="image_folder", epochs=54, min_epochs=2)
+SPACE_unequal = replace(SPACE, suggest=suggest_unequal, baseline={**BASELINE, "class_weights": "none"})
 SPACE_1 = Space(suggest=suggest_1, baseline=BASELINE_1, dataset="image_folder", epochs=27)

@@ -7,10 +7,19 @@ without a backbone, `backbone_lr_factor` with a tuned one. Without an augmentati
 are computed once for each image, so its trials take seconds.
 """
 
+from dataclasses import replace
+
 from optuna.trial import BaseTrial
 
 from spaces.image_folder_arch import AUGMENTATIONS, MAX_SIDE
-from spaces.parts import CnnRange, suggest_augmentation, suggest_backbone, suggest_cnn, suggest_training
+from spaces.parts import (
+    CnnRange,
+    suggest_augmentation,
+    suggest_backbone,
+    suggest_class_weights,
+    suggest_cnn,
+    suggest_training,
+)
 from spaces.space import Space
 from trainables.training.config import TrainConfig
 
@@ -22,6 +31,11 @@ def suggest(trial: BaseTrial) -> TrainConfig:
         model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(16, 256), num_blocks=2, max_side=MAX_SIDE))
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=6, max_rotation=180.0, mode="reflect")
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(16, 32, 64, 128))
+
+
+def suggest_unequal(trial: BaseTrial) -> TrainConfig:
+    """The same with weights of the classes."""
+    return replace(suggest(trial), class_weights=suggest_class_weights(trial))
 
 
 SPACE = Space(
@@ -43,3 +57,4 @@ SPACE = Space(
     epochs=54,
     min_epochs=2,
 )
+SPACE_unequal = replace(SPACE, suggest=suggest_unequal, baseline={**SPACE.baseline, "class_weights": "none"})

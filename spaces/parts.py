@@ -11,7 +11,7 @@ from trainables.models.backbone import BackboneConfig
 from trainables.models.cnn import CnnConfig, round_width
 from trainables.models.embeddings import Embedding, EncoderConfig, Scaling
 from trainables.models.mlp import MlpConfig
-from trainables.training.config import TrainConfig
+from trainables.training.config import ClassWeights, TargetScaling, TrainConfig
 from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
 
 Choice = TypeVar("Choice", bound=str | int | float | bool)
@@ -207,6 +207,16 @@ def suggest_augmentation(
         erasing=trial.suggest_float("erasing", 0.1, 0.5) if "erasing" in steps else 0.0,
         mixup=trial.suggest_float("mixup", 0.1, 1.0) if "mixup" in steps else 0.0,
     )
+
+
+def suggest_class_weights(trial: BaseTrial) -> ClassWeights:
+    """Suggest how much more a row of a rare class counts in the training loss."""
+    return _choose(trial, "class_weights", ("none", "sqrt", "balanced"))
+
+
+def suggest_target_scaling(trial: BaseTrial, *, choices: tuple[TargetScaling, ...]) -> TargetScaling:
+    """Suggest the scale on which a regression is trained."""
+    return _choose(trial, "target_scaling", choices)
 
 
 def _choose(trial: BaseTrial, name: str, choices: tuple[Choice, ...]) -> Choice:

@@ -25,6 +25,7 @@ RECIPES = {
     "constant": replace(PLAIN, schedule=ScheduleConfig(kind="constant", warmup=0.0)),
     "label smoothing": replace(PLAIN, label_smoothing=0.1),
     "moving average": replace(PLAIN, ema_decay=0.9),
+    "class weights": replace(PLAIN, class_weights="balanced"),
     "clipping": replace(PLAIN, clip_norm=0.5),
     "dropout": replace(PLAIN, model=replace(CNN, conv_dropout=0.2, head_width=32, head_dropout=0.3)),
     "no norm": replace(PLAIN, model=replace(CNN, batch_norm=False, block="plain"), clip_norm=1.0),
@@ -47,6 +48,7 @@ RECIPES = {
         label_smoothing=0.1,
         ema_decay=0.95,
         clip_norm=1.0,
+        class_weights="sqrt",
     ),
 }
 

@@ -1,6 +1,7 @@
 """The best epoch of a training: which one is kept, and a value from rows that did not choose it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,12 @@ import torch
 
 from benchmarks.best_epoch import replay
 from spaces import tabular_mlp
+from tests.tables import write_csv
 from trainables.data.dataset import Dataset, Split
+from trainables.data.options import TableOptions
+from trainables.data.split import parse_split
 from trainables.data.table import Column
+from trainables.sources.load import load
 from trainables.supervised import Supervised
 from trainables.trainable import Keep, Setting
 from trainables.training import metrics
@@ -151,6 +156,29 @@ def test_the_parts_have_the_same_classes_and_the_same_range_of_targets(rows: int
     ordered = split_in_parts(values)[np.argsort(values)]
     assert all(len(set(ordered[i : i + 5])) == len(ordered[i : i + 5]) for i in range(0, rows, 5))
     assert np.array_equal(split_in_parts(values), split_in_parts(values))
+
+
+@pytest.mark.parametrize("way", ["group", "distinct", "time", "random"])
+def test_a_group_of_rows_is_in_one_part_also_in_folds(tmp_path: Path, way: str) -> None:
+    random = np.random.default_rng(0)
+    rows = [[f"g{i % 30}", f"{i % 90}", f"{random.normal():.3f}"] for i in range(300)]
+    path = write_csv(tmp_path / "rows.csv", (["site", "x", "y"], rows))
+    rule = parse_split({"group": "group:site", "time": "time:x"}.get(way, way))
+    reading: dict[str, Any] = {"table": TableOptions(target="y", task="regression", types={"x": "number"})}
+    if way == "distinct":
+        reading["table"] = TableOptions(target="y", task="regression", drop=("site",))
+    dataset = load("csv", path, validation_fraction=0.2, split=rule, folds=3, **reading)
+    for one in (dataset, dataset.fold(1)):
+        if way in ("time", "random"):
+            assert one.groups is None
+            continue
+        assert one.groups is not None
+        groups = one.groups[len(one.train) :]
+        values = one.validation.x[:, 0].numpy() if way == "distinct" else groups
+        parts = split_in_parts(one.validation.y.numpy(), groups)
+        assert set(parts.tolist()) == set(range(5))
+        assert all(len(set(parts[values == value].tolist())) == 1 for value in set(values.tolist()))
+    assert set(split_in_parts(np.arange(20.0), np.zeros(20)).tolist()) == set(range(5)), "a single group has to be cut"
 
 
 def test_a_curve_is_averaged_over_its_last_values() -> None:

@@ -14,10 +14,10 @@ import torch
 import spaces.space
 from analysis import predict
 from analysis.evaluation.contenders import Contender
-from analysis.evaluation.heldout import HELD_OUT, draw_parts, fit_intervals, predict_held_out
+from analysis.evaluation.heldout import HELD_OUT, _parts, draw_parts, fit_intervals, hold_out, predict_held_out
 from analysis.model.conformal import Conformal, Scale, fit, read
 from analysis.model.load import load_model
-from benchmarks.conformal import TABLES, replicate_of
+from benchmarks.conformal import GROUP_ROWS, TABLES, _grouped, replicate_of
 from search.storage.run import data_of
 from tests.evaluated import make_run
 from tests.exported_tables import Exported
@@ -106,7 +106,8 @@ def test_a_held_out_row_has_no_part_in_its_own_prediction(all_exported: EXPORTS)
     for shift in (0.0, 1e6):
         y = dataset.train.y + shift * torch.from_numpy(held_out)
         changed = type(dataset)(**{**vars(dataset), "train": Split(x=dataset.train.x, y=y.to(dataset.train.y.dtype))})
-        found.append(predict_held_out(space, params, changed, held_out, setting=Setting(epochs=1, seed=3)))
+        part = hold_out(changed, held_out)
+        found.append(predict_held_out(space, params, part, setting=Setting(epochs=1, seed=3)))
     np.testing.assert_array_equal(found[0], found[1])
     assert len(found[0]) == held_out.sum()
 
@@ -191,17 +192,25 @@ def test_gaps_and_unknown_categories_have_intervals_too(
         assert found["low"] < found["high"]
 
 
-@pytest.mark.parametrize("rule", [SplitRule(way="group", by="site"), SplitRule(way="time", by="day")])
-def test_rows_are_held_out_by_the_split_of_the_run_and_each_training_is_kept(tmp_path: Path, rule: SplitRule) -> None:
+GROUP, DISTINCT, TIME = (SplitRule(way="group", by="site"), SplitRule(way="distinct"), SplitRule(way="time", by="day"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "folds", "trainings", "share"),
+    [(GROUP, 1, 5, 1.0), (GROUP, 3, 3, 1.0), (DISTINCT, 1, 5, 1.0), (TIME, 1, 1, 0.2), (TIME, 4, 4, 0.5)],
+)
+def test_rows_are_held_out_by_the_split_of_the_run_and_each_training_is_kept(
+    tmp_path: Path, rule: SplitRule, folds: int, trainings: int, share: float
+) -> None:
     random = np.random.default_rng(0)
     rows = [[f"s{i // 20}", f"{i}", f"{random.normal():.3f}", f"{random.normal():.3f}"] for i in range(400)]
     path = write_csv(tmp_path / "rows.csv", (["site", "day", "x", "y"], rows))
     table = TableOptions(target="y", task="regression")
-    run = make_run(space="tabular_mlp", dataset="csv", data_dir=str(path), metric="rmse", table=table, split=rule)
+    reading: dict[str, Any] = {"table": table, "split": rule, "folds": folds, "validation_fraction": 0.2}
+    run = make_run(space="tabular_mlp", dataset="csv", data_dir=str(path), metric="rmse", **reading)
     space = spaces.space.load("tabular_mlp")
-    expected = data_of(run, space, validation_fraction=0.2)
     (tmp_path / "training").mkdir()
-    job = SimpleNamespace(
+    job: Any = SimpleNamespace(
         run=run,
         space=space,
         dataset=data_of(run, space, validation_fraction=0.0),
@@ -210,17 +219,35 @@ def test_rows_are_held_out_by_the_split_of_the_run_and_each_training_is_kept(tmp
         final_dir=tmp_path,
         device="cpu",
     )
+    for part in _parts(job):
+        groups, count = part.groups, len(part.train)
+        assert groups is None or not set(groups[:count].tolist()) & set(groups[count:].tolist())
+        days = None if rule != TIME else [part_of.x[:, 1] for part_of in (part.train, part.validation)]
+        assert days is None or float(days[0].max()) < float(days[1].min())
     params = {**space.baseline, "width": 64}
     network: Any = SimpleNamespace(contender=Contender(name="baseline", params=params), seed=1, epochs=1, stop_epoch=1)
-    asked: Any = job
-    conformal = fit_intervals(asked, network)
+    conformal = fit_intervals(job, network)
     assert conformal is not None
-    assert len(conformal.residuals) == len(expected.validation) > 30
-    (kept,) = (tmp_path / "training" / "heldout").iterdir()
-    written = kept.stat().st_mtime_ns
-    again = fit_intervals(asked, network)
+    assert len(conformal.residuals) == pytest.approx(share * len(job.dataset.train), abs=2)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "training" / "heldout").iterdir()}
+    assert len(kept) == trainings
+    again = fit_intervals(job, network)
     assert again is not None
     np.testing.assert_array_equal(again.residuals, conformal.residuals)
-    assert kept.stat().st_mtime_ns == written
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "training" / "heldout").iterdir()} == kept
     job.options.without_intervals = True
-    assert fit_intervals(asked, network) is None
+    assert fit_intervals(job, network) is None
+
+
+def test_whole_groups_are_held_out_so_that_intervals_hold_for_new_groups() -> None:
+    held = {True: [], False: []}
+    for seed in range(3):
+        x, y = _grouped(np.random.default_rng(seed), 600)
+        for whole in held:
+            form: dict[str, Any] = {"groups": np.arange(600) // GROUP_ROWS, "whole": whole}
+            conformal, _, predictions, targets = replicate_of(x, y, epochs=8, seed=seed, **form)
+            low, high = conformal.interval(predictions, level=0.9)
+            held[whole] += ((low <= targets) & (targets <= high)).tolist()
+    # 36 sealed groups, of which each counts about once: standard deviation sqrt(0.09 / 36) = 0.05
+    assert np.mean(held[True]) == pytest.approx(0.9, abs=0.1)
+    assert np.mean(held[False]) < np.mean(held[True]) - 0.05

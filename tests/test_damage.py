@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 
 from analysis import report
-from benchmarks.fuzzing.studies import make_run_folder, run
+from benchmarks.fuzzing.studies import contents, make_run_folder, run
+from search.storage.checksums import CHECKSUM, base_checksum, with_history
 from search.storage.ledger import Ledger
 from search.storage.run import read_run, rungs, stored_url, write_run
 from search.storage.study import new_run, open_study, resume_study
@@ -37,8 +39,17 @@ def run_dir(whole: Path, tmp_path: Path) -> Path:
         ("DELETE FROM study_directions", r"no direction|direction must be 'maximize', got 'none'"),
         ("UPDATE alembic_version SET version_num = 'v9.9.9'", "v9.9.9|another version of Optuna"),
         ("UPDATE trials SET number = NULL WHERE number = 3", "trial None|trial 0 is missing|NoneType"),
-        ("DELETE FROM trials WHERE number = 3", "trial 3 is missing"),
-        ("UPDATE trials SET number = 4 WHERE number = 3", "trial 3 is missing|trial 4 occurs twice"),
+        ("DELETE FROM trials WHERE number = 3", "the trial with the identifier 4 is missing"),
+        ("DELETE FROM trials WHERE number = 9", "the trial with the identifier 10 is missing"),
+        ("UPDATE trials SET study_id = 7 WHERE number = 9", "trial 9 belongs to no study"),
+        ("UPDATE trials SET number = 4 WHERE number = 3", "trial 4: its number, state, .* have changed"),
+        ("UPDATE trials SET number = 0 WHERE number = 9", "trial 0: its number, state, .* have changed"),
+        ("UPDATE trials SET number = 9 - number WHERE number IN (0, 9)", "trial [09]: its number, state, .* have"),
+        ("UPDATE trials SET state = 'FAIL' WHERE number = 2", "trial 2: its number, state, .* have changed"),
+        ("UPDATE trials SET state = 'COMPLETE' WHERE number = 1", "trial 1: its number, state, .* have changed"),
+        ("UPDATE trials SET state = 'PRUNED' WHERE number = 9", "trial 9: its number, state, .* have changed"),
+        ("UPDATE trials SET state = 'RUNNING' WHERE number = 2", "trial 2: it is running, but has ended"),
+        ("UPDATE trials SET state = 'WAITING' WHERE number = 0", "trial 0: it is waiting, but has ended"),
         ("UPDATE trial_params SET param_value = 0.7 WHERE trial_id = 2 AND param_name = 'lr'", "have changed since"),
         ("DELETE FROM trial_params WHERE trial_id = 2 AND param_name = 'lr'", "have changed since"),
         (
@@ -75,6 +86,47 @@ def test_damage_is_one_line_with_the_file_and_the_way_out_for_a_resume_and_for_a
         )
 
 
+def test_a_study_of_an_earlier_release_whose_checksums_cover_less_is_read_and_continued(run_dir: Path):
+    study = open_study(run_dir)
+    with closing(sqlite3.connect(run_dir / "study.db")) as connection:
+        for trial in study.get_trials(deepcopy=False):
+            base = base_checksum(internal(trial), trial.user_attrs, number=None)
+            old = with_history(base, json.dumps(trial.user_attrs["history"]))
+            row = (str(old), trial.number + 1, CHECKSUM)
+            connection.execute("UPDATE trial_system_attributes SET value_json = ? WHERE trial_id = ? AND key = ?", row)
+        connection.commit()
+    assert contents(open_study(run_dir)) == contents(study)
+    asked = read_run(run_dir)
+    ledger = Ledger(resume_study(run_dir, asked), asked)
+    ledger.report(9, epoch=2, value=0.52, record={"epoch": 2, "accuracy": 0.52})
+    ledger.finish(9, TrialState.PRUNED)
+    ledger.finish(8, TrialState.FAIL, failure="lost")
+    found = open_study(run_dir).get_trials(deepcopy=False)
+    assert [trial.state for trial in found[8:]] == [TrialState.FAIL, TrialState.PRUNED]
+    with closing(sqlite3.connect(run_dir / "study.db")) as connection:
+        connection.execute("UPDATE trials SET state = 'COMPLETE' WHERE number = 8")
+        connection.commit()
+    with pytest.raises(ValueError, match="trial 8: its number, state, configuration or epochs have changed"):
+        open_study(run_dir)
+
+
+def test_a_trial_whose_end_was_not_stored_after_its_checksum_is_continued(run_dir: Path):
+    asked = read_run(run_dir)
+    storage = resume_study(run_dir, asked)
+    ledger = Ledger(storage, asked)
+    ledger._seal(9, TrialState.PRUNED)  # the process is killed before the state follows
+    again = Ledger(resume_study(run_dir, asked), asked)
+    assert again.trial(9).state == TrialState.RUNNING
+    again.report(9, epoch=2, value=0.52, record={"epoch": 2, "accuracy": 0.52})
+    again.finish(9, TrialState.COMPLETE)
+    assert open_study(run_dir).trials[9].state == TrialState.COMPLETE
+
+
+def internal(trial: FrozenTrial) -> dict[str, Any]:
+    """Distribution and internal number of each parameter."""
+    return {name: (kind, kind.to_internal_repr(trial.params[name])) for name, kind in trial.distributions.items()}
+
+
 def test_the_report_of_a_damaged_study_is_one_line_with_exit_code_two(run_dir: Path, capsys):
     with closing(sqlite3.connect(run_dir / "study.db")) as connection:
         connection.execute("UPDATE trials SET state = 'BOGUS' WHERE number = 3")
@@ -97,6 +149,8 @@ def test_a_few_random_damages_crash_nothing_and_change_nothing_unnoticed():
         ({"reduction_factor": 1}, r"reduction_factor must be in \[2, 1e\+09\], got 1"),
         ({"min_epochs": 0}, r"min_epochs must be in \[1, 1e\+09\], got 0"),
         ({"epochs": "9"}, "epochs must be a whole number, got '9'"),
+        ({"study_url": ""}, "study_url must be an address such as .*, got ''"),
+        ({"storage": "9"}, "storage must be an address such as"),
         ({"epochs": None}, "epochs must be a whole number, got None"),
         ({"epochs": True}, "epochs must be a whole number, got True"),
         ({"seed": -1}, "seed must be in"),

@@ -21,6 +21,7 @@ from analysis.pages.final import final_section
 from analysis.studies.openings import record_opening
 from analysis.studies.results import FinalResults
 from analysis.wording import joint
+from spaces.objectives import metric_named
 from tests.evaluated import measured
 from tests.trained import Trained, trained_run
 from trainables.sources.load import load_test
@@ -103,19 +104,20 @@ def test_the_exported_ensemble_predicts_the_mean_of_its_members(
     assert said["probabilities"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_without_held_out_rows_the_members_are_the_networks_of_the_winner() -> None:
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auc"])
+def test_without_held_out_rows_the_members_are_the_networks_of_the_winner(metric: str) -> None:
     random = np.random.default_rng(0)
     y = random.integers(0, 3, 120)
     rows = [measured(name, random.dirichlet(np.ones(3), (2, 120))) for name in ("trial-3", "baseline")]
     dataset: Any = SimpleNamespace(validation=[], task="classification")
     test: Any = SimpleNamespace(y=torch.from_numpy(y))
-    members, told = evaluate_ensemble(rows, dataset, test, lambda _: None, metric="accuracy", seed=0)  # pyright: ignore
+    members, told = evaluate_ensemble(rows, dataset, test, lambda _: None, metric=metric, seed=0)  # pyright: ignore
     assert [(network, count) for network, count in members] == [(network, 1) for network in rows[0].networks]
     assert "chosen_on" not in told
     mean = rows[0].outputs.mean(0).argmax(1)
     assert told["scores"]["accuracy"]["value"] == pytest.approx((mean == y).mean())
-    said = joint(told, metric="accuracy")
-    assert said.startswith("An ensemble of 2 networks (trial 3) reaches a test accuracy of ")
+    said = joint(told, metric=metric)
+    assert said.startswith(f"An ensemble of 2 networks (trial 3) reaches a test {metric_named(metric).title} of ")
     assert "so nothing was selected" in said
 
 

@@ -162,13 +162,27 @@ def test_a_small_table_of_ones_own_has_epochs_of_several_passes_and_keeps_its_be
     session = opened(tmp_path, **own)
     rows = len(session.dataset.train)
     assert (session.run.keep_epoch, session.run.passes) == ("best", -(-32_000 // (54 * rows)))
+    assert (session.run.space, session.run.baseline["target_scaling"]) == ("tabular_mlp@amounts", "standard")
     assert session.dataset.passes == session.run.passes > 1
     searched(session, tmp_path, deadline=time.monotonic())
     said = capsys.readouterr().out
     assert f"an epoch passes {session.run.passes} times over the training rows, because there are few\n" in said
     assert "each trial keeps the weights of its best epoch; its value comes from validation rows that did not" in said
-    again = opened(tmp_path, resume=True)
+    assert "note: no target is below 0, so the search includes target_scaling (standard, log, quantile)\n" in said
+    again = Session.open(
+        Options(space="tabular_mlp", name="x", runs_dir=tmp_path, resume=True), given={"space"}, resources=ONE
+    )
+    assert again.run.space == "tabular_mlp@amounts"
+    with pytest.raises(ValueError, match=r"cannot change what it searches \(space is 'tabular_mlp@amounts', not 'hous"):
+        Session.open(Options(space="housing_mlp", name="x", runs_dir=tmp_path, resume=True), given={"space"})
     assert (again.run.keep_epoch, again.dataset.passes) == ("best", session.run.passes)
+    ranged = opened(tmp_path, name="set", set=("target_scaling=log,quantile", "depth=1..2"), **own)
+    assert {one.parameter for one in ranged.run.ranges} == {"target_scaling", "depth"}
+    assert ranged.run.space == "tabular_mlp@amounts"
+    known = ranged.space.distributions(ranged.run.baseline)
+    assert (known["target_scaling"].choices, known["depth"].high) == (("log", "quantile"), 2)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"--set class_weights: the space has no such parameter"):
+        opened(tmp_path, name="bad", set=("class_weights=none,sqrt",), **own)
     assert opened(tmp_path, name="last", keep_epoch="last", **own).run.keep_epoch == "last"
     known = opened(tmp_path, name="digits")
     assert (known.run.keep_epoch, known.run.passes) == ("last", 1)

@@ -18,9 +18,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 Done = subprocess.CompletedProcess[str]
 TABLES: dict[str, tuple[Rows, tuple[str, ...], str]] = {
-    "mixed": (mixed_categories(), ("--target", "rent"), "rmse"),
-    "numeric": (numeric_with_gaps(), ("--target", "price", "--drop", "id"), "rmse"),
-    "classes": (imbalanced_classes(), ("--target", "quality"), "accuracy"),
+    "mixed": (mixed_categories(), ("--target", "rent", "--metric", "rmsle", "--fix", "target_scaling=log"), "rmsle"),
+    "numeric": (
+        numeric_with_gaps(),
+        ("--target", "price", "--drop", "id", "--fix", "target_scaling=standard"),
+        "rmse",
+    ),
+    "classes": (
+        imbalanced_classes(),
+        ("--target", "quality", "--metric", "balanced_accuracy", "--fix", "class_weights=balanced"),
+        "balanced_accuracy",
+    ),
 }
 """Kind -> its rows, what is said of it, and the metric that follows."""
 
@@ -91,10 +99,15 @@ def test_a_table_is_searched_evaluated_and_predicted(stories: dict[str, Future[T
     assert told.predicted.returncode == 0, told.predicted.stderr
     rows = [json.loads(line) for line in told.predicted.stdout.splitlines()]
     assert [row["row"] for row in rows] == list(range(1, len(table[1]) + 1))
-    assert all(("class" if metric == "accuracy" else "prediction") in row for row in rows)
+    of_classes = kind == "classes"
+    assert all(("class" if of_classes else "prediction") in row for row in rows)
     assert metric in results["export"]["ensemble"]["scores"]
-    assert ("intervals" in results["export"]) == (metric == "rmse")
-    assert all(row["low"] < row["high"] for row in rows if metric == "rmse")
+    assert ("intervals" in results["export"]) == (not of_classes)
+    assert all(row["low"] < row["high"] for row in rows if not of_classes)
+    facts = json.loads((told.folder / "r" / "final" / "model.json").read_text())
+    assert (facts["space"].partition("@")[2], "target_scale" in facts) == {
+        "mixed": ("amounts", True), "numeric": ("amounts", False), "classes": ("unequal", False)
+    }[kind]  # fmt: skip
 
     # other words than those of the run are refused, the same are not
     assert told.refused.returncode == 2

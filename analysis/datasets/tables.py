@@ -221,6 +221,14 @@ def leakage(found: TableOverview) -> str:
     )
 
 
+SCALES = {
+    "standard": "standardised with the training rows",
+    "log": "its logarithm, standardised with the training rows",
+    "quantile": "by its rank among the training rows to a normal distribution",
+}
+"""The scale on which a network learns the target, in words."""
+
+
 def preprocessing(space: str, params: Mapping[str, Any], found: TableOverview) -> list[str]:
     """What a network does to the columns before its first layer; nothing where the space no longer has these params.
 
@@ -232,35 +240,44 @@ def preprocessing(space: str, params: Mapping[str, Any], found: TableOverview) -
     from spaces.space import load
 
     try:
-        encoder = getattr(load(space).decode(params).model, "encoder", None)
+        config = load(space).decode(params)
     except ValueError:
         return []
+    encoder = getattr(config.model, "encoder", None)
     if encoder is None:
         return []
     numbers = sum(column.kind == "number" for column in found.train.columns)
     categories = len(found.train.columns) - numbers
     gaps = sum(column.gaps for column in found.train.columns if column.kind == "number")
-    sentences = []
-    if numbers:
-        scaling = {"standard": "to zero mean and unit variance", "quantile": "by their rank to a normal distribution"}
-        sentences.append(f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.")
-        sentences.append(
-            f"Missing numbers: in {gaps} of these columns among the training rows. The middle of the scaled column "
-            f"replaces a missing number, and an additional input marks it as missing."
-            if gaps
-            else (
-                "Missing numbers: none among the training rows. If one occurs later, the middle of the scaled "
-                "column replaces it."
-            )
-        )
+    sentences = _numbers(encoder, numbers=numbers, gaps=gaps) if numbers else []
     if categories:
         sentences.append(
             f"Categories ({categories}): a learned vector of length {encoder.category_size} for each level."
         )
     if found.task == "regression":
-        sentences.append("Target: standardised with the training rows; predictions are converted back to its unit.")
+        sentences.append(f"Target: {SCALES[config.target_scaling]}; predictions are converted back to its unit.")
     sentences.append("All of this is fitted on the training rows only and stored with the weights.")
     return sentences
+
+
+def _numbers(encoder: Any, *, numbers: int, gaps: int) -> list[str]:
+    """What happens to the columns of numbers, and to missing numbers.
+
+    Args:
+        numbers: columns of numbers.
+        gaps: those of them with missing numbers among the training rows.
+    """
+    scaling = {"standard": "to zero mean and unit variance", "quantile": "by their rank to a normal distribution"}
+    return [
+        f"Numbers ({numbers}): scaled {scaling[encoder.scaling]}{_embedding(encoder)}.",
+        f"Missing numbers: in {gaps} of these columns among the training rows. The middle of the scaled column "
+        f"replaces a missing number, and an additional input marks it as missing."
+        if gaps
+        else (
+            "Missing numbers: none among the training rows. If one occurs later, the middle of the scaled "
+            "column replaces it."
+        ),
+    ]
 
 
 def _embedding(encoder: Any) -> str:

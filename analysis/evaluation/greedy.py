@@ -78,11 +78,11 @@ def evaluate_ensemble(
         seen = np.stack([outputs_of(restore(network), held_out.x) for network in networks])
         counts = select(seen, held_out.y.numpy())
         on_seen = {"ensemble": mean_of(seen, counts)[None], "winner": seen[:1]}
-        found = evaluate(held_out.y.numpy(), on_seen, task=dataset.task, seed=seed)
+        found = evaluate(held_out.y.numpy(), on_seen, task=dataset.task, seed=seed, asked=(metric,))
         told["chosen_on"] = {"rows": len(held_out), **found["ensemble"].interval(metric).as_dict()}
     mean = mean_of(outputs, counts)
     pair = {"ensemble": mean[None], "exported": outputs[:1]}
-    found = evaluate(test.y.numpy(), pair, task=dataset.task, seed=seed)
+    found = evaluate(test.y.numpy(), pair, task=dataset.task, seed=seed, asked=(metric,))
     told |= {"scores": {name: found["ensemble"].interval(name).as_dict() for name in found["ensemble"].scores}}
     told["difference"] = difference(found["ensemble"], found["exported"], metric=metric).as_dict()
     members = [(network, count) for network, count in zip(networks, counts, strict=True) if count]

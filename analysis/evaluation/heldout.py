@@ -1,13 +1,20 @@
 """Predictions for rows that the predicting network did not train on, for the intervals of the exported network.
 
 The exported network trained on every row, so none is left to measure its errors on. Networks of the same configuration
-train without a part of the rows and predict it: five networks, each without a fifth, or one without 2,000 rows where
-the table has at least 10,000. Finished parts are kept in RUN/final/training/heldout.
+train without a part of the rows and predict it. Which rows form a part follows the split of the run:
+
+    random            five parts, each a fifth; or one of 2,000 rows where the table has at least 10,000
+    group, distinct   five parts of whole groups; or one, a fifth of the rows, in a table of that size
+    time              the latest fifth; if the run has folds, blocks of the later half, each after all rows before it
+    column, file      the validation rows that the user states
+
+Finished parts are kept in RUN/final/training/heldout.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,42 +47,36 @@ def fit_intervals(job: "Job", network: Network) -> Conformal | None:
     """
     if job.space.own or job.dataset.task != "regression" or job.options.without_intervals:
         return None
-    if not job.dataset.split.is_random:
-        return _fit_by_rule(job, network)
-    parts = draw_parts(len(job.dataset.train), seed=job.run.seed)
-    numbers = list(range(int(parts.max()) + 1))
-    predictions = np.full(len(parts), np.nan)
     try:
-        with step("errors on rows held out, for intervals", total=len(numbers)) as advance:
-            for part in numbers:
-                predictions[parts == part] = _predicted(job, network, job.dataset, parts == part)
+        parts = _parts(job)
+        if not parts:
+            say("note: there are no intervals, because the split leaves no validation rows")
+            return None
+        with step("errors on rows held out, for intervals", total=len(parts)) as advance:
+            found = []
+            for part in parts:
+                found.append(_predicted(job, network, part))
                 advance()
     except (Diverged, OutOfMemory) as error:
         say(f"note: there are no intervals, because a network without a part of the rows fails: {error}")
         return None
-    known = parts >= 0
-    return fit(predictions[known], job.dataset.train.y.numpy()[known], parts[known])
+    y = np.concatenate([part.validation.y.numpy() for part in parts])
+    numbers = np.repeat(np.arange(len(parts)), [len(part.validation) for part in parts])
+    return fit(np.concatenate(found), y, numbers)
 
 
-def _fit_by_rule(job: "Job", network: Network) -> Conformal | None:
-    """The intervals from the rows that the split of the run holds out, such as the latest fifth or whole groups."""
-    dataset = data_of(job.run, job.space, validation_fraction=1 / PARTS)
-    if not len(dataset.validation):
-        say("note: there are no intervals, because the split leaves no validation rows")
-        return None
-    rows = {
-        "x": torch.cat([dataset.train.x, dataset.validation.x]),
-        "y": torch.cat([dataset.train.y, dataset.validation.y]),
-    }
-    held_out = np.arange(len(rows["y"])) >= len(dataset.train)
-    whole = without_validation(dataset, Split(**rows))
-    try:
-        with step(f"errors on {held_out.sum():,} rows that the split holds out, for intervals"):
-            found = _predicted(job, network, whole, held_out)
-    except (Diverged, OutOfMemory) as error:
-        say(f"note: there are no intervals, because a network without these rows fails: {error}")
-        return None
-    return fit(found, rows["y"].numpy()[held_out], np.arange(len(found)) % 2)
+def _parts(job: "Job") -> list[Dataset]:
+    """Data sets whose validation rows are the parts; their training rows are those that the network may see."""
+    run, rule, rows = job.run, job.dataset.split, len(job.dataset.train)
+    if rule.is_random:
+        parts = draw_parts(rows, seed=run.seed)
+        return [hold_out(job.dataset, parts == part) for part in range(int(parts.max()) + 1)]
+    if run.folds > 1 or (rule.way in ("group", "distinct") and rows < MANY_ROWS):
+        with suppress(ValueError):  # there are fewer groups than folds
+            folded = data_of(replace(run, folds=run.folds if run.folds > 1 else PARTS), job.space)
+            return [folded.fold(number) for number in range(len(folded.folds))]
+    single = data_of(run, job.space, validation_fraction=1 / PARTS)
+    return [single] if len(single.validation) else []
 
 
 def draw_parts(num_rows: int, *, seed: int) -> np.ndarray:
@@ -86,15 +87,20 @@ def draw_parts(num_rows: int, *, seed: int) -> np.ndarray:
     return np.where(order < HELD_OUT, 0, -1)
 
 
-def _predicted(job: "Job", network: Network, dataset: Dataset, held_out: np.ndarray) -> np.ndarray:
-    """The predictions for these rows of a network that trains on all others; kept for the next call."""
-    path = job.final_dir / "training" / "heldout" / f"{_key(job, network, dataset, held_out)}.npy"
+def hold_out(dataset: Dataset, held_out: np.ndarray) -> Dataset:
+    """The data set with these of its training rows, bool (N,), as validation rows."""
+    x, y, out = dataset.train.x, dataset.train.y, torch.from_numpy(held_out)
+    return replace(dataset, train=Split(x=x[~out], y=y[~out]), validation=Split(x=x[out], y=y[out]))
+
+
+def _predicted(job: "Job", network: Network, part: Dataset) -> np.ndarray:
+    """The predictions for the validation rows of a network that trains on the others; kept for the next call."""
+    path = job.final_dir / "training" / "heldout" / f"{_key(job, network, part)}.npy"
     if path.is_file():
         return np.load(path, allow_pickle=False)
     threads = max(1, job.resources.cpus_per_trial)
     setting = Setting(epochs=network.epochs, seed=network.seed, device=job.device, threads=threads, final=True)
-    params, stop = network.contender.params, network.stop_epoch
-    found = predict_held_out(job.space, params, dataset, held_out, setting=setting, stop=stop)
+    found = predict_held_out(job.space, network.contender.params, part, setting=setting, stop=network.stop_epoch)
     path.parent.mkdir(exist_ok=True)
     with writing(path) as file:
         np.save(file, found, allow_pickle=False)
@@ -102,43 +108,31 @@ def _predicted(job: "Job", network: Network, dataset: Dataset, held_out: np.ndar
 
 
 def predict_held_out(
-    space: Space,
-    params: Mapping[str, Any],
-    dataset: Dataset,
-    held_out: np.ndarray,
-    *,
-    setting: Setting,
-    stop: int | None = None,
+    space: Space, params: Mapping[str, Any], part: Dataset, *, setting: Setting, stop: int | None = None
 ) -> np.ndarray:
-    """The predictions (n,) for the training rows in `held_out` of a network that trains on all others.
+    """The predictions (n,) for the validation rows of a network that trains on the training rows.
 
     Args:
         stop: the epoch after which the network is done; the last one when None.
     """
-    rows, kept, out = dataset.train, torch.from_numpy(~held_out), torch.from_numpy(held_out)
-    fewer = without_validation(dataset, Split(x=rows.x[kept], y=rows.y[kept]))
+    x, y = part.validation.x, part.validation.y
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
-        training = space.work.build(space.decode(params), fewer, setting)
+        training = space.work.build(space.decode(params), replace(part, validation=Split(x=x[:0], y=y[:0])), setting)
         assert isinstance(training, Training)
         while training.epoch < (stop or setting.epochs):
             training.run_epoch()
-        return training.predict(rows.x[out])[:, 0].double().numpy()
+        return training.predict(x)[:, 0].double().numpy()
     finally:
         torch.set_num_threads(before)
 
 
-def without_validation(dataset: Dataset, train: Split) -> Dataset:
-    """The data set with these training rows alone."""
-    return replace(dataset, train=train, validation=Split(x=train.x[:0], y=train.y[:0]))
-
-
-def _key(job: "Job", network: Network, dataset: Dataset, held_out: np.ndarray) -> str:
+def _key(job: "Job", network: Network, part: Dataset) -> str:
     """A name for the predictions of one training: everything that they depend on."""
     facts = [network.contender.params, network.seed, network.epochs, network.stop_epoch]
-    facts += [dataset.checksum, job.run.space, job.run.passes]
-    facts += [job.run.metric, job.run.seed, len(held_out), job.run.train_size]
+    facts += [part.checksum, job.run.space, job.run.passes, job.run.metric]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    digest.update(np.packbits(held_out).tobytes())
+    for rows in (part.train, part.validation):
+        digest.update(np.ascontiguousarray(rows.x.numpy()).tobytes() + rows.y.numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 import spaces.space
 from analysis.model.files import exported_folder
+from analysis.model.scale import scale_in
 from analysis.scores.metrics import probabilities
 from search.process.arguments import command
 from search.storage.checking import build
@@ -105,6 +106,8 @@ class Model:
             outputs = torch.cat([network(normalize(rows.to(place))).float().cpu() for rows in x.split(ROWS)])
         if self.facts["task"] == "classification":
             return probabilities(outputs.numpy())
+        if (scale := scale_in(self.facts)) is not None:
+            return scale.to_units(outputs)[:, 0].numpy()
         outputs = outputs.to(dataset.train.y.dtype)
         return (outputs * self.facts["target_std"] + self.facts["target_mean"])[:, 0].numpy()
 
@@ -224,6 +227,10 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
         if not all(isinstance(one, int | float) and math.isfinite(one) for one in values or ()):
             raise ValueError(f"{path} must contain {name!r} as finite numbers, got {facts.get(name)!r}; export again")
     try:
+        scale_in(facts)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; export again") from None
+    try:
         form = build(ImageOptions, facts.get("images") or {})
         if form.backbone:
             check_architecture(form.backbone.architecture)
@@ -237,7 +244,7 @@ def _check_numbers(facts: dict[str, Any], path: Path) -> None:
 def decisive(facts: Mapping[str, Any]) -> str:
     """The parts of model.json that decide the predictions, as a text that is stored with the weights."""
     named = {name: facts.get(name) for name in _DECISIVE}
-    named |= {name: facts[name] for name in ("conformal", "ensemble") if name in facts}
+    named |= {name: facts[name] for name in ("conformal", "ensemble", "target_scale") if name in facts}
     return json.dumps(named, sort_keys=True)
 
 

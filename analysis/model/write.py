@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model.load import FORMAT, decisive, load_model, stand_in
+from analysis.model.scale import scale_in, scale_of
 from trainables.data.dataset import Dataset
 from trainables.data.grey_levels import as_stored
 from trainables.files.whole import write_whole
@@ -62,7 +63,7 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "num_weights": training.num_weights,
         "macs": training.macs,
     }
-    stored |= _target(dataset)
+    stored |= _target(training)
     metadata = {name: json.dumps(value) for name, value in named.items()}
     data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata, "decisive": decisive(stored)})
     stored["sha256"] = hashlib.sha256(data).hexdigest()
@@ -93,13 +94,15 @@ def _form(dataset: Dataset) -> dict[str, Any] | None:
     return asdict(replace(dataset.images, backbone=kept))
 
 
-def _target(dataset: Dataset) -> dict[str, Any]:
+def _target(training: Training) -> dict[str, Any]:
     """What model.json says of the target of a table, and of the scale of a regression."""
     told: dict[str, Any] = {}
+    dataset = training.dataset
     if dataset.task == "regression":
         targets = dataset.train.y
         told |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
         told |= {"target_wide": targets.dtype == torch.float64}  # float32 would lose digits of the target
+        told |= scale_of(training)
     if dataset.columns:
         told |= {"target": dataset.target, "target_unit": dataset.target_unit}
     return told
@@ -144,13 +147,17 @@ class _Standalone(nn.Module):
         self.network = network
         self.mean, self.std = nn.Buffer(mean if images else torch.zeros(1)), nn.Buffer(std if images else torch.ones(1))
         self.outputs = torch.float64 if facts.get("target_wide") else torch.float32
+        self.scale = scale_in(facts)
         scale = (facts.get("target_std", 1.0), facts.get("target_mean", 0.0))
         # as tensors, since plain numbers are exported as float32
         self.factor, self.shift = (nn.Buffer(torch.tensor(one, dtype=self.outputs)) for one in scale)
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std
-        return self.network(x).to(self.outputs) * self.factor + self.shift  # (N, K)
+        outputs = self.network(x)
+        if self.scale is not None:
+            return self.scale.to_units(outputs)
+        return outputs.to(self.outputs) * self.factor + self.shift  # (N, K)
 
 
 def export_onnx(final_dir: Path, x: Tensor) -> dict[str, Any]:

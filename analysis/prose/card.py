@@ -85,6 +85,17 @@ Created by `{command}` on {created} with {versions}.
 
 _ROWS = " It compares rows with training rows, which the file contains; do not share it if they are confidential."
 
+_WEIGHTS = {
+    weights: f" Rows of rare classes had more weight in training (class_weights {weights}): it states larger"
+    " probabilities for them than the share of rows for which they are right."
+    for weights in ("sqrt", "balanced")
+}
+_SCALES = {
+    kind: f" It was trained on the {words} of the target, so its predictions are nearer to the median than to the mean"
+    " of such rows."
+    for kind, words in (("log", "logarithm"), ("quantile", "rank"))
+}
+
 
 def model_card(results: FinalResults, facts: dict[str, Any], *, opened: str = "") -> str:
     """The card as Markdown.
@@ -209,7 +220,8 @@ def _use(facts: dict[str, Any], results: FinalResults) -> str:
     else:
         named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
         use = f"Classifies {thing} as one of {len(classes)} classes: {named}."
-    return use + (_ROWS if facts["params"].get("neighbours") else "")
+    notes = (_ROWS if facts["params"].get("neighbours") else "", _WEIGHTS.get(facts["params"].get("class_weights"), ""))
+    return use + "".join(notes) + _SCALES.get((facts.get("target_scale") or {"kind": ""})["kind"], "")
 
 
 def _against(results: FinalResults, winner: Entrant) -> str:

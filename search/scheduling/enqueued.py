@@ -8,7 +8,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from search.scheduling.constraints import Examination, Examine
-from search.storage.checksums import CHECKSUM, trial_checksum
+from search.storage.checksums import CHECKSUM, trial_checksum, with_state
 from search.storage.trials import INFEASIBLE
 from spaces.asking import Suggest
 
@@ -76,10 +76,12 @@ def begin(
     except Exception as error:  # a value that the space does not have, or a network that cannot be built from it
         return _refuse(study, number, " ".join(f"{error}".split())[:500] or type(error).__name__)
     _note(examination, study, trial)
-    storage.set_trial_system_attr(number, CHECKSUM, trial_checksum(storage.get_trial(number)))
+    checksum = trial_checksum(storage.get_trial(number))
     if examination.infeasible:
+        storage.set_trial_system_attr(number, CHECKSUM, with_state(checksum, TrialState.PRUNED))
         storage.set_trial_state_values(number, TrialState.PRUNED)
         return f"trial {number}, enqueued, is not trained: {examination.infeasible}"
+    storage.set_trial_system_attr(number, CHECKSUM, checksum)
     left_out = [name for name in trial.fixed if name not in trial.asked]
     reason = "the space does not use it with these values" if len(left_out) == 1 else "the space does not use them"
     return f"trial {number}, enqueued, is trained without {', '.join(left_out)}: {reason}" if left_out else ""
@@ -99,5 +101,7 @@ def _refuse(study: Study, number: int, reason: str) -> str:
     storage = study._storage
     storage.set_trial_user_attr(number, "failure", f"enqueued, but {reason}")
     storage.set_trial_user_attr(number, "failure_kind", "invalid")
+    checksum = with_state(trial_checksum(storage.get_trial(number)), TrialState.FAIL)
+    storage.set_trial_system_attr(number, CHECKSUM, checksum)
     storage.set_trial_state_values(number, TrialState.FAIL)
     return f"trial {number}, enqueued, is not trained: {reason}"

@@ -18,9 +18,11 @@ from search.storage.folder import check_exists
 from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical, describe_source
 from search.storage.study import check_database
+from spaces import split_name
 from spaces.origin import is_own, short_name
 from spaces.ranges import as_stated
 from spaces.space import fingerprint
+from spaces.variants import describe_variant, variant_for_classes, variant_for_numbers
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import SplitRule
 from trainables.sources.catalogue import FOLDER, size_of
@@ -122,6 +124,31 @@ def with_passes(dataset: Any, space: "Space") -> Any:
     return replace(dataset, passes=min(max(1, passes), MOST_PASSES))
 
 
+def has_variants(space: "Space") -> bool:
+    """Whether the parameters of a space can depend on the data: on those of the user's own that Rungwise reads."""
+    return not space.own and size_of(space.dataset) is None
+
+
+def fitted_space(options: Options, space: "Space", dataset: Any) -> tuple[Options, "Space", Any]:
+    """Options, space and data with the variant of the space that fits data of the user's own, and a note about it."""
+    if not has_variants(space):
+        return options, space, dataset
+    from spaces.space import load
+
+    parts: list[Any] = [part.y for part in (dataset.train, dataset.validation) if len(part)]
+    counts: list[int] = []
+    if dataset.classes:
+        found = [y.bincount(minlength=dataset.num_classes).tolist() for y in parts]
+        counts = [sum(column) for column in zip(*found, strict=True)]
+        name = variant_for_classes(options.space, counts, metric=options.goal)
+    else:
+        lowest, highest = min(float(y.min()) for y in parts), max(float(y.max()) for y in parts)
+        name = variant_for_numbers(options.space, lowest=lowest, highest=highest)
+    note = describe_variant(name, counts)
+    dataset = replace(dataset, notes=(*dataset.notes, note)) if note else dataset
+    return replace(options, space=name), load(name), dataset
+
+
 def with_test_notes(dataset: Any, data_dir: str) -> Any:
     """The data set with notes on its test files added; their pixels are not kept.
 
@@ -192,6 +219,8 @@ def old_run(run_dir: Path, *, given: Mapping[str, Any], trials: int | None) -> R
     run = read_run(run_dir)
     held = {**vars(run), **(vars(run.table) if run.table else {})}
     held |= {"image_size": run.images and run.images.size, "resize": run.images and run.images.resize}
+    if given.get("space") == split_name(run.space)[0]:
+        given = {**given, "space": run.space}  # the variant was chosen when the run began
     changed = [
         f"{name} is {_shown(held.get(name))}, not {_shown(value)}"
         for name, value in given.items()

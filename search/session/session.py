@@ -221,8 +221,8 @@ class Session:
 
 def _open_new(options: Options, resources: Resources) -> Session:
     space = spaces.space.load(options.space)
-    ranges = resolve_set(options.wishes, space)
-    space = change(space, ranges)
+    if not opening.has_variants(space):
+        resolve_set(options.wishes, space)  # a mistake is reported before the data are read
     name = options.name or new_name(short_name(options.space))
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
@@ -239,6 +239,9 @@ def _open_new(options: Options, resources: Resources) -> Session:
     )
     if not space.own:
         dataset = opening.with_passes(opening.with_test_notes(dataset, str(options.data_dir)), space)
+    options, space, dataset = opening.fitted_space(options, space, dataset)
+    ranges = resolve_set(options.wishes, space)
+    space = change(space, ranges)
     run = opening.asked_run(
         options, space, dataset, name=name, epochs=epochs, min_epochs=min_epochs, ranges=ranges, **provenance(resources)
     )

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from search.storage.checksums import CHECKSUM
 from search.storage.collector import collector_paused
+from search.storage.database import Damage
 from search.storage.soundness import check_stored
 
 Rows = list[tuple[Any, ...]]
@@ -42,6 +43,8 @@ def read_trials(storage: RDBStorage, study_id: int) -> list[FrozenTrial]:
     value, step = models.TrialValueModel, models.TrialIntermediateValueModel
     param, user, system = models.TrialParamModel, models.TrialUserAttributeModel, models.TrialSystemAttributeModel
     with Session(storage.engine) as session:
+        if storage.engine.dialect.name == "sqlite":  # servers never keep a row without the one that it refers to
+            _check_whole(session)
         values = _rows(session, study_id, value, value.value, value.value_type)
         steps = _rows(session, study_id, step, step.step, step.intermediate_value, step.intermediate_value_type)
         params = _rows(session, study_id, param, param.param_name, param.param_value, param.distribution_json)
@@ -55,6 +58,19 @@ def read_trials(storage: RDBStorage, study_id: int) -> list[FrozenTrial]:
         return [_trial(trial, [rows[trial.trial_id] for rows in tables]) for trial in trials]
 
 
+def _check_whole(session: Session) -> None:
+    """Raise Damage if a trial is gone whose other rows are still there, or belongs to no study."""
+    trial, attribute, study = models.TrialModel, models.TrialSystemAttributeModel, models.StudyModel
+    known = sqlalchemy.exists().where(trial.trial_id == attribute.trial_id)
+    lost = session.scalar(sqlalchemy.select(attribute.trial_id).where(~known).limit(1))
+    if lost is not None:
+        raise Damage(f"the row of the trial with the identifier {lost} is missing")
+    known = sqlalchemy.exists().where(study.study_id == trial.study_id)
+    number = session.scalar(sqlalchemy.select(trial.number).where(~known).limit(1))
+    if number is not None:
+        raise Damage(f"trial {number} belongs to no study")
+
+
 def _trial(trial: Any, rows: Sequence[Rows]) -> FrozenTrial:
     values, steps, params, users, systems = rows
     distributions = {name: _distribution(text) for name, _, text in params}
@@ -63,7 +79,8 @@ def _trial(trial: Any, rows: Sequence[Rows]) -> FrozenTrial:
     if system_attrs.get(CHECKSUM) is not None:
         numbers = [(name, number, distributions[name]) for name, number, _ in params]
         history, checksum = dict(users).get("history"), system_attrs[CHECKSUM]
-        check_stored(trial.number, numbers, attrs=user_attrs, history=history, checksum=checksum)
+        stored: dict[str, Any] = {"state": trial.state, "attrs": user_attrs, "history": history}
+        check_stored(trial.number, numbers, **stored, checksum=checksum)
     as_value = models.TrialValueModel.stored_repr_to_value
     as_step = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
     return FrozenTrial(

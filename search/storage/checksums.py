@@ -1,4 +1,4 @@
-"""Checksums of a trial: of its configuration, and of its epochs."""
+"""Checksums of a trial: of its number and its configuration, of its epochs, and of the state in which it ended."""
 
 import json
 import zlib
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.trials import INFEASIBLE
 
@@ -20,10 +20,13 @@ _COVERED = ("seed", "tag", INFEASIBLE, "weights", "macs")
 def base_checksum(
     params: Mapping[str, tuple[BaseDistribution, float]],
     attrs: Mapping[str, Any],
+    *,
+    number: int | None,
 ) -> int:
     """Checksum of a configuration, before any epoch.
 
     Args:
+        number: number of the trial; None for the checksum of earlier releases, which covered neither it nor the state.
         params: distribution and Optuna's internal number of each parameter. A choice counts by its value, so that
             damage to the list of choices is detected.
         attrs: user attributes of the trial.
@@ -33,7 +36,7 @@ def base_checksum(
         for name, (distribution, number) in params.items()
     }
     covered = {name: attrs[name] for name in _COVERED if name in attrs}
-    return zlib.crc32(json.dumps([values, covered], sort_keys=True).encode())
+    return zlib.crc32(json.dumps([values, covered, *([] if number is None else [number])], sort_keys=True).encode())
 
 
 def trial_checksum(trial: FrozenTrial) -> int:
@@ -42,12 +45,28 @@ def trial_checksum(trial: FrozenTrial) -> int:
         name: (distribution, distribution.to_internal_repr(trial.params[name]))
         for name, distribution in trial.distributions.items()
     }
-    return base_checksum(params, trial.user_attrs)
+    return base_checksum(params, trial.user_attrs, number=trial.number)
 
 
 def with_history(base: int, history: str) -> int:
     """Checksum of a configuration and its epochs, the latter as they are stored."""
     return zlib.crc32(history.encode(), base)
+
+
+def final_checksum(trial: FrozenTrial, state: TrialState, *, base: int) -> int:
+    """Checksum of a trial that ends in this state.
+
+    Args:
+        trial: with the records of all its epochs.
+        base: checksum of its configuration.
+    """
+    history = trial.user_attrs.get("history")
+    return with_state(base if history is None else with_history(base, json.dumps(history)), state)
+
+
+def with_state(checksum: int, state: TrialState) -> int:
+    """Checksum of a configuration, its epochs and the state in which the trial ended."""
+    return zlib.crc32(state.name.encode(), checksum)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.process.faults import fault_point
-from search.storage.checksums import CHECKSUM, trial_checksum
+from search.storage.checksums import CHECKSUM, final_checksum, trial_checksum, with_state
 from search.storage.collector import collector_paused
 from search.storage.database import reading
 from search.storage.durable import StudyStorage
@@ -146,9 +146,10 @@ class Ledger:
             number: of the trial, which is the next.
             state: PRUNED for one that is never trained.
         """
-        self._bases[number] = trial_checksum(self.trial(number))
-        self._mirror.set_trial_system_attr(number, CHECKSUM, self._bases[number])
-        if state != TrialState.RUNNING:
+        base = self._bases[number] = trial_checksum(self.trial(number))
+        ended = state != TrialState.RUNNING
+        self._mirror.set_trial_system_attr(number, CHECKSUM, with_state(base, state) if ended else base)
+        if ended:
             self._mirror.set_trial_state_values(number, state)
         trial = self.trial(number)
         self._remember(trial, self._storage.create_new_trial(self._study_id, template_trial=trial))
@@ -206,6 +207,14 @@ class Ledger:
             self._storage.set_trial_intermediate_value(trial_id, epoch, value)
         self._mirror.set_trial_user_attr(number, "history", history)
 
+    def _seal(self, number: int, state: TrialState) -> None:
+        """Let the checksum of a trial cover the state that it is about to have."""
+        trial = self.trial(number)
+        base = self._bases.get(number) or trial_checksum(trial)
+        checksum = final_checksum(trial, state, base=base)
+        self._storage.set_trial_system_attr(self._ids[number], CHECKSUM, checksum)
+        self._mirror.set_trial_system_attr(number, CHECKSUM, checksum)
+
     def annotate(self, number: int, **attrs: Any) -> None:
         """Store attributes of a trial."""
         for name, value in attrs.items():
@@ -217,5 +226,7 @@ class Ledger:
         self.annotate(number, **attrs)
         values = self.trial(number).intermediate_values
         final = [values[max(values)]] if values and state != TrialState.FAIL else None
+        if isinstance(self._storage, StudyStorage):
+            self._seal(number, state)
         self._storage.set_trial_state_values(self._ids[number], state, final)
         self._mirror.set_trial_state_values(number, state, final)

@@ -32,6 +32,7 @@ Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
+Address = Annotated[str, Pattern(r"[A-Za-z][A-Za-z0-9+.-]*:.+", "an address such as postgresql+psycopg://host/name")]
 _URLS = ("study_url", "storage")
 
 
@@ -111,8 +112,8 @@ class Run:
     """The epoch whose weights and value count for a trial; older runs keep the last one."""
     max_weights: Count | None = None
     max_macs: Count | None = None
-    study_url: str | None = None
-    storage: str | None = None
+    study_url: Address | None = None
+    storage: Address | None = None
     """URI of the store of checkpoints, which are in an entry with the name of the run; None for the run folder."""
     keep_checkpoints: Literal["best", "all"] = "best"
     slots: Annotated[int, Range(low=0, high=10**9)] = 1

@@ -1,6 +1,7 @@
 """Checks that a study contains what was written: no trial is missing or twice, and no value has changed.
 
-Every trial carries a checksum of its configuration and of its epochs, as a system attribute that Optuna ignores.
+Every trial carries a checksum of its number, its configuration, its epochs and its final state, as a system attribute
+that Optuna ignores. A study of an earlier release, whose checksums cover less, is read as before.
 SQLite detects a damaged page, but not a damaged number.
 """
 
@@ -16,9 +17,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.checksums import CHECKSUM, base_checksum, with_history
+from search.storage.checksums import CHECKSUM, base_checksum, with_history, with_state
 from search.storage.database import Damage
 
+_FINAL = tuple(state for state in TrialState if state.is_finished())
 CLOSED = "rungwise:trials"
 """System attribute of a study: the number of its trials when the last search ended."""
 
@@ -53,6 +55,8 @@ def _contradiction(trial: FrozenTrial, metric: str) -> str | None:
         recorded = record.get(metric, values.get(epoch))
         if epoch in values and not _same(recorded, values[epoch]):
             return f"its value in epoch {epoch} is {values[epoch]!r}, but its record has {recorded!r}"
+    if sealed and not trial.state.is_finished() and trial.datetime_complete is not None:
+        return f"it is {trial.state.name.lower()}, but has ended"
     if not sealed or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return None
     final = values[max(values)] if values else None
@@ -70,6 +74,7 @@ def check_stored(
     number: Any,
     params: Iterable[tuple[str, float, BaseDistribution]],
     *,
+    state: TrialState,
     attrs: Mapping[str, Any],
     history: str | None,
     checksum: Any,
@@ -77,15 +82,24 @@ def check_stored(
     """Raise Damage unless the rows of a trial match its checksum.
 
     Args:
-        number: number of the trial, for the message.
+        number: number of the trial.
         params: name, internal number and distribution of each parameter.
+        state: as stored.
         attrs: user attributes.
         history: the records of the epochs as stored.
         checksum: the checksum as stored.
     """
-    base = base_checksum({name: (distribution, value) for name, value, distribution in params}, attrs)
-    if (base if history is None else with_history(base, history)) != checksum:
-        raise Damage(f"trial {number}: its configuration or its epochs have changed since they were written")
+    known = {name: (distribution, value) for name, value, distribution in params}
+
+    def written(number: int | None) -> int:
+        base = base_checksum(known, attrs, number=number)
+        return base if history is None else with_history(base, history)
+
+    # the checksum of the final state is written before the state, and a crash can come between them
+    found = written(number)
+    possible = {with_state(found, state)} if state.is_finished() else {found, *(with_state(found, s) for s in _FINAL)}
+    if checksum not in possible and checksum != written(None):
+        raise Damage(f"trial {number}: its number, state, configuration or epochs have changed since they were written")
 
 
 def check_sealed(trials: Iterable[FrozenTrial]) -> None:
@@ -98,7 +112,8 @@ def check_sealed(trials: Iterable[FrozenTrial]) -> None:
             for name, distribution in trial.distributions.items()
         ]
         history = json.dumps(trial.user_attrs["history"]) if "history" in trial.user_attrs else None  # as stored
-        check_stored(trial.number, params, attrs=trial.user_attrs, history=history, checksum=checksum)
+        stored: dict[str, Any] = {"state": trial.state, "attrs": trial.user_attrs, "history": history}
+        check_stored(trial.number, params, **stored, checksum=checksum)
 
 
 def num_kept(attrs: Mapping[str, Any]) -> int:

@@ -73,6 +73,9 @@ class Dataset:
     """Columns of a table that --drop leaves out."""
     folds: tuple[Fold, ...] = ()
     """Folds on which each trial is trained, the last of them as `train` and `validation`; empty for one split."""
+    groups: np.ndarray | None = None
+    """Number of the group of each training row and then each validation row, (N,); rows of one group are alike. None if
+    rows are independent."""
     images: ImageOptions | None = None
     """How the images of a folder became squares, with everything that was chosen; None for other data."""
     backbone: Backbone | None = None
@@ -112,7 +115,8 @@ class Dataset:
             if column.kind == "category":
                 codes = parts["validation"].x[:, place]
                 codes[~torch.isin(codes, parts["train"].x[:, place])] = 0
-        return Dataset(**{**vars(self), **parts, "folds": ()})
+        groups = None if self.groups is None else self.groups[np.concatenate([fold.train, fold.validation])]
+        return Dataset(**{**vars(self), **parts, "groups": groups, "folds": ()})
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data set on the device."""

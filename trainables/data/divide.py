@@ -35,6 +35,12 @@ class Division:
         """The same for these rows only."""
         return self if self.keys is None else replace(self, keys=self.keys[rows])
 
+    def groups_of(self, *rows: np.ndarray) -> np.ndarray | None:
+        """Number of the group of each of these rows, one part after the other; None without groups."""
+        if self.keys is None or self.rule.way not in ("group", "distinct"):
+            return None
+        return self.keys[np.concatenate(rows)]
+
     def test_rows(self, y: np.ndarray, size: int, classes: Sequence[str]) -> Rows:
         """The sealed test rows, the same for every seed.
 
@@ -81,7 +87,7 @@ class Division:
             assert self.keys is not None
             found = _blocks(self.keys, number)
         else:
-            placed = _deal(y, number, rng) if self.keys is None else _deal_groups(self.keys, y, number, rng)
+            placed = _deal(y, number, rng) if self.keys is None else deal_groups(self.keys, y, number, rng)
             found = [(np.flatnonzero(placed != fold), np.flatnonzero(placed == fold)) for fold in range(number)]
         if len(found) < number or any(not len(held_out) for _, held_out in found):
             what = {"time": "different times", "random": "rows"}.get(self.rule.way, "groups")
@@ -177,7 +183,7 @@ def _deal(y: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
     return placed
 
 
-def _deal_groups(keys: np.ndarray, y: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+def deal_groups(keys: np.ndarray, y: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
     """The fold of each row, (N,): each group, the largest first, goes to the fold that lacks its classes most."""
     groups, table = _group_table(keys, y)
     order = rng.permutation(len(table))

@@ -2,8 +2,8 @@
 
 The validation rows are split into five parts. For each part, the other four choose an epoch by their curve, averaged
 over the last few epochs, and the network of that epoch predicts the part. The value is that of all these predictions:
-every row is predicted by a network that it had no part in choosing. The weights that are kept are those of the epoch
-that all rows choose together.
+every row is predicted by a network that it had no part in choosing. With a split by groups, each group is in one part.
+The weights that are kept are those of the epoch that all rows choose together.
 """
 
 import copy
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.dataset import Dataset
+from trainables.data.divide import deal_groups
 from trainables.models.backbone import learnt
 from trainables.trainable import KEPT_EPOCH, VALUE_NOW, Keep
 from trainables.training import metrics
@@ -26,9 +27,16 @@ WINDOW_SHARE = 0.1
 """Share of the budget over which a curve is averaged before its best epoch is chosen."""
 
 
-def split_in_parts(y: np.ndarray) -> np.ndarray:
-    """The part of each row, int64 (N,): five neighbours in the order of the targets are in different parts."""
+def split_in_parts(y: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """The part of each row, int64 (N,): five neighbours in the order of the targets are in different parts.
+
+    Args:
+        y: labels or targets (N,).
+        groups: number of each row's group (N,), if rows of a group are alike: each group stays in one part.
+    """
     random = np.random.default_rng(0x4A1F)
+    if groups is not None and len(np.unique(groups)) > 1:
+        return deal_groups(groups, y, PARTS, random)
     order = np.lexsort((random.random(len(y)), y))
     blocks = [random.permutation(PARTS) for _ in range(-(-len(y) // PARTS))]
     parts = np.empty(len(y), np.int64)
@@ -60,7 +68,9 @@ class BestEpoch:
             keep: the metric that chooses.
         """
         self.training, self._keep = training, keep
-        parts = torch.from_numpy(split_in_parts(training.dataset.validation.y.cpu().numpy())).to(training.device)
+        dataset = training.dataset
+        groups = None if dataset.groups is None else dataset.groups[len(dataset.train) :]
+        parts = torch.from_numpy(split_in_parts(dataset.validation.y.cpu().numpy(), groups)).to(training.device)
         self._parts = [parts == part for part in range(PARTS) if (parts == part).any()]
         self._window = max(1, round(WINDOW_SHARE * training.epochs))
         self._curves: list[list[float]] = [[] for _ in range(len(self._parts) + 1)]

@@ -77,7 +77,7 @@ class Training:
         self._build(dataset)
         self.batches = Batches(self._rows, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
         self._graph = StepGraph(self._step) if self._cuda and graphs else None
-        self.loss = Loss(self.dataset, label_smoothing=config.label_smoothing)
+        self.loss = Loss(self.dataset, config)
         self.history: list[dict[str, Any]] = []
         """The records of the epochs that this object trained."""
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
