@@ -59,11 +59,11 @@ class Story:
         for line in lines:
             self._told.add(_key(line["event"], line))
             self._best = line.get("value") if line["event"] == "best_changed" else self._best
-        own = [trial for trial in trials if "seed" in trial.user_attrs and not is_infeasible(trial)]
+        own = _own(trials)
         if not lines:
             self._started(recovered=bool(own))
         for trial in own:
-            self._recover(trial)
+            self._complete(trial, recovered=True)
         if lines or own:
             self._append("search_resumed", trials=self._run.trials)
 
@@ -75,19 +75,23 @@ class Story:
             pruner=run.pruner, seed=run.seed,
         )  # fmt: skip
 
-    def _recover(self, trial: FrozenTrial) -> None:
-        """Append what a killed search has stored of a trial and did not append."""
+    def _complete(self, trial: FrozenTrial, *, recovered: bool) -> None:
+        """Append what the study has of a trial and the file has not.
+
+        Args:
+            recovered: whether it is from a search that was killed before it could write the line.
+        """
         if trial.state == TrialState.WAITING:
             return
-        self._begun(trial, recovered=True)
+        self._begun(trial, recovered=recovered)
         history = [record for record in trial.user_attrs.get("history", []) if isinstance(record, dict)]
         by_epoch = {record.get("epoch"): record for record in history}
         for epoch, value in sorted(trial.intermediate_values.items()):
-            self._epoch(trial.number, epoch, value, by_epoch.get(epoch, {}), recovered=True)
+            self._epoch(trial.number, epoch, value, by_epoch.get(epoch, {}), recovered=recovered)
         if trial.state in _ENDS:
-            self._end(trial, recovered=True)
+            self._end(trial, recovered=recovered)
         elif trial.intermediate_values and self._pauses(trial):
-            self._append("trial_paused", recovered=True, trial=trial.number, epoch=epochs_reached(trial))
+            self._append("trial_paused", recovered=recovered, trial=trial.number, epoch=epochs_reached(trial))
 
     def started(self, trial: FrozenTrial) -> None:
         self._events.started(trial)
@@ -122,6 +126,8 @@ class Story:
         Args:
             received: the signal that stopped it, if any.
         """
+        for trial in _own(search.ledger.trials):  # one that was refused when it was taken up has had no event
+            self._complete(trial, recovered=False)
         reason, detail = why_stopped(search, received)
         self._append("search_stopped", reason=reason, detail=detail, trials=len(search.trials))
         if self._file is not None:
@@ -178,9 +184,14 @@ class Story:
         self._events.notice(f"events.jsonl cannot be written ({reason}); the search goes on, and a resume completes it")
 
 
+def _own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials of this search that it trains, without those of other programs."""
+    return [trial for trial in trials if "seed" in trial.user_attrs and not is_infeasible(trial)]
+
+
 def _key(event: str, fields: dict[str, Any]) -> tuple[Any, ...]:
     if event in _ENDS.values():
-        return ("end", fields["trial"])
+        return ("end", fields.get("trial"))
     return (event, fields.get("trial"), fields.get("epoch"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.process.faults import fault_point
+from search.process.tabular import finite as as_json
 
 FILE = "events.jsonl"
 FORMAT = 1
@@ -63,7 +64,7 @@ class EventFile:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"number": self._number, "time": now, "event": event, "recovered": recovered, **fields}
         fault_point("event", self._number)
-        data = (json.dumps(line, allow_nan=False) + "\n").encode()
+        data = (json.dumps(as_json(line), default=str, allow_nan=False) + "\n").encode()
         if os.write(self._file, data) != len(data):
             raise OSError(28, os.strerror(28), str(self.path))
         self._number += 1
@@ -133,7 +134,7 @@ def _whole(data: bytes) -> tuple[list[dict[str, Any]], int]:
             line = json.loads(text) if text.endswith(b"\n") else None
         except ValueError:
             line = None
-        if not isinstance(line, dict) or line.get("number") != number:
+        if not isinstance(line, dict) or line.get("number") != number or not isinstance(line.get("event"), str):
             break
         lines.append(line)
         size += len(text)
