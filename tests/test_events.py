@@ -11,6 +11,7 @@ from search.session.story import Story
 from search.storage.events import COMMON, FILE, SCHEMA, EventFile, check_event, finite, read_events
 from tests.benches import Bench
 from tests.disks import read_only
+from tests.ledgers import enqueue
 from tests.searching import ROOT
 from tests.stories import check_story
 
@@ -83,6 +84,16 @@ def test_a_run_of_an_older_release_gets_the_events_of_its_study(tmp_path: Path):
     assert events[0]["event"] == "search_started"
     assert events[0]["recovered"]
     assert names(events).count("search_resumed") == 1
+
+
+def test_an_enqueued_trial_that_is_refused_is_told_at_the_end(tmp_path: Path):
+    Bench(tmp_path, story=True, trials=1).train()
+    enqueue(tmp_path, {"lr": 99.0})
+    bench = Bench(tmp_path, story=True, trials=1)
+    bench.train()
+    bench.search._events.stopped(bench.search, None)  # type: ignore[attr-defined]
+    (failed,) = [line for line in check_story(tmp_path) if line["event"] == "trial_failed"]
+    assert (failed["trial"], failed["kind"], failed["recovered"]) == (1, "invalid", False)
 
 
 def test_a_failed_trial_has_its_cause(tmp_path: Path):
