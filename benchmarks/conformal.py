@@ -124,7 +124,9 @@ def replicate_of(
     setting = Setting(epochs=epochs, seed=seed)
     held_out = np.concatenate([predict_held_out(space, params, part, setting=setting) for part in parts])
     targets = np.concatenate([part.validation.y.double().numpy() for part in parts])
-    conformal = fit(held_out, targets, np.repeat(np.arange(PARTS), [len(part.validation) for part in parts]))
+    numbers = np.repeat(np.arange(PARTS), [len(part.validation) for part in parts])
+    known = [part.groups[len(part.train) :] for part in parts if part.groups is not None]
+    conformal = fit(held_out, targets, numbers, groups=np.concatenate(known) if known else None)
     plain = Conformal(residuals=np.sort(targets - held_out), scale=type(conformal.scale).none())
     return conformal, plain, training.predict(test.x)[:, 0].double().numpy(), test.y.double().numpy()
 

@@ -1,6 +1,6 @@
 """Fuzzing: damaged and unusual inputs; counts tracebacks and values that are lost without a message.
 
-python -m benchmarks.fuzz                                    # 2,000 tables, 500 images, 200 studies and run folders
+python -m benchmarks.fuzz                                    # 2,000 tables, 500 images, 200 studies, 200 searches
 python -m benchmarks.fuzz --parts studies --number 50
 """
 
@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fuzzing import images, studies, tables
+from benchmarks.fuzzing import images, searches, studies, tables
 from benchmarks.harness import describe_conditions, write_result
 
 
@@ -34,10 +34,15 @@ def _studies(options: "Options", count: int) -> dict[str, Any]:
     return {"outcomes": {k: n for k, n in found.items() if isinstance(n, int)}, "faults": faults}
 
 
+def _searches(options: "Options", count: int) -> dict[str, Any]:
+    return searches.run(count, options.seed)
+
+
 PARTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "tables": (_tables, 2000),
     "images": (_images, 500),
     "studies": (_studies, 200),
+    "searches": (_searches, 200),
 }
 """By name: the function that makes and checks inputs, and their default number."""
 
@@ -49,7 +54,8 @@ class Options:
     parts: tuple[str, ...] = tuple(PARTS)
     """Which kinds of input."""
     number: int | None = None
-    """Inputs of each kind. Default: 2,000 tables, 500 images, 200 studies and run folders."""
+    """Inputs of each kind. Default: 2,000 tables, 500 images, 200 studies and run folders, 200 searches with random
+    options."""
     seed: int = 0
     """Of the first input."""
     commands: int = 20

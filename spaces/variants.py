@@ -34,7 +34,14 @@ def variant_for_classes(name: str, counts: Sequence[int], *, metric: str) -> str
 
 
 def variant_for_numbers(name: str, *, lowest: float, highest: float) -> str:
-    """The name of the space for a regression whose targets have these bounds."""
+    """The name of the space for a regression whose targets have these bounds.
+
+    Raises:
+        ValueError: the stated variant searches a logarithm, and a target is below 0.
+    """
+    if name.endswith("@amounts") and lowest < 0:
+        plain = name.partition("@")[0]
+        raise ValueError(f"{name} is for targets of at least 0, got {lowest:g}; use --space {plain}")
     if lowest == highest:
         return name
     return _known(name, "amounts" if lowest >= 0 and highest > GROWTH * lowest else "numbers")

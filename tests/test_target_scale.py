@@ -227,6 +227,8 @@ def test_a_logarithm_is_searched_only_where_no_target_is_below_0(
     space = spaces.space.load(found)
     assert set(space.distributions(space.baseline)["target_scaling"].choices) == choices  # type: ignore[attr-defined]
     assert variant_for_numbers("tabular_mlp", lowest=5.0, highest=5.0) == "tabular_mlp"
+    with pytest.raises(ValueError, match=r"tabular_mlp@amounts is for targets of at least 0, got -2; use --space tab"):
+        variant_for_numbers("tabular_mlp@amounts", lowest=-2.0, highest=5.0)
 
 
 @pytest.mark.parametrize("scaling", ["log", "quantile"])

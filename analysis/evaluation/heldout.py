@@ -62,7 +62,8 @@ def fit_intervals(job: "Job", network: Network) -> Conformal | None:
         return None
     y = np.concatenate([part.validation.y.numpy() for part in parts])
     numbers = np.repeat(np.arange(len(parts)), [len(part.validation) for part in parts])
-    return fit(np.concatenate(found), y, numbers)
+    known = [part.groups[len(part.train) :] for part in parts if part.groups is not None]
+    return fit(np.concatenate(found), y, numbers, groups=np.concatenate(known) if known else None)
 
 
 def _parts(job: "Job") -> list[Dataset]:
@@ -90,7 +91,8 @@ def draw_parts(num_rows: int, *, seed: int) -> np.ndarray:
 def hold_out(dataset: Dataset, held_out: np.ndarray) -> Dataset:
     """The data set with these of its training rows, bool (N,), as validation rows."""
     x, y, out = dataset.train.x, dataset.train.y, torch.from_numpy(held_out)
-    return replace(dataset, train=Split(x=x[~out], y=y[~out]), validation=Split(x=x[out], y=y[out]))
+    parts = {"train": Split(x=x[~out], y=y[~out]), "validation": Split(x=x[out], y=y[out])}
+    return replace(dataset, **parts, groups=None)
 
 
 def _predicted(job: "Job", network: Network, part: Dataset) -> np.ndarray:

@@ -8,6 +8,10 @@ prediction plus the floor((n + 1) a / 2)-th residual to its prediction plus the 
 a = 1 - level. If the new row is drawn as the held-out rows were, it holds the target with at least this probability,
 for every distribution of the errors (Vovk et al. 2005; Lei et al. 2018).
 
+If rows come in groups and the new row is of a new group, each of the G groups counts equally: each residual of a group
+with m rows has the weight 1 / (m (G + 1)), and 1 / (G + 1) is left for the new group at both ends (Lee et al. 2023,
+arXiv:2306.06342). So 0.95 needs 39 groups.
+
 Residuals are divided by their typical size at predictions of this size where that makes the intervals shorter.
 """
 
@@ -60,18 +64,26 @@ class Conformal:
     residuals: np.ndarray
     """Of the held-out rows, divided by the scale and sorted: (n,)."""
     scale: Scale
+    weights: np.ndarray | None = None
+    """Of the residuals, (n,), if they come in groups; None for equal ones."""
+
+    @property
+    def count(self) -> int:
+        """Held-out groups, or rows where each is on its own."""
+        return len(self.residuals) if self.weights is None else round(1 / (1 - self.weights.sum())) - 1
 
     @property
     def largest_level(self) -> float:
-        """The largest level that so many rows allow."""
-        return 1 - 2 / (len(self.residuals) + 1)
+        """The largest level that so many rows or groups allow."""
+        return 1 - 2 / (self.count + 1)
 
     def check(self, level: float) -> None:
         """Raise ValueError unless there are enough rows for this level."""
         needed = math.ceil(round(2 / (1 - level) - 1, 6))
-        if len(self.residuals) < needed:
+        if self.count < needed:
+            what = "rows" if self.weights is None else "groups"
             raise ValueError(
-                f"an interval of {level:g} needs {needed:,} held-out rows, and this model has {len(self.residuals):,}; "
+                f"an interval of {level:g} needs {needed:,} held-out {what}, and this model has {self.count:,}; "
                 f"use a level up to {math.floor(1000 * self.largest_level) / 1000:g}"
             )
 
@@ -86,12 +98,21 @@ class Conformal:
             ValueError: there are too few held-out rows for this level.
         """
         self.check(level)
-        count, tail = len(self.residuals) + 1, (1 - level) / 2
-        low = self.residuals[max(0, math.floor(round(count * tail, 6)) - 1)]
-        high = self.residuals[min(count - 1, math.ceil(round(count * (1 - tail), 6))) - 1]
+        low, high = self._ends((1 - level) / 2)
         wide = np.asarray(predictions, np.float64)
         scale = self.scale.at(wide)
         return wide + low * scale, wide + high * scale
+
+    def _ends(self, tail: float) -> tuple[float, float]:
+        """The residuals below and above which new ones lie with at most this probability."""
+        if self.weights is None:
+            count = len(self.residuals) + 1
+            low = self.residuals[max(0, math.floor(round(count * tail, 6)) - 1)]
+            return low, self.residuals[min(count - 1, math.ceil(round(count * (1 - tail), 6))) - 1]
+        left = tail - 1 / (self.count + 1) + 1e-9
+        below, above = (np.cumsum(weights) - weights for weights in (self.weights, self.weights[::-1]))
+        low, high = (max(1, int((masses <= left).sum())) for masses in (below, above))
+        return self.residuals[low - 1], self.residuals[-high]
 
     def coverage(self, predictions: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         """How often the interval held the targets of these rows, and how long it was.
@@ -116,6 +137,7 @@ class Conformal:
     def write(self, folder: Path) -> str:
         """Write the file into this folder, and return its sha256."""
         arrays = {"residuals": self.residuals, "knots": self.scale.knots, "sizes": self.scale.sizes}
+        arrays |= {} if self.weights is None else {"weights": self.weights}
         data = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         (folder / FILE).write_bytes(data)
         return hashlib.sha256(data).hexdigest()
@@ -155,25 +177,26 @@ def read(folder: Path, facts: dict[str, Any]) -> Conformal:
             raise ValueError(f"{path} was refused: it is damaged or was changed; {again}")
         arrays = safetensors.numpy.load(data)
         scale = Scale(knots=arrays["knots"], sizes=arrays["sizes"])
-        return Conformal(residuals=arrays["residuals"], scale=scale)
+        return Conformal(residuals=arrays["residuals"], scale=scale, weights=arrays.get("weights"))
     except OSError:
         raise ValueError(f"{path} is missing; {again}") from None
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} is damaged ({error}); {again}") from None
 
 
-def fit(predictions: np.ndarray, y: np.ndarray, parts: np.ndarray) -> Conformal:
+def fit(predictions: np.ndarray, y: np.ndarray, parts: np.ndarray, *, groups: np.ndarray | None = None) -> Conformal:
     """The intervals for new rows from rows that the predicting networks did not train on.
 
     Args:
         predictions: (n,) of these rows.
         y: their targets (n,).
         parts: the part of each row (n,), whole numbers: the scale of a row is fitted on the rows of other parts.
+        groups: number of each row's group (n,), if new rows will be of new groups.
     """
     predictions, residuals = np.asarray(predictions, np.float64), np.asarray(y, np.float64) - predictions
     if len(np.unique(parts)) < 2:
         parts = np.arange(len(residuals)) % 2
-    plain = Conformal(residuals=np.sort(residuals), scale=Scale.none())
+    plain = _sorted(residuals, Scale.none(), groups)
     scale = fit_scale(predictions, residuals)
     if not len(scale.knots):
         return plain
@@ -181,8 +204,17 @@ def fit(predictions: np.ndarray, y: np.ndarray, parts: np.ndarray) -> Conformal:
     for part in np.unique(parts):
         others = parts != part
         sizes[~others] = fit_scale(predictions[others], residuals[others]).at(predictions[~others])
-    scaled = Conformal(residuals=np.sort(residuals / sizes), scale=scale)
+    scaled = _sorted(residuals / sizes, scale, groups)
     return scaled if _length(scaled, predictions) <= _SHORTER * _length(plain, predictions) else plain
+
+
+def _sorted(residuals: np.ndarray, scale: Scale, groups: np.ndarray | None) -> Conformal:
+    if groups is None:
+        return Conformal(residuals=np.sort(residuals), scale=scale)
+    order = np.argsort(residuals, kind="stable")
+    _, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    weights = 1 / (sizes[places] * (len(sizes) + 1))
+    return Conformal(residuals=residuals[order], scale=scale, weights=weights[order])
 
 
 def fit_scale(predictions: np.ndarray, residuals: np.ndarray) -> Scale:
