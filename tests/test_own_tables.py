@@ -356,7 +356,7 @@ def test_sixty_damaged_and_unusual_tables_are_read_or_refused_and_nothing_is_los
     assert found["outcomes"]["refused"] > 10
 
 
-def test_ten_searches_with_random_options_are_refused_in_one_line_or_used_to_the_prediction() -> None:
-    found = searches.run(10, seed=4)
+def test_five_searches_with_random_options_are_refused_in_one_line_or_used_to_the_prediction() -> None:
+    found = searches.run(5, seed=4)
     assert found["faults"] == []
-    assert found["outcomes"]["used"] > 2
+    assert found["outcomes"]["used"] > 1
