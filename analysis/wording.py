@@ -67,6 +67,12 @@ def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
     )
 
 
+def ensemble_title(ensemble: dict[str, Any]) -> str:
+    """What a row of an ensemble is called."""
+    what = "trials of the search" if ensemble.get("of") == "trials" else "networks"
+    return f"ensemble of {len(ensemble['members'])} {what}"
+
+
 def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
     """What the test rows say of the ensemble, as sentences."""
     names = list(dict.fromkeys(title(member["name"]) for member in ensemble["members"]))
@@ -77,6 +83,11 @@ def joint(ensemble: dict[str, Any], *, metric: str, unit: str = "") -> str:
         f"{between(metric, ensemble['scores'][metric])}; its difference from the exported network is "
         f"{gap(metric, ensemble['difference'])}."
     )
+    if chosen and ensemble.get("of") == "trials":
+        return (
+            f"{text} Its members are networks of the search, chosen among {chosen['candidates']} on its validation "
+            f"rows. On these {chosen['rows']:,} rows it reached {between(metric, chosen)}: such a value is optimistic."
+        )
     if not chosen:
         return f"{text} Its members are all networks of the winner, so nothing was selected."
     return (

@@ -22,8 +22,8 @@ from tests.searching import ROOT
 from tests.synthetic import make_run
 
 
-def stored_search(runs_dir: Path, *words: str) -> Path:
-    """The run folder of a search whose first trial is finished, as `search.run` leaves it, but without any training."""
+def stored_search(runs_dir: Path, *words: str, finished: int = 1) -> Path:
+    """The run folder of a search whose first trials are finished, as `search.run` leaves it, but without training."""
     session = Session.open(parse(Options, ["--runs-dir", str(runs_dir), *words], prog="search.run"), given=())
     run, run_dir = session.run, session.run_dir
     new_run(run_dir, run)
@@ -34,9 +34,10 @@ def stored_search(runs_dir: Path, *words: str) -> Path:
         examine=make_examiner(run, session.dataset),
         events=Diary(),
     )
-    assert search.next_leg("leg") is not None
-    for epoch in range(1, run.epochs + 1):
-        search.on_result("leg", EpochResult(record={"epoch": epoch, run.metric: 0.5, "seconds": 0.1}))
+    for number in range(finished):
+        assert search.next_leg(f"leg {number}") is not None
+        for epoch in range(1, run.epochs + 1):
+            search.on_result(f"leg {number}", EpochResult(record={"epoch": epoch, run.metric: 0.5, "seconds": 0.1}))
     return run_dir
 
 

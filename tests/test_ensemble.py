@@ -9,26 +9,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 from analysis import predict
 from analysis.evaluation import opened
-from analysis.evaluation.greedy import evaluate_ensemble, select
+from analysis.evaluation.greedy import evaluate_ensemble, pool_of_networks, select
 from analysis.evaluation.networks import checksum
+from analysis.evaluation.settings import Members
 from analysis.model.ensemble import load_ensemble, mean_of
 from analysis.model.load import load_model
 from analysis.pages.final import final_section
 from analysis.studies.openings import record_opening
 from analysis.studies.results import FinalResults
 from analysis.wording import joint
-from spaces.objectives import metric_named
+from search.scheduling.checkpoints import CheckpointKeeper
+from search.storage.folder import trial_name
+from spaces.objectives import Objective, metric_named
 from tests.evaluated import measured
-from tests.trained import Trained, trained_run
+from tests.trained import Trained, keep_trials, trained_run
 from trainables.sources.load import load_test
 
 
-def evaluated(trained: Trained) -> FinalResults:
-    job = trained.job(ensemble=True)
+def evaluated(trained: Trained, members: Members = "networks") -> FinalResults:
+    job = trained.job(ensemble=members)
     networks, failures = job.collect()
     assert not failures
     record_opening(job.final_dir, command=job.command, why=job.why, checksum=checksum(networks))
@@ -111,7 +115,9 @@ def test_without_held_out_rows_the_members_are_the_networks_of_the_winner(metric
     rows = [measured(name, random.dirichlet(np.ones(3), (2, 120))) for name in ("trial-3", "baseline")]
     dataset: Any = SimpleNamespace(validation=[], task="classification")
     test: Any = SimpleNamespace(y=torch.from_numpy(y))
-    members, told = evaluate_ensemble(rows, dataset, test, lambda _: None, metric=metric, seed=0)  # pyright: ignore
+    pool = pool_of_networks(rows, dataset, lambda _: None)  # pyright: ignore[reportArgumentType]
+    asked: dict[str, Any] = {"task": "classification", "metric": metric, "seed": 0}
+    members, told = evaluate_ensemble(pool, test, rows[0].outputs[0], **asked)
     assert [(network, count) for network, count in members] == [(network, 1) for network in rows[0].networks]
     assert "chosen_on" not in told
     mean = rows[0].outputs.mean(0).argmax(1)
@@ -133,10 +139,51 @@ def test_an_ensemble_that_is_missing_damaged_or_changed_is_one_line(
     assert predict.main([str(folder), "image.png", "--ensemble"]) == 2
     said = capsys.readouterr().err
     assert f"{path} is missing; export it with: " in said
-    assert "--ensemble --again" in said
+    assert "--ensemble networks --again" in said
     assert predict.main([str(folder), "image.png", "--ensemble", "--interval", "0.9"]) == 2
     facts = json.loads((folder / "model.json").read_text())
     facts["ensemble"]["members"][0]["count"] += 1
     (folder / "model.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match="but its weights were trained with"):
         load_model(folder)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A search that kept the networks of its two finished trials, evaluated for one configuration."""
+    trained = trained_run(tmp_path_factory.mktemp("searched"), "--keep-best", "3", "--keep-epoch", "best", trials=2)
+    keep_trials(trained)
+    return trained
+
+
+def test_networks_that_the_search_kept_form_an_ensemble_without_training(searched: Trained) -> None:
+    results = evaluated(searched, "trials")
+    told = results.export["ensemble"]
+    assert told["of"] == "trials"
+    assert told["chosen_on"]["candidates"] == 2
+    assert {member["name"] for member in told["members"]} <= {"trial-0", "trial-1"}
+    ensemble = load_ensemble(load_model(searched.run_dir), searched.final_dir)
+    test = load_test("digits", "data")
+    accuracy = (ensemble.predict(test.x).argmax(1) == test.y.numpy()).mean()
+    assert accuracy == pytest.approx(told["scores"]["accuracy"]["value"], abs=2 / len(test.x))
+    section = str(final_section(searched.run_dir))
+    assert "trials of the search</th>" in section
+    assert "Its members are networks of the search, chosen among 2" in section
+
+
+def test_a_search_that_kept_one_network_says_what_keeps_more(selected: tuple[Trained, FinalResults]) -> None:
+    with pytest.raises(ValueError, match="at least 2 finished trials, run 'x' has .*; search with --keep-best 10"):
+        selected[0].job(again=True, ensemble="trials")
+
+
+def test_a_search_keeps_the_checkpoints_of_its_best_finished_trials(tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(
+        keep_checkpoints="best", keep_best=2, objective=Objective(metric="loss", direction="minimize")
+    )
+    keeper = CheckpointKeeper(tmp_path, SimpleNamespace(trials=[]), run)  # pyright: ignore[reportArgumentType]
+    for number, loss in enumerate((0.5, 0.3, 0.9, 0.3, 0.1)):
+        (tmp_path / trial_name(number) / "epoch-0001").mkdir(parents=True)
+        trial = create_trial(state=TrialState.COMPLETE, value=loss)
+        trial.number = number
+        keeper.clean(trial)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["trial-00001", "trial-00004"]

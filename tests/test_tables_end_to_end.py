@@ -56,7 +56,7 @@ def tell(folder: Path, kind: str) -> Told:
     return Told(
         folder=folder,
         searched=search(folder, "--name", "r", *size, "--space", "tabular_mlp", "--data-dir", str(path), *words),
-        evaluated=run("analysis.final", str(folder / "r"), "--top", "1", "--seeds", "1", "--ensemble"),
+        evaluated=run("analysis.final", str(folder / "r"), "--top", "1", "--seeds", "1", "--ensemble", "networks"),
         predicted=run(
             "analysis.predict",
             str(folder / "r"),

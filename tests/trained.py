@@ -7,11 +7,12 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from analysis.evaluation.job import Job
-from analysis.evaluation.settings import Options
-from search.storage.run import Planned
+from analysis.evaluation.settings import Members, Options
+from search.storage.run import Planned, data_of, read_run
 from search.storage.study import new_run
 from tests.stored import stored_search
 from trainables.files import checkpoint
+from trainables.training.best_epoch import begin_training
 from trainables.training.training import Training
 
 
@@ -25,18 +26,21 @@ class Trained:
     def final_dir(self) -> Path:
         return self.run_dir / "final"
 
-    def job(self, *, again: bool = False, ensemble: bool = False) -> Job:
+    def job(self, *, again: bool = False, ensemble: Members | None = None) -> Job:
         command = f"python -m analysis.final {self.run_dir}{' --again' * again}"
         return Job.open(Options(run=self.run_dir, again=again, ensemble=ensemble), command=command)
 
 
-def trained_run(runs_dir: Path, *words: str, seeds: int = 1, held_out: bool = False) -> Trained:
+def trained_run(runs_dir: Path, *words: str, seeds: int = 1, held_out: bool = False, trials: int = 1) -> Trained:
     """A search on digits, and the networks of its final evaluation after an epoch on one seed.
 
     Args:
         held_out: whether the validation rows are held out once more.
+        trials: of the search, all finished.
     """
-    run_dir = stored_search(runs_dir, "--name", "x", "--max-epochs", "1", "--trials", "1", *words)
+    run_dir = stored_search(
+        runs_dir, "--name", "x", "--max-epochs", "1", "--trials", str(trials), *words, finished=trials
+    )
     options = Options(run=run_dir, top=1, seeds=seeds, epochs=1, without_validation=held_out)
     job = Job.open(options, command="")
     folder = job.final_dir / "training"
@@ -47,6 +51,18 @@ def trained_run(runs_dir: Path, *words: str, seeds: int = 1, held_out: bool = Fa
     for number, planned in enumerate(job.plan):
         study.add_trial(_train(job, planned, folder / "checkpoints" / f"trial-{number:05d}"))
     return Trained(run_dir=run_dir)
+
+
+def keep_trials(trained: Trained) -> None:
+    """Checkpoints of the finished trials of the search, each after its epoch."""
+    run, job = read_run(trained.run_dir), trained.job()
+    dataset = data_of(run, job.space)
+    for trial in job.study.trials:
+        config, seed = job.space.decode(trial.params), trial.user_attrs["seed"]
+        training = begin_training(config, dataset, epochs=1, seed=seed, keep=run.keep)
+        training.run_epoch()
+        state = {"training": training.state(), "records": []}
+        checkpoint.save(trained.run_dir / "checkpoints" / f"trial-{trial.number:05d}", state, epoch=1)
 
 
 def _train(job: Job, planned: Planned, folder: Path) -> optuna.trial.FrozenTrial:

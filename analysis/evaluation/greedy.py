@@ -1,11 +1,13 @@
-"""The ensemble of a final evaluation, from networks that it has trained already.
+"""The ensemble of a final evaluation, from networks that are trained already.
 
-If validation rows were held out (`--without-validation`), members are chosen on them: a greedy selection with
-replacement among the networks of all contenders (Caruana et al. 2004). Otherwise every network has trained on all rows,
-nothing is left to choose on, and the members are the winner's networks.
+They are those of the evaluation, or those that the trials of the search have left. Where there are rows on which none
+of them trained, members are chosen on these rows: a greedy selection with replacement (Caruana et al. 2004). Trials
+have such rows, the validation rows; the networks of the evaluation have them with `--without-validation`. Otherwise the
+members are the winner's networks.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from analysis.scores.answers import outputs_of
 from analysis.scores.comparison import difference
 from analysis.scores.metrics import evaluate
 from trainables.data.dataset import Dataset, Split
+from trainables.data.options import Task
 from trainables.training.training import Training
 
 ROUNDS = 50
@@ -55,37 +58,67 @@ def _loss(outputs: np.ndarray, y: np.ndarray) -> float:
     return float(-np.log(np.clip(outputs[np.arange(len(y)), y], 1e-12, None)).mean())
 
 
-def evaluate_ensemble(
-    measured: Sequence[Measured], dataset: Dataset, test: Split, restore: Restore, *, metric: str, seed: int
-) -> tuple[list[tuple[Network, int]], dict[str, Any]]:
-    """The members with their weights, and what final.json says of the ensemble.
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Networks that can be members of the ensemble."""
+
+    networks: Sequence[Network]
+    outputs: np.ndarray
+    """Their answers for the test rows: probabilities (M, N, K) or predictions (M, N)."""
+    choosing: Split | None
+    """Rows on which none of them trained, by which members are chosen; None for all as members."""
+    restore: Restore
+
+
+def pool_of_networks(measured: Sequence[Measured], dataset: Dataset, restore: Restore) -> Pool:
+    """Those that the evaluation has trained: all where validation rows were held out, otherwise the winner's.
 
     Args:
         measured: the answers of all networks for the test rows, the winner's first.
         dataset: its validation rows may be held out.
-        test: the sealed rows.
         restore: gives the trained network.
+    """
+    plain = [one for one in measured if not one.augmented]
+    groups = plain if len(dataset.validation) else plain[:1]
+    return Pool(
+        networks=[network for one in groups for network in one.networks],
+        outputs=np.concatenate([one.outputs for one in groups]),
+        choosing=dataset.validation if len(dataset.validation) else None,
+        restore=restore,
+    )
+
+
+def pool_of_trials(networks: Sequence[Network], dataset: Dataset, test: Split, restore: Restore) -> Pool:
+    """The networks that the trials of the search have left, to be chosen on its validation rows."""
+    outputs = np.stack([outputs_of(restore(network), test.x) for network in networks])
+    return Pool(networks=networks, outputs=outputs, choosing=dataset.validation, restore=restore)
+
+
+def evaluate_ensemble(
+    pool: Pool, test: Split, exported: np.ndarray, *, task: Task, metric: str, seed: int
+) -> tuple[list[tuple[Network, int]], dict[str, Any]]:
+    """The members with their weights, and what final.json says of the ensemble.
+
+    Args:
+        pool: the networks that can be members.
+        test: the sealed rows.
+        exported: answers (N, K) or (N,) of the exported network for them.
+        task: of the run.
         metric: by which the entrants are compared.
         seed: of the bootstrap.
     """
-    plain = [one for one in measured if not one.augmented]
-    held_out = dataset.validation
-    groups = plain if len(held_out) else plain[:1]
-    networks = [network for one in groups for network in one.networks]
-    outputs = np.concatenate([one.outputs for one in groups])
-    counts, told = [1] * len(networks), {}
-    if len(held_out):
-        seen = np.stack([outputs_of(restore(network), held_out.x) for network in networks])
-        counts = select(seen, held_out.y.numpy())
-        on_seen = {"ensemble": mean_of(seen, counts)[None], "winner": seen[:1]}
-        found = evaluate(held_out.y.numpy(), on_seen, task=dataset.task, seed=seed, asked=(metric,))
-        told["chosen_on"] = {"rows": len(held_out), **found["ensemble"].interval(metric).as_dict()}
-    mean = mean_of(outputs, counts)
-    pair = {"ensemble": mean[None], "exported": outputs[:1]}
-    found = evaluate(test.y.numpy(), pair, task=dataset.task, seed=seed, asked=(metric,))
+    counts, told = [1] * len(pool.networks), {}
+    if pool.choosing is not None:
+        y = pool.choosing.y.numpy()
+        seen = np.stack([outputs_of(pool.restore(network), pool.choosing.x) for network in pool.networks])
+        counts = select(seen, y)
+        found = evaluate(y, {"ensemble": mean_of(seen, counts)[None]}, task=task, seed=seed, asked=(metric,))
+        told["chosen_on"] = {"rows": len(y), "candidates": len(seen), **found["ensemble"].interval(metric).as_dict()}
+    pair = {"ensemble": mean_of(pool.outputs, counts)[None], "exported": exported[None]}
+    found = evaluate(test.y.numpy(), pair, task=task, seed=seed, asked=(metric,))
     told |= {"scores": {name: found["ensemble"].interval(name).as_dict() for name in found["ensemble"].scores}}
     told["difference"] = difference(found["ensemble"], found["exported"], metric=metric).as_dict()
-    members = [(network, count) for network, count in zip(networks, counts, strict=True) if count]
+    members = [(network, count) for network, count in zip(pool.networks, counts, strict=True) if count]
     told["members"] = [{"name": n.contender.name, "seed": n.seed, "count": count} for n, count in members]
     return members, told
 

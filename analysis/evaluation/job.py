@@ -9,7 +9,7 @@ import optuna
 
 from analysis import wording
 from analysis.evaluation.contenders import Contender, settle_plan
-from analysis.evaluation.networks import Failure, Network, choose_device, collect
+from analysis.evaluation.networks import Failure, Network, choose_device, collect, collect_kept
 from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.criterion import explain_criterion
@@ -51,6 +51,8 @@ class Job:
     epochs: int
     resources: Resources
     why: str
+    kept: Sequence[Network] = ()
+    """The networks that the trials of the search have left, if they are to form an ensemble."""
 
     @classmethod
     def open(cls, options: "Options", *, command: str) -> "Job":
@@ -75,9 +77,8 @@ class Job:
         _check_test(run, space)
         dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
         epochs = options.epochs or (stored.epochs if stored else run.epochs)
-        plan_before = stored.plan if stored else ()
-        asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs}
-        contenders, plan, seeds = settle_plan(study, run, space, dataset, stored=plan_before, **asked)
+        asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs, "stored": stored.plan if stored else ()}
+        contenders, plan, seeds = settle_plan(study, run, space, dataset, **asked)
         return cls(
             options=options,
             command=command,
@@ -92,6 +93,7 @@ class Job:
             epochs=epochs,
             resources=resources,
             why=why,
+            kept=_kept(options, run, space, study),
         )
 
     @property
@@ -208,6 +210,13 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> A
     if tta and len(dataset.image_shape) != 3:
         raise ValueError(f"--tta needs images; data set {dataset.name!r} has rows of numbers; leave it out")
     return dataset
+
+
+def _kept(options: "Options", run: Run, space: Space, study: optuna.Study) -> Sequence[Network]:
+    """The networks that the trials of the search have left, if they are to form an ensemble."""
+    if options.ensemble and space.own:
+        raise ValueError("--ensemble is for built-in networks; average predictions in your test function instead")
+    return collect_kept(options.run, run, study) if options.ensemble == "trials" else ()
 
 
 def _stored(training_dir: Path) -> Run | None:

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.evaluation.contenders import Contender
 from search.storage.folder import trial_name
-from search.storage.run import Planned
-from search.storage.trials import num_weights
+from search.storage.run import Planned, Run
+from search.storage.trials import best_trials, num_weights
 from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.files import checkpoint
 from trainables.own.task import OwnData
 from trainables.trainable import Setting
+from trainables.training.best_epoch import begin_training
 from trainables.training.training import Training
 
 
@@ -75,19 +77,49 @@ def collect(
         if cause is not None:
             failures.append(Failure(contender=name, seed=seed, cause=cause))
             continue
-        networks.append(
-            Network(
-                contender=by_name[name],
-                index=int(index),
-                seed=seed,
-                epochs=epochs,
-                stop_epoch=stop,
-                trial=trial,
-                folder=folder,
-                sha256=_sha256(folder / f"epoch-{stop:04d}"),
-            )
-        )
+        placed = {"index": int(index), "epochs": epochs, "stop_epoch": stop, "trial": trial, "folder": folder}
+        networks.append(_network(by_name[name], **placed))
     return networks, failures
+
+
+def _network(contender: Contender, *, stop_epoch: int, trial: FrozenTrial, folder: Path, **placed: int) -> Network:
+    return Network(
+        contender=contender,
+        seed=int(trial.user_attrs["seed"]),
+        stop_epoch=stop_epoch,
+        trial=trial,
+        folder=folder,
+        sha256=_sha256(folder / f"epoch-{stop_epoch:04d}"),
+        **placed,
+    )
+
+
+def collect_kept(run_dir: Path, run: Run, study: optuna.Study) -> list[Network]:
+    """The networks of the best finished trials of a search, as far as their checkpoints are kept and whole.
+
+    They have seen the training rows of the search only.
+
+    Raises:
+        ValueError: the search keeps none that could be in an ensemble, or only one.
+    """
+    if run.folds > 1:
+        raise ValueError("--ensemble trials needs one network per trial; with folds, use --ensemble networks")
+    if run.storage is not None:
+        raise ValueError(f"--ensemble trials needs checkpoints in the run folder, not at {run.storage}")
+    best = best_trials(study.get_trials(deepcopy=False), run.objective, count=run.keep_best)
+    found = []
+    for trial in best:
+        folder = run_dir / "checkpoints" / trial_name(trial.number)
+        if _fault(trial, folder, epochs=run.epochs) is None:
+            contender = Contender(name=f"trial-{trial.number}", params=trial.params, trial=trial.number)
+            placed = {"index": 0, "epochs": run.epochs, "stop_epoch": run.epochs, "trial": trial, "folder": folder}
+            found.append(_network(contender, **placed))
+    if len(found) < 2:
+        raise ValueError(
+            f"--ensemble trials needs the checkpoints of at least 2 finished trials, run {run.name!r} has "
+            f"{len(found)}; search with --keep-best 10, or use --ensemble networks"
+        )
+    return found
 
 
 def _sha256(entry: Path) -> str:
@@ -122,6 +154,17 @@ def restore(network: Network, space: Space, dataset: Dataset, *, device: str) ->
     training = Training(config, dataset, epochs=network.epochs, seed=network.seed, device=device)
     training.restore(checkpoint.parted(loaded.state)[0])
     return training
+
+
+def restore_kept(network: Network, run: Run, space: Space, dataset: Dataset, *, device: str) -> Training:
+    """The network of a trial of the search, with the weights of the epoch that counts."""
+    loaded = checkpoint.load_newest(network.folder)
+    assert loaded is not None
+    assert loaded.state is not None
+    config = space.decode(network.contender.params)
+    training = begin_training(config, dataset, epochs=network.epochs, seed=network.seed, device=device, keep=run.keep)
+    training.restore(checkpoint.parted(loaded.state)[0])
+    return training if isinstance(training, Training) else training.as_kept()
 
 
 def rebuild(network: Network, space: Space, data: OwnData, *, device: str) -> Any:

@@ -14,9 +14,9 @@ import numpy as np
 
 from analysis.evaluation import record
 from analysis.evaluation.files import num_figures, write_figures, write_tables
-from analysis.evaluation.greedy import evaluate_ensemble, export_ensemble
+from analysis.evaluation.greedy import Pool, evaluate_ensemble, export_ensemble, pool_of_networks, pool_of_trials
 from analysis.evaluation.job import Job
-from analysis.evaluation.networks import Failure, Network, restore
+from analysis.evaluation.networks import Failure, Network, restore, restore_kept
 from analysis.model.conformal import Conformal
 from analysis.model.write import export_model, export_onnx, verify_export
 from analysis.pages.final import refresh_page
@@ -32,6 +32,7 @@ from analysis.studies.openings import times_opened
 from analysis.studies.results import EVALUATION, PARTS, FinalResults
 from search.process.faults import fault_point
 from search.process.text import counted
+from search.storage.run import data_of
 from trainables.data.dataset import Split
 from trainables.files.whole import replacing, write_whole
 from trainables.training.training import Training
@@ -212,9 +213,19 @@ def _ensemble(
     job: Job, test: Split, measured: Sequence[record.Measured], new: Path, *, metric: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What final.json and model.json say of the ensemble, whose weights are written."""
+    pool = _pool(job, test, measured)
+    told_of = {"task": job.dataset.task, "metric": metric, "seed": job.run.seed}
+    members, told = evaluate_ensemble(pool, test, measured[0].outputs[0], **told_of)
+    return {"of": job.options.ensemble, **told}, {"ensemble": export_ensemble(new, members, pool.restore)}
+
+
+def _pool(job: Job, test: Split, measured: Sequence[record.Measured]) -> Pool:
+    """The networks that can be members of the ensemble."""
+    if job.options.ensemble == "networks":
+        return pool_of_networks(measured, job.dataset, lambda network: _restore(job, network))
+    searched = data_of(job.run, job.space)
 
     def restored(network: Network) -> Training:
-        return _restore(job, network)
+        return restore_kept(network, job.run, job.space, searched, device=job.device)
 
-    members, told = evaluate_ensemble(measured, job.dataset, test, restored, metric=metric, seed=job.run.seed)
-    return told, {"ensemble": export_ensemble(new, members, restored)}
+    return pool_of_trials(job.kept, searched, test, restored)

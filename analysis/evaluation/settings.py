@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr
+
+Members = Literal["networks", "trials"]
+"""What an ensemble is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,9 @@ class Options:
     """Train on the training rows only, as published results do, and not on the validation rows of the search."""
     without_intervals: Flag = False
     """Leave out the trainings on parts of the rows that measure the errors of a regression for `predict --interval`."""
-    ensemble: Flag = False
-    """Also evaluate and export an ensemble of the trained networks, for `predict --ensemble`; trains nothing more."""
+    ensemble: Annotated[Members | None, tyro.conf.arg(metavar="{networks,trials}", help_behavior_hint="")] = None
+    """Also evaluate and export an ensemble, for `predict --ensemble`; trains nothing more. networks: of those that this
+    evaluation trains. trials: of the trials that a search with --keep-best kept, chosen on its validation rows."""
     onnx: Flag = False
     """Also export model.onnx; needs the packages onnx, onnxscript and onnxruntime."""
     data_dir: OptionalStr = None

@@ -74,7 +74,7 @@ def load_ensemble(model: Model, folder: Path) -> Ensemble:
         ValueError: no ensemble was exported, or its file is damaged or was changed.
     """
     stated, path = model.facts.get("ensemble"), folder / FILE
-    again = f"export it with: {command('analysis.final')} RUN --ensemble --again"
+    again = f"export it with: {command('analysis.final')} RUN --ensemble networks --again"
     if not isinstance(stated, dict):
         raise ValueError(f"this model was exported without an ensemble; {again}")
     try:

@@ -55,6 +55,8 @@ def _contenders(results: FinalResults) -> Table:
             "-" if best is None else wording.probability(best),
             wording.count(entrant.weights),
         )
+    if ensemble := results.export.get("ensemble"):
+        table.add_row(wording.ensemble_title(ensemble), wording.between(metric, ensemble["scores"][metric]), *"---")
     return table
 
 

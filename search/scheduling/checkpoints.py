@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
 from search.storage.run import Run
-from search.storage.trials import best_trial
+from search.storage.trials import best_trials
 from trainables.files.stores import Folder, Store, UnreachableError, join, open_store
 
 _PROBE = f".probe-{os.getpid()}"
@@ -51,21 +51,22 @@ def checkpoints_of(run: Run, run_dir: Path) -> str:
 
 
 class CheckpointKeeper:
-    """Removes the checkpoints of trials that have ended, except those of the best finished trial."""
+    """Removes the checkpoints of trials that have ended, except those of the best finished ones."""
 
     def __init__(self, where: str | Path, ledger: Ledger, run: Run) -> None:
         self._store = open_store(where)
         self._keep_all = run.keep_checkpoints == "all"
-        self._objective = run.objective
-        self._best = best_trial(ledger.trials, run.objective)
+        self._objective, self._count = run.objective, run.keep_best
+        self._best = best_trials(ledger.trials, run.objective, count=self._count)
         self._kept = {t.number for t in ledger.trials if t.state == TrialState.COMPLETE}
 
     def clean(self, trial: FrozenTrial) -> None:
         """Remove what is no longer needed; called with each trial that reached a final state."""
         if self._keep_all:
             return
-        self._best = best_trial([trial, *([self._best] if self._best else [])], self._objective)
-        kept = {self._best.number} if self._best else set()
+        others = [best for best in self._best if best.number != trial.number]
+        self._best = best_trials([trial, *others], self._objective, count=self._count)
+        kept = {best.number for best in self._best}
         for ended in (self._kept | {trial.number}) - kept:
             self._store.remove(trial_name(ended))
         self._kept = kept

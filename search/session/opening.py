@@ -102,6 +102,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         max_macs=parse_count("--max-macs", options.max_macs),
         study_url=options.study_url,
         storage=options.storage,
+        keep_best=options.keep_best,
         title=space.title,
         unit=space.unit,
         source=describe_source(options.space, test=space.test is not None),

@@ -38,7 +38,7 @@ PRETRAINED = "image_folder_backbone"
 """The space that --backbone chooses in place of image_folder_arch."""
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
-    "target", "task", "split", "folds", "image_size", "resize", "keep_epoch",
+    "target", "task", "split", "folds", "image_size", "resize", "keep_epoch", "keep_best",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
 _OF_DATA = ("train_size", "target", "split", "folds", "metric", "keep_epoch", "image_size", "resize", "backbone")
@@ -135,6 +135,8 @@ class Options:
     storage: OptionalStr = None
     """Store checkpoints here instead of in the run folder, at a URI that every node can reach: s3://bucket/searches or
     file:///shared/searches. Credentials come from the nodes (a role, or ~/.aws), never from the URI."""
+    keep_best: int = 1
+    """Keep the last checkpoints of so many of the best finished trials, for `rungwise final --ensemble trials`."""
     address: OptionalStr = None
     """Ray cluster to run on: auto or HOST:PORT. Default: start Ray on this machine."""
     concurrent: OptionalInt = None

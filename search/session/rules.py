@@ -51,6 +51,7 @@ def check_numbers(options: Any) -> None:
     check_range("--min-epochs", options.min_epochs, 1, MAX_EPOCHS)
     check_range("--max-epochs", options.max_epochs, 1, MAX_EPOCHS)
     check_range("--reduction-factor", options.reduction_factor, 2, 100)
+    check_range("--keep-best", options.keep_best, 1, MAX_TRIALS)
     check_range("--seed", options.seed, 0, MAX_SEED)
     check_range("--train-size", options.train_size, 2, 10**9)
     parse_count("--max-weights", options.max_weights)

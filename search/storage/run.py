@@ -116,6 +116,8 @@ class Run:
     storage: Address | None = None
     """URI of the store of checkpoints, which are in an entry with the name of the run; None for the run folder."""
     keep_checkpoints: Literal["best", "all"] = "best"
+    keep_best: Annotated[int, Range(low=1, high=10**6)] = 1
+    """Best finished trials whose last checkpoints are kept."""
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0

@@ -21,9 +21,17 @@ def is_infeasible(trial: FrozenTrial) -> bool:
 
 def best_trial(trials: Iterable[FrozenTrial], objective: Objective) -> FrozenTrial | None:
     """The best trial that was trained to its full budget, of equal ones the older; None if there is none."""
-    complete = {t.number: t for t in trials if t.state == TrialState.COMPLETE and t.value is not None}
-    number = objective.best((n, t.value) for n, t in complete.items() if t.value is not None)
-    return None if number is None else complete[number]
+    return next(iter(best_trials(trials, objective, count=1)), None)
+
+
+def best_trials(trials: Iterable[FrozenTrial], objective: Objective, *, count: int) -> list[FrozenTrial]:
+    """The best trials that were trained to their full budget, the best first, of equal ones the older first."""
+    complete = [
+        (objective.order(t.value), t.number, t)
+        for t in trials
+        if t.state == TrialState.COMPLETE and t.value is not None
+    ]
+    return [trial for _, _, trial in sorted(complete, key=lambda found: found[:2])[:count]]
 
 
 def epochs_reached(trial: FrozenTrial) -> int:

@@ -134,6 +134,11 @@ class BestEpoch:
         self._weights = found["weights"]
         self._outputs = None if found["outputs"] is None else found["outputs"].to(self.training.device)
 
+    def as_kept(self) -> Training:
+        """The training with the weights of the kept epoch, to predict with and to export; it cannot continue."""
+        learnt(self.training.kept).load_state_dict(self._weights)
+        return self.training
+
     def _is_best(self, curve: int, value: float) -> bool:
         """Add a value to a curve, and return whether this epoch is the best so far; of equal ones the last."""
         self._curves[curve].append(value)
