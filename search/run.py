@@ -10,7 +10,17 @@ import sys
 import time
 from collections.abc import Collection
 
-from search.process.arguments import BROKEN_OFF, DONE, command, open_streams, report_error, run_command
+from search.process.answer import answer, keep_stdout
+from search.process.arguments import (
+    BAD_INPUT,
+    BROKEN_OFF,
+    DONE,
+    command,
+    error_line,
+    open_streams,
+    report_error,
+    run_command,
+)
 from search.process.output import print_patiently
 from search.process.signals import Stopped, raise_stopped
 from search.process.silence import doing
@@ -28,9 +38,20 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     raise_stopped()
     open_streams()
+    if "--json" in argv:
+        keep_stdout()
     print_patiently()
+    code = _answered(argv)
+    answer({"exit_code": code, "error": "stopped or broken off; stderr has the reason" if code else None})
+    return code
+
+
+def _answered(argv: list[str]) -> int:
+    """The exit code; with --json, what the search or an error has to say is answered by then, if it is known."""
     try:
         given = read_options(argv, prog=command("search.run"))
+        if given.options.json:
+            keep_stdout()
         with given.naming_the_file():
             given.options.check()
             given.options.check_here()
@@ -41,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise
+        answer({"exit_code": BAD_INPUT, "error": error_line(error)})
         return report_error(error)
     except Stopped as stop:
         print(stop, file=sys.stderr)

@@ -17,6 +17,7 @@ from search.execution.scheduler import StudyScheduler
 from search.execution.searcher import StudySearcher
 from search.scheduling.constraints import Examination
 from search.scheduling.search import Search
+from search.session.story import Story
 from search.storage.run import Planned
 from spaces.space import Space
 from tests.ledgers import make_run, open_ledger
@@ -60,12 +61,21 @@ class Diary:
 class Bench:
     """A search with its two views, and legs that are stepped by hand as Ray would."""
 
-    def __init__(self, folder: Path, *, slots: int = 1, deadline: float | None = None, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, *, slots: int = 1, deadline: float | None = None, story: bool = False, **changes: Any
+    ) -> None:
+        """
+        Args:
+            story: write events.jsonl, as a search does.
+        """
         self.run = make_run(**{"sampler": "random", "trials": 9, "plan": BASELINE, **changes})
         self.diary = Diary()
+        ledger = open_ledger(folder, self.run)
+        events: Any = Story(self.run, folder, events=self.diary) if story else self.diary
+        if story:
+            events.begin(ledger.trials)
         self.search = Search(
-            self.run, open_ledger(folder, self.run), SPACE,
-            examine=lambda config: Examination(), events=self.diary, deadline=deadline,
+            self.run, ledger, SPACE, examine=lambda config: Examination(), events=events, deadline=deadline,
         )  # fmt: skip
         self.searcher = StudySearcher(self.search, slots=lambda: slots)
         self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back)

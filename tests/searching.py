@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from search.storage.run import read_run
 from search.storage.study import open_study
+from tests.stories import check_story
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 1800
@@ -194,6 +195,8 @@ def assert_sound(run_dir: Path) -> None:
         if trial.state.name == "PRUNED":
             assert 0 < len(epochs) < run.epochs
             assert trial.value == trial.intermediate_values[len(epochs)]
+    if (run_dir / "events.jsonl").exists():
+        check_story(run_dir)
 
 
 QUICK_FILES = {

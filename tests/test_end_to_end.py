@@ -1,5 +1,6 @@
 """The search command for real, on scikit-learn's digits: results, crashes, signals, resumption."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -35,12 +36,15 @@ def test_a_search_in_plain_mode_trains_the_same_trials(calm, tmp_path: Path):
 def test_a_larger_number_of_trials_extends_a_finished_search(calm, tmp_path: Path):
     run_dir, _ = calm
     shutil.copytree(run_dir, tmp_path / "x")
-    done = search(tmp_path, "--name", "x", "--resume", "--trials", "14")
+    done = search(tmp_path, "--name", "x", "--resume", "--trials", "14", "--json")
     assert done.returncode == 0, done.stderr
     assert_sound(tmp_path / "x")
     assert table(tmp_path / "x")[:12] == table(run_dir)
     assert len(trials_of(tmp_path / "x")) == 14
-    assert "1 at once with 1 thread each" in done.stdout
+    assert "1 at once with 1 thread each" in done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["exit_code"], answer["reason"], answer["trials"]["asked"]) == (0, "finished", 14)
+    assert answer["best"]["params"] == trials_of(tmp_path / "x")[answer["best"]["trial"]].params
     assert [record["threads"] for record in trials_of(tmp_path / "x")[13].user_attrs["history"]][:1] == [1]
 
 

@@ -123,11 +123,16 @@ def words_of(module: str) -> list[str]:
 
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
+    print(f"error: {error_line(error)}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def error_line(error: Exception) -> str:
+    """The error in one line, without secrets and control characters."""
     reason = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         reason = f"{str(error.filename)!r} cannot be used ({error.strerror})"
-    print(f"error: {visible(redact_text(' '.join(reason.split())))}", file=sys.stderr)
-    return BAD_INPUT
+    return visible(redact_text(" ".join(reason.split())))
 
 
 def report_fault(error: Exception, *, debug: bool) -> int:

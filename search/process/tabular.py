@@ -27,12 +27,13 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
 
 def print_json(content: Any) -> None:
     """Print valid JSON: what it lacks becomes null (not finite) or a text."""
-    print(json.dumps(_finite(content), indent=2, default=str, allow_nan=False))
+    print(json.dumps(finite(content), indent=2, default=str, allow_nan=False))
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """The same with null where a number is not finite, which JSON lacks."""
     if isinstance(content, Mapping):
-        return {str(key): _finite(value) for key, value in content.items()}
+        return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content

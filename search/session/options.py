@@ -156,6 +156,8 @@ class Options:
     logger."""
     dry_run: Flag = False
     """Only show what would be searched: sampled configurations, their sizes, the rungs and a forecast of the time."""
+    json: Flag = False
+    """Print one JSON object for a program at the end, or with --dry-run the preview; all else goes to stderr."""
     debug: Flag = False
     """Show tracebacks and Ray's own messages."""
 

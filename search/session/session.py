@@ -17,8 +17,11 @@ from search.execution.feed import logged
 from search.execution.launch import Launch
 from search.execution.loggers import where_to_look
 from search.execution.slots import differences
-from search.forecast.preview import keep_forecast, kept_forecast, show_data, show_preview
+from search.forecast.forecast import first_draws
+from search.forecast.preview import NUM_SHOWN, keep_forecast, kept_forecast, show_data, show_preview
 from search.forecast.retraining import asked
+from search.process.answer import answer
+from search.process.arguments import error_line
 from search.process.signals import first_signal
 from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
@@ -36,6 +39,8 @@ from search.session.options import Options, resume_command
 from search.session.planning import plan
 from search.session.rules import check_min_epochs
 from search.session.setting import check_set_kept, resolve_set
+from search.session.story import Story
+from search.session.summary import preview, summary
 from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
@@ -85,14 +90,10 @@ class Session:
 
     def preview(self) -> None:
         """Show what would be searched and how long it would take; the run that follows remembers the forecast."""
-        forecast = show_preview(
-            self.run,
-            self.space,
-            self.dataset,
-            self.resources,
-            examine=make_examiner(self.run, self.dataset, space=self.space),
-            console=Output(),
-        )
+        run, space, examine = self.run, self.space, make_examiner(self.run, self.dataset, space=self.space)
+        forecast = show_preview(run, space, self.dataset, self.resources, examine=examine, console=Output())
+        draws = [params for params, _ in first_draws(run, space, examine, number=NUM_SHOWN)]
+        answer(preview(run, space, forecast, draws, examine))
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
     def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
@@ -118,10 +119,15 @@ class Session:
                 follower.following(ledger.trials),
                 logged(self.run, self.run_dir, events=follower, trials=ledger.trials) as events,
             ):
-                search, received = self._launch(ledger, events=events, scratch=scratch, deadline=deadline)
-            return close(
+                story = Story(self.run, self.run_dir, events=events)
+                story.begin(ledger.trials)
+                search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline)
+                story.stopped(search, received)
+            code = close(
                 search, received, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, console=console
             )
+            answer(summary(search, received, run_dir=self.run_dir, resume=self.resume, code=code))
+            return code
         except _UNREACHABLE as error:
             return self._report_fatal(error)
 
@@ -159,7 +165,9 @@ class Session:
         return resume_command(self.options, self.run.name)
 
     def _report_fatal(self, error: Exception, *, begun: bool = True) -> int:
-        return report_fatal(error, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, begun=begun)
+        code = report_fatal(error, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, begun=begun)
+        answer({"exit_code": code, "error": error_line(error), "resume": self.resume if begun else None})
+        return code
 
     def _is_made(self) -> bool:
         """Whether there is a run that can be resumed."""

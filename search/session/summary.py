@@ -1,0 +1,65 @@
+"""What `search --json` answers: how a search went, or what it would do, as one object for a program."""
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.forecast.forecast import Forecast
+from search.scheduling.constraints import Examine
+from search.scheduling.search import Search
+from search.session.story import why_stopped
+from search.storage.run import Run
+from search.storage.trials import best_trial, epochs_reached, is_infeasible
+from spaces.space import Space
+
+_STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+def summary(search: Search, received: int | None, *, run_dir: Path, resume: str, code: int) -> dict[str, Any]:
+    """How a search went.
+
+    Args:
+        received: the signal that stopped it, if any.
+        resume: the command that continues it.
+        code: exit code.
+    """
+    run, trials = search.run, search.ledger.trials
+    reason, detail = why_stopped(search, received)
+    real = [trial for trial in trials if not is_infeasible(trial)]
+    counts = Counter(_STATES.get(trial.state, "unfinished") for trial in real)
+    return {
+        "exit_code": code,
+        "run": run.name,
+        "folder": str(run_dir),
+        "reason": reason,
+        "detail": detail,
+        "metric": run.metric,
+        "direction": run.direction,
+        "trials": {"asked": run.trials, **{name: counts[name] for name in (*_STATES.values(), "unfinished")}},
+        "infeasible": len(trials) - len(real),
+        "epochs": sum(len(trial.intermediate_values) for trial in real),
+        "best": _best(best_trial(trials, run.objective)),
+        "resume": resume,
+    }
+
+
+def preview(
+    run: Run, space: Space, forecast: Forecast, draws: list[dict[str, Any]], examine: Examine
+) -> dict[str, Any]:
+    """What a search would do.
+
+    Args:
+        draws: its first configurations.
+    """
+    shown = [{"params": params, "costs": dict(examine(space.decode(params)).attrs)} for params in draws]
+    settings = asdict(run) | {"rungs": run.rungs}
+    return {"exit_code": 0, "settings": settings, "configurations": shown, "forecast": asdict(forecast)}
+
+
+def _best(trial: FrozenTrial | None) -> dict[str, Any] | None:
+    if trial is None:
+        return None
+    return {"trial": trial.number, "value": trial.value, "epochs": epochs_reached(trial), "params": trial.params}
