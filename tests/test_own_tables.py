@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.fuzzing import searches
 from benchmarks.fuzzing import tables as fuzz
 from search.forecast.preview import describe_columns
 from search.session.opening import decide_table, old_run
@@ -353,3 +354,9 @@ def test_sixty_damaged_and_unusual_tables_are_read_or_refused_and_nothing_is_los
     assert found["faults"] == []
     assert found["outcomes"]["read"] > 20
     assert found["outcomes"]["refused"] > 10
+
+
+def test_five_searches_with_random_options_are_refused_in_one_line_or_used_to_the_prediction() -> None:
+    found = searches.run(5, seed=4)
+    assert found["faults"] == []
+    assert found["outcomes"]["used"] > 1
