@@ -36,7 +36,8 @@ def evaluated(trained: Trained, members: Members = "networks") -> FinalResults:
     networks, failures = job.collect()
     assert not failures
     record_opening(job.final_dir, command=job.command, why=job.why, checksum=checksum(networks))
-    return opened.evaluate(job, load_test("digits", job.run.data_dir), networks, failures, [])
+    test = load_test(job.run.dataset, job.run.data_dir, like=job.dataset)
+    return opened.evaluate(job, test, networks, failures, [])
 
 
 @pytest.fixture(scope="module")
@@ -148,24 +149,24 @@ def test_an_ensemble_that_is_missing_damaged_or_changed_is_one_line(
         load_model(folder)
 
 
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A search that kept the networks of its two finished trials, evaluated for one configuration."""
-    trained = trained_run(tmp_path_factory.mktemp("searched"), "--keep-best", "3", "--keep-epoch", "best", trials=2)
-    keep_trials(trained)
-    return trained
-
-
-def test_networks_that_the_search_kept_form_an_ensemble_without_training(searched: Trained) -> None:
+@pytest.mark.parametrize("space", ["digits_arch", "diabetes_mlp"])
+def test_networks_that_the_search_kept_form_an_ensemble_without_training(space: str, tmp_path: Path) -> None:
+    """Of a regression too: the targets of the search have another mean than those of the final evaluation."""
+    words = ("--space", space, "--keep-best", "3", "--keep-epoch", "best")
+    searched = trained_run(tmp_path, *words, trials=2)
+    keep_trials(searched)
     results = evaluated(searched, "trials")
     told = results.export["ensemble"]
     assert told["of"] == "trials"
     assert told["chosen_on"]["candidates"] == 2
     assert {member["name"] for member in told["members"]} <= {"trial-0", "trial-1"}
     ensemble = load_ensemble(load_model(searched.run_dir), searched.final_dir)
-    test = load_test("digits", "data")
-    accuracy = (ensemble.predict(test.x).argmax(1) == test.y.numpy()).mean()
-    assert accuracy == pytest.approx(told["scores"]["accuracy"]["value"], abs=2 / len(test.x))
+    test = load_test(results.dataset, "data", like=searched.job(again=True).dataset)
+    found, y = ensemble.predict(test.x), test.y.numpy()
+    if space == "digits_arch":
+        assert (found.argmax(1) == y).mean() == pytest.approx(told["scores"]["accuracy"]["value"], abs=2 / len(y))
+    else:
+        assert np.sqrt(((found - y) ** 2).mean()) == pytest.approx(told["scores"]["rmse"]["value"], rel=1e-5)
     section = str(final_section(searched.run_dir))
     assert "trials of the search</th>" in section
     assert "Its members are networks of the search, chosen among 2" in section

@@ -93,7 +93,7 @@ class Job:
             epochs=epochs,
             resources=resources,
             why=why,
-            kept=_kept(options, run, space, study),
+            kept=_kept(options, run, space, study, dataset),
         )
 
     @property
@@ -212,11 +212,19 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> A
     return dataset
 
 
-def _kept(options: "Options", run: Run, space: Space, study: optuna.Study) -> Sequence[Network]:
+def _kept(options: "Options", run: Run, space: Space, study: optuna.Study, dataset: Any) -> Sequence[Network]:
     """The networks that the trials of the search have left, if they are to form an ensemble."""
     if options.ensemble and space.own:
         raise ValueError("--ensemble is for built-in networks; average predictions in your test function instead")
-    return collect_kept(options.run, run, study) if options.ensemble == "trials" else ()
+    if options.ensemble != "trials":
+        return ()
+    kept = collect_kept(options.run, run, study)
+    if data_of(run, space).columns != dataset.columns:
+        raise ValueError(
+            "--ensemble trials needs --without-validation for this table: with the validation rows, its categories or "
+            "gaps are others than those that the trials were trained with"
+        )
+    return kept
 
 
 def _stored(training_dir: Path) -> Run | None:

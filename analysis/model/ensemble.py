@@ -14,7 +14,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from analysis.model.load import Model, config_of, stand_in
-from analysis.model.scale import scale_of
+from analysis.model.scale import fitted, with_scales
 from analysis.model.write import weights_of
 from search.process.arguments import command
 from trainables.training.training import Training
@@ -41,7 +41,7 @@ def write_ensemble(folder: Path, members: Sequence[tuple[Member, Training]]) -> 
         tensors |= {f"{index}/{name}": tensor.clone() for name, tensor in weights_of(training).items()}
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
     (folder / FILE).write_bytes(data)
-    told = [vars(member) | scale_of(training) for member, training in members]
+    told = [vars(member) | fitted(training) for member, training in members]
     return {"sha256": hashlib.sha256(data).hexdigest(), "members": told}
 
 
@@ -91,7 +91,7 @@ def load_ensemble(model: Model, folder: Path) -> Ensemble:
         network = config_of(model.facts, member["params"]).model.build(stand_in(model.facts))
         prefix = f"{index}/"
         network.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-        facts = {**model.facts, "target_scale": member.get("target_scale")}
-        found.append(replace(model, network=network.eval().requires_grad_(False), facts=facts))
+        own = with_scales(model.facts, member)
+        found.append(replace(model, network=network.eval().requires_grad_(False), facts=own))
     counts = tuple(int(member["count"]) for member in stated["members"])
     return Ensemble(network=model.network, facts=model.facts, members=tuple(found), counts=counts)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model.load import FORMAT, decisive, load_model, stand_in
-from analysis.model.scale import scale_in, scale_of
+from analysis.model.scale import fitted, scale_in
 from trainables.data.dataset import Dataset
 from trainables.data.grey_levels import as_stored
 from trainables.files.whole import write_whole
@@ -56,14 +56,14 @@ def export_model(final_dir: Path, training: Training, *, facts: dict[str, Any]) 
         "dataset_checksum": dataset.checksum,
         "task": dataset.task,
         **named,
-        "mean": list(dataset.mean),
-        "std": list(dataset.std),
+        **fitted(training),
         "image_shape": list(dataset.image_shape),
         "images": _form(dataset),
         "num_weights": training.num_weights,
         "macs": training.macs,
     }
-    stored |= _target(training)
+    if dataset.columns:
+        stored |= {"target": dataset.target, "target_unit": dataset.target_unit}
     metadata = {name: json.dumps(value) for name, value in named.items()}
     data = safetensors.torch.save(weights, metadata={"format": "pt", **metadata, "decisive": decisive(stored)})
     stored["sha256"] = hashlib.sha256(data).hexdigest()
@@ -92,20 +92,6 @@ def _form(dataset: Dataset) -> dict[str, Any] | None:
     file = dataset.images.backbone
     kept = file and replace(file, path=Path(file.path).name)
     return asdict(replace(dataset.images, backbone=kept))
-
-
-def _target(training: Training) -> dict[str, Any]:
-    """What model.json says of the target of a table, and of the scale of a regression."""
-    told: dict[str, Any] = {}
-    dataset = training.dataset
-    if dataset.task == "regression":
-        targets = dataset.train.y
-        told |= {"target_mean": targets.mean().item(), "target_std": targets.std(correction=0).item()}
-        told |= {"target_wide": targets.dtype == torch.float64}  # float32 would lose digits of the target
-        told |= scale_of(training)
-    if dataset.columns:
-        told |= {"target": dataset.target, "target_unit": dataset.target_unit}
-    return told
 
 
 def verify_export(final_dir: Path, x: Tensor, expected: np.ndarray, *, device: str = "cpu") -> dict[str, Any]:
