@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from trainables.trainable import Task
 
 Choice = str | int | float | bool | None
+FIRST_RUNG = 0.06
+"""Share of a full training after which trials are first compared, if nothing else is stated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,8 @@ class Space:
     """With your own code: the reported number to optimise."""
     direction: Literal["maximize", "minimize"] = "maximize"
     """With your own code: whether a larger or a smaller value is better."""
-    min_epochs: int = 1
-    """The first rung: the number of epochs after which trials are first compared."""
+    min_epochs: int | None = None
+    """The first rung: the number of epochs after which trials are first compared. None: 6 % of a full training."""
     validation_fraction: float = 0.1
     """Share of the rows, without the test rows, that are used for validation."""
     references: tuple[Reference, ...] = ()
@@ -97,10 +99,15 @@ class Space:
             raise ValueError(f"direction must be 'maximize' or 'minimize', got {self.direction!r}")
         if not isinstance(self.epochs, int) or self.epochs < 1:
             raise ValueError(f"epochs must be a whole number of at least 1, got {self.epochs!r}")
-        if not isinstance(self.min_epochs, int) or not 1 <= self.min_epochs <= self.epochs:
+        stated = 1 if self.min_epochs is None else self.min_epochs
+        if not isinstance(stated, int) or not 1 <= stated <= self.epochs:
             raise ValueError(
                 f"min_epochs must lie in [1, {self.epochs}], the epochs of a trial, got {self.min_epochs!r}"
             )
+
+    def first_rung(self, epochs: int) -> int:
+        """The number of epochs after which trials are first compared if a full training has this many."""
+        return max(1, int(FIRST_RUNG * epochs)) if self.min_epochs is None else min(self.min_epochs, epochs)
 
     @property
     def own(self) -> bool:

@@ -164,3 +164,13 @@ def test_a_run_of_an_earlier_release_searches_the_definition_that_it_began_with(
 def test_a_model_that_fits_no_definition_is_refused_by_that_of_today() -> None:
     with pytest.raises(ValueError, match="parameter 'depth' is missing"):
         space.decode("image_folder_arch", {"width_0": 8})
+
+
+@pytest.mark.parametrize(
+    ("stated", "epochs", "first"), [(None, 9, 1), (None, 27, 1), (None, 50, 3), (None, 300, 18), (6, 54, 6), (6, 4, 4)]
+)
+def test_trials_are_first_compared_after_a_share_of_a_full_training(
+    stated: int | None, epochs: int, first: int
+) -> None:
+    found = replace(space.load("digits_arch"), epochs=54, min_epochs=stated)
+    assert found.first_rung(epochs) == first

@@ -64,7 +64,8 @@ class Options:
     max_epochs: OptionalInt = None
     """Epochs of a fully trained trial. Default: set by the space."""
     min_epochs: OptionalInt = None
-    """Epochs that every trial gets before it is first compared (the first rung). Default: set by the space."""
+    """Epochs that every trial gets before it is first compared (the first rung). Default: set by the space, or 6 % of a
+    full training."""
     reduction_factor: int = 3
     """At each rung one in this many trials continues; each rung is this many times longer than the one before."""
     pruner: Pruner = "asha"

@@ -226,7 +226,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     name = options.name or new_name(short_name(options.space))
     run_dir = options.runs_dir / name
     epochs = options.max_epochs or space.epochs
-    min_epochs = options.min_epochs or min(space.min_epochs, epochs)
+    min_epochs = options.min_epochs or space.first_rung(epochs)
     check_min_epochs(min_epochs, epochs)
     dataset = load_data(
         space,
