@@ -146,7 +146,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
         "topics": by_topic(discuss(results, open_study(run_dir), run)),
         **_describe_trials(run, run_dir),
         **data,
-        "prepared": preprocessing(run.space, winner.params, data["overview"]) if data["overview"] else [],
+        "prepared": preprocessing(run, winner.params, data["overview"]) if data["overview"] else [],
         "words": wording,
     }
 

@@ -155,7 +155,14 @@ def _write(run_dir: Path, new: Path, run: "Run", *, folder: Path) -> None:
 
     new.mkdir()
     command = portable(run.command, run_dir, folder, run).replace(f"--name {run.name}", f"--name {folder.name}")
-    kept = {"name": folder.name, "data_dir": DATA_DIR, "study_url": None, "storage": None, "command": command}
+    kept = {
+        "name": folder.name,
+        "data_dir": DATA_DIR,
+        "study_url": None,
+        "storage": None,
+        "config": None,
+        "command": command,
+    }
     write_run(new, replace(run, **kept))
     fault_point("publish", 1)
     _copy_study(run_dir, new / "study.db", run)

@@ -234,7 +234,7 @@ def _prepared(data: "Described", trials: "Trials", run: "Run | None") -> list[st
 
     if run is None or not isinstance(data, TableOverview) or trials.best is None:
         return []
-    return preprocessing(run.space, trials.best_config, data)
+    return preprocessing(run, trials.best_config, data)
 
 
 def _outcome(trials: "Trials", data: "Described", run: "Run | None", run_dir: Path) -> "Outcome":

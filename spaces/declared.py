@@ -101,7 +101,7 @@ def read_declaration(path: Path) -> Declaration:
     if ("train" in functions) == ("task" in functions):
         raise ValueError(f"{path}: a space needs either train or task, such as `train: my_code.py:train`")
     facts = {name: _fact(name, file) for name in (*_TEXTS, *_COUNTS) if name in file.values}
-    for name, example in (("metric", "loss"), ("epochs", 10)):
+    for name, example in (("metric", "accuracy"), ("epochs", 10)):
         if name not in facts:
             raise ValueError(f"{path}: {name} is missing, such as `{name}: {example}`")
     if facts.get("min_epochs", 1) > facts["epochs"]:
@@ -165,7 +165,7 @@ def _choices(name: str, says: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: {name} has either choices, or a type with low and high; leave one of them out")
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, Scalar) for c in choices):
         raise ValueError(f"{where}: choices of {name} must list two values or more, got {_written(choices)}")
-    if any(_is_in(choice, choices[:i]) for i, choice in enumerate(choices)):
+    if any(choice in choices[:i] for i, choice in enumerate(choices)):  # also 1 and true, which Optuna takes for equal
         raise ValueError(f"{where}: choices of {name} must be different, got {_written(choices)}")
     return {"kind": "categorical", "choices": tuple(choices)}
 
@@ -250,7 +250,7 @@ def _baseline(file: Settings, parameters: Sequence[Parameter]) -> dict[str, Scal
         value = float(value) if one.kind == "float" and type(value) is int else value
         if not one.allows(value):
             raise ValueError(f"{file.at('baseline', name)}: {name} must lie in {one.text}, got {_written(value)}")
-        found[name] = value
+        found[name] = next(choice for choice in one.choices if choice == value) if one.choices else value
     return found
 
 

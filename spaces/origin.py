@@ -145,6 +145,8 @@ def functions_of(origin: Origin, declared: Declaration) -> dict[str, Origin]:
             raise ValueError(f"{where}: there is no file {str(origin.root / file)!r}")
         if not all(part.isidentifier() for part in parts):
             raise ValueError(f"{where}: {file!r} cannot be imported by Python; rename it, without '-'")
+        if len(parts) > 1 and (parts[0] in sys.stdlib_module_names or parts[0] in PACKAGES):
+            raise ValueError(f"{where}: a package is called {parts[0]!r} too; rename the folder, such as my_{parts[0]}")
         module = Origin(root=origin.root, module=".".join(parts), attribute=attribute, is_file=len(parts) == 1)
         names = set(_defined(parsed(module.file)))
         if attribute not in names and "*" not in names:
@@ -219,7 +221,7 @@ def local_files(origin: Origin) -> list[Path]:
     if origin.is_declared:
         found[origin.file] = None
         named = functions_of(origin, read_declaration(origin.file)).values()
-        waiting = [(one.file, one.module.rpartition(".")[0]) for one in named]
+        waiting = [found for one in named for found in _resolved(origin.root, one.module)]
     while waiting and len(found) < MAX_FILES:
         path, package = waiting.pop(0)
         if path in found or not path.is_file():

@@ -1,6 +1,7 @@
 """--config: options of a search from a file; the command line replaces them, and the run keeps what was used."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from search.forecast.retraining import asked
 from search.session.config import Given, read_options, used
+from search.session.opening import resumed_run
 from search.session.session import Session
 from search.storage.run import read_run
 from search.storage.study import new_run
@@ -95,6 +97,16 @@ def test_a_mistake_on_the_command_line_is_not_put_down_to_the_file(tmp_path: Pat
 def test_a_resumed_search_may_be_given_the_file_that_it_began_with(tmp_path: Path):
     found = given(tmp_path, {"trials": 5, "try": "gone.json", "name": "x"}, "--resume")
     assert (found.options.tries, found.options.name, found.options.trials) == ((), "x", 5)
+
+
+def test_a_file_that_asks_for_fewer_trials_than_the_extended_run_is_no_mistake(tmp_path: Path):
+    new_run(tmp_path / "x", make_run(name="x", trials=30))
+    words = ("--resume", "--name", "x", "--runs-dir", str(tmp_path))
+    found = given(tmp_path, {"trials": 5}, *words)
+    assert resumed_run(found.options, given=found.names).trials == 30
+    alone = replace(found.options, config=None)
+    with pytest.raises(ValueError, match="--trials must be at least 30"):
+        resumed_run(alone, given=found.names)
 
 
 def test_the_run_keeps_what_was_taken_from_the_file_and_says_it(tmp_path: Path):

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
@@ -42,9 +43,9 @@ def run_dir(whole: Path, tmp_path: Path) -> Path:
         ("DELETE FROM trials WHERE number = 3", "the trial with the identifier 4 is missing"),
         ("DELETE FROM trials WHERE number = 9", "the trial with the identifier 10 is missing"),
         ("UPDATE trials SET study_id = 7 WHERE number = 9", "trial 9 belongs to no study"),
-        ("UPDATE trials SET number = 4 WHERE number = 3", "trial 4: its number, state, .* have changed"),
-        ("UPDATE trials SET number = 0 WHERE number = 9", "trial 0: its number, state, .* have changed"),
-        ("UPDATE trials SET number = 9 - number WHERE number IN (0, 9)", "trial [09]: its number, state, .* have"),
+        ("UPDATE trials SET number = 4 WHERE number = 3", "trial 3 is missing|trial 4 occurs twice"),
+        ("UPDATE trials SET number = 0 WHERE number = 9", "trial 0 occurs twice"),
+        ("UPDATE trials SET number = number + 5000 WHERE number = 9", "trial 9 is missing"),
         ("UPDATE trials SET state = 'FAIL' WHERE number = 2", "trial 2: its number, state, .* have changed"),
         ("UPDATE trials SET state = 'COMPLETE' WHERE number = 1", "trial 1: its number, state, .* have changed"),
         ("UPDATE trials SET state = 'PRUNED' WHERE number = 9", "trial 9: its number, state, .* have changed"),
@@ -120,6 +121,20 @@ def test_a_trial_whose_end_was_not_stored_after_its_checksum_is_continued(run_di
     again.report(9, epoch=2, value=0.52, record={"epoch": 2, "accuracy": 0.52})
     again.finish(9, TrialState.COMPLETE)
     assert open_study(run_dir).trials[9].state == TrialState.COMPLETE
+
+
+def test_trials_copied_from_another_run_and_a_trial_that_another_program_ended_are_no_damage(
+    run_dir: Path, tmp_path: Path
+):
+    mine = open_study(run_dir)
+    copied = [trial for trial in mine.trials if trial.state.is_finished()]
+    other = Path(shutil.copytree(run_dir, tmp_path / "other"))
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{other}/study.db")
+    study.add_trials(copied)
+    study.tell(9, state=TrialState.FAIL)
+    found = open_study(other).get_trials(deepcopy=False)
+    assert [trial.value for trial in found[10:]] == [trial.value for trial in copied]
+    assert found[9].state == TrialState.FAIL
 
 
 def internal(trial: FrozenTrial) -> dict[str, Any]:

@@ -116,7 +116,7 @@ CASES: list[tuple[str, str, str]] = [
     ("my_code.py:train", "my_cod.py:train", r"line 1: there is no file '.*my_cod.py'"),
     ("my_code.py:train", "my_code.py:trian", r"line 1: my_code.py defines no trian \(did you mean train\?\)"),
     ("my_code.py:data", "my_code.py:5x", r"line 2: data must name a file"),
-    ("metric: loss\n", "", r"metric is missing, such as `metric: loss`"),
+    ("metric: loss\n", "", r"metric is missing, such as `metric: accuracy`"),
     ("metric: loss", "metric: 5", r"line 3: metric must be a text, got 5"),
     ("direction: minimize", "direction: min", r"line 4: direction must be maximize or minimize, got 'min'"),
     ("epochs: 4\n", "", r"epochs is missing, such as `epochs: 10`"),
@@ -139,6 +139,7 @@ CASES: list[tuple[str, str, str]] = [
     ("choices: [sgd, adamw, null]", "choices: sgd", r"choices of optimizer must list two values or more, got 'sgd'"),
     ("choices: [sgd, adamw, null]", "choices: [sgd, [a]]", r"choices of optimizer must list two values or more"),
     ("choices: [sgd, adamw, null]", "choices: [sgd, sgd]", r"choices of optimizer must be different"),
+    ("choices: [sgd, adamw, null]", "choices: [1, true]", r"choices of optimizer must be different"),
     (
         "choices: [sgd, adamw, null]",
         "choices: [sgd, adamw]\n    type: int",

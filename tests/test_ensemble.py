@@ -61,6 +61,12 @@ def test_a_network_that_none_improves_is_chosen_alone() -> None:
     assert select(np.stack([y + 1]), y) == [1]
 
 
+@pytest.mark.parametrize(("metric", "counts"), [("rmse", [1, 0]), ("pinball:0.9", [0, 1]), ("mae", [1, 0])])
+def test_members_that_predict_a_quantile_are_chosen_by_its_loss(metric: str, counts: list[int]) -> None:
+    y = np.linspace(0, 1, 1001)
+    assert select(np.stack([np.full(1001, 0.5), np.full(1001, 0.9)]), y, metric=metric) == counts
+
+
 def test_the_selected_mean_is_never_worse_than_the_best_network_on_its_rows() -> None:
     random = np.random.default_rng(0)
     for _ in range(20):

@@ -59,6 +59,20 @@ def test_what_a_killed_search_did_not_append_is_appended_by_the_next_one(tmp_pat
     check_story(tmp_path)
 
 
+def test_a_file_that_tells_more_than_the_study_is_written_anew(tmp_path: Path):
+    """The study was restored from an older copy: other trials get the numbers of those that it lacks."""
+    first = Bench(tmp_path, story=True, trials=4)
+    first.train()
+    params = {"lr": 0.5}
+    EventFile(tmp_path).append("trial_started", trial=4, params=params, seed=1, tag=None)
+    again = Bench(tmp_path, story=True, trials=6)
+    told = read_events(tmp_path)
+    assert all(line["recovered"] for line in told[:-1])
+    assert params not in [line.get("params") for line in told]
+    again.train()
+    check_story(tmp_path)
+
+
 @pytest.mark.parametrize("point", [*(f"event:{n}" for n in range(1, 28, 4)), "reported:5", "recorded:4", "sampled:3"])
 def test_a_search_that_dies_between_two_writes_is_told_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str

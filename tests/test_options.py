@@ -14,8 +14,10 @@ from search.process.signals import signals_restored
 from search.run import main
 from search.session.options import Options, resume_command
 from search.session.rules import parse_count
+from search.storage.folder import check_name, new_name
 from search.storage.lock import RunLock
 from search.storage.study import new_run
+from spaces.origin import short_name
 from tests.ledgers import make_run
 from tests.mistakes import COMMANDS, MISTAKES
 from tests.searching import ROOT, command
@@ -117,6 +119,15 @@ def test_help_says_of_every_option_what_it_does(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(("text", "number"), [("5", 5), ("300k", 300_000), ("2M", 2_000_000), ("1.5M", 1_500_000)])
 def test_counts_are_read_with_their_unit(text: str, number: int):
     assert parse_count("--max-weights", text) == number
+
+
+@pytest.mark.parametrize(
+    "space", ["code/my_space.yaml", "/a/my search.py:SPACE", "tabular_mlp@amounts", "a.b:SPACE", f"{'x' * 200}.py"]
+)
+def test_a_run_without_a_name_gets_a_valid_one(space: str):
+    name = new_name(short_name(space))
+    check_name(name)
+    assert "/" not in name
 
 
 def test_the_resume_command_repeats_what_the_run_does_not_store():

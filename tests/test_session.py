@@ -181,6 +181,8 @@ def test_a_small_table_of_ones_own_has_epochs_of_several_passes_and_keeps_its_be
     assert ranged.run.space == "tabular_mlp@amounts"
     known = ranged.space.distributions(ranged.run.baseline)
     assert (known["target_scaling"].choices, known["depth"].high) == (("log", "quantile"), 2)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"tabular_mlp@unequal is for a classification, but this is a regression; use"):
+        opened(tmp_path, **{**own, "name": "bad", "space": "tabular_mlp@unequal"})
     with pytest.raises(ValueError, match=r"--set class_weights: the space has no such parameter"):
         opened(tmp_path, name="bad", set=("class_weights=none,sqrt",), **own)
     assert opened(tmp_path, name="last", keep_epoch="last", **own).run.keep_epoch == "last"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from trainables.data.dataset import Dataset
 from trainables.data.dates import EPOCH, date_of
 from trainables.data.split import describe_split
 from trainables.sources.catalogue import describe
+
+if TYPE_CHECKING:
+    from search.storage.run import Run
 
 STRONG = 0.5
 """Rank correlation from which a pair of features is reported."""
@@ -229,18 +232,18 @@ SCALES = {
 """The scale on which a network learns the target, in words."""
 
 
-def preprocessing(space: str, params: Mapping[str, Any], found: TableOverview) -> list[str]:
+def preprocessing(run: "Run", params: Mapping[str, Any], found: TableOverview) -> list[str]:
     """What a network does to the columns before its first layer; nothing where the space no longer has these params.
 
     Args:
-        space: name of the search space.
+        run: that trained the network.
         params: the network's hyperparameters.
         found: the table.
     """
-    from spaces.space import load
+    from search.storage.space import space_of
 
     try:
-        config = load(space).decode(params)
+        config = space_of(run).decode(params)
     except ValueError:
         return []
     encoder = getattr(config.model, "encoder", None)

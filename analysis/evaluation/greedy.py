@@ -20,6 +20,7 @@ from analysis.scores.comparison import difference
 from analysis.scores.metrics import evaluate
 from trainables.data.dataset import Dataset, Split
 from trainables.data.options import Task
+from trainables.training.quantile import quantile_in
 from trainables.training.training import Training
 
 ROUNDS = 50
@@ -27,7 +28,7 @@ ROUNDS = 50
 Restore = Callable[[Network], Training]
 
 
-def select(outputs: np.ndarray, y: np.ndarray) -> list[int]:
+def select(outputs: np.ndarray, y: np.ndarray, *, metric: str = "") -> list[int]:
     """How often each network is in the ensemble whose mean has the least loss on these rows.
 
     In each round the network is added with which the mean of all chosen ones has the least loss; networks can be added
@@ -36,6 +37,7 @@ def select(outputs: np.ndarray, y: np.ndarray) -> list[int]:
     Args:
         outputs: probabilities (M, N, K) or predictions (M, N) of M networks.
         y: labels or targets (N,).
+        metric: that of the search; a median or a quantile has a loss of its own.
 
     Returns:
         M counts, at least one of them positive.
@@ -43,18 +45,21 @@ def select(outputs: np.ndarray, y: np.ndarray) -> list[int]:
     chosen, best, kept = np.zeros(len(outputs), np.int64), np.inf, np.zeros(len(outputs), np.int64)
     total = np.zeros(outputs.shape[1:])
     for number in range(1, ROUNDS + 1):
-        losses = [_loss((total + one) / number, y) for one in outputs]
+        losses = [_loss((total + one) / number, y, metric=metric) for one in outputs]
         added = int(np.argmin(losses))
         total, chosen[added] = total + outputs[added], chosen[added] + 1
-        if losses[added] < best - 1e-12:
+        if losses[added] < best * (1 - 1e-12):
             best, kept = losses[added], chosen.copy()
     return kept.tolist()
 
 
-def _loss(outputs: np.ndarray, y: np.ndarray) -> float:
-    """Log loss of probabilities, mean squared error of predictions."""
+def _loss(outputs: np.ndarray, y: np.ndarray, *, metric: str) -> float:
+    """Log loss of probabilities; mean squared error of predictions, or the loss of the quantile that they are."""
     if outputs.ndim == 1:
-        return float(np.mean((outputs - y) ** 2))
+        quantile = 0.5 if metric == "mae" else quantile_in(metric)
+        if quantile is None:
+            return float(np.mean((outputs - y) ** 2))
+        return float(np.mean(np.maximum(quantile * (y - outputs), (quantile - 1) * (y - outputs))))
     return float(-np.log(np.clip(outputs[np.arange(len(y)), y], 1e-12, None)).mean())
 
 
@@ -111,7 +116,7 @@ def evaluate_ensemble(
     if pool.choosing is not None:
         y = pool.choosing.y.numpy()
         seen = np.stack([outputs_of(pool.restore(network), pool.choosing.x) for network in pool.networks])
-        counts = select(seen, y)
+        counts = select(seen, y, metric=metric)
         found = evaluate(y, {"ensemble": mean_of(seen, counts)[None]}, task=task, seed=seed, asked=(metric,))
         told["chosen_on"] = {"rows": len(y), "candidates": len(seen), **found["ensemble"].interval(metric).as_dict()}
     pair = {"ensemble": mean_of(pool.outputs, counts)[None], "exported": exported[None]}

@@ -9,7 +9,7 @@ import optuna
 
 from analysis import wording
 from analysis.evaluation.contenders import Contender, settle_plan
-from analysis.evaluation.networks import Failure, Network, choose_device, collect, collect_kept
+from analysis.evaluation.networks import Failure, Network, check_kept, choose_device, collect, collect_kept
 from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.criterion import explain_criterion
@@ -179,13 +179,16 @@ class Job:
         """
         if not self.space.own:
             fetch_test_files(self.run.dataset, self.run.data_dir)
+        check_kept(self.kept)
         check_room(self.final_dir, self._needed_room(networks))
 
     def _needed_room(self, networks: Sequence[Network]) -> int:
         """An upper estimate of the bytes that figures, tables and the exported networks take."""
         weights = max(int(network.trial.user_attrs.get("weights") or 0) for network in networks)
         rows = 0 if self.space.own else len(self.dataset.train) // 2  # of the test set, whose number is not known yet
-        return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1)
+        members = self.kept if self.options.ensemble == "trials" else networks if self.options.ensemble else ()
+        more = sum(int(member.trial.user_attrs.get("weights") or 0) for member in members)
+        return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1) + more * _WEIGHT
 
 
 def _check_test(run: Run, space: Space) -> None:

@@ -122,6 +122,17 @@ def collect_kept(run_dir: Path, run: Run, study: optuna.Study) -> list[Network]:
     return found
 
 
+def check_kept(networks: Sequence[Network]) -> None:
+    """Raise ValueError if a checkpoint has changed or is gone, as by a search that went on meanwhile."""
+    for network in networks:
+        try:
+            same = _sha256(network.folder / f"epoch-{network.stop_epoch:04d}") == network.sha256
+        except OSError:
+            same = False
+        if not same:
+            raise ValueError(f"the checkpoint of {network.contender.name} is gone or has changed; start again")
+
+
 def _sha256(entry: Path) -> str:
     digest = hashlib.sha256()
     for name in ("manifest.json", "state.pt"):

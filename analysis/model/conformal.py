@@ -195,7 +195,7 @@ def fit(predictions: np.ndarray, y: np.ndarray, parts: np.ndarray, *, groups: np
     """
     predictions, residuals = np.asarray(predictions, np.float64), np.asarray(y, np.float64) - predictions
     if len(np.unique(parts)) < 2:
-        parts = np.arange(len(residuals)) % 2
+        parts = (np.arange(len(residuals)) if groups is None else np.unique(groups, return_inverse=True)[1]) % 2
     plain = _sorted(residuals, Scale.none(), groups)
     scale = fit_scale(predictions, residuals)
     if not len(scale.knots):

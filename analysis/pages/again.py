@@ -8,8 +8,8 @@ import pandas as pd
 from analysis.pages.page import Folder, Section, text
 
 _SAID_ELSEWHERE = ("baseline", "plan", "forecast")
-_SECRET = ("study_url",)
-"""It may hold a password."""
+_SECRET = ("study_url", "config")
+"""They may hold an address, or a password."""
 _WORDS = {
     "fingerprint": "checksum of the space",
     "decided": "decisions on the columns",

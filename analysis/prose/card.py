@@ -15,6 +15,7 @@ from search.storage.checking import build
 from spaces.changes import Range
 from trainables.data.options import ImageOptions
 from trainables.files.whole import write_whole
+from trainables.training.quantile import quantile_in
 
 _CARD = """\
 ---
@@ -221,6 +222,8 @@ def _use(facts: dict[str, Any], results: FinalResults) -> str:
         named = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
         use = f"Classifies {thing} as one of {len(classes)} classes: {named}."
     notes = (_ROWS if facts["params"].get("neighbours") else "", _WEIGHTS.get(facts["params"].get("class_weights"), ""))
+    if results.metric == "mae" or quantile_in(results.metric) is not None:  # a quantile is the same on every scale
+        return use + "".join(notes)
     return use + "".join(notes) + _SCALES.get((facts.get("target_scale") or {"kind": ""})["kind"], "")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.process.arguments import Flag, Several, parse
-from search.session.options import Options
+from search.session.options import PRETRAINED, Options
 from search.session.tries import Tries
 from trainables.data.names import did_you_mean, join_names
 from trainables.files.settings import Settings, read_settings
@@ -72,9 +72,14 @@ def used(options: Options) -> dict[str, Any] | None:
     for name, value in _known(file).items():
         alone: Any = parse(Options, list(_words(name, value, file)), prog="")
         field = "tries" if name == "try" else name
-        if getattr(alone, field) == getattr(options, field):
+        if getattr(alone, field) == getattr(options, field) or (name == "space" and _is_fitted(value, options.space)):
             found[name] = value
     return {"file": str(file.path), "options": found}
+
+
+def _is_fitted(stated: str, used: str) -> bool:
+    """Whether the data, or --backbone, have put a variant of the stated space in its place."""
+    return used.partition("@")[0] in (stated, PRETRAINED if stated == "image_folder_arch" else stated)
 
 
 @cache

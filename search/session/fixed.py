@@ -138,6 +138,7 @@ class FixedTraining:
             source=describe_source(self.like.space, test=True),
             logger="none",
             keep_checkpoints="all" if self.keep_checkpoints else "best",
+            keep_best=1,
             **provenance(self.resources),
             **self._objective(space),
         )

@@ -136,6 +136,12 @@ def fitted_space(options: Options, space: "Space", dataset: Any) -> tuple[Option
         return options, space, dataset
     from spaces.space import load
 
+    word = options.space.partition("@")[2]
+    if word in (("amounts", "numbers") if dataset.classes else ("unequal",)):
+        raise ValueError(
+            f"{options.space} is for a {'regression' if dataset.classes else 'classification'}, but "
+            f"this is a {dataset.task}; use --space {options.space.partition('@')[0]}"
+        )
     parts: list[Any] = [part.y for part in (dataset.train, dataset.validation) if len(part)]
     counts: list[int] = []
     if dataset.classes:
@@ -186,7 +192,10 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
         stated["types"] = parse_types(options.types)
     run_dir = options.runs_dir / str(options.name)
     moved = stated.pop("space", None) if is_own(options.space) else None
-    run = old_run(run_dir, given=stated, trials=options.trials if "trials" in given else None)
+    trials = options.trials if "trials" in given else None
+    if trials is not None and options.config is not None and (run_dir / "run.json").is_file():
+        trials = max(trials, read_run(run_dir).trials)  # the run may have been extended since the file was written
+    run = old_run(run_dir, given=stated, trials=trials)
     run = replace(run, logger=options.logger) if "logger" in given else run
     run = _with_backbone(run, options) if "backbone" in given else run
     check_logger(run.logger)

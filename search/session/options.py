@@ -137,7 +137,8 @@ class Options:
     """Store checkpoints here instead of in the run folder, at a URI that every node can reach: s3://bucket/searches or
     file:///shared/searches. Credentials come from the nodes (a role, or ~/.aws), never from the URI."""
     keep_best: int = 1
-    """Keep the last checkpoints of so many of the best finished trials, for `rungwise final --ensemble trials`."""
+    """Keep the last checkpoints of so many of the best finished trials, for `rungwise final --ensemble trials`; not for
+    trials with folds."""
     address: OptionalStr = None
     """Ray cluster to run on: auto or HOST:PORT. Default: start Ray on this machine."""
     concurrent: OptionalInt = None

@@ -155,9 +155,11 @@ class Session:
         console = Output()
         console.show_cursor()
         received = first_signal()
-        if received is not None:
-            return say_stopped(received, resume=self.resume, console=console)
-        return self._report_fatal(error, begun=self._is_made())
+        if received is None:
+            return self._report_fatal(error, begun=self._is_made())
+        code = say_stopped(received, resume=self.resume, console=console)
+        answer({"exit_code": code, "error": f"stopped by signal {received}", "resume": self.resume})
+        return code
 
     @property
     def resume(self) -> str:

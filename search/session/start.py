@@ -23,6 +23,7 @@ from search.session.options import Options, resume_command
 from search.session.planning import plan
 from search.storage.folder import new_name
 from search.storage.lock import RunLock
+from spaces.origin import short_name
 from trainables.sources.catalogue import needs_download, size_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def search_on_ray(options: Options, *, given: Collection[str], deadline: float |
     Raises:
         ValueError, OSError: what is wrong with the options, the data or the study, in one line; Ray is shut down.
     """
-    options = replace(options, name=options.name or new_name(options.space))
+    options = replace(options, name=options.name or new_name(short_name(options.space)))
     try:
         return _search_on_ray(options, given=given, deadline=deadline)
     except RayStartError as error:

@@ -5,16 +5,18 @@ when the search is resumed, so that the file in the end has every event of the s
 """
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.process.secrets import redact_text
+from search.process.tabular import finite as as_json
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
 from search.storage.events import FORMAT, EventFile, finite
+from search.storage.presence import StudyLostError
 from search.storage.run import Run
 from search.storage.trials import epochs_reached, is_infeasible
 
@@ -25,6 +27,14 @@ _ENDS = {
 }
 _ONCE = ("trial_started", "epoch_reported", "trial_paused", "trial_promoted", *_ENDS.values())
 """Events that each trial, or each epoch of a trial, has at most once."""
+
+
+def _is_lost(line: Mapping[str, Any], known: Mapping[int, FrozenTrial]) -> bool:
+    """Whether the study has no such trial, or none with these parameters, or not this epoch of it."""
+    trial = known.get(line.get("trial", -1))
+    if line["event"] == "trial_started":
+        return trial is None or as_json(dict(trial.params)) != line["params"]
+    return line["event"] == "epoch_reported" and (trial is None or line["epoch"] not in trial.intermediate_values)
 
 
 def why_stopped(search: Search, received: int | None) -> tuple[str, str | None]:
@@ -55,17 +65,28 @@ class Story:
 
     def begin(self, trials: Iterable[FrozenTrial]) -> None:
         """Append that the search starts or continues, and what is missing of the trials of the study."""
+        own = _own(trials)
+        self._drop_lost(own)
         lines = [] if self._file is None else self._file.lines
         for line in lines:
             self._told.add(_key(line["event"], line))
             self._best = line.get("value") if line["event"] == "best_changed" else self._best
-        own = _own(trials)
         if not lines:
             self._started(recovered=bool(own))
         for trial in own:
             self._complete(trial, recovered=True)
         if lines or own:
             self._append("search_resumed", trials=self._run.trials)
+
+    def _drop_lost(self, trials: Iterable[FrozenTrial]) -> None:
+        """Start the file anew if it tells what the study lacks, which was restored from an older copy."""
+        known = {trial.number: trial for trial in trials}
+        if self._file is None or not any(_is_lost(line, known) for line in self._file.lines):
+            return
+        try:
+            self._file.clear()
+        except OSError as error:
+            self._give_up(error)
 
     def _started(self, *, recovered: bool) -> None:
         run = self._run
@@ -126,10 +147,15 @@ class Story:
         Args:
             received: the signal that stopped it, if any.
         """
+        if isinstance(search.fatal, StudyLostError):  # another search writes to the file now
+            return self._close()
         for trial in _own(search.ledger.trials):  # one that was refused when it was taken up has had no event
             self._complete(trial, recovered=False)
         reason, detail = why_stopped(search, received)
         self._append("search_stopped", reason=reason, detail=detail, trials=len(search.trials))
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -69,6 +69,15 @@ class EventFile:
             raise OSError(28, os.strerror(28), str(self.path))
         self._number += 1
 
+    def clear(self) -> None:
+        """Start the file anew: its events are not those of the study.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        os.ftruncate(self._file, 0)
+        self.lines, self._number = [], 0
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)

@@ -9,6 +9,8 @@ from pathlib import Path
 from trainables.files.whole import finish
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST = 80
+"""Letters of a space in the name of a run; the time takes another sixteen."""
 
 
 def check_name(name: str) -> None:
@@ -24,8 +26,9 @@ def trial_name(number: int) -> str:
 
 
 def new_name(space: str) -> str:
-    """Name of a run without --name: the space and the time."""
-    return f"{space.replace('@', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """Name of a run without --name: the short name of its space, in the letters that a name may have, and the time."""
+    letters = re.sub(r"[^A-Za-z0-9._-]+", "-", space).lstrip("._-") or "run"
+    return f"{letters[:_LONGEST]}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def check_run(run_dir: Path) -> None:

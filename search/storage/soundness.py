@@ -21,6 +21,8 @@ from search.storage.checksums import CHECKSUM, base_checksum, with_history, with
 from search.storage.database import Damage
 
 _FINAL = tuple(state for state in TrialState if state.is_finished())
+_MOST_COPIED = 1000
+"""Numbers that a trial may have had in the study from which it was copied."""
 CLOSED = "rungwise:trials"
 """System attribute of a study: the number of its trials when the last search ended."""
 
@@ -91,14 +93,17 @@ def check_stored(
     """
     known = {name: (distribution, value) for name, value, distribution in params}
 
-    def written(number: int | None) -> int:
+    def matches(number: int | None) -> bool:
         base = base_checksum(known, attrs, number=number)
-        return base if history is None else with_history(base, history)
+        found = base if history is None else with_history(base, history)
+        # the checksum of the final state is written before the state, and a crash can come between them
+        sealed = {with_state(found, one) for one in ([state] if state.is_finished() else _FINAL)}
+        # others may let a trial fail, and leave its checksum alone
+        unsealed = number is None or not state.is_finished() or state == TrialState.FAIL
+        return checksum in sealed or (unsealed and checksum == found)
 
-    # the checksum of the final state is written before the state, and a crash can come between them
-    found = written(number)
-    possible = {with_state(found, state)} if state.is_finished() else {found, *(with_state(found, s) for s in _FINAL)}
-    if checksum not in possible and checksum != written(None):
+    # a trial that was copied from another study has the checksum of its number there
+    if not any(map(matches, (number, None, *range(_MOST_COPIED)))):
         raise Damage(f"trial {number}: its number, state, configuration or epochs have changed since they were written")
 
 
