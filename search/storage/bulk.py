@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Container, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy
@@ -52,6 +53,9 @@ def read_trials(storage: RDBStorage, study_id: int) -> list[FrozenTrial]:
         systems = _rows(session, study_id, system, system.key, system.value_json)
         query = sqlalchemy.select(models.TrialModel).where(models.TrialModel.study_id == study_id)
         trials: Sequence[Any] = session.scalars(query.order_by(models.TrialModel.number)).all()
+        for one, other in pairwise(trials):  # Optuna's cache would keep one of them
+            if one.number == other.number:
+                raise Damage(f"trial {one.number} occurs twice")
         if not trials:
             storage.get_study_name_from_id(study_id)  # raises KeyError where there is no such study
         tables = (values, steps, params, users, systems)
