@@ -59,7 +59,7 @@ def test_what_a_killed_search_did_not_append_is_appended_by_the_next_one(tmp_pat
     check_story(tmp_path)
 
 
-def test_a_file_that_tells_more_than_the_study_is_written_anew(tmp_path: Path):
+def test_a_file_that_tells_more_than_the_study_is_written_again(tmp_path: Path):
     """The study was restored from an older copy: other trials get the numbers of those that it lacks."""
     first = Bench(tmp_path, story=True, trials=4)
     first.train()

@@ -79,7 +79,7 @@ class Story:
             self._append("search_resumed", trials=self._run.trials)
 
     def _drop_lost(self, trials: Iterable[FrozenTrial]) -> None:
-        """Start the file anew if it tells what the study lacks, which was restored from an older copy."""
+        """Remove all lines if one tells what the study lacks, which was then restored from an older copy."""
         known = {trial.number: trial for trial in trials}
         if self._file is None or not any(_is_lost(line, known) for line in self._file.lines):
             return

@@ -70,7 +70,7 @@ class EventFile:
         self._number += 1
 
     def clear(self) -> None:
-        """Start the file anew: its events are not those of the study.
+        """Remove all lines: the events are not those of the study.
 
         Raises:
             OSError: it cannot be written.
