@@ -214,7 +214,9 @@ def test_the_number_of_trials_is_kept_when_a_search_lets_go(run_dir: Path):
     with ExitStack() as stack:
         fill(Proposals(Ledger(hold_study(stack, run_dir, make_run()), make_run()), make_run()), 3)
     with sqlalchemy.create_engine(f"sqlite:///{run_dir}/study.db").begin() as connection:
-        connection.execute(sqlalchemy.text("DELETE FROM trials WHERE number = 2"))
+        rows = ("user_attributes", "system_attributes", "params", "values", "intermediate_values")
+        for table in (*(f"trial_{name}" for name in rows), "trials"):
+            connection.execute(sqlalchemy.text(f"DELETE FROM {table} WHERE trial_id = 3"))
     with pytest.raises(ValueError, match="1 of 3 trials are missing"):
         open_study(run_dir)
 

@@ -312,7 +312,10 @@ def test_the_decision_is_kept_in_the_run_and_read_again(tmp_path: Path) -> None:
 
 def test_types_given_to_a_resume_must_be_those_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
-    write_run(tmp_path / "r", replace(make_run(), table=TableOptions(target="y", types={"a": "number"}), study_url="x"))
+    write_run(
+        tmp_path / "r",
+        replace(make_run(), table=TableOptions(target="y", types={"a": "number"}), study_url="sqlite:///x"),
+    )
     with pytest.raises(ValueError, match=r"types is \{'a': 'number'\}, not \{'a': 'category'\}"):
         old_run(tmp_path / "r", given={"types": {"a": "category"}}, trials=None)
     assert old_run(tmp_path / "r", given={"types": {"a": "number"}}, trials=None).table is not None
