@@ -126,7 +126,7 @@ def test_a_changed_number_is_noticed_in_plain_mode_too(tmp_path: Path, plain: No
         connection.exec_driver_sql("UPDATE trial_params SET param_value = 0.987 WHERE trial_id = 1")
     storage.engine.dispose()
     for read in (open_study, lambda folder: open_ledger(folder, make_run())):
-        with pytest.raises(ValueError, match="trial 0: its number, state, configuration or epochs have changed"):
+        with pytest.raises(ValueError, match="trial 0: its state, configuration or epochs have changed"):
             read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Checksums of a trial: of its number and its configuration, of its epochs, and of the state in which it ended."""
+"""Checksums of a trial: of its configuration, of its epochs, and of the state in which it ended."""
 
 import json
 import zlib
@@ -21,22 +21,22 @@ def base_checksum(
     params: Mapping[str, tuple[BaseDistribution, float]],
     attrs: Mapping[str, Any],
     *,
-    number: int | None,
+    of_state: bool = True,
 ) -> int:
     """Checksum of a configuration, before any epoch.
 
     Args:
-        number: number of the trial; None for the checksum of earlier releases, which covered neither it nor the state.
         params: distribution and Optuna's internal number of each parameter. A choice counts by its value, so that
             damage to the list of choices is detected.
         attrs: user attributes of the trial.
+        of_state: whether the final state is covered too; False for the checksum of earlier releases.
     """
     values = {
         name: distribution.choices[int(number)] if isinstance(distribution, CategoricalDistribution) else float(number)
         for name, (distribution, number) in params.items()
     }
     covered = {name: attrs[name] for name in _COVERED if name in attrs}
-    return zlib.crc32(json.dumps([values, covered, *([] if number is None else [number])], sort_keys=True).encode())
+    return zlib.crc32(json.dumps([values, covered, *(["state"] if of_state else [])], sort_keys=True).encode())
 
 
 def trial_checksum(trial: FrozenTrial) -> int:
@@ -45,7 +45,7 @@ def trial_checksum(trial: FrozenTrial) -> int:
         name: (distribution, distribution.to_internal_repr(trial.params[name]))
         for name, distribution in trial.distributions.items()
     }
-    return base_checksum(params, trial.user_attrs, number=trial.number)
+    return base_checksum(params, trial.user_attrs)
 
 
 def with_history(base: int, history: str) -> int:

@@ -1,8 +1,8 @@
 """Checks that a study contains what was written: no trial is missing or twice, and no value has changed.
 
-Every trial carries a checksum of its number, its configuration, its epochs and its final state, as a system attribute
-that Optuna ignores. A study of an earlier release, whose checksums cover less, is read as before.
-SQLite detects a damaged page, but not a damaged number.
+Every trial carries a checksum of its configuration, its epochs and its final state, as a system attribute that Optuna
+ignores; its number follows from those of the others. A study of an earlier release, whose checksums cover less, is read
+as before. SQLite detects a damaged page, but not a damaged number.
 """
 
 import json
@@ -21,8 +21,6 @@ from search.storage.checksums import CHECKSUM, base_checksum, with_history, with
 from search.storage.database import Damage
 
 _FINAL = tuple(state for state in TrialState if state.is_finished())
-_MOST_COPIED = 1000
-"""Numbers that a trial may have had in the study from which it was copied."""
 CLOSED = "rungwise:trials"
 """System attribute of a study: the number of its trials when the last search ended."""
 
@@ -93,18 +91,17 @@ def check_stored(
     """
     known = {name: (distribution, value) for name, value, distribution in params}
 
-    def matches(number: int | None) -> bool:
-        base = base_checksum(known, attrs, number=number)
-        found = base if history is None else with_history(base, history)
-        # the checksum of the final state is written before the state, and a crash can come between them
-        sealed = {with_state(found, one) for one in ([state] if state.is_finished() else _FINAL)}
-        # others may let a trial fail, and leave its checksum alone
-        unsealed = number is None or not state.is_finished() or state == TrialState.FAIL
-        return checksum in sealed or (unsealed and checksum == found)
+    def written(*, of_state: bool) -> int:
+        base = base_checksum(known, attrs, of_state=of_state)
+        return base if history is None else with_history(base, history)
 
-    # a trial that was copied from another study has the checksum of its number there
-    if not any(map(matches, (number, None, *range(_MOST_COPIED)))):
-        raise Damage(f"trial {number}: its number, state, configuration or epochs have changed since they were written")
+    found = written(of_state=True)
+    # the checksum of the final state is written before the state, and a crash can come between them
+    possible = {with_state(found, one) for one in ([state] if state.is_finished() else _FINAL)}
+    if not state.is_finished() or state == TrialState.FAIL:  # other programs can let a trial fail
+        possible.add(found)
+    if checksum not in possible and checksum != written(of_state=False):
+        raise Damage(f"trial {number}: its state, configuration or epochs have changed since they were written")
 
 
 def check_sealed(trials: Iterable[FrozenTrial]) -> None:
