@@ -45,7 +45,7 @@ def number(metric: str, value: float | None) -> str:
     """A value of this metric: `97.3 %` or `0.482`."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{100 * value:.2f} %" if is_share(metric) else f"{value:.4g}"
+    return f"{100 * value:.2f} %" if is_share(metric) else plain(value)
 
 
 def between(metric: str, found: dict[str, float]) -> str:
@@ -58,7 +58,7 @@ def between(metric: str, found: dict[str, float]) -> str:
 
 def held(intervals: dict[str, float], *, target: str, unit: str = "") -> str:
     """What the test rows say of the intervals of the exported network, as a sentence."""
-    length = f"{intervals['length']:.4g}" + (f" {unit}" if unit else "")
+    length = plain(intervals["length"]) + (f" {unit}" if unit else "")
     share, low, high = (f"{100 * intervals[name]:.1f}" for name in ("coverage", "low", "high"))
     of = f"level {intervals['level']:g}, from errors on {intervals['rows']:,} rows held out"
     return (
@@ -169,9 +169,15 @@ def setting(value: Any) -> str:
     return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def plain(value: float) -> str:
-    """`35,682`, `141.9`, `0.8462`, `3.1e+38`."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+def plain(value: float, *, digits: int = 4, sign: str = "") -> str:
+    """`35,682`, `141.9`, `0.8462`, `3.1e+38`.
+
+    Args:
+        value: the number.
+        digits: significant ones of a number below 1,000.
+        sign: `+` to write it for positive numbers too.
+    """
+    return f"{value:{sign},.0f}" if 1000 <= abs(value) < 1e15 else f"{value:{sign}.{digits}g}"
 
 
 def together(values: Iterable[float], *, digits: int = 4) -> list[str]:

@@ -19,6 +19,7 @@ from analysis.scores.metrics import evaluate
 from analysis.scores.residuals import describe_residuals
 from analysis.scores.tables import BaselineAnswers, answer_baselines, describe_baselines
 from analysis.studies.results import FinalResults
+from analysis.wording import number, plain
 from tests.columns import table
 from tests.evaluated import EXPORT, make_run, make_study, measured, record
 from trainables.data.dataset import Dataset, Split
@@ -218,3 +219,18 @@ def test_fitted_baselines_answer_the_test_rows_themselves():
     found = answer_baselines(fit_baselines(dataset, seeds=[1, 2]), dataset.train)
     assert [a.outputs.shape for a in found] == [(1, 200), (1, 200), (2, 200), (1, 200)]
     assert all(a.rows_per_second > 0 for a in found)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "sign", "said"),
+    [
+        (2412.3, 3, "", "2,412"),
+        (1117, 4, "", "1,117"),
+        (-152.4, 3, "+", "-152"),
+        (3735.6, 3, "+", "+3,736"),
+        (0.23456, 3, "", "0.235"),
+    ],
+)
+def test_large_numbers_are_written_without_exponents(value: float, digits: int, sign: str, said: str):
+    assert plain(value, digits=digits, sign=sign) == said
+    assert number("rmse", 2412.3) == "2,412"

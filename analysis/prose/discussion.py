@@ -19,6 +19,7 @@ from analysis.wording import (
     named,
     number,
     p_value,
+    plain,
     probability,
     title,
 )
@@ -141,8 +142,8 @@ def _residuals(results: FinalResults) -> list[str]:
     found = results.residuals
     unit = f" ({results.target_unit})" if results.target_unit else ""
     return [
-        f"Half of the predictions are off by less than {found['median_absolute']:.4g}{unit}, nine in ten by less than"
-        f" {found['p90_absolute']:.4g}; the mean error is {found['bias']:+.3g}."
+        f"Half of the predictions are off by less than {plain(found['median_absolute'])}{unit}, nine in ten by less"
+        f" than {plain(found['p90_absolute'])}; the mean error is {plain(found['bias'], digits=3, sign='+')}."
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.studies.results import Entrant, FinalResults
-from analysis.wording import between, feature_names, gap, number, percent, together, verdict
+from analysis.wording import between, feature_names, gap, number, percent, plain, together, verdict
 from search.process.text import counted
 
 LARGE = 0.25
@@ -88,7 +88,7 @@ def _bands(results: FinalResults, _winner: Entrant) -> Iterator[str]:
     if low["low"] > 0 and high["high"] < 0:
         yield (
             f"Predictions are biased towards the mean: in the lowest band they are {between('bias', low)} too high on "
-            f"average, in the highest {abs(high['value']):.4g} too low."
+            f"average, in the highest {plain(abs(high['value']))} too low."
         )
 
 
@@ -103,7 +103,7 @@ def _ends(results: FinalResults, _winner: Entrant) -> Iterator[str]:
             continue
         text = (
             f"{100 * found['train_share']:.1f} % of the training rows have the same {results.target or 'target'},"
-            f" {found['value']:.4g}, and no value is {side}. Values {side} that limit can be neither learned nor "
+            f" {plain(found['value'])}, and no value is {side}. Values {side} that limit can be neither learned nor "
             f"measured."
         )
         if "rmse_there" in found and "rmse_elsewhere" in found:
@@ -177,9 +177,9 @@ def _size_of_errors(results: FinalResults, winner: Entrant) -> Iterator[str]:
     middle = abs(results.target_median)
     unit = f" ({results.target_unit})" if results.target_unit else ""
     text = (
-        f"Half of the predictions are off by at most {half:.3g}{unit}, which is {100 * half / middle:.0f} % of the "
-        f"median target, and one in ten by more than {most:.3g}, which is {100 * most / middle:.0f} %. The network "
-        f"explains {100 * winner.scores['r2']['value']:.0f} % of the variance."
+        f"Half of the predictions are off by at most {plain(half, digits=3)}{unit}, which is {100 * half / middle:.0f} %"
+        f" of the median target, and one in ten by more than {plain(most, digits=3)}, which is"
+        f" {100 * most / middle:.0f} %. The network explains {100 * winner.scores['r2']['value']:.0f} % of the variance."
     )
     yield text + (" Use it for averages over many rows rather than for single rows." if most > LARGE * middle else "")
 
