@@ -177,9 +177,10 @@ def _size_of_errors(results: FinalResults, winner: Entrant) -> Iterator[str]:
     middle = abs(results.target_median)
     unit = f" ({results.target_unit})" if results.target_unit else ""
     text = (
-        f"Half of the predictions are off by at most {plain(half, digits=3)}{unit}, which is {100 * half / middle:.0f} %"
-        f" of the median target, and one in ten by more than {plain(most, digits=3)}, which is"
-        f" {100 * most / middle:.0f} %. The network explains {100 * winner.scores['r2']['value']:.0f} % of the variance."
+        f"Half of the predictions are off by at most {plain(half, digits=3)}{unit}, which is"
+        f" {100 * half / middle:.0f} % of the median target, and one in ten by more than {plain(most, digits=3)}, which"
+        f" is {100 * most / middle:.0f} %. The network explains {100 * winner.scores['r2']['value']:.0f} % of the"
+        " variance."
     )
     yield text + (" Use it for averages over many rows rather than for single rows." if most > LARGE * middle else "")
 
