@@ -63,6 +63,7 @@ SEARCH = [
     (["--space", "image_folder_arch", "--backbone", "resnt18:w.pth"], "cannot be a backbone (did you mean resnet18?)"),
     (["--space", "image_folder_arch", "--backbone", "squeezenet1_0:w.pth"], "'squeezenet1_0', which cannot be a backb"),
     (["--space", "image_folder_backbone"], "image_folder_backbone needs --backbone FILE"),
+    (["--space", "image_folder_backbone@unequal"], "image_folder_backbone needs --backbone FILE"),
     (["--backbone", "/dev/null"], "--backbone: there is no file '/dev/null'"),
     (["--backbone", __file__], "--backbone is for a folder of your own images, and digits has its own form"),
     (["--logger", "comet"], "'wandb', got 'comet'"),

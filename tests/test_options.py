@@ -130,6 +130,11 @@ def test_a_run_without_a_name_gets_a_valid_one(space: str):
     assert "/" not in name
 
 
+@pytest.mark.parametrize("space", ["image_folder_arch", "image_folder_arch@unequal"])
+def test_a_backbone_chooses_the_space_that_uses_it(space: str):
+    assert Options(space=space, backbone="weights.pth").space == "image_folder_backbone"
+
+
 def test_the_resume_command_repeats_what_the_run_does_not_store():
     options = Options(space="digits_arch", runs_dir=Path("/tmp/my runs"), concurrent=1)
     assert resume_command(options, "n") == (

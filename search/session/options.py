@@ -164,7 +164,7 @@ class Options:
     """Show tracebacks and Ray's own messages."""
 
     def __post_init__(self) -> None:
-        if self.backbone is not None and self.space == "image_folder_arch":
+        if self.backbone is not None and spaces.split_name(self.space)[0] == "image_folder_arch":
             object.__setattr__(self, "space", PRETRAINED)
 
     def check(self) -> None:
@@ -209,7 +209,7 @@ class Options:
             check_split(stated["dataset"], self.rule, self.folds)
         if self.max_epochs is None and "epochs" in stated:
             check_min_epochs(self.min_epochs, stated["epochs"])
-        if self.space == PRETRAINED and self.backbone is None:
+        if spaces.split_name(self.space)[0] == PRETRAINED and self.backbone is None:
             raise ValueError(f"{PRETRAINED} needs --backbone FILE; without a file, use --space image_folder_arch")
         check_image_options(stated.get("dataset", FOLDER), self.images)
         if (size := size_of(stated.get("dataset"))) is not None:
