@@ -108,7 +108,7 @@ def all_signalled(words: list[str]) -> tuple[int, str]:
     """SIGTERM to every process at once, as a batch system sends it, and `timeout` to a process group."""
     running = Running(words)
     running.until("trial .* at epoch")
-    for process in running.family():
+    for process in sorted(running.family(), key=psutil.Process.create_time):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGTERM)
     code = running.end()
@@ -130,6 +130,8 @@ TOUR = [
     (bereft_of("ray::RuntimeEnvAgent"), 1, "error: Ray stopped: its process.* resume with: python"),
     (all_signalled, 143, f"stopped by SIGTERM; {STOPPED}"),
 ]
+ENDED_BY_RAY = (1, KILLED)
+"""What Ray leaves when its own servers stop at the same signal: rarely, it ends the driver before this answers."""
 
 
 def epochs(run_dir: Path) -> Epochs:
@@ -163,8 +165,9 @@ def test_a_search_that_is_ended_in_every_way_ends_as_the_undisturbed_one(calm, t
     leaders: dict[int, tuple] = {}
     for die, code, message in TOUR:
         got, said = die(words)
-        assert got == code, said
-        assert re.search(message, said), said
+        by_ray = die is all_signalled and got == ENDED_BY_RAY[0]
+        assert got == code or by_ray, said
+        assert re.search(ENDED_BY_RAY[1] if by_ray else message, said), said
         assert "Traceback" not in said
         now = epochs(runs / "x")
         assert known.items() <= now.items()

@@ -1,11 +1,14 @@
 """Signals that end a command, sent to this process."""
 
 import contextlib
+import hashlib
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -149,6 +152,37 @@ def test_a_signal_that_was_dropped_while_the_program_started_stops_the_search(lo
     assert received == [signal.SIGTERM]
     assert first_signal() == signal.SIGTERM
     assert len(told) == 1
+
+
+def test_a_signal_is_known_while_the_main_thread_computes_outside_python():
+    known: list[int | None] = []
+
+    def send() -> None:
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        known.append(first_signal())
+
+    sender = threading.Thread(target=send)
+    raise_stopped()
+    with pytest.raises(Stopped, match="SIGTERM"):  # noqa: PT012
+        sender.start()
+        while not known:
+            hashlib.pbkdf2_hmac("sha256", b"a", b"b", 3_000_000)  # a second or more without a look at signals
+    sender.join()
+    assert known == [signal.SIGTERM]
+
+
+def test_a_signal_to_a_forked_child_is_not_one_to_this_process():
+    raise_stopped()
+    fork = multiprocessing.get_context("fork")
+    runs = fork.Event()
+    child = fork.Process(target=lambda: (runs.set(), time.sleep(60)))
+    child.start()
+    runs.wait()
+    child.terminate()
+    child.join()
+    assert first_signal() is None
 
 
 def test_a_signal_that_a_library_swallows_is_raised_where_control_returns():

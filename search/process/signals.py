@@ -12,11 +12,12 @@ import _thread
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 
@@ -32,6 +33,12 @@ _noted: list[int] = []
 _collected: list[int] = []
 """Signals that stop the search that runs now."""
 _taking = _thread.allocate_lock()
+_ears = socket.socketpair()
+"""Python writes the number of a signal to the second one as soon as it reaches the process."""
+_MOST_ARRIVED = 4096
+for _ear in _ears:
+    _ear.setblocking(False)
+os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a signal to a child is none of this process
 
 
 class Stopped(BaseException):
@@ -48,8 +55,10 @@ class Stopped(BaseException):
 
 
 def raise_stopped() -> None:
-    """From now on, a signal raises `Stopped` in the main thread."""
+    """From now on, a signal raises `Stopped` in the main thread; earlier ones are forgotten."""
     _noted.clear()
+    _collected.clear()
+    _forget_arrived()
     if _in_main_thread() and not isinstance(sys.unraisablehook, _Hook):
         sys.unraisablehook = _Hook(sys.unraisablehook)
     _handle(_unwind)
@@ -166,8 +175,24 @@ def collect_signals(on_first: Callable[[], None]) -> list[int]:
 
 
 def first_signal() -> int | None:
-    """The first signal that this command has got; None if none."""
-    return next(iter([*_collected, *_noted]), None)
+    """The first signal that has reached this command; None if none.
+
+    Python runs its handler only once the main thread is between two instructions, and a call of Ray may take a second.
+    """
+    return next(iter([*_collected, *_noted, *_arrived()]), None)
+
+
+def _arrived() -> list[int]:
+    """Signals that reached this process, whether or not Python has run their handlers."""
+    with suppress(BlockingIOError):
+        return [number for number in _ears[0].recv(_MOST_ARRIVED, socket.MSG_PEEK) if number in STOP_SIGNALS]
+    return []
+
+
+def _forget_arrived() -> None:
+    with suppress(BlockingIOError):
+        while _ears[0].recv(_MOST_ARRIVED):
+            pass
 
 
 def until_stopped(main: Callable[[list[str]], int], words: list[str]) -> int:
@@ -204,12 +229,14 @@ def signals_restored() -> Iterator[None]:
         if _in_main_thread():
             sys.unraisablehook = hook
             logging.disable(level)
+            _forget_arrived()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     if _in_main_thread():  # Python allows it nowhere else
+        signal.set_wakeup_fd(_ears[1].fileno(), warn_on_full_buffer=False)
         for number in STOP_SIGNALS:
             if number != signal.SIGHUP or not _HANG_UP_IS_IGNORED:
                 signal.signal(number, handler)
