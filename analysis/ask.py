@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from search.forecast.retraining import BEST, SEEDS, TRIALS_A_LEVEL
+from search.process.answer import add_to_answer
 from search.process.arguments import (
     BAD_INPUT,
     DONE,
@@ -18,6 +19,7 @@ from search.process.arguments import (
     OptionalInt,
     OptionalStr,
     Several,
+    answering,
     command,
     parse,
     report_error,
@@ -56,6 +58,8 @@ class Options:
     """Folder of the data sets. Default: the folder that the search used."""
     dry_run: Flag = False
     """Only show what would be trained, and how long it takes."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr."""
     debug: Flag = False
     """Show the traceback of an error."""
 
@@ -68,6 +72,7 @@ class Options:
             raise ValueError(f"--budget must be at least 1 trial, got {self.budget}")
 
 
+@answering
 def main(argv: list[str]) -> int:
     """Answer the questions of a run; 0 when answered, 1 when broken off, 2 for bad input, 4 without an answer."""
     raise_stopped()
@@ -209,12 +214,19 @@ def _preview(run: "Run", options: Options) -> None:
     trials = [t for t in open_study(options.run).get_trials(deepcopy=False) if not is_infeasible(t)]
     for line in asked(run):
         print(line)
-    each, more = seconds_of(trials), run.trials - len(trials)
-    if more > 0:
-        epochs = sum(map(epochs_reached, trials)) / len(trials) if trials else run.epochs
+    each, more = seconds_of(trials), max(0, run.trials - len(trials))
+    epochs = sum(map(epochs_reached, trials)) / len(trials) if trials else run.epochs
+    if more:
         time = f", {duration(more * epochs * each)} of training" if each else ""
         print(f"search: {counted(more, 'more trial')}, about {counted(round(more * epochs), 'epoch')}{time}")
     print(f"answer: {cost(run, epoch_seconds=each, best=options.best, seeds=options.seeds)}")
+    trainings = options.best * options.seeds * sum(len(question.levels) for question in run.questions)
+    add_to_answer(
+        questions={question.parameter: question.levels for question in run.questions},
+        search={"trials": more, "epochs": round(more * epochs)},
+        retraining={"trainings": trainings, "epochs": trainings * run.epochs},
+        epoch_seconds=each or None,
+    )
 
 
 def _answer(options: Options, run: "Run") -> "list[Answer]":
@@ -245,8 +257,9 @@ def _answer(options: Options, run: "Run") -> "list[Answer]":
     ]
     write_answers(options.run, answers)
     table = read_trials(study, run)
-    for one in answers:
-        print(answer_sentence(one, table, machine=run.machine))
+    sentences = [answer_sentence(one, table, machine=run.machine) for one in answers]
+    print(*sentences, sep="\n")
+    add_to_answer(answers=[{**asdict(one), "sentence": said} for one, said in zip(answers, sentences, strict=True)])
     print(f"for the figure: {command('analysis.report')} {options.run}")
     return answers
 

@@ -10,11 +10,21 @@ found.write("comparison")
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from search.process.arguments import Flag, OptionalStr, command, parse, report_error, report_fault, run_command
+from search.process.answer import add_to_answer
+from search.process.arguments import (
+    Flag,
+    OptionalStr,
+    answering,
+    command,
+    parse,
+    report_error,
+    report_fault,
+    run_command,
+)
 from search.process.signals import raise_stopped
 from search.storage.folder import find_run
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.pages.compare import Comparison
+    from analysis.studies.sides import Side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +47,13 @@ class Options:
     """Folder that holds all runs."""
     seed: int = 0
     """Seed of the bootstrap of effects."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr."""
     debug: Flag = False
     """Show the traceback of an error."""
 
 
+@answering
 def main(argv: list[str]) -> int:
     """Compares; 0 when done, 2 for bad input, 128 + n when stopped by signal n."""
     raise_stopped()
@@ -50,10 +64,13 @@ def main(argv: list[str]) -> int:
         folders = [_folder(name, options.runs_dir) for name in options.runs]
         found = compare(*folders, seed=options.seed)
         print_comparison(found)
+        add_to_answer(**answer_of(found))
         if options.out:
             from search.process.disk import writable
 
-            print(f"\npage: {found.write(writable(Path(options.out), 'the page'))}")
+            page = found.write(writable(Path(options.out), "the page"))
+            print(f"\npage: {page}")
+            add_to_answer(page=page)
         else:
             print(f"\nas a page: {command('analysis.compare')} {' '.join(options.runs)} --out comparison")
     except (ValueError, OSError) as error:
@@ -94,6 +111,49 @@ def compare(*runs: str | Path, seed: int = 0) -> "Comparison":
         sides, lost = read_sides([Path(run) for run in runs])
     with step("compare: effects in each run", begin=False):
         return make_comparison(sides, lost, seed=seed)
+
+
+def answer_of(found: "Comparison") -> dict[str, Any]:
+    """What --json answers: the runs, how the best of each differ from the best of the first, and effects in each."""
+    ends = ("value", "low", "high")
+    return {
+        "warnings": found.warnings,
+        "runs": [_run_of(side) for side in found.sides],
+        "differences": [
+            {
+                "first": one.first.name,
+                "other": one.other.name,
+                **{name: getattr(one.gap, name) if one.gap else None for name in ends},
+                **{name: getattr(one, name) for name in ("tested", "paired", "same_rows", "why")},
+            }
+            for one in found.matches
+        ],
+        "effects": [
+            {
+                "agreement": one.agreement.name.lower(),
+                **{name: getattr(one, name) for name in ("parameter", "better", "worse", "why")},
+                "by_run": [each and {name: getattr(each, name) for name in ends} for each in one.found],
+            }
+            for one in found.full
+        ],
+    }
+
+
+def _run_of(side: "Side") -> dict[str, Any]:
+    trials, results, best = side.trials, side.results, side.trials.best
+    return {
+        "name": side.name,
+        "folder": side.folder,
+        "metric": trials.metric,
+        "direction": "maximize" if trials.sign > 0 else "minimize",
+        "trials": len(trials.trials),
+        "epochs": int(trials.trials["epochs"].sum()),
+        "hours": float(trials.epochs["seconds"].sum()) / 3600,
+        "best": None
+        if best is None
+        else {"number": int(best["number"]), "value": float(best["value"]), "params": trials.best_config},
+        "test": results and results.winning.scores,
+    }
 
 
 def print_comparison(found: "Comparison") -> None:

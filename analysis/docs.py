@@ -105,11 +105,12 @@ def read_study(folder: Path) -> dict[str, Any]:
         `early` (effects at the first rung), `confirmed` (single changes that were trained again, see
         `read_confirmed`), `classes` (rows of each class in the splits, for images), `num_validation`, `correlations`
         (of ranks between rungs), `settled` (levels on which all trials that were trained to the end agree), `levels`
-        (how many of these have each level).
+        (how many of these have each level), `answers` (to the questions asked, a sentence each).
     """
     import optuna
 
     from analysis.case_study import read_final
+    from analysis.pages.questions import verdicts
     from analysis.prose.discussion import by_topic, discuss
     from analysis.studies.trials import read_trials
     from search.storage.run import read_run
@@ -119,13 +120,10 @@ def read_study(folder: Path) -> dict[str, Any]:
     run, results = read_run(folder), read_final(folder)
     study = open_study(folder)
     trials = read_trials(study, run)
-    entrants = {entrant.name: entrant for entrant in results.entrants}
     return {
         "run": run,
         "results": results,
-        "winner": results.winning,
-        "baseline": entrants["baseline"],
-        "random": entrants.get("random"),
+        **_name_entrants(results),
         "topics": by_topic(discuss(results, study, run)),
         "trials": trials,
         "states": trials.trials["state"].value_counts().to_dict(),
@@ -133,8 +131,15 @@ def read_study(folder: Path) -> dict[str, Any]:
         "num_validation": round(results.conditions["train_rows"] * run.validation_fraction),
         **_read_tables(folder / "report" / "tables", metric=run.metric),
         **count_levels(trials),
+        "answers": verdicts(trials, folder, run=run).sentences,
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
     }
+
+
+def _name_entrants(results: Any) -> dict[str, Any]:
+    """`winner`, `baseline`, and `random` or None."""
+    entrants = {entrant.name: entrant for entrant in results.entrants}
+    return {"winner": results.winning, "baseline": entrants["baseline"], "random": entrants.get("random")}
 
 
 def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ and a model card.
 
 import os
 import shlex
-import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,14 +21,17 @@ from typing import TYPE_CHECKING
 
 from analysis.evaluation.settings import Options
 from analysis.studies.openings import check_opening, read_openings, record_opening
+from search.process.answer import add_to_answer
 from search.process.arguments import (
     BROKEN_OFF,
     DONE,
     NOTHING_USABLE,
     SOME_FAILED,
+    answering,
     parse,
     report_error,
     run_command,
+    say_error,
     words_of,
 )
 from search.process.faults import fault_point
@@ -43,14 +45,14 @@ if TYPE_CHECKING:
     from analysis.studies.results import FinalResults
 
 
-def main(argv: list[str] | None = None) -> int:
+@answering
+def main(argv: list[str]) -> int:
     """The command.
 
     Returns:
         0 done; 1 broken off, which the same command continues; 2 bad input; 3 done, some trainings failed; 4 nothing
         usable; 128 + n stopped by signal n, which the same command continues.
     """
-    argv = sys.argv[1:] if argv is None else argv
     os.environ.setdefault("MPLBACKEND", "Agg")
     command = shlex.join([*words_of("analysis.final"), *argv])
     raise_stopped()
@@ -69,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _stopped(stop: Stopped, command: str) -> int:
+    add_to_answer(resume=command)
     print(f"{stop}; finished trainings are saved; continue with:\n  {command}")
     return stop.code
 
@@ -84,10 +87,8 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
     if isinstance(error, OSError) and not is_machine_fault(error):
         return report_error(error)
     reason = explain(error, run_dir)
-    print(
-        f"error: {reason}; the test set stays sealed, finished trainings are saved; continue with: {command}",
-        file=sys.stderr,
-    )
+    add_to_answer(resume=command)
+    say_error(f"{reason}; the test set stays sealed, finished trainings are saved; continue with: {command}")
     return NOTHING_USABLE if isinstance(error, HopelessSearchError) else BROKEN_OFF
 
 
@@ -108,7 +109,7 @@ def _final(options: Options, *, command: str) -> int:
     for failure in failures:
         print(f"failed: {failure.contender}, seed {failure.seed}: {failure.cause}")
     if not any(network.contender.role != "random" for network in networks):
-        print("error: no network can be evaluated; the test set stays sealed", file=sys.stderr)
+        say_error("no network can be evaluated; the test set stays sealed")
         return NOTHING_USABLE
     baselines = job.fit_baselines()
     conformal = fit_intervals(job, job.by_contender(networks)[0][0])
@@ -170,6 +171,7 @@ def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
         if results is not None and results.openings == len(read_openings(job.final_dir)):
             return _say_without_page(error, job)
     command = job.command + ("" if job.options.again else " --again")
+    add_to_answer(resume=command)
     kept = " (the results of the previous evaluation are unchanged)" if (job.final_dir / "final.json").exists() else ""
     what = (
         f"the test set was opened, but there are no results{kept}; this opening counts, and the next one counts "
@@ -178,7 +180,7 @@ def _ended_without_results(error: Exception | Stopped, job: "Job") -> int:
     if isinstance(error, Stopped):
         print(f"{error}; {what}:\n  {command}", flush=True)
         return error.code
-    print(f"error: {explain(error, job.final_dir)}{_traceback(error, job)}; {what}: {command}", file=sys.stderr)
+    say_error(f"{explain(error, job.final_dir)}{_traceback(error, job)}; {what}: {command}")
     return BROKEN_OFF
 
 
@@ -197,9 +199,10 @@ def _show(job: "Job", results: "FinalResults") -> int:
     """Print what was found and write the page; 0, or the exit code of what went wrong once the results were saved."""
     from analysis import report
     from analysis.progress import say, step
-    from analysis.prose.conclusion import conclude
+    from analysis.prose.conclusion import answer_of, conclude
 
     conclude(results, run_dir=job.run_dir)
+    add_to_answer(**answer_of(results), results=job.final_dir / "final.json")
     try:
         with step("the page"):
             page = report.build(report.Options(run=job.run_dir, data_dir=job.run.data_dir))
@@ -208,6 +211,7 @@ def _show(job: "Job", results: "FinalResults") -> int:
             traceback.print_exc()
         return _say_without_page(error, job)
     say(f"page: {page}")
+    add_to_answer(page=page)
     return DONE
 
 
@@ -221,7 +225,7 @@ def _say_without_page(error: Exception | Stopped, job: "Job") -> int:
     if isinstance(error, Stopped):
         print(f"{error}; {again}", flush=True)
         return error.code
-    print(f"error: {explain(error, job.run_dir)}; {again}", file=sys.stderr)
+    say_error(f"{explain(error, job.run_dir)}; {again}")
     return BROKEN_OFF
 
 

@@ -19,7 +19,18 @@ import tyro
 
 from analysis.pages.published import DATA_DIR, portable, text_of
 from analysis.studies.results import EVALUATION
-from search.process.arguments import BROKEN_OFF, OptionalStr, command, parse, report_error, run_command
+from search.process.answer import add_to_answer
+from search.process.arguments import (
+    BROKEN_OFF,
+    Flag,
+    OptionalStr,
+    answering,
+    command,
+    parse,
+    report_error,
+    run_command,
+    say_error,
+)
 from search.process.faults import fault_point
 from search.process.signals import Stopped, raise_stopped
 from trainables.files.whole import finish, replacing, write_whole
@@ -57,8 +68,11 @@ class Options:
     """Folder for the published runs, each under its name; an earlier copy of the same run is replaced."""
     name: OptionalStr = None
     """Another name for the run, if a different run is already published under its name."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr."""
 
 
+@answering
 def main(argv: list[str]) -> int:
     """Publish a run; 0 when it is written, 1 when it was broken off, 2 for bad input, 128 + n when stopped."""
     raise_stopped()
@@ -71,13 +85,14 @@ def main(argv: list[str]) -> int:
         if not is_machine_fault(error):
             return report_error(error)
         reason = explain(error, options.to).replace("the run cannot", f"{options.to} cannot", 1)
-        print(f"error: {reason}; what was published before is unchanged", file=sys.stderr)
+        say_error(f"{reason}; what was published before is unchanged")
         return BROKEN_OFF
     except Stopped as stop:
         print(f"{stop}; what was published before is unchanged", file=sys.stderr)
         return stop.code
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 1e6:.1f} MB")
+    add_to_answer(folder=folder, bytes=size)
     return 0
 
 

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from search.process.answer import add_to_answer
 from search.process.arguments import (
     BROKEN_OFF,
     Flag,
     OptionalInt,
     OptionalStr,
+    answering,
     command,
     parse,
     report_error,
     report_fault,
     run_command,
+    say_error,
 )
 from search.process.signals import Stopped, raise_stopped
 from search.process.text import counted
@@ -53,6 +56,8 @@ class Options:
     """With --confirm: hyperparameters to change, separated by commas. Default: all that have levels."""
     seed: int = 0
     """Seed of the bootstrap and the surrogate."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr."""
     debug: Flag = False
     """Show the traceback of an error."""
 
@@ -68,6 +73,7 @@ class Options:
             )
 
 
+@answering
 def main(argv: list[str]) -> int:
     """Build the report; 0 when it is written, 1 when broken off, 2 for bad input, 128 + n when stopped by signal n."""
     raise_stopped()
@@ -76,7 +82,8 @@ def main(argv: list[str]) -> int:
         options = parse(Options, argv, prog=command("analysis.report"))
         options.check()
         where = Path(options.out) if options.out else options.run
-        page = build(options, tell=print)
+        lines: list[str] = []
+        page = build(options, tell=lines.append)
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise
@@ -86,7 +93,8 @@ def main(argv: list[str]) -> int:
     except Stopped as stop:
         print(f"{stop}; finished trainings are saved; the same command continues", file=sys.stderr)
         return stop.code
-    print(page)
+    print(*lines, page, sep="\n")
+    add_to_answer(page=page, tables=page.parent / "tables", summary=lines)
     return 0
 
 
@@ -99,7 +107,7 @@ def _broken_off(error: ValueError | OSError, where: Path) -> int:
     if not is_machine_fault(error):
         return report_error(error)
     reason = explain(error, where).replace("the run cannot", "the report cannot", 1)
-    print(f"error: {reason}; finished trainings are saved; the same command continues", file=sys.stderr)
+    say_error(f"{reason}; finished trainings are saved; the same command continues")
     return BROKEN_OFF
 
 

@@ -5,9 +5,8 @@ python -m search.doctor --space cifar_arch --data-dir data
 python -m search.doctor --address auto --runs-dir /shared/runs     # every node of a cluster
 """
 
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import spaces
@@ -15,7 +14,18 @@ from search.diagnosis import machine
 from search.diagnosis.data import check_data
 from search.diagnosis.finding import Finding
 from search.diagnosis.limits import check_limits, check_priority, check_start
-from search.process.arguments import BAD_INPUT, DONE, OptionalStr, command, parse, report_error, run_command
+from search.process.answer import add_to_answer
+from search.process.arguments import (
+    BAD_INPUT,
+    DONE,
+    Flag,
+    OptionalStr,
+    answering,
+    command,
+    parse,
+    report_error,
+    run_command,
+)
 from search.process.signals import Stopped, raise_stopped
 from spaces.origin import is_own
 
@@ -33,24 +43,32 @@ class Options:
     """Folder that holds all runs; with --address it must be the same on every node."""
     address: OptionalStr = None
     """Ray cluster to check as well: auto or HOST:PORT."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr."""
 
 
-def main(argv: list[str] | None = None) -> int:
+@answering
+def main(argv: list[str]) -> int:
     """The command. Returns 0 when a search can run, perhaps with notes; 2 when it cannot, or for bad options."""
-    argv = sys.argv[1:] if argv is None else argv
     raise_stopped()
     try:
         options = parse(Options, argv, prog=command("search.doctor"))
         spaces.check_name(options.space)
-        failed = False
+        found: list[Finding] = []
         for finding in examine(options):
             print(finding, flush=True)
-            failed |= finding.fatal
+            found.append(finding)
     except (ValueError, OSError) as error:
         return report_error(error)
     except Stopped as stop:
         return stop.code
+    failed = any(finding.fatal for finding in found)
     print("a search cannot run yet" if failed else "a search can run")
+    add_to_answer(
+        error="a search cannot run yet" if failed else None,
+        can_search=not failed,
+        findings=[asdict(finding) for finding in found],
+    )
     return BAD_INPUT if failed else DONE
 
 

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 
 import tyro
 
+from search.process.answer import add_to_answer
 from search.process.arguments import (
     DONE,
     SOME_FAILED,
+    Flag,
     OptionalInt,
     OptionalStr,
+    answering,
     command,
     parse,
     report_error,
@@ -34,8 +37,11 @@ class Options:
     """Epochs to train. Default: all epochs of the trial."""
     data_dir: OptionalStr = None
     """Folder of the data sets. Default: the folder that the search used."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr."""
 
 
+@answering
 def main(argv: list[str]) -> int:
     """The command; 0 when all values are equal, 3 when one is not, 2 for bad input."""
     try:
@@ -74,7 +80,11 @@ def _rerun(options: Options) -> bool:
     training = space.work.build(space.decode(trial.params), dataset, setting)
     gaps = _compare(training, trial, run, epochs=epochs)
     close(training)
-    print(_verdict(run, max(gaps), device=device))
+    verdict = _verdict(run, max(gaps), device=device)
+    print(verdict)
+    add_to_answer(
+        trial=trial.number, epochs=epochs, identical=not max(gaps), largest_difference=max(gaps), verdict=verdict
+    )
     return not max(gaps)
 
 

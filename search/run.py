@@ -10,14 +10,12 @@ import sys
 import time
 from collections.abc import Collection
 
-from search.process.answer import answer, keep_stdout
+from search.process.answer import keep_stdout
 from search.process.arguments import (
-    BAD_INPUT,
     BROKEN_OFF,
     DONE,
+    answering,
     command,
-    error_line,
-    open_streams,
     report_error,
     run_command,
 )
@@ -28,26 +26,16 @@ from search.session.config import read_options
 from search.session.options import Options
 
 
-def main(argv: list[str] | None = None) -> int:
+@answering
+def main(argv: list[str]) -> int:
     """The command.
 
     Returns:
         0 done; 1 broken off, resumable; 2 bad input; 3 finished, some trials failed; 4 nothing usable; 128 + n stopped
         by signal n, resumable.
     """
-    argv = sys.argv[1:] if argv is None else argv
     raise_stopped()
-    open_streams()
-    if "--json" in argv:
-        keep_stdout()
     print_patiently()
-    code = _answered(argv)
-    answer({"exit_code": code, "error": "stopped or broken off; stderr has the reason" if code else None})
-    return code
-
-
-def _answered(argv: list[str]) -> int:
-    """The exit code; with --json, what the search or an error has to say is answered by then, if it is known."""
     try:
         given = read_options(argv, prog=command("search.run"))
         if given.options.json:
@@ -62,7 +50,6 @@ def _answered(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         if "--debug" in argv:
             raise
-        answer({"exit_code": BAD_INPUT, "error": error_line(error)})
         return report_error(error)
     except Stopped as stop:
         print(stop, file=sys.stderr)

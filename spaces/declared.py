@@ -216,6 +216,8 @@ def _when(
         if before[other].kind == "float":
             raise ValueError(f"{where}: when of {name} needs a parameter with choices or whole numbers, got {other}")
         values = value if isinstance(value, list) else [value]
+        if not values:
+            raise ValueError(f"{where}: when of {name} needs a value of {other} ({before[other].text}), got []")
         for one in values:
             if not before[other].allows(one):
                 raise ValueError(

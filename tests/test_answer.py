@@ -3,14 +3,22 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from search.process.answer import answer, keep_stdout
+from analysis import ask, compare, final, publish, report
+from analysis.prose.conclusion import answer_of
+from analysis.studies.results import FinalResults
+from search import doctor, rerun
+from search.process.answer import add_to_answer, answer, keep_stdout
+from search.process.arguments import answering, report_error
+from search.process.signals import Stopped, signals_restored
 from search.session.summary import summary
 from tests.benches import Bench
 from tests.searching import ROOT, command
@@ -93,3 +101,93 @@ def test_the_summary_counts_the_trials_and_names_the_best(tmp_path: Path):
     assert (found["reason"], found["detail"], found["trials"]["unfinished"]) == ("signal", "SIGTERM", 1)
     nothing = summary(Bench(tmp_path / "..", trials=9).search, None, run_dir=tmp_path, resume="", code=4)
     assert nothing["best"] is None
+
+
+def last_object(streams: pytest.CaptureFixture[str]) -> Any:
+    """The answer, behind what `print` writes past the descriptor while pytest captures it."""
+    said = streams.readouterr().out
+    return json.loads(said[said.index('{\n  "exit_code"') :])
+
+
+def test_a_command_answers_what_it_found_and_why_it_ended(streams: pytest.CaptureFixture[str]):
+    @answering
+    def count(words: list[str]) -> int:
+        print("prose")
+        add_to_answer(words=len(words))
+        return report_error(ValueError("bad")) if words[0] == "5" else int(words[0])
+
+    before = os.dup(1)
+    for word, error in {"0": None, "4": "stderr has the reason", "143": "stopped by SIGTERM", "5": "bad"}.items():
+        os.dup2(before, 1)
+        code = count([word, "--json"])
+        assert last_object(streams) == {"exit_code": code, "error": error, "words": 2}
+    os.close(before)
+    count(["0"])
+    assert streams.readouterr().out == "prose\n"
+
+
+def test_a_signal_outside_of_what_a_command_handles_is_answered(streams: pytest.CaptureFixture[str]):
+    @answering
+    def stop(words: list[str]) -> int:
+        raise Stopped(signal.SIGINT)
+
+    with pytest.raises(Stopped):
+        stop(["--json"])
+    assert last_object(streams) == {"exit_code": 130, "error": "stopped by SIGINT"}
+
+
+def answered(main: Callable[[list[str]], int], words: list[str], streams: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What a command answers; its exit code is the one that it returns."""
+    with signals_restored():
+        code = main([*words, "--json"])
+    found = last_object(streams)
+    assert found["exit_code"] == code
+    return found
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "error"),
+    [
+        (report.main, ["gone"], "'gone' is not a folder"),
+        (ask.main, ["gone"], "'gone' is not a folder"),
+        (final.main, ["gone"], "'gone' is not a run"),
+        (compare.main, ["gone"], "compare needs the names of at least two runs, got 1"),
+        (publish.main, ["gone"], "'gone' is not a run"),
+        (rerun.main, ["gone"], "'gone' is not a run"),
+        (doctor.main, ["--space", "gone"], "unknown space 'gone'"),
+        (report.main, ["gone", "--sed", "1"], "there is no option --sed"),
+    ],
+)
+def test_every_command_answers_a_mistake(main, words, error, streams, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = answered(main, words, streams)
+    assert found["exit_code"] == 2
+    assert error in found["error"]
+
+
+def test_the_doctor_answers_with_its_findings(streams: pytest.CaptureFixture[str]):
+    found = answered(doctor.main, ["--space", "digits_arch"], streams)
+    assert found["can_search"]
+    assert {"what": "data", "found": "digits: 1,438 rows, verified", "do": "", "fatal": False} in found["findings"]
+
+
+def test_a_comparison_answers_with_numbers(streams: pytest.CaptureFixture[str]):
+    folders = [str(ROOT / "results" / name) for name in ("cifar", "cifar_gpu")]
+    found = answered(compare.main, folders, streams)
+    (difference,) = found["differences"]
+    assert (difference["first"], difference["other"], difference["tested"]) == ("cifar", "cifar_gpu", True)
+    first, other = (run["test"]["accuracy"]["value"] for run in found["runs"])
+    assert difference["value"] == pytest.approx(first - other)
+    assert difference["low"] < difference["value"] < difference["high"] < 0
+    assert found["runs"][0]["best"]["params"]["width_0"] == 26
+    assert {"parameter", "agreement", "better", "worse", "why", "by_run"} == set(found["effects"][0])
+
+
+def test_a_final_evaluation_answers_with_its_scores():
+    results = FinalResults.read(ROOT / "results" / "housing" / "final")
+    assert results is not None
+    found = answer_of(results)
+    best = next(entrant for entrant in found["entrants"] if entrant["name"] == found["winner"])
+    assert best["scores"]["rmse"] == results.winning.scores["rmse"]
+    assert {method["name"] for method in found["methods"]} >= {"gradient_boosting", "ridge"}
+    assert found["verdict"]

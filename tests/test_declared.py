@@ -158,6 +158,11 @@ CASES: list[tuple[str, str, str]] = [
     ),
     (
         "when: {optimizer: sgd}",
+        "when: {optimizer: []}",
+        r"line 12: when of momentum needs a value of optimizer \(.*sgd.*\), got \[\]",
+    ),
+    (
+        "when: {optimizer: sgd}",
         "when: optimizer",
         r"when of momentum must be such as \{optimizer: sgd\}, got 'optimizer'",
     ),

@@ -34,7 +34,7 @@ def test_a_sound_study_has_no_findings():
         ("overfitting", "the validation loss rises while the training loss falls"),
         ("still_improving", "Train longer: --max-epochs 54"),
         ("noisy", "more --seeds"),
-        ("edge", 'Extend the range in the space: trial.suggest_float("lr", 0.0001, 3.2, log=True)'),
+        ("edge", "Search a wider range: --set lr=0.0001..3.2."),
         ("lonely", "rungwise search --resume --trials 90"),
         ("unexplored", "No trial had lr between 0.00"),
     ],
@@ -42,6 +42,11 @@ def test_a_sound_study_has_no_findings():
 def test_each_finding_says_what_to_do(kind, advice):
     found = review(make(kind, seed=1), resume="rungwise search --resume")
     assert advice in next(finding.text for finding in found if finding.kind == kind)
+
+
+def test_a_range_that_plain_optuna_drew_from_is_widened_in_its_code():
+    advice = next(finding.advice for finding in review(make("edge", seed=1)) if finding.kind == "edge")
+    assert advice == 'Extend the range in the space: trial.suggest_float("lr", 0.0001, 3.2, log=True).'
 
 
 def test_short_ranges_of_whole_numbers_are_no_edge_and_few_trials_are_not_reviewed():

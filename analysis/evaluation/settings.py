@@ -46,6 +46,8 @@ class Options:
     """CPUs and threads of each training."""
     gpus_per_trial: OptionalFloat = None
     """GPUs of each training; with 0.25, four share one GPU."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr."""
     debug: Flag = False
     """Show tracebacks and Ray's own messages."""
 

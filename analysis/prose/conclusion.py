@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -41,6 +42,23 @@ def conclude(results: FinalResults, *, run_dir: Path) -> None:
     if not results.own:
         model = run_dir / "final" / "model.safetensors"
         say(f"\nmodel: {model}; use it: {command('analysis.predict')} {run_dir} FILE")
+
+
+def answer_of(results: FinalResults) -> dict[str, Any]:
+    """What --json answers of an evaluation: scores with intervals, of the entrants and of the other methods."""
+    of_entrant = ("name", "role", "trial", "params", "scores", "difference", "probability_best", "weights")
+    ensemble = results.export.get("ensemble") or {}
+    return {
+        "metric": results.metric,
+        "winner": results.winner,
+        "entrants": [{name: getattr(entrant, name) for name in of_entrant} for entrant in results.entrants],
+        "methods": [
+            {name: getattr(one, name) for name in ("name", "scores", "difference")} for one in results.baselines
+        ],
+        "ensemble": ensemble.get("scores"),
+        "openings": results.openings,
+        "verdict": [sentence["text"] for sentence in results.discussion if sentence["topic"] == "verdict"],
+    }
 
 
 def _contenders(results: FinalResults) -> Table:

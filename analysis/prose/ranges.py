@@ -19,8 +19,12 @@ _TRIED = 20
 """Fewest trials with a hyperparameter for which untried values are reported."""
 
 
-def edges(trials: Trials, parameters: Sequence[Parameter]) -> Iterator[Finding]:
-    """Those of these hyperparameters that the best trials have at an end of the range."""
+def edges(trials: Trials, parameters: Sequence[Parameter], *, plain: bool = False) -> Iterator[Finding]:
+    """Those of these hyperparameters that the best trials have at an end of the range.
+
+    Args:
+        plain: whether plain Optuna made the study, so that --set does not change its ranges.
+    """
     count = min(max(_LEAST, len(trials.complete) // 6), len(trials.complete))
     order = (trials.sign * trials.complete["value"].dropna()).sort_values(ascending=False, kind="stable").index[:count]
     numeric = [p for p in parameters if p.numeric and p.high > p.low]
@@ -34,7 +38,7 @@ def edges(trials: Trials, parameters: Sequence[Parameter]) -> Iterator[Finding]:
             usual = float(((every >= 1 - EDGE) if upper else (every <= EDGE)).mean())
             chance = stats.binom.sf(int(at) - 1, len(best), _share_at_edge(parameter))
             if at >= 0.6 * len(best) and chance < _P_EDGE / len(numeric):
-                yield _edge(parameter, int(at), len(best), usual, upper=upper)
+                yield _edge(parameter, int(at), len(best), usual, upper=upper, plain=plain)
 
 
 def _share_at_edge(parameter: Parameter) -> float:
@@ -52,7 +56,7 @@ def _places(parameter: Parameter, rows: pd.DataFrame) -> np.ndarray:
     return at[~np.isnan(at)]
 
 
-def _edge(parameter: Parameter, at: int, count: int, usual: float, *, upper: bool) -> Finding:
+def _edge(parameter: Parameter, at: int, count: int, usual: float, *, upper: bool, plain: bool) -> Finding:
     name, bound = parameter.name, parameter.high if upper else parameter.low
     said = (
         f"{at} of the {count} best trials have {name} in the {'upper' if upper else 'lower'} fifth of its range (up to "
@@ -61,6 +65,9 @@ def _edge(parameter: Parameter, at: int, count: int, usual: float, *, upper: boo
     if bound == 0 and not upper:
         return Finding(kind="edge", sentence=said, advice=f"They hardly use it. Leave it out: --fix {name}=0.")
     low, high = _wider(parameter, upper=upper)
+    if not plain:
+        advice = f"Search a wider range: --set {name}={label(low)}..{label(high)}."
+        return Finding(kind="edge", sentence=said, advice=advice)
     kind = "int" if parameter.kind == "integer" else "float"
     scale = ", log=True" if parameter.log else ""
     line = f'trial.suggest_{kind}("{name}", {label(low)}, {label(high)}{scale})'

@@ -75,7 +75,11 @@ def review(trials: Trials, *, resume: str = "", held: Collection[str] = ()) -> l
     if len(trials.complete) >= MIN_TOP and len(trials.measured) >= MIN_TRIALS:
         noise = max((curve.noise for curve in curves), default=math.inf)
         free = [parameter for parameter in trials.parameters if parameter.name not in held]
-        found += [*edges(trials, free), *lonely(trials, noise=noise, resume=resume), *unexplored(trials, free)]
+        found += [
+            *edges(trials, free, plain=not resume),
+            *lonely(trials, noise=noise, resume=resume),
+            *unexplored(trials, free),
+        ]
     return found
 
 

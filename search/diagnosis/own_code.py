@@ -19,6 +19,7 @@ from search.process.quiet import quietly
 from search.process.silence import doing
 from search.process.text import counted
 from search.storage.source_code import canonical, describe_error
+from spaces.levels import parameters
 from spaces.space import Space
 from trainables.trainable import Selection, Setting
 
@@ -46,7 +47,7 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
     other = _drawn(space)
     yield Finding(
         what="your code",
-        found=f"{reference}: the baseline is valid, {counted(len(other), 'hyperparameter')}",
+        found=f"{reference}: the baseline is valid, {counted(len(parameters(space.suggest)), 'hyperparameter')}",
     )
     yield from _check_direction(space)
     try:

@@ -17,7 +17,7 @@ from search.forecast.retraining import asked, cost
 from search.process.allotted import load
 from search.process.arguments import command
 from search.process.silence import doing
-from search.process.text import duration, printable
+from search.process.text import describe_saving, duration, printable
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
 from search.scheduling.constraints import Examine
@@ -134,8 +134,8 @@ def show_preview(
 def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, console: Console) -> None:
     for rung, count in zip(run.rungs, forecast.reaching, strict=True):
         console.print(f"  about {count:.0f} of {run.trials} trials are trained to epoch {rung}")
-    saved = 1 - forecast.epochs[1] / (run.trials * run.epochs)
-    console.print(f"  about {forecast.epochs[1]:,.0f} epochs, {100 * saved:.0f} % fewer than without early stopping")
+    saved = describe_saving(forecast.epochs[1], full=run.trials * run.epochs)
+    console.print(f"  about {forecast.epochs[1]:,.0f} epochs{saved}")
     first = "the baseline" if run.baseline else "the first trial"
     console.print(
         f"  an epoch takes {first} {forecast.baseline_epoch_seconds:.2g} s, a random configuration"

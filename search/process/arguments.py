@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import re
@@ -14,9 +15,10 @@ from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
+from search.process.answer import add_to_answer, answer, keep_stdout
 from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
-from search.process.signals import until_stopped
+from search.process.signals import SIGNALLED, Stopped, until_stopped
 from search.process.silence import break_silence
 from search.process.text import visible
 
@@ -121,10 +123,47 @@ def words_of(module: str) -> list[str]:
     return ["python", "-m", module]
 
 
+def answering(main: Callable[[list[str]], int]) -> Callable[[list[str] | None], int]:
+    """Make a command answer with --json: `exit_code`, `error`, and what it gives to `add_to_answer`.
+
+    Args:
+        main: takes the words of the command and returns its exit code.
+    """
+
+    @functools.wraps(main)
+    def answered(argv: list[str] | None = None) -> int:
+        words = sys.argv[1:] if argv is None else argv
+        open_streams()
+        if "--json" in words:
+            keep_stdout()
+        try:
+            code = main(words)
+        except Stopped as stop:
+            answer({"exit_code": stop.code, "error": str(stop)})
+            raise
+        answer({"exit_code": code, "error": _why(code)})
+        return code
+
+    return answered
+
+
+def _why(code: int) -> str | None:
+    """What can be said of an exit code alone."""
+    if code > SIGNALLED:
+        return str(Stopped(code - SIGNALLED))
+    return "stderr has the reason" if code else None
+
+
 def report_error(error: Exception) -> int:
     """Print the error in one line and return the exit code for bad input."""
-    print(f"error: {error_line(error)}", file=sys.stderr)
+    say_error(error_line(error))
     return BAD_INPUT
+
+
+def say_error(reason: str) -> None:
+    """Print why the command ends, and answer it with --json."""
+    print(f"error: {reason}", file=sys.stderr, flush=True)
+    add_to_answer(error=reason)
 
 
 def error_line(error: Exception) -> str:
@@ -144,7 +183,7 @@ def report_fault(error: Exception, *, debug: bool) -> int:
     if debug:
         raise error
     reason = visible(" ".join(str(error).split())[:300]) or "no reason given"
-    print(f"error: {type(error).__name__}: {reason}; add --debug to see where", file=sys.stderr)
+    say_error(f"{type(error).__name__}: {reason}; add --debug to see where")
     return BROKEN_OFF
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.process.silence import doing
-from search.process.text import counted, duration, printable
+from search.process.text import counted, describe_saving, duration, printable
 from search.session import live
 from search.storage.logs import log_path
 from search.storage.run import Run
@@ -219,9 +219,8 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
     states = Counter(t.state for t in tried)
     trained = sum(len(t.intermediate_values) for t in tried)
     saved = ""
-    full = run.epochs * len(tried)
-    if 0 < trained < full and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
-        saved = f", {100 * (1 - trained / full):.0f} % fewer than without early stopping"
+    if trained and not states[TrialState.RUNNING]:  # epochs of unfinished trials are not saved, only open
+        saved = describe_saving(trained, full=run.epochs * len(tried))
     console.print(
         f"\n{counted(len(tried), 'trial')}: {states[TrialState.COMPLETE]:,} finished,"
         f" {states[TrialState.PRUNED]:,} stopped early, {states[TrialState.FAIL]:,} failed"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import spaces
 from search.diagnosis.limits import require_limits
-from search.process.arguments import BROKEN_OFF
+from search.process.arguments import BROKEN_OFF, say_error
 from search.process.environment import keys_for
 from search.process.secrets import redact_text, redact_url
 from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
@@ -168,5 +168,5 @@ def _report(error: Exception, options: Options) -> int:
         raise error
     again = f"resume with: {resume_command(options, options.name)}" if options.resume and options.name else "try again"
     with suppress(OSError):
-        print(f"error: {error}; nothing was started; {again}", file=sys.stderr, flush=True)
+        say_error(f"{error}; nothing was started; {again}")
     return BROKEN_OFF
