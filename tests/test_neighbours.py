@@ -18,7 +18,7 @@ from trainables.data.dataset import Dataset, Split
 from trainables.models.cost import measure_cost
 from trainables.models.embeddings import EncoderConfig
 from trainables.models.mlp import MlpConfig
-from trainables.models.neighbours import MAX_CANDIDATES, NeighbourNet, fingerprints
+from trainables.models.neighbours import MAX_CANDIDATES, NeighbourNet, _equal_pairs, _smallest, fingerprints
 from trainables.training.config import TrainConfig
 from trainables.training.optim import AdamWConfig
 from trainables.training.training import Training
@@ -71,6 +71,43 @@ def test_neighbours_are_the_nearest_by_the_keys_of_the_network():
     distances = torch.cdist(keys, keys).fill_diagonal_(torch.inf)
     expected = {frozenset(row.tolist()) for row in distances.topk(4, largest=False).indices}
     assert {frozenset(row.tolist()) for row in net._neighbours} == expected
+
+
+@pytest.mark.parametrize("columns", [13, 320, 333, 2000, 13_209])
+@pytest.mark.parametrize("count", [1, 16, 32])
+def test_the_smallest_of_long_rows_are_those_of_a_full_search(columns: int, count: int):
+    distances = torch.randn(7, columns, generator=torch.Generator().manual_seed(0))
+    distances[0, 5:] = float("inf")
+    count = min(count, columns)
+    values, places = _smallest(distances, count)
+    expected = distances.topk(count, dim=1, largest=False).values
+    assert torch.equal(values.sort(dim=1).values, expected)
+    assert torch.equal(distances.gather(1, places), values)
+    assert all(len(set(row.tolist())) == count for row in places)
+
+
+def test_pairs_of_equal_rows_are_all_found():
+    ours, theirs = (torch.randint(0, 30, (n,), generator=torch.Generator().manual_seed(n)) for n in (40, 60))
+    known, order = theirs.sort(stable=True)
+    equal = torch.zeros(40, 60, dtype=torch.bool)
+    equal[_equal_pairs(ours, known, order)] = True
+    assert torch.equal(equal, ours[:, None] == theirs)
+
+
+def test_neighbours_weigh_by_the_softmax_of_squared_distances():
+    net = network(train(table(60), dropout=0.0)).double().eval()
+    x = table(60).train.x[:9]
+    keys = net.key(net.embed(x).double())
+    candidates = net.key(net.embed(net.rows).double())
+    near = torch.stack([torch.randperm(30, generator=torch.Generator().manual_seed(i))[:4] for i in range(9)])
+    differences = keys[:, None] - candidates[near]
+    weights = (-differences.square().sum(2)).softmax(1)[..., None]
+    targets = net.targets[near]
+    mean = (weights * targets).sum(1)
+    spread = ((weights * (targets - mean[:, None]).square()).sum(1) + 1e-6).sqrt()
+    expected = net.label(mean) + net.summary(torch.cat([(weights * differences).sum(1), mean, spread], dim=1))
+    chosen = torch.cat([candidates, candidates.square().sum(1, keepdim=True)], dim=1)[near]
+    torch.testing.assert_close(net._context(keys, chosen, near), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_it_learns_what_only_near_rows_show():

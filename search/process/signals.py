@@ -33,11 +33,10 @@ _noted: list[int] = []
 _collected: list[int] = []
 """Signals that stop the search that runs now."""
 _taking = _thread.allocate_lock()
-_ears = socket.socketpair()
-"""Python writes the number of a signal to the second one as soon as it reaches the process."""
+_ears: list[socket.socket] = []
+"""A pair, to whose second Python writes the number of a signal as soon as it reaches the process; empty before the
+first handler is set, since a standard stream that is closed at the import must not be taken for it."""
 _MOST_ARRIVED = 4096
-for _ear in _ears:
-    _ear.setblocking(False)
 os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a signal to a child is none of this process
 
 
@@ -184,15 +183,17 @@ def first_signal() -> int | None:
 
 def _arrived() -> list[int]:
     """Signals that reached this process, whether or not Python has run their handlers."""
-    with suppress(BlockingIOError):
-        return [number for number in _ears[0].recv(_MOST_ARRIVED, socket.MSG_PEEK) if number in STOP_SIGNALS]
+    for ear in _ears[:1]:
+        with suppress(BlockingIOError):
+            return [number for number in ear.recv(_MOST_ARRIVED, socket.MSG_PEEK) if number in STOP_SIGNALS]
     return []
 
 
 def _forget_arrived() -> None:
-    with suppress(BlockingIOError):
-        while _ears[0].recv(_MOST_ARRIVED):
-            pass
+    for ear in _ears[:1]:
+        with suppress(BlockingIOError):
+            while ear.recv(_MOST_ARRIVED):
+                pass
 
 
 def until_stopped(main: Callable[[list[str]], int], words: list[str]) -> int:
@@ -236,6 +237,10 @@ def signals_restored() -> Iterator[None]:
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     if _in_main_thread():  # Python allows it nowhere else
+        if not _ears:
+            _ears.extend(socket.socketpair())
+            for ear in _ears:
+                ear.setblocking(False)
         signal.set_wakeup_fd(_ears[1].fileno(), warn_on_full_buffer=False)
         for number in STOP_SIGNALS:
             if number != signal.SIGHUP or not _HANG_UP_IS_IGNORED:

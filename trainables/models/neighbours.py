@@ -24,6 +24,8 @@ MAX_CANDIDATES = 20_000
 """Most training rows, evenly spread, among which neighbours are searched."""
 _BLOCK = 512
 """Rows whose neighbours are searched at once."""
+_GROUP = 16
+"""Columns of a group in which the smallest distances are searched."""
 _ENCODED = 4096
 """Candidates that are embedded at once."""
 
@@ -72,23 +74,24 @@ class NeighbourNet(nn.Module):
         keys = self.key(embedded)  # (N, width)
         if self.training:
             near = self._neighbours[torch.searchsorted(self._order, fingerprints(x))]  # (N, count)
-            differences = keys[:, None] - self._key_candidates(near)
+            chosen = self._choose(near)
         else:
             candidates = self._kept_keys()
             near = self._search(keys, candidates)
-            differences = keys[:, None] - candidates[near]
-        return self.body(embedded + self._context(differences, near))
+            chosen = candidates[near]
+        return self.body(embedded + self._context(keys, chosen, near))
 
-    def _context(self, differences: Tensor, near: Tensor) -> Tensor:
+    def _context(self, keys: Tensor, chosen: Tensor, near: Tensor) -> Tensor:
         """What the neighbours say, (N, width).
 
         Args:
-            differences: of the keys, (N, count, width).
+            keys: of the rows, (N, width).
+            chosen: keys of the neighbours with their squared lengths, (N, count, width + 1).
             near: numbers of the candidates (N, count); -1 for none.
         """
         known = near >= 0
-        nearness = -differences.square().sum(2)
-        weights = nearness.masked_fill(~known, -math.inf).nan_to_num(neginf=-1e9).softmax(1) * known
+        nearness = torch.bmm(chosen, -_facing(keys)[:, :, None])[..., 0]  # but for a constant of each row
+        weights = nearness.masked_fill(~known, -math.inf).nan_to_num(neginf=-1e30).softmax(1) * known
         weights = F.dropout(weights, self.dropout, self.training)
         targets = (
             self.targets[near.clamp_min(0)]
@@ -97,7 +100,7 @@ class NeighbourNet(nn.Module):
         )
         mean = (weights[..., None] * targets).sum(1)
         spread = ((weights[..., None] * (targets - mean[:, None]).square()).sum(1) + 1e-6).sqrt()
-        offset = (weights[..., None] * differences).sum(1)
+        offset = keys * weights.sum(1, keepdim=True) - torch.bmm(weights[:, None], chosen)[:, 0, :-1]
         return self.label(mean) + self.summary(torch.cat([offset, mean, spread], dim=1))
 
     @torch.no_grad()
@@ -105,11 +108,11 @@ class NeighbourNet(nn.Module):
         """Search the neighbours of all training rows with the weights as they are now."""
         self.eval()
         device = self.rows.device
-        keys, own = self._all_keys(), fingerprints(self.rows)
+        keys, own = self._all_keys(), fingerprints(self.rows).sort(stable=True)
         rows = self._train_rows.to(device)
         prints = fingerprints(rows)
         found = [
-            self._search(self.key(self.embed(rows[part])), keys, barred=prints[part, None] == own)
+            self._search(self.key(self.embed(rows[part])), keys, barred=_equal_pairs(prints[part], *own))
             for part in torch.arange(len(rows), device=device).split(_BLOCK)
         ]
         order, places = prints.sort(stable=True)
@@ -131,28 +134,26 @@ class NeighbourNet(nn.Module):
             x: one row (1, F), which stands for its neighbours too.
         """
         embedded = self.embed(x)
-        key = self.key(embedded)
-        differences = torch.stack([key - self.key(self.embed(x)) for _ in range(self.count)], dim=1)
+        chosen = torch.stack([_with_squares(self.key(self.embed(x))) for _ in range(self.count)], dim=1)
         near = torch.full((1, self.count), -1)
-        return self.body(embedded + self._context(differences, near))
+        return self.body(embedded + self._context(self.key(embedded), chosen, near))
 
-    def _search(self, keys: Tensor, candidates: Tensor, *, barred: Tensor | None = None) -> Tensor:
+    def _search(self, keys: Tensor, candidates: Tensor, *, barred: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Numbers of the nearest candidates (N, count), not sorted; -1 where there are too few.
 
         Args:
             keys: of the rows, (N, width).
-            candidates: their keys (C, width).
-            barred: candidates that are no neighbours of a row, bool (N, C).
+            candidates: their keys with squared lengths (C, width + 1).
+            barred: pairs of a row and a candidate that is no neighbour of it.
         """
-        distances = candidates.square().sum(1) - 2 * keys @ candidates.T  # (N, C), but for a constant of each row
+        distances = _facing(keys) @ candidates.T  # (N, C), but for a constant of each row
         if barred is not None:
-            distances = distances.masked_fill(barred, math.inf)
-        count = min(self.count, candidates.shape[0])
-        nearest = distances.topk(count, dim=1, largest=False, sorted=False)
-        return nearest.indices.masked_fill(nearest.values == math.inf, -1)
+            distances[barred] = math.inf
+        values, indices = _smallest(distances, min(self.count, candidates.shape[0]))
+        return indices.masked_fill(values == math.inf, -1)
 
     def _kept_keys(self) -> Tensor:
-        """Keys of all candidates (C, width), computed once after the weights have changed."""
+        """What `_all_keys` gives, computed once after the weights have changed."""
         if torch.compiler.is_exporting():
             return self._all_keys()
         if self._keys is None:
@@ -160,16 +161,16 @@ class NeighbourNet(nn.Module):
         return self._keys
 
     def _all_keys(self) -> Tensor:
-        """Keys of all candidates (C, width)."""
-        return torch.cat([self.key(self.embed(rows)) for rows in self.rows.split(_ENCODED)])
+        """Keys of all candidates with their squared lengths (C, width + 1)."""
+        return torch.cat([_with_squares(self.key(self.embed(rows))) for rows in self.rows.split(_ENCODED)])
 
-    def _key_candidates(self, near: Tensor) -> Tensor:
-        """Keys of these candidates (N, count, width), each embedded once on a CPU."""
+    def _choose(self, near: Tensor) -> Tensor:
+        """Keys of these candidates with their squared lengths (N, count, width + 1), each embedded once on a CPU."""
         near = near.clamp_min(0)
         if near.is_cuda:  # the number of different ones is not known to a recorded step
-            return self.key(self.embed(self.rows[near.flatten()])).unflatten(0, near.shape)
+            return _with_squares(self.key(self.embed(self.rows[near.flatten()]))).unflatten(0, near.shape)
         different, places = near.unique(return_inverse=True)
-        return self.key(self.embed(self.rows[different]))[places]
+        return F.embedding(places, _with_squares(self.key(self.embed(self.rows[different]))))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("rows", "targets"):  # their number is not known where a model is loaded without its data
@@ -179,6 +180,52 @@ class NeighbourNet(nn.Module):
                 setattr(self, name, nn.Buffer(torch.empty_like(stored, device=own.device)))
         self._keys = None
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _with_squares(keys: Tensor) -> Tensor:
+    """Keys (C, width) with the square of their length as a last column."""
+    return torch.cat([keys, keys.square().sum(1, keepdim=True)], dim=1)
+
+
+def _facing(keys: Tensor) -> Tensor:
+    """(N, width + 1), whose product with `_with_squares` of others is |other|^2 - 2 keys.other: the squared distance
+    but for |keys|^2."""
+    return torch.cat([-2 * keys, keys.new_ones(len(keys), 1)], dim=1)
+
+
+def _smallest(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The smallest of each row (N, count) and their places, not sorted.
+
+    On a CPU, `topk` of a long row is slow. The smallest lie in those `count` groups of columns whose minima are the
+    smallest, so only these are looked through.
+    """
+    groups = distances.shape[1] // _GROUP
+    if distances.is_cuda or torch.compiler.is_exporting() or groups < 2 * count:
+        found = distances.topk(count, dim=1, largest=False, sorted=False)
+        return found.values, found.indices
+    grouped, rest = distances[:, : groups * _GROUP].unflatten(1, (_GROUP, groups)), distances[:, groups * _GROUP :]
+    best = grouped.amin(1).topk(count, dim=1, largest=False, sorted=False).indices  # (N, count)
+    inside = grouped.gather(2, best[:, None].expand(-1, _GROUP, -1)).flatten(1)
+    numbers = (torch.arange(_GROUP)[:, None] * groups + best[:, None]).flatten(1)
+    beyond = torch.arange(groups * _GROUP, distances.shape[1]).expand(len(distances), -1)
+    values, places = torch.cat([inside, rest], dim=1).topk(count, dim=1, largest=False, sorted=False)
+    return values, torch.cat([numbers, beyond], dim=1).gather(1, places)
+
+
+def _equal_pairs(prints: Tensor, known: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of a row and a candidate with equal fingerprints.
+
+    Args:
+        prints: of the rows.
+        known: those of the candidates, ascending.
+        order: the number of each of these candidates.
+    """
+    first = torch.searchsorted(known, prints)
+    counts = torch.searchsorted(known, prints, right=True) - first
+    rows = torch.arange(len(prints), device=prints.device).repeat_interleave(counts)
+    ends = counts.cumsum(0)
+    places = torch.arange(len(rows), device=prints.device) - (ends - counts)[rows] + first[rows]
+    return rows, order[places]
 
 
 def fingerprints(x: Tensor) -> Tensor:
