@@ -26,7 +26,7 @@ from search.process.arguments import (
     report_fault,
     run_command,
 )
-from search.process.signals import Stopped, raise_stopped
+from search.process.signals import SIGNALLED, Stopped, raise_stopped
 from search.process.silence import doing
 
 if TYPE_CHECKING:
@@ -111,7 +111,10 @@ def ask(options: Options) -> int:
         if code not in _SEARCHED:
             return code
     answers = _answer(options, run)
-    return DONE if any(not one.missing for one in answers) else NOTHING_USABLE
+    if any(not one.missing for one in answers):
+        return DONE
+    add_to_answer(error="no question could be answered")
+    return NOTHING_USABLE
 
 
 def _cannot(options: Options) -> int:
@@ -202,7 +205,8 @@ def _search(run_dir: Path, *, data_dir: str | None) -> int:
     place += [] if data_dir is None else ["--data-dir", data_dir]
     sys.stdout.flush()
     with doing(lambda: ""):
-        return subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
+        code = subprocess.run([sys.executable, "-m", "search.run", "--resume", *place], check=False).returncode
+    return SIGNALLED - code if code < 0 else code
 
 
 def _preview(run: "Run", options: Options) -> None:

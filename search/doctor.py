@@ -51,24 +51,21 @@ class Options:
 def main(argv: list[str]) -> int:
     """The command. Returns 0 when a search can run, perhaps with notes; 2 when it cannot, or for bad options."""
     raise_stopped()
+    found: list[Finding] = []
     try:
         options = parse(Options, argv, prog=command("search.doctor"))
         spaces.check_name(options.space)
-        found: list[Finding] = []
         for finding in examine(options):
             print(finding, flush=True)
             found.append(finding)
+            add_to_answer(can_search=False, findings=[asdict(finding) for finding in found])
     except (ValueError, OSError) as error:
         return report_error(error)
     except Stopped as stop:
         return stop.code
     failed = any(finding.fatal for finding in found)
     print("a search cannot run yet" if failed else "a search can run")
-    add_to_answer(
-        error="a search cannot run yet" if failed else None,
-        can_search=not failed,
-        findings=[asdict(finding) for finding in found],
-    )
+    add_to_answer(error="a search cannot run yet" if failed else None, can_search=not failed)
     return BAD_INPUT if failed else DONE
 
 

@@ -83,7 +83,12 @@ def _rerun(options: Options) -> bool:
     verdict = _verdict(run, max(gaps), device=device)
     print(verdict)
     add_to_answer(
-        trial=trial.number, epochs=epochs, identical=not max(gaps), largest_difference=max(gaps), verdict=verdict
+        error=verdict if max(gaps) else None,
+        trial=trial.number,
+        epochs=epochs,
+        identical=not max(gaps),
+        largest_difference=max(gaps),
+        verdict=verdict,
     )
     return not max(gaps)
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analysis import ask, compare, final, publish, report
 from analysis.prose.conclusion import answer_of
 from analysis.studies.results import FinalResults
 from search import doctor, rerun
-from search.process.answer import add_to_answer, answer, keep_stdout
+from search.process.answer import add_to_answer, answer, keep_stdout, restore_stdout
 from search.process.arguments import answering, report_error
 from search.process.signals import Stopped, signals_restored
 from search.session.summary import summary
@@ -27,12 +28,8 @@ from tests.searching import ROOT, command
 @pytest.fixture
 def streams(capfd: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
     """The captured streams; stdout is put back at the end."""
-    before = os.dup(1)
-    try:
-        yield capfd
-    finally:
-        os.dup2(before, 1)
-        os.close(before)
+    yield capfd
+    restore_stdout()
 
 
 def test_only_the_answer_is_on_stdout(streams: pytest.CaptureFixture[str]):
@@ -116,14 +113,47 @@ def test_a_command_answers_what_it_found_and_why_it_ended(streams: pytest.Captur
         add_to_answer(words=len(words))
         return report_error(ValueError("bad")) if words[0] == "5" else int(words[0])
 
-    before = os.dup(1)
     for word, error in {"0": None, "4": "stderr has the reason", "143": "stopped by SIGTERM", "5": "bad"}.items():
-        os.dup2(before, 1)
         code = count([word, "--json"])
         assert last_object(streams) == {"exit_code": code, "error": error, "words": 2}
-    os.close(before)
     count(["0"])
     assert streams.readouterr().out == "prose\n"
+
+
+def test_an_error_that_nothing_foresaw_is_answered_and_help_is_printed(streams: pytest.CaptureFixture[str]):
+    @answering
+    def fail(words: list[str]) -> int:
+        os.write(1, b"prose")
+        if "--help" in words:
+            return 0
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        fail(["--json"])
+    out, err = streams.readouterr()
+    assert json.loads(out) == {"exit_code": 1, "error": "KeyError: 'x'"}
+    assert err == "prose"
+    fail(["--json", "--help"])
+    assert streams.readouterr().out == "prose"
+
+
+def test_an_answer_that_cannot_be_written_is_a_failure(streams: pytest.CaptureFixture[str]):
+    before, full = os.dup(1), os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 1)
+    try:
+        code = answering(lambda words: 0)(["--json"])
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(full)
+    assert code == 1
+    assert "error: the answer cannot be written (No space left on device)" in streams.readouterr().err
+
+
+def test_numbers_of_numpy_are_numbers(streams: pytest.CaptureFixture[str]):
+    keep_stdout()
+    answer({"a": np.float32(1.5), "b": np.int64(2), "c": np.float32("nan"), "d": np.bool_(True)})
+    assert json.loads(streams.readouterr().out) == {"a": 1.5, "b": 2, "c": None, "d": True}
 
 
 def test_a_signal_outside_of_what_a_command_handles_is_answered(streams: pytest.CaptureFixture[str]):

@@ -216,3 +216,12 @@ def test_rows_are_known_by_all_their_inputs():
     assert len(fingerprints(torch.tensor([[1.0, 2.0], [2.0, 1.0]])).unique()) == 2
     wide = torch.tensor([[1.0], [1.0 + 1e-12]], dtype=torch.float64)
     assert len(fingerprints(wide).unique()) == 2
+
+
+def test_any_number_of_rows_goes_through_an_exported_graph():
+    net = network(train(table(60), dropout=0.0)).eval()
+    rows_dimension = torch.export.Dim("rows", min=1, max=1000)
+    exported = torch.export.export(net, (table(60).train.x[:5],), dynamic_shapes=({0: rows_dimension},)).module()
+    for count in (2, 5, 33):
+        x = table(60).train.x[:count]
+        torch.testing.assert_close(exported(x), net(x), rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ from analysis import wording
 from analysis.evaluation.contenders import Contender, settle_plan
 from analysis.evaluation.networks import Failure, Network, check_kept, choose_device, collect, collect_kept
 from analysis.progress import say, step
-from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
+from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models, num_threads
 from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import check_opening
 from search.process.disk import check_room
@@ -22,6 +22,7 @@ from search.session.fixed import FixedTraining
 from search.storage.run import Planned, Run, data_of, read_run
 from search.storage.space import space_of
 from search.storage.study import open_study
+from search.storage.trials import seconds_trained
 from spaces.space import Space
 from trainables.sources.images import fetch_test_files
 
@@ -75,7 +76,8 @@ class Job:
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)
-        dataset = _load(run, space, tta=options.tta, validation_fraction=run.validation_fraction if without else 0.0)
+        wanted = {"tta": options.tta, "boosting": options.boosting is not None}
+        dataset = _load(run, space, validation_fraction=run.validation_fraction if without else 0.0, **wanted)
         epochs = options.epochs or (stored.epochs if stored else run.epochs)
         asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs, "stored": stored.plan if stored else ()}
         contenders, plan, seeds = settle_plan(study, run, space, dataset, **asked)
@@ -166,6 +168,24 @@ class Job:
         if self.space.own or not self.dataset.columns:
             return []
         seeds = list(dict.fromkeys(planned.seed or 0 for planned in self.plan))
+        return [*self._fit_untuned(seeds), *self._tune_boosting(seeds)]
+
+    def _tune_boosting(self, seeds: Sequence[int]) -> list[Baseline]:
+        if self.options.boosting is None:
+            return []
+        from analysis.scores.boosting import check_libraries, tune_boosting
+
+        names, trials = check_libraries(self.options.boosting), self.study.get_trials(deepcopy=False)
+        return tune_boosting(
+            names,
+            data_of(self.run, self.space),
+            self.dataset,
+            seeds=seeds,
+            seconds=sum(map(seconds_trained, trials)) * self.run.cpus_per_trial / num_threads(self.dataset),
+            folder=self.final_dir / "boosting",
+        )
+
+    def _fit_untuned(self, seeds: Sequence[int]) -> list[Baseline]:
         what = f"without a network, on the same rows: {', '.join(m.title for m in methods(self.dataset))}"
         with step(what, total=num_models(self.dataset, seeds=seeds)) as advance:
             return fit_baselines(self.dataset, seeds=seeds, advance=advance)
@@ -202,7 +222,7 @@ def _check_test(run: Run, space: Space) -> None:
         )
 
 
-def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> Any:
+def _load(run: Run, space: Space, *, tta: bool, boosting: bool, validation_fraction: float) -> Any:
     """The rows that the search had: training and validation rows in one, or split as they were."""
     dataset = data_of(run, space, validation_fraction=validation_fraction)
     prepare.check_same(run, space=space, dataset=dataset)
@@ -210,6 +230,8 @@ def _load(run: Run, space: Space, *, tta: bool, validation_fraction: float) -> A
         raise ValueError(
             "--tta works with built-in image data only; average the predictions in your test function instead"
         )
+    if boosting and (space.own or not dataset.columns):
+        raise ValueError("--boosting is for tables; leave it out")
     if tta and len(dataset.image_shape) != 3:
         raise ValueError(f"--tta needs images; data set {dataset.name!r} has rows of numbers; leave it out")
     return dataset

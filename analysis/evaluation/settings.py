@@ -36,6 +36,9 @@ class Options:
     ensemble: Annotated[Members | None, tyro.conf.arg(metavar="{networks,trials}", help_behavior_hint="")] = None
     """Also evaluate and export an ensemble, for `predict --ensemble`; trains nothing more. networks: of those that this
     evaluation trains. trials: of the trials that a search with --keep-best kept, chosen on its validation rows."""
+    boosting: OptionalStr = None
+    """Also evaluate gradient boosting, tuned with as much computing as the search: one or more of sklearn, lightgbm,
+    xgboost and catboost, separated by commas. For tables; the last three need the extra `boosting`."""
     onnx: Flag = False
     """Also export model.onnx; needs the packages onnx, onnxscript and onnxruntime."""
     data_dir: OptionalStr = None
@@ -61,6 +64,10 @@ class Options:
                 raise ValueError(f"--{name} must be at least 1, got {value}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial <= 1:
             raise ValueError(f"--gpus-per-trial must lie in [0, 1], got {self.gpus_per_trial:g}")
+        if self.boosting is not None:
+            from analysis.scores.boosting import check_libraries
+
+            check_libraries(self.boosting)
         if self.onnx:
             from analysis.model.write import check_onnx
 

@@ -22,7 +22,7 @@ from search.scheduling.allocation import Turn
 from search.storage.checking import build
 from search.storage.run import Planned, Question, Run, Scalar
 from search.storage.seeds import question_seeds
-from search.storage.trials import epochs_reached, is_infeasible
+from search.storage.trials import epochs_reached, is_infeasible, seconds_trained
 from spaces.objectives import Objective
 from trainables.files.whole import write_whole
 
@@ -147,7 +147,7 @@ def answer_question(
     numbers = {one.trial for level in levels for one in level.configurations}
     chosen = {json.dumps(t.params, sort_keys=True) for t in members if t.number in numbers}
     again = [t for t in trained if json.dumps(t.params, sort_keys=True) in chosen]
-    hours = sum(map(_seconds, (*members, *again))) / 3600
+    hours = sum(map(seconds_trained, (*members, *again))) / 3600
     return decide_answer(question.parameter, levels, run.objective, hours=hours, seeds=seeds)
 
 
@@ -228,12 +228,6 @@ def _matrix(level: LevelFound, sign: float) -> np.ndarray:
 def _in_metric(found: float, low: float, high: float, sign: float) -> dict[str, float]:
     ends = sorted((sign * low, sign * high))
     return {"found": sign * found, "low": ends[0], "high": ends[1]}
-
-
-def _seconds(trial: FrozenTrial) -> float:
-    records = trial.user_attrs.get("history", [])
-    found = (record.get("seconds") for record in records if isinstance(record, dict))
-    return sum(value for value in found if isinstance(value, int | float) and math.isfinite(value))
 
 
 def write_answers(run_dir: Path, answers: Sequence[Answer]) -> Path:

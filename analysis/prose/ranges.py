@@ -66,7 +66,8 @@ def _edge(parameter: Parameter, at: int, count: int, usual: float, *, upper: boo
         return Finding(kind="edge", sentence=said, advice=f"They hardly use it. Leave it out: --fix {name}=0.")
     low, high = _wider(parameter, upper=upper)
     if not plain:
-        advice = f"Search a wider range: --set {name}={label(low)}..{label(high)}."
+        how = ":log" if parameter.log else f":step={parameter.step:g}" if parameter.step else ""
+        advice = f"Search a wider range: --set {name}={label(low)}..{label(high)}{how}."
         return Finding(kind="edge", sentence=said, advice=advice)
     kind = "int" if parameter.kind == "integer" else "float"
     scale = ", log=True" if parameter.log else ""
@@ -83,6 +84,11 @@ def _wider(parameter: Parameter, *, upper: bool) -> tuple[float, float]:
     else:
         low = low / factor if parameter.log else low - 0.5 * (high - low)
         low = max(low, 0.0) if parameter.low >= 0 else low
+    if parameter.step:
+        steps = math.ceil(0.5 * (parameter.high - parameter.low) / parameter.step) * parameter.step
+        high = float(f"{parameter.high + steps:.12g}")
+        low = float(f"{max(parameter.low - steps, parameter.low % parameter.step):.12g}")
+        return (parameter.low, high) if upper else (low, parameter.high)
     rounded = [float(f"{edge:.2g}") for edge in (low, high)]
     low, high = (rounded[0], parameter.high) if not upper else (parameter.low, rounded[1])
     return (

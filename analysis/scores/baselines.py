@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from analysis.progress import Advance, no_progress
+from search.process.allotted import available_cpus
 from trainables.data.dataset import Dataset
 from trainables.training.quantile import quantile_in
 
@@ -68,10 +69,10 @@ class Baseline:
         rows = x.numpy().astype(np.float64)
         if not self.num_classes:
             return np.stack([model.predict(rows) for model in self.models])
-        return np.stack([_all_classes(model, rows, self.num_classes) for model in self.models])
+        return np.stack([all_classes(model, rows, self.num_classes) for model in self.models])
 
 
-def _all_classes(model: Any, rows: np.ndarray, num_classes: int) -> np.ndarray:
+def all_classes(model: Any, rows: np.ndarray, num_classes: int) -> np.ndarray:
     """Probabilities (N, K); 0 for a class without training rows."""
     found = np.zeros((len(rows), num_classes))
     found[:, model.classes_] = model.predict_proba(rows)
@@ -146,9 +147,14 @@ def _fit(method: Method, dataset: Dataset, *, seeds: Sequence[int], advance: Adv
     )
 
 
+def num_threads(dataset: Dataset) -> int:
+    """Threads of one fit of boosting: one while the table is small."""
+    return 1 if len(dataset.train) < THREADED_ROWS else available_cpus()
+
+
 def few_threads(dataset: Dataset) -> threadpool_limits:
-    """One thread of OpenMP while the table is small; a context."""
-    return threadpool_limits(1 if len(dataset.train) < THREADED_ROWS else None, user_api="openmp")
+    """As many threads of OpenMP; a context."""
+    return threadpool_limits(num_threads(dataset), user_api="openmp")
 
 
 def _pipeline(name: str, dataset: Dataset, *, seed: int) -> Pipeline:

@@ -27,6 +27,8 @@ class Parameter:
     low: float = math.nan
     high: float = math.nan
     log: bool = False
+    step: float | None = None
+    """Distance of the values of a grid; None for whole numbers and for numbers between the ends."""
     conditional: bool = False
     """Active in some trials only."""
 
@@ -84,7 +86,9 @@ def _parameter(name: str, distribution: BaseDistribution) -> Parameter:
         return Parameter(name=name, kind="categorical", choices=tuple(distribution.choices))
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     kind = "integer" if isinstance(distribution, IntDistribution) else "real"
-    return Parameter(name=name, kind=kind, low=distribution.low, high=distribution.high, log=distribution.log)
+    step = None if kind == "integer" and distribution.step == 1 else distribution.step
+    low, high = distribution.low, distribution.high
+    return Parameter(name=name, kind=kind, low=low, high=high, log=distribution.log, step=step)
 
 
 def _widest(old: Parameter, new: Parameter) -> Parameter:
@@ -92,7 +96,8 @@ def _widest(old: Parameter, new: Parameter) -> Parameter:
         return replace(old, kind="categorical", choices=tuple(dict.fromkeys([*old.choices, *new.choices])))
     if not old.numeric:
         return replace(old, choices=tuple(dict.fromkeys([*old.choices, *new.choices])))
-    return replace(old, low=min(old.low, new.low), high=max(old.high, new.high), log=old.log and new.log)
+    step = old.step if old.step == new.step else None
+    return replace(old, low=min(old.low, new.low), high=max(old.high, new.high), log=old.log and new.log, step=step)
 
 
 def children(parameters: tuple[Parameter, ...], params: pd.DataFrame) -> dict[str, frozenset[str]]:

@@ -2,17 +2,23 @@
 
 import json
 import os
+import select
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from search.process.redirect import flush_all
+from search.process.signals import STOP_SIGNALS
 from search.process.tabular import finite
 
 _kept: list[int] = []
-"""The descriptor of what stdout was; empty if nothing is to be answered, or when it is answered."""
+"""The descriptor of what stdout was; empty without --json."""
 _found: dict[str, Any] = {}
 """What this command has found so far."""
+_is_due = [False]
+_lost: list[OSError] = []
+"""Why the answer could not be written."""
 
 
 def add_to_answer(**content: Any) -> None:
@@ -27,16 +33,50 @@ def keep_stdout() -> None:
         flush_all()
         _kept.append(os.dup(1))
         os.dup2(2, 1)
+        _is_due[0] = True
 
 
 def answer(content: Mapping[str, Any]) -> None:
-    """Write the answer to stdout; nothing without `keep_stdout`, or if there was an answer before."""
-    if not _kept:
+    """Write the answer to stdout; nothing without `keep_stdout`, or if there was an answer before.
+
+    Signals wait until it is written. A reader that is gone is no error.
+    """
+    if not _is_due[0]:
         return
-    text = json.dumps(finite({**content, **_found}), indent=2, default=str, allow_nan=False) + "\n"
-    left, descriptor = text.encode(), _kept.pop()
-    with suppress(OSError):  # nothing reads it any more
-        while left:
+    text = json.dumps(finite({**content, **_found}), indent=2, default=_plain, allow_nan=False) + "\n"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        _is_due[0] = False
+        with suppress(BrokenPipeError):
+            _write(_kept[0], text.encode())
+    except OSError as error:
+        _lost.append(error)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def restore_stdout() -> OSError | None:
+    """Print to stdout again, for a process that goes on after the command.
+
+    Returns:
+        Why the answer could not be written; None if it was.
+    """
+    if _kept:
+        flush_all()
+        os.dup2(_kept[0], 1)
+        os.close(_kept.pop())
+        _is_due[0] = False
+    return _lost.pop() if _lost else None
+
+
+def _write(descriptor: int, left: bytes) -> None:
+    while left:
+        try:
             left = left[os.write(descriptor, left) :]
-    with suppress(OSError):
-        os.close(descriptor)
+        except BlockingIOError:  # a pipe whose reader is slow
+            select.select([], [descriptor], [])
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value that it lacks: a number for one of NumPy, else a text."""
+    return finite(value.item()) if hasattr(value, "item") and getattr(value, "size", 0) == 1 else str(value)

@@ -15,10 +15,10 @@ from typing import Annotated, NoReturn, TypeVar
 
 import tyro
 
-from search.process.answer import add_to_answer, answer, keep_stdout
+from search.process.answer import add_to_answer, answer, keep_stdout, restore_stdout
 from search.process.output import KeptStream, drain_all, print_to_the_end
 from search.process.secrets import redact_text
-from search.process.signals import SIGNALLED, Stopped, until_stopped
+from search.process.signals import SIGNALLED, STOP_SIGNALS, Stopped, until_stopped
 from search.process.silence import break_silence
 from search.process.text import visible
 
@@ -134,22 +134,30 @@ def answering(main: Callable[[list[str]], int]) -> Callable[[list[str] | None], 
     def answered(argv: list[str] | None = None) -> int:
         words = sys.argv[1:] if argv is None else argv
         open_streams()
-        if "--json" in words:
+        if "--json" in words and {"-h", "--help"}.isdisjoint(words):
             keep_stdout()
         try:
             code = main(words)
+            answer({"exit_code": code, "error": _why(code)})
         except Stopped as stop:
             answer({"exit_code": stop.code, "error": str(stop)})
             raise
-        answer({"exit_code": code, "error": _why(code)})
-        return code
+        except Exception as error:
+            answer({"exit_code": BROKEN_OFF, "error": f"{type(error).__name__}: {error_line(error)}"})
+            raise
+        finally:
+            drain_all()
+            lost = restore_stdout()
+        if lost is not None:
+            print(f"error: the answer cannot be written ({lost.strerror})", file=sys.stderr)
+        return code if lost is None else code or BROKEN_OFF
 
     return answered
 
 
 def _why(code: int) -> str | None:
     """What can be said of an exit code alone."""
-    if code > SIGNALLED:
+    if code - SIGNALLED in STOP_SIGNALS:
         return str(Stopped(code - SIGNALLED))
     return "stderr has the reason" if code else None
 

@@ -37,7 +37,6 @@ _ears: list[socket.socket] = []
 """A pair, to whose second Python writes the number of a signal as soon as it reaches the process; empty before the
 first handler is set, since a standard stream that is closed at the import must not be taken for it."""
 _MOST_ARRIVED = 4096
-os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a signal to a child is none of this process
 
 
 class Stopped(BaseException):
@@ -51,6 +50,15 @@ class Stopped(BaseException):
     def code(self) -> int:
         """The exit code for this signal."""
         return SIGNALLED + self.number
+
+
+def _deafen() -> None:
+    """A signal to a forked child is none to this process."""
+    _ears.clear()
+    signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_deafen)
 
 
 def raise_stopped() -> None:
@@ -224,6 +232,9 @@ def signals_restored() -> Iterator[None]:
     """Restore the signal handlers of the caller, and the level of its logging, at the end."""
     previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     hook, level = sys.unraisablehook, logging.root.manager.disable
+    heard_by = signal.set_wakeup_fd(-1) if _in_main_thread() else -1
+    _forget_arrived()
+    _listen()
     try:
         yield
     finally:
@@ -233,18 +244,24 @@ def signals_restored() -> Iterator[None]:
             _forget_arrived()
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(heard_by, warn_on_full_buffer=False)
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     if _in_main_thread():  # Python allows it nowhere else
-        if not _ears:
-            _ears.extend(socket.socketpair())
-            for ear in _ears:
-                ear.setblocking(False)
-        signal.set_wakeup_fd(_ears[1].fileno(), warn_on_full_buffer=False)
+        _listen()
         for number in STOP_SIGNALS:
             if number != signal.SIGHUP or not _HANG_UP_IS_IGNORED:
                 signal.signal(number, handler)
+
+
+def _listen() -> None:
+    if not _ears:
+        _ears.extend(socket.socketpair())
+        for ear in _ears:
+            ear.setblocking(False)
+    if _in_main_thread():
+        signal.set_wakeup_fd(_ears[1].fileno(), warn_on_full_buffer=False)
 
 
 def _in_main_thread() -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from search.process.answer import answer
 from search.process.arguments import BROKEN_OFF
 from search.process.environment import allowed
 from search.process.output import drain_all
@@ -138,6 +139,7 @@ class RayGuard(threading.Thread):
         code = None
         with suppress(Exception):
             code = self._on_lost(RayLostError(reason))
+        answer({"exit_code": BROKEN_OFF if code is None else code, "error": reason})
         if self._reaper is not None:
             self._reaper.all_said()
         _kill(self._family)

@@ -1,5 +1,6 @@
 """Facts of a stored trial."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
@@ -73,3 +74,10 @@ def kept_attrs(trial: FrozenTrial) -> dict[str, int]:
     """The user attribute that an ended trial gets for the epoch it keeps; empty where that is the last one."""
     kept = kept_epoch(trial)
     return {} if kept is None else {KEPT_EPOCH: kept}
+
+
+def seconds_trained(trial: FrozenTrial) -> float:
+    """How long the epochs of a trial took, as far as it is stored."""
+    records = trial.user_attrs.get("history", [])
+    found = (record.get("seconds") for record in records if isinstance(record, dict))
+    return sum(value for value in found if isinstance(value, int | float) and math.isfinite(value))

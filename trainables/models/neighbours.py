@@ -24,9 +24,13 @@ MAX_CANDIDATES = 20_000
 """Most training rows, evenly spread, among which neighbours are searched."""
 _BLOCK = 512
 """Rows whose neighbours are searched at once."""
+_MOST_EQUAL = 16
+"""Candidates equal to a row, on average, up to which they are listed."""
 _GROUP = 16
 """Columns of a group in which the smallest distances are searched."""
 _ENCODED = 4096
+Equal = Tensor | tuple[Tensor, Tensor]
+"""Pairs of a row and a candidate: numbers of rows and of candidates, or a mask (N, C)."""
 """Candidates that are embedded at once."""
 
 
@@ -138,13 +142,13 @@ class NeighbourNet(nn.Module):
         near = torch.full((1, self.count), -1)
         return self.body(embedded + self._context(self.key(embedded), chosen, near))
 
-    def _search(self, keys: Tensor, candidates: Tensor, *, barred: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def _search(self, keys: Tensor, candidates: Tensor, *, barred: Equal | None = None) -> Tensor:
         """Numbers of the nearest candidates (N, count), not sorted; -1 where there are too few.
 
         Args:
             keys: of the rows, (N, width).
             candidates: their keys with squared lengths (C, width + 1).
-            barred: pairs of a row and a candidate that is no neighbour of it.
+            barred: candidates that are no neighbours of a row, as `_equal_pairs` gives them.
         """
         distances = _facing(keys) @ candidates.T  # (N, C), but for a constant of each row
         if barred is not None:
@@ -190,7 +194,7 @@ def _with_squares(keys: Tensor) -> Tensor:
 def _facing(keys: Tensor) -> Tensor:
     """(N, width + 1), whose product with `_with_squares` of others is |other|^2 - 2 keys.other: the squared distance
     but for |keys|^2."""
-    return torch.cat([-2 * keys, keys.new_ones(len(keys), 1)], dim=1)
+    return F.pad(-2 * keys, (0, 1), value=1.0)
 
 
 def _smallest(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -212,8 +216,8 @@ def _smallest(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return values, torch.cat([numbers, beyond], dim=1).gather(1, places)
 
 
-def _equal_pairs(prints: Tensor, known: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs of a row and a candidate with equal fingerprints.
+def _equal_pairs(prints: Tensor, known: Tensor, order: Tensor) -> Equal:
+    """The pairs with equal fingerprints; as a mask where they are many.
 
     Args:
         prints: of the rows.
@@ -222,6 +226,9 @@ def _equal_pairs(prints: Tensor, known: Tensor, order: Tensor) -> tuple[Tensor, 
     """
     first = torch.searchsorted(known, prints)
     counts = torch.searchsorted(known, prints, right=True) - first
+    if counts.sum() > _MOST_EQUAL * len(prints):
+        equal = torch.empty(len(prints), len(known), dtype=torch.bool, device=prints.device)
+        return equal.index_copy_(1, order, prints[:, None] == known)
     rows = torch.arange(len(prints), device=prints.device).repeat_interleave(counts)
     ends = counts.cumsum(0)
     places = torch.arange(len(rows), device=prints.device) - (ends - counts)[rows] + first[rows]
