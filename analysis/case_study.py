@@ -117,7 +117,7 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
         data_dir: where the data are; that of the search if None.
 
     Returns:
-        `run`, `results` (final.json), `winner`, `topics`, `trials`, `states`, `impact`, `overview` with its `findings`,
+        `run`, `results` (final.json), `winner`, `topics`, `trials`, `states`, `answers`, `impact`, `overview` with its `findings`,
         `prepared` and the `words` for them. Without the data `overview` is None, and `missing` says why.
 
     Raises:
@@ -152,14 +152,16 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
 
 
 def _describe_trials(run: Any, run_dir: Path) -> dict[str, Any]:
-    """`trials`, how many are in which of the `states`, and the `impact` of the hyperparameters."""
+    """`trials`, how many are in which of the `states`, `answers` to questions and `impact` of the hyperparameters."""
     from analysis.impact.impact import study_impact
+    from analysis.pages.questions import verdicts
     from analysis.studies.trials import read_trials
     from search.storage.study import open_study
 
     trials = read_trials(open_study(run_dir), run)
     states = trials.trials["state"].value_counts().to_dict()
-    return {"trials": trials, "states": states, "impact": study_impact(trials)}
+    answers = verdicts(trials, run_dir, run=run).sentences
+    return {"trials": trials, "states": states, "answers": answers, "impact": study_impact(trials)}
 
 
 def _describe_data(run: Any, place: Path) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class Method:
     settings: str
     random: bool
     """Whether another seed gives another model."""
+    tuned: bool = False
+    """Whether its settings were chosen on the validation rows."""
 
 
 @dataclass(frozen=True, kw_only=True)

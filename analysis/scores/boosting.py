@@ -141,7 +141,11 @@ def _fitted(name: str, study: optuna.Study, dataset: Dataset, *, seeds: Sequence
     tuned = f"the best of {counted(len(tried), 'configuration')} by the validation rows, tuned for {minutes}"
     return Baseline(
         method=Method(
-            name=name, title=f"{library.title}, tuned", settings=f"{tuned}; {trees:,} trees, {shown}", random=True
+            name=name,
+            title=f"{library.title}, tuned",
+            settings=f"{tuned}; {trees:,} trees, {shown}",
+            random=True,
+            tuned=True,
         ),
         models=models,
         seeds=tuple(seeds),

@@ -75,6 +75,7 @@ def describe_baselines(
             name=a.name,
             title=a.baseline.method.title,
             settings=a.baseline.method.settings,
+            tuned=a.baseline.method.tuned,
             seeds=list(a.baseline.seeds),
             fit_seconds=a.baseline.fit_seconds,
             rows_per_second=a.rows_per_second,

@@ -93,6 +93,8 @@ class BaselineResult:
     title: str
     settings: str = ""
     """In words: `300 trees, a third of the features at each split`."""
+    tuned: bool = False
+    """Whether its settings were chosen on the validation rows."""
     seeds: list[int] = field(default_factory=list)
     """One for each model; more than one where the method is random."""
     fit_seconds: float = 0.0
