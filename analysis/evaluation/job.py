@@ -76,8 +76,7 @@ class Job:
         stored = _stored(options.run / "final" / "training")
         without = options.without_validation or (stored is not None and stored.validation_fraction > 0)
         _check_test(run, space)
-        wanted = {"tta": options.tta, "boosting": options.boosting is not None}
-        dataset = _load(run, space, validation_fraction=run.validation_fraction if without else 0.0, **wanted)
+        dataset = _load(run, space, options, validation_fraction=run.validation_fraction if without else 0.0)
         epochs = options.epochs or (stored.epochs if stored else run.epochs)
         asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs, "stored": stored.plan if stored else ()}
         contenders, plan, seeds = settle_plan(study, run, space, dataset, **asked)
@@ -222,17 +221,17 @@ def _check_test(run: Run, space: Space) -> None:
         )
 
 
-def _load(run: Run, space: Space, *, tta: bool, boosting: bool, validation_fraction: float) -> Any:
+def _load(run: Run, space: Space, options: "Options", *, validation_fraction: float) -> Any:
     """The rows that the search had: training and validation rows in one, or split as they were."""
     dataset = data_of(run, space, validation_fraction=validation_fraction)
     prepare.check_same(run, space=space, dataset=dataset)
-    if space.own and tta:
+    if space.own and options.tta:
         raise ValueError(
             "--tta works with built-in image data only; average the predictions in your test function instead"
         )
-    if boosting and (space.own or not dataset.columns):
+    if options.boosting and (space.own or not dataset.columns):
         raise ValueError("--boosting is for tables; leave it out")
-    if tta and len(dataset.image_shape) != 3:
+    if options.tta and len(dataset.image_shape) != 3:
         raise ValueError(f"--tta needs images; data set {dataset.name!r} has rows of numbers; leave it out")
     return dataset
 
