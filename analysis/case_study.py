@@ -117,8 +117,8 @@ def gather(run_dir: str | Path, *, data_dir: str | None = None) -> dict[str, Any
         data_dir: where the data are; that of the search if None.
 
     Returns:
-        `run`, `results` (final.json), `winner`, `topics`, `trials`, `states`, `answers`, `impact`, `overview` with its `findings`,
-        `prepared` and the `words` for them. Without the data `overview` is None, and `missing` says why.
+        `run`, `results` (final.json), `winner`, `topics`, `trials`, `states`, `answers`, `impact`, `overview` with its
+        `findings`, `prepared` and the `words` for them. Without the data `overview` is None, and `missing` says why.
 
     Raises:
         ValueError: the run is of images, or has no final evaluation.
