@@ -103,9 +103,9 @@ def read_study(folder: Path) -> dict[str, Any]:
         (sentences by topic), `trials`, `states` (number of trials in each), `num_paused` (unfinished trials at a rung),
         `num_epochs`, `computing` (what all epochs took), `saved` (share of epochs), `effects` (at the full budget),
         `early` (effects at the first rung), `confirmed` (single changes that were trained again, see
-        `read_confirmed`), `classes` (rows of each class in the splits, for images), `num_validation`, `correlations`
-        (of ranks between rungs), `settled` (levels on which all trials that were trained to the end agree), `levels`
-        (how many of these have each level), `answers` (to the questions asked, a sentence each).
+        `read_confirmed`), `classes` (rows of each class in the splits, for images), `num_training`, `num_validation`,
+        `correlations` (of ranks between rungs), `settled` (levels on which all trials that were trained to the end
+        agree), `levels` (how many of these have each level), `answers` (to the questions asked, a sentence each).
     """
     import optuna
 
@@ -128,12 +128,19 @@ def read_study(folder: Path) -> dict[str, Any]:
         "trials": trials,
         "states": trials.trials["state"].value_counts().to_dict(),
         **_describe_effort(trials, run),
-        "num_validation": round(results.conditions["train_rows"] * run.validation_fraction),
+        **_count_rows(results.conditions, run.validation_fraction),
         **_read_tables(folder / "report" / "tables", metric=run.metric),
         **count_levels(trials),
         "answers": verdicts(trials, folder, run=run).sentences,
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
     }
+
+
+def _count_rows(conditions: dict[str, Any], validation_fraction: float) -> dict[str, int]:
+    """`num_training` and `num_validation` rows of the search; the final networks may have trained on all of them."""
+    held_out, trained = conditions.get("held_out_rows") or 0, conditions["train_rows"]
+    num_validation = held_out or round(trained * validation_fraction)
+    return {"num_training": trained + held_out - num_validation, "num_validation": num_validation}
 
 
 def _name_entrants(results: Any) -> dict[str, Any]:
