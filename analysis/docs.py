@@ -110,7 +110,6 @@ def read_study(folder: Path) -> dict[str, Any]:
     import optuna
 
     from analysis.case_study import read_final
-    from analysis.pages.questions import verdicts
     from analysis.prose.discussion import by_topic, discuss
     from analysis.studies.trials import read_trials
     from search.storage.run import read_run
@@ -131,8 +130,21 @@ def read_study(folder: Path) -> dict[str, Any]:
         **_count_rows(results.conditions, run.validation_fraction),
         **_read_tables(folder / "report" / "tables", metric=run.metric),
         **count_levels(trials),
-        "answers": verdicts(trials, folder, run=run).sentences,
+        **_read_answers(trials, folder, run=run),
         **read_confirmed(folder / "confirm" / "results.csv", sign=trials.sign),
+    }
+
+
+def _read_answers(trials: "Trials", folder: Path, *, run: Any) -> dict[str, Any]:
+    """`answers`, and how many configurations of each level were trained again, on how many seeds."""
+    from analysis.impact.answers import read_answers
+    from analysis.pages.questions import verdicts
+
+    found = read_answers(folder)
+    return {
+        "answers": verdicts(trials, folder, run=run).sentences,
+        "num_retrained": max((len(level.configurations) for one in found for level in one.levels), default=0),
+        "num_seeds_retrained": max((one.seeds for one in found), default=0),
     }
 
 
