@@ -127,11 +127,12 @@ def _cannot(options: Options) -> int:
     names = [text.partition("=")[0] for text in options.question] or [p.name for p in trials.parameters]
     for line in describe_levels(trials, names):
         print(line)
-    print(
+    reason = (
         f"{options.run} is a study without run.json, so its configurations cannot be trained again, and these values do"
-        " not answer the question: each was chosen because it was good, and the levels had unequal effort",
-        file=sys.stderr,
+        " not answer the question: each was chosen because it was good, and the levels had unequal effort"
     )
+    print(reason, file=sys.stderr)
+    add_to_answer(error=reason)
     return BAD_INPUT
 
 

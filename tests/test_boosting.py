@@ -29,7 +29,7 @@ def made(*, num_classes: int = 0, **changes) -> Dataset:
 
 
 def tuned(dataset: Dataset, folder: Path, *, name: str = "sklearn", seconds: float = 1000.0) -> Baseline:
-    (baseline,) = tune_boosting([name], dataset, dataset, seeds=[1, 2], seconds=seconds, folder=folder)
+    (baseline,) = tune_boosting([name], dataset, dataset, seeds=[1, 2], core_seconds=seconds, folder=folder)
     return baseline
 
 
@@ -105,6 +105,27 @@ def test_an_interrupted_tuning_goes_on_and_other_rows_begin_their_own(tmp_path: 
     assert len(judged) == 4
     tuned(made(checksum="other"), tmp_path)
     assert len(judged) == 7
+
+
+def test_a_damaged_file_is_set_aside(tmp_path: Path):
+    tuned(made(), tmp_path)
+    path = tmp_path / "sklearn.log"
+    path.write_bytes(b"{" + path.read_bytes()[40:])
+    assert "the best of 3 configurations" in tuned(made(), tmp_path).method.settings
+    assert (tmp_path / "sklearn.damaged").exists()
+
+
+def test_a_target_in_small_units_and_an_empty_column_are_taken(tmp_path: Path):
+    dataset = made()
+    x = torch.cat([dataset.train.x, torch.full((400, 1), torch.nan)], dim=1)
+    columns = (*dataset.columns, Column(name="late", kind="number", gaps=True))
+    train = Split(x=x, y=dataset.train.y * 1e-6 + 5)
+    new = torch.cat([dataset.validation.x, torch.ones(150, 1)], dim=1)
+    validation = Split(x=new, y=dataset.validation.y * 1e-6 + 5)
+    train, validation = (Split(x=one.x, y=one.y.double()) for one in (train, validation))
+    found = tuned(replace(dataset, train=train, validation=validation, columns=columns), tmp_path).predict(new)
+    y = validation.y.numpy()
+    assert ((found - y) ** 2).mean() < 0.2 * y.var()
 
 
 def test_folds_are_judged_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from analysis import wording
 from analysis.evaluation.contenders import Contender, settle_plan
 from analysis.evaluation.networks import Failure, Network, check_kept, choose_device, collect, collect_kept
 from analysis.progress import say, step
-from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models, num_threads
+from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import check_opening
 from search.process.disk import check_room
@@ -180,7 +180,7 @@ class Job:
             data_of(self.run, self.space),
             self.dataset,
             seeds=seeds,
-            seconds=sum(map(seconds_trained, trials)) * self.run.cpus_per_trial / num_threads(self.dataset),
+            core_seconds=sum(map(seconds_trained, trials)) * self.run.cpus_per_trial,
             folder=self.final_dir / "boosting",
         )
 

@@ -37,8 +37,8 @@ class Options:
     """Also evaluate and export an ensemble, for `predict --ensemble`; trains nothing more. networks: of those that this
     evaluation trains. trials: of the trials that a search with --keep-best kept, chosen on its validation rows."""
     boosting: OptionalStr = None
-    """Also evaluate gradient boosting, tuned with as much computing as the search: one or more of sklearn, lightgbm,
-    xgboost and catboost, separated by commas. For tables; the last three need the extra `boosting`."""
+    """Also evaluate gradient boosting, tuned with up to as much computing as the search: one or more of sklearn,
+    lightgbm, xgboost and catboost, separated by commas. For tables; the last three need the extra `boosting`."""
     onnx: Flag = False
     """Also export model.onnx; needs the packages onnx, onnxscript and onnxruntime."""
     data_dir: OptionalStr = None

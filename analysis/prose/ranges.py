@@ -65,6 +65,8 @@ def _edge(parameter: Parameter, at: int, count: int, usual: float, *, upper: boo
     if bound == 0 and not upper:
         return Finding(kind="edge", sentence=said, advice=f"They hardly use it. Leave it out: --fix {name}=0.")
     low, high = _wider(parameter, upper=upper)
+    if (low, high) == (parameter.low, parameter.high):
+        return Finding(kind="edge", sentence=said, advice="There is no smaller value to try.")
     if not plain:
         how = ":log" if parameter.log else f":step={parameter.step:g}" if parameter.step else ""
         advice = f"Search a wider range: --set {name}={label(low)}..{label(high)}{how}."
@@ -87,7 +89,10 @@ def _wider(parameter: Parameter, *, upper: bool) -> tuple[float, float]:
     if parameter.step:
         steps = math.ceil(0.5 * (parameter.high - parameter.low) / parameter.step) * parameter.step
         high = float(f"{parameter.high + steps:.12g}")
-        low = float(f"{max(parameter.low - steps, parameter.low % parameter.step):.12g}")
+        low = parameter.low - steps
+        if parameter.low >= 0:  # a size has no other end than its first step
+            low = max(low, parameter.step if parameter.low > 0 else 0.0)
+        low = float(f"{low:.12g}")
         return (parameter.low, high) if upper else (low, parameter.high)
     rounded = [float(f"{edge:.2g}") for edge in (low, high)]
     low, high = (rounded[0], parameter.high) if not upper else (parameter.low, rounded[1])

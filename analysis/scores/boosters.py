@@ -8,6 +8,7 @@ import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from optuna.trial import BaseTrial
 
 from analysis.scores.baselines import few_threads, num_threads, target_quantile
-from trainables.data.dataset import Dataset
+from trainables.data.dataset import Dataset, Split
 from trainables.data.table import Column
 
 MOST_TREES = 4_000
@@ -72,7 +73,9 @@ def _fit_sklearn(fit: Fit) -> tuple[Any, int]:
     settings: Params = {"max_iter": fit.trees, "random_state": fit.seed, "early_stopping": fit.judge is not None}
     settings |= {"n_iter_no_change": _PATIENCE} if fit.judge else {}
     columns = enumerate(fit.dataset.columns)
-    settings["categorical_features"] = [str(i) for i, column in columns if 0 < num_levels(column) <= _MOST_LEVELS]
+    settings["categorical_features"] = [
+        str(i) for i, column in columns if str(i) in fit.train[0] and 0 < num_levels(column) <= _MOST_LEVELS
+    ]
     if fit.quantile is not None:
         settings |= {"loss": "quantile", "quantile": fit.quantile}
     kind = HistGradientBoostingRegressor if fit.regression else HistGradientBoostingClassifier
@@ -80,7 +83,23 @@ def _fit_sklearn(fit: Fit) -> tuple[Any, int]:
     held_out = {} if fit.judge is None else {"X_val": fit.judge[0], "y_val": fit.judge[1]}
     with few_threads(fit.dataset):
         model.fit(*fit.train, **held_out)
-    return model, int(np.argmax(model.validation_score_)) if fit.judge else fit.trees
+    if fit.judge is None:
+        return model, fit.trees
+    best = max(1, int(np.argmax(model.validation_score_)))  # the first score is that of no tree
+    return _Stage(model, best), best
+
+
+class _Stage:
+    """A boosting of scikit-learn with its first trees only, since it keeps those after the best one."""
+
+    def __init__(self, model: Any, trees: int) -> None:
+        self._model, self._trees, self.classes_ = model, trees, getattr(model, "classes_", None)
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        return next(islice(self._model.staged_predict(frame), self._trees - 1, None))
+
+    def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
+        return next(islice(self._model.staged_predict_proba(frame), self._trees - 1, None))
 
 
 def _fit_lightgbm(fit: Fit) -> tuple[Any, int]:
@@ -115,6 +134,7 @@ def _fit_catboost(fit: Fit) -> tuple[Any, int]:
     objective: Params = {} if fit.quantile is None else {"loss_function": f"Quantile:alpha={fit.quantile:g}"}
     kind = catboost.CatBoostRegressor if fit.regression else catboost.CatBoostClassifier
     settings: Params = {"iterations": fit.trees, "random_seed": fit.seed, "thread_count": num_threads(fit.dataset)}
+    settings["bootstrap_type"] = "Bayesian"  # the only one with a bagging temperature
     settings["cat_features"] = list(fit.train[0].select_dtypes("category"))
     model: Any = kind(**settings, verbose=False, allow_writing_files=False, **objective, **fit.params)
     if fit.judge is None:
@@ -193,7 +213,12 @@ class Boosted:
     """A fitted model that takes rows as the data set has them."""
 
     def __init__(self, model: Any, dataset: Dataset) -> None:
+        """
+        Args:
+            dataset: on whose training rows it was fitted.
+        """
         self._model, self._dataset = model, dataset
+        self._center, self._spread = target_scale(dataset)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -202,20 +227,40 @@ class Boosted:
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Predictions (N,) in the unit of the target."""
-        return np.asarray(self._model.predict(as_frame(rows, self._dataset)), dtype=float).reshape(len(rows))
+        found = np.asarray(self._model.predict(as_frame(rows, self._dataset)), dtype=float).reshape(len(rows))
+        return self._center + self._spread * found
 
     def predict_proba(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities (N, classes with training rows)."""
         return np.asarray(self._model.predict_proba(as_frame(rows, self._dataset)), dtype=float)
 
 
+def as_rows(split: Split, dataset: Dataset) -> Rows:
+    """Rows and targets as these libraries take them; targets of a regression are standardised, since some stop at gains
+    that are small in the unit of the target, or round it to float32."""
+    center, spread = target_scale(dataset)
+    y = split.y.numpy()
+    return as_frame(split.x.numpy(), dataset), y if dataset.num_classes else (y.astype(np.float64) - center) / spread
+
+
+def target_scale(dataset: Dataset) -> tuple[float, float]:
+    """Mean and standard deviation of the training targets; 0 and 1 for classes and for a constant."""
+    if dataset.num_classes:
+        return 0.0, 1.0
+    y = dataset.train.y.numpy().astype(np.float64)
+    return float(y.mean()), float(y.std()) or 1.0
+
+
 def as_frame(rows: np.ndarray, dataset: Dataset) -> pd.DataFrame:
-    """Rows (N, F) as these libraries take them: float64, and categories, whose level 0 is missing or unknown."""
+    """Rows (N, F) as these libraries take them: float64, and categories, whose level 0 is missing or unknown.
+
+    Columns without a number in the training rows are left out.
+    """
     frame = pd.DataFrame(np.asarray(rows, dtype=np.float64), columns=[str(i) for i in range(rows.shape[1])])
     for i, column in enumerate(dataset.columns):
         if levels := num_levels(column):
             frame[str(i)] = pd.Categorical(frame[str(i)].astype(int), categories=range(levels + 1))
-    return frame
+    return frame.loc[:, dataset.train.x.isfinite().any(dim=0).numpy()]
 
 
 def num_levels(column: Column) -> int:

@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ _kept: list[int] = []
 _found: dict[str, Any] = {}
 """What this command has found so far."""
 _is_due = [False]
+_writing = threading.Lock()
 _lost: list[OSError] = []
 """Why the answer could not be written."""
 
@@ -39,12 +41,18 @@ def keep_stdout() -> None:
 def answer(content: Mapping[str, Any]) -> None:
     """Write the answer to stdout; nothing without `keep_stdout`, or if there was an answer before.
 
-    Signals wait until it is written. A reader that is gone is no error.
+    Signals are ignored while it is written. A reader that is gone is no error.
     """
+    with _writing:
+        _answer(content)
+
+
+def _answer(content: Mapping[str, Any]) -> None:
     if not _is_due[0]:
         return
     text = json.dumps(finite({**content, **_found}), indent=2, default=_plain, allow_nan=False) + "\n"
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    is_main = threading.current_thread() is threading.main_thread()  # elsewhere Python sets no handlers
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS} if is_main else {}
     try:
         _is_due[0] = False
         with suppress(BrokenPipeError):
@@ -52,7 +60,8 @@ def answer(content: Mapping[str, Any]) -> None:
     except OSError as error:
         _lost.append(error)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def restore_stdout() -> OSError | None:

@@ -77,6 +77,16 @@ def raise_noted() -> None:
         raise Stopped(_noted[0])
 
 
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Inside, a library that answers a signal with KeyboardInterrupt, as CatBoost does, raises `Stopped`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise_noted()
+        raise
+
+
 def _unwind(number: int, frame: FrameType | None) -> None:
     _disarm()
     if _begins_extension(frame):

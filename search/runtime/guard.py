@@ -139,7 +139,8 @@ class RayGuard(threading.Thread):
         code = None
         with suppress(Exception):
             code = self._on_lost(RayLostError(reason))
-        answer({"exit_code": BROKEN_OFF if code is None else code, "error": reason})
+        with suppress(Exception):
+            answer({"exit_code": BROKEN_OFF if code is None else code, "error": reason})
         if self._reaper is not None:
             self._reaper.all_said()
         _kill(self._family)
