@@ -108,6 +108,7 @@ def test_a_signal_is_noted_at_once_while_nobody_reads(pipe: Pipe):
     _, stream = pipe
     told: list[None] = []
     with signals_restored():
+        raise_stopped()
         received = collect_signals(lambda: told.append(None))
         stream.write("x" * 10_000 + "\n")
         signal.raise_signal(signal.SIGTERM)

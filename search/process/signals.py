@@ -9,6 +9,7 @@ done.
 """
 
 import _thread
+import atexit
 import logging
 import os
 import signal
@@ -202,14 +203,14 @@ def first_signal() -> int | None:
 def _arrived() -> list[int]:
     """Signals that reached this process, whether or not Python has run their handlers."""
     for ear in _ears[:1]:
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # none has arrived, or the process ends
             return [number for number in ear.recv(_MOST_ARRIVED, socket.MSG_PEEK) if number in STOP_SIGNALS]
     return []
 
 
 def _forget_arrived() -> None:
     for ear in _ears[:1]:
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # none has arrived, or the process ends
             while ear.recv(_MOST_ARRIVED):
                 pass
 
@@ -270,8 +271,15 @@ def _listen() -> None:
         _ears.extend(socket.socketpair())
         for ear in _ears:
             ear.setblocking(False)
+        atexit.register(_stop_listening)
     if _in_main_thread():
         signal.set_wakeup_fd(_ears[1].fileno(), warn_on_full_buffer=False)
+
+
+def _stop_listening() -> None:
+    signal.set_wakeup_fd(-1)
+    while _ears:
+        _ears.pop().close()
 
 
 def _in_main_thread() -> bool:
