@@ -61,7 +61,8 @@ def _answer(content: Mapping[str, Any]) -> None:
         _lost.append(error)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one that Python did not set cannot be set again
+                signal.signal(number, handler)
 
 
 def restore_stdout() -> OSError | None:
