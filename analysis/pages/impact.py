@@ -172,8 +172,8 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
     return [
         text(
             f"Verified by training: the best configuration, and the same with one setting changed, each{length} with "
-            "the same seeds. The other settings stay as they suit the best configuration, so part of a difference may come "
-            "from them:"
+            "the same seeds. The other settings stay as they suit the best configuration, so part of a difference may "
+            "come from them:"
         ),
         text(*(sentences or ["no single change made a statistically clear difference"]), kind="list"),
         folder.table("confirmed", _in_words(table), caption=caption),
