@@ -80,7 +80,7 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
         )
     if winner.probability_best is not None:
         contenders = sum(e.role != "augmented" for e in results.entrants)
-        others = " and ".join(title(e.name) for e in results.entrants if e.role != "augmented" and e is not winner)
+        others = " and ".join(_the(e) for e in results.entrants if e.role != "augmented" and e is not winner)
         against = others if contenders <= 3 else f"the other {contenders - 1} configurations"
         text.append(f"Probability that it is better than {against}: {probability(winner.probability_best)}.")
     leader = max(results.entrants, key=lambda e: -1 if e.probability_best is None else e.probability_best)
@@ -111,6 +111,11 @@ def _probabilities(winner: Entrant, baseline: Entrant | None) -> list[str]:
         f"Its probabilities are worse than those of the baseline ({', '.join(worse)}; lower is better): calibrate them"
         " before you use them."
     ]
+
+
+def _the(entrant: Entrant) -> str:
+    """A contender within a sentence: `trial 7`, `the baseline`."""
+    return f"{'' if entrant.role == 'top' else 'the '}{title(entrant.name)}"
 
 
 def _optimism(results: FinalResults, winner: Entrant) -> str:
