@@ -19,14 +19,6 @@ ROWS = 32
 """The rows of a batch must be a multiple of this. Elementwise kernels compute so many numbers at once, and the rest of
 a tensor one by one, which can round differently."""
 _ELEMENTWISE = (nn.ReLU, nn.GELU, nn.SiLU)
-_ONE_BY_ONE = (nn.BatchNorm1d,)
-
-
-def can_stack(model: nn.Module) -> bool:
-    """Whether `Stack` can compute networks like this one."""
-    known = (nn.Sequential, Residual, Encoder, nn.Linear, nn.Dropout, *_ELEMENTWISE, *_ONE_BY_ONE)
-    layers = [layer for part in model if type(part) is not Encoder for layer in part.modules()] if type(model) is nn.Sequential else [model]
-    return all(type(layer) in known for layer in layers) and type(model) is nn.Sequential
 
 
 class Stack:
@@ -54,7 +46,10 @@ class Stack:
             return lambda x: _Linear.apply(x, *(m.weight for m in members), *(m.bias for m in members))
         if isinstance(first, nn.Dropout):
             return lambda x: self._dropped(x, first.p)
-        return first if isinstance(first, _ELEMENTWISE) else lambda x: _one_by_one(members, x)
+        if isinstance(first, nn.BatchNorm1d):
+            return lambda x: torch.stack([member(own) for member, own in zip(members, x.unbind(), strict=True)])
+        assert isinstance(first, _ELEMENTWISE), f"cannot stack {first}"
+        return first
 
     def _dropped(self, x: Tensor, p: float) -> Tensor:
         kept = torch.empty_like(x)
@@ -67,10 +62,6 @@ def _in_turn(layers: Sequence[Layer], x: Tensor) -> Tensor:
     for layer in layers:
         x = layer(x)
     return x
-
-
-def _one_by_one(members: Sequence[Layer], x: Tensor) -> Tensor:
-    return torch.stack([member(own) for member, own in zip(members, x.unbind(), strict=True)])
 
 
 def _encoded(members: Sequence[Encoder], x: Tensor) -> Tensor:

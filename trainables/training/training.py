@@ -150,27 +150,14 @@ class Training:
         return self.end_epoch(train_loss, lr, clock.seconds())
 
     def begin_epoch(self) -> int:
-        """The number of the next epoch, with the network in training mode.
-
-        Raises:
-            ValueError: the full budget has been trained.
-        """
+        """The number of the next epoch, with the network in training mode."""
         if self.epoch >= self.epochs:
             raise ValueError(f"all {self.epochs} epochs are trained; for more, train again with a larger budget")
         self.model.train()
         return self.epoch + 1
 
     def end_epoch(self, train_loss: float, lr: float, spent: Mapping[str, float]) -> dict[str, Any]:
-        """Evaluate the network after its next epoch, append the record of the epoch to `history`, and return it.
-
-        Args:
-            train_loss: mean over the steps.
-            lr: of the last step.
-            spent: seconds of the parts `input` and `compute`.
-
-        Raises:
-            Diverged: the training or validation loss is not finite.
-        """
+        """Evaluate the network after its next epoch, and record the epoch; `spent` has seconds of input and compute."""
         number, clock = self.epoch + 1, Clock(self.device)
         clock.mark("evaluation")
         scores = self._evaluate()
