@@ -40,16 +40,9 @@ class Stack:
         if isinstance(first, Residual):
             branch = self._stacked([member.branch for member in members])
             return lambda x: x + branch(x)
-        if isinstance(first, Encoder):
-            return lambda x: _encoded(members, x)
-        if isinstance(first, nn.Linear):
-            return lambda x: _Linear.apply(x, *(m.weight for m in members), *(m.bias for m in members))
         if isinstance(first, nn.Dropout):
             return lambda x: self._dropped(x, first.p)
-        if isinstance(first, nn.BatchNorm1d):
-            return lambda x: torch.stack([member(own) for member, own in zip(members, x.unbind(), strict=True)])
-        assert isinstance(first, _ELEMENTWISE), f"cannot stack {first}"
-        return first
+        return first if isinstance(first, _ELEMENTWISE) else _one_by_one(members)
 
     def _dropped(self, x: Tensor, p: float) -> Tensor:
         kept = torch.empty_like(x)
@@ -62,6 +55,17 @@ def _in_turn(layers: Sequence[Layer], x: Tensor) -> Tensor:
     for layer in layers:
         x = layer(x)
     return x
+
+
+def _one_by_one(members: Sequence[Any]) -> Layer:
+    """A layer with weights."""
+    first = members[0]
+    if isinstance(first, Encoder):
+        return lambda x: _encoded(members, x)
+    if isinstance(first, nn.Linear):
+        return lambda x: _Linear.apply(x, *(m.weight for m in members), *(m.bias for m in members))
+    assert isinstance(first, nn.BatchNorm1d), f"cannot stack {first}"
+    return lambda x: torch.stack([member(own) for member, own in zip(members, x.unbind(), strict=True)])
 
 
 def _encoded(members: Sequence[Encoder], x: Tensor) -> Tensor:
