@@ -1,6 +1,9 @@
 """Several seeds trained at once: the same bits as single trainings, which leave and join, and how they are grouped."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +12,18 @@ import optuna
 import pytest
 import torch
 
+from analysis.evaluation.job import Job as Evaluation
+from analysis.evaluation.settings import Options
 from search.execution.worker import Job, TrialWorker
 from search.scheduling.stacks import Stacks, make_stacks
 from search.storage.run import Planned
+from search.storage.study import open_study
 from spaces import tabular_mlp
 from spaces.space import load
 from tests.columns import rows, table
 from tests.recipes import TIMES
+from tests.searching import ROOT
+from tests.stored import stored_search
 from tests.workers import step
 from trainables.augmentation.augment import Batches
 from trainables.data.dataset import Dataset, Fold
@@ -23,8 +31,8 @@ from trainables.files import checkpoint
 from trainables.models.embeddings import EncoderConfig
 from trainables.models.mlp import MlpConfig
 from trainables.supervised import Supervised
-from trainables.trainable import Diverged, Keep, Setting
-from trainables.training.best_epoch import BestEpoch, begin_training
+from trainables.trainable import Diverged, Keep
+from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
 from trainables.training.optim import AdamWConfig, SgdConfig
 from trainables.training.stacked import Stacked, can_stack
@@ -276,3 +284,28 @@ def test_a_mate_that_is_behind_is_left_to_its_own_leg(make_worker: Any, tmp_path
     found |= {trial: train(make_worker("stacked", trial)) for trial in (1, 2)}
     assert found == expected
     assert_stored_alike(tmp_path / "stacked", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_final_evaluation_whose_workers_are_killed_has_the_networks_of_single_trainings(tmp_path: Path) -> None:
+    space = ("--space", "diabetes_mlp", "--max-epochs", "6", "--min-epochs", "2")
+    run_dir = stored_search(tmp_path, "--name", "x", *space, "--trials", "2", finished=2)
+    words = (str(run_dir), "--top", "1", "--seeds", "3", "--without-intervals", "--concurrent", "2")
+    faults = {"RUNGWISE_FAULT": "checkpoint@0:2:kill,saved@1:1:kill", "RUNGWISE_FAULT_ONCE": str(tmp_path / "fault")}
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.final", *words],
+        cwd=ROOT, env={**os.environ, **faults}, capture_output=True, text=True, timeout=800, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("fault.*"))) == 2
+    job = Evaluation.open(Options(run=run_dir, again=True), command="")
+    trials = open_study(job.final_dir / "training").trials
+    assert len(trials) == len(job.plan) >= 6
+    for planned, trial in zip(job.plan, trials, strict=True):
+        assert planned.seed is not None
+        config = job.space.decode(planned.params)
+        single = Training(config, job.dataset, epochs=job.epochs, seed=planned.seed)
+        records = [single.run_epoch() for _ in range(planned.stop_epoch or job.epochs)]
+        assert list(trial.intermediate_values.values()) == [record["train_loss"] for record in records]
+        assert same(stored(job.final_dir / "training" / "checkpoints", trial.number)[1], single.state())
