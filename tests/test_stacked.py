@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,21 @@ import torch
 from analysis.evaluation.job import Job as Evaluation
 from analysis.evaluation.settings import Options
 from search.execution.worker import Job, TrialWorker
+from search.process.arguments import parse
+from search.runtime.resources import Resources
+from search.scheduling.constraints import make_examiner
+from search.scheduling.search import Search
 from search.scheduling.stacks import Stacks, make_stacks
+from search.session.fixed import FixedTraining
+from search.session.options import Options as SearchOptions
+from search.session.session import Session
+from search.storage.ledger import Ledger
 from search.storage.run import Planned
-from search.storage.study import open_study
+from search.storage.space import space_of
+from search.storage.study import new_run, open_study, resume_study
 from spaces import tabular_mlp
 from spaces.space import load
+from tests.benches import Diary
 from tests.columns import rows, table
 from tests.recipes import TIMES
 from tests.searching import ROOT
@@ -284,6 +294,89 @@ def test_a_mate_that_is_behind_is_left_to_its_own_leg(make_worker: Any, tmp_path
     found |= {trial: train(make_worker("stacked", trial)) for trial in (1, 2)}
     assert found == expected
     assert_stored_alike(tmp_path / "stacked", 2)
+
+
+def fixed_training(folder: Path, *, slots: int, seeds: int) -> FixedTraining:
+    """Two configurations that are stacked and one that is not, whose schedules end before the last epoch."""
+    words = (
+        "--runs-dir",
+        str(folder),
+        "--name",
+        "x",
+        "--space",
+        "diabetes_mlp",
+        "--max-epochs",
+        str(EPOCHS),
+        "--train-size",
+        "150",
+    )
+    session = Session.open(parse(SearchOptions, [*words, "--min-epochs", "1"], prog="search.run"), given=())
+    small = {**session.space.baseline, "width": 64, "batch_size": 32}
+    chosen = (small, {**small, "depth": 3}, {**small, "batch_size": 256})
+    assert [can_stack(session.space.decode(params), session.dataset) for params in chosen] == [True, True, False]
+    return FixedTraining(
+        folder=folder / f"of {slots}",
+        like=session.run,
+        plan=[
+            Planned(params=params, seed=seed, tag=f"trial-{place}/{seed}", stop_epoch=EPOCHS - 1)
+            for seed in range(seeds)
+            for place, params in enumerate(chosen)
+        ],
+        dataset=session.dataset,
+        resources=Resources(slots=slots, cpus_per_trial=1, gpus_per_trial=0.0),
+        keep_checkpoints=True,
+    )
+
+
+def train_without_ray(fixed: FixedTraining, *, is_stacked: bool, most_steps: int = 10**9) -> tuple[Search, int]:
+    """Train as on Ray, one step of each worker after another; return the search and how often a lead took mates."""
+    space = space_of(fixed.like)
+    run = fixed._asked(space)
+    if not (fixed.folder / "run.json").exists():
+        new_run(fixed.folder, run)
+    ledger = Ledger(resume_study(fixed.folder, run), run)
+    stacks = fixed._stacks(run, space, ledger) if is_stacked else Stacks()
+    search = Search(run, ledger, space, examine=make_examiner(run, fixed.dataset), events=Diary(), stacks=stacks)
+    job = Job(
+        space=run.space, arrays=space.work.pack(fixed.dataset), epochs=run.epochs, metric=run.metric, keep=run.keep,
+        checkpoints=str(fixed.folder / "checkpoints"), threads=1, cuda=False,
+    )  # fmt: skip
+    workers: dict[str, TrialWorker] = {}
+    num_legs, num_leads = 0, 0
+    for _ in range(most_steps):
+        while len(workers) < fixed.resources.slots and (leg := search.next_leg(f"leg {num_legs}")) is not None:
+            assert not {number for number, _ in leg.mates} & search.live
+            worker = workers[f"leg {num_legs}"] = TrialWorker.__new__(TrialWorker)
+            worker.setup(asdict(leg), job=job)
+            num_legs, num_leads = num_legs + 1, num_leads + bool(leg.mates)
+        if not workers:
+            break
+        for leg_id, worker in list(workers.items()):
+            if not search.on_result(leg_id, step(worker)):
+                search.end_leg(leg_id, lost=False)
+                del workers[leg_id]
+    return search, num_leads
+
+
+@pytest.mark.parametrize(("slots", "leads"), [(1, 2), (2, 2), (3, 4)])
+def test_fixed_trainings_are_stacked_on_any_number_of_slots(slots: int, leads: int, tmp_path: Path) -> None:
+    plain, stacked = (fixed_training(tmp_path / name, slots=slots, seeds=5) for name in ("plain", "stacked"))
+    expected, none = train_without_ray(plain, is_stacked=False)
+    train_without_ray(stacked, is_stacked=True, most_steps=2)  # as if it were killed
+    found, first_leads = train_without_ray(stacked, is_stacked=True)
+    assert none == 0
+    assert first_leads >= leads
+    for one, other in zip(expected.ledger.trials, found.ledger.trials, strict=True):
+        assert (one.state, one.value, one.intermediate_values) == (other.state, other.value, other.intermediate_values)
+        assert one.state.is_finished()
+        states = [stored(fixed.folder / "checkpoints", one.number)[1] for fixed in (plain, stacked)]
+        assert same(*states)
+
+
+def test_trainings_on_several_threads_are_not_stacked(tmp_path: Path) -> None:
+    fixed = fixed_training(tmp_path, slots=1, seeds=2)
+    fixed = replace(fixed, resources=replace(fixed.resources, cpus_per_trial=2))
+    assert train_without_ray(fixed, is_stacked=True, most_steps=1)[1] == 0
 
 
 @pytest.mark.slow
