@@ -395,6 +395,7 @@ def test_a_final_evaluation_whose_workers_are_killed_has_the_networks_of_single_
     job = Evaluation.open(Options(run=run_dir, again=True), command="")
     trials = open_study(job.final_dir / "training").trials
     assert len(trials) == len(job.plan) >= 6
+    assert any(can_stack(job.space.decode(planned.params), job.dataset) for planned in job.plan)
     for planned, trial in zip(job.plan, trials, strict=True):
         assert planned.seed is not None
         config = job.space.decode(planned.params)
