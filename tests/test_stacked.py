@@ -44,7 +44,7 @@ from trainables.supervised import Supervised
 from trainables.trainable import Diverged, Keep
 from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
-from trainables.training.optim import AdamWConfig, SgdConfig
+from trainables.training.optim import AdamWConfig, MuonConfig, SgdConfig
 from trainables.training.stacked import Stacked, can_stack
 from trainables.training.training import Training
 
@@ -77,6 +77,8 @@ CASES: dict[str, tuple[TrainConfig, Dataset]] = {
     "everything": (EVERYTHING, dataset()),
     "classes": (replace(EVERYTHING, class_weights="sqrt", label_smoothing=0.1), dataset(num_classes=3)),
     "momentum": (replace(PLAIN, optimizer=SgdConfig(lr=0.05)), dataset()),
+    "a rate for each kind": (replace(PLAIN, optimizer=SgdConfig(lr=0.05, bias_factor=2, head_factor=0.5)), dataset()),
+    "muon": (replace(EVERYTHING, optimizer=MuonConfig(lr=0.02, bias_lr=0.1)), dataset()),
     "a pinball loss": (PLAIN, replace(dataset(), metric="pinball:0.9")),
     "standard scale": (with_encoder(scaling="standard"), dataset()),
     "piecewise linear": (with_encoder(embedding="piecewise_linear", num_bins=11, embedding_size=5), dataset()),

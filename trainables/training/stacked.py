@@ -44,8 +44,8 @@ class Stacked:
         self._stack = Stack(models)
         self._weights = [list(model.parameters()) for model in models]
         self._optimizer = self._first.config.optimizer.build(nn.ModuleList(models))
-        for training, weights in zip(self._trainings, self._weights, strict=True):
-            for weight in weights:
+        for training in self._trainings:
+            for weight in (weight for group in training.optimizer.param_groups for weight in group["params"]):
                 self._optimizer.state[weight] = training.optimizer.state[weight]  # one dictionary for both
         averages = [training.average for training in self._trainings if training.average]
         self._average = JointAverage(averages, models) if averages else None
