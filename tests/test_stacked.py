@@ -50,9 +50,8 @@ from trainables.training.training import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EPOCHS, SEEDS = 4, (3, 1, 8)
-PLAIN = TrainConfig(
-    model=MlpConfig(depth=2, width=48, dropout=0.2), optimizer=AdamWConfig(lr=0.01), batch_size=32, ema_decay=0.9
-)
+MODEL = MlpConfig(depth=2, width=48, dropout=0.2)
+PLAIN = TrainConfig(model=MODEL, optimizer=AdamWConfig(lr=0.01), batch_size=32, ema_decay=0.9)
 EVERYTHING = replace(
     PLAIN,
     model=MlpConfig(block="residual", depth=2, width=40, dropout=0.1, batch_norm=True, activation="silu"),
@@ -68,7 +67,7 @@ def dataset(*, num_classes: int = 0, passes: int = 1) -> Dataset:
 
 
 def with_encoder(**settings: Any) -> TrainConfig:
-    return replace(PLAIN, model=replace(PLAIN.model, encoder=EncoderConfig(**settings)))  # type: ignore[type-var]
+    return replace(PLAIN, model=replace(MODEL, encoder=EncoderConfig(**settings)))
 
 
 CASES: dict[str, tuple[TrainConfig, Dataset]] = {
@@ -170,7 +169,7 @@ def test_only_networks_that_keep_their_bits_are_stacked() -> None:
     assert can_stack(PLAIN, data)
     assert not can_stack(replace(PLAIN, batch_size=40), data)
     assert not can_stack(replace(PLAIN, batch_size=512), data)  # all 300 rows
-    assert not can_stack(replace(PLAIN, model=replace(PLAIN.model, neighbours=16)), data)
+    assert not can_stack(replace(PLAIN, model=replace(MODEL, neighbours=16)), data)
     numbers = torch.arange(350).numpy()
     assert not can_stack(PLAIN, replace(data, folds=(Fold(train=numbers[50:], validation=numbers[:50]),)))
     assert not can_stack(load("digits_arch").decode(load("digits_arch").baseline), data)
