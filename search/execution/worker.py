@@ -5,40 +5,32 @@ import math
 import os
 import socket
 import time
-import traceback
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
 from ray import tune
 
-import spaces.space
+from search.execution.bench import open_bench, set_up
 from search.execution.capture import Capture
+from search.execution.failures import StorageError, failure
 from search.execution.job import Job
 from search.process.disk import free_space
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
 from search.scheduling.messages import EpochResult
 from search.storage.folder import trial_name
-from search.storage.logs import KEPT_BYTES, headline, shorten
-from spaces.ranges import change
+from search.storage.logs import headline
 from trainables.files import checkpoint
-from trainables.files.stores import Folder, UnreachableError, open_store
-from trainables.trainable import (
-    Diverged,
-    MisuseError,
-    OutOfMemory,
-    Setting,
-    StateError,
-    StuckError,
-    Trainable,
-    close,
-    go_on,
-)
+from trainables.files.stores import Folder, open_store
+from trainables.trainable import StuckError, Trainable, close, go_on
+
+if TYPE_CHECKING:
+    from search.execution.team import Team
 
 _RAYS_OWN = frozenset(
     "done config date pid hostname node_ip timestamp training_iteration trial_id experiment_id experiment_tag"
@@ -52,18 +44,13 @@ class TrialWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any], *, job: Job) -> None:
         """Prepare the process once, then begin the first leg."""
-        torch.set_num_threads(job.threads)
-        torch.set_flush_denormal(True)  # denormal numbers make convolutions on the CPU forty times slower
-        self._job = job
-        self._device = torch.device("cuda" if job.cuda else "cpu")
+        self._job, self._device = job, torch.device(set_up(job))
         self._unprepared: BaseException | None = None
+        self._team: Team | None = None
         try:
-            self._space = change(spaces.space.load(job.space), job.ranges)
+            self._bench = open_bench(job)
         except (Exception, SystemExit) as error:  # such as a package that this node lacks: others would fail too
             self._unprepared = error
-        else:
-            arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
-            self._data = self._space.work.unpack(arrays, device=self._device.type)
         self._checkpoints = open_store(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
@@ -81,8 +68,10 @@ class TrialWorker(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Close the last training."""
+        """Close the last training, and end the other workers."""
         self._end()
+        if self._team is not None:
+            self._team.end()
 
     def _end(self) -> None:
         """Close the training of the last leg."""
@@ -106,18 +95,16 @@ class TrialWorker(tune.Trainable):
         self._is_headed = self._is_ahead = False
 
     def _build(self) -> Trainable:
-        leg, job = self._leg, self._job
-        setting = Setting(
-            epochs=job.epochs,
-            seed=leg["seed"],
-            trial=leg["trial"],
-            device=self._device.type,
-            threads=job.threads,
-            final=job.final,
-            keep=job.keep,
-            scratch=lambda: self._scratch,
-        )
-        return self._space.work.build(self._space.decode(leg["params"]), self._data, setting)
+        def make() -> Trainable:
+            return self._bench.build(self._leg, scratch=lambda: self._scratch)
+
+        if self._job.workers == 1:
+            return make()
+        if self._team is None or self._team.is_over:
+            from search.execution.team import Team
+
+            self._team = Team(self._job, device=self._device.type)
+        return self._team.build(make, self._leg)
 
     @cached_property
     def _scratch(self) -> Path:
@@ -186,7 +173,7 @@ class TrialWorker(tune.Trainable):
                 self._train(self._training)
             record = self._records[self._reported]
         except BaseException as error:  # also a KeyboardInterrupt of the code, which Ray would report as a lost worker
-            return _failure(error, kind=kind, notices=self._notices)
+            return failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
 
@@ -216,7 +203,7 @@ class TrialWorker(tune.Trainable):
             reason = f"a checkpoint could not be written: {error.strerror or error}"
             if isinstance(self._store, Folder):
                 reason += f"; {free_space(self._store.path)}"
-            raise _StorageError(reason) from error
+            raise StorageError(reason) from error
 
     def _is_followed(self, epoch: int) -> bool:
         """Whether the next epoch follows in any case; never with --debug, so that output stays in order."""
@@ -238,39 +225,3 @@ def _check_records(records: list[dict[str, Any]], epoch: int, *, of: Job) -> Non
         value = record.get(of.metric)
         if not plain or record["epoch"] != number or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"the record of epoch {number} cannot be used")
-
-
-class _StorageError(Exception):
-    """The store of the checkpoints cannot be written, which is no failure of the trial."""
-
-
-_KINDS: dict[type[BaseException], str] = {
-    _StorageError: "storage",
-    UnreachableError: "storage",
-    Diverged: "diverged",
-    OutOfMemory: "out of memory",
-    torch.OutOfMemoryError: "out of memory",
-    MemoryError: "out of memory",
-}
-
-
-_PLAIN = (Diverged, OutOfMemory, _StorageError, UnreachableError, MisuseError, StateError)
-"""Errors whose message is complete without the name of the class."""
-
-
-def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
-    kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
-    message = _said(error)[:2000]
-    if not isinstance(error, _PLAIN):
-        message = f"{type(error).__name__}: {message}".removesuffix(": ")
-    is_clear = isinstance(error, Diverged | _StorageError | UnreachableError)  # a traceback would explain nothing
-    log = "" if is_clear else "".join(traceback.format_exception(error))
-    log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
-    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "its message cannot be displayed"

@@ -106,6 +106,15 @@ class OwnTraining:
         """Finished epochs."""
         return int(self.inner.epoch)
 
+    @property
+    def random(self) -> dict[str, Any]:
+        """The random states with which the next epoch begins; can be set until it does."""
+        return random_states()
+
+    @random.setter
+    def random(self, states: dict[str, Any]) -> None:
+        set_random_states(states)
+
     def run_epoch(self) -> dict[str, Any]:
         """Train one more epoch, and return its metrics and its number.
 
@@ -113,6 +122,7 @@ class OwnTraining:
             MisuseError: the class does not follow the protocol.
         """
         number = self.epoch + 1
+        self.run._check_prepared()
         metrics = self.inner.run_epoch()
         if not isinstance(metrics, Mapping):
             raise MisuseError(f"run_epoch must return metrics by name, got {type(metrics).__name__}")
