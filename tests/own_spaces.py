@@ -51,6 +51,12 @@ SPACE = rw.Space(
     metric="loss", direction="minimize", epochs=4,
 )
 """
+PARALLEL = (
+    WHOLE.replace("model = build(config).to(run.device)", "model = run.prepare(build(config))")
+    .replace("torch.nn.Dropout(0.1), ", "")
+    .replace(".split(20):\n", ".split(20):\n            rows = rows[run.rank :: run.world_size]\n")
+)
+"""The same for one worker or several, without what draws other random numbers in each."""
 FAULTS = {
     "optimizer": ("optimizer=optimizer, ", ""),
     "scheduler": (", scheduler=scheduler)", ")"),

@@ -30,6 +30,12 @@ class Resources:
         """CPUs of each worker."""
         return self.cpus_per_trial // self.workers_per_trial
 
+    @property
+    def described(self) -> str:
+        """What computes a trial: `4 threads`, or `2 workers of 4 threads`."""
+        threads = counted(self.threads, "thread")
+        return threads if self.workers_per_trial == 1 else f"{counted(self.workers_per_trial, 'worker')} of {threads}"
+
 
 def plan_resources(
     *,
