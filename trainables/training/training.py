@@ -23,6 +23,7 @@ from trainables.data.dataset import Dataset, Split
 from trainables.models.backbone import Pretrained, kept_features, learnt
 from trainables.models.cost import count_cost
 from trainables.models.neighbours import NeighbourNet
+from trainables.models.whitening import FITTED_ROWS, whitenings
 from trainables.trainable import Diverged, OutOfMemory
 from trainables.training import metrics
 from trainables.training.config import TrainConfig
@@ -86,6 +87,8 @@ class Training:
         """Build the network, its average and its optimizer, and choose the rows that it trains on."""
         with _seeded(self.device, self.seed, 0):
             model = self.config.model.build(dataset)
+            for layer in whitenings(model):
+                layer.fit(Normalize(dataset)(dataset.train.x[:FITTED_ROWS]))
         self.cost = count_cost(model, dataset.image_shape)
         self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
         self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
