@@ -179,9 +179,7 @@ class Started:
 
     def workers(self) -> list[psutil.Process]:
         """Those that have begun to train."""
-        return [
-            process for process in members(self.family) if re.search("TrialWorker|Follower", name_of(process))
-        ]
+        return [process for process in members(self.family) if re.search("TrialWorker|Follower", name_of(process))]
 
 
 def strike(search: Started, chance: random.Random, *, window: float) -> dict[str, Any] | None:

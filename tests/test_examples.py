@@ -20,7 +20,8 @@ from trainables.trainable import Selection, Setting, close
 EPOCHS = 3
 MAX_LINES = 15
 TASKS = {
-    "data_parallel": {"accuracy"}, "huggingface_trainer": "classification", "lightgbm_continued": "regression", "lightning_module": "regression",
+    "data_parallel": {"accuracy"},
+    "huggingface_trainer": "classification", "lightgbm_continued": "regression", "lightning_module": "regression",
     "ray_tune_style": {"accuracy"}, "sklearn_partial_fit": "classification", "speedrun": {"accuracy"},
 }  # fmt: skip
 """What the `test` of each gives: predictions, or numbers by name."""

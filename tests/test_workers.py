@@ -85,7 +85,9 @@ def test_one_worker_continues_the_state_of_two_and_two_that_of_one(tmp_path: Pat
 def test_every_worker_begins_an_epoch_with_the_random_states_of_worker_0(tmp_path: Path):
     begins = "        model.train()\n"
     drawing = f"{begins}        torch.rand(1 + 5 * run.rank)\n"
-    path = write_own(tmp_path, text=PARALLEL.replace("        scheduler.step()\n", "        scheduler.step()\n" + drawing))
+    path = write_own(
+        tmp_path, text=PARALLEL.replace("        scheduler.step()\n", "        scheduler.step()\n" + drawing)
+    )
     expected, _ = alone(path)
     with pair(path) as two:
         records = [two.run_epoch() for _ in range(4)]
@@ -174,7 +176,10 @@ def test_each_worker_has_a_gpu(wishes: dict[str, Any], found: tuple, monkeypatch
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
-        ({"workers_per_trial": 9, "gpus_per_trial": 0.0}, "--workers-per-trial must be at most the 8 CPUs of this machine, got 9"),
+        (
+            {"workers_per_trial": 9, "gpus_per_trial": 0.0},
+            "--workers-per-trial must be at most the 8 CPUs of this machine, got 9",
+        ),
         ({"workers_per_trial": 2, "cpus_per_trial": 3}, "must be a multiple of --workers-per-trial 2, got 3"),
         ({"workers_per_trial": 2, "gpus_per_trial": 0.5}, "must be --gpus-per-trial 0.5, because each worker uses one"),
         ({"workers_per_trial": 1, "gpus_per_trial": 2.0}, "--workers-per-trial must be --gpus-per-trial 2, because"),

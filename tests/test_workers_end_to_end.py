@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.storage.run import read_run
+from tests.clusters import Nodes
 from tests.own_spaces import PARALLEL, write_own
 from tests.searching import ROOT, RUNGWISE, Running, assert_sound, rungwise, table, trials_of
 from trainables.files import checkpoint
@@ -85,7 +86,10 @@ def test_one_worker_continues_what_two_have_begun_and_two_what_one_has(home: Pat
     ("fault", "message"),
     [
         ("if run.rank == 1 and run.trial == 1: raise ValueError('no such row')", "worker 1: ValueError: no such row"),
-        ("if run.rank == 0 and run.trial == 1: raise ValueError('no such row')", "ValueError: no such row"),
+        (
+            "if run.trial == 1: import time; time.sleep(600 if run.rank else 1); raise ValueError('no such row')",
+            "ValueError: no such row",
+        ),
     ],
 )
 def test_an_error_in_one_worker_fails_its_trial_alone_and_is_told(fault: str, message: str, tmp_path: Path):
@@ -99,8 +103,29 @@ def test_an_error_in_one_worker_fails_its_trial_alone_and_is_told(fault: str, me
     assert "no such row" in rungwise(tmp_path, "logs", "x", "1").stdout
 
 
+@pytest.mark.cluster
+def test_the_workers_of_a_trial_may_be_on_two_nodes_of_which_one_is_lost(home: Path, tmp_path: Path):
+    nodes = Nodes(tmp_path / "home")
+    try:
+        for cpus in (0, 1, 1):
+            nodes.add(cpus=cpus)
+        words = [*WORDS, *TWO, "--name", "nodes", "--address", nodes.address]
+        running = Running([*RUNGWISE, *words], cwd=home, **nodes.environment, PYTHONPATH=str(ROOT))
+        running.until(r"trial 1 ")
+        nodes.kill(2)
+        running.until(r"lost")
+        nodes.add(cpus=1)
+        assert running.end() == 0, running.said
+    finally:
+        nodes.end()
+    assert_sound(home / "runs" / "nodes")
+    assert table(home / "runs" / "nodes") == table(home / "runs" / "calm")
+
+
 def test_what_other_workers_print_is_in_the_log(tmp_path: Path):
-    write_own(tmp_path, "ours", text=PARALLEL.replace("    run.track(", "    print('here is', run.rank)\n    run.track("))
+    write_own(
+        tmp_path, "ours", text=PARALLEL.replace("    run.track(", "    print('here is', run.rank)\n    run.track(")
+    )
     assert rungwise(tmp_path, *WORDS, *TWO, "--trials", "1", "--name", "x").returncode == 0
     said = rungwise(tmp_path, "logs", "x", "0").stdout
     assert "\nhere is 0\n" in said

@@ -57,15 +57,22 @@ def join(store: Any, *, leg: int, rank: int, world_size: int, device: str, addre
 
 
 def leave() -> None:
-    """End the process group, if there is one; workers that wait for this one get an error."""
+    """End the process group, if there is one."""
     import torch.distributed as dist
 
     if dist.is_initialized():
-        with suppress(Exception):  # one that is broken already
-            if dist.get_backend() == "nccl":
-                dist.group.WORLD.abort()  # pyright: ignore[reportOptionalMemberAccess] - does not wait for the others
-        with suppress(Exception):
+        if dist.get_backend() == "nccl":
+            abort()  # the end of a communicator would wait for the others
+        with suppress(Exception):  # of a group that is broken already
             dist.destroy_process_group()
+
+
+def abort() -> None:
+    """Break off what this process exchanges with others; can be called in any thread."""
+    import torch.distributed as dist
+
+    with suppress(Exception):
+        dist.group.WORLD.abort()  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def is_broken(error: BaseException) -> bool:

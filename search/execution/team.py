@@ -10,18 +10,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
-import torch.distributed
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from search.execution.failures import WorkerFailure
 from search.execution.follower import Answer, Follower
-from search.execution.group import Host, is_broken, join, leave
+from search.execution.group import Host, abort, is_broken, join, leave
 from search.execution.job import Job
 from trainables.trainable import Trainable, close, start
 
-ANSWER_SECONDS = 10
-"""After a failure of worker 0, how long the others may take to end as well before they are replaced."""
+PATIENCE_SECONDS = 2.0
+"""After a failure in one worker, how long the others may take to end as well before they are replaced."""
 
 
 class Team:
@@ -54,15 +53,14 @@ class Team:
             BaseException: `own` has failed by itself.
         """
         pending = [follower.follow.remote(part, *values) for follower in self._followers]
-        result, error = None, None
-        if self._device == "cuda":
-            threading.Thread(target=_abort_on_failure, args=(list(pending),), daemon=True).start()
+        result, error, is_done = None, None, threading.Event()
+        threading.Thread(target=self._free, args=(list(pending), is_done), name="free", daemon=True).start()
         try:
             result = own()
         except BaseException as caught:
             error = caught
-            leave()  # the others may wait for this worker
-        failures = self._failures(error, self._answers(pending, seconds=None if error is None else ANSWER_SECONDS))
+        is_done.set()
+        failures = self._failures(error, self._answers(pending, seconds=None if error is None else PATIENCE_SECONDS))
         if failures:
             raise failures[0]
         return result
@@ -82,27 +80,47 @@ class Team:
         host = self._host.address, self._host.port
         return actor.remote(self._job, rank=rank, host=host)
 
-    def _answers(self, pending: list[Any], *, seconds: float | None) -> list[Answer]:
-        """What the others answer; those that do not answer in time are ended."""
+    def _answers(self, pending: list[Any], *, seconds: float | None) -> dict[int, Answer]:
+        """What the others answer, by their numbers; if one does not answer in time, all are ended."""
         ready, late = ray.wait(pending, num_returns=len(pending), timeout=seconds)
         if late:
             self.end()
-        try:
-            return ray.get(ready)
-        except RayActorError:
-            self._lose()
-            raise
+        answers = {}
+        for rank, reference in enumerate(pending, start=1):
+            try:
+                answers |= {rank: ray.get(reference)} if reference in ready else {}
+            except RayActorError:
+                self._lose()
+        return answers
 
-    def _failures(self, error: BaseException | None, answers: list[Answer]) -> list[BaseException]:
+    def _free(self, pending: list[Any], is_done: threading.Event) -> None:
+        """End the others if one of them has failed and worker 0 still waits for it.
+
+        A process group that is destroyed keeps its connections while a model refers to it; those of a process that ends
+        are closed at once.
+        """
+        while pending:
+            (first, *_), pending = ray.wait(pending)
+            try:
+                has_failed = ray.get(first).failure is not None
+            except RayActorError:
+                return
+            if has_failed and not is_done.wait(PATIENCE_SECONDS):
+                self.end()
+                if self._device == "cuda":
+                    abort()  # NCCL would not notice it
+
+    def _failures(self, error: BaseException | None, answers: dict[int, Answer]) -> list[BaseException]:
         """The failures that are not consequences of another one, that of worker 0 first."""
         found = [] if error is None or is_broken(error) else [error]
-        for rank, answer in enumerate(answers, start=1):
+        for rank, answer in answers.items():
             for line in answer.said.splitlines():
                 print(f"worker {rank}: {line}", flush=True)
             if answer.failure is not None and not answer.is_broken:
                 found.append(WorkerFailure(rank, answer.failure))
-        if not found and (error is not None or any(answer.failure for answer in answers)):
-            self._lose()  # a connection broke, and all live
+        if not found and (error is not None or any(answer.failure for answer in answers.values())):
+            self.is_over = False
+            self._lose()  # a connection broke, though no worker has failed
         return found
 
     def _watch(self) -> None:
@@ -163,16 +181,3 @@ class Led:
             self._team.end()
         finally:
             leave()
-
-
-def _abort_on_failure(pending: list[Any]) -> None:
-    """Free this worker from an exchange with one that has failed: unlike gloo, NCCL would wait for it."""
-    while pending:
-        (first, *_), pending = ray.wait(pending)
-        try:
-            has_failed = ray.get(first).failure is not None
-        except RayActorError:
-            return
-        if has_failed and torch.distributed.is_initialized() and torch.distributed.group.WORLD is not None:
-            torch.distributed.group.WORLD.abort()
-            return
