@@ -19,7 +19,7 @@ from search.scheduling.messages import EpochResult
 from search.session.options import Options
 from search.session.planning import plan
 from tests.ledgers import make_run
-from tests.own_spaces import PARALLEL, WHOLE, write_own
+from tests.own_spaces import CLASS, PARALLEL, WHOLE, write_own
 from tests.ranked import ADDRESS, build, pair
 from trainables.own.stored import copied
 from trainables.trainable import MisuseError, close
@@ -76,6 +76,19 @@ def test_one_worker_continues_the_state_of_two_and_two_that_of_one(tmp_path: Pat
             two.run_epoch()
         state = copied(two.training.state())
     assert losses(alone(path, epochs=2, state=state)[0])[1] == pytest.approx(losses(expected)[3], abs=TOLERANCE)
+    with pair(path, state=alone(path, epochs=2)[1]) as two:
+        records = [two.run_epoch() for _ in range(2)]
+    assert losses(records)[1] == pytest.approx(losses(expected)[3], abs=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_a_class_has_the_losses_of_one_worker_and_continues_its_state(tmp_path: Path):
+    path = write_own(tmp_path, text=CLASS)
+    expected, _ = alone(path)
+    with pair(path) as two:
+        records = [two.run_epoch() for _ in range(4)]
+    for found, wanted in zip(losses(records), losses(expected), strict=True):
+        assert found == pytest.approx(wanted, abs=TOLERANCE)
     with pair(path, state=alone(path, epochs=2)[1]) as two:
         records = [two.run_epoch() for _ in range(2)]
     assert losses(records)[1] == pytest.approx(losses(expected)[3], abs=TOLERANCE)

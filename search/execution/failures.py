@@ -1,4 +1,4 @@
-"""How the failure of a step is told: its kind, its message, and a traceback for the log."""
+"""How the failure of a step is reported: its kind, its message, and a traceback for the log."""
 
 import traceback
 
@@ -15,7 +15,7 @@ class StorageError(Exception):
 
 
 class WorkerFailure(Exception):
-    """Another worker of the trial has failed, as it has told itself."""
+    """Another worker of the trial has failed, and has reported why."""
 
     def __init__(self, rank: int, result: EpochResult) -> None:
         super().__init__(f"worker {rank}: {result.failure}")

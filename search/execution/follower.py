@@ -1,4 +1,4 @@
-"""The second and further workers of a trial: they run the code that worker 0 runs, when it tells them to."""
+"""The second and further workers of a trial: they run the code that worker 0 runs, when it calls them."""
 
 import threading
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ class Follower:
                 getattr(self, f"_{part}")(*values)
             except BaseException as error:
                 leave()
-                told = failure(error, kind="invalid" if part == "begin" else "error", notices=[])
-                return Answer(failure=told, is_broken=is_broken(error), said=self._capture.take())
+                found = failure(error, kind="invalid" if part == "begin" else "error", notices=[])
+                return Answer(failure=found, is_broken=is_broken(error), said=self._capture.take())
         return Answer(said=self._capture.take())
 
     def _begin(self, leg: dict[str, Any], number: int) -> None:

@@ -124,7 +124,7 @@ class Team:
         return found
 
     def _watch(self) -> None:
-        """Wait until a worker is gone. Its connections tell it as well, but not if nothing is exchanged."""
+        """Wait until a worker is gone. A closed connection shows it as well, but not while nothing is exchanged."""
         ray.wait([follower.live.remote() for follower in self._followers], num_returns=1)
         self._lose()
 

@@ -128,7 +128,8 @@ class OwnTraining:
             raise MisuseError(f"run_epoch must return metrics by name, got {type(metrics).__name__}")
         if self.epoch != number:
             raise MisuseError(f"run_epoch must increase epoch by one, to {number}, got {self.epoch}")
-        found = checked(metrics, metric=self._metric, epoch=number, final=self._setting.final)
+        is_told = self._setting.rank == 0
+        found = checked(metrics, metric=self._metric, epoch=number, final=self._setting.final) if is_told else {}
         return {"epoch": number, **found}
 
     def state(self) -> dict[str, Any]:
