@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from search.process.arguments import SOME_FAILED
 from search.storage.run import read_run
 from tests.clusters import Nodes
 from tests.own_spaces import PARALLEL, write_own
@@ -97,7 +98,7 @@ def test_an_error_in_one_worker_fails_its_trial_alone_and_is_told(fault: str, me
     begins = "        model.train()\n"
     write_own(tmp_path, "ours", text=PARALLEL.replace(begins, f"{begins}        {fault}\n"))
     done = rungwise(tmp_path, *WORDS, *TWO, "--name", "x")
-    assert done.returncode == 3, done.stderr
+    assert done.returncode == SOME_FAILED, done.stderr
     trials = trials_of(tmp_path / "runs" / "x")
     assert [t.number for t in trials if t.state.name == "FAIL"] == [1]
     assert trials[1].user_attrs["failure"] == message

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.process.allotted import allotted_cpus
+from search.process.allotted import Cpus, allotted_cpus
 from search.process.text import counted
 
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
@@ -53,10 +53,7 @@ def plan_resources(
         ValueError: more was asked for than the machine has.
     """
     allotted, gpus = allotted_cpus(), count_gpus()
-    cpus = allotted.count
-    here = f"{counted(cpus, 'CPU')} " + (
-        f"that this process may use ({allotted.limit})" if allotted.limit else "of this machine"
-    )
+    cpus, here = allotted.count, _described(allotted)
     workers, gpus_per_trial = _workers_and_gpus(workers_per_trial, gpus_per_trial, has_gpus=gpus > 0)
     if gpus_per_trial > gpus:
         raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
@@ -80,6 +77,11 @@ def plan_resources(
     )
 
 
+def _described(cpus: Cpus) -> str:
+    where = f"that this process may use ({cpus.limit})" if cpus.limit else "of this machine"
+    return f"{counted(cpus.count, 'CPU')} {where}"
+
+
 def _workers_and_gpus(workers: int | None, gpus: float | None, *, has_gpus: bool) -> tuple[int, float]:
     """Workers and GPUs of a trial; a worker cannot use two GPUs, nor can several share one."""
     if gpus is None:
@@ -88,7 +90,7 @@ def _workers_and_gpus(workers: int | None, gpus: float | None, *, has_gpus: bool
         workers = max(1, int(gpus))
     if gpus and max(workers, gpus) > 1 and workers != gpus:
         raise ValueError(
-            f"--workers-per-trial must be --gpus-per-trial {gpus:g}, because each worker uses one GPU, got {workers}; "
+            f"--workers-per-trial must equal --gpus-per-trial {gpus:g}, because each worker uses one GPU, got {workers}; "
             f"state one of the two options, or --gpus-per-trial 0 to train on CPUs"
         )
     return workers, gpus
