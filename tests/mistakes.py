@@ -120,7 +120,7 @@ SEARCH = [
     (["--gpus-per-trial", "nan"], "at most 1024, got nan: a trial runs on"),
     (["--workers-per-trial", "0"], "--workers-per-trial must lie in [1, 1024], got 0"),
     (["--workers-per-trial", "1000"], "per-trial must be at most the"),
-    (["--workers-per-trial", "2", "--gpus-per-trial", "0.5"], "because each worker uses one GPU, got 2; state one of"),
+    (["--workers-per-trial", "2", "--gpus-per-trial", "0.5"], "because each worker uses a GPU, got 2; state one of"),
     (
         ["--workers-per-trial", "2", "--cpus-per-trial", "3", "--gpus-per-trial", "0"],
         "must be a multiple of --workers-per",

@@ -196,7 +196,7 @@ def test_each_worker_has_a_gpu(wishes: dict[str, Any], found: tuple, monkeypatch
         ({"workers_per_trial": 2, "cpus_per_trial": 3}, "must be a multiple of --workers-per-trial 2, got 3"),
         (
             {"workers_per_trial": 2, "gpus_per_trial": 0.5},
-            "must equal --gpus-per-trial 0.5, because each worker uses one",
+            "must equal --gpus-per-trial 0.5, because each worker uses a GPU",
         ),
         ({"workers_per_trial": 1, "gpus_per_trial": 2.0}, "--workers-per-trial must equal --gpus-per-trial 2, because"),
         ({"gpus_per_trial": 5.0}, "--gpus-per-trial must be at most the 4 GPUs of this machine, got 5"),

@@ -90,8 +90,8 @@ def _workers_and_gpus(workers: int | None, gpus: float | None, *, has_gpus: bool
         workers = max(1, int(gpus))
     if gpus and max(workers, gpus) > 1 and workers != gpus:
         raise ValueError(
-            f"--workers-per-trial must equal --gpus-per-trial {gpus:g}, because each worker uses one GPU, got {workers};"
-            f" state one of the two options, or --gpus-per-trial 0 to train on CPUs"
+            f"--workers-per-trial must equal --gpus-per-trial {gpus:g}, because each worker uses a GPU, got {workers};"
+            f" state one of them, or --gpus-per-trial 0 to train on CPUs"
         )
     return workers, gpus
 
