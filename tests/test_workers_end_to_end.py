@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from search.process.arguments import SOME_FAILED
 from search.storage.run import read_run
 from tests.clusters import Nodes
 from tests.own_spaces import PARALLEL, write_own
-from tests.searching import ROOT, RUNGWISE, Running, assert_sound, rungwise, table, trials_of
+from tests.searching import ROOT, RUNGWISE, Running, assert_sound, patience, rungwise, table, trials_of
 from trainables.files import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -62,6 +63,13 @@ def whole_checkpoints(run_dir: Path) -> None:
             assert loaded is not None
             assert not loaded.problems
             assert loaded.epoch >= max(trial.intermediate_values)
+
+
+def test_workers_do_not_wait_between_two_legs(home: Path):
+    records = [record for trial in trials_of(home / "runs" / "calm") for record in trial.user_attrs["history"]]
+    ordered = sorted((record["started"], record["seconds"]) for record in records)
+    idle = [after - (begun + seconds) for (begun, seconds), (after, _) in pairwise(ordered)]
+    assert max(idle) < patience(1.0)
 
 
 def test_one_worker_continues_what_two_have_begun_and_two_what_one_has(home: Path):
