@@ -233,7 +233,7 @@ def test_the_workers_of_a_trial_may_be_on_several_nodes():
 
 def test_a_resumed_run_has_the_workers_it_began_with_unless_others_are_asked_for():
     run = make_run(slots=1, cpus_per_trial=4, gpus_per_trial=0.0, workers_per_trial=2)
-    nothing = dict.fromkeys(("concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial"))
+    nothing: dict[str, Any] = dict.fromkeys(("concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial"))
     begun = {"cpus_per_trial": 4, "gpus_per_trial": 0.0, "workers_per_trial": 2, "concurrent": 1}
     assert as_begun(run, nothing) == begun
     fewer = as_begun(run, {**nothing, "workers_per_trial": 1})
@@ -243,7 +243,7 @@ def test_a_resumed_run_has_the_workers_it_began_with_unless_others_are_asked_for
 
 
 def test_what_cannot_use_several_workers_is_refused_before_anything_starts(tmp_path: Path):
-    two = {"workers_per_trial": 2, "cpus_per_trial": 2}
+    two: dict[str, Any] = {"workers_per_trial": 2, "cpus_per_trial": 2}
     with pytest.raises(ValueError, match="is for training code of your own, and digits_arch trains built-in networks"):
         plan(Options(space="digits_arch", **two))
     path = write_own(tmp_path, "never", text=WHOLE)
