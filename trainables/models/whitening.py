@@ -4,12 +4,12 @@ Source: Page 2018 ("How to train your ResNet", part 8); Jordan 2024 (arXiv 2404.
 negatives, so that the activation that follows loses nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-FITTED_ROWS = 1000
+_ROWS = 1000
 """Training images that the filters are fitted to."""
 _FLOOR = 5e-4
 """Added to the variance of each direction, so that the noise of the flattest ones is not amplified without limit."""
@@ -41,6 +41,19 @@ class Whitening(nn.Conv2d):
         variances, directions = torch.linalg.eigh((rows.T @ rows / len(rows)).double().cpu())
         filters = (directions / (variances.clamp(min=0.0) + _FLOOR).sqrt()).T.reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([filters, -filters]))
+
+
+def fitted(model: nn.Module, images: Tensor, *, normalize: Callable[[Tensor], Tensor]) -> nn.Module:
+    """The network, with such layers fitted to the first of its training images.
+
+    Args:
+        model: returned as it is if it has no such layer.
+        images: uint8 (N, C, H, W); rows of another kind are not looked at.
+        normalize: gives the inputs of the network, float32.
+    """
+    for layer in whitenings(model):
+        layer.fit(normalize(images[:_ROWS]))
+    return model
 
 
 def whitenings(model: nn.Module) -> Iterator[Whitening]:
