@@ -189,7 +189,7 @@ class Session:
         console.print(
             f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {counted(run.trials, 'trial')} of up to"
             f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
-            f" {counted(self.resources.cpus_per_trial, 'thread')} each",
+            f" {self.resources.described} each",
             soft_wrap=True,
         )
         if self.new and len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:
