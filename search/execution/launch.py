@@ -39,6 +39,8 @@ class Launch:
     deadline: float | None = None
     """`time.monotonic()` at which the time budget ends."""
     on_cluster: bool = False
+    slots_stated: bool = False
+    """Whether the user has stated how many trials run at once, which counts more than earlier requests."""
     final: bool = False
     """Whether these are the trainings of a final evaluation."""
     max_failures: int = 2
@@ -58,7 +60,10 @@ class Launch:
         search = Search(
             run, self.ledger, self.space, examine=make_examiner(run, self.dataset, space=self.space),
             events=self.events, on_end=keeper.clean, deadline=self.deadline, logs=logs,
+            most_slots=None if self.on_cluster else self.resources.slots,
         )  # fmt: skip
+        if self.slots_stated:
+            search.steering.slots = None
         if search.finished:
             search.end()
             return search, None
