@@ -118,16 +118,18 @@ def _facts(folder: Path) -> dict[str, Any]:
     """One row about a run."""
     from optuna.trial import TrialState
 
+    from search.storage.requests import num_asked_for, requests_of
     from search.storage.run import read_run
     from search.storage.study import open_study
     from search.storage.trials import best_trial, is_infeasible
 
-    run = read_run(folder)
-    trials = [t for t in open_study(folder).trials if not is_infeasible(t)]
+    run, study = read_run(folder), open_study(folder)
+    trials = [t for t in study.trials if not is_infeasible(t)]
+    asked = num_asked_for(run, requests_of(study))
     done = sum(t.state.is_finished() for t in trials)
     failed = sum(t.state == TrialState.FAIL for t in trials)
     best = best_trial(trials, run.objective)
-    state = "finished" if done == run.trials else f"{done} of {counted(run.trials, 'trial')}"
+    state = "finished" if done == len(trials) >= asked else f"{done} of {counted(max(asked, len(trials)), 'trial')}"
     return {
         "run": folder.name,
         "created": run.created,
@@ -142,14 +144,17 @@ def _facts(folder: Path) -> dict[str, Any]:
 def _show(folder: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
+    from search.process.text import printable
     from search.session.console import summarise
+    from search.storage.requests import requests_of
     from search.storage.run import read_run
     from search.storage.study import open_study
 
     run = read_run(folder)
     if as_json:
-        trials = [_record(trial) for trial in open_study(folder).trials]
-        print_json({"settings": asdict(run), **_facts(folder), "trials": trials})
+        study = open_study(folder)
+        trials, requests = [_record(trial) for trial in study.trials], [one.facts for one in requests_of(study)]
+        print_json({"settings": asdict(run), **_facts(folder), "trials": trials, "requests": requests})
         return
     rungs = " ".join(map(str, run.rungs))
     print(
@@ -158,7 +163,11 @@ def _show(folder: Path, *, as_json: bool) -> None:
     )
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
     print(f"started {created} by {run.command or 'an unknown command'}\n")
-    summarise(run, open_study(folder).trials, console=Console(highlight=False))
+    study = open_study(folder)
+    summarise(run, study.trials, console=Console(highlight=False))
+    for one in requests_of(study):
+        number = "" if one.number is None else f"{one.number}, "
+        print(f"request {number}{one.state}: {printable(one.text)}" + f"; {printable(one.answer)}" * bool(one.answer))
 
 
 def _record(trial: "FrozenTrial") -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _list(folder: Path) -> int:
     from search.storage.study import open_study
 
     found = requests_of(open_study(folder))
-    add_to_answer(requests=[_facts(one) for one in found])
+    add_to_answer(requests=[one.facts for one in found])
     if not found:
         print(f"nothing was asked of {folder.name!r}")
         return DONE
@@ -119,12 +119,6 @@ def _list(folder: Path) -> int:
         ]
     )
     return DONE
-
-
-def _facts(request: "Request") -> dict[str, Any]:
-    """A request for a program."""
-    names = ("number", "text", "verb", "trial", "trials", "state", "answer", "sent", "answered")
-    return {name: getattr(request, name) for name in names}
 
 
 def _send(folder: Path, request: "Request", *, wait: float) -> int:
@@ -171,7 +165,7 @@ def _check_unanswered(folder: Path, request: "Request") -> None:
 
 
 def _say(request: "Request", run: "Run", folder: Path, *, searched: bool) -> int:
-    add_to_answer(request=_facts(request))
+    add_to_answer(request=request.facts)
     if request.state == "refused":
         say_error(f"{request.text}: {request.answer}")
         return BAD_INPUT

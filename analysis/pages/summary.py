@@ -12,6 +12,7 @@ from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
 from analysis.studies.amounts import cost
 from analysis.studies.parameters import label
+from analysis.studies.steered import steered
 from analysis.studies.trials import (
     COMPLETE,
     FAILED,
@@ -56,7 +57,7 @@ def summary(
         run: the search; None for a study that plain Optuna made.
     """
     answers = answers or Said()
-    blocks: list[Any] = [text(_what(run) + states(trials))]
+    blocks: list[Any] = [text(" ".join(filter(None, (_what(run) + states(trials), steered(trials)))))]
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks += [text(warning, kind="warning") for warning in outcome.warnings]

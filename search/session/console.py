@@ -204,6 +204,8 @@ class SearchConsole:
     def _render(self) -> Group:
         trials = dict(self._trials)
         lines = [self._best_line(trials), Text(self._counts()), Text(self._pace(), "dim")]
+        if self._num_steered:
+            lines.append(Text(f"steered by a person with {counted(self._num_steered, 'request')}", "dim"))
         if rungs := live.describe_rungs(self._run, trials.values()):
             lines.append(Text(rungs, "dim"))
         return Group(Text(""), *lines, Text(""), live.Trials(self._run, trials, dict(self._running)))

@@ -79,6 +79,12 @@ class Request:
         return " ".join(words)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """The request and its answer for a program."""
+        names = ("number", "text", "verb", "trial", "trials", "state", "answer", "sent", "answered")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def content(self) -> dict[str, Any]:
         """The request as its system attribute."""
         return {name: value for name, value in asdict(self).items() if name != "key"}
@@ -117,6 +123,12 @@ def requests_in(attrs: Mapping[str, Any]) -> list[Request]:
 def requests_of(study: optuna.Study) -> list[Request]:
     """The requests in a study that was opened for reading."""
     return requests_in(study._storage.get_study_system_attrs(study._study_id))
+
+
+def copy_requests(attrs: Mapping[str, Any], study: optuna.Study) -> None:
+    """Store the requests among the system attributes of a study in another study."""
+    for key in (key for key in attrs if key.startswith(PREFIX)):
+        study._storage.set_study_system_attr(study._study_id, key, attrs[key])
 
 
 def num_asked_for(run: Run, requests: Iterable[Request]) -> int:
