@@ -200,6 +200,10 @@ def _read(words: Sequence[str]) -> "Request":
         fields["changes"] = dict(_change(rest.pop(0)) for _ in list(rest))
     elif verb == "slots":
         fields["slots"] = _number(rest.pop(0) if rest else "", verb)
+        if not fields["slots"]:
+            raise ValueError(
+                "slots must be at least 1, got 0; `finish` ends a search, and `pause` stops a trial for now"
+            )
     elif verb == "budget" and rest:
         fields |= _budget(rest.pop(0))
     elif verb == "budget":

@@ -174,6 +174,7 @@ def test_a_trial_that_is_stopped_before_its_first_epoch_ends_without_a_value(tmp
     again = Bench(tmp_path, plan=())
     assert again.diary.ends == [(0, "PRUNED")]
     again.train()
+    assert again.search.fatal is None
     assert open_study(tmp_path).trials[0].value is None
 
 

@@ -51,8 +51,10 @@ class Steering:
         return number in self._pauses and epochs_reached(self._ledger.trial(number)) >= self._pauses[number]
 
     def released(self, numbers: Collection[int]) -> Collection[int]:
-        """Those of these trials that nobody has paused."""
-        return {number for number in numbers if not self.holds(number)} if self._pauses else numbers
+        """Those of these trials that nobody has paused or stopped."""
+        if not self._pauses and not self._stops:
+            return numbers
+        return {number for number in numbers if not self.holds(number) and not self.stops(number)}
 
     def stops(self, number: int) -> bool:
         """Whether a person has stopped this trial, and it has reached the epoch from which that counts."""

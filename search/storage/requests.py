@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 
 from search.process.faults import fault_point
 from search.storage.checking import Range, build
+from search.storage.database import reading
 from search.storage.run import Run, Scalar
 
 PREFIX = "rungwise:request:"
@@ -96,10 +97,15 @@ def new_key() -> str:
 
 
 def send(storage: BaseStorage, study_id: int, request: Request) -> Request:
-    """Store a request in one transaction, and return it with its key."""
+    """Store a request in one transaction, and return it with its key.
+
+    Raises:
+        ValueError: the study cannot be written.
+    """
     sent = replace(request, key=new_key(), sent=now())
     fault_point("request", 0)
-    storage.set_study_system_attr(study_id, sent.key, sent.content)
+    with reading(getattr(storage, "where", "the study")):
+        storage.set_study_system_attr(study_id, sent.key, sent.content)
     fault_point("request", 1)
     return sent
 

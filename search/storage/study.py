@@ -86,17 +86,19 @@ def open_for_requests(run_dir: Path, run: Run) -> Iterator[tuple[RDBStorage, int
     """The storage of a run and the number of its study, to add a request to it while a search writes to it.
 
     Raises:
-        ValueError: the study is missing, damaged or cannot be written.
+        ValueError: the study is missing or damaged.
     """
     path, url = run_dir / "study.db", stored_url(run_dir, run, "study_url")
     if url is None and not (path.is_file() and path.stat().st_size):
         raise ValueError(f"{path} is missing or empty, so there is no search to send a request to")
     with reading(path if url is None else url):
         storage = file_storage(path) if url is None else server_storage(url)
-        try:
-            yield storage, _study_id(storage, run.name, where=path if run.study_url is None else run.study_url)
-        finally:
-            storage.engine.dispose()
+        study_id = _study_id(storage, run.name, where=path if run.study_url is None else run.study_url)
+    storage.where = path if url is None else url
+    try:
+        yield storage, study_id
+    finally:
+        storage.engine.dispose()
 
 
 def open_study(run_dir: str | Path) -> optuna.Study:
