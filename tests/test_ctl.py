@@ -90,7 +90,8 @@ def test_a_refusal_is_bad_input_and_is_answered_as_json(run_dir: Path, capfd):
     request(run_dir, verb="stop", trial=5)
     Bench(run_dir, trials=3)
     assert ctl.main([str(run_dir), "--json"]) == 0
-    (found,) = json.loads(capfd.readouterr().out)["requests"]
+    said = capfd.readouterr().out  # pytest's own stdout is not put back in time
+    (found,) = json.loads(said[said.index('{\n  "exit_code"') :])["requests"]
     assert (found["state"], found["answer"]) == (
         "refused", "the search has no trial 5; its trials have numbers from 0 to 0",
     )  # fmt: skip

@@ -105,7 +105,8 @@ def test_runs_and_trials_as_json(searched: Path, capsys):
 
 def test_what_is_exported_removed_or_logged_is_answered_as_json(copied: Path, tmp_path: Path, capfd):
     def answer(code: int) -> dict:
-        found = json.loads(capfd.readouterr().out)
+        said = capfd.readouterr().out  # pytest's own stdout is not put back in time
+        found = json.loads(said[said.index('{\n  "exit_code"') :])
         assert found["exit_code"] == code
         return found
 
