@@ -9,7 +9,7 @@ from search.process.text import counted
 
 
 def steered(trials: Trials) -> str:
-    """That a person steered the search, and how; empty if nobody did."""
+    """That a person steered the search, and how; empty if that did not happen."""
     verbs = Counter(request.verb for request in _accepted(trials))
     if not verbs:
         return ""

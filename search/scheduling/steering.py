@@ -51,7 +51,7 @@ class Steering:
         return number in self._pauses and epochs_reached(self._ledger.trial(number)) >= self._pauses[number]
 
     def released(self, numbers: Collection[int]) -> Collection[int]:
-        """Those of these trials that nobody has paused or stopped."""
+        """Those of these trials that were neither paused nor stopped by a request."""
         if not self._pauses and not self._stops:
             return numbers
         return {number for number in numbers if not self.holds(number) and not self.stops(number)}
@@ -191,11 +191,10 @@ class Steering:
                 attrs = {"tag": tag, BY_REQUEST: name, **copied, **examination.attrs}
                 number = self._ledger.add(params, self._space.distributions(params), **attrs)
             numbers.append(number)
-        names = " and ".join(filter(None, [", ".join(map(str, numbers[:-1])), str(numbers[-1])]))
-        one = len(numbers) == 1
-        said = f"trial{'s' * (not one)} {names} begin{'s' * one} with the next free slot"
+        names = ", ".join(map(str, numbers))
+        said = f"trial {names} begins" if len(numbers) == 1 else f"trials {names} begin"
         copy = "" if request.trial is None else f", a copy of trial {request.trial} that is trained from the start"
-        return replace(request, trials=tuple(numbers), answer=said + copy)
+        return replace(request, trials=tuple(numbers), answer=f"{said} with the next free slot{copy}")
 
     def _configuration(self, request: Request, params: Mapping[str, Any]) -> tuple[dict[str, Any], Examination]:
         """A configuration that is asked for, complete.
