@@ -122,7 +122,7 @@ def background(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     if process.poll() is None:
         process.kill()
-    process.wait()
+    process.communicate()  # closes its pipe
 
 
 def test_a_script_drives_dry_run_search_steering_report_and_final_by_json_alone(
@@ -139,9 +139,8 @@ def test_a_script_drives_dry_run_search_steering_report_and_final_by_json_alone(
     clone = ctl(tmp_path, "clone", "0")["request"]
     assert clone["state"] == "accepted"
     assert ctl(tmp_path, "finish")["request"]["state"] == "accepted"
-    assert background.stdout is not None
-    result = json.loads(background.stdout.read())
-    assert background.wait(timeout=TIMEOUT_SECONDS) == result["exit_code"] == 0
+    result = json.loads(background.communicate(timeout=TIMEOUT_SECONDS)[0])
+    assert background.returncode == result["exit_code"] == 0
     assert [one["text"] for one in result["requests"]] == ["clone 0", "finish"]
     assert ctl(tmp_path)["requests"] == result["requests"]
     shown = asked_plain(tmp_path, "show", "x")
