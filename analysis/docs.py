@@ -105,7 +105,8 @@ def read_study(folder: Path) -> dict[str, Any]:
         `early` (effects at the first rung), `confirmed` (single changes that were trained again, see
         `read_confirmed`), `classes` (rows of each class in the splits, for images), `num_training`, `num_validation`,
         `correlations` (of ranks between rungs), `settled` (levels on which all trials that were trained to the end
-        agree), `levels` (how many of these have each level), `answers` (to the questions asked, a sentence each).
+        agree), `levels` (how many of these have each level), `answers` (to the questions asked, a sentence each),
+        `pflop` (operations of one final training of `winner` and `baseline`, for images).
     """
     import optuna
 
@@ -123,6 +124,7 @@ def read_study(folder: Path) -> dict[str, Any]:
         "run": run,
         "results": results,
         **_name_entrants(results),
+        "pflop": _operations(results),
         "topics": by_topic(discuss(results, study, run)),
         "trials": trials,
         "states": trials.trials["state"].value_counts().to_dict(),
@@ -159,6 +161,13 @@ def _name_entrants(results: Any) -> dict[str, Any]:
     """`winner`, `baseline`, and `random` or None."""
     entrants = {entrant.name: entrant for entrant in results.entrants}
     return {"winner": results.winning, "baseline": entrants["baseline"], "random": entrants.get("random")}
+
+
+def _operations(results: Any) -> dict[str, float]:
+    """10^15 operations of one training of winner and baseline: 6 for each multiply-add, row and epoch."""
+    passes = results.conditions["train_rows"] * results.conditions["epochs"]
+    named = _name_entrants(results)
+    return {name: 6 * named[name].macs * passes / 1e15 for name in ("winner", "baseline")}
 
 
 def _describe_effort(trials: "Trials", run: Any) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Trains a space's baseline on full training sets with several seeds and prints its accuracy on validation rows.
+"""Trains a space's baseline on full training sets with several seeds: its accuracy on validation rows, with interval
+and cost.
 
 python -m benchmarks.accuracy --space cifar_arch --seeds 3 --data-dir DATA
 """
@@ -6,12 +7,14 @@ python -m benchmarks.accuracy --space cifar_arch --seeds 3 --data-dir DATA
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
+from scipy import stats
 
 from spaces import space
 from trainables.data.dataset import Dataset
@@ -58,6 +61,14 @@ def train_baseline(options: Options, *, dataset: Dataset, seed: int) -> dict[str
     }
 
 
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of a mean over seeds, by Student's t; None for a single seed."""
+    if len(values) < 2:
+        return None
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    return statistics.mean(values) - half, statistics.mean(values) + half
+
+
 def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(options.threads)
@@ -67,13 +78,19 @@ def main() -> None:
     runs = [train_baseline(options, dataset=dataset, seed=seed) for seed in range(options.seeds)]
     values = [run[metric] for run in runs]
     minutes = sum(run["seconds"] for run in runs) / 60
-    print(f"{options.space}: {metric} {statistics.mean(values):.4f}, mean of {len(values)} seeds", end=" ")
-    print(f"({', '.join(f'{value:.4f}' for value in values)}), {runs[0]['weights']} weights, {minutes:.1f} minutes")
+    pflop = 6 * runs[0]["macs"] * len(dataset.train) * runs[0]["epoch"] / 1e15
+    found = interval(values)
+    around = f" [{found[0]:.4f}, {found[1]:.4f}]" if found else ""
+    print(f"{options.space}: {metric} {statistics.mean(values):.4f}{around},", end=" ")
+    print(f"mean of {len(values)} seeds ({', '.join(f'{value:.4f}' for value in values)}),", end=" ")
+    print(f"{runs[0]['weights']} weights, {pflop:.3g} PFLOP and {minutes / len(values):.1f} minutes a training")
     summary = {
         "space": options.space,
         "metric": metric,
         "mean": statistics.mean(values),
+        "interval": found,
         "values": values,
+        "pflop": pflop,
         "minutes": round(minutes, 1),
         "threads": options.threads,
         "torch": torch.__version__,

@@ -23,7 +23,7 @@ from trainables.files.whole import write_whole
 
 _PARTS = (
     "suggest_training", "suggest_table_training", "suggest_cnn", "CnnRange", "suggest_mlp", "suggest_encoder",
-    "suggest_optimizer", "suggest_adamw", "suggest_schedule", "suggest_augmentation",
+    "suggest_optimizer", "suggest_short_optimizer", "suggest_adamw", "suggest_schedule", "suggest_augmentation",
 )  # fmt: skip
 NAMES = {
     "A space and its trials": {

@@ -24,10 +24,10 @@ def suggest(trial: BaseTrial) -> TrainConfig:
 
 
 SPACE = replace(
-    cifar_arch.SPACE,
+    cifar_arch.SPACE_1,
     suggest=suggest,
     baseline={
-        **cifar_arch.SPACE.baseline,
+        **cifar_arch.SPACE_1.baseline,
         **{"width_0": 96, "width_1": 192, "width_2": 384, "cutout": 12, "batch_size": 512, "sgd_lr": 0.4},
     },
     epochs=32,

@@ -1,6 +1,6 @@
 """Groups of hyperparameters that the built-in spaces share: network, encoder, optimiser, schedule, augmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from optuna.trial import BaseTrial
@@ -12,7 +12,7 @@ from trainables.models.cnn import CnnConfig, round_width
 from trainables.models.embeddings import Embedding, EncoderConfig, Scaling
 from trainables.models.mlp import MlpConfig
 from trainables.training.config import ClassWeights, TargetScaling, TrainConfig
-from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training.optim import AdamWConfig, MuonConfig, ScheduleConfig, SgdConfig
 
 Choice = TypeVar("Choice", bound=str | int | float | bool)
 
@@ -29,22 +29,38 @@ class CnnRange:
     """Most blocks per stage."""
     max_side: int = 0
     """Longest side that the stages see; that of the images if 0."""
+    short: bool = False
+    """Whether the parts that help networks which train for few epochs are suggested: `whitening`, `start`,
+    `norm_scale` and `head_pooling`."""
 
 
 def suggest_training(
-    trial: BaseTrial, *, model: CnnConfig | BackboneConfig, augmentation: AugmentConfig, batch_sizes: tuple[int, ...]
+    trial: BaseTrial,
+    *,
+    model: CnnConfig | BackboneConfig,
+    augmentation: AugmentConfig,
+    batch_sizes: tuple[int, ...],
+    short: bool = False,
 ) -> TrainConfig:
     """Suggest the optimiser, the schedule and the other training settings for a network and its augmentation.
 
     `clip_norm` is suggested only without batch norm, which limits the gradient itself.
+
+    Args:
+        trial: suggests the values.
+        model: the network.
+        augmentation: of its training images.
+        batch_sizes: choices for the images of a step.
+        short: for trainings of few epochs: `suggest_short_optimizer`, no warm-up at all as a choice, and up to twice as
+            much label smoothing.
     """
     return TrainConfig(
         model=model,
         augmentation=augmentation,
-        optimizer=suggest_optimizer(trial),
-        schedule=suggest_schedule(trial),
+        optimizer=suggest_short_optimizer(trial) if short else suggest_optimizer(trial),
+        schedule=suggest_schedule(trial, lowest_warmup=0.0 if short else 0.05),
         batch_size=_choose(trial, "batch_size", batch_sizes),
-        label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2, step=0.05),
+        label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.4 if short else 0.2, step=0.05),
         ema_decay=_choose(trial, "ema_decay", (0.0, 0.99, 0.998)),
         clip_norm=0.0 if model.batch_norm else trial.suggest_float("clip_norm", 0.1, 10.0, log=True),
     )
@@ -116,12 +132,13 @@ def suggest_encoder(trial: BaseTrial, *, lowest_frequency: float = 0.05) -> Enco
 def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
     """Suggest a network.
 
-    There is one `width_i` per active stage, rounded to a multiple of 8; `block` is suggested only if there are blocks.
+    There is one `width_i` per active stage, rounded to a multiple of 8; `block` is suggested only if there are blocks,
+    and `norm_scale` only with batch norm.
     """
     depth = trial.suggest_int("depth", *limits.depth)
     widths = tuple(round_width(trial.suggest_int(f"width_{i}", *limits.width, log=True)) for i in range(depth))
     num_blocks = trial.suggest_int("num_blocks", 0, limits.num_blocks)
-    return CnnConfig(
+    config = CnnConfig(
         widths=widths,
         num_blocks=num_blocks,
         block=_choose(trial, "block", ("plain", "residual")) if num_blocks else "plain",
@@ -133,6 +150,17 @@ def suggest_cnn(trial: BaseTrial, limits: CnnRange) -> CnnConfig:
         head_width=trial.suggest_int("head_width", 0, 256, step=64),
         head_dropout=trial.suggest_float("head_dropout", 0.0, 0.5, step=0.1),
         max_side=limits.max_side,
+    )
+    return _with_short_parts(trial, config) if limits.short else config
+
+
+def _with_short_parts(trial: BaseTrial, config: CnnConfig) -> CnnConfig:
+    return replace(
+        config,
+        whitening=_choose(trial, "whitening", (0, 2, 3)),
+        start=_choose(trial, "start", ("he", "identity")),
+        norm_scale=_choose(trial, "norm_scale", (True, False)) if config.batch_norm else True,
+        head_pooling=_choose(trial, "head_pooling", ("average", "max")),
     )
 
 
@@ -159,6 +187,31 @@ def suggest_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig:
     return suggest_adamw(trial)
 
 
+def suggest_short_optimizer(trial: BaseTrial) -> SgdConfig | AdamWConfig | MuonConfig:
+    """Suggest an optimiser for image networks that train for few epochs: AdamW, or SGD or Muon with separate rates.
+
+    The rates are those for batches of any size; the best ones grow with `batch_size`.
+    """
+    kind = trial.suggest_categorical("optimizer", ("muon", "sgd", "adamw"))
+    if kind == "muon":
+        return MuonConfig(
+            lr=trial.suggest_float("muon_lr", 0.02, 0.5, log=True),
+            momentum=trial.suggest_float("muon_momentum", 0.3, 0.95),
+            bias_lr=trial.suggest_float("bias_lr", 0.5, 200.0, log=True),
+            head_lr=trial.suggest_float("head_lr", 5e-4, 0.05, log=True),
+            weight_decay=trial.suggest_float("muon_weight_decay", 1e-5, 1e-2, log=True),
+        )
+    if kind == "sgd":
+        return SgdConfig(
+            lr=trial.suggest_float("sgd_lr", 0.05, 3.0, log=True),
+            momentum=trial.suggest_float("momentum", 0.7, 0.98),
+            weight_decay=trial.suggest_float("sgd_weight_decay", 1e-5, 1e-2, log=True),
+            bias_factor=trial.suggest_float("bias_factor", 1.0, 128.0, log=True),
+            head_factor=trial.suggest_float("head_factor", 0.01, 1.0, log=True),
+        )
+    return suggest_adamw(trial)
+
+
 def suggest_adamw(trial: BaseTrial) -> AdamWConfig:
     """Suggest learning rate and weight decay."""
     return AdamWConfig(
@@ -167,11 +220,11 @@ def suggest_adamw(trial: BaseTrial) -> AdamWConfig:
     )
 
 
-def suggest_schedule(trial: BaseTrial) -> ScheduleConfig:
+def suggest_schedule(trial: BaseTrial, *, lowest_warmup: float = 0.05) -> ScheduleConfig:
     """Suggest the learning rate schedule."""
     return ScheduleConfig(
         kind=_choose(trial, "schedule", ("one_cycle", "cosine")),
-        warmup=trial.suggest_float("warmup", 0.05, 0.4, step=0.05),
+        warmup=trial.suggest_float("warmup", lowest_warmup, 0.4, step=0.05),
     )
 
 

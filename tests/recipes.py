@@ -9,7 +9,7 @@ from trainables.data.dataset import Dataset
 from trainables.models.cnn import CnnConfig
 from trainables.sources import load as data
 from trainables.training.config import TrainConfig
-from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training.optim import AdamWConfig, MuonConfig, ScheduleConfig, SgdConfig
 from trainables.training.training import Training
 
 CNN = CnnConfig(widths=(8, 16), num_blocks=1)
@@ -34,6 +34,14 @@ RECIPES = {
     "mixing": replace(PLAIN, augmentation=AugmentConfig(mixup=0.5, cutmix=0.5), label_smoothing=0.1),
     "average pooling": replace(PLAIN, model=replace(CNN, pooling="average", activation="silu")),
     "strides": replace(PLAIN, model=replace(CNN, pooling="stride", activation="gelu", kernel_size=5)),
+    "short": replace(
+        PLAIN,
+        model=replace(
+            CNN, whitening=2, start="identity", norm_scale=False, head_pooling="max", block="plain", activation="gelu"
+        ),
+        optimizer=MuonConfig(lr=0.1, bias_lr=1.0, head_lr=0.02, weight_decay=1e-3),
+    ),
+    "rates by kind": replace(PLAIN, optimizer=SgdConfig(lr=0.05, bias_factor=4.0, head_factor=0.5)),
     "turned and recoloured": replace(
         PLAIN,
         model=replace(CNN, max_side=4),

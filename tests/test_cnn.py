@@ -21,6 +21,12 @@ FORMS = [
 ]
 
 
+FORMS += [
+    {"whitening": whitening, "start": "identity", "head_pooling": "max", "norm_scale": False, "block": block}
+    for whitening, block in product((2, 3), ("plain", "residual"))
+]
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_form_fits_every_image(shape: tuple[int, int, int]) -> None:
     dataset = make_images(shape, 4)
@@ -84,6 +90,36 @@ def test_a_residual_block_starts_as_the_identity(batch_norm: bool) -> None:
     assert all(torch.equal(block(x), x) for block in blocks)
 
 
+def test_an_identity_start_copies_the_input_where_the_width_changes() -> None:
+    model = CnnConfig(widths=(16,), num_blocks=1, block="plain", batch_norm=False, start="identity").build(
+        make_images((3, 8, 8), 2)
+    )
+    first, second = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    x = torch.randn(4, 3, 8, 8)
+    assert torch.equal(first(x)[:, :3], x)
+    assert not torch.equal(first(x)[:, 3:6], x)
+    y = torch.randn(4, 16, 4, 4)
+    assert torch.equal(second(y), y)
+
+
+@pytest.mark.parametrize("block", ["plain", "residual"])
+def test_without_a_learnt_scale_only_that_of_a_branch_is_learnt(block: Any) -> None:
+    model = CnnConfig(widths=(8, 8), num_blocks=1, block=block, norm_scale=False).build(make_images((3, 8, 8), 2))
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    learnt = [norm.weight.requires_grad for norm in norms]
+    assert learnt == ([False] * 4 if block == "plain" else [False, False, True] * 2)
+    assert all(norm.bias.requires_grad for norm in norms)
+
+
+def test_the_head_keeps_the_mean_or_the_largest_value_of_each_channel() -> None:
+    x = torch.randn(2, 8, 3, 3)
+    kinds: list[tuple[Any, torch.Tensor]] = [("average", x.mean((2, 3))), ("max", x.amax((2, 3)))]
+    for kind, expected in kinds:
+        model = CnnConfig(widths=(8,), head_pooling=kind).build(make_images((1, 8, 8), 2))
+        pooling = next(m for m in model.modules() if type(m).__name__.startswith("Global"))
+        torch.testing.assert_close(pooling(x), expected)
+
+
 def test_the_first_loss_is_that_of_a_guess() -> None:
     dataset = make_images((3, 16, 16), 20)
     model = CnnConfig(widths=(16, 32)).build(dataset)
@@ -115,6 +151,9 @@ def test_widths_are_rounded_to_multiples_of_8() -> None:
         ({"block": "dense"}, "block must be one of plain, residual, got 'dense'"),
         ({"kernel_size": 4}, "kernel_size must be one of 3, 5, got 4"),
         ({"activation": "tanh"}, "activation must be one of relu, gelu, silu, got 'tanh'"),
+        ({"head_pooling": "min"}, "head_pooling must be one of average, max, got 'min'"),
+        ({"start": "zero"}, "start must be one of he, identity, got 'zero'"),
+        ({"whitening": 4}, "whitening must be 0, 2 or 3, got 4"),
         ({"pooling": "min"}, "pooling must be one of max, average, stride, got 'min'"),
         ({"conv_dropout": 1.0}, r"conv_dropout must lie in \[0, 1\), got 1.0"),
         ({"head_dropout": float("nan")}, r"head_dropout must lie in \[0, 1\), got nan"),

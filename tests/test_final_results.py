@@ -110,7 +110,7 @@ def test_the_test_of_right_and_wrong_rows_is_quoted_for_an_accuracy_alone(descri
 
 @pytest.mark.parametrize(
     ("last", "meaning"),
-    [([0.80, 0.81, 0.95, 0.96], "a larger budget is worth trying"), ([0.9] * 4, "unlikely to help")],
+    [([0.80, 0.81, 0.95, 0.96], "a larger budget may help"), ([0.9] * 4, "unlikely to help")],
 )
 def test_a_curve_that_still_rises_asks_for_a_larger_budget(described, last, meaning):
     curve = [0.3] * 5 + last

@@ -23,7 +23,7 @@ from analysis.pages.final import refresh_page
 from analysis.progress import Advance, say, step
 from analysis.prose.card import model_card, restate_card
 from analysis.prose.discussion import discuss
-from analysis.scores.answers import predict_rows
+from analysis.scores.answers import Views, predict_rows
 from analysis.scores.baselines import Baseline
 from analysis.scores.metrics import Evaluation
 from analysis.scores.metrics import evaluate as score
@@ -36,6 +36,9 @@ from search.storage.run import data_of
 from trainables.data.dataset import Split
 from trainables.files.whole import replacing, write_whole
 from trainables.training.training import Training
+
+AUGMENTED: tuple[Views, ...] = ("flip", "six views")
+"""The rows of a test-time augmentation."""
 
 
 def restate(run_dir: Path) -> None:
@@ -65,8 +68,7 @@ def evaluate(
         conformal: the intervals of the exported network.
     """
     say(f"the test set is open: {counted(len(test), 'row')}, {counted(len(networks), 'network')}")
-    with step("predictions of the networks", total=len(networks) * (1 + job.options.tta)) as advance:
-        measured = _measure(job, test, networks, advance=advance)
+    measured = _measure(job, test, networks)
     with step("predictions of the other methods", total=len(baselines)) as advance:
         answers = answer_baselines(baselines, test, advance=advance)
     fault_point("final", 2)
@@ -130,27 +132,28 @@ def _score(
     return parts | record.describe_winner(y, winner, classes=classes, train_y=train_y, seed=seed)
 
 
-def _measure(job: Job, test: Split, networks: Sequence[Network], *, advance: Advance) -> list[record.Measured]:
-    """The answers of all networks, contender by contender; the winner first, its augmented row last."""
-    measured = [_answers(job, test, group, advance=advance) for group in job.by_contender(networks)]
-    if job.options.tta:
-        measured.append(_answers(job, test, measured[0].networks, advance=advance, flip=True))
-    return measured
+def _measure(job: Job, test: Split, networks: Sequence[Network]) -> list[record.Measured]:
+    """The answers of all networks, contender by contender; the winner first, its augmented rows last."""
+    groups = list(job.by_contender(networks))
+    views = AUGMENTED if job.options.tta else ()
+    with step("predictions of the networks", total=len(networks) + len(views) * len(groups[0])) as advance:
+        measured = [_answers(job, test, group, advance=advance) for group in groups]
+        return measured + [_answers(job, test, groups[0], advance=advance, views=each) for each in views]
 
 
 def _answers(
-    job: Job, test: Split, networks: Sequence[Network], *, advance: Advance, flip: bool = False
+    job: Job, test: Split, networks: Sequence[Network], *, advance: Advance, views: Views = ""
 ) -> record.Measured:
     answers = []
     for network in networks:
-        answers.append(predict_rows(_restore(job, network), test.x, flip=flip))
+        answers.append(predict_rows(_restore(job, network), test.x, views=views))
         advance()
     return record.Measured(
         contender=networks[0].contender,
         networks=networks,
         outputs=np.stack([found.outputs for found in answers]),
         images_per_second=float(np.median([found.images_per_second for found in answers])),
-        augmented="flip" if flip else "",
+        augmented=views,
     )
 
 

@@ -28,7 +28,7 @@ class Options:
     again: Flag = False
     """Open the test set again; every opening is counted on the page."""
     tta: Flag = False
-    """Also evaluate the winner with test-time augmentation (horizontal flips)."""
+    """Also evaluate the winner with test-time augmentation (mirror images, and shifts by a pixel)."""
     without_validation: Flag = False
     """Train on the training rows only, as published results do, and not on the validation rows of the search."""
     without_intervals: Flag = False

@@ -67,7 +67,8 @@ def _text(names: list[str], current: Mapping[str, Any], target: Mapping[str, Any
     change = f"{name}: {label(current.get(name, 'off'))} to {label(target.get(name, 'off'))}"
     if len(names) == 1:
         return change
-    return f"{change} (with {', '.join(names[1:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''})"
+    joined = "with" if names[1] in target else "without"
+    return f"{change} ({joined} {', '.join(names[1:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''})"
 
 
 def _frame(surrogate: Surrogate, configs: list[dict[str, Any]]) -> pd.DataFrame:

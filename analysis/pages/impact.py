@@ -147,7 +147,14 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
 def _in_words(table: pd.DataFrame) -> pd.DataFrame:
     """The table with yes or no for `found`, and counts named as a reader names them."""
     said = table.assign(found=["yes" if found else "no" for found in table["found"]])
-    return said.rename(columns={"found": "clear", "num_trials": "trials", "num_seeds": "seeds"})
+    names = {
+        "found": "clear",
+        "num_trials": "trials",
+        "num_seeds": "seeds",
+        "flip": "change",
+        "worth": "cost of the change",
+    }
+    return said.rename(columns=names)
 
 
 def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> list[Any]:
@@ -161,9 +168,13 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
         for r in table.to_dict("records")
         if r["found"]
     ]
-    caption = "Paired changes of the best configuration, 95 % t intervals."
+    caption = "The best configuration against itself with one change, paired by seed; 95 % t intervals."
     return [
-        text(f"Verified by training the best configuration with one setting changed{length}, paired by seed:"),
+        text(
+            f"Verified by training: the best configuration, and the same with one setting changed, each{length} with "
+            "the same seeds. The other settings stay as they suit the best configuration, so part of a difference may "
+            "come from them:"
+        ),
         text(*(sentences or ["no single change made a statistically clear difference"]), kind="list"),
         folder.table("confirmed", _in_words(table), caption=caption),
     ]

@@ -160,7 +160,7 @@ def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
     values = [value for _, value in sorted(trial.intermediate_values.items())]
     kept, span = kept_epoch(trial), window(len(values))
     if kept is not None:
-        more = "the curve still improved, so a larger budget is worth trying"
+        more = "the curve still improved, so a larger budget may help"
         more = more if kept > len(values) - span else "more epochs alone are unlikely to help"
         return [
             f"Budget: the winner's trial keeps epoch {kept} of {len(values)}, by its curve on the validation rows;"
@@ -180,7 +180,8 @@ def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
         noise = 0.01 * abs(last)
         decimals = max(0, 1 - math.floor(math.log10(noise))) if noise > 0 else 4
         shown, against = f"{abs(gain):.{decimals}f}", f"1 % of the value, {noise:.{decimals}f}"
-    meaning = "a larger budget is worth trying" if gain > noise else "more epochs alone are unlikely to help"
+    meaning = "a larger budget may help, although a learning rate that falls to zero causes such a gain by itself"
+    meaning = meaning if gain > noise else "more epochs alone are unlikely to help"
     return [
         f"Budget: the winner's validation {named(run.metric)} over the last {span} of {len(values)} epochs of the"
         f" search was {'better' if gain >= 0 else 'worse'} by {shown} than over the {span} before; that is"

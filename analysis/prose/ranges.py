@@ -60,7 +60,7 @@ def _edge(parameter: Parameter, at: int, count: int, usual: float, *, upper: boo
     name, bound = parameter.name, parameter.high if upper else parameter.low
     said = (
         f"{at} of the {count} best trials have {name} in the {'upper' if upper else 'lower'} fifth of its range (up to "
-        f"the end, {label(bound)}), as {100 * usual:.0f} % of all trials."
+        f"the end, {label(bound)}); {100 * usual:.0f} % of all trials do."
     )
     if bound == 0 and not upper:
         return Finding(kind="edge", sentence=said, advice=f"They hardly use it. Leave it out: --fix {name}=0.")

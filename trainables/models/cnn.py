@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.data.dataset import Dataset
+from trainables.models.whitening import Whitening
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 _MOMENTS = {  # E[f(z)^2] for z ~ N(0, 1), and for the maximum and the mean of four such z
@@ -23,6 +24,8 @@ class CnnConfig:
     A side that has reached 1 is not halved again, so every configuration fits every image.
     """
 
+    whitening: int = 0
+    """Side in pixels of the patches that a fixed first layer decorrelates (`Whitening`); 0 for no such layer."""
     widths: tuple[int, ...]
     """Channels of each stage; multiples of 8, for which matrix units are fast."""
     num_blocks: int = 1
@@ -31,13 +34,20 @@ class CnnConfig:
     """plain: one convolution; residual: two, added to their input."""
     kernel_size: Literal[3, 5] = 3
     batch_norm: bool = True
+    norm_scale: bool = True
+    """Whether batch norm learns a scale for each channel; it always learns a shift."""
+    start: Literal["he", "identity"] = "he"
+    """First weights: random (He et al. 2015), or, for each convolution that changes the width, its first filters copy
+    their input (Zagoruyko and Komodakis 2017, "DiracNets") and only the others are random."""
     activation: Literal["relu", "gelu", "silu"] = "relu"
     pooling: Literal["max", "average", "stride"] = "max"
     """How the side is halved: pooling after the opening convolution, or a stride of 2 within it."""
     conv_dropout: float = 0.0
     """Chance that a whole channel is dropped, after each stage."""
+    head_pooling: Literal["average", "max"] = "average"
+    """What remains of each channel after the last stage: its mean or its largest value."""
     head_width: int = 0
-    """Units of the fully connected layer between global average pooling and the output; 0 for none."""
+    """Units of the fully connected layer between the global pooling and the output; 0 for none."""
     head_dropout: float = 0.0
     """Chance that an input of the output layer is dropped."""
     max_side: int = 0
@@ -53,6 +63,10 @@ class CnnConfig:
         _check_choice("kernel_size", self.kernel_size, (3, 5))
         _check_choice("activation", self.activation, tuple(_ACTIVATIONS))
         _check_choice("pooling", self.pooling, ("max", "average", "stride"))
+        _check_choice("head_pooling", self.head_pooling, ("average", "max"))
+        _check_choice("start", self.start, ("he", "identity"))
+        if self.whitening not in (0, 2, 3):
+            raise ValueError(f"whitening must be 0, 2 or 3, got {self.whitening}")
         for name in ("conv_dropout", "head_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
@@ -65,6 +79,10 @@ class CnnConfig:
         """The network for this data set's images and classes, initialised from torch's random state."""
         num_channels, *side = dataset.image_shape
         stages: list[nn.Module] = []
+        if self.whitening and min(side) >= self.whitening:
+            first = Whitening(num_channels, self.whitening)
+            stages.append(nn.Sequential(first, _activation(self)))
+            num_channels, side = first.out_channels, [length - self.whitening + 1 for length in side]
         while self.max_side and max(side) > self.max_side:
             stages.append(_stem(self, num_channels))
             num_channels, side = round_width(self.widths[0] / 2), [(length + 1) // 2 for length in side]
@@ -100,6 +118,13 @@ class GlobalAverage(nn.Module):
         return F.avg_pool2d(x, (x.shape[2], x.shape[3])).flatten(1)
 
 
+class GlobalMax(nn.Module):
+    """The largest value over all pixels, (N, C, H, W) to (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, (x.shape[2], x.shape[3])).flatten(1)
+
+
 class ChannelDropout(nn.Module):
     """Drops whole channels: `Dropout2d` with one small mask, which keeps bfloat16 and channels-last as they are."""
 
@@ -131,21 +156,25 @@ def initialise(network: nn.Module, config: CnnConfig) -> None:
     nn.init.zeros_(output.weight)
 
 
-def _scale_weights(module: nn.Module, config: CnnConfig, *, moment: float) -> float:
+def _scale_weights(module: nn.Module, config: CnnConfig, *, moment: float, residual: bool = False) -> float:
     """Initialise the layers of a sequence whose input has this second moment, and return that of its output."""
     pooling = "stride"
     for layer in module.children():
         match layer:
+            case Whitening():  # fitted to the training images
+                pooling = "stride"
             case nn.Conv2d() | nn.Linear():
                 nn.init.normal_(layer.weight, std=(moment * layer.weight[0].numel()) ** -0.5)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+                if config.start == "identity" and isinstance(layer, nn.Conv2d) and not residual:
+                    nn.init.dirac_(layer.weight[: layer.in_channels])
             case nn.MaxPool2d() | nn.AvgPool2d():
                 pooling = config.pooling
             case nn.ReLU() | nn.GELU() | nn.SiLU():
                 moment = _MOMENTS[config.activation][pooling]
             case Residual():  # starts as the identity
-                _scale_weights(layer.branch, config, moment=moment)
+                _scale_weights(layer.branch, config, moment=moment, residual=True)
                 last = [part for part in layer.branch.children() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)][-1]
                 nn.init.zeros_(last.weight)
             case nn.Sequential():
@@ -176,11 +205,12 @@ def _block(config: CnnConfig, width: int) -> nn.Module:
     first = [_convolution(config, width, width), *_norm(config, width), _activation(config)]
     if config.block == "plain":
         return nn.Sequential(*first)
-    return Residual(nn.Sequential(*first, _convolution(config, width, width), *_norm(config, width)))
+    last = [_convolution(config, width, width), *_norm(config, width, last_of_branch=True)]
+    return Residual(nn.Sequential(*first, *last))
 
 
 def _head(config: CnnConfig, num_inputs: int, num_outputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = [GlobalAverage()]
+    layers: list[nn.Module] = [GlobalMax() if config.head_pooling == "max" else GlobalAverage()]
     if config.head_width:
         layers += [nn.Linear(num_inputs, config.head_width), _activation(config)]
     if config.head_dropout:
@@ -193,8 +223,12 @@ def _convolution(config: CnnConfig, num_inputs: int, width: int, stride: tuple[i
     return nn.Conv2d(num_inputs, width, size, stride=stride, padding=size // 2, bias=not config.batch_norm)
 
 
-def _norm(config: CnnConfig, width: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(width)] if config.batch_norm else []
+def _norm(config: CnnConfig, width: int, *, last_of_branch: bool = False) -> list[nn.Module]:
+    if not config.batch_norm:
+        return []
+    norm = nn.BatchNorm2d(width)
+    norm.weight.requires_grad_(config.norm_scale or last_of_branch)  # that of a branch starts at zero
+    return [norm]
 
 
 def _activation(config: CnnConfig) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from trainables.augmentation.augment import AugmentConfig
 from trainables.models.cost import ModelConfig
-from trainables.training.optim import AdamWConfig, ScheduleConfig, SgdConfig
+from trainables.training.optim import AdamWConfig, MuonConfig, ScheduleConfig, SgdConfig
 
 ClassWeights = Literal["none", "sqrt", "balanced"]
 TargetScaling = Literal["standard", "log", "quantile"]
@@ -17,7 +17,7 @@ class TrainConfig:
     """Everything that decides how one network is built and trained, except data, budget and seed."""
 
     model: ModelConfig
-    optimizer: SgdConfig | AdamWConfig
+    optimizer: SgdConfig | AdamWConfig | MuonConfig
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
     batch_size: int = 128

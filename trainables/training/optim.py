@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.backbone import Pretrained
+from trainables.training.muon import Muon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,16 +20,72 @@ class SgdConfig:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     """L2 penalty on weights; norms and biases have none."""
+    bias_factor: float = 1.0
+    """Learning rate of the norms and biases of convolutions, as a multiple of `lr`."""
+    head_factor: float = 1.0
+    """Learning rate of the matrices of an image network, which follow the convolutions, and of their biases."""
 
     def __post_init__(self) -> None:
         _check_rates(self.lr, self.weight_decay)
-        if not 0.0 < self.momentum < 1.0:
-            raise ValueError(f"momentum must lie in (0, 1), got {self.momentum}")
+        _check_momentum(self.momentum)
+        for name in ("bias_factor", "head_factor"):
+            _check_rates(getattr(self, name), self.weight_decay, name)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimiser over this model's weights, fused into one kernel call per group."""
         groups = weight_groups(model, self.weight_decay)
+        if self.bias_factor != 1.0 or self.head_factor != 1.0:
+            groups = self._by_kind(model)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=True, fused=True)
+
+    def _by_kind(self, model: nn.Module) -> list[dict]:
+        filters, head, vectors = convolutional_kinds(model)
+        kinds = ((filters, 1.0), ([w for w in head if w.ndim > 1], self.head_factor))
+        groups = [{"params": kind, "weight_decay": self.weight_decay, "lr_factor": factor} for kind, factor in kinds]
+        kinds = (([w for w in head if w.ndim <= 1], self.head_factor), (vectors, self.bias_factor))
+        groups += [{"params": kind, "weight_decay": 0.0, "lr_factor": factor} for kind, factor in kinds]
+        return [group for group in groups if group["params"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuonConfig:
+    """Muon for the filters of convolutions, which batch norm must follow, and Nesterov SGD for all other weights."""
+
+    lr: float
+    """The highest rate of the schedule for filters: the size of a step relative to the filters."""
+    momentum: float = 0.6
+    """Of the filters."""
+    bias_lr: float = 25.0
+    """The highest learning rate of the norms and biases of convolutions, whose gradients are small."""
+    head_lr: float = 0.005
+    """The highest learning rate of the matrices that follow the convolutions, and of their biases."""
+    weight_decay: float = 0.0
+    """Share by which biases and matrices shrink in a step at the highest rate; filters keep their norm."""
+    other_momentum: float = 0.85
+    """Of norms, biases and matrices."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "bias_lr", "head_lr"):
+            _check_rates(getattr(self, name), self.weight_decay, name)
+        for name in ("momentum", "other_momentum"):
+            _check_momentum(getattr(self, name), name)
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser over this model's weights."""
+        rates = zip(convolutional_kinds(model), (self.lr, self.head_lr, self.bias_lr), strict=True)
+        groups = [
+            {
+                "params": weights,
+                "lr": rate,
+                "lr_factor": rate / self.lr,
+                "momentum": self.other_momentum if place else self.momentum,
+                "orthogonal": not place,
+                "shrink": self.weight_decay / rate if place else 0.0,
+            }
+            for place, (weights, rate) in enumerate(rates)
+            if weights
+        ]
+        return Muon(groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +151,24 @@ class ScheduleConfig:
 def weight_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Parameter groups for an optimiser: matrices and kernels decay, vectors (norms and biases) do not.
 
-    A frozen backbone is left out; a tuned one has groups of its own, with `lr_factor`.
+    Fixed weights are left out, a frozen backbone among them; a tuned one has groups of its own, with `lr_factor`.
     """
     if isinstance(model, Pretrained):
         tuned = [] if model.frozen else weight_groups(model.body, weight_decay)
         return [*weight_groups(model.head, weight_decay), *({**group, "lr_factor": model.lr_factor} for group in tuned)]
-    decayed = [weight for weight in model.parameters() if weight.ndim > 1]
-    others = [weight for weight in model.parameters() if weight.ndim <= 1]
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    decayed = [weight for weight in learnt if weight.ndim > 1]
+    others = [weight for weight in learnt if weight.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def convolutional_kinds(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """The learnt weights of an image network: filters of convolutions, all weights of matrices, and other vectors."""
+    head = [weight for layer in model.modules() if isinstance(layer, nn.Linear) for weight in layer.parameters()]
+    known = {id(weight) for weight in head}
+    others = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in known]
+    return [w for w in others if w.ndim > 1], head, [w for w in others if w.ndim <= 1]
 
 
 def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
@@ -127,8 +193,13 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = own
 
 
-def _check_rates(lr: float, weight_decay: float) -> None:
+def _check_momentum(momentum: float, name: str = "momentum") -> None:
+    if not 0.0 < momentum < 1.0:
+        raise ValueError(f"{name} must lie in (0, 1), got {momentum}")
+
+
+def _check_rates(lr: float, weight_decay: float, name: str = "lr") -> None:
     if not (lr > 0.0 and math.isfinite(lr)):
-        raise ValueError(f"lr must be positive and finite, got {lr}")
+        raise ValueError(f"{name} must be positive and finite, got {lr}")
     if not (weight_decay >= 0.0 and math.isfinite(weight_decay)):
         raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}")

@@ -23,6 +23,7 @@ from trainables.data.dataset import Dataset, Split
 from trainables.models.backbone import Pretrained, kept_features, learnt
 from trainables.models.cost import count_cost
 from trainables.models.neighbours import NeighbourNet
+from trainables.models.whitening import fitted
 from trainables.trainable import Diverged, OutOfMemory
 from trainables.training import metrics
 from trainables.training.config import TrainConfig
@@ -85,7 +86,7 @@ class Training:
     def _build(self, dataset: Dataset) -> None:
         """Build the network, its average and its optimizer, and choose the rows that it trains on."""
         with _seeded(self.device, self.seed, 0):
-            model = self.config.model.build(dataset)
+            model = fitted(self.config.model.build(dataset), dataset.train.x, normalize=Normalize(dataset))
         self.cost = count_cost(model, dataset.image_shape)
         self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
         self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
@@ -224,8 +225,7 @@ class Training:
         if isinstance(self.model, NeighbourNet):
             self.model.begin_epoch()
         total = torch.zeros((), device=self.device)
-        num_steps = len(self.batches)
-        lr = 0.0
+        num_steps, lr = len(self.batches), 0.0
         clock.mark("input")
         for step, batch in enumerate(self.batches.epoch(number), start=(number - 1) * num_steps):
             clock.mark("compute")
