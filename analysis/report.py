@@ -175,18 +175,15 @@ def write(
     trials = replace(trials, target_unit=getattr(data, "unit", "") or getattr(run, "unit", ""))
     with _step(f"effects, importance and interactions in {counted(len(trials.trials), 'trial')}"):
         impact = study_impact(trials, seed=options.seed)
-    answers = verdicts(trials, options.run, run=run)
-    outcome = _outcome(trials, data, run, options.run)
+    answers, outcome = verdicts(trials, options.run, run=run), _outcome(trials, data, run, options.run)
     ask = asking(trials, impact, run, options.run, answered=answers.answered)
     known = _Known(trials=trials, run=run, data=data, impact=impact, confirmed=confirmed, ask=ask)
-    parts = _sections(known, folder, options)
+    parts, words = _sections(known, folder, options), {"ask": ask, "run": run, "confirmed": confirmed}
     drawn = next(part for part in parts if part.id == "search")
     page = render(
         out / "index.html",
         title=f"Search report: {run.name if run is not None else options.run.resolve().name}",
-        summary=summary(
-            trials, impact, folder, outcome=outcome, answers=answers, ask=ask, run=run, confirmed=confirmed
-        ),
+        summary=summary(trials, impact, folder, outcome=outcome, answers=answers, **words),
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
         trials=trials_block(trials, drawn, names=impact.ranked),

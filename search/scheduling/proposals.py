@@ -113,13 +113,11 @@ class Proposals:
         return None
 
     def new(self, space: Space, examine: Examine, *, live: Collection[int]) -> int:
-        """Store the next planned configuration as a running trial, or else a sampled one, and return its number.
+        """Sample the next configuration that can be trained, and return the number of its trial.
 
         Raises:
             ValueError: no configuration can be trained.
         """
-        if len(self.ledger.made) < len(self._run.plan):
-            return self.planned(space, examine)
         for _ in range(MAX_INFEASIBLE_DRAWS):
             if (number := self.sample(space.suggest, examine, live=live)) is not None:
                 return number

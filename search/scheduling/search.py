@@ -16,6 +16,7 @@ from search.scheduling.errors import StorageError
 from search.scheduling.losses import TIMEOUT, AlikeFailures, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
 from search.scheduling.proposals import Proposals
+from search.scheduling.stacks import Stacks
 from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
@@ -42,6 +43,7 @@ class Search:
         deadline: float | None = None,
         most_slots: int | None = None,
         logs: TrialLogs | None = None,
+        stacks: Stacks = Stacks(),  # noqa: B008 - it is frozen
     ) -> None:
         """
         Args:
@@ -50,11 +52,12 @@ class Search:
             deadline: `time.monotonic()` after which no epoch is begun.
             most_slots: how many trials can run at once; None for any number.
             logs: stores what trials print, and their tracebacks.
+            stacks: which planned trials are trained together.
         """
         self.run, self.ledger, self.proposals = run, ledger, Proposals(ledger, run)
         self.stop_requested, self.deadline = False, deadline
         self.fatal: Exception | None = None
-        self._space, self._examine = space, examine
+        self._space, self._examine, self._stacks = space, examine, stacks
         self.steering = Steering(ledger, run, space, examine=examine, most_slots=most_slots)
         self._events, self._on_end, self._logs = events, on_end, logs or TrialLogs(None)
         self._live: dict[str, int] = {}
@@ -62,7 +65,7 @@ class Search:
         self._paused: set[int] = set()
         """Trials that wait at a rung."""
         self._interrupted: set[int] = set()
-        """Trials that lost their worker between rungs, with this process or with an earlier one."""
+        """Trials that lost their worker between rungs, with this process or with an earlier one; or wait to begin."""
         self._settle()
         self.steer()
 
@@ -124,8 +127,6 @@ class Search:
         for number in set(self.steering.stopped) - self.live:
             self._finish(number, TrialState.PRUNED)
 
-    # Which trial gets the next free slot?
-
     def next_leg(self, leg_id: str) -> Leg | None:
         """The leg for a free slot: an interrupted trial, else a promotion, else a new configuration; None to wait."""
         number = self._next_trial()
@@ -137,7 +138,8 @@ class Search:
         trial = self.ledger.trial(number)
         self._events.started(trial)
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
-        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, decided=self._decided(trial))
+        given = {"decided": self._decided(trial), "mates": self._stacks.mates(number, self.ledger)}
+        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, **given)
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
         """The epochs after which `_goes_on` can be False while the search is not stopping; None for all."""
@@ -148,17 +150,16 @@ class Search:
     def _next_trial(self) -> int | None:
         if self.stopping:
             return None
-        if interrupted := self.steering.released(self._interrupted):
-            return min(interrupted)
+        if (ready := self._stacks.ready(self.steering.released(self._interrupted), self.live)) is not None:
+            return ready
         self.ledger.catch_up()
         for said in self.proposals.newly_given_up():
             self._events.notice(said)
         begun = self.proposals.begin_waiting(self._space, self._examine, live=self.live, say=self._events.notice)
         if begun is not None:
             return begun
-        if (promoted := self._promotion()) is not None or self._all_asked:
-            return promoted
-        return self.proposals.new(self._space, self._examine, live=self.live)
+        promoted = self._promotion()
+        return self._new_trial() if promoted is None else promoted
 
     def _promotion(self, *, pausing: int | None = None) -> int | None:
         """The paused trial that continues now, if any.
@@ -169,25 +170,25 @@ class Search:
         if self.run.pruner != "asha":
             return None
         paused, live = self.steering.released(self._paused), self.live - {pausing}
-        if not self._all_asked:
+        if not self.steering.all_asked:
             return self.proposals.promotion(self._space.suggest, paused, live=live)
         return self.proposals.last_promotion(paused, live=live, is_over=self._is_over(but=pausing))
 
-    @property
-    def _all_asked(self) -> bool:
-        """Whether no new trial will be sampled."""
-        return self.ledger.num_asked >= self.steering.trials
-
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, except the trial `but`, and no new trial will start."""
-        return not (self.live - {but} or self.ledger.waiting) and self._all_asked
+        return not (self.live - {but} or self.ledger.waiting) and self.steering.all_asked
+
+    def _new_trial(self) -> int | None:
+        while len(self.ledger.made) < len(self.run.plan) and not self.steering.all_asked:
+            self._interrupted.add(self.proposals.planned(self._space, self._examine))
+            if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
+                return ready
+        return None if self.steering.all_asked else self.proposals.new(self._space, self._examine, live=self.live)
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to start, now or when the running legs have ended."""
         return self.stopping or (self._is_over() and self._next_trial() is None)
-
-    # What follows from a finished epoch?
 
     def on_result(self, leg_id: str, result: EpochResult) -> bool:
         """Store the result of a step, and return whether the worker continues with the same trial."""

@@ -46,6 +46,11 @@ class Steering:
         for request in ledger.requests():
             self._follow(request)
 
+    @property
+    def all_asked(self) -> bool:
+        """Whether no new trial will be sampled."""
+        return self._ledger.num_asked >= self.trials
+
     def holds(self, number: int) -> bool:
         """Whether a person has paused this trial, and it has reached the epoch from which that counts."""
         return number in self._pauses and epochs_reached(self._ledger.trial(number)) >= self._pauses[number]
