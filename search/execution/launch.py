@@ -40,6 +40,8 @@ class Launch:
     deadline: float | None = None
     """`time.monotonic()` at which the time budget ends."""
     on_cluster: bool = False
+    slots_stated: bool = False
+    """Whether the user has stated how many trials run at once, which counts more than earlier requests."""
     final: bool = False
     """Whether these are the trainings of a final evaluation."""
     stacks: Stacks = field(default_factory=Stacks)
@@ -61,7 +63,10 @@ class Launch:
         search = Search(
             run, self.ledger, self.space, examine=make_examiner(run, self.dataset, space=self.space),
             events=self.events, on_end=keeper.clean, deadline=self.deadline, logs=logs, stacks=self.stacks,
+            most_slots=None if self.on_cluster else self.resources.slots,
         )  # fmt: skip
+        if self.slots_stated:
+            search.steering.slots = None
         if search.finished:
             search.end()
             return search, None

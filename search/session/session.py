@@ -120,7 +120,7 @@ class Session:
                 logged(self.run, self.run_dir, events=follower, trials=ledger.trials) as events,
             ):
                 story = Story(self.run, self.run_dir, events=events)
-                story.begin(ledger.trials)
+                story.begin(ledger.trials, ledger.requests())
                 search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline)
                 story.stopped(search, received)
             code = close(
@@ -145,6 +145,7 @@ class Session:
             ray=nullcontext(scratch),
             deadline=deadline,
             on_cluster=self.options.address is not None,
+            slots_stated=self.options.concurrent is not None,
             max_failures=self.options.max_failures,
             trial_timeout=self.options.trial_timeout,
             debug=self.options.debug,
