@@ -1,6 +1,7 @@
 """What the review says of ranges: values of grids, the best trials at an edge, and bounds that refuse a part."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,13 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from analysis.pages.review import review_section
 from analysis.prose.ranges import edges, unexplored
+from analysis.prose.review import review
 from analysis.studies.parameters import Parameter
 from analysis.studies.trials import Trials, read_trials
+from tests.ledgers import make_run
+from tests.searching import ROOT
 
 GRID = FloatDistribution(0.0, 0.3, step=0.05)
 
@@ -110,3 +115,57 @@ def test_the_edge_of_a_grid_is_as_likely_as_its_values():
 def test_a_range_that_cannot_grow_says_so():
     said = at_edge(FloatDistribution(0.05, 0.5, step=0.05), [0.05] * 6 + [0.1], [0.3] * 36)
     assert said.endswith(" The space allows no smaller value.")
+
+
+def wide(number: int, *, low: float, high: float) -> list[dict[str, Any]]:
+    return [{"x": round(low + (high - low) * k / number)} for k in range(number)]
+
+
+WIDTH = IntDistribution(16, 192, log=True)
+BOUND = {"macs": "--max-macs 11M"}
+
+
+def costed(drawn: Sequence[dict[str, Any]], refused: Sequence[dict[str, Any]]) -> Trials:
+    """The study with 60,000 multiply-adds per unit of width."""
+    trials = study({"x": WIDTH}, drawn, refused=refused)
+    return replace(trials, trials=trials.trials.assign(macs=60_000.0 * trials.trials["params_x"]))
+
+
+def test_a_wider_range_that_a_bound_refuses_names_the_bound():
+    trials = costed(wide(30, low=16, high=60) + wide(6, low=150, high=190), wide(4, low=184, high=192))
+    (found,) = review(trials, resume="rungwise search --resume", bounds=BOUND)
+    assert found.parameter == "x"
+    assert found.advice == (
+        "Search a wider range: --set x=16..670:log. Larger values also need a higher bound than --max-macs 11M: "
+        "4 configurations were too large for it."
+    )
+    unbounded = review(costed(wide(30, low=16, high=60) + wide(6, low=150, high=190), []), resume="x", bounds=BOUND)
+    assert unbounded[0].advice == "Search a wider range: --set x=16..670:log."
+    cheap = replace(trials, trials=trials.trials.assign(macs=1.0))
+    assert "bound" not in review(cheap, resume="x", bounds=BOUND)[0].advice
+
+
+def test_a_part_of_a_range_that_a_bound_refused_is_not_called_untried_by_chance():
+    trials = costed(wide(40, low=16, high=60), wide(12, low=100, high=190))
+    (found,) = unexplored(trials, trials.parameters, bounds=BOUND)
+    assert found.text == (
+        "No trial had x between 59 and 192, 47 % of its range: the 12 configurations drawn there exceeded --max-macs "
+        "11M. Such values need a higher bound, or a configuration that is smaller elsewhere (--try)."
+    )
+    (free,) = unexplored(trials, trials.parameters)
+    assert free.text.endswith(
+        "47 % of its range. If the best value may lie there, try it with --try, or narrow the range."
+    )
+
+
+def test_a_hyperparameter_has_one_finding_and_no_contradicting_advice():
+    drawn = [{"x": value} for value in [0.3] * 30 + [0.1] * 24 + [0.0] * 10]
+    trials = study({"x": GRID}, drawn)
+    assert [finding.kind for finding in unexplored(trials, trials.parameters)] == ["unexplored"]
+    assert [(finding.kind, finding.parameter) for finding in review(trials, resume="x")] == [("edge", "x")]
+
+
+def test_the_report_gives_the_review_the_bounds_of_the_run():
+    trials = costed(wide(40, low=16, high=60), wide(12, low=100, high=190))
+    section = review_section(trials, make_run(max_macs=11_000_000), ROOT / "runs" / "x")
+    assert "exceeded --max-macs 11M" in str(section.blocks)

@@ -7,6 +7,7 @@ from typing import Any
 from analysis.pages.page import Section, text
 from analysis.prose.review import MIN_TOP, review
 from analysis.studies.trials import Trials
+from analysis.wording import count
 from search.process.arguments import command
 
 
@@ -17,7 +18,9 @@ def review_section(trials: Trials, run: Any, run_dir: Path) -> Section:
         run: what was searched; None for a study that plain Optuna made.
     """
     held = set() if run is None else {*run.fixed, *(question.parameter for question in run.questions)}
-    found = review(trials, resume="" if run is None else _resume(run.name, run_dir), held=held)
+    bounds = {} if run is None else {one.cost: f"--max-{one.cost} {count(one.bound)}" for one in run.constraints}
+    resume = "" if run is None else _resume(run.name, run_dir)
+    found = review(trials, resume=resume, held=held, bounds=bounds)
     if found:
         blocks = (text(*(finding.text for finding in found), kind="list"),)
     elif len(trials.complete) < MIN_TOP:

@@ -11,7 +11,8 @@ from scipy import stats
 from analysis.prose.finding import Finding
 from analysis.studies.amounts import difference_text
 from analysis.studies.parameters import Parameter, label
-from analysis.studies.trials import Trials
+from analysis.studies.trials import INFEASIBLE, Trials
+from search.process.text import counted
 
 EDGE = 0.2
 """Share of a range that counts as its edge."""
@@ -109,8 +110,18 @@ class _Edge:
             kind="edge",
             sentence=f"{who} best trials have {self.where}, at the {end} end of the range {low} to {high}. So have "
             f"{100 * usual:.0f} % of all trials{looked}.",
-            advice=self._advice(plain=plain),
+            advice=self._advice(plain=plain) + self._refused(trials, bounds),
+            parameter=self.name,
         )
+
+    def _refused(self, trials: Trials, bounds: Mapping[str, str]) -> str:
+        """That larger values need a higher bound, where larger values cost more; empty where no bound is in the way."""
+        refused = trials.trials[trials.trials["state"] == INFEASIBLE]
+        options = [option for cost, option in bounds.items() if _costs(self.parameter, trials, cost)]
+        if not (self.upper and options and len(refused)):
+            return ""
+        many = counted(len(refused), "configuration was", plural="configurations were")
+        return f" Larger values also need a higher bound than {' and '.join(options)}: {many} too large for it."
 
     def _advice(self, *, plain: bool) -> str:
         parameter, name = self.parameter, self.name
@@ -137,6 +148,15 @@ class _Edge:
         if plain or self.parameter.conditional:  # a question needs a value in every trial
             return f"{said}; {zeros or 'none'} of them {'use' if zeros > 1 else 'uses'} 0."
         return f"{said}. To test it: --question {self.name}=0,{label(self.inmost)}."
+
+
+def _costs(parameter: Parameter, trials: Trials, cost: str) -> bool:
+    """Whether larger values of a hyperparameter come with a higher cost, by their rank correlation."""
+    rows = trials.trials[[f"params_{parameter.name}", cost]].astype(float).dropna()
+    if len(rows) < _LEAST or (rows.nunique() < 2).any():
+        return False
+    rank, p = stats.spearmanr(rows.iloc[:, 0], rows.iloc[:, 1])
+    return bool(rank > 0 and p < _P_EDGE)  # pyright: ignore[reportOperatorIssue]
 
 
 def _wider(parameter: Parameter, *, upper: bool) -> tuple[float, float]:
@@ -181,8 +201,14 @@ def lonely(trials: Trials, *, noise: float, resume: str) -> Iterator[Finding]:
         )
 
 
-def unexplored(trials: Trials, parameters: Sequence[Parameter]) -> Iterator[Finding]:
-    """Parts of the ranges, or values of the choices, of these hyperparameters that were not tried."""
+def unexplored(
+    trials: Trials, parameters: Sequence[Parameter], *, bounds: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """Parts of the ranges, or values of the choices, of these hyperparameters that were not tried.
+
+    Args:
+        bounds: of the search, each cost with its option, as for `edges`.
+    """
     rows = trials.measured
     for parameter in parameters:
         count = int(rows[f"params_{parameter.name}"].notna().sum())
@@ -197,11 +223,12 @@ def unexplored(trials: Trials, parameters: Sequence[Parameter]) -> Iterator[Find
                     kind="unexplored",
                     sentence=f"{parameter.name} was never {' or '.join(missing)} in {count} trials.",
                     advice=f"To compare, ask: --question {values}.",
+                    parameter=parameter.name,
                 )
         elif parameter.grid:
             yield from _steps(parameter, rows[f"params_{parameter.name}"].dropna())
         elif parameter.high > parameter.low and not parameter.levels:
-            yield from _gap(parameter, np.sort(_places(parameter, rows[f"params_{parameter.name}"])))
+            yield from _gap(trials, parameter, bounds or {})
 
 
 def _steps(parameter: Parameter, values: pd.Series) -> Iterator[Finding]:
@@ -220,6 +247,7 @@ def _steps(parameter: Parameter, values: pd.Series) -> Iterator[Finding]:
             kind="unexplored",
             sentence=f"{parameter.name} = {names} never tried in {len(values)} trials.",
             advice=_TRY,
+            parameter=parameter.name,
         )
 
 
@@ -228,7 +256,9 @@ def _largest_gap(count: int) -> float:
     return max(0.25, 3 * math.log(count) / count)
 
 
-def _gap(parameter: Parameter, places: np.ndarray) -> Iterator[Finding]:
+def _gap(trials: Trials, parameter: Parameter, bounds: Mapping[str, str]) -> Iterator[Finding]:
+    column = f"params_{parameter.name}"
+    places = np.sort(_places(parameter, trials.measured[column]))
     ends = np.concatenate([[0.0], places, [1.0]])
     at = int(np.argmax(np.diff(ends)))
     width = float(ends[at + 1] - ends[at])
@@ -237,8 +267,12 @@ def _gap(parameter: Parameter, places: np.ndarray) -> Iterator[Finding]:
     low, high = parameter.scale(np.array([parameter.low, parameter.high], dtype=object))
     edges = [low + place * (high - low) for place in ends[at : at + 2]]
     shown = [f"{10**edge if parameter.log else edge:.3g}" for edge in edges]
-    yield Finding(
-        kind="unexplored",
-        sentence=f"No trial had {parameter.name} between {shown[0]} and {shown[1]}, {100 * width:.0f} % of its range.",
-        advice=_TRY,
-    )
+    said = f"No trial had {parameter.name} between {shown[0]} and {shown[1]}, {100 * width:.0f} % of its range"
+    refused = _places(parameter, trials.trials.loc[trials.trials["state"] == INFEASIBLE, column])
+    inside = int(((refused > ends[at]) & (refused < ends[at + 1] + 1e-9)).sum())
+    advice = _TRY
+    if inside and bounds:
+        many = counted(inside, "configuration", plural="configurations")
+        said += f": the {many} drawn there exceeded {' or '.join(bounds.values())}"
+        advice = "Such values need a higher bound, or a configuration that is smaller elsewhere (--try)."
+    yield Finding(kind="unexplored", sentence=f"{said}.", advice=advice, parameter=parameter.name)

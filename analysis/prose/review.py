@@ -5,7 +5,7 @@ estimated from the differences of neighbouring epochs.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +59,21 @@ class _Curve:
         return int(np.argmax(self.smooth)) + (self.width + 1) // 2
 
 
-def review(trials: Trials, *, resume: str = "", held: Collection[str] = ()) -> list[Finding]:
+def review(
+    trials: Trials,
+    *,
+    resume: str = "",
+    held: Collection[str] = (),
+    bounds: Mapping[str, str] | None = None,
+) -> list[Finding]:
     """What the best trials show, the most important first; empty where nothing is wrong or too little is known.
+
+    Of the range of a hyperparameter there is one finding at most, so that no advice contradicts another.
 
     Args:
         resume: the command that continues the search, without a number of trials; empty if there is none.
         held: hyperparameters whose values the search was given, by --fix or --question.
+        bounds: of the search, each cost with its option: {"macs": "--max-macs 11M"}.
     """
     found: list[Finding] = []
     curves = _curves(trials)
@@ -75,10 +84,12 @@ def review(trials: Trials, *, resume: str = "", held: Collection[str] = ()) -> l
     if len(trials.complete) >= MIN_TOP and len(trials.measured) >= MIN_TRIALS:
         noise = max((curve.noise for curve in curves), default=math.inf)
         free = [parameter for parameter in trials.parameters if parameter.name not in held]
+        at_edges = [*edges(trials, free, plain=not resume, bounds=bounds)]
+        others = [parameter for parameter in free if parameter.name not in {one.parameter for one in at_edges}]
         found += [
-            *edges(trials, free, plain=not resume),
+            *at_edges,
             *lonely(trials, noise=noise, resume=resume),
-            *unexplored(trials, free),
+            *unexplored(trials, others, bounds=bounds),
         ]
     return found
 
