@@ -23,7 +23,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.impact.effect import Effect, Fit
-from analysis.impact.sentences import opposed, sentence
+from analysis.impact.sentences import opposed, sentence, shown
 from analysis.statistics.design import Design, Group, make_design
 from analysis.statistics.projection import choose_penalty
 from analysis.statistics.resampling import Resample, resample
@@ -182,24 +182,23 @@ def _describe(group: Group, fit: Fit, values: pd.Series, *, sign: float) -> Effe
         estimate=float(estimate[0]),
         low=float(estimate[0] - half[0]),
         high=float(estimate[0] + half[0]),
-        better=_short(grid[best]),
-        worse=_short(grid[worst]),
+        better=shown(parameter, grid[best]),
+        worse=shown(parameter, grid[worst]),
         curve=curve,
         fit=fit,
         strength=float(np.sqrt(max(variance, 0.0))),
     )
 
 
-def _short(value: object) -> str:
-    """A value in a sentence: a real number with two digits."""
-    return f"{value:.2g}" if isinstance(value, float) and not value.is_integer() else label(value)
-
-
 def _grid(group: Group, values: pd.Series) -> pd.Series:
-    """Each level, or 25 values over the middle 90 % of what was tried."""
+    """Each level; of a grid the values that were tried, else 25 values, over the middle 90 % of the trials."""
     if group.levels:
         return pd.Series(list(group.levels), dtype=object)
     parameter = group.parameter
+    if parameter.grid:
+        tried = np.array([float(f"{value:.12g}") for value in values])  # 0.15 is drawn as 0.15000000000000002 too
+        low, high = np.quantile(tried, 0.05, method="lower"), np.quantile(tried, 0.95, method="higher")
+        return pd.Series(np.unique(tried[(tried >= low) & (tried <= high)]))
     low, high = np.quantile(parameter.scale(values), [0.05, 0.95])
     at = np.linspace(low, high, 25)
     x = 10**at if parameter.log else at
