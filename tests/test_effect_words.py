@@ -67,7 +67,7 @@ def test_best_trials_that_use_a_level_of_three_digits_are_matched():
     last = trials.trials["value"] + 0.5 * trials.trials["number"].isin([2, 5, 8, 11, 14])  # the best five use 0.998
     trials = replace(trials, trials=trials.trials.assign(value=last))
     decay = effect_of("ema_decay", full_effects(trials, bootstraps=40))
-    assert decay.opposed == "5 of the 5 best trials use 0.998"
+    assert decay.opposed == "all 5 best trials use 0.998"
 
 
 def test_a_value_of_a_grid_that_was_never_tried_is_not_compared():

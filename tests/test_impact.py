@@ -132,9 +132,9 @@ def test_an_effect_that_the_best_trials_contradict_says_so(big):
     flipped.loc[top, "params_batch_norm"] = False
     flipped.loc[top, "params_lr"] = 1e-4
     told = {e.parameter: e for e in early_effects(replace(big, trials=flipped))}
-    assert told["batch_norm"].opposed == "5 of the 5 best trials use False"
-    assert told["batch_norm"].sentence.endswith("; but 5 of the 5 best trials use False")
-    assert told["lr"].opposed.startswith("5 of the 5 best trials are nearer to")
+    assert told["batch_norm"].opposed == "all 5 best trials use False"
+    assert told["batch_norm"].sentence.endswith("; but all 5 best trials use False")
+    assert told["lr"].opposed.startswith("all 5 best trials are nearer to")
     assert not told["dropout"].opposed
 
 

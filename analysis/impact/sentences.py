@@ -45,7 +45,8 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
         count, where = int((np.abs(at - ends[1]) < np.abs(at - ends[0])).sum()), f"are nearer to {worse}"
     if count < 2 or 2 * count <= len(used):
         return ""
-    return f"{count} of the {len(used)} best trials {where}"
+    who = f"all {count}" if count == len(used) else f"{count} of the {len(used)}"
+    return f"{who} best trials {where}"
 
 
 def sentence(effect: Effect, trials: Trials) -> str:

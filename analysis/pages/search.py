@@ -1,5 +1,6 @@
 """The sections of the report after the summary: data, search, early stopping, failures."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -26,9 +27,11 @@ from analysis.plots.drawing import Plot
 from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.wording import named, spent
+from analysis.wording import count, named, spent
 from search.process.text import counted
 
+_COSTS = {"macs": "multiply-adds", "weights": "weights"}
+_BOUND = r"(?P<cost>macs|weights) exceeds its bound by (?P<excess>[\d,]+)"
 _FILES = ("search", "cost")
 """Files of `analysis/plots` whose `PLOTS` the section on the search begins with, in this order."""
 MOST_SMALL = 18
@@ -202,13 +205,9 @@ def failures(trials: Trials, folder: Folder) -> Section:
     rows = trials.trials[trials.trials["state"].isin([FAILED, INFEASIBLE])]
     if rows.empty:
         return Section(id="failures", title="Failures", blocks=(text("No trial failed."),))
-    kinds = rows["failure_kind"].where(rows["state"] == FAILED, "infeasible").value_counts()
-    counted = ", ".join(f"{n} {label(kind)}" for kind, n in kinds.items())
     table = rows[["number", "state", "failure_kind", "failure", "epochs"]].rename(columns={"number": "trial"})
-    words = (
-        f"{counted}. Failed trials are in none of the numbers above, so a setting that often fails can look better "
-        f"than it is."
-    )
+    table["failure"] = [_excess(row) for row in rows.to_dict("records")]
+    words = " ".join(filter(None, [_failed(rows[rows["state"] == FAILED]), _refused(rows)]))
     return Section(
         id="failures",
         title="Failures",
@@ -219,3 +218,35 @@ def failures(trials: Trials, folder: Folder) -> Section:
             ),
         ),
     )
+
+
+def _failed(rows: pd.DataFrame) -> str:
+    """How many trials failed, by kind."""
+    if rows.empty:
+        return ""
+    kinds = ", ".join(f"{n} {label(kind)}" for kind, n in rows["failure_kind"].value_counts().items())
+    return (
+        f"{counted(len(rows), 'trial')} failed: {kinds}. Failed trials are in none of the numbers above, so a setting "
+        f"that often fails can look better than it is."
+    )
+
+
+def _refused(rows: pd.DataFrame) -> str:
+    """How many configurations were not trained, because they exceed a bound."""
+    refused = rows.loc[rows["state"] == INFEASIBLE, "failure"]
+    if refused.empty:
+        return ""
+    what = "too large" if all(re.search(_BOUND, reason) for reason in refused) else "infeasible"
+    return f"{counted(len(refused), 'configuration was', plural='configurations were')} {what} and not trained."
+
+
+def _excess(row: Mapping[str, Any]) -> str:
+    """The reason of a failure; of costs that exceed a bound, the cost and the bound: 12M multiply-adds, limit 11M."""
+
+    def told(found: re.Match[str]) -> str:
+        cost, excess = found["cost"], float(found["excess"].replace(",", ""))
+        if not row[cost] >= excess:  # the cost is not known
+            return found[0]
+        return f"{count(row[cost])} {_COSTS[cost]}, limit {count(row[cost] - excess)}"
+
+    return re.sub(_BOUND, told, str(row["failure"]))

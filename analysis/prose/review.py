@@ -120,6 +120,10 @@ def _most(hits: Sequence[Any], curves: Sequence[Any]) -> bool:
     return len(hits) >= max(MIN_TOP, math.ceil(0.6 * len(curves)))
 
 
+def _who(hits: Sequence[Any], curves: Sequence[Any]) -> str:
+    return f"All {len(hits)}" if len(hits) == len(curves) else f"{len(hits)} of the {len(curves)}"
+
+
 def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     """Curves that were better before the end, or that still rise there."""
     full = trials.full_epochs
@@ -129,7 +133,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
         loss = difference_text(trials, float(np.median([c.smooth.max() - c.smooth[-1] for c in worse])))
         yield Finding(
             kind="worse_at_the_end",
-            sentence=f"{len(worse)} of the {len(curves)} best trials got worse before the end: they were best around "
+            sentence=f"{_who(worse, curves)} best trials got worse before the end: they were best around "
             f"epoch {epoch} of {full} and lost {loss} by the last one.",
             advice=f"Use fewer epochs: --max-epochs {epoch}.",
         )
@@ -139,7 +143,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
         gain = difference_text(trials, float(np.median([_gain(c) for c in rising])))
         yield Finding(
             kind="still_improving",
-            sentence=f"{len(rising)} of the {len(curves)} best trials were still improving at the end, by {gain} over "
+            sentence=f"{_who(rising, curves)} best trials were still improving at the end, by {gain} over "
             f"the last {rising[0].width} epochs.",
             advice=f"Train longer: --max-epochs {2 * full}. (A learning rate that falls to zero causes part of it.)",
         )
@@ -173,7 +177,7 @@ def _overfitting(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     if _most(since, curves):
         yield Finding(
             kind="overfitting",
-            sentence=f"{len(since)} of the {len(curves)} best trials overfit: from around epoch "
+            sentence=f"{_who(since, curves)} best trials overfit: from around epoch "
             f"{int(np.median(since))} of {trials.full_epochs} on the validation loss rises while the training loss "
             f"falls.",
             advice=_against_overfitting(int(np.median(since)), trials),
@@ -194,11 +198,12 @@ def _noisy(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     """Values that change as much from epoch to epoch as between trials."""
     values = trials.complete["value"].dropna()
     noise, spread = float(np.median([c.noise for c in curves])), float(values.std())
+    average = ", average the weights (ema_decay)" * any(one.name == "ema_decay" for one in trials.parameters)
     if len(values) >= NUM_TOP and noise > 0.7 * spread > 0:
         yield Finding(
             kind="noisy",
             sentence=f"The values are noisy: those of the best trials change by {difference_text(trials, noise)} from "
             f"epoch to epoch, the complete trials differ by {difference_text(trials, spread)} (standard deviations).",
-            advice="The order of the best trials is mostly chance. Use more validation rows, average the weights "
-            "(ema_decay), or compare several trials in the final evaluation with more --seeds.",
+            advice=f"The order of the best trials is mostly chance. Use more validation rows{average}, "
+            "or compare several trials in the final evaluation with more --seeds.",
         )
