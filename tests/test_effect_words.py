@@ -110,3 +110,29 @@ def test_changes_of_an_interaction_go_from_one_value_of_the_grid_to_another():
     table = interactions(study({"a": SMOOTHING, "b": IntDistribution(10, 19)}, drawn, values))
     grid = {f"{value:g}" for value in (0, 0.05, 0.1, 0.15, 0.2)}
     assert set(table["first_change"].iloc[0].split(" to ")) <= grid
+
+
+def test_a_hyperparameter_that_cannot_be_judged_says_what_is_lacking():
+    distributions = {
+        "optimizer": CategoricalDistribution(("sgd", "adamw", "lion")),
+        "lr": FloatDistribution(1e-3, 1.0, log=True),
+        "norm": CategoricalDistribution((True,)),
+        "activation": CategoricalDistribution(tuple("abcd")),
+    }
+    drawn = [
+        {
+            "optimizer": ("sgd", "adamw", "lion")[(k > 18) + (k > 21)],
+            "lr": 0.1 if k < 16 else 0.01 * k / 10,
+            "norm": True,
+            "activation": "abcd"[k % 4],
+        }
+        for k in range(23)
+    ]
+    effects = full_effects(study(distributions, drawn, [0.5 + k / 100 for k in range(23)]), bootstraps=40)
+    assert {effect.parameter: effect.lacking for effect in effects} == {
+        "optimizer": "only 3 trials used adamw, 1 trial used lion",
+        "lr": "16 of 23 trials used 0.1",
+        "norm": "it never varied",
+        "activation": "23 trials, at least 30 are needed for its 4 values",
+    }
+    assert effects[0].sentence == f"{effects[0].parameter}: not enough data ({effects[0].lacking})"

@@ -9,6 +9,7 @@ import pytest
 from analysis.impact.effect import Effect
 from analysis.impact.impact import Impact
 from analysis.impact.stopping import audit
+from analysis.pages import impact as impact_section
 from analysis.pages import search as sections
 from analysis.pages.page import Folder
 from analysis.prose.asking import asking
@@ -72,3 +73,18 @@ def test_the_question_says_what_it_costs_beside_the_search(searched: Trials):
     assert f" of training; the search took {hours:.1f} h; --dry-run shows it in detail)." in said
     other = asking(trials, impact_of(trials, effects=effects, early=early[::-1]), run, Path("runs/x"))
     assert other.startswith("To test augmentation: ")
+
+
+def test_what_cannot_be_judged_is_listed_with_its_reason(searched: Trials, folder: Folder):
+    few = "8 trials, at least 20 are needed"
+    effects = (
+        Effect(parameter="lr", found=False, lacking="only 1 trial used 0.1"),
+        Effect(parameter="gamma", found=False, lacking=few),
+        Effect(parameter="alpha", found=False, lacking=few),
+    )
+    said = str(impact_section.impact(searched, impact_of(searched, effects=effects), folder).blocks)
+    listed = f"lr (only 1 trial used 0.1); gamma, alpha ({few})."
+    assert f"Not enough data among the trials that were trained to the end: {listed}" in said
+    said = str(impact_section.early(searched, impact_of(searched, early=effects), folder).blocks)
+    assert f"Not enough data among the trials at epoch {searched.rungs[0]}: {listed}" in said
+    assert "trained to the end" not in said

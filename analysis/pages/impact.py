@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 
 from analysis.impact import confirm
 from analysis.impact.effect import Effect
-from analysis.impact.effects import MIN_TRIALS
 from analysis.impact.impact import CAVEATS, Impact
 from analysis.pages.importance import importance
 from analysis.pages.page import Fold, Folder, Section, text
@@ -40,16 +39,17 @@ def impact(
 def _full(trials: Trials, found: Impact, folder: Folder, *, ask: str) -> list[Any]:
     clear = [e for e in found.effects if e.found]
     epochs = counted(trials.full_epochs, "epoch")
+    where = "among the trials that were trained to the end"
     blocks: list[Any] = []
     if clear:
         words = (
             f"Effects at the full budget of {epochs}, among the {len(trials.complete)} trials that were trained to "
             f"the end, with the other hyperparameters as these trials have them (95 % intervals):"
         )
-        blocks += [text(words), text(*(e.sentence for e in clear), kind="list"), *_unknown(found.effects)]
+        blocks += [text(words), text(*(e.sentence for e in clear), kind="list"), *_unknown(found.effects, where)]
         blocks += [text(ask)] if ask else []
     else:
-        blocks += [text(untold(trials, found, ask=ask)), *_unknown(found.effects)]
+        blocks += [text(untold(trials, found, ask=ask)), *_unknown(found.effects, where)]
     caption = (
         f"Effect of each hyperparameter after {epochs}, relative to the average trial that was trained to the end; "
         f"bands are pointwise 95 % intervals. Grey: no effect found."
@@ -57,18 +57,23 @@ def _full(trials: Trials, found: Impact, folder: Folder, *, ask: str) -> list[An
     return [*blocks, *_curves(found.effects, trials, folder, name="effects", caption=caption)]
 
 
-def _unknown(effects: Sequence[Effect]) -> list[Any]:
-    """One line on the hyperparameters without an effect, and one on those that cannot be judged."""
+def _unknown(effects: Sequence[Effect], where: str) -> list[Any]:
+    """One line on the hyperparameters without an effect, and one on those that cannot be judged, with the reasons.
+
+    Args:
+        where: which trials are compared: `among the trials at epoch 3`.
+    """
     none = [e.parameter for e in effects if not e.found and e.curve is not None]
-    thin = [e.parameter for e in effects if e.curve is None]
+    thin: dict[str, list[str]] = {}
+    for effect in effects:
+        if effect.curve is None:
+            thin.setdefault(effect.lacking, []).append(effect.parameter)
     lines = []
     if none:
         lines.append(f"No effect found (the interval includes zero): {', '.join(none)}.")
     if thin:
-        lines.append(
-            f"Not enough data (fewer than {MIN_TRIALS} trials trained to the end, or too few with some of the "
-            f"values): {', '.join(thin)}."
-        )
+        shown = [f"{', '.join(names)} ({lacking})" for lacking, names in thin.items()]
+        lines.append(f"Not enough data {where}: {'; '.join(shown)}.")
     return [text(line) for line in lines]
 
 
@@ -99,7 +104,7 @@ def early(trials: Trials, found: Impact, folder: Folder) -> Section:
             "can be another one."
         ),
         text(*sentences, kind="list") if sentences else text("No effect on early learning speed is clear."),
-        *_unknown(found.early)[:1],
+        *_unknown(found.early, f"among the trials at epoch {trials.rungs[0]}"),
     ]
     caption = (
         "Effect of each hyperparameter at the first rung, relative to the average trial, with the others held "
