@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
@@ -13,6 +14,8 @@ from optuna.trial import create_trial
 from analysis.impact.across import contrasts
 from analysis.impact.effect import Effect
 from analysis.impact.effects import full_effects
+from analysis.impact.forest import Quality, fit_surrogate
+from analysis.impact.importance import Importance, fanova
 from analysis.impact.interactions import interactions
 from analysis.impact.sentences import shown
 from analysis.studies.parameters import Parameter
@@ -136,3 +139,39 @@ def test_a_hyperparameter_that_cannot_be_judged_says_what_is_lacking():
         "activation": "23 trials, at least 30 are needed for its 4 values",
     }
     assert effects[0].sentence == f"{effects[0].parameter}: not enough data ({effects[0].lacking})"
+
+
+def shares(*rows: tuple[str, float, float, float, float]) -> Importance:
+    table = pd.DataFrame(rows, columns=pd.Index(["parameter", "importance", "low", "high", "noise"]))
+    return Importance(evaluator="x", budget=3, projected=True, num_trials=24, table=table)
+
+
+def test_an_importance_that_ties_with_noise_or_is_next_to_nothing_is_noise():
+    found = shares(
+        ("alpha", 0.8896, 0.37, 1, 0.88959),
+        ("lr", 0.1, 0.05, 0.2, 0.02),
+        ("depth", 0.0009, 0, 0.1, 0.0),
+        ("norm", 1.9e-27, 0, 0, 0.0),
+    )
+    assert list(found.above_noise["parameter"]) == ["lr"]
+    assert found.noise_names == ["alpha", "depth", "norm"]
+
+
+def test_a_share_of_variance_is_at_most_one():
+    random = np.random.default_rng(0)
+    drawn = [{"lr": float(random.random()), "other": float(random.random())} for _ in range(60)]
+    distributions = {"lr": FloatDistribution(0, 1), "other": FloatDistribution(0, 1)}
+    trials = study(distributions, drawn, [0.9 if p["lr"] > 0.5 else 0.1 for p in drawn])
+    surrogate = fit_surrogate(trials)
+    assert surrogate is not None
+    table = fanova(surrogate).table
+    assert table["importance"].iloc[0] > 0.9
+    assert table[["importance", "low", "high"]].to_numpy().max() <= 1
+
+
+def test_a_surrogate_that_predicts_nothing_says_that_its_figures_are_left_out():
+    said = Quality(r2=-0.57, rank_correlation=0.1, num_trials=30).verdict
+    assert said == (
+        "The surrogate does not predict trials it has not seen (cross-validated by trial: R2 -0.57, rank correlation "
+        "0.10), so its figures are left out."
+    )

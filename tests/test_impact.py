@@ -183,7 +183,7 @@ def test_a_study_of_noise_trips_the_gate_and_tells_almost_nothing():
     trials = read_trials(make_study(80, seed=11, effects=Effects.none()), make_run())
     impact = study_impact(trials)
     assert not impact.trusted
-    assert impact.verdict.startswith("Do not read this plot")
+    assert impact.verdict.endswith("), so its figures are left out.")
     assert sum(e.found for e in impact.effects) <= 3  # of 12 at 5 %: more has a chance of one in 500
     assert not impact.interactions["found"].any()
 

@@ -3,14 +3,22 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pandas as pd
 import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
 
+from analysis.impact.ablation import Ablation, ablation
 from analysis.impact.effect import Effect
+from analysis.impact.forest import Quality, fit_surrogate
 from analysis.impact.impact import Impact
+from analysis.impact.importance import Importance
 from analysis.impact.stopping import audit
 from analysis.pages import impact as impact_section
 from analysis.pages import search as sections
+from analysis.pages.importance import importance
 from analysis.pages.page import Folder
 from analysis.prose.asking import asking
 from analysis.studies.trials import Trials, read_trials
@@ -88,3 +96,62 @@ def test_what_cannot_be_judged_is_listed_with_its_reason(searched: Trials, folde
     said = str(impact_section.early(searched, impact_of(searched, early=effects), folder).blocks)
     assert f"Not enough data among the trials at epoch {searched.rungs[0]}: {listed}" in said
     assert "trained to the end" not in said
+
+
+def test_importance_names_the_last_epoch_that_enough_trials_reached(searched: Trials, folder: Folder):
+    rows = [("lr", 0.8, 0.7, 0.9, 0.1), ("depth", 0.2, 0.1, 0.3, 0.05)]
+    table = pd.DataFrame(rows, columns=pd.Index(["parameter", "importance", "low", "high", "noise"]))
+    one = Importance(evaluator="x", budget=3, projected=True, num_trials=40, table=table)
+    said = str(importance(searched, replace(impact_of(searched), importances=[one]), folder))
+    assert "with a value projected to epoch 3 of 27, the last that enough trials reached. Empty: not larger" in said
+    full = replace(one, budget=27)
+    said = str(importance(searched, replace(impact_of(searched), importances=[full]), folder))
+    assert "with a value projected to epoch 27. Empty: not larger than noise." in said
+    alone = replace(searched, parameters=searched.parameters[:1])
+    assert importance(alone, replace(impact_of(searched), importances=[full]), folder) == []
+
+
+def path_of(*gains: float) -> Ablation:
+    steps = [{"change": "baseline", "gain": np.nan, "low": np.nan, "high": np.nan, "value": 0.8}]
+    steps += [
+        {"change": f"lr: {k} to 1", "gain": g, "low": 0.0, "high": 2 * g, "value": 0.8 + g} for k, g in enumerate(gains)
+    ]
+    return Ablation(steps=pd.DataFrame(steps), budget=3)
+
+
+def test_the_ablation_path_says_that_it_is_predicted_and_for_which_epoch(searched: Trials, folder: Folder):
+    surrogate = fit_surrogate(searched)
+    assert surrogate is not None
+    trusted = replace(surrogate, quality=Quality(r2=0.9, rank_correlation=0.9, num_trials=40))
+    rows = [("lr", 0.8, 0.7, 0.9, 0.1)]
+    table = pd.DataFrame(rows, columns=pd.Index(["parameter", "importance", "low", "high", "noise"]))
+    one = Importance(evaluator="x", budget=3, projected=True, num_trials=40, table=table)
+    found = replace(impact_of(searched), importances=[one], fanova=one, surrogate=trusted)
+    said = str(importance(searched, replace(found, ablation=path_of(0.02)), folder))
+    assert searched.best is not None
+    assert (
+        "Predicted by the surrogate for epoch 3, not measured: the accuracy after each change on the way from the "
+        f"baseline to trial {searched.best['number']}. At each step the best change comes next. A "
+        "positive gain is better."
+    ) in said
+    written = pd.read_csv(folder.tables / "ablation.csv")
+    assert list(written.columns) == ["change", "gain (points)", "95 % low", "95 % high", "predicted (%)"]
+    assert written.iloc[1, 1:].to_list() == pytest.approx([2.0, 0.0, 4.0, 82.0])
+    empty = str(importance(searched, replace(found, ablation=path_of()), folder))
+    assert "Predicted by the surrogate" not in empty
+    assert "ablation" not in empty
+
+
+def test_the_gain_of_an_ablation_is_positive_where_a_loss_falls():
+    distributions = {"lr": FloatDistribution(0, 1), "other": FloatDistribution(0, 1)}
+    random = np.random.default_rng(0)
+    study = optuna.create_study(direction="minimize")
+    for lr, other in random.random((60, 2)):
+        value = 10 - 5 * float(lr > 0.5)
+        params = {"lr": float(lr), "other": float(other)}
+        study.add_trial(create_trial(params=params, distributions=distributions, value=value))
+    surrogate = fit_surrogate(read_trials(study))
+    assert surrogate is not None
+    steps = ablation(surrogate, {"lr": 0.1, "other": 0.5}, {"lr": 0.9, "other": 0.5}, sign=-1).steps
+    assert steps["gain"].iloc[1] == pytest.approx(5, abs=0.5)
+    assert 0 < steps["low"].iloc[1] <= steps["high"].iloc[1]
