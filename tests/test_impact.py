@@ -311,6 +311,10 @@ def test_a_planted_duplicate_is_a_leak_and_a_clean_split_is_none(tmp_path):
     clean = overview(digits)
     assert clean.counts["training"].sum() == len(digits.train)
     assert clean.leaks == 0
+    assert clean.leakage == (
+        f"None of the {len(digits.validation):,} validation rows is an exact copy of a training row. Near duplicates "
+        "and related rows were not checked."
+    )
     digits.validation.x[0] = digits.train.x[0]
     digits.validation.y[0] = (digits.train.y[0] + 1) % 10
     leaky = overview(digits)

@@ -10,6 +10,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
+from analysis.datasets.tables import leakage, table_overview
 from analysis.impact.ablation import Ablation, ablation
 from analysis.impact.effect import Effect
 from analysis.impact.forest import Quality, fit_surrogate
@@ -24,6 +25,7 @@ from analysis.prose.asking import asking
 from analysis.studies.trials import Trials, read_trials
 from tests.ledgers import make_run as asked
 from tests.synthetic import make_run, make_study
+from trainables.sources import load
 
 
 @pytest.fixture
@@ -155,3 +157,58 @@ def test_the_gain_of_an_ablation_is_positive_where_a_loss_falls():
     steps = ablation(surrogate, {"lr": 0.1, "other": 0.5}, {"lr": 0.9, "other": 0.5}, sign=-1).steps
     assert steps["gain"].iloc[1] == pytest.approx(5, abs=0.5)
     assert 0 < steps["low"].iloc[1] <= steps["high"].iloc[1]
+
+
+def early_stopping_of(trials: Trials, folder: Folder) -> str:
+    return str(sections.early_stopping(trials, impact_of(trials), folder).blocks)
+
+
+def test_unfinished_trials_are_not_called_stopped(searched: Trials, folder: Folder):
+    said = early_stopping_of(searched, folder)
+    assert "have not been continued" not in said
+    assert "Saved: " in said
+    waiting = searched.trials.assign(state=searched.trials["state"].replace({"stopped": "unfinished"}))
+    unfinished = replace(searched, trials=waiting)
+    said = early_stopping_of(unfinished, folder)
+    rows = waiting[waiting["state"] == "unfinished"]
+    epochs = ", ".join(map(str, sorted(rows["epochs"].unique())))
+    assert f"{len(rows)} trials have not been continued beyond epoch {epochs}." in said
+    assert "stopped early" not in said
+    early = (Effect(parameter="lr", found=False, lacking="x"),)
+    said = str(impact_section.early(unfinished, impact_of(unfinished, early=early), folder).blocks)
+    assert f"faster at the start. Of these trials {len(rows)} are unfinished. The best configuration" in said
+    said = str(impact_section.early(searched, impact_of(searched, early=early), folder).blocks)
+    assert f"faster at the start. Of these trials {len(rows)} were then stopped. The best configuration" in said
+
+
+def test_a_first_rung_that_does_not_rank_the_trials_like_the_end_is_a_warning(searched: Trials, folder: Folder):
+    random = np.random.default_rng(0)
+    done = searched.trials["state"] == "complete"
+    mixed = searched.trials["rung_1"].where(~done, random.random(len(done)))
+    against = replace(searched, trials=searched.trials.assign(rung_1=mixed.where(~done, -searched.trials["rung_27"])))
+    said = early_stopping_of(against, folder)
+    assert (
+        f"Among the {done.sum()} trials that reached the end, the values after 1 epoch did not predict the final order "
+        "(rank correlation -1.00 [-1.00, -1.00]). Early stopping may have discarded good trials: use a later first "
+        "rung (--min-epochs)."
+    ) in said
+    same = replace(searched, trials=searched.trials.assign(rung_1=mixed.where(~done, searched.trials["rung_27"])))
+    assert "did not predict" not in early_stopping_of(same, folder)
+    whole = against.trials[done]
+    assert "did not predict" not in early_stopping_of(replace(against, trials=whole), folder)
+    assert "so they usually understate the agreement" in said
+
+
+def test_replayed_rules_name_the_trials_with_unknown_continuation(searched: Trials, folder: Folder):
+    early_stopping_of(searched, folder)
+    columns = pd.read_csv(folder.tables / "what_if.csv").columns
+    assert [*columns[-3:]] == ["best value", "lost", "trials with unknown continuation"]
+
+
+def test_a_table_without_copies_says_what_was_not_checked(tmp_path: Path):
+    dataset = load.load("diabetes", tmp_path)
+    found = table_overview(dataset)
+    assert leakage(replace(found, twins=0)) == (
+        f"None of the {found.num_validation} validation rows has exactly the inputs of a training row. Near duplicates "
+        "and related rows were not checked."
+    )

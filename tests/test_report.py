@@ -227,7 +227,8 @@ def test_epochs_that_are_merely_unfinished_do_not_count_as_saved(tmp_path):
     assert report.main([str(folder)]) == 0
     text = (folder / "report" / "index.html").read_text()
     assert "early stopping saved" not in text
-    assert "No trial was stopped early." in text
+    assert "No trial was stopped early" not in text
+    assert "3 trials have not been continued beyond epoch " in text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from analysis.pages.search import MOST_SMALL
 from analysis.pages.summary import effect_table, untold
 from analysis.plots import plot_effect, plot_interactions
 from analysis.studies.amounts import difference_text
-from analysis.studies.trials import Trials
+from analysis.studies.trials import STOPPED, UNFINISHED, Trials
 from search.process.text import counted
 
 
@@ -100,7 +100,7 @@ def early(trials: Trials, found: Impact, folder: Folder) -> Section:
     blocks: list[Any] = [
         text(
             f"These effects compare all trials at the first rung, epoch {trials.rungs[0]}. They say what learns faster "
-            "at the start, among many configurations that were then stopped. The best configuration at the full budget "
+            f"at the start.{_not_continued(trials)} The best configuration at the full budget "
             "can be another one."
         ),
         text(*sentences, kind="list") if sentences else text("No effect on early learning speed is clear."),
@@ -113,6 +113,14 @@ def early(trials: Trials, found: Impact, folder: Folder) -> Section:
     )
     curves = _curves(found.early, trials, folder, name="early_effects", caption=caption)
     return section(blocks=(*blocks, *curves))
+
+
+def _not_continued(trials: Trials) -> str:
+    """How many trials were not trained to the end, by why."""
+    words = {STOPPED: ("was then stopped", "were then stopped"), UNFINISHED: ("is unfinished", "are unfinished")}
+    counts = trials.measured["state"].value_counts()
+    said = [f"{counts[state]} {words[state][int(counts[state] > 1)]}" for state in words if state in counts]
+    return f" Of these trials {' and '.join(said)}." if said else ""
 
 
 def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:

@@ -165,16 +165,10 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
     audit = found.audit
     if not audit.epochs_trained:
         return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
-    saved = audit.seconds_full - audit.seconds_trained
-    done = counted(audit.epochs_trained, "epoch was", plural="epochs were")
-    words = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
-    if (trials.trials["state"] == STOPPED).any():
-        time = f", about {spent(saved)} of training." if saved > 0 else "."
-        words += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
-    else:
-        words += "No trial was stopped early."
-    blocks = [
-        text(words),
+    warning = stopping.disagreement(trials, audit)
+    blocks: list[Any] = [
+        text(_saved(trials, audit)),
+        *([text(warning, kind="warning")] if warning else []),
         folder.picture(
             "rung_survival",
             lambda: plot_rung_survival(audit.survival),
@@ -195,9 +189,30 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
     ]
     if len(audit.what_if):
         caption = "Other rules, replayed on the recorded curves: what each would have trained, saved and lost."
-        blocks.append(folder.table("what_if", audit.what_if, caption=caption))
+        names = {"best": "best value", "unknown": "trials with unknown continuation"}
+        rules = audit.what_if.rename(columns=lambda name: names.get(name, name.replace("_", " ")))
+        blocks.append(folder.table("what_if", rules, caption=caption))
     blocks.append(text(stopping.LIMITS, kind="note"))
     return Section(id="stopping", title="Early stopping", blocks=tuple(blocks))
+
+
+def _saved(trials: Trials, audit: stopping.Audit) -> str:
+    """What early stopping saved, and which trials are merely unfinished."""
+    done = counted(audit.epochs_trained, "epoch was", plural="epochs were")
+    words = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
+    waiting = trials.measured[trials.measured["state"] == UNFINISHED]
+    if (trials.trials["state"] == STOPPED).any():
+        saved = audit.seconds_full - audit.seconds_trained
+        time = f", about {spent(saved)} of training." if saved > 0 else "."
+        words += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
+        words += " What the unfinished trials lack is counted as saved." * bool(len(waiting))
+    elif waiting.empty:
+        words += "No trial was stopped early."
+    if len(waiting):
+        many = counted(len(waiting), "trial has", plural="trials have")
+        epochs = ", ".join(str(epoch) for epoch in sorted(waiting["epochs"].unique()))
+        words += f" {many} not been continued beyond epoch {epochs}."
+    return words.replace("  ", " ")
 
 
 def failures(trials: Trials, folder: Folder) -> Section:
