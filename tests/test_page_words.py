@@ -19,10 +19,12 @@ from analysis.impact.importance import Importance
 from analysis.impact.stopping import audit
 from analysis.pages import impact as impact_section
 from analysis.pages import search as sections
+from analysis.pages.again import reproducibility
 from analysis.pages.importance import importance
 from analysis.pages.page import Folder
 from analysis.prose.asking import asking
 from analysis.studies.trials import Trials, read_trials
+from search.storage.run import Question
 from tests.ledgers import make_run as asked
 from tests.synthetic import make_run, make_study
 from trainables.sources import load
@@ -95,6 +97,8 @@ def test_what_cannot_be_judged_is_listed_with_its_reason(searched: Trials, folde
     said = str(impact_section.impact(searched, impact_of(searched, effects=effects), folder).blocks)
     listed = f"lr (only 1 trial used 0.1); gamma, alpha ({few})."
     assert f"Not enough data among the trials that were trained to the end: {listed}" in said
+    assert "Table of effects" not in said
+    assert len(pd.read_csv(folder.tables / "effects.csv")) == 3
     said = str(impact_section.early(searched, impact_of(searched, early=effects), folder).blocks)
     assert f"Not enough data among the trials at epoch {searched.rungs[0]}: {listed}" in said
     assert "trained to the end" not in said
@@ -212,3 +216,38 @@ def test_a_table_without_copies_says_what_was_not_checked(tmp_path: Path):
         f"None of the {found.num_validation} validation rows has exactly the inputs of a training row. Near duplicates "
         "and related rows were not checked."
     )
+
+
+def test_tables_of_differences_have_the_unit_of_the_sentences(searched: Trials, folder: Folder):
+    row = {"first": "a", "second": "b", "first_change": "0 to 1", "second_change": "2 to 3"}
+    table = pd.DataFrame([row | {"estimate": 0.04, "low": 0.01, "high": 0.07, "found": True, "num_trials": 40}])
+    found = replace(impact_of(searched), interactions=table)
+    results = pd.DataFrame(
+        [
+            {"flip": flip, "seed": seed, "value": 0.8 - 0.1 * (flip != "best") + 0.001 * seed}
+            for flip in ("best", "norm: off")
+            for seed in range(4)
+        ]
+    )
+    said = str(impact_section.impact(searched, found, folder, confirmed=results).blocks)
+    written = pd.read_csv(folder.tables / "interactions.csv")
+    assert written[["estimate (points)", "95 % low", "95 % high"]].iloc[0].to_list() == pytest.approx([4, 1, 7])
+    assert "a (0 to 1) and b (2 to 3): 4.00 points more than the sum of both [1.00 points, 7.00 points]" in said
+    assert written["clear"].iloc[0] == "yes"
+    paired = pd.read_csv(folder.tables / "confirmed.csv")
+    assert paired["cost of the change (points)"].iloc[0] == pytest.approx(10)
+
+
+def test_settings_are_shown_without_the_brackets_and_quotes_of_python(folder: Folder):
+    questions = (Question(parameter="alpha", levels=(0.0001, 0.001)),)
+    said = reproducibility(replace(asked(name="x"), questions=questions), folder, report="rungwise report runs/x")
+    table = pd.read_csv(folder.tables / "run.csv").set_index("what")["value"]
+    assert table["questions"] == "parameter: alpha; levels: 0.0001, 0.001"
+    assert table["split"] == "way: random"
+    assert not any(mark in value for value in table for mark in "{}[]()'")
+    assert "rungwise report runs/x" in str(said.blocks)
+
+
+def test_the_table_of_trials_says_that_last_and_best_are_values(searched: Trials, folder: Folder):
+    sections.search(searched, folder, names=[])
+    assert {"last value", "best value"} <= set(pd.read_csv(folder.tables / "trials.csv").columns)

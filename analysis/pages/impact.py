@@ -11,7 +11,7 @@ from analysis.impact import confirm
 from analysis.impact.effect import Effect
 from analysis.impact.impact import CAVEATS, Impact
 from analysis.pages.importance import importance
-from analysis.pages.page import Fold, Folder, Section, text
+from analysis.pages.page import Fold, Folder, Section, make_table, text
 from analysis.pages.search import MOST_SMALL
 from analysis.pages.summary import effect_table, untold
 from analysis.plots import plot_effect, plot_interactions
@@ -78,16 +78,18 @@ def _unknown(effects: Sequence[Effect], where: str) -> list[Any]:
 
 
 def _curves(effects: Sequence[Effect], trials: Trials, folder: Folder, *, name: str, caption: str) -> list[Any]:
-    """A panel for each hyperparameter that can be judged, and the table of all."""
+    """A panel for each hyperparameter that can be judged, and their table."""
     shown = [e for e in effects if e.curve is not None][:MOST_SMALL]
     blocks: list[Any] = []
     if shown:
         panels: list[Callable[[Axes], Any]] = [partial(plot_effect, effect, trials) for effect in shown]
         alt = "Effect curves of each hyperparameter with bands"
         blocks.append(folder.grid(name, panels, alt=alt, caption=caption))
-    table = folder.table(
-        name, effect_table(effects, trials), caption="Effects: the best value compared with the worst."
-    )
+    folder.table(name, effect_table(effects, trials), caption="")  # the file has those that cannot be judged as well
+    judged = effect_table([e for e in effects if e.curve is not None], trials)
+    if judged.empty:
+        return blocks
+    table = make_table(name, judged, caption="Effects: the best value compared with the worst.")
     return [*blocks, Fold(title="Table of effects", inside=(table,))]
 
 
@@ -143,7 +145,7 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
         wide=True,
     )
     caption = "Interactions, simultaneous 95 % intervals."
-    table = folder.table("interactions", _in_words(found.interactions), caption=caption, most=20)
+    table = folder.table("interactions", _in_words(found.interactions, trials), caption=caption, most=20)
     if not sentences:
         return [
             text("No interaction between two hyperparameters is statistically clear."),
@@ -157,17 +159,21 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     ]
 
 
-def _in_words(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with yes or no for `found`, and counts named as a reader names them."""
-    said = table.assign(found=["yes" if found else "no" for found in table["found"]])
-    names = {
-        "found": "clear",
-        "num_trials": "trials",
-        "num_seeds": "seeds",
-        "flip": "change",
-        "worth": "cost of the change",
+def _in_words(table: pd.DataFrame, trials: Trials) -> pd.DataFrame:
+    """The table in the unit of the sentences, with yes or no for `found`, and columns named as a reader names them."""
+    unit = " (points)" if trials.points == 100 else ""
+    sizes = {
+        "estimate": f"estimate{unit}",
+        "worth": f"cost of the change{unit}",
+        "low": "95 % low",
+        "high": "95 % high",
     }
-    return said.rename(columns=names)
+    said = table.assign(found=["yes" if found else "no" for found in table["found"]])
+    for column in sizes:
+        if column in said:
+            said[column] = trials.points * said[column].astype(float)
+    names = {"found": "clear", "num_trials": "trials", "num_seeds": "seeds", "flip": "change"}
+    return said.rename(columns=names | sizes)
 
 
 def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> list[Any]:
@@ -189,5 +195,5 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
             "come from them:"
         ),
         text(*(sentences or ["no single change made a statistically clear difference"]), kind="list"),
-        folder.table("confirmed", _in_words(table), caption=caption),
+        folder.table("confirmed", _in_words(table, trials), caption=caption),
     ]

@@ -80,11 +80,12 @@ def _below(trials: Trials, found: Impact) -> str:
 
 
 def importance_table(importances: Sequence[Importance]) -> pd.DataFrame:
-    """parameter, importance, low, high, noise, evaluator: the values that are larger than noise."""
-    columns = ["hyperparameter", "importance", "low", "high", "noise", "measure"]
+    """hyperparameter, importance, 95 % low, 95 % high, noise, measure: the values that are larger than noise."""
+    columns = ["hyperparameter", "importance", "95 % low", "95 % high", "noise", "measure"]
     tables = [one.above_noise.assign(measure=one.title) for one in importances]
     table = pd.concat([table for table in tables if len(table)] or tables[:1])
-    return table.rename(columns={"parameter": "hyperparameter"})[columns]
+    names = {"parameter": "hyperparameter", "low": "95 % low", "high": "95 % high"}
+    return table.rename(columns=names)[columns]
 
 
 def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:

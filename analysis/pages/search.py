@@ -157,7 +157,8 @@ def _trial_table(trials: Trials) -> pd.DataFrame:
     for parameter in trials.parameters:
         if parameter.kind == "integer":
             table[parameter.name] = table[parameter.name].astype("Int64")
-    return table.rename(columns={"number": "trial"}).reset_index(drop=True)
+    names = {"number": "trial", "last": "last value", "best": "best value"}
+    return table.rename(columns=names).reset_index(drop=True)
 
 
 def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
