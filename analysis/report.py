@@ -174,14 +174,15 @@ def write(
     trials = replace(trials, target_unit=getattr(data, "unit", "") or getattr(run, "unit", ""))
     with _step(f"effects, importance and interactions in {counted(len(trials.trials), 'trial')}"):
         impact = study_impact(trials, seed=options.seed)
-    outcome, ask = _outcome(trials, data, run, options.run), asking(trials, impact, run, options.run)
+    answers, outcome = verdicts(trials, options.run, run=run), _outcome(trials, data, run, options.run)
+    ask = asking(trials, impact, run, options.run, answered=answers.answered)
     known = _Known(trials=trials, run=run, data=data, impact=impact, confirmed=confirmed, ask=ask)
-    parts, answers = _sections(known, folder, options), verdicts(trials, options.run, run=run)
+    parts, words = _sections(known, folder, options), {"ask": ask, "run": run, "confirmed": confirmed}
     drawn = next(part for part in parts if part.id == "search")
     page = render(
         out / "index.html",
         title=f"Search report: {run.name if run is not None else options.run.resolve().name}",
-        summary=summary(trials, impact, folder, outcome=outcome, answers=answers, ask=ask, run=run),
+        summary=summary(trials, impact, folder, outcome=outcome, answers=answers, **words),
         sections=parts,
         footer="Written by Rungwise. The figures and tables are also files next to this page.",
         trials=trials_block(trials, drawn, names=impact.ranked),
@@ -247,6 +248,7 @@ def _prepared(data: "Described", trials: "Trials", run: "Run | None") -> list[st
 
 def _outcome(trials: "Trials", data: "Described", run: "Run | None", run_dir: Path) -> "Outcome":
     """The result on the sealed test set; without one that can be read, the result on the validation rows."""
+    from analysis.impact.answers import read_answers
     from analysis.prose.outcome import sealed, searched
     from analysis.studies.results import FinalResults
 
@@ -254,7 +256,7 @@ def _outcome(trials: "Trials", data: "Described", run: "Run | None", run_dir: Pa
         if (outcome := sealed(FinalResults.read(run_dir / "final"))) is not None:
             return outcome
     final = f"{command('analysis.final')} {run_dir}" if run is not None and run.has_test else ""
-    return searched(trials, data, final=final)
+    return searched(trials, data, final=final, answers=read_answers(run_dir))
 
 
 def _folder(out: Path) -> "Folder":

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from analysis import wording
 from analysis.datasets.images import Overview
+from analysis.impact.answers import Answer, LevelFound, Retrained
 from analysis.prose.outcome import NO_BETTER, chance_level, sealed, searched, unpaired_interval
 from analysis.scores.constant import constant_error, constant_score
 from analysis.studies.amounts import busy_seconds, cost
@@ -54,7 +55,7 @@ def test_the_sealed_result_stands_beside_the_baseline_in_words(low: float, high:
 def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there_is_nothing():
     outcome = sealed(results_of(0.1, 0.3, winner="baseline"))
     assert outcome is not None
-    assert outcome.facts[1][1:] == ("it is the baseline", "the search found nothing better")
+    assert outcome.facts[1][1:] == ("it is the baseline", "no other trial of the search was chosen before it")
     assert outcome.warnings[0].startswith(NO_BETTER)
     assert sealed(None) is None
 
@@ -163,6 +164,35 @@ def test_a_best_trial_that_is_the_baseline_and_one_that_is_not_clearly_better_ar
     assert few.warnings[0].startswith(f"{NO_BETTER}, as far as 10 validation rows can show: the gain, +")
     assert few.warnings[1].startswith("No better than always predicting the most common class (chance), which is right")
     assert "90.0 % of the validation rows" in few.warnings[1]
+
+
+def test_trials_with_the_value_of_the_baseline_are_a_tie_and_not_worse(found):
+    everyone = found.trials.assign(value=found.trials["value"].where(found.trials["value"].isna(), 0.9))
+    first = int(found.complete["number"].min())
+    outcome = searched(with_baseline(replace(found, trials=everyone), first), "unknown")
+    assert (
+        f"{len(found.complete) - 1} other trials reached the same value, so the validation rows" in outcome.warnings[0]
+    )
+
+
+@pytest.mark.parametrize("gain", [0.1, -0.1])
+def test_the_best_trial_beside_the_baseline_when_both_were_trained_again(found, gain: float):
+    study = make_study(30, seed=1)
+    best = study.best_trial.number
+    other = next(t.number for t in study.get_trials(states=(TrialState.COMPLETE,)) if t.number != best)
+    again = (Retrained(trial=best, values=(0.5 + gain, 0.7 + gain)), Retrained(trial=other, values=(0.6, 0.6)))
+    level = LevelFound(level=True, trials=9, epochs=9, failed=0, configurations=again)
+    fields: dict[str, Any] = {"metric": "accuracy", "direction": "maximize", "leader": True, "differences": ()}
+    answer = Answer(parameter="norm", levels=(level,), hours=1.0, seeds=2, **fields)
+    outcome = searched(with_baseline(found, other), "unknown", answers=[answer])
+    said = f"Trained again on 2 fresh seeds, trial {best} reached {60 + 100 * gain:.2f} % on average"
+    said += ", and the baseline 60.00 %"
+    if gain > 0:
+        assert outcome.note.startswith(f"{said}.")
+    else:
+        assert f"{said}: there is no sign of a gain." in outcome.warnings
+    failed = replace(level, configurations=(Retrained(trial=best, values=(0.5, None)),))
+    assert "Trained again" not in searched(found, "unknown", answers=[replace(answer, levels=(failed,))]).note
 
 
 def test_without_a_complete_trial_or_a_complete_baseline_nothing_is_compared(found):

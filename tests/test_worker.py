@@ -87,7 +87,7 @@ def test_a_network_that_is_no_longer_finite_has_diverged_at_that_epoch(bad: floa
     worker = make_worker()
     assert step(worker).failure is None
     with torch.no_grad():
-        next(worker._training.model.parameters()).fill_(bad)
+        next(worker._lead.training.model.parameters()).fill_(bad)
     result = step(worker)
     assert (result.failure_kind, result.record) == ("diverged", None)
     assert "epoch 2" in str(result.failure)

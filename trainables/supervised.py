@@ -1,6 +1,6 @@
 """The built-in task: images and tables by name, trained by `Training` as a `TrainConfig` says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from trainables.training import metrics
 from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
 from trainables.training.folds import FoldedTraining
+from trainables.training.stacked import Stacked, can_stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,14 @@ class Supervised:
         """A training, on each fold if there are folds, on the number of threads that torch is set to."""
         begin = FoldedTraining if data.folds else begin_training
         return begin(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device, keep=setting.keep)
+
+    def can_stack(self, config: TrainConfig, data: Dataset) -> bool:
+        """Whether `stack` takes trainings of this configuration, on the CPU and one thread."""
+        return can_stack(config, data)
+
+    def stack(self, trainings: Sequence[Any]) -> Stacked:
+        """One training of several that differ in their seeds and are at the same epoch; see `Stacked`."""
+        return Stacked(trainings)
 
     def costs(self, config: TrainConfig, data: Dataset) -> Mapping[str, int]:
         """Weights, and multiply-adds for one row."""

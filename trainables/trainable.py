@@ -8,7 +8,7 @@ The built-in images and tables (`trainables/supervised.py`), a loop of your own 
 class of your own all take this form, and one worker drives them all. Imports nothing heavy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -115,6 +115,27 @@ class Task(Protocol):
 
     def costs(self, config: Any, data: Any) -> Mapping[str, float]:
         """What is known of a configuration before it is trained, such as its weights; may be empty."""
+        ...
+
+
+class Joint(Protocol):
+    """Several trainings of one configuration that differ in their seeds, trained together."""
+
+    def run_epoch(self) -> Sequence[Mapping[str, Any] | Diverged]:
+        """Train one more epoch; the record of each training, or how it has diverged."""
+        ...
+
+
+@runtime_checkable
+class Stacking(Protocol):
+    """A task that can train several seeds of a configuration together, to the same bits as each of them alone."""
+
+    def can_stack(self, config: Any, data: Any) -> bool:
+        """Whether it can, on the CPU and one thread."""
+        ...
+
+    def stack(self, trainings: Sequence[Any]) -> Joint:
+        """Trainings that are at the same epoch, as one; each keeps a state of its own."""
         ...
 
 

@@ -171,7 +171,8 @@ def make_plan(
     """Every contender on every seed, seed by seed, after what an earlier plan holds already.
 
     All contenders train on the first seed before any trains on the second, so that what is finished at any time is
-    comparable. A plan that grows, by seeds or by contenders, begins with the stored one: nothing is trained twice.
+    comparable; seeds that can be trained together are trained with the first. A plan that grows, by seeds or by
+    contenders, begins with the stored one: nothing is trained twice.
     """
     wanted = [
         Planned(params=contender.params, seed=seed, tag=f"{contender.name}/{index}", stop_epoch=contender.stop_epoch)

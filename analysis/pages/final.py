@@ -6,6 +6,8 @@ section = final_section("runs/NAME")      # None while there is no final evaluat
 import base64
 import os
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from analysis.pages.templates import environment
 from analysis.plots import drawing, style
 from analysis.plots.svg import checked, inline
 from analysis.prose.card import restate_card
+from analysis.prose.discussion import discuss
 from analysis.studies.criterion import BASELINE
 from analysis.studies.openings import OpeningsError, read_openings, times, times_opened
 from analysis.studies.results import FinalResults, ResultsError
 from search.process.arguments import command
+from search.storage.run import read_run
+from search.storage.study import open_study
 
 _BEGIN, _END = "<!-- final evaluation -->", "<!-- end of the final evaluation -->"
 """Around the fragment in a page, so that `refresh_page` finds it."""
@@ -98,12 +103,20 @@ def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
         count = len(read_openings(final_dir))
         said = f"The test set was opened {times(count)} by an evaluation that ended without results."
         return Markup("<p>") + said + Markup("</p>") if count else None
+    results = _discussed(results, run_dir)
     templates = environment(html=True, strict=False)
     templates.globals.update(words=wording, baseline_name=BASELINE)
     templates.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
     figures = {name: _figure(final_dir, name, caption) for name, caption in _CAPTIONS.items()}
     template = templates.get_template("final.html")
     return Markup(template.render(results=results, run_dir=str(run_dir), figures=figures, **_context(results)))
+
+
+def _discussed(results: FinalResults, run_dir: Path) -> FinalResults:
+    """The results with their discussion in the words of this version; with the stored one if the study is not there."""
+    with suppress(LookupError, TypeError, ValueError, OSError):
+        return replace(results, discussion=discuss(results, open_study(run_dir), read_run(run_dir)))
+    return results
 
 
 def refresh_page(page: str, run_dir: Path) -> str:

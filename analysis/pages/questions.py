@@ -16,9 +16,10 @@ from analysis.studies.trials import Trials
 from search.process.arguments import command
 
 _HOW = (
-    "Each value got equally many epochs of the search, and all other hyperparameters were tuned for it. The best"
-    " configurations were then trained again on the same fresh seeds. The intervals (95 %) cover the seeds and what the"
-    " search may have missed. One value is better than another if the interval of the difference is above zero."
+    "Each value got about as many epochs of the search as the others, in which the other hyperparameters were tuned for"
+    " it. The best configurations were then trained again on the same fresh seeds. The intervals (95 %) cover the seeds"
+    " and what the search may have missed. One value is better than another if the interval of the difference is above"
+    " zero."
 )
 
 
@@ -58,7 +59,10 @@ class Said:
     sentences: tuple[str, ...] = ()
     """The answer to each, in words."""
     decided: tuple[str, ...] = ()
-    """Hyperparameters of which a value is better than another."""
+    """Hyperparameters of which the best value is better than another, the largest difference first; with ` (partly)` if
+    it is not better than all others."""
+    answered: tuple[str, ...] = ()
+    """All hyperparameters with an answer."""
 
 
 def verdicts(trials: Trials, place: Path, *, run: Any) -> Said:
@@ -72,8 +76,19 @@ def verdicts(trials: Trials, place: Path, *, run: Any) -> Said:
     answers = read_answers(place)
     return Said(
         sentences=tuple(answer_sentence(answer, trials, machine=run.machine) for answer in answers),
-        decided=tuple(one.parameter for one in answers if any(map(is_decided, one.differences))),
+        decided=tuple(_title(one) for one in sorted(answers, key=_size, reverse=True) if _size(one) > 0),
+        answered=tuple(one.parameter for one in answers),
     )
+
+
+def _size(answer: Answer) -> float:
+    """The largest difference that is decided; 0 if none is."""
+    return max((one.difference for one in answer.differences if is_decided(one)), default=0.0)
+
+
+def _title(answer: Answer) -> str:
+    whole = all(map(is_decided, answer.differences))
+    return answer.parameter if whole else f"{answer.parameter} (partly)"
 
 
 def _picture(answer: Answer, trials: Trials, folder: Folder) -> Any:

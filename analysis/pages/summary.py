@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.impact.confirm import paired
 from analysis.impact.effect import Effect
 from analysis.impact.impact import Impact
 from analysis.pages.page import Facts, Folder, Section, text
 from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
-from analysis.studies.amounts import cost
+from analysis.studies.amounts import cost, difference_text
 from analysis.studies.parameters import label
 from analysis.studies.trials import (
     COMPLETE,
@@ -46,6 +47,7 @@ def summary(
     answers: Said | None = None,
     ask: str = "",
     run: Run | None = None,
+    confirmed: pd.DataFrame | None = None,
 ) -> Section:
     """The summary: result, clear effects, cost.
 
@@ -54,6 +56,7 @@ def summary(
         answers: to the questions that were asked, which come before effects.
         ask: the command that asks about a hyperparameter; empty where it cannot be asked.
         run: the search; None for a study that plain Optuna made.
+        confirmed: results of single changes that were trained again.
     """
     answers = answers or Said()
     blocks: list[Any] = [text(_what(run) + states(trials))]
@@ -65,6 +68,7 @@ def summary(
         blocks.append(text(outcome.note))
     if len(trials.measured):
         blocks += mattered(trials, impact, answers=answers, ask=ask)
+        blocks += _verified(trials, confirmed)
     if trials.best is not None:
         caption = "The best complete configuration" + (
             " beside the baseline, the configuration of the space that is tried first." if trials.baseline else "."
@@ -93,7 +97,9 @@ def states(trials: Trials) -> str:
         noun = f"{'further ' * bool(total)}configuration"
         many = counted(skipped, f"{noun} was", plural=f"{noun}s were")
         end = (
-            "they were not trained and do not count as trials" if skipped > 1 else "it was not trained and is no trial"
+            "they were not trained and do not count as trials"
+            if skipped > 1
+            else "it was not trained and does not count as a trial"
         )
         said.append(f"{many} infeasible, for example too large: {end}.")
     return " ".join(said) or "The study has no trials yet."
@@ -121,7 +127,10 @@ def _facts(
     found = dict.fromkeys((*answers.decided, *(effect.parameter for effect in clear)))
     names = ", ".join([*found][:3]) or "not known"
     epochs = counted(trials.full_epochs, "epoch")
-    words = f"clear effects after {epochs}: {len(clear)} of {counted(len(impact.effects), 'hyperparameter')}"
+    judged = sum(effect.curve is not None for effect in impact.effects)
+    words = f"clear effects after {epochs}: {len(clear)} of the {counted(judged, 'hyperparameter')} with enough data"
+    if unknown := len(impact.effects) - judged:
+        words += f"; nothing is known about the other {unknown}"
     if not clear:
         words = f"no hyperparameter has a clear effect after {epochs}"
     if answers.sentences:
@@ -143,11 +152,32 @@ def mattered(trials: Trials, impact: Impact, *, answers: Said | None = None, ask
         blocks += [text("Questions that were asked:"), text(*answers.sentences, kind="list")]
     if clear:
         words = (
-            f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, adjusted for the others by a "
-            f"regression, among the {len(trials.complete)} trials that were trained to the end (95 % intervals):"
+            f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, estimated by a regression on the "
+            f"{len(trials.complete)} trials that were trained to the end and adjusted for the other hyperparameters "
+            "(95 % intervals). The search chose these trials, so a question is surer:"
         )
         return [*blocks, text(words), text(*clear, kind="list")]
     return blocks or [text(untold(trials, impact, ask=ask))]
+
+
+def _verified(trials: Trials, confirmed: pd.DataFrame | None) -> list[Any]:
+    """The changes of the best configuration that were trained again and made a clear difference."""
+    found = paired(confirmed, sign=trials.sign) if confirmed is not None and len(confirmed) else pd.DataFrame()
+    clear = found[found["found"]] if len(found) else found
+    if confirmed is None or clear.empty:
+        return []
+    trained = int(confirmed["epochs"].iloc[0]) if "epochs" in confirmed else trials.full_epochs
+    length = f"{trained} of {trials.full_epochs} epochs" if trained < trials.full_epochs else "all epochs"
+    changes = [f"{row['flip']} ({difference_text(trials, row['worth'])})" for row in clear.to_dict("records")]
+    more = (
+        "" if trained == trials.full_epochs else " It is not known whether they matter as much after a full training."
+    )
+    return [
+        text(
+            f"Trained again for {length} with one change each, these cost the best configuration the most: "
+            f"{'; '.join(changes[:_MOST_TOLD])}.{more}"
+        )
+    ]
 
 
 def untold(trials: Trials, impact: Impact, *, ask: str = "") -> str:

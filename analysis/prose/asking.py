@@ -1,5 +1,6 @@
 """A sentence with the command that tells whether a hyperparameter matters at the full budget, and its cost."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from search.forecast.retraining import BEST, SEEDS, TRIALS_A_LEVEL
 from search.process.arguments import command
 
 
-def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path) -> str:
+def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path, *, answered: Container[str] = ()) -> str:
     """The sentence; empty if nothing can be asked, or everything is known.
 
     It names the hyperparameter with the strongest effect on early learning, among those with few levels and without a
@@ -18,10 +19,11 @@ def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path) -> str:
 
     Args:
         run: what was searched; None for a study that plain Optuna made.
+        answered: hyperparameters that were asked about.
     """
     best, known = trials.best, {effect.parameter for effect in impact.effects if effect.found}
     levels = {p.name: len(p.levels) for p in trials.parameters if p.levels and not p.conditional}
-    names = [name for name in impact.ranked if name in levels and name not in known]
+    names = [name for name in impact.ranked if name in levels and name not in known and name not in answered]
     if run is None or best is None or not names:
         return ""
     seconds = _epochs(trials, levels[names[0]]) * float((best["seconds"] or 0.0) / max(best["epochs"], 1))

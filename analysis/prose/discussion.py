@@ -6,16 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import spearmanr
 
+from analysis.prose.limits import budget, capacity, fit
 from analysis.prose.table_discussion import discuss_table
-from analysis.studies.criterion import window
 from analysis.studies.results import Entrant, FinalResults
 from analysis.wording import (
     between,
-    count,
     gap,
-    is_share,
     named,
     number,
     p_value,
@@ -24,10 +21,11 @@ from analysis.wording import (
     title,
 )
 from search.storage.run import Run
-from search.storage.trials import kept_epoch
 
 EDGE = 0.1
 """Share of a range, on the scale it was drawn on, that counts as its edge."""
+_PROPER = ("log_loss", "ece")
+"""Scores of probabilities; lower is better."""
 NUM_TOP = 5
 """Best trials that are compared with all completed ones."""
 TOPICS = ("verdict", "weakness", "limit", "practice", "next")
@@ -47,7 +45,7 @@ def discuss(results: FinalResults, study: optuna.Study, run: Run) -> list[dict[s
     said = [("verdict", text) for text in _verdict(results, winner)]
     said += [("weakness", text) for text in _weakness(results, winner)]
     if trial is not None:
-        said += [("limit", text) for text in (*_budget(trial, run, results), *_fit(trial), *_capacity(complete, run))]
+        said += [("limit", text) for text in (*budget(trial, run, results), *fit(trial), *capacity(complete, run))]
     said += [("next", text) for text in _edges(complete, run)]
     said += discuss_table(results, winner)
     said.sort(key=lambda pair: TOPICS.index(pair[0]))
@@ -62,7 +60,7 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
     text = [f"The winner, {name}, reaches a test {results.in_unit(metric)} of {score}{on}."]
     baseline = next((e for e in results.entrants if e.role == "baseline"), None)
     if baseline is winner:
-        text.append(f"It is the baseline itself ({score}): no other fully trained trial was better.")
+        text.append(f"It is the baseline itself ({score}): no other fully trained trial was better in the search.")
     elif baseline and winner.difference:
         found = winner.difference
         sure = (
@@ -71,14 +69,20 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
             else "the interval includes zero, so the difference is not statistically clear"
         )
         compared = metric == "accuracy" and winner.mcnemar  # the test compares which rows are right
-        test = f"; McNemar's test over seed pairs: p = {p_value(winner.mcnemar['p'])}" if compared else ""
+        test = (
+            f". For one pair of networks, McNemar's test has p = {p_value(winner.mcnemar['p'])} (median)"
+            if compared
+            else ""
+        )
         better = " (lower is better)" if results.is_less_better else ""
         text.append(
             f"The difference from the baseline is {gap(metric, found)}{better}; {sure}{test.replace('= <', '<')}."
         )
     if winner.probability_best is not None:
         contenders = sum(e.role != "augmented" for e in results.entrants)
-        text.append(f"Probability that it is the best of the {contenders}: {probability(winner.probability_best)}.")
+        others = " and ".join(_the(e) for e in results.entrants if e.role != "augmented" and e is not winner)
+        against = others if contenders <= 3 else f"the other {contenders - 1} configurations"
+        text.append(f"Probability that it is better than {against}: {probability(winner.probability_best)}.")
     leader = max(results.entrants, key=lambda e: -1 if e.probability_best is None else e.probability_best)
     if leader is not winner:
         text.append(
@@ -87,7 +91,31 @@ def _verdict(results: FinalResults, winner: Entrant) -> list[str]:
         )
     if winner.optimism:
         text.append(_optimism(results, winner))
-    return text
+    return [*text, *_probabilities(winner, baseline)]
+
+
+def _probabilities(winner: Entrant, baseline: Entrant | None) -> list[str]:
+    """A warning if the winner's probabilities are clearly worse than those of the baseline."""
+    if baseline is None or baseline is winner:
+        return []
+    worse = [
+        f"{named(name)} {' against '.join(number(name, e.scores[name]['value']) for e in (winner, baseline))}"
+        for name in _PROPER
+        if name in winner.scores
+        and name in baseline.scores
+        and winner.scores[name]["low"] > baseline.scores[name]["high"]
+    ]
+    if not worse:
+        return []
+    return [
+        f"Its probabilities are worse than those of the baseline ({', '.join(worse)}; lower is better): calibrate them"
+        " before you use them."
+    ]
+
+
+def _the(entrant: Entrant) -> str:
+    """A contender within a sentence: `trial 7`, `the baseline`."""
+    return f"{'' if entrant.role == 'top' else 'the '}{title(entrant.name)}"
 
 
 def _optimism(results: FinalResults, winner: Entrant) -> str:
@@ -99,8 +127,10 @@ def _optimism(results: FinalResults, winner: Entrant) -> str:
         else " (the final networks also train on the validation rows)"
     )
     verdict = "there is no clear sign that the search was optimistic"
-    if found["low"] > 0 or found["high"] < 0:
-        verdict = f"the search was {'optimistic' if found['low'] > 0 else 'pessimistic'}"
+    if found["low"] > 0:
+        verdict = "the search was optimistic"
+    elif found["high"] < 0:
+        verdict = "the search was pessimistic" + (", which the additional rows can explain" if more else "")
     side, size = "better", found
     if found["value"] < 0:
         side, size = "worse", {"value": -found["value"], "low": -found["high"], "high": -found["low"]}
@@ -130,10 +160,10 @@ def _weakness(results: FinalResults, winner: Entrant) -> list[str]:
     if not results.calibration:
         return text
     ece, chance = winner.scores["ece"], results.calibration["chance"]
-    known = "more than" if ece["low"] > chance else "no more than"
+    known = "more than this" if ece["low"] > chance else "no sign of miscalibration"
     text.append(
-        f"Its confidence is off by {between('ece', ece)} on average (ECE), {known} the {100 * chance:.2f} % that chance"
-        " alone would cause in a perfectly calibrated network."
+        f"Its confidence is off by {between('ece', ece)} on average (ECE). In a perfectly calibrated network, chance"
+        f" alone would cause {100 * chance:.2f} % on these rows: {known}."
     )
     return text
 
@@ -153,80 +183,6 @@ def by_topic(sentences: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
     for sentence in sentences:
         topics.setdefault(sentence["topic"], []).append(sentence["text"])
     return topics
-
-
-def _budget(trial: FrozenTrial, run: Run, results: FinalResults) -> list[str]:
-    """Whether the objective still changed in the last epochs of the search."""
-    values = [value for _, value in sorted(trial.intermediate_values.items())]
-    kept, span = kept_epoch(trial), window(len(values))
-    if kept is not None:
-        more = "the curve still improved, so a larger budget may help"
-        more = more if kept > len(values) - span else "more epochs alone are unlikely to help"
-        return [
-            f"Budget: the winner's trial keeps epoch {kept} of {len(values)}, by its curve on the validation rows;"
-            f" {more}."
-        ]
-    if len(values) < 2 * span:
-        return []
-    last, before = sum(values[-span:]) / span, sum(values[-2 * span : -span]) / span
-    gain = run.objective.sign * (last - before)
-    if is_share(run.metric) and "train_rows" in results.conditions and 0 <= last <= 1:
-        share = run.validation_fraction if run.folds == 1 else 1.0
-        rows = max(1, round(results.conditions["train_rows"] * share))
-        noise = math.sqrt(last * (1 - last) / rows)
-        shown = f"{100 * abs(gain):.2f} points"
-        against = f"the standard error of {rows:,} rows, {100 * noise:.2f} points"
-    else:
-        noise = 0.01 * abs(last)
-        decimals = max(0, 1 - math.floor(math.log10(noise))) if noise > 0 else 4
-        shown, against = f"{abs(gain):.{decimals}f}", f"1 % of the value, {noise:.{decimals}f}"
-    meaning = "a larger budget may help, although a learning rate that falls to zero causes such a gain by itself"
-    meaning = meaning if gain > noise else "more epochs alone are unlikely to help"
-    return [
-        f"Budget: the winner's validation {named(run.metric)} over the last {span} of {len(values)} epochs of the"
-        f" search was {'better' if gain >= 0 else 'worse'} by {shown} than over the {span} before; that is"
-        f" {'more' if gain > noise else 'not more'} than {against}, so {meaning}."
-    ]
-
-
-def _fit(trial: FrozenTrial) -> list[str]:
-    """Training loss against validation loss in the search's history."""
-    history = [
-        r for r in trial.user_attrs.get("history", ()) if isinstance(r, dict) and "loss" in r and "train_loss" in r
-    ]
-    if not history:
-        return []
-    last = history[-1]
-    least = min(history, key=lambda record: record["loss"])
-    gap = last["loss"] - last["train_loss"]
-    text = f"Fit: at the end of its search trial the training loss was {last['train_loss']:.3f}"
-    text += f" (on augmented rows and smoothed labels, if used) and the validation loss {last['loss']:.3f}"
-    rise = last["loss"] / max(least["loss"], 1e-9) - 1
-    if rise > 0.1:
-        return [f"{text}, {100 * rise:.0f} % above its minimum at epoch {least['epoch']}: a sign of overfitting."]
-    if gap > 0.25 * max(last["train_loss"], 1e-9):
-        return [
-            f"{text}, {gap:.3f} above: it fits the training rows better, so regularisation or more data could help."
-        ]
-    return [f"{text}: no sign of overfitting (difference {gap:+.3f})."]
-
-
-def _capacity(complete: Sequence[FrozenTrial], run: Run) -> list[str]:
-    """Whether larger networks did better among the completed trials."""
-    pairs = [(t.user_attrs["weights"], t.value) for t in complete if "weights" in t.user_attrs and t.value is not None]
-    if len(pairs) < 6 or len({weights for weights, _ in pairs}) < 3:
-        return []
-    rho, p = (float(found) for found in spearmanr(*zip(*pairs, strict=True)))  # pyright: ignore[reportArgumentType]
-    if math.isnan(rho):
-        return []
-    meaning = "there is no clear sign that capacity is the limit"
-    if p < 0.05:
-        meaning = "larger networks did better" if run.objective.sign * rho > 0 else "smaller networks did better"
-    low, high = count(min(pairs)[0]), count(max(pairs)[0])
-    return [
-        f"Capacity: over {len(pairs)} completed trials with {low} to {high} weights the rank correlation between size "
-        f"and {named(run.metric)} is {rho:+.2f} (p = {p_value(p)}): {meaning}.".replace("= <", "<")
-    ]
 
 
 def _edges(complete: Sequence[FrozenTrial], run: Run) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis import wording
 from analysis.datasets.images import Described, Overview
+from analysis.impact.answers import Answer
 from analysis.impact.impact import Confidence, confidence
 from analysis.scores.constant import constant_error, constant_score
 from analysis.statistics.bootstrap import Interval, unpaired, wilson
@@ -62,8 +63,10 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     facts = [(label, score, f"{whose}; 95 % interval{way}")]
     said, warnings = f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
-        facts.append(("Against the baseline", "it is the baseline", "the search found nothing better"))
-        warnings.append(f"{NO_BETTER}: the winner is the baseline, since no other trial of the search was better.")
+        facts.append(
+            ("Against the baseline", "it is the baseline", "no other trial of the search was chosen before it")
+        )
+        warnings.append(f"{NO_BETTER}: the winner is the baseline; no other trial had a better value in the search.")
     elif found := winner.difference:
         other = next(entrant for entrant in results.entrants if entrant.name == BASELINE)
         baseline, gap = wording.between(metric, other.scores[metric]), wording.gap(metric, found)
@@ -114,13 +117,14 @@ def _no_better_than_chance(chance: float, rows: str, reached: str, *, metric: st
     ).replace("%", " %", 1)
 
 
-def searched(trials: Trials, found: Described, *, final: str = "") -> Outcome:
+def searched(trials: Trials, found: Described, *, final: str = "", answers: Sequence[Answer] = ()) -> Outcome:
     """The result of the best trial that was trained to the end, on the validation rows; empty if there is none.
 
     Args:
         trials: of the search.
         found: the data, or why they are not known.
         final: the command of the final evaluation; empty where the space has no test rows.
+        answers: to the questions, for which some configurations were trained again.
     """
     rows = None if isinstance(found, str) else found.num_judged or found.num_validation
     sure = confidence(trials, num_validation=rows)
@@ -134,13 +138,13 @@ def searched(trials: Trials, found: Described, *, final: str = "") -> Outcome:
         where = f"at {epochs}"
     reached, number = value_text(trials, sure.value), trials.best["number"]
     facts: list[Fact] = [(label, reached, f"trial {number} {where}{_sureness(trials, sure, rows)}")]
-    against = _against_baseline(trials, sure, rows)
+    against, again = _against_baseline(trials, sure, rows), _retrained(trials, answers)
     facts += against.facts
     return Outcome(
         facts=tuple(facts),
         sentence=f"{label}: {reached} (trial {number}, {epochs}){against.sentence}.",
-        warnings=(*against.warnings, *_chance_of_search(trials, sure, found)),
-        note=_luck(sure, final),
+        warnings=(*against.warnings, *again.warnings, *_chance_of_search(trials, sure, found)),
+        note=" ".join(filter(None, (again.note, _luck(sure, final)))),
     )
 
 
@@ -157,9 +161,9 @@ def _sureness(trials: Trials, sure: Confidence, rows: int | None) -> str:
         return f"; 95 % interval from {rows} validation rows: {low} to {high}{tied}"
     if np.isfinite(sure.second):
         if sure.value == sure.second:
-            return f"; the second of {sure.num_complete} has the same value"
+            return f"; the runner-up of {sure.num_complete} trials has the same value"
         gap = difference_text(trials, abs(sure.value - sure.second))
-        return f"; {gap} better than the second of {sure.num_complete}"
+        return f"; {gap} better than the runner-up of {sure.num_complete} trials"
     return ""
 
 
@@ -173,15 +177,18 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         fact = ("Against the baseline", "not known", missing)
         return Outcome(facts=(fact,), sentence=f"; {missing}, so the gain over it is not known")
     if row["number"] == trials.best["number"]:
+        tied = int((trials.complete["value"] == sure.value).sum()) - 1
+        said = "the best trial is the baseline itself"
+        if tied:
+            others = f"{counted(tied, 'other trial')} reached the same value"
+            said = (
+                f"{others}, so the validation rows cannot rank them; the baseline counts as best because it was first"
+            )
         fact = ("Against the baseline", "it is the baseline", "no other trial of the search was better")
-        return Outcome(
-            facts=(fact,),
-            sentence="; it is the baseline",
-            warnings=(f"{NO_BETTER}: the best trial is the baseline itself.",),
-        )
+        return Outcome(facts=(fact,), sentence="; it is the baseline", warnings=(f"{NO_BETTER}: {said}.",))
     baseline, gain = float(row["value"]), trials.sign * (sure.value - float(row["value"]))
     reached, shown = value_text(trials, baseline), f"+{difference_text(trials, gain)}"
-    label, warnings = "Gain over the baseline", ()
+    label, warnings, said = "Gain over the baseline", (), f"the baseline reached {reached}"
     if np.isfinite(sure.low) and rows:
         low, high = unpaired_interval(sure.value, baseline, rows)
         shown += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
@@ -189,8 +196,29 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
             warnings = (f"{NO_BETTER}, as far as {rows} validation rows can show: the gain, {shown}, may be zero.",)
     elif gain == 0:
         warnings = (f"{NO_BETTER}: both reached {reached}.",)
-    fact = (NO_BETTER if warnings else label, shown, f"the baseline reached {reached}")
+    else:
+        said += "; one training each on the same rows, so part of it may be chance"
+    fact = (NO_BETTER if warnings else label, shown, said)
     return Outcome(facts=(fact,), sentence=f"; the baseline: {reached}; gain: {shown}", warnings=warnings)
+
+
+def _retrained(trials: Trials, answers: Sequence[Answer]) -> Outcome:
+    """What the best trial and the baseline reached when they were trained again on the same fresh seeds."""
+    best, baseline = trials.best, trials.baseline_trial
+    found = {one.trial: one.values for answer in answers for level in answer.levels for one in level.configurations}
+    kept = {trial: [value for value in values if value is not None] for trial, values in found.items()}
+    means = {trial: float(np.mean(values)) for trial, values in kept.items() if len(values) == len(found[trial]) > 0}
+    if best is None or best["number"] not in means:
+        return Outcome()
+    mean, seeds = means[best["number"]], counted(len(found[best["number"]]), "fresh seed")
+    said = f"Trained again on {seeds}, trial {best['number']} reached {value_text(trials, mean)} on average"
+    if baseline is None or baseline["number"] not in means or baseline["number"] == best["number"]:
+        return Outcome(note=f"{said}.")
+    other = means[baseline["number"]]
+    said += f", and the baseline {value_text(trials, other)}"
+    if trials.sign * (mean - other) > 0:
+        return Outcome(note=f"{said}.")
+    return Outcome(warnings=(f"{said}: there is no sign of a gain.",))
 
 
 def unpaired_interval(first: float, second: float, rows: int) -> tuple[float, float]:

@@ -47,8 +47,9 @@ def _against_baselines(results: FinalResults, _winner: Entrant) -> Iterator[str]
             )
     for baseline in results.informed_baselines:
         found = baseline.difference
+        tuned = "" if baseline.tuned else " (not tuned)"
         yield (
-            f"On the same rows, {baseline.title} reaches {between(metric, baseline.scores[metric])}; the "
+            f"On the same rows, {baseline.title}{tuned} reaches {between(metric, baseline.scores[metric])}; the "
             f"difference of the winner is {gap(metric, found)}: {_VERDICTS[verdict(metric, found)]}."
         )
 
@@ -87,8 +88,9 @@ def _bands(results: FinalResults, _winner: Entrant) -> Iterator[str]:
     low, high = bands[0]["bias"], bands[-1]["bias"]
     if low["low"] > 0 and high["high"] < 0:
         yield (
-            f"Predictions are biased towards the mean: in the lowest band they are {between('bias', low)} too high on "
-            f"average, in the highest {plain(abs(high['value']))} too low."
+            f"Rows with extreme targets are predicted closer to the mean, as by every model that explains less than "
+            f"all of the variance: in the lowest band {between('bias', low)} too high on average, in the highest "
+            f"{plain(abs(high['value']))} too low."
         )
 
 

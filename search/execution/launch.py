@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from search.scheduling.checkpoints import CheckpointKeeper, checkpoints_of
 from search.scheduling.constraints import make_examiner
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
+from search.scheduling.stacks import Stacks
 from search.storage.folder import trial_name
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs, logs_of
@@ -41,6 +42,8 @@ class Launch:
     on_cluster: bool = False
     final: bool = False
     """Whether these are the trainings of a final evaluation."""
+    stacks: Stacks = field(default_factory=Stacks)
+    """Which planned trials are trained together."""
     max_failures: int = 2
     """Times a trial is given a new worker after its worker was lost."""
     trial_timeout: float | None = None
@@ -57,7 +60,7 @@ class Launch:
         logs = TrialLogs(logs_of(self.run_dir), say=self.events.notice)
         search = Search(
             run, self.ledger, self.space, examine=make_examiner(run, self.dataset, space=self.space),
-            events=self.events, on_end=keeper.clean, deadline=self.deadline, logs=logs,
+            events=self.events, on_end=keeper.clean, deadline=self.deadline, logs=logs, stacks=self.stacks,
         )  # fmt: skip
         if search.finished:
             search.end()

@@ -1,11 +1,11 @@
 """The Ray Trainable: a process that trains many trials one after another, one epoch per step."""
 
 import json
-import math
 import os
 import socket
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -19,20 +19,20 @@ from ray import tune
 import spaces.space
 from search.execution.capture import Capture
 from search.execution.job import Job
-from search.process.disk import free_space
+from search.execution.member import CheckpointError, Mates, Member
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
 from search.scheduling.messages import EpochResult
 from search.storage.folder import trial_name
 from search.storage.logs import KEPT_BYTES, headline, shorten
 from spaces.ranges import change
-from trainables.files import checkpoint
 from trainables.files.stores import Folder, UnreachableError, open_store
 from trainables.trainable import (
     Diverged,
     MisuseError,
     OutOfMemory,
     Setting,
+    Stacking,
     StateError,
     StuckError,
     Trainable,
@@ -87,12 +87,13 @@ class TrialWorker(tune.Trainable):
     def _end(self) -> None:
         """Close the training of the last leg."""
         try:
-            close(self._training)
+            if self._lead is not None:
+                close(self._lead.training)
         except StuckError as error:  # it would continue beside the next trial
             print(f"error: {error}", flush=True)
             os._exit(1)
         self._captured.close()
-        self._training, self._is_ahead = None, False
+        self._lead, self._is_ahead = None, False
 
     def _begin(self, leg: dict[str, Any]) -> None:
         """Store the leg; the first step builds the network, so that a build that hangs is noticed as well."""
@@ -100,53 +101,57 @@ class TrialWorker(tune.Trainable):
         self._reported = leg["reported"]
         self._store = self._checkpoints.child(trial_name(leg["trial"]))
         self._notices: list[str] = []
-        self._training: Trainable | None = None
-        self._records: list[dict[str, Any]] = []
+        self._lead: Member | None = None
         self._capture.begin(self._store.name)
+        self._mates: Mates | None = None
         self._is_headed = self._is_ahead = False
 
-    def _build(self) -> Trainable:
-        leg, job = self._leg, self._job
+    def _build(self, trial: int, seed: int) -> Trainable:
+        job = self._job
         setting = Setting(
             epochs=job.epochs,
-            seed=leg["seed"],
-            trial=leg["trial"],
+            seed=seed,
+            trial=trial,
             device=self._device.type,
             threads=job.threads,
             final=job.final,
             keep=job.keep,
             scratch=lambda: self._scratch,
         )
-        return self._space.work.build(self._space.decode(leg["params"]), self._data, setting)
+        return self._space.work.build(self._space.decode(self._leg["params"]), self._data, setting)
 
     @cached_property
     def _scratch(self) -> Path:
         """Folder for temporary files of this process; the next search removes those of killed processes."""
         return make_scratch()
 
-    def _continued(self) -> Trainable:
+    def _continued(self) -> Member:
         """The training, restored from its newest checkpoint if there is one."""
         fault_point("begin", self._leg["trial"], trial=self._leg["trial"])
-        new = [self._build()]  # before any state is read, so that an error here is not taken for a damaged checkpoint
-        restored: list[Trainable] = []
-
-        def use(state: dict[str, Any]) -> None:
-            training, (stored, records) = new.pop() if new else self._build(), checkpoint.parted(state)
-            try:
-                training.restore(stored)
-                _check_records(records, training.epoch, of=self._job)
-            except Exception:
-                close(training)
-                raise
-            restored.append(training)
-            self._records = records
-
-        loaded = checkpoint.load_newest(self._store, use=use)
-        if loaded is not None:
-            self._notices += loaded.problems
+        lead = self._member(self._leg["trial"], self._leg["seed"])
+        if lead.loaded is not None:
+            self._notices += lead.loaded.problems
         elif self._reported:
             self._notices.append(f"{self._store.name} lost its checkpoints and is trained again from epoch 1")
-        return next(iter([*restored, *new]), None) or self._build()
+        return lead
+
+    def _member(self, trial: int, seed: int) -> Member:
+        return Member(lambda: self._build(trial, seed), self._checkpoints.child(trial_name(trial)), job=self._job)
+
+    def _run_epoch(self, lead: Member) -> Mapping[str, Any]:
+        """Train one more epoch, and save that of the others of the stack."""
+        if not self._leg.get("mates"):
+            return lead.training.run_epoch()
+        started, task = time.time(), self._space.work
+        if self._mates is None:
+            assert isinstance(task, Stacking)
+            members = [self._member(trial, seed) for trial, seed in self._leg["mates"]]
+            self._mates = Mates(members, task.stack)
+        record, others = self._mates.run_epoch(lead.training)
+        for member, found in others:
+            member.records.append(self._completed(found, started=started))
+            member.write(member.as_bytes(), epoch=member.training.epoch)
+        return record
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or report again one that finished before a crash."""
@@ -179,44 +184,41 @@ class TrialWorker(tune.Trainable):
         try:
             if self._unprepared is not None:
                 raise self._unprepared
-            if self._training is None:
-                self._training = self._continued()
+            if self._lead is None:
+                self._lead = self._continued()
             kind = "error"
-            if self._reported >= self._training.epoch:
-                self._train(self._training)
-            record = self._records[self._reported]
+            if self._reported >= self._lead.training.epoch:
+                self._train(self._lead)
+            record = self._lead.records[self._reported]
         except BaseException as error:  # also a KeyboardInterrupt of the code, which Ray would report as a lost worker
             return _failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
 
-    def _train(self, training: Trainable) -> None:
+    def _train(self, lead: Member) -> None:
+        training = lead.training
         while training.epoch <= self._reported:  # after a damaged checkpoint, the lost epochs are trained again
             started, clock = time.time(), time.perf_counter()
             fault_point("epoch", training.epoch + 1, trial=self._leg["trial"])
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            record = dict(training.run_epoch())
+            record = dict(self._run_epoch(lead))
             record.setdefault("seconds", time.perf_counter() - clock)
-            record |= {"started": getattr(training, "began", started)}
-            record |= {"device": self._device.type, "threads": torch.get_num_threads()}
-            record |= {**self._host, **_gpu_memory(self._device)}
-            self._records.append(record)
+            lead.records.append(self._completed(record, started=getattr(training, "began", started)))
             fault_point("checkpoint", training.epoch, trial=self._leg["trial"])
-            self._save(training)
+            self._save(lead)
             fault_point("saved", training.epoch, trial=self._leg["trial"])
 
-    def _save(self, training: Trainable) -> None:
+    def _completed(self, record: dict[str, Any], *, started: float) -> dict[str, Any]:
+        """The record of an epoch, and where and when it was trained."""
+        here = {"started": started, "device": self._device.type, "threads": torch.get_num_threads(), **self._host}
+        return {**record, **here, **_gpu_memory(self._device)}
+
+    def _save(self, lead: Member) -> None:
         """Save the state after an epoch; if the next epoch follows in any case, it may begin meanwhile."""
-        epoch, data = training.epoch, checkpoint.as_bytes(checkpoint.with_records(training.state(), self._records))
-        self._is_ahead = self._is_followed(epoch) and go_on(training)
-        try:
-            checkpoint.write(self._store, data, epoch=epoch)
-        except OSError as error:
-            reason = f"a checkpoint could not be written: {error.strerror or error}"
-            if isinstance(self._store, Folder):
-                reason += f"; {free_space(self._store.path)}"
-            raise _StorageError(reason) from error
+        epoch, data = lead.training.epoch, lead.as_bytes()
+        self._is_ahead = self._is_followed(epoch) and go_on(lead.training)
+        lead.write(data, epoch=epoch)
 
     def _is_followed(self, epoch: int) -> bool:
         """Whether the next epoch follows in any case; never with --debug, so that output stays in order."""
@@ -229,23 +231,8 @@ def _gpu_memory(device: torch.device) -> dict[str, int]:
     return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
 
 
-def _check_records(records: list[dict[str, Any]], epoch: int, *, of: Job) -> None:
-    """Raise ValueError unless a restored training has a record for each of its epochs, as it would report them."""
-    if not 0 < epoch <= of.epochs or len(records) != epoch:
-        raise ValueError(f"{len(records)} records for {epoch} epochs, at most {of.epochs} are allowed")
-    for number, record in enumerate(records, start=1):
-        plain = all(value is None or isinstance(value, str | int | float) for value in record.values())
-        value = record.get(of.metric)
-        if not plain or record["epoch"] != number or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"the record of epoch {number} cannot be used")
-
-
-class _StorageError(Exception):
-    """The store of the checkpoints cannot be written, which is no failure of the trial."""
-
-
 _KINDS: dict[type[BaseException], str] = {
-    _StorageError: "storage",
+    CheckpointError: "storage",
     UnreachableError: "storage",
     Diverged: "diverged",
     OutOfMemory: "out of memory",
@@ -254,7 +241,7 @@ _KINDS: dict[type[BaseException], str] = {
 }
 
 
-_PLAIN = (Diverged, OutOfMemory, _StorageError, UnreachableError, MisuseError, StateError)
+_PLAIN = (Diverged, OutOfMemory, CheckpointError, UnreachableError, MisuseError, StateError)
 """Errors whose message is complete without the name of the class."""
 
 
@@ -263,7 +250,7 @@ def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochRes
     message = _said(error)[:2000]
     if not isinstance(error, _PLAIN):
         message = f"{type(error).__name__}: {message}".removesuffix(": ")
-    is_clear = isinstance(error, Diverged | _StorageError | UnreachableError)  # a traceback would explain nothing
+    is_clear = isinstance(error, Diverged | CheckpointError | UnreachableError)  # a traceback would explain nothing
     log = "" if is_clear else "".join(traceback.format_exception(error))
     log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
     return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)

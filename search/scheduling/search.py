@@ -17,6 +17,7 @@ from search.scheduling.errors import HopelessSearchError, StorageError
 from search.scheduling.losses import TIMEOUT, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
 from search.scheduling.proposals import Proposals
+from search.scheduling.stacks import Stacks
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
 from search.storage.run import Run
@@ -44,6 +45,7 @@ class Search:
         on_end: Callable[[FrozenTrial], None] = lambda trial: None,
         deadline: float | None = None,
         logs: TrialLogs | None = None,
+        stacks: Stacks = Stacks(),  # noqa: B008 - it is frozen
     ) -> None:
         """
         Args:
@@ -51,11 +53,12 @@ class Search:
             on_end: called with each trial that reached a final state (to remove its checkpoints).
             deadline: `time.monotonic()` after which no epoch is begun.
             logs: stores what trials print, and their tracebacks.
+            stacks: which planned trials are trained together.
         """
         self.run, self.ledger, self.proposals = run, ledger, Proposals(ledger, run)
         self.stop_requested, self.deadline = False, deadline
         self.fatal: Exception | None = None
-        self._space, self._examine = space, examine
+        self._space, self._examine, self._stacks = space, examine, stacks
         self._events, self._on_end, self._logs = events, on_end, logs or TrialLogs(None)
         self._live: dict[str, int] = {}
         self._alike: Counter[str] = Counter()
@@ -63,7 +66,7 @@ class Search:
         self._paused: set[int] = set()
         """Trials that wait at a rung."""
         self._interrupted: set[int] = set()
-        """Trials that lost their worker between rungs, with this process or with an earlier one."""
+        """Trials that lost their worker between rungs, with this process or with an earlier one; or wait to begin."""
         self._settle()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -114,8 +117,6 @@ class Search:
         """Whether the trial pauses at the rungs; planned trials do not, so that one is finished soon."""
         return self.run.pruner == "asha" and trial.number not in self.ledger.made[: len(self.run.plan)]
 
-    # Which trial gets the next free slot?
-
     def next_leg(self, leg_id: str) -> Leg | None:
         """The leg for a free slot: an interrupted trial, else a promotion, else a new configuration; None to wait."""
         number = self._next_trial()
@@ -127,7 +128,8 @@ class Search:
         trial = self.ledger.trial(number)
         self._events.started(trial)
         seed, reported = trial.user_attrs["seed"], len(trial.intermediate_values)
-        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, decided=self._decided(trial))
+        given = {"decided": self._decided(trial), "mates": self._stacks.mates(number, self.ledger)}
+        return Leg(trial=number, params=trial.params, seed=seed, reported=reported, **given)
 
     def _decided(self, trial: FrozenTrial) -> tuple[int, ...] | None:
         """The epochs after which `_goes_on` can be False while the search is not stopping; None for all."""
@@ -138,8 +140,8 @@ class Search:
     def _next_trial(self) -> int | None:
         if self.stopping:
             return None
-        if self._interrupted:
-            return min(self._interrupted)
+        if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
+            return ready
         self.ledger.catch_up()
         for said in self.proposals.newly_given_up():
             self._events.notice(said)
@@ -176,10 +178,12 @@ class Search:
         return None
 
     def _new_trial(self) -> int | None:
+        while len(self.ledger.made) < len(self.run.plan) and self.ledger.num_asked < self.run.trials:
+            self._interrupted.add(self.proposals.planned(self._space, self._examine))
+            if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
+                return ready
         if self.ledger.num_asked >= self.run.trials:
             return None
-        if len(self.ledger.made) < len(self.run.plan):
-            return self.proposals.planned(self._space, self._examine)
         for _ in range(MAX_INFEASIBLE_DRAWS):
             if (number := self.proposals.sample(self._space.suggest, self._examine, live=self.live)) is not None:
                 return number
@@ -190,8 +194,6 @@ class Search:
     def finished(self) -> bool:
         """Whether nothing is left to start, now or when the running legs have ended."""
         return self.stopping or (self._is_over() and self._next_trial() is None)
-
-    # What follows from a finished epoch?
 
     def on_result(self, leg_id: str, result: EpochResult) -> bool:
         """Store the result of a step, and return whether the worker continues with the same trial."""
@@ -287,9 +289,8 @@ class Search:
         self._alike[cause] += 1
         if self._alike[cause] >= MAX_ALIKE_FAILURES and not any(t.intermediate_values for t in self.trials):
             seen = f"; see {log}" if (log := self._logs.find(number)) else ""
-            self.fatal = HopelessSearchError(
-                f"the first {MAX_ALIKE_FAILURES} trials all failed with the same error: {cause}{seen}"
-            )
+            same = f"the first {MAX_ALIKE_FAILURES} trials all failed with the same error: {cause}{seen}"
+            self.fatal = HopelessSearchError(same)
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         self.ledger.finish(number, state, **kept_attrs(self.ledger.trial(number)), **attrs)

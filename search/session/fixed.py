@@ -21,6 +21,7 @@ from search.runtime.cluster import RaySession
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.machine import provenance
 from search.runtime.resources import Resources
+from search.scheduling.stacks import Stacks, make_stacks
 from search.session.training_console import TrainingConsole
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
@@ -31,6 +32,7 @@ from search.storage.source_code import describe_source
 from search.storage.space import space_of
 from search.storage.study import new_run, open_study
 from spaces.space import Space
+from trainables.trainable import Stacking
 
 _CONTINUE = "finished epochs are saved; the same command continues"
 
@@ -112,7 +114,20 @@ class FixedTraining:
             events=follower,
             resources=self.resources,
             ray=ray.up(),
+            stacks=self._stacks(run, space, ledger),
             debug=self.debug,
+        )
+
+    def _stacks(self, run: Run, space: Space, ledger: Ledger) -> Stacks:
+        """The seeds of each configuration that are trained together, where that gives the same bits."""
+        task = space.work
+        if not isinstance(task, Stacking) or self.resources.gpus_per_trial or self.resources.cpus_per_trial > 1:
+            return Stacks()
+        return make_stacks(
+            run.plan,
+            lambda params: task.can_stack(space.decode(params), self.dataset),
+            slots=self.resources.slots,
+            ended={trial.number for trial in ledger.trials if trial.state.is_finished()},
         )
 
     def _shown(self, run: Run, space: Space) -> str:

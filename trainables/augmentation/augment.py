@@ -144,6 +144,11 @@ class Batches:
         for each in range(self._passes):
             yield from self._pass((number - 1) * self._passes + each + 1)
 
+    def rows(self, number: int) -> Tensor:
+        """The numbers of the rows of each batch of an epoch, counted from 1: int64 (batches, rows of a batch)."""
+        passes = range((number - 1) * self._passes + 1, number * self._passes + 1)
+        return torch.cat([self._draw(each).rows for each in passes]).view(-1, self._batch_size)
+
     def _pass(self, number: int) -> Iterator[Batch]:
         """Yield the batches of one pass over the rows, counted from 1."""
         draws, count = self._draw(number), self._batches_of_pass

@@ -94,9 +94,16 @@ class Encoder(nn.Module):
         self.num_outputs = len(numbers) * self.embed.size + len(self.gaps) + len(sizes) * config.category_size
 
     def forward(self, x: Tensor) -> Tensor:
-        numbers = x.index_select(1, self.numbers)  # (N, M)
+        return self.embedded(x, *self.scaled(x))
+
+    def scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers scaled, 0 for missing ones, and which are missing: the part without weights; each (N, M)."""
+        numbers = x.index_select(1, self.numbers)
         missing = numbers.isnan()
-        scaled = self.scale(numbers).masked_fill(missing, 0.0)
+        return self.scale(numbers).masked_fill(missing, 0.0), missing
+
+    def embedded(self, x: Tensor, scaled: Tensor, missing: Tensor) -> Tensor:
+        """The outputs (N, `num_outputs`) for rows whose numbers are scaled."""
         parts = [self.embed(scaled), missing.index_select(1, self.gaps).float()]
         if self.embed_categories is not None:
             codes = x.index_select(1, self.categories).long() + self.offsets  # (N, C)

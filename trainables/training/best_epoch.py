@@ -92,7 +92,10 @@ class BestEpoch:
 
     def run_epoch(self) -> dict[str, Any]:
         """Train one more epoch; the metric of the record is the value of the epoch kept so far."""
-        record = self.training.run_epoch()
+        return self.after(self.training.run_epoch())
+
+    def after(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The record of the epoch that `training` has just finished, with the value of the epoch kept so far."""
         outputs = self.training.outputs
         assert outputs is not None
         if self._outputs is None:

@@ -1,6 +1,7 @@
 """Exponential moving average of the weights of a network."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +21,28 @@ class WeightAverage:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
-    @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Update the average after a step; `step` counts from 0 over the whole training."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        averaged, current = _tensors(self.model), _tensors(model)
-        floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
-        _approach([averaged[i] for i in floats], [current[i] for i in floats], share=1 - decay)
-        for index in set(range(len(averaged))) - set(floats):  # counters of the norms
-            averaged[index].copy_(current[index])
+        JointAverage([self], [model]).update(step)
+
+
+class JointAverage:
+    """The averages of several networks of one architecture, which are updated together."""
+
+    def __init__(self, averages: Sequence[WeightAverage], models: Sequence[nn.Module]) -> None:
+        averaged = [tensor for average in averages for tensor in _tensors(average.model)]
+        pairs = list(zip(averaged, (t for model in models for t in _tensors(model)), strict=True))
+        self._decay = averages[0].decay
+        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counters = [pair for pair in pairs if not pair[0].is_floating_point()]  # of the norms
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Update the averages after a step; `step` counts from 0 over the whole training."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        _approach([own for own, _ in self._floats], [other for _, other in self._floats], share=1 - decay)
+        for own, other in self._counters:
+            own.copy_(other)
 
 
 def _approach(averaged: list[Tensor], current: list[Tensor], *, share: float) -> None:

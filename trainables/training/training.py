@@ -10,11 +10,9 @@ Everything random in an epoch is drawn from (seed, epoch), so a checkpoint conta
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +29,7 @@ from trainables.training.device import Clock, Numerics, choose_numerics, keep_fr
 from trainables.training.ema import WeightAverage
 from trainables.training.loss import Loss
 from trainables.training.optim import keep_rate_on_device, set_rate
+from trainables.training.seeds import seeded
 from trainables.training.step_graph import StepGraph
 
 __all__ = ["Diverged", "OutOfMemory", "TrainConfig", "Training"]
@@ -85,7 +84,7 @@ class Training:
 
     def _build(self, dataset: Dataset) -> None:
         """Build the network, its average and its optimizer, and choose the rows that it trains on."""
-        with _seeded(self.device, self.seed, 0):
+        with seeded(self.device, self.seed, 0):
             model = fitted(self.config.model.build(dataset), dataset.train.x, normalize=Normalize(dataset))
         self.cost = count_cost(model, dataset.image_shape)
         self.model = model.to(self.device).to(memory_format=self.numerics.memory_format)  # pyright: ignore[reportCallIssue]
@@ -146,15 +145,24 @@ class Training:
             Diverged: the training or validation loss is not finite; this object is then of no further use.
             OutOfMemory: the device cannot hold even one row.
         """
-        number = self.epoch + 1
-        if number > self.epochs:
-            raise ValueError(f"all {self.epochs} epochs are trained; for more, train again with a larger budget")
-        clock = Clock(self.device)
-        with _seeded(self.device, self.seed, number):
+        number, clock = self.begin_epoch(), Clock(self.device)
+        with seeded(self.device, self.seed, number):
             train_loss, lr = self._train(number, clock)
+        return self.end_epoch(train_loss, lr, clock.seconds())
+
+    def begin_epoch(self) -> int:
+        """The number of the next epoch, with the network in training mode."""
+        if self.epoch >= self.epochs:
+            raise ValueError(f"all {self.epochs} epochs are trained; for more, train again with a larger budget")
+        self.model.train()
+        return self.epoch + 1
+
+    def end_epoch(self, train_loss: float, lr: float, spent: Mapping[str, float]) -> dict[str, Any]:
+        """Evaluate the network after its next epoch, and record the epoch; `spent` has seconds of input and compute."""
+        number, clock = self.epoch + 1, Clock(self.device)
         clock.mark("evaluation")
         scores = self._evaluate()
-        seconds = clock.seconds()
+        seconds = {**spent, **clock.seconds()}
         for name, value in {"training loss": train_loss, **scores}.items():
             if not math.isfinite(value):
                 raise Diverged(f"epoch {number}: {'validation loss' if name == 'loss' else name} is {value}")
@@ -221,7 +229,6 @@ class Training:
 
     def _train(self, number: int, clock: Clock) -> tuple[float, float]:
         """Train on all rows once without waiting for the device; return the mean loss and the last learning rate."""
-        self.model.train()
         if isinstance(self.model, NeighbourNet):
             self.model.begin_epoch()
         total = torch.zeros((), device=self.device)
@@ -290,11 +297,3 @@ class Training:
                 for rows in x.split(EVALUATION_ROWS.get(self.device.type, 256))
             ]
         return torch.cat(parts)
-
-
-@contextmanager
-def _seeded(device: torch.device, seed: int, number: int) -> Iterator[None]:
-    """Draw torch's random numbers (initialisation, dropout) from (seed, number); those of the caller are unaffected."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence((seed, number, 0x70)).generate_state(1, np.uint64)[0]) >> 1)
-        yield
