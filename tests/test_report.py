@@ -72,7 +72,7 @@ def test_effects_on_early_learning_have_a_section_of_their_own_and_one_importanc
     assert impact
     opened = re.sub(r"<details.*?</details>", "", impact[0], flags=re.S)
     assert re.findall(r'aria-label="([^"]*importance[^"]*)"', opened) == [
-        "Bars of importance at full budget with intervals and the level of noise"
+        "Bars of importance with intervals and the level of noise"
     ]
 
 

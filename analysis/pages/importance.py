@@ -29,7 +29,7 @@ WHY_OTHERS_DIFFER = (
 
 def importance(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     """PED-ANOVA at the last rung that enough trials reached; the other measures are folded."""
-    if len(trials.parameters) < 2:
+    if len(trials.parameters) == 1:
         return []  # a share of one is 100 % and says nothing
     if not found.importances:
         return [text("Importance needs at least 20 trials with values.", kind="note")]
