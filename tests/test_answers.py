@@ -225,7 +225,9 @@ def test_an_undecided_question_says_what_would_decide_it():
 @pytest.mark.parametrize(
     ("values", "written"),
     [([0.4, 0.31, 0.52], ["40", "31", "52"]), ([0.0123, 0.0101, 0.0145], ["1.23", "1.01", "1.45"]),
-     ([0.0, -0.0001, 0.3], ["0", "0", "30"]), ([0.5, 0.5, 0.5], ["50.00", "50.00", "50.00"])],
+     ([0.0, -0.0001, 0.3], ["0", "0", "30"]), ([0.049, 0.00003, 0.098], ["4.9", "0.003", "9.8"]),
+     ([0.1347, 0.0034, 0.26], ["13", "0.3", "26"]), ([-0.049, -0.098, -0.00003], ["-4.9", "-9.8", "-0.003"]),
+     ([0.5, 0.5, 0.5], ["50.00", "50.00", "50.00"])],
 )  # fmt: skip
 def test_differences_have_as_many_decimals_as_their_interval_deserves(values: list[float], written: list[str]):
     assert difference_texts(study_trials(), values) == written

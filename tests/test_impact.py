@@ -132,9 +132,9 @@ def test_an_effect_that_the_best_trials_contradict_says_so(big):
     flipped.loc[top, "params_batch_norm"] = False
     flipped.loc[top, "params_lr"] = 1e-4
     told = {e.parameter: e for e in early_effects(replace(big, trials=flipped))}
-    assert told["batch_norm"].opposed == "5 of the 5 best trials use False"
-    assert told["batch_norm"].sentence.endswith("; but 5 of the 5 best trials use False")
-    assert told["lr"].opposed.startswith("5 of the 5 best trials are nearer to")
+    assert told["batch_norm"].opposed == "all 5 best trials use False"
+    assert told["batch_norm"].sentence.endswith("; but all 5 best trials use False")
+    assert told["lr"].opposed.startswith("all 5 best trials are nearer to")
     assert not told["dropout"].opposed
 
 
@@ -183,7 +183,7 @@ def test_a_study_of_noise_trips_the_gate_and_tells_almost_nothing():
     trials = read_trials(make_study(80, seed=11, effects=Effects.none()), make_run())
     impact = study_impact(trials)
     assert not impact.trusted
-    assert impact.verdict.startswith("Do not read this plot")
+    assert impact.verdict.endswith("), so its figures are left out.")
     assert sum(e.found for e in impact.effects) <= 3  # of 12 at 5 %: more has a chance of one in 500
     assert not impact.interactions["found"].any()
 
@@ -311,6 +311,10 @@ def test_a_planted_duplicate_is_a_leak_and_a_clean_split_is_none(tmp_path):
     clean = overview(digits)
     assert clean.counts["training"].sum() == len(digits.train)
     assert clean.leaks == 0
+    assert clean.leakage == (
+        f"None of the {len(digits.validation):,} validation rows is an exact copy of a training row. Near duplicates "
+        "and related rows were not checked."
+    )
     digits.validation.x[0] = digits.train.x[0]
     digits.validation.y[0] = (digits.train.y[0] + 1) % 10
     leaky = overview(digits)

@@ -58,3 +58,34 @@ def test_short_ranges_of_whole_numbers_are_no_edge_and_few_trials_are_not_review
     assert not [f for f in review(replace(trials, trials=table, parameters=short)) if f.kind == "edge"]
     assert review(read_trials(make_study(2, stop=False), make_run())) == []
     assert "at least 3 trials" in str(review_section(read_trials(make_study(0), make_run()), None, ROOT).blocks)
+
+
+def test_an_average_of_the_weights_is_advised_only_where_the_space_has_one():
+    trials = make("noisy", seed=1)
+    advice = next(finding.advice for finding in review(trials) if finding.kind == "noisy")
+    assert "ema_decay" not in advice
+    with_average = replace(trials.parameters[0], name="ema_decay")
+    table = trials.trials.assign(params_ema_decay=trials.trials[f"params_{trials.parameters[0].name}"])
+    trials = replace(trials, trials=table, parameters=(*trials.parameters, with_average))
+    advice = next(finding.advice for finding in review(trials) if finding.kind == "noisy")
+    assert "Use more validation rows, average the weights (ema_decay), or compare several trials" in advice
+
+
+def test_a_finding_of_all_best_trials_says_all():
+    found = next(one for one in review(make("still_improving", seed=1)) if one.kind == "still_improving")
+    assert found.sentence.startswith("All 5 best trials were still improving at the end, by ")
+
+
+def test_without_a_finding_the_page_says_what_was_looked_for_and_in_how_many_trials():
+    trials = make("sound", seed=1)
+    said = str(review_section(trials, None, ROOT).blocks)
+    assert f"as far as {len(trials.complete)} complete trials can show: no overfitting, " in said
+    assert said.count("no range left out") == 1
+    few = replace(trials, trials=trials.trials.head(19))
+    said = str(review_section(few, None, ROOT).blocks)
+    assert "no noise that hides the order." in said
+    assert "range" not in said
+    short = replace(trials, full_epochs=5)
+    assert "can show: no optimum at the end of a range, no range left out." in str(review_section(short, None, ROOT))
+    neither = str(review_section(replace(few, full_epochs=5), None, ROOT))
+    assert "Trials of 5 epochs, fewer than 20 of them, cannot be reviewed." in neither

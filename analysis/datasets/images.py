@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.datasets.tables import TableOverview, how_split, table_overview
+from analysis.datasets.tables import UNCHECKED, TableOverview, how_split, table_overview
 from analysis.wording import one_line
 from spaces.origin import short_name
 from trainables.sources.catalogue import describe, needs_download
@@ -49,12 +49,12 @@ class Overview:
 
     @property
     def leakage(self) -> str:
-        """The outcome of the check in one sentence."""
+        """The outcome of the check, and what it leaves open."""
         total = self.num_validation
         if total == 0:
             return "There is no validation split to check for leakage."
         if self.leaks == 0:
-            return f"No leakage: none of the {total:,} validation rows is also a training row."
+            return f"None of the {total:,} validation rows is an exact copy of a training row. {UNCHECKED}"
         return (
             f"Leakage: the training rows include {self.leaks:,} of the {total:,} validation rows "
             f"({self.leaks / total:.2%}), {self.conflicts:,} of them with a different label. The validation score can "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STRONG = 0.5
 """Rank correlation from which a pair of features is reported."""
+UNCHECKED = "Near duplicates and related rows were not checked."
 LONG_TAIL = 10.0
 """Tail that is reported: the largest value is farther from the median than the 99th percentile, so many times."""
 
@@ -213,11 +214,12 @@ def _pair_findings(found: TableOverview) -> list[str]:
 
 
 def leakage(found: TableOverview) -> str:
-    """The check for rows in both splits, in one sentence."""
+    """The check for rows in both splits, and what it leaves open."""
     if found.num_validation == 0:
         return "There is no validation split to check for leakage."
     if found.twins == 0:
-        return f"No leakage: none of the {found.num_validation:,} validation rows has the inputs of a training row."
+        rows = f"None of the {found.num_validation:,} validation rows"
+        return f"{rows} has exactly the inputs of a training row. {UNCHECKED}"
     return (
         f"Leakage: the training rows include the inputs of {found.twins:,} of the {found.num_validation:,} validation "
         f"rows ({found.twins / found.num_validation:.2%}), so the validation score is too optimistic."

@@ -16,7 +16,8 @@ class Ablation:
     """A greedy path: at each step the change with the best predicted objective (Biedenkapp et al. 2017)."""
 
     steps: pd.DataFrame
-    """change, gain, low, high, value: one row per change; the first row is the start, without gain."""
+    """change, gain, low, high, value: one row per change, in the order of the path; the first row is the start,
+    without gain. A positive gain is better, for a metric that should be small too; the value is predicted."""
     budget: int
 
 
@@ -30,13 +31,13 @@ def ablation(
     moves = _moves(surrogate, start, target)
     current = dict(start)
     values = surrogate.predict(_frame(surrogate, [current]))[..., 0]
-    rows = [_row("baseline", values, values, first=True)]
+    rows = [_row("baseline", values, values, sign=sign, first=True)]
     while moves:
         options = [_moved(current, names, target) for names in moves]
         predicted = surrogate.predict(_frame(surrogate, options))
         chosen = int(np.argmax(predicted.mean(axis=(0, 1)) * sign))
         text = _text(moves[chosen], current, target)
-        rows.append(_row(text, values, predicted[..., chosen]))
+        rows.append(_row(text, values, predicted[..., chosen], sign=sign))
         current, values = options[chosen], predicted[..., chosen]
         del moves[chosen]
     return Ablation(steps=pd.DataFrame(rows), budget=surrogate.budget)
@@ -80,8 +81,8 @@ def _frame(surrogate: Surrogate, configs: list[dict[str, Any]]) -> pd.DataFrame:
     return frame
 
 
-def _row(change: str, before: np.ndarray, after: np.ndarray, *, first: bool = False) -> dict[str, Any]:
-    gain, low, high = (float(number) for number in bag_interval(after - before))
+def _row(change: str, before: np.ndarray, after: np.ndarray, *, sign: float, first: bool = False) -> dict[str, Any]:
+    gain, low, high = (float(number) for number in bag_interval(sign * (after - before)))
     return {
         "change": change,
         "gain": np.nan if first else gain,

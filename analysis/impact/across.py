@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.impact.effect import Effect
+from analysis.impact.sentences import shown
 from analysis.statistics.bootstrap import Interval, unpaired
 from analysis.studies.parameters import Parameter, label
 
@@ -105,8 +106,8 @@ def _contrast(
     return Contrast(
         parameter=name,
         agreement=_agreement(found) if is_clear else Agreement.NONE,
-        better=_short(better),
-        worse=_short(worse),
+        better=_shown(kinds[leader], better),
+        worse=_shown(kinds[leader], worse),
         found=tuple(found),
         differ=same_unit and _differ([one for one in found if one is not None]),
     )
@@ -115,6 +116,10 @@ def _contrast(
 def _effect(effect: Effect | None) -> Effect:
     assert effect is not None
     return effect
+
+
+def _shown(parameter: Parameter | None, value: Any) -> str:
+    return label(value) if parameter is None else shown(parameter, value)
 
 
 def _interval(found: tuple[float, float, float]) -> Interval:
@@ -129,6 +134,9 @@ def _shared_values(effects: Sequence[Effect], kinds: Sequence[Parameter | None])
     if levels:
         shared = [level for text, level in levels[0].items() if all(text in other for other in levels[1:])]
         return [level for level in shared if all(_lies_in(curve, level) for curve in curves)]
+    if all(kind is not None and kind.grid for kind in kinds):
+        tried = [set(curve["x"]) for curve in curves]
+        return sorted(set.intersection(*tried))
     scales = {kind.log for kind in kinds if kind is not None}
     column = "at" if len(scales) == 1 else "x"  # one run drew it on a logarithmic scale, another did not
     low = max(float(curve[column].min()) for curve in curves)
@@ -177,7 +185,3 @@ def _agreement(found: Sequence[Interval | None]) -> Agreement:
 def _differ(known: Sequence[Interval]) -> bool:
     gaps = [unpaired(one, other) for one, other in combinations(known, 2)]
     return any(not gap.low <= 0 <= gap.high for gap in gaps)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) and not float(value).is_integer() else label(value)

@@ -34,6 +34,8 @@ class Effect:
     opposed: str = ""
     """How many of the best trials use the value that this effect calls worse; empty unless most do."""
     sentence: str = ""
+    lacking: str = ""
+    """Why the hyperparameter cannot be judged: `only 1 trial used 0.1`; empty if it can."""
     fit: "Fit | None" = field(default=None, repr=False, compare=False)
 
     def against(self, better: object, worse: object, *, simultaneous: bool = False) -> tuple[float, float, float]:

@@ -23,7 +23,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.impact.effect import Effect, Fit
-from analysis.impact.sentences import opposed, sentence
+from analysis.impact.sentences import opposed, sentence, shown
 from analysis.statistics.design import Design, Group, make_design
 from analysis.statistics.projection import choose_penalty
 from analysis.statistics.resampling import Resample, resample
@@ -38,7 +38,6 @@ MIN_PER_LEVEL = 5
 PARTS, MANY_TRIALS, PARTS_OF_MANY = 3, 100, 5
 """Parts of a range: thirds, from 100 trials on fifths."""
 BOOTSTRAPS = 200
-_THIN = "not enough data (some values were tried only once or twice)"
 
 
 def full_effects(trials: Trials, *, bootstraps: int = BOOTSTRAPS, seed: int = 0) -> list[Effect]:
@@ -81,12 +80,12 @@ def _effects(trials: Trials, rows: pd.DataFrame, *, budget: int, bootstraps: int
 
 
 def _too_few(name: str, count: int) -> Effect:
-    return Effect(
-        parameter=name,
-        found=False,
-        num_trials=count,
-        sentence=f"{name}: not enough data ({counted(count, 'trial')}, at least {MIN_TRIALS} are needed)",
-    )
+    return _unjudged(name, count, f"{counted(count, 'trial')}, at least {MIN_TRIALS} are needed")
+
+
+def _unjudged(name: str, count: int, lacking: str) -> Effect:
+    said = f"{name}: not enough data ({lacking})"
+    return Effect(parameter=name, found=False, num_trials=count, lacking=lacking, sentence=said)
 
 
 def _effect(
@@ -99,18 +98,32 @@ def _effect(
     samples: list[Resample],
     budget: int,
 ) -> Effect:
-    group, few = design.groups.get(parameter.name), _too_few(parameter.name, len(rows))
+    group = design.groups.get(parameter.name)
     if group is None:
-        return replace(few, sentence=f"{parameter.name}: never varied")
+        return _unjudged(parameter.name, len(rows), "it never varied")
     own = rows[f"params_{parameter.name}"]
-    rarest = int(_support(group, own).min())
-    if rarest < MIN_PER_LEVEL or len(rows) < MIN_TRIALS // 2 * len(group.means):
-        return replace(few, sentence=f"{parameter.name}: {_THIN}")
+    support = _support(group, own)
+    if lacking := _lacking(group, support, own):
+        return _unjudged(parameter.name, len(rows), lacking)
     values = rows[f"rung_{budget}"].to_numpy(dtype=float)
-    fit = _fit(group, design, values, samples, kids=kids, rarest=rarest)
+    fit = _fit(group, design, values, samples, kids=kids, rarest=int(support.min()))
     effect = replace(_describe(group, fit, own, sign=trials.sign), num_trials=len(rows), budget=budget)
     effect = replace(effect, opposed=opposed(effect, parameter, trials))
     return replace(effect, sentence=sentence(effect, trials))
+
+
+def _lacking(group: Group, support: np.ndarray, values: pd.Series) -> str:
+    """Why these trials cannot tell what a hyperparameter does; empty if they can."""
+    if support.min() < MIN_PER_LEVEL and group.levels:
+        rare = [(label(level), int(n)) for level, n in zip(group.levels, support, strict=True) if n < MIN_PER_LEVEL]
+        return "only " + ", ".join(f"{counted(n, 'trial')} used {level}" for level, n in rare)
+    if support.min() < MIN_PER_LEVEL:
+        often = values.value_counts()
+        return f"{often.iloc[0]} of {len(values)} trials used {shown(group.parameter, often.index[0])}"
+    if len(values) < (needed := MIN_TRIALS // 2 * len(group.means)):
+        what = f"its {len(group.levels)} values" if group.levels else "its curve"
+        return f"{counted(len(values), 'trial')}, at least {needed} are needed for {what}"
+    return ""
 
 
 def _support(group: Group, values: pd.Series) -> np.ndarray:
@@ -182,24 +195,23 @@ def _describe(group: Group, fit: Fit, values: pd.Series, *, sign: float) -> Effe
         estimate=float(estimate[0]),
         low=float(estimate[0] - half[0]),
         high=float(estimate[0] + half[0]),
-        better=_short(grid[best]),
-        worse=_short(grid[worst]),
+        better=shown(parameter, grid[best]),
+        worse=shown(parameter, grid[worst]),
         curve=curve,
         fit=fit,
         strength=float(np.sqrt(max(variance, 0.0))),
     )
 
 
-def _short(value: object) -> str:
-    """A value in a sentence: a real number with two digits."""
-    return f"{value:.2g}" if isinstance(value, float) and not value.is_integer() else label(value)
-
-
 def _grid(group: Group, values: pd.Series) -> pd.Series:
-    """Each level, or 25 values over the middle 90 % of what was tried."""
+    """Each level; of a grid the values that were tried, else 25 values, over the middle 90 % of the trials."""
     if group.levels:
         return pd.Series(list(group.levels), dtype=object)
     parameter = group.parameter
+    if parameter.grid:
+        tried = np.array([float(f"{value:.12g}") for value in values])  # 0.15 is drawn as 0.15000000000000002 too
+        low, high = np.quantile(tried, 0.05, method="lower"), np.quantile(tried, 0.95, method="higher")
+        return pd.Series(np.unique(tried[(tried >= low) & (tried <= high)]))
     low, high = np.quantile(parameter.scale(values), [0.05, 0.95])
     at = np.linspace(low, high, 25)
     x = 10**at if parameter.log else at

@@ -25,7 +25,7 @@ MIN_TRIALS = 20
 """Trials with a value at the first rung from which a forest is grown; half of them at a later rung, to use that."""
 MIN_R2 = 0.2
 MIN_RANK_CORRELATION = 0.3
-"""Both must be reached in cross-validation before a plot of the forest may be read."""
+"""Both must be reached in cross-validation before a figure of the forest is shown."""
 _BAGS, _TREES = 25, 4
 """Bootstrap samples of trials, and trees grown on each."""
 _MAX_DRAWN = 6000
@@ -45,7 +45,7 @@ class Quality:
 
     @property
     def trusted(self) -> bool:
-        """Whether the forest's plots may be read."""
+        """Whether figures of the forest are shown."""
         return bool(self.r2 >= MIN_R2 and self.rank_correlation >= MIN_RANK_CORRELATION)
 
     @property
@@ -56,7 +56,7 @@ class Quality:
         numbers = f"cross-validated by trial: R2 {self.r2:.2f}, rank correlation {self.rank_correlation:.2f}"
         if self.trusted:
             return f"The surrogate predicts trials it has not seen ({numbers}, from {self.num_trials} trials)."
-        return f"Do not read this plot: the surrogate does not predict trials it has not seen ({numbers})."
+        return f"The surrogate does not predict trials it has not seen ({numbers}), so its figures are left out."
 
 
 @dataclass(frozen=True, kw_only=True)

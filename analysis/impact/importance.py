@@ -28,6 +28,8 @@ PED_ANOVA = "conditional PED-ANOVA (Optuna)"
 FANOVA = "fANOVA (surrogate forest)"
 MIN_TRIALS = 20
 """Trials that an importance needs."""
+_LEAST_SHARE = 0.001
+"""By how much an importance must be larger than noise: a smaller difference is a tie."""
 _MAX_RESAMPLED = 500
 """Trials in a bootstrap sample at most."""
 _GRID, _BACKGROUND = 12, 150
@@ -54,13 +56,17 @@ class Importance:
 
     @property
     def above_noise(self) -> pd.DataFrame:
-        """The rows of `table` whose importance is larger than that of shuffled objectives."""
-        return self.table[self.table["importance"] > self.table["noise"]]
+        """The rows of `table` whose importance is larger than that of shuffled objectives, by 0.1 % at least."""
+        return self.table[self._above]
 
     @property
     def noise_names(self) -> list[str]:
         """The other hyperparameters, whose importance cannot be distinguished from noise."""
-        return list(self.table["parameter"][~(self.table["importance"] > self.table["noise"])])
+        return list(self.table["parameter"][~self._above])
+
+    @property
+    def _above(self) -> pd.Series:
+        return self.table["importance"] - self.table["noise"] >= _LEAST_SHARE
 
 
 class _Sample(optuna.Study):
@@ -218,8 +224,10 @@ def fanova(surrogate: Surrogate, *, shuffled: Sequence[Surrogate] = (), seed: in
             hyperparameter is its level of noise.
     """
     by_bag = _shares(surrogate, seed=seed)
-    table = pd.DataFrame({"parameter": [p.name for p in surrogate.parameters], "importance": by_bag.mean(axis=1)})
-    table["low"], table["high"] = np.quantile(by_bag, [0.025, 0.975], axis=1)
+    table = pd.DataFrame(
+        {"parameter": [p.name for p in surrogate.parameters], "importance": np.minimum(by_bag.mean(axis=1), 1)}
+    )
+    table["low"], table["high"] = np.clip(np.quantile(by_bag, [0.025, 0.975], axis=1), 0, 1)
     table["noise"] = np.max([_shares(one, seed=seed).mean(axis=1) for one in shuffled], axis=0) if shuffled else 0.0
     table = table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
     count = len(surrogate.configs)

@@ -151,7 +151,10 @@ def _changes(parameter: Parameter, values: pd.Series) -> list[_Change]:
     if parameter.numeric:
         if len(known) == 0 or np.ptp(known) == 0:
             return []
-        low, high = np.quantile(known, [0.1, 0.9]) if len(parameter.levels) == 0 else (known.min(), known.max())
+        method = "nearest" if parameter.grid else "linear"  # of a grid, values that exist
+        low, high = np.quantile(known, [0.1, 0.9], method=method)
+        if parameter.levels or low == high:
+            low, high = known.min(), known.max()
         named = [label(10**v if parameter.log else v) for v in (low, high)]
         return [_Change(name=parameter.name, text=f"{named[0]} to {named[1]}", column=(x - low) / ((high - low) or 1))]
     tried = [choice for i, choice in enumerate(parameter.choices) if (known == i).any()]

@@ -12,6 +12,21 @@ NUM_TOP = 5
 """Best trials with which the direction of an effect is compared."""
 
 
+def shown(parameter: Parameter, value: object) -> str:
+    """A value in a sentence: a level, and a value of a grid, as it is; a real number with as many digits as it takes.
+
+    A rounded number stays within the range, and moves by 1 % of it at most, on the scale on which it was drawn.
+    """
+    if not isinstance(value, float) or not parameter.numeric or parameter.levels or parameter.grid:
+        return label(value)  # pyright: ignore[reportArgumentType]
+    for digits in (2, 3):
+        rounded = float(f"{value:.{digits}g}")
+        ends = parameter.scale(np.array([parameter.low, parameter.high, value, rounded]))
+        if parameter.low <= rounded <= parameter.high and abs(ends[3] - ends[2]) <= 0.01 * (ends[1] - ends[0]):
+            return label(rounded)
+    return label(value)
+
+
 def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
     """How many of the best trials use the worse value, if most of them do."""
     if not effect.found:
@@ -30,7 +45,8 @@ def opposed(effect: Effect, parameter: Parameter, trials: Trials) -> str:
         count, where = int((np.abs(at - ends[1]) < np.abs(at - ends[0])).sum()), f"are nearer to {worse}"
     if count < 2 or 2 * count <= len(used):
         return ""
-    return f"{count} of the {len(used)} best trials {where}"
+    who = f"all {count}" if count == len(used) else f"{count} of the {len(used)}"
+    return f"{who} best trials {where}"
 
 
 def sentence(effect: Effect, trials: Trials) -> str:

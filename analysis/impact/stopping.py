@@ -6,14 +6,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.studies.trials import COMPLETE, STOPPED, Trials
+from analysis.studies.trials import COMPLETE, STOPPED, UNFINISHED, Trials
+from search.process.text import counted
 
 LIMITS = (
     "It is not known how stopped trials would have continued. Rank correlations use only the trials that continued, "
-    "which are similar because they were selected, so they understate the agreement among all trials. When a replayed "
-    "rule continues a trial that was stopped, the epochs to the next rung are counted but give no new value. Trials "
-    "are replayed one after another in the order of their numbers."
+    "which are similar because they were selected, so they usually understate the agreement among all trials. "
+    "When a replayed rule continues a trial that was stopped, the epochs to the next rung are counted but give no new "
+    "value. Trials are replayed one after another in the order of their numbers."
 )
+
+WEAK = 0.3
+"""Rank correlation of the first rung and the end below which, if its interval includes zero, a warning is due."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,23 @@ class Audit:
     def saved(self) -> float:
         """Share of the full epochs that were not trained."""
         return 1 - self.epochs_trained / self.epochs_full if self.epochs_full else 0.0
+
+
+def disagreement(trials: Trials, audit: Audit) -> str:
+    """A warning that the first rung did not rank the trials like the end; empty where it did, or is not known."""
+    ends = {"rung": trials.rungs[0], "later": trials.full_epochs}
+    rows = audit.correlations[(audit.correlations[[*ends]] == pd.Series(ends)).all(axis=1)]
+    if rows.empty or not trials.trials["state"].isin([STOPPED, UNFINISHED]).any():
+        return ""
+    row = rows.iloc[0]
+    if not (row["correlation"] < WEAK and row["low"] <= 0):
+        return ""
+    return (
+        f"Among the {int(row['num_trials'])} trials that reached the end, the values after "
+        f"{counted(trials.rungs[0], 'epoch')} did not predict the final order (rank correlation "
+        f"{row['correlation']:.2f} [{row['low']:.2f}, {row['high']:.2f}]). Early stopping may have discarded good "
+        f"trials: use a later first rung (--min-epochs)."
+    )
 
 
 def audit(trials: Trials, *, bootstraps: int = 500, seed: int = 0) -> Audit:

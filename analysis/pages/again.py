@@ -1,5 +1,6 @@
 """The report's section on reproducibility: commands, settings, versions."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -34,8 +35,19 @@ def reproducibility(run: Any, folder: Folder, *, report: str) -> Section:
     nested = {k: stored.pop(k, None) or {} for k in ("versions", "machine")}
     rows = [(_WORDS.get(k, k.replace("_", " ")), v) for k, v in stored.items() if k not in (*_SAID_ELSEWHERE, *_SECRET)]
     rows += [(f"{group}: {key.replace('_', ' ')}", v) for group, found in nested.items() for key, v in found.items()]
-    known = [(what, str(value)) for what, value in rows if value not in (None, "", (), [], {})]
+    known = [(what, _plain(value)) for what, value in rows if value not in (None, "", (), [], {})]
     table = pd.DataFrame(known, columns=pd.Index(["what", "value"]))
     said = f"Search: {run.command or 'unknown'}. Report: {report}."
     blocks = (text(said), folder.table("run", table, caption="Settings of the search, and versions."))
     return Section(id="again", title="Reproducibility", blocks=blocks)
+
+
+def _plain(value: Any) -> str:
+    """A setting without the brackets and quotes of Python: `parameter: alpha; levels: 0.0001, 0.001`."""
+    if isinstance(value, Mapping):
+        return "; ".join(
+            f"{key}: {_plain(found)}" for key, found in value.items() if found not in (None, "", (), [], {})
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(found) for found in value)
+    return str(value)

@@ -9,15 +9,14 @@ from matplotlib.axes import Axes
 
 from analysis.impact import confirm
 from analysis.impact.effect import Effect
-from analysis.impact.effects import MIN_TRIALS
 from analysis.impact.impact import CAVEATS, Impact
 from analysis.pages.importance import importance
-from analysis.pages.page import Fold, Folder, Section, text
+from analysis.pages.page import Fold, Folder, Section, make_table, text
 from analysis.pages.search import MOST_SMALL
 from analysis.pages.summary import effect_table, untold
 from analysis.plots import plot_effect, plot_interactions
 from analysis.studies.amounts import difference_text
-from analysis.studies.trials import Trials
+from analysis.studies.trials import STOPPED, UNFINISHED, Trials
 from search.process.text import counted
 
 
@@ -40,16 +39,17 @@ def impact(
 def _full(trials: Trials, found: Impact, folder: Folder, *, ask: str) -> list[Any]:
     clear = [e for e in found.effects if e.found]
     epochs = counted(trials.full_epochs, "epoch")
+    where = "among the trials that were trained to the end"
     blocks: list[Any] = []
     if clear:
         words = (
             f"Effects at the full budget of {epochs}, among the {len(trials.complete)} trials that were trained to "
             f"the end, with the other hyperparameters as these trials have them (95 % intervals):"
         )
-        blocks += [text(words), text(*(e.sentence for e in clear), kind="list"), *_unknown(found.effects)]
+        blocks += [text(words), text(*(e.sentence for e in clear), kind="list"), *_unknown(found.effects, where)]
         blocks += [text(ask)] if ask else []
     else:
-        blocks += [text(untold(trials, found, ask=ask)), *_unknown(found.effects)]
+        blocks += [text(untold(trials, found, ask=ask)), *_unknown(found.effects, where)]
     caption = (
         f"Effect of each hyperparameter after {epochs}, relative to the average trial that was trained to the end; "
         f"bands are pointwise 95 % intervals. Grey: no effect found."
@@ -57,32 +57,39 @@ def _full(trials: Trials, found: Impact, folder: Folder, *, ask: str) -> list[An
     return [*blocks, *_curves(found.effects, trials, folder, name="effects", caption=caption)]
 
 
-def _unknown(effects: Sequence[Effect]) -> list[Any]:
-    """One line on the hyperparameters without an effect, and one on those that cannot be judged."""
+def _unknown(effects: Sequence[Effect], where: str) -> list[Any]:
+    """One line on the hyperparameters without an effect, and one on those that cannot be judged, with the reasons.
+
+    Args:
+        where: which trials are compared: `among the trials at epoch 3`.
+    """
     none = [e.parameter for e in effects if not e.found and e.curve is not None]
-    thin = [e.parameter for e in effects if e.curve is None]
+    thin: dict[str, list[str]] = {}
+    for effect in effects:
+        if effect.curve is None:
+            thin.setdefault(effect.lacking, []).append(effect.parameter)
     lines = []
     if none:
         lines.append(f"No effect found (the interval includes zero): {', '.join(none)}.")
     if thin:
-        lines.append(
-            f"Not enough data (fewer than {MIN_TRIALS} trials trained to the end, or too few with some of the "
-            f"values): {', '.join(thin)}."
-        )
+        shown = [f"{', '.join(names)} ({lacking})" for lacking, names in thin.items()]
+        lines.append(f"Not enough data {where}: {'; '.join(shown)}.")
     return [text(line) for line in lines]
 
 
 def _curves(effects: Sequence[Effect], trials: Trials, folder: Folder, *, name: str, caption: str) -> list[Any]:
-    """A panel for each hyperparameter that can be judged, and the table of all."""
+    """A panel for each hyperparameter that can be judged, and their table."""
     shown = [e for e in effects if e.curve is not None][:MOST_SMALL]
     blocks: list[Any] = []
     if shown:
         panels: list[Callable[[Axes], Any]] = [partial(plot_effect, effect, trials) for effect in shown]
         alt = "Effect curves of each hyperparameter with bands"
         blocks.append(folder.grid(name, panels, alt=alt, caption=caption))
-    table = folder.table(
-        name, effect_table(effects, trials), caption="Effects: the best value compared with the worst."
-    )
+    folder.table(name, effect_table(effects, trials), caption="")  # the file has those that cannot be judged as well
+    judged = effect_table([e for e in effects if e.curve is not None], trials)
+    if judged.empty:
+        return blocks
+    table = make_table(name, judged, caption="Effects: the best value compared with the worst.")
     return [*blocks, Fold(title="Table of effects", inside=(table,))]
 
 
@@ -95,11 +102,11 @@ def early(trials: Trials, found: Impact, folder: Folder) -> Section:
     blocks: list[Any] = [
         text(
             f"These effects compare all trials at the first rung, epoch {trials.rungs[0]}. They say what learns faster "
-            "at the start, among many configurations that were then stopped. The best configuration at the full budget "
+            f"at the start.{_not_continued(trials)} The best configuration at the full budget "
             "can be another one."
         ),
         text(*sentences, kind="list") if sentences else text("No effect on early learning speed is clear."),
-        *_unknown(found.early)[:1],
+        *_unknown(found.early, f"among the trials at epoch {trials.rungs[0]}"),
     ]
     caption = (
         "Effect of each hyperparameter at the first rung, relative to the average trial, with the others held "
@@ -108,6 +115,14 @@ def early(trials: Trials, found: Impact, folder: Folder) -> Section:
     )
     curves = _curves(found.early, trials, folder, name="early_effects", caption=caption)
     return section(blocks=(*blocks, *curves))
+
+
+def _not_continued(trials: Trials) -> str:
+    """How many trials were not trained to the end, by why."""
+    words = {STOPPED: ("was then stopped", "were then stopped"), UNFINISHED: ("is unfinished", "are unfinished")}
+    counts = trials.measured["state"].value_counts()
+    said = [f"{counts[state]} {words[state][int(counts[state] > 1)]}" for state in words if state in counts]
+    return f" Of these trials {' and '.join(said)}." if said else ""
 
 
 def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
@@ -130,7 +145,7 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
         wide=True,
     )
     caption = "Interactions, simultaneous 95 % intervals."
-    table = folder.table("interactions", _in_words(found.interactions), caption=caption, most=20)
+    table = folder.table("interactions", _in_words(found.interactions, trials), caption=caption, most=20)
     if not sentences:
         return [
             text("No interaction between two hyperparameters is statistically clear."),
@@ -144,17 +159,21 @@ def _interactions(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     ]
 
 
-def _in_words(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with yes or no for `found`, and counts named as a reader names them."""
-    said = table.assign(found=["yes" if found else "no" for found in table["found"]])
-    names = {
-        "found": "clear",
-        "num_trials": "trials",
-        "num_seeds": "seeds",
-        "flip": "change",
-        "worth": "cost of the change",
+def _in_words(table: pd.DataFrame, trials: Trials) -> pd.DataFrame:
+    """The table in the unit of the sentences, with yes or no for `found`, and columns named as a reader names them."""
+    unit = " (points)" if trials.points == 100 else ""
+    sizes = {
+        "estimate": f"estimate{unit}",
+        "worth": f"cost of the change{unit}",
+        "low": "95 % low",
+        "high": "95 % high",
     }
-    return said.rename(columns=names)
+    said = table.assign(found=["yes" if found else "no" for found in table["found"]])
+    for column in sizes:
+        if column in said:
+            said[column] = trials.points * said[column].astype(float)
+    names = {"found": "clear", "num_trials": "trials", "num_seeds": "seeds", "flip": "change"}
+    return said.rename(columns=names | sizes)
 
 
 def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> list[Any]:
@@ -176,5 +195,5 @@ def _confirmed(trials: Trials, results: pd.DataFrame | None, folder: Folder) -> 
             "come from them:"
         ),
         text(*(sentences or ["no single change made a statistically clear difference"]), kind="list"),
-        folder.table("confirmed", _in_words(table), caption=caption),
+        folder.table("confirmed", _in_words(table, trials), caption=caption),
     ]

@@ -13,6 +13,7 @@ from analysis.pages.page import Fold, Folder, text
 from analysis.pages.search import MOST_SMALL
 from analysis.plots import plot_ablation, plot_importance, plot_importance_by_rung, plot_partial_dependence
 from analysis.studies.trials import Trials
+from analysis.wording import named
 
 QUESTION = (
     "Importance answers another question than an effect: in which hyperparameters do the good trials differ from the "
@@ -27,7 +28,9 @@ WHY_OTHERS_DIFFER = (
 
 
 def importance(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
-    """PED-ANOVA at the full budget; the other measures are folded."""
+    """PED-ANOVA at the last rung that enough trials reached; the other measures are folded."""
+    if len(trials.parameters) == 1:
+        return []  # a share of one is 100 % and says nothing
     if not found.importances:
         return [text("Importance needs at least 20 trials with values.", kind="note")]
     last = found.importances[-1]
@@ -37,7 +40,7 @@ def importance(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
         picture = folder.picture(
             "importance",
             lambda: plot_importance(last),
-            alt="Bars of importance at full budget with intervals and the level of noise",
+            alt="Bars of importance with intervals and the level of noise",
             caption=f"{last.title}. Only those above the level of noise; at most 16.",
         )
         blocks.append(picture)
@@ -59,8 +62,8 @@ def _others(trials: Trials, found: Impact, folder: Folder) -> tuple[Any, ...]:
         lambda: plot_importance_by_rung(found.importances),
         alt="Heat map of importance by rung",
         caption=(
-            "PED-ANOVA at each rung, from the trials that reached it, and for all trials at full budget. Empty: not "
-            "larger than noise."
+            "PED-ANOVA at each rung, from the trials that reached it. Stopped trials take part with a value projected "
+            f"to epoch {found.importances[-1].budget}{_below(trials, found)}. Empty: not larger than noise."
         ),
     )
     blocks = [text(WHY_OTHERS_DIFFER), by_rung, *_surrogate(trials, found, folder)]
@@ -69,12 +72,20 @@ def _others(trials: Trials, found: Impact, folder: Folder) -> tuple[Any, ...]:
     return (*blocks, folder.table("importance", table, caption=caption, most=40))
 
 
+def _below(trials: Trials, found: Impact) -> str:
+    """That the last epoch of the importances is not the full budget, if too few trials reached that."""
+    if found.importances[-1].budget == trials.full_epochs:
+        return ""
+    return f" of {trials.full_epochs}, the last that enough trials reached"
+
+
 def importance_table(importances: Sequence[Importance]) -> pd.DataFrame:
-    """parameter, importance, low, high, noise, evaluator: the values that are larger than noise."""
-    columns = ["hyperparameter", "importance", "low", "high", "noise", "measure"]
+    """hyperparameter, importance, 95 % low, 95 % high, noise, measure: the values that are larger than noise."""
+    columns = ["hyperparameter", "importance", "95 % low", "95 % high", "noise", "measure"]
     tables = [one.above_noise.assign(measure=one.title) for one in importances]
     table = pd.concat([table for table in tables if len(table)] or tables[:1])
-    return table.rename(columns={"parameter": "hyperparameter"})[columns]
+    names = {"parameter": "hyperparameter", "low": "95 % low", "high": "95 % high"}
+    return table.rename(columns=names)[columns]
 
 
 def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
@@ -89,14 +100,6 @@ def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
             caption="fANOVA: share of the surrogate's variance that each hyperparameter explains alone.",
         )
     )
-    blocks.append(
-        folder.picture(
-            "ablation",
-            lambda: plot_ablation(found.ablation, trials),
-            alt="Bars of the gain of each change on the path from the baseline to the best configuration",
-            caption="From the baseline (top) to the best configuration: the gain of each change, the largest first.",
-        )
-    )
     order = list(found.fanova.table["parameter"]) if found.fanova is not None else []
     shown = [name for name in order if found.surrogate.configs[name].dropna().nunique() > 1][:MOST_SMALL]
     curves: list[Callable[[Axes], Any]] = [
@@ -104,8 +107,27 @@ def _surrogate(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
     ]
     caption = "Partial dependence of the surrogate. A forest flattens curves, so prefer the effects above."
     blocks.append(folder.grid("partial_dependence", curves, alt="Partial dependence of the surrogate", caption=caption))
-    if found.ablation is not None:
-        blocks.append(
-            folder.table("ablation", found.ablation.steps, caption="The ablation path, in the unit of the metric.")
-        )
-    return blocks
+    return [*blocks, *_ablation(trials, found, folder)]
+
+
+def _ablation(trials: Trials, found: Impact, folder: Folder) -> list[Any]:
+    """The path from the baseline to the best trial; nothing where there is none, or no change on it."""
+    path = found.ablation
+    if path is None or len(path.steps) < 2 or trials.best is None:
+        return []
+    words = (
+        f"Predicted by the surrogate for epoch {path.budget}, not measured: the {named(trials.metric)} after each "
+        f"change on the way from the baseline to trial {trials.best['number']}. At each step the best change comes "
+        f"next. A positive gain is better."
+    )
+    picture = folder.picture(
+        "ablation",
+        lambda: plot_ablation(path, trials),
+        alt="Bars of the predicted gain of each change on the path from the baseline to the best configuration",
+        caption="Predicted gain of each change, from the baseline (top) to the best trial.",
+    )
+    steps = path.steps.assign(**{name: trials.points * path.steps[name] for name in ("gain", "low", "high", "value")})
+    units = (" (points)", " (%)") if trials.points == 100 else ("", "")
+    names = {"gain": f"gain{units[0]}", "low": "95 % low", "high": "95 % high", "value": f"predicted{units[1]}"}
+    caption = "Predicted gain of each change, and the predicted value after it."
+    return [text(words), picture, folder.table("ablation", steps.rename(columns=names), caption=caption)]

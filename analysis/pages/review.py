@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.pages.page import Section, text
-from analysis.prose.review import MIN_TOP, review
+from analysis.prose.review import MIN_EPOCHS, MIN_TOP, MIN_TRIALS, review
 from analysis.studies.trials import Trials
+from analysis.wording import count
 from search.process.arguments import command
+from search.process.text import counted
 
 
 def review_section(trials: Trials, run: Any, run_dir: Path) -> Section:
@@ -17,18 +19,31 @@ def review_section(trials: Trials, run: Any, run_dir: Path) -> Section:
         run: what was searched; None for a study that plain Optuna made.
     """
     held = set() if run is None else {*run.fixed, *(question.parameter for question in run.questions)}
-    found = review(trials, resume="" if run is None else _resume(run.name, run_dir), held=held)
+    bounds = {} if run is None else {one.cost: f"--max-{one.cost} {count(one.bound)}" for one in run.constraints}
+    resume = "" if run is None else _resume(run.name, run_dir)
+    found = review(trials, resume=resume, held=held, bounds=bounds)
     if found:
         blocks = (text(*(finding.text for finding in found), kind="list"),)
     elif len(trials.complete) < MIN_TOP:
         blocks = (text(f"A review needs at least {MIN_TOP} trials that were trained to the end."),)
     else:
-        said = (
-            "Nothing stands out in the best trials: no overfitting, no curve that gets worse or still improves at the "
-            "end, no noise that hides the order, no optimum at the end of a range, no range left out."
-        )
+        said = _nothing(trials)
         blocks = (text(said),)
     return Section(id="review", title="Review of the best trials", blocks=blocks)
+
+
+def _nothing(trials: Trials) -> str:
+    """That there is no finding, with what was looked for: few or short trials cannot show all of it."""
+    looked = []
+    if trials.full_epochs >= MIN_EPOCHS:
+        looked += ["no overfitting", "no curve that gets worse or still improves at the end"]
+        looked += ["no noise that hides the order"]
+    if len(trials.measured) >= MIN_TRIALS:
+        looked += ["no optimum at the end of a range", "no range left out"]
+    if not looked:
+        return f"Trials of {counted(trials.full_epochs, 'epoch')}, fewer than {MIN_TRIALS} of them, cannot be reviewed."
+    shown = counted(len(trials.complete), "complete trial")
+    return f"Nothing stands out in the best trials, as far as {shown} can show: {', '.join(looked)}."
 
 
 def _resume(name: str, run_dir: Path) -> str:

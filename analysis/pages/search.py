@@ -1,5 +1,6 @@
 """The sections of the report after the summary: data, search, early stopping, failures."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -27,9 +28,11 @@ from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
 from analysis.studies.steered import request_table, steered
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
-from analysis.wording import named, spent
+from analysis.wording import count, named, spent
 from search.process.text import counted
 
+_COSTS = {"macs": "multiply-adds", "weights": "weights"}
+_BOUND = r"(?P<cost>macs|weights) exceeds its bound by (?P<excess>[\d,]+)"
 _FILES = ("search", "cost")
 """Files of `analysis/plots` whose `PLOTS` the section on the search begins with, in this order."""
 MOST_SMALL = 18
@@ -158,7 +161,8 @@ def _trial_table(trials: Trials) -> pd.DataFrame:
     for parameter in trials.parameters:
         if parameter.kind == "integer":
             table[parameter.name] = table[parameter.name].astype("Int64")
-    return table.rename(columns={"number": "trial"}).reset_index(drop=True)
+    names = {"number": "trial", "last": "last value", "best": "best value"}
+    return table.rename(columns=names).reset_index(drop=True)
 
 
 def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
@@ -166,16 +170,10 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
     audit = found.audit
     if not audit.epochs_trained:
         return Section(id="stopping", title="Early stopping", blocks=(text("No epoch has been trained yet."),))
-    saved = audit.seconds_full - audit.seconds_trained
-    done = counted(audit.epochs_trained, "epoch was", plural="epochs were")
-    words = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
-    if (trials.trials["state"] == STOPPED).any():
-        time = f", about {spent(saved)} of training." if saved > 0 else "."
-        words += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
-    else:
-        words += "No trial was stopped early."
-    blocks = [
-        text(words),
+    warning = stopping.disagreement(trials, audit)
+    blocks: list[Any] = [
+        text(_saved(trials, audit)),
+        *([text(warning, kind="warning")] if warning else []),
         folder.picture(
             "rung_survival",
             lambda: plot_rung_survival(audit.survival),
@@ -196,9 +194,30 @@ def early_stopping(trials: Trials, found: Impact, folder: Folder) -> Section:
     ]
     if len(audit.what_if):
         caption = "Other rules, replayed on the recorded curves: what each would have trained, saved and lost."
-        blocks.append(folder.table("what_if", audit.what_if, caption=caption))
+        names = {"best": "best value", "unknown": "trials with unknown continuation"}
+        rules = audit.what_if.rename(columns=lambda name: names.get(name, name.replace("_", " ")))
+        blocks.append(folder.table("what_if", rules, caption=caption))
     blocks.append(text(stopping.LIMITS, kind="note"))
     return Section(id="stopping", title="Early stopping", blocks=tuple(blocks))
+
+
+def _saved(trials: Trials, audit: stopping.Audit) -> str:
+    """What early stopping saved, and which trials are merely unfinished."""
+    done = counted(audit.epochs_trained, "epoch was", plural="epochs were")
+    words = f"{done} trained; training all trials to the end would take {audit.epochs_full:,}. "
+    waiting = trials.measured[trials.measured["state"] == UNFINISHED]
+    if (trials.trials["state"] == STOPPED).any():
+        saved = audit.seconds_full - audit.seconds_trained
+        time = f", about {spent(saved)} of training." if saved > 0 else "."
+        words += f"Saved: {audit.saved:.0%} of the epochs{time}".replace("%", " %")
+        words += " What the unfinished trials lack is counted as saved." * bool(len(waiting))
+    elif waiting.empty:
+        words += "No trial was stopped early."
+    if len(waiting):
+        many = counted(len(waiting), "trial has", plural="trials have")
+        epochs = ", ".join(str(epoch) for epoch in sorted(waiting["epochs"].unique()))
+        words += f" {many} not been continued beyond epoch {epochs}."
+    return words.replace("  ", " ")
 
 
 def failures(trials: Trials, folder: Folder) -> Section:
@@ -206,13 +225,9 @@ def failures(trials: Trials, folder: Folder) -> Section:
     rows = trials.trials[trials.trials["state"].isin([FAILED, INFEASIBLE])]
     if rows.empty:
         return Section(id="failures", title="Failures", blocks=(text("No trial failed."),))
-    kinds = rows["failure_kind"].where(rows["state"] == FAILED, "infeasible").value_counts()
-    counted = ", ".join(f"{n} {label(kind)}" for kind, n in kinds.items())
     table = rows[["number", "state", "failure_kind", "failure", "epochs"]].rename(columns={"number": "trial"})
-    words = (
-        f"{counted}. Failed trials are in none of the numbers above, so a setting that often fails can look better "
-        f"than it is."
-    )
+    table["failure"] = [_excess(row) for row in rows.to_dict("records")]
+    words = " ".join(filter(None, [_failed(rows[rows["state"] == FAILED]), _refused(rows)]))
     return Section(
         id="failures",
         title="Failures",
@@ -223,3 +238,35 @@ def failures(trials: Trials, folder: Folder) -> Section:
             ),
         ),
     )
+
+
+def _failed(rows: pd.DataFrame) -> str:
+    """How many trials failed, by kind."""
+    if rows.empty:
+        return ""
+    kinds = ", ".join(f"{n} {label(kind)}" for kind, n in rows["failure_kind"].value_counts().items())
+    return (
+        f"{counted(len(rows), 'trial')} failed: {kinds}. Failed trials are in none of the numbers above, so a setting "
+        f"that often fails can look better than it is."
+    )
+
+
+def _refused(rows: pd.DataFrame) -> str:
+    """How many configurations were not trained, because they exceed a bound."""
+    refused = rows.loc[rows["state"] == INFEASIBLE, "failure"]
+    if refused.empty:
+        return ""
+    what = "too large" if all(re.search(_BOUND, reason) for reason in refused) else "infeasible"
+    return f"{counted(len(refused), 'configuration was', plural='configurations were')} {what} and not trained."
+
+
+def _excess(row: Mapping[str, Any]) -> str:
+    """The reason of a failure; of costs that exceed a bound, the cost and the bound: 12M multiply-adds, limit 11M."""
+
+    def told(found: re.Match[str]) -> str:
+        cost, excess = found["cost"], float(found["excess"].replace(",", ""))
+        if not row[cost] >= excess:  # the cost is not known
+            return found[0]
+        return f"{count(row[cost])} {_COSTS[cost]}, limit {count(row[cost] - excess)}"
+
+    return re.sub(_BOUND, told, str(row["failure"]))

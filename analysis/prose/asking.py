@@ -27,8 +27,11 @@ def asking(trials: Trials, impact: Impact, run: Any, run_dir: Path, *, answered:
     if run is None or best is None or not names:
         return ""
     seconds = _epochs(trials, levels[names[0]]) * float((best["seconds"] or 0.0) / max(best["epochs"], 1))
-    cost = f" It takes about {spent(seconds)} of training; --dry-run shows it in detail." if seconds > 0 else ""
-    return f"To find out, ask: {command('analysis.ask')} {run_dir} --question {names[0]}{cost and '.'}{cost}"
+    took = f"; the search took {spent(float(trials.measured['seconds'].sum()))}"
+    cost = f" (about {spent(seconds)} of training{took}; --dry-run shows it in detail)" if seconds > 0 else ""
+    early = [effect.parameter for effect in impact.early if effect.found]
+    why = ", the strongest early effect" if early[:1] == names[:1] else ""
+    return f"To test {names[0]}{why}: {command('analysis.ask')} {run_dir} --question {names[0]}{cost}."
 
 
 def _epochs(trials: Trials, num_levels: int) -> float:

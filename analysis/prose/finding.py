@@ -11,6 +11,8 @@ class Finding:
     """overfitting, worse_at_the_end, still_improving, noisy, edge, lonely or unexplored."""
     sentence: str
     advice: str
+    parameter: str = ""
+    """The hyperparameter whose range it is about."""
 
     @property
     def text(self) -> str:

@@ -5,7 +5,7 @@ estimated from the differences of neighbouring epochs.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +59,21 @@ class _Curve:
         return int(np.argmax(self.smooth)) + (self.width + 1) // 2
 
 
-def review(trials: Trials, *, resume: str = "", held: Collection[str] = ()) -> list[Finding]:
+def review(
+    trials: Trials,
+    *,
+    resume: str = "",
+    held: Collection[str] = (),
+    bounds: Mapping[str, str] | None = None,
+) -> list[Finding]:
     """What the best trials show, the most important first; empty where nothing is wrong or too little is known.
+
+    Of the range of a hyperparameter there is one finding at most, so that no advice contradicts another.
 
     Args:
         resume: the command that continues the search, without a number of trials; empty if there is none.
         held: hyperparameters whose values the search was given, by --fix or --question.
+        bounds: of the search, each cost with its option: {"macs": "--max-macs 11M"}.
     """
     found: list[Finding] = []
     curves = _curves(trials)
@@ -75,10 +84,12 @@ def review(trials: Trials, *, resume: str = "", held: Collection[str] = ()) -> l
     if len(trials.complete) >= MIN_TOP and len(trials.measured) >= MIN_TRIALS:
         noise = max((curve.noise for curve in curves), default=math.inf)
         free = [parameter for parameter in trials.parameters if parameter.name not in held]
+        at_edges = [*edges(trials, free, plain=not resume, bounds=bounds)]
+        others = [parameter for parameter in free if parameter.name not in {one.parameter for one in at_edges}]
         found += [
-            *edges(trials, free, plain=not resume),
+            *at_edges,
             *lonely(trials, noise=noise, resume=resume),
-            *unexplored(trials, free),
+            *unexplored(trials, others, bounds=bounds),
         ]
     return found
 
@@ -109,6 +120,10 @@ def _most(hits: Sequence[Any], curves: Sequence[Any]) -> bool:
     return len(hits) >= max(MIN_TOP, math.ceil(0.6 * len(curves)))
 
 
+def _who(hits: Sequence[Any], curves: Sequence[Any]) -> str:
+    return f"All {len(hits)}" if len(hits) == len(curves) else f"{len(hits)} of the {len(curves)}"
+
+
 def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     """Curves that were better before the end, or that still rise there."""
     full = trials.full_epochs
@@ -118,7 +133,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
         loss = difference_text(trials, float(np.median([c.smooth.max() - c.smooth[-1] for c in worse])))
         yield Finding(
             kind="worse_at_the_end",
-            sentence=f"{len(worse)} of the {len(curves)} best trials got worse before the end: they were best around "
+            sentence=f"{_who(worse, curves)} best trials got worse before the end: they were best around "
             f"epoch {epoch} of {full} and lost {loss} by the last one.",
             advice=f"Use fewer epochs: --max-epochs {epoch}.",
         )
@@ -128,7 +143,7 @@ def _course(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
         gain = difference_text(trials, float(np.median([_gain(c) for c in rising])))
         yield Finding(
             kind="still_improving",
-            sentence=f"{len(rising)} of the {len(curves)} best trials were still improving at the end, by {gain} over "
+            sentence=f"{_who(rising, curves)} best trials were still improving at the end, by {gain} over "
             f"the last {rising[0].width} epochs.",
             advice=f"Train longer: --max-epochs {2 * full}. (A learning rate that falls to zero causes part of it.)",
         )
@@ -162,7 +177,7 @@ def _overfitting(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     if _most(since, curves):
         yield Finding(
             kind="overfitting",
-            sentence=f"{len(since)} of the {len(curves)} best trials overfit: from around epoch "
+            sentence=f"{_who(since, curves)} best trials overfit: from around epoch "
             f"{int(np.median(since))} of {trials.full_epochs} on the validation loss rises while the training loss "
             f"falls.",
             advice=_against_overfitting(int(np.median(since)), trials),
@@ -183,11 +198,12 @@ def _noisy(trials: Trials, curves: list[_Curve]) -> Iterator[Finding]:
     """Values that change as much from epoch to epoch as between trials."""
     values = trials.complete["value"].dropna()
     noise, spread = float(np.median([c.noise for c in curves])), float(values.std())
+    average = ", average the weights (ema_decay)" * any(one.name == "ema_decay" for one in trials.parameters)
     if len(values) >= NUM_TOP and noise > 0.7 * spread > 0:
         yield Finding(
             kind="noisy",
             sentence=f"The values are noisy: those of the best trials change by {difference_text(trials, noise)} from "
             f"epoch to epoch, the complete trials differ by {difference_text(trials, spread)} (standard deviations).",
-            advice="The order of the best trials is mostly chance. Use more validation rows, average the weights "
-            "(ema_decay), or compare several trials in the final evaluation with more --seeds.",
+            advice=f"The order of the best trials is mostly chance. Use more validation rows{average}, "
+            "or compare several trials in the final evaluation with more --seeds.",
         )

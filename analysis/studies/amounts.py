@@ -22,11 +22,22 @@ def difference_text(trials: Trials, number: float) -> str:
 
 
 def difference_texts(trials: Trials, numbers: Sequence[float]) -> list[str]:
-    """A difference and the ends of its interval, without the unit: as many decimals as the interval deserves."""
+    """A difference and the ends of its interval, without the unit: as many decimals as the interval deserves.
+
+    An end of an interval that excludes zero is not rounded to zero: 0.003, not 0.0.
+    """
     scaled = [number * trials.points for number in numbers]
     width = max(scaled) - min(scaled)
     decimals = max(0, 1 - math.floor(math.log10(width))) if width > 0 and math.isfinite(width) else 2
-    return [f"{round(value, decimals) + 0.0:,.{decimals}f}" for value in scaled]  # + 0.0: no minus zero
+    clear = min(scaled) > 0 or max(scaled) < 0
+    return [_rounded(value, decimals, keep=clear) for value in scaled]
+
+
+def _rounded(value: float, decimals: int, *, keep: bool) -> str:
+    """The value with so many decimals, or with one digit if it would become zero and `keep` is set."""
+    if keep and round(value, decimals) == 0:
+        decimals = -math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # + 0.0: no minus zero
 
 
 def cost(trials: Trials, machine: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -14,6 +14,8 @@ from analysis.wording import one_line
 
 MAX_LEVELS = 5
 """An integer with at most this many values is treated level by level, not as a scale."""
+MAX_GRID = 50
+"""A range of at most this many steps is a grid, whose values can be listed; a finer one is a scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,13 @@ class Parameter:
             return self.choices
         short = self.kind == "integer" and self.high - self.low < MAX_LEVELS
         return tuple(range(int(self.low), int(self.high) + 1)) if short else ()
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """The values of a range in steps, both ends included; empty for choices, and for numbers between the ends."""
+        step = self.step or (1 if self.kind == "integer" and not self.log else None)
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1 if self.numeric and step else 0
+        return tuple(float(f"{self.low + k * (step or 0):.12g}") for k in range(count)) if count <= MAX_GRID else ()
 
     def scale(self, values: pd.Series | np.ndarray) -> np.ndarray:
         """Values as floats on the axis they were drawn on: log10 for log parameters, positions for categories."""
