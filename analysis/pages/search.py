@@ -256,7 +256,7 @@ def _refused(rows: pd.DataFrame) -> str:
     return f"{counted(len(refused), 'configuration was', plural='configurations were')} {what} and not trained."
 
 
-def _excess(row: Mapping[str, Any]) -> str:
+def _excess(row: Mapping[Any, Any]) -> str:
     """The reason of a failure; of costs that exceed a bound, the cost and the bound: 12M multiply-adds, limit 11M."""
 
     def told(found: re.Match[str]) -> str:
