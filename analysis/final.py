@@ -81,7 +81,7 @@ def _broken_off(error: Exception, run_dir: Path, command: str) -> int:
     if isinstance(error, ValueError):
         return report_error(error)
 
-    from search.scheduling.search import HopelessSearchError
+    from search.scheduling.errors import HopelessSearchError
     from search.session.trouble import explain, is_machine_fault
 
     if isinstance(error, OSError) and not is_machine_fault(error):

@@ -207,6 +207,7 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
 
     from search.session.trouble import is_machine_fault
     from search.storage.database import connect, file_storage
+    from search.storage.requests import copy_requests
     from search.storage.study import open_study
 
     study = open_study(run_dir)  # a damaged one is refused
@@ -221,9 +222,9 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
             raise ValueError(f"{stored} cannot be read or is damaged ({error}); restore it from a copy") from None
         return
     storage = file_storage(path, new=True)  # a path in a URL would be decoded
-    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction).add_trials(
-        study.get_trials(deepcopy=False)
-    )
+    copy = optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
+    copy.add_trials(study.get_trials(deepcopy=False))
+    copy_requests(study._storage.get_study_system_attrs(study._study_id), copy)
     storage.engine.dispose()
     with closing(connect(path)) as written:
         written.execute("PRAGMA journal_mode=DELETE")  # one file, which a read-only folder can hold

@@ -131,6 +131,7 @@ def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path
     mpl.use("Agg")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     from analysis.studies.export import export
+    from analysis.studies.steered import steered
     from analysis.studies.trials import read_trials
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -144,7 +145,7 @@ def build(options: Options, *, tell: Callable[[str], Any] | None = None) -> Path
     export(trials, out / "tables")
     page, outcome = write(trials, run, folder, out=out, options=options, confirmed=confirmed)
     if tell is not None:
-        for line in outcome.lines:
+        for line in filter(None, (*outcome.lines, steered(trials))):
             tell(line)
     return page
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.own_kills                                   # 20 kills for each program that can run here
     python -m benchmarks.own_kills --programs speedrun --kills 3
+    python -m benchmarks.own_kills --programs data_parallel --workers 2
 
-A search is killed (`kill -9` of its driver, or of the worker that trains) and resumed several times until it is
+A search is killed (`kill -9` of its driver, or of a worker that trains) and resumed several times until it is
 finished. Each kill and each finished search is a line of results/own_kills.jsonl, written at once: the command goes on
 where it was ended. Exit code 1 if anything was lost, recorded twice or other than undisturbed.
 """
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +48,7 @@ NEEDS = {"lightning_module": "lightning", "huggingface_trainer": "peft", "lightg
 """Packages that a program imports and an installation may lack."""
 TRIALS = {"speedrun": 40, "sklearn_partial_fit": 24, "lightgbm_continued": 40}
 """Of each search; 12 of the slower programs."""
-WORDS = ("--seed", "3", "--concurrent", "1", "--cpus-per-trial", "1", "--max-failures", "1000")
+WORDS = ("--seed", "3", "--concurrent", "1", "--max-failures", "1000")
 RESUMED = 3
 """How often a search that broke off by itself is resumed, as it asks for: on a busy machine Ray may start too late."""
 FROM_START = 0.25
@@ -67,6 +69,8 @@ class Options:
     """About as many hit one search, one after the other."""
     trials: int | None = None
     """Of each search; by default what takes a quarter of a minute."""
+    workers: int = 1
+    """That train each trial together."""
     seed: int = 0
     """Chooses the moments."""
     folder: Path = Path("runs/own_kills")
@@ -153,7 +157,8 @@ class Started:
         trials = options.trials or TRIALS.get(program, 12)
         new = ["--space", str(ROOT / "examples" / f"{program}.py"), "--trials", str(trials)]
         more = ["--resume"] if (self.run_dir / "run.json").exists() else new
-        words = [sys.executable, "-m", "search.run", "--name", name, "--runs-dir", str(folder), *more, *WORDS]
+        several = [f"--{what}-per-trial={options.workers}" for what in ("cpus", "workers")]
+        words = [sys.executable, "-m", "search.run", "--name", name, "--runs-dir", str(folder), *more, *WORDS, *several]
         with self._log.open("a") as log:
             self._began = log.tell()
             self.process = subprocess.Popen(
@@ -174,11 +179,11 @@ class Started:
 
     def workers(self) -> list[psutil.Process]:
         """Those that have begun to train."""
-        return [process for process in members(self.family) if "TrialWorker" in name_of(process)]
+        return [process for process in members(self.family) if re.search("TrialWorker|Follower", name_of(process))]
 
 
 def strike(search: Started, chance: random.Random, *, window: float) -> dict[str, Any] | None:
-    """Kill the driver or the worker at a random moment; None if the search ends before."""
+    """Kill the driver or a worker at a random moment; None if the search ends before."""
     target = chance.choice(("driver", "worker"))
     if chance.random() >= FROM_START:
         wait_for(search.trains)
@@ -190,7 +195,7 @@ def strike(search: Started, chance: random.Random, *, window: float) -> dict[str
         time.sleep(0.1)
     if search.process.poll() is not None:
         return None
-    for process in processes:
+    for process in processes if len(processes) == 1 else [chance.choice(processes)]:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     if target == "driver":

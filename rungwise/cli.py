@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": ("search.doctor", "check whether a search can run here, and check your own training code"),
     "rerun": ("search.rerun", "train one trial again and compare its values"),
     "publish": ("analysis.publish", "copy the results of a run, without checkpoints, to a folder for publication"),
+    "ctl": ("search.ctl", "steer a running search: pause, stop or clone a trial, add one, change slots or time limit"),
     "runs": ("rungwise.listing", "list all runs"),
     "show": ("rungwise.listing", "show a run or one of its trials"),
     "logs": ("rungwise.listing", "print the output of a trial"),

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from search.process.arguments import DONE, Flag, parse, report_error
+from search.process.answer import add_to_answer
+from search.process.arguments import DONE, Flag, answering, parse, report_error
 from search.storage.folder import find_run
 from search.storage.lock import is_held
 
@@ -32,6 +33,8 @@ class Export:
     """File to write, which ends in .csv, .json or .parquet. Default: CSV on standard output."""
     epochs: Flag = False
     """One row per trial and epoch instead, with everything that was reported."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr; needs --out."""
     runs_dir: Path = _RUNS_DIR
     """Folder that holds all runs."""
 
@@ -44,10 +47,13 @@ class Remove:
     """Names of the runs, or their folders."""
     yes: Flag = False
     """Do not ask."""
+    json: Flag = False
+    """Print one JSON object, and everything else on stderr; needs --yes."""
     runs_dir: Path = _RUNS_DIR
     """Folder that holds all runs."""
 
 
+@answering
 def main(words: list[str]) -> int:
     """The command named by the first word; 0 when done, 2 for bad input."""
     kind = {"export": Export, "rm": Remove}[words[0]]
@@ -65,6 +71,8 @@ def main(words: list[str]) -> int:
 def _export(options: Export) -> None:
     if options.out is not None and options.out.suffix not in _FORMATS:
         raise ValueError(f"--out must end in {', '.join(_FORMATS)}, got {str(options.out)!r}")
+    if options.out is None and options.json:
+        raise ValueError("--json needs --out, because standard output would have the table as well")
     folder = find_run(options.run, options.runs_dir)
     from analysis.studies.export import write_csv, write_json, write_parquet
     from analysis.studies.trials import read_trials
@@ -82,6 +90,7 @@ def _export(options: Export) -> None:
     {".csv": write_csv, ".json": write_json, ".parquet": write_parquet}[path.suffix](table, partial)
     os.replace(partial, path)
     print(f"{len(table):,} rows: {path}")
+    add_to_answer(rows=len(table), path=str(path))
 
 
 def _remove(options: Remove) -> None:
@@ -95,12 +104,15 @@ def _remove(options: Remove) -> None:
             raise ValueError(f"run {folder.name!r} is in use by a search; stop it first")
     for folder in folders:
         print(_description(folder), flush=True)
+    if options.json and not options.yes:
+        raise ValueError("rm asks before it removes a run, which --json does not allow; add --yes")
     if not options.yes and not _agreed(len(folders)):
         print("nothing was removed")
         return
     for folder in folders:
         _remove_folder(folder)
     print(f"removed {', '.join(folder.name for folder in folders)}")
+    add_to_answer(removed=[folder.name for folder in folders])
 
 
 def _description(folder: Path) -> str:

@@ -62,6 +62,8 @@ class Logs:
     """Name of the run, or its folder."""
     trial: Annotated[int | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TRIAL]", help_behavior_hint="")] = None
     """Number of the trial."""
+    json: Flag = False
+    """Print a JSON object: of a trial, its log; without a number, a list of them."""
     runs_dir: Path = _RUNS_DIR
     """Folder that holds all runs."""
 
@@ -81,9 +83,9 @@ def main(words: list[str]) -> int:
             case Show(trial=int(number)) | Show(number=int(number)):
                 _show_trial(find_run(options.run, options.runs_dir), number, as_json=options.json)
             case Logs(trial=int(number)):
-                _print_log(find_run(options.run, options.runs_dir), number)
+                _print_log(find_run(options.run, options.runs_dir), number, as_json=options.json)
             case Logs():
-                _list_logs(find_run(options.run, options.runs_dir))
+                _list_logs(find_run(options.run, options.runs_dir), as_json=options.json)
     except (ValueError, OSError) as error:
         return report_error(error)
     return DONE
@@ -118,16 +120,18 @@ def _facts(folder: Path) -> dict[str, Any]:
     """One row about a run."""
     from optuna.trial import TrialState
 
+    from search.storage.requests import num_asked_for, requests_of
     from search.storage.run import read_run
     from search.storage.study import open_study
     from search.storage.trials import best_trial, is_infeasible
 
-    run = read_run(folder)
-    trials = [t for t in open_study(folder).trials if not is_infeasible(t)]
+    run, study = read_run(folder), open_study(folder)
+    trials = [t for t in study.trials if not is_infeasible(t)]
+    asked = num_asked_for(run, requests_of(study))
     done = sum(t.state.is_finished() for t in trials)
     failed = sum(t.state == TrialState.FAIL for t in trials)
     best = best_trial(trials, run.objective)
-    state = "finished" if done == run.trials else f"{done} of {counted(run.trials, 'trial')}"
+    state = "finished" if done == len(trials) >= asked else f"{done} of {counted(max(asked, len(trials)), 'trial')}"
     return {
         "run": folder.name,
         "created": run.created,
@@ -142,14 +146,17 @@ def _facts(folder: Path) -> dict[str, Any]:
 def _show(folder: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
+    from search.process.text import printable
     from search.session.console import summarise
+    from search.storage.requests import requests_of
     from search.storage.run import read_run
     from search.storage.study import open_study
 
     run = read_run(folder)
     if as_json:
-        trials = [_record(trial) for trial in open_study(folder).trials]
-        print_json({"settings": asdict(run), **_facts(folder), "trials": trials})
+        study = open_study(folder)
+        trials, requests = [_record(trial) for trial in study.trials], [one.facts for one in requests_of(study)]
+        print_json({"settings": asdict(run), **_facts(folder), "trials": trials, "requests": requests})
         return
     rungs = " ".join(map(str, run.rungs))
     print(
@@ -158,7 +165,11 @@ def _show(folder: Path, *, as_json: bool) -> None:
     )
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
     print(f"started {created} by {run.command or 'an unknown command'}\n")
-    summarise(run, open_study(folder).trials, console=Console(highlight=False))
+    study = open_study(folder)
+    summarise(run, study.trials, console=Console(highlight=False))
+    for one in requests_of(study):
+        number = "" if one.number is None else f"{one.number}, "
+        print(f"request {number}{one.state}: {printable(one.text)}" + f"; {printable(one.answer)}" * bool(one.answer))
 
 
 def _record(trial: "FrozenTrial") -> dict[str, Any]:
@@ -198,23 +209,24 @@ def _show_trial(folder: Path, number: int, *, as_json: bool) -> None:
     print_table(rows)
 
 
-def _list_logs(folder: Path) -> None:
+def _list_logs(folder: Path, *, as_json: bool) -> None:
     from search.storage.logs import logs_of
+    from search.storage.study import open_study
 
-    found = sorted(logs_of(folder).glob("trial-*.log"))
+    found = {int(path.stem.removeprefix("trial-")): path for path in sorted(logs_of(folder).glob("trial-*.log"))}
+    failed = {t.number for t in open_study(folder).trials if "failure" in t.user_attrs} if found else set()
+    if as_json:
+        print_json([{"trial": n, "path": str(path), "failed": n in failed} for n, path in found.items()])
+        return
     if not found:
         print(f"{folder.name!r} has no logs: no trial printed anything, or the run is a published copy")
         return
-    from search.storage.study import open_study
-
-    failed = {t.number for t in open_study(folder).trials if "failure" in t.user_attrs}
-    for path in found:
-        number = int(path.stem.removeprefix("trial-"))
+    for number, path in found.items():
         print(f"{number:>5}  {path}" + ("  (failed)" if number in failed else ""))
     print(f"\nprint one with: rungwise logs {folder.name} NUMBER")
 
 
-def _print_log(folder: Path, number: int) -> None:
+def _print_log(folder: Path, number: int, *, as_json: bool) -> None:
     from search.process.text import visible
     from search.storage.logs import log_path, logs_of
 
@@ -224,6 +236,9 @@ def _print_log(folder: Path, number: int) -> None:
             f"trial {number} of {folder.name!r} has no log ({path}): it printed nothing, or the run is a published copy"
         )
     text = path.read_text(encoding="utf-8", errors="replace")
+    if as_json:
+        print_json({"trial": number, "path": str(path), "text": text})
+        return
     sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
 
 

@@ -18,6 +18,7 @@ from search.execution.searcher import StudySearcher
 from search.scheduling.constraints import Examination
 from search.scheduling.search import Search
 from search.session.story import Story
+from search.storage.requests import Request
 from search.storage.run import Planned
 from spaces.space import Space
 from tests.ledgers import make_run, open_ledger
@@ -44,6 +45,7 @@ class Diary:
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.ends: list[tuple[int, str]] = []
+        self.answers: list[Request] = []
 
     def started(self, trial: FrozenTrial) -> None: ...
 
@@ -53,6 +55,9 @@ class Diary:
 
     def ended(self, trial: FrozenTrial) -> None:
         self.ends.append((trial.number, trial.state.name))
+
+    def steered(self, request: Request) -> None:
+        self.answers.append(request)
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
@@ -73,7 +78,7 @@ class Bench:
         ledger = open_ledger(folder, self.run)
         events: Any = Story(self.run, folder, events=self.diary) if story else self.diary
         if story:
-            events.begin(ledger.trials)
+            events.begin(ledger.trials, ledger.requests())
         self.search = Search(
             self.run, ledger, SPACE, examine=lambda config: Examination(), events=events, deadline=deadline,
         )  # fmt: skip

@@ -51,6 +51,45 @@ SPACE = rw.Space(
     metric="loss", direction="minimize", epochs=4,
 )
 """
+PARALLEL = (
+    WHOLE.replace("model = build(config).to(run.device)", "model = run.prepare(build(config))")
+    .replace("torch.nn.Dropout(0.1), ", "")
+    .replace(".split(20):\n", ".split(20):\n            rows = rows[run.rank :: run.world_size]\n")
+)
+"""The same for one worker or several, without what draws other random numbers in each."""
+CLASS = (
+    PARALLEL[: PARALLEL.index("def train(")]
+    + """
+class Training:
+    def __init__(self, config, run):
+        self.epoch, self.run = 0, run
+        self.model = build(config)
+        self.prepared = run.prepare(self.model)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config["lr"], momentum=0.9)
+
+    def run_epoch(self):
+        (x, y), (vx, vy) = self.run.data["train"], self.run.data["valid"]
+        self.prepared.train()
+        for rows in torch.randperm(len(x)).split(20):
+            rows = rows[self.run.rank :: self.run.world_size]
+            self.optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(self.prepared(x[rows]), y[rows]).backward()
+            self.optimizer.step()
+        self.epoch += 1
+        return {} if self.run.rank else {"loss": score(self.model, vx, vy), "train_loss": score(self.model, x, y)}
+
+    def state(self):
+        return {"epoch": self.epoch, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state):
+        self.epoch = state["epoch"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+"""
+    + PARALLEL[PARALLEL.index("SPACE = ") :].replace("train=train", "task=Training")
+)
+"""The same as a class."""
 FAULTS = {
     "optimizer": ("optimizer=optimizer, ", ""),
     "scheduler": (", scheduler=scheduler)", ")"),

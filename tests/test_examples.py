@@ -20,6 +20,7 @@ from trainables.trainable import Selection, Setting, close
 EPOCHS = 3
 MAX_LINES = 15
 TASKS = {
+    "data_parallel": {"accuracy"},
     "huggingface_trainer": "classification", "lightgbm_continued": "regression", "lightning_module": "regression",
     "ray_tune_style": {"accuracy"}, "sklearn_partial_fit": "classification", "speedrun": {"accuracy"},
 }  # fmt: skip

@@ -17,6 +17,7 @@ from tests.searching import ONE_SLOT, ROOT, RUNGWISE, Running, assert_sound, run
 
 pytestmark = pytest.mark.slow
 QUESTIONS = {
+    "data_parallel": "lr=0.001,0.01",
     "huggingface_trainer": "lr=0.001,0.01",
     "lightgbm_continued": "learning_rate=0.05,0.2",
     "lightning_module": "lr=0.001,0.01",

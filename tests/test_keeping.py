@@ -101,3 +101,28 @@ def test_runs_and_trials_as_json(searched: Path, capsys):
     assert [epoch["epoch"] for epoch in trial["epochs"]] == [1, 2, 3]
     assert listing.main(["runs", "--json", "--runs-dir", str(searched / "none")]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_what_is_exported_removed_or_logged_is_answered_as_json(copied: Path, tmp_path: Path, capfd):
+    def answer(code: int) -> dict:
+        said = capfd.readouterr().out  # pytest's own stdout is not put back in time
+        found = json.loads(said[said.index('{\n  "exit_code"') :])
+        assert found["exit_code"] == code
+        return found
+
+    assert keeping.main(["export", str(copied), "--out", str(tmp_path / "t.csv"), "--json"]) == 0
+    assert answer(0) == {"exit_code": 0, "error": None, "rows": 1, "path": str(tmp_path / "t.csv")}
+    assert keeping.main(["export", str(copied), "--json"]) == 2
+    assert "--json needs --out" in answer(2)["error"]
+    assert keeping.main(["rm", str(copied), "--json"]) == 2
+    assert "add --yes" in answer(2)["error"]
+    (copied / "logs").mkdir(exist_ok=True)
+    (copied / "logs" / "trial-00000.log").write_text("hello\n")
+    assert listing.main(["logs", str(copied), "--json"]) == 0
+    (log,) = json.loads(capfd.readouterr().out)
+    assert (log["trial"], log["failed"]) == (0, False)
+    assert listing.main(["logs", str(copied), "0", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["text"] == "hello\n"
+    assert keeping.main(["rm", str(copied), "--yes", "--json"]) == 0
+    assert answer(0)["removed"] == ["x"]
+    assert not copied.exists()

@@ -221,8 +221,8 @@ def test_the_keys_of_a_store_never_reach_the_logs_of_ray_in_plain_mode(plain: No
 
 
 def test_in_plain_mode_no_worker_is_made_ready_before_its_trial(plain: None):
-    assert set(warming(WARM_UP, cpus_per_trial=1).values()) >= {"0"}
-    assert WARM_UP not in warming(WARM_UP, cpus_per_trial=1).values()
+    assert set(warming(WARM_UP, threads=1).values()) >= {"0"}
+    assert WARM_UP not in warming(WARM_UP, threads=1).values()
 
 
 def test_training_computes_the_same_bits_in_plain_mode(monkeypatch: pytest.MonkeyPatch):

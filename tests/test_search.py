@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from search.scheduling.search import HopelessSearchError
+from search.scheduling.errors import HopelessSearchError
 from search.storage.study import open_study
 from tests.benches import BASELINE, Bench, kill_driver
 

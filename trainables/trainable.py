@@ -60,6 +60,10 @@ class Setting:
     device: str = "cpu"
     """`cpu` or `cuda`."""
     threads: int = 1
+    rank: int = 0
+    """Which of the workers of its trial this is; the first one reports, and its state is saved."""
+    world_size: int = 1
+    """Workers of the trial, each with a process, a device and a part of every batch of its own."""
     final: bool = False
     """Whether this is the final evaluation: train on all the rows you mean to."""
     keep: Keep | None = None
@@ -162,6 +166,13 @@ class Selection:
     """How often an epoch passes over the training rows."""
     metric: str = ""
     """The metric that trials are compared by; the usual one of the task when empty."""
+
+
+def start(training: object) -> None:
+    """Let a training prepare its first epoch, such as by building the model; most have nothing to prepare."""
+    starting = getattr(training, "start", None)
+    if callable(starting):
+        starting()
 
 
 def go_on(training: object) -> bool:

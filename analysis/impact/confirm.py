@@ -261,6 +261,7 @@ def resources_like(run: Any) -> "Resources":
     from search.runtime.resources import count_gpus, plan_resources
 
     share = run.machine.get("gpus_per_trial") if count_gpus() else None
+    share = None if share is None else min(1.0, share)  # each of these trainings has one worker
     return plan_resources(concurrent=None, cpus_per_trial=None, gpus_per_trial=share)
 
 

@@ -17,6 +17,7 @@ from analysis.pages.page import Facts, Fold, Fragment, Picture, Poll, Section, m
 from analysis.pages.summary import best_table, states
 from analysis.prose.outcome import searched
 from analysis.studies.amounts import cost, value_text
+from analysis.studies.steered import steered
 from analysis.studies.trials import FAILED, INFEASIBLE, UNFINISHED, WAITING, Trials
 from search.process.arguments import command
 from search.storage.run import Run
@@ -110,7 +111,7 @@ def _footer(as_of: str) -> str:
 
 
 def _summary(run_dir: Path, run: Run, trials: Trials, progress: Progress) -> Section:
-    blocks: list[Any] = [text(progress.line)]
+    blocks: list[Any] = [text(f"{progress.line} {steered(trials)}".rstrip())]
     if progress.activity == INTERRUPTED:
         where = "" if str(run_dir.parent) == "runs" else f" --runs-dir {run_dir.parent}"
         resume = f"{command('search.run')} --resume --name {run.name}{where}"

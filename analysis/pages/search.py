@@ -26,6 +26,7 @@ from analysis.plots.datasets import plot_classes, plot_examples
 from analysis.plots.drawing import Plot
 from analysis.studies.forecasts import compare
 from analysis.studies.parameters import label
+from analysis.studies.steered import request_table, steered
 from analysis.studies.trials import FAILED, INFEASIBLE, STOPPED, UNFINISHED, Trials
 from analysis.wording import count, named, spent
 from search.process.text import counted
@@ -89,6 +90,9 @@ def search(trials: Trials, folder: Folder, *, names: list[str], forecast: Mappin
     if forecast is not None and UNFINISHED not in set(trials.trials["state"]):
         caption = "Forecast (median, 5th and 95th percentile) and the actual cost of the search."
         blocks.append(folder.table("forecast", compare(forecast, trials), caption=caption))
+    if steered(trials):
+        caption = "What a person asked of the search while it ran (UTC), and what it did."
+        blocks.append(folder.table("requests", request_table(trials), caption=caption))
     caption = f"Trials, best complete first, {named(trials.metric, trials.target_unit)} {_valued_at(trials)}."
     names = [parameter.name for parameter in trials.parameters]
     blocks.append(folder.table("trials", _trial_table(trials), caption=caption, parameters=names))

@@ -13,6 +13,7 @@ from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
 from analysis.studies.amounts import cost, difference_text
 from analysis.studies.parameters import label
+from analysis.studies.steered import steered
 from analysis.studies.trials import (
     COMPLETE,
     FAILED,
@@ -59,7 +60,7 @@ def summary(
         confirmed: results of single changes that were trained again.
     """
     answers = answers or Said()
-    blocks: list[Any] = [text(_what(run) + states(trials))]
+    blocks: list[Any] = [text(" ".join(filter(None, (_what(run) + states(trials), steered(trials)))))]
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks += [text(warning, kind="warning") for warning in outcome.warnings]

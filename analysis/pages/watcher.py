@@ -25,6 +25,7 @@ from analysis.pages.server import PageServer
 from analysis.studies.trials import Trials, read_trials
 from search.storage.folder import find_run
 from search.storage.lock import is_held
+from search.storage.requests import num_asked_for
 from search.storage.run import Run, read_run
 from search.storage.study import open_study
 
@@ -169,13 +170,13 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _progress(run: Run, trials: Trials, *, searched: bool, has_report: bool) -> Progress:
-    ended = num_ended(trials)
-    activity = SEARCHING if searched else FINISHED if ended >= run.trials else INTERRUPTED
+    ended, asked = num_ended(trials), num_asked_for(run, trials.requests)
+    activity = SEARCHING if searched else FINISHED if ended >= asked else INTERRUPTED
     return Progress(
         activity=activity,
         started=num_started(trials),
         ended=ended,
-        asked=run.trials,
+        asked=asked,
         as_of=time.strftime("%H:%M:%S"),
         reported=has_report and activity == FINISHED,
     )
@@ -191,9 +192,9 @@ def _is_searched(place: Path) -> bool:
 
 
 def _summed(trials: Trials) -> tuple[Any, ...]:
-    """What changes with every epoch and every trial that ends."""
+    """What changes with every epoch, every trial that ends and every request."""
     counts = trials.trials["state"].value_counts().sort_index()
-    return len(trials.trials), int(trials.trials["epochs"].sum()), tuple(counts.items())
+    return len(trials.trials), len(trials.requests), int(trials.trials["epochs"].sum()), tuple(counts.items())
 
 
 def _is_newer(page: Path, place: Path) -> bool:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.studies.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, one_line
 from search.storage.collector import collector_paused
+from search.storage.requests import Request, requests_of
 from search.storage.trials import kept_epoch, num_weights
 from spaces.objectives import Direction, Objective
 from trainables.trainable import KEPT_EPOCH
@@ -48,6 +49,8 @@ class Trials:
     full_epochs: int = 1
     rungs: tuple[int, ...] = (1,)
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    requests: tuple[Request, ...] = ()
+    """What a person asked of the search while it ran, in the order of the answers."""
 
     @property
     def objective(self) -> Objective:
@@ -179,6 +182,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
         full_epochs=full,
         rungs=rungs,
         baseline=_baseline(run, stored),
+        requests=tuple(requests_of(study)),
     )
 
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from search.execution.loggers import TrialLogger, open_logger
 from search.scheduling.messages import Events
+from search.storage.requests import Request
 from search.storage.run import Run
 from search.storage.trials import is_infeasible
 
@@ -77,6 +78,9 @@ class LoggerFeed:
     def ended(self, trial: FrozenTrial) -> None:
         self._events.ended(trial)
         self._put(lambda logger: logger.end(trial))
+
+    def steered(self, request: Request) -> None:
+        self._events.steered(request)
 
     def notice(self, text: str) -> None:
         self._events.notice(text)

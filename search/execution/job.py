@@ -25,7 +25,10 @@ class Job:
     home: str = ""
     """Ray's identifier of the node on which the search runs and the run folder is."""
     threads: int
+    """CPUs of each worker of a trial."""
     cuda: bool
+    workers: int = 1
+    """Workers that train a trial together."""
     final: bool = False
     """Whether these are the trainings of the final evaluation."""
     output: str | None = None

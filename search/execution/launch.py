@@ -40,6 +40,8 @@ class Launch:
     deadline: float | None = None
     """`time.monotonic()` at which the time budget ends."""
     on_cluster: bool = False
+    slots_stated: bool = False
+    """Whether the user has stated how many trials run at once, which counts more than earlier requests."""
     final: bool = False
     """Whether these are the trainings of a final evaluation."""
     stacks: Stacks = field(default_factory=Stacks)
@@ -61,7 +63,10 @@ class Launch:
         search = Search(
             run, self.ledger, self.space, examine=make_examiner(run, self.dataset, space=self.space),
             events=self.events, on_end=keeper.clean, deadline=self.deadline, logs=logs, stacks=self.stacks,
+            most_slots=None if self.on_cluster else self.resources.slots,
         )  # fmt: skip
+        if self.slots_stated:
+            search.steering.slots = None
         if search.finished:
             search.end()
             return search, None
@@ -109,14 +114,27 @@ class Launch:
             keep=self.run.keep,
             checkpoints=self._checkpoints,
             home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
-            threads=self.resources.cpus_per_trial,
+            threads=self.resources.threads,
             cuda=self.resources.gpus_per_trial > 0,
+            workers=self.resources.workers_per_trial,
             final=self.final,
             output=None if spool is None else str(spool),
             debug=self.debug,
         )
-        wanted = {"cpu": self.resources.cpus_per_trial, "gpu": self.resources.gpus_per_trial}
-        return tune.with_resources(tune.with_parameters(TrialWorker, job=job), {k: v for k, v in wanted.items() if v})
+        return tune.with_resources(tune.with_parameters(TrialWorker, job=job), _place(self.resources))
+
+
+def _place(resources: Resources) -> Any:
+    """What Ray reserves for a trial: with several workers, a bundle for each, on as few nodes as possible."""
+    from ray import tune
+
+    num_workers = resources.workers_per_trial
+    wanted = {"cpu": resources.threads, "gpu": resources.gpus_per_trial / num_workers}
+    wanted = {name: count for name, count in wanted.items() if count}
+    if num_workers == 1:
+        return wanted
+    bundle = {name.upper(): float(count) for name, count in wanted.items()}
+    return tune.PlacementGroupFactory([dict(bundle) for _ in range(num_workers)], strategy="PACK")
 
 
 def _shared(space: Space, dataset: Any) -> Any:

@@ -4,15 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from search.execution.failures import StorageError
 from search.execution.job import Job
 from search.process.disk import free_space
 from trainables.files import checkpoint
 from trainables.files.stores import Folder, Store
 from trainables.trainable import Diverged, Joint, Trainable, close
-
-
-class CheckpointError(Exception):
-    """The store of the checkpoints cannot be written, which is no failure of the trial."""
 
 
 class Member:
@@ -54,7 +51,7 @@ class Member:
         """Write a checkpoint.
 
         Raises:
-            CheckpointError, UnreachableError: it could not be written.
+            StorageError, UnreachableError: it could not be written.
         """
         try:
             checkpoint.write(self.store, data, epoch=epoch)
@@ -62,7 +59,7 @@ class Member:
             reason = f"a checkpoint could not be written: {error.strerror or error}"
             if isinstance(self.store, Folder):
                 reason += f"; {free_space(self.store.path)}"
-            raise CheckpointError(reason) from error
+            raise StorageError(reason) from error
 
 
 class Mates:

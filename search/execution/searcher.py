@@ -32,7 +32,8 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next leg as a Ray configuration; None while no slot is free or no leg is ready; FINISHED at the end."""
         try:
-            if len(self._search.live) < self._slots():
+            wanted = self._search.steering.slots
+            if len(self._search.live) < (self._slots() if wanted is None else min(wanted, self._slots())):
                 leg = self._search.next_leg(trial_id)
                 if leg is not None:
                     return asdict(leg)

@@ -19,7 +19,13 @@ def as_begun(run: "Run", stated: Mapping[str, Any], *, on_cluster: bool = False)
     These decide the values of a run. With several slots the order of the trials is random anyway, so any number may
     run.
     """
-    begun: dict[str, Any] = {"cpus_per_trial": run.cpus_per_trial, "gpus_per_trial": run.gpus_per_trial}
+    workers = stated.get("workers_per_trial") or run.workers_per_trial
+    gpus = run.gpus_per_trial if workers == run.workers_per_trial else float(workers if run.gpus_per_trial else 0)
+    begun: dict[str, Any] = {
+        "cpus_per_trial": run.threads * workers,
+        "gpus_per_trial": gpus,
+        "workers_per_trial": workers,
+    }
     if run.slots == 1 and not on_cluster:
         begun["concurrent"] = 1
     return {name: begun.get(name) if value is None else value for name, value in stated.items()}
@@ -27,11 +33,16 @@ def as_begun(run: "Run", stated: Mapping[str, Any], *, on_cluster: bool = False)
 
 def differences(run: "Run", resources: Resources) -> str | None:
     """One line on what makes the values of a resumed run differ from those of an undisturbed one; None if nothing."""
-    now, then = resources.cpus_per_trial, run.cpus_per_trial
+    now, then = resources.threads, run.threads
     found = []
     if now != then:
         threads = counted(now, "thread")
         found.append(f"{threads} per trial, this run used {then}; values will differ in the last digits")
+    if (workers := resources.workers_per_trial) != run.workers_per_trial:
+        there = run.workers_per_trial
+        found.append(
+            f"{counted(workers, 'worker')} per trial, this run used {there}; values will differ in the last digits"
+        )
     if bool(resources.gpus_per_trial) != bool(run.gpus_per_trial):
         device = ["the CPU", "a GPU"]
         here, there = device[bool(resources.gpus_per_trial)], device[bool(run.gpus_per_trial)]

@@ -1,4 +1,4 @@
-"""Watches the progress of a search: ends trials that hang, and prints every minute why nothing happens."""
+"""Watches the progress of a search: applies requests, ends trials that hang, and prints why nothing happens."""
 
 import time
 from collections.abc import Callable
@@ -126,12 +126,13 @@ class ProgressWatch(tune.Callback):
         return self._explained[trial.trial_id][1]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Check for progress, once a second."""
+        """Look for requests and for progress, once a second."""
         now = self._clock()
         if now - self._last_look < _LOOK_SECONDS:
             return
         self._last_look = now
         self._kills.look(now)
+        self._steer()
         self._end_hanging(now)
         self._say_why(now)
         waits = self._search.live and not self._since
@@ -140,6 +141,13 @@ class ProgressWatch(tune.Callback):
         elif now - self._last_place >= self._place_seconds:
             waited = duration(self._place_seconds)
             self._search.fatal = NoRoomError(f"no trial could start for {waited}: {self._why_waiting()}")
+
+    def _steer(self) -> None:
+        """Apply what was asked of the search; an error ends it as one of a decision does."""
+        try:
+            self._search.steer()
+        except Exception as error:
+            self._search.fatal = error
 
     def _see(self, trial: Trial) -> None:
         self._since[trial.trial_id] = self._last_sign = self._clock()

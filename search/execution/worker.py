@@ -4,41 +4,32 @@ import json
 import os
 import socket
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
 from ray import tune
 
-import spaces.space
+from search.execution.bench import open_bench, set_up
 from search.execution.capture import Capture
+from search.execution.failures import failure
 from search.execution.job import Job
-from search.execution.member import CheckpointError, Mates, Member
+from search.execution.member import Mates, Member
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
 from search.scheduling.messages import EpochResult
 from search.storage.folder import trial_name
-from search.storage.logs import KEPT_BYTES, headline, shorten
-from spaces.ranges import change
-from trainables.files.stores import Folder, UnreachableError, open_store
-from trainables.trainable import (
-    Diverged,
-    MisuseError,
-    OutOfMemory,
-    Setting,
-    Stacking,
-    StateError,
-    StuckError,
-    Trainable,
-    close,
-    go_on,
-)
+from search.storage.logs import headline
+from trainables.files.stores import Folder, open_store
+from trainables.trainable import Stacking, StuckError, Trainable, close, go_on
+
+if TYPE_CHECKING:
+    from search.execution.team import Team
 
 _RAYS_OWN = frozenset(
     "done config date pid hostname node_ip timestamp training_iteration trial_id experiment_id experiment_tag"
@@ -52,18 +43,13 @@ class TrialWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any], *, job: Job) -> None:
         """Prepare the process once, then begin the first leg."""
-        torch.set_num_threads(job.threads)
-        torch.set_flush_denormal(True)  # denormal numbers make convolutions on the CPU forty times slower
-        self._job = job
-        self._device = torch.device("cuda" if job.cuda else "cpu")
+        self._job, self._device = job, torch.device(set_up(job))
         self._unprepared: BaseException | None = None
+        self._team: Team | None = None
         try:
-            self._space = change(spaces.space.load(job.space), job.ranges)
+            self._bench = open_bench(job)
         except (Exception, SystemExit) as error:  # such as a package that this node lacks: others would fail too
             self._unprepared = error
-        else:
-            arrays = ray.get(job.arrays) if isinstance(job.arrays, ray.ObjectRef) else job.arrays
-            self._data = self._space.work.unpack(arrays, device=self._device.type)
         self._checkpoints = open_store(job.checkpoints, anchored=True)
         self._host = {"node": socket.gethostname(), "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._capture = Capture(Path(job.output) if job.output else None)
@@ -81,8 +67,10 @@ class TrialWorker(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Close the last training."""
+        """Close the last training, and end the other workers."""
         self._end()
+        if self._team is not None:
+            self._team.end()
 
     def _end(self) -> None:
         """Close the training of the last leg."""
@@ -107,18 +95,18 @@ class TrialWorker(tune.Trainable):
         self._is_headed = self._is_ahead = False
 
     def _build(self, trial: int, seed: int) -> Trainable:
-        job = self._job
-        setting = Setting(
-            epochs=job.epochs,
-            seed=seed,
-            trial=trial,
-            device=self._device.type,
-            threads=job.threads,
-            final=job.final,
-            keep=job.keep,
-            scratch=lambda: self._scratch,
-        )
-        return self._space.work.build(self._space.decode(self._leg["params"]), self._data, setting)
+        leg = {**self._leg, "trial": trial, "seed": seed}
+
+        def make() -> Trainable:
+            return self._bench.build(leg, scratch=lambda: self._scratch)
+
+        if self._job.workers == 1:
+            return make()
+        if self._team is None or self._team.is_over:
+            from search.execution.team import Team
+
+            self._team = Team(self._job, device=self._device.type)
+        return self._team.build(make, leg)
 
     @cached_property
     def _scratch(self) -> Path:
@@ -142,7 +130,7 @@ class TrialWorker(tune.Trainable):
         """Train one more epoch, and save that of the others of the stack."""
         if not self._leg.get("mates"):
             return lead.training.run_epoch()
-        started, task = time.time(), self._space.work
+        started, task = time.time(), self._bench.space.work
         if self._mates is None:
             assert isinstance(task, Stacking)
             members = [self._member(trial, seed) for trial, seed in self._leg["mates"]]
@@ -191,7 +179,7 @@ class TrialWorker(tune.Trainable):
                 self._train(self._lead)
             record = self._lead.records[self._reported]
         except BaseException as error:  # also a KeyboardInterrupt of the code, which Ray would report as a lost worker
-            return _failure(error, kind=kind, notices=self._notices)
+            return failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
 
@@ -229,35 +217,3 @@ class TrialWorker(tune.Trainable):
 def _gpu_memory(device: torch.device) -> dict[str, int]:
     """The largest GPU memory of this process during the epoch, which --gpus-per-trial must leave room for."""
     return {"gpu_memory_bytes": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
-
-
-_KINDS: dict[type[BaseException], str] = {
-    CheckpointError: "storage",
-    UnreachableError: "storage",
-    Diverged: "diverged",
-    OutOfMemory: "out of memory",
-    torch.OutOfMemoryError: "out of memory",
-    MemoryError: "out of memory",
-}
-
-
-_PLAIN = (Diverged, OutOfMemory, CheckpointError, UnreachableError, MisuseError, StateError)
-"""Errors whose message is complete without the name of the class."""
-
-
-def _failure(error: BaseException, *, kind: str, notices: list[str]) -> EpochResult:
-    kind = next((name for cause, name in _KINDS.items() if isinstance(error, cause)), kind)
-    message = _said(error)[:2000]
-    if not isinstance(error, _PLAIN):
-        message = f"{type(error).__name__}: {message}".removesuffix(": ")
-    is_clear = isinstance(error, Diverged | CheckpointError | UnreachableError)  # a traceback would explain nothing
-    log = "" if is_clear else "".join(traceback.format_exception(error))
-    log = shorten(log.encode("utf-8", errors="backslashreplace"), each=KEPT_BYTES).decode("utf-8", errors="replace")
-    return EpochResult(failure=message, failure_kind=kind, notices=tuple(notices), log=log)
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "its message cannot be displayed"

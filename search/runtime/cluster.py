@@ -128,10 +128,10 @@ class RaySession:
             threading.Thread(target=self.meanwhile, daemon=True).start()
         if self.address is not None:
             return _attach(self.address, space=self.space, **quiet)
-        cpus = self.resources.cpus_per_trial
-        warm = warming(self.warm_up, cpus_per_trial=cpus)
+        warm = warming(self.warm_up, threads=self.resources.threads)
         with only_allowed({**self.variables, **warm, **reaper.variables}), others_overruled():
-            private_ray.start(self.resources.slots * cpus, scratch, say=self.say, **quiet)
+            cpus = self.resources.slots * self.resources.cpus_per_trial
+            private_ray.start(cpus, scratch, say=self.say, **quiet)
 
 
 @contextmanager
@@ -239,7 +239,12 @@ def _hand_on(*names: str) -> None:
 
 
 def plan_on_cluster(
-    address: str, *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None
+    address: str,
+    *,
+    concurrent: int | None,
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    workers_per_trial: int | None = None,
 ) -> Resources:
     """The resources of each trial: the given ones, and for the others what the nodes of the cluster have.
 
@@ -248,4 +253,10 @@ def plan_on_cluster(
     """
     with attached(address):
         nodes = living_nodes()
-    return share_nodes(nodes, concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
+    return share_nodes(
+        nodes,
+        concurrent=concurrent,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        workers_per_trial=workers_per_trial,
+    )

@@ -24,6 +24,7 @@ def describe_machine(resources: Resources) -> dict[str, Any]:
         "gpu_model": gpu_model(),
         "threads_per_trial": resources.cpus_per_trial,
         "gpus_per_trial": resources.gpus_per_trial,
+        **({"workers_per_trial": workers} if (workers := resources.workers_per_trial) > 1 else {}),
     }
 
 
@@ -60,6 +61,7 @@ def provenance(resources: Resources) -> dict[str, Any]:
         "slots": resources.slots,
         "cpus_per_trial": resources.cpus_per_trial,
         "gpus_per_trial": resources.gpus_per_trial,
+        "workers_per_trial": resources.workers_per_trial,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "versions": versions(),

@@ -228,21 +228,21 @@ WARM_UP = "search.execution.warm.warm_up"
 _ROOT = Path(spaces.__file__).resolve().parent.parent
 
 
-def warming(hook: str, *, cpus_per_trial: int) -> dict[str, str]:
+def warming(hook: str, *, threads: int) -> dict[str, str]:
     """Environment variables with which a private Ray prepares its workers.
 
-    Ray starts a process for each CPU and calls the hook in each worker. If trials have several CPUs, that would be more
-    workers than are used; then a worker starts with its first trial.
+    Ray starts a process for each CPU and calls the hook in each worker. If workers have several CPUs, more would be
+    prepared than are used; then a worker starts with its first trial.
 
     Args:
         hook: function that each worker calls, as "module.function".
-        cpus_per_trial: CPUs of each trial.
+        threads: CPUs of each worker of a trial.
     """
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    ready = cpus_per_trial == 1 and not is_plain()
+    ready = threads == 1 and not is_plain()
     return {
         "PYTHONPATH": path,  # a worker that has no driver yet finds this package by it
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(cpus_per_trial)),  # Ray sets it only for a trial
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),  # Ray sets it only for a trial
         "RAY_prestart_worker_first_driver": str(int(ready)),
         "RAY_idle_worker_killing_time_threshold_ms": "60000",  # keeps prepared workers until their trial starts
         **({"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": hook} if ready else {}),

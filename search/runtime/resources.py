@@ -1,11 +1,12 @@
 """How many trials fit on a machine or a cluster, and the CPUs and GPUs of each."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.process.allotted import allotted_cpus
+from search.process.allotted import Cpus, allotted_cpus
 from search.process.text import counted
 
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
@@ -19,30 +20,47 @@ class Resources:
     slots: int
     cpus_per_trial: int
     gpus_per_trial: float
+    workers_per_trial: int = 1
+    """Processes that train a trial together; they share its CPUs and GPUs equally."""
     elastic: bool = False
     """Whether the slots follow the nodes of a cluster; `slots` is then their number at the start."""
 
+    @property
+    def threads(self) -> int:
+        """CPUs of each worker."""
+        return self.cpus_per_trial // self.workers_per_trial
 
-def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None) -> Resources:
+    @property
+    def described(self) -> str:
+        """What computes a trial: `4 threads`, or `2 workers of 4 threads`."""
+        threads = counted(self.threads, "thread")
+        return threads if self.workers_per_trial == 1 else f"{counted(self.workers_per_trial, 'worker')} of {threads}"
+
+
+def plan_resources(
+    *,
+    concurrent: int | None,
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    workers_per_trial: int | None = None,
+) -> Resources:
     """The resources of each trial: the given ones, and for the others what this machine has.
 
-    CPUs are those that this process may use. With GPUs a trial gets one of them and its share of the CPUs; without, one
-    CPU.
+    CPUs are those that this process may use. With GPUs each worker of a trial gets one of them and its share of the
+    CPUs; without, one CPU. A trial has one worker, or one for each of its GPUs.
 
     Raises:
         ValueError: more was asked for than the machine has.
     """
     allotted, gpus = allotted_cpus(), count_gpus()
-    cpus = allotted.count
-    here = f"{counted(cpus, 'CPU')} " + (
-        f"that this process may use ({allotted.limit})" if allotted.limit else "of this machine"
-    )
-    gpus_per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
+    cpus, here = allotted.count, _described(allotted)
+    workers, gpus_per_trial = _workers_and_gpus(workers_per_trial, gpus_per_trial, has_gpus=gpus > 0)
     if gpus_per_trial > gpus:
         raise ValueError(f"--gpus-per-trial must be at most the {gpus} GPUs of this machine, got {gpus_per_trial:g}")
-    by_gpu = gpus * int(1 / gpus_per_trial + 1e-9) if gpus_per_trial else None  # a share is a part of a single GPU
-    if cpus_per_trial is None:
-        cpus_per_trial = max(1, cpus // (concurrent or by_gpu or cpus))
+    if workers > cpus:
+        raise ValueError(f"--workers-per-trial must be at most the {here}, got {workers}")
+    by_gpu = _fit_on_gpus(gpus, gpus_per_trial) if gpus_per_trial else None
+    cpus_per_trial = _shared_by(workers, cpus_per_trial, default=cpus // (concurrent or by_gpu or cpus // workers))
     if cpus_per_trial > cpus:
         raise ValueError(f"--cpus-per-trial must be at most the {here}, got {cpus_per_trial}")
     room = min(cpus // cpus_per_trial, by_gpu or cpus)
@@ -51,7 +69,40 @@ def plan_resources(*, concurrent: int | None, cpus_per_trial: int | None, gpus_p
             f"--concurrent must be at most {room} with {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs for each trial"
             f" on the {here}, got {concurrent}"
         )
-    return Resources(slots=concurrent or room, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
+    return Resources(
+        slots=concurrent or room,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        workers_per_trial=workers,
+    )
+
+
+def _described(cpus: Cpus) -> str:
+    where = f"that this process may use ({cpus.limit})" if cpus.limit else "of this machine"
+    return f"{counted(cpus.count, 'CPU')} {where}"
+
+
+def _workers_and_gpus(workers: int | None, gpus: float | None, *, has_gpus: bool) -> tuple[int, float]:
+    """Workers and GPUs of a trial; a worker cannot use two GPUs, nor can several share one."""
+    if gpus is None:
+        gpus = float(workers or 1) if has_gpus else 0.0
+    if workers is None:
+        workers = max(1, int(gpus))
+    if gpus and max(workers, gpus) > 1 and workers != gpus:
+        raise ValueError(
+            f"--workers-per-trial must equal --gpus-per-trial {gpus:g}, because each worker uses a GPU, got {workers};"
+            f" state one of them, or --gpus-per-trial 0 to train on CPUs"
+        )
+    return workers, gpus
+
+
+def _shared_by(workers: int, cpus: int | None, *, default: int) -> int:
+    """CPUs of a trial, an equal number for each of its workers."""
+    if cpus is None:
+        return workers * max(1, default // workers)
+    if cpus % workers:
+        raise ValueError(f"--cpus-per-trial must be a multiple of --workers-per-trial {workers}, got {cpus}")
+    return cpus
 
 
 def count_gpus() -> int:
@@ -76,38 +127,47 @@ def living_nodes() -> Nodes:
 
 
 def share_nodes(
-    nodes: Nodes, *, concurrent: int | None, cpus_per_trial: int | None, gpus_per_trial: float | None
+    nodes: Nodes,
+    *,
+    concurrent: int | None,
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    workers_per_trial: int | None = None,
 ) -> Resources:
-    """The resources of each trial on these nodes: with GPUs one of them and its share of the CPUs, else one CPU.
+    """The resources of each trial on these nodes: for each worker, with GPUs one of them and its share of the CPUs,
+    else one CPU.
 
     A trial may need more than any node has, because a larger node may join.
     """
-    if gpus_per_trial is None:
-        gpus_per_trial = float(any(node.get("GPU", 0) >= 1 for node in nodes))
-    if cpus_per_trial is None:
-        shares = [
-            int(node.get("CPU", 0) // by_gpu) for node in nodes if (by_gpu := _capacity_by_gpu(node, gpus_per_trial))
-        ]
-        cpus_per_trial = max(1, min(shares, default=1)) if gpus_per_trial else 1
-    planned = Resources(slots=1, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
-    return Resources(
-        slots=concurrent or max(1, capacity(nodes, planned)),
-        cpus_per_trial=cpus_per_trial,
+    has_gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
+    workers, gpus_per_trial = _workers_and_gpus(workers_per_trial, gpus_per_trial, has_gpus=has_gpus)
+    share = 1
+    if gpus_per_trial:
+        fits = [(node.get("CPU", 0), _fit_on_gpus(node.get("GPU", 0), gpus_per_trial / workers)) for node in nodes]
+        share = max(1, min((int(cpus // count) for cpus, count in fits if count), default=1))
+    planned = Resources(
+        slots=1,
+        cpus_per_trial=_shared_by(workers, cpus_per_trial, default=workers * share),
         gpus_per_trial=gpus_per_trial,
+        workers_per_trial=workers,
         elastic=concurrent is None,
     )
+    return replace(planned, slots=concurrent or max(1, capacity(nodes, planned)))
 
 
 def capacity(nodes: Nodes, resources: Resources) -> int:
-    """Number of trials for which the nodes have room if nothing else runs there."""
-    return sum(
-        int(min(node.get("CPU", 0) // resources.cpus_per_trial, _capacity_by_gpu(node, resources.gpus_per_trial)))
+    """Number of trials for which the nodes have room if nothing else runs there.
+
+    The workers of a trial may be on several nodes, if no node has room for all.
+    """
+    gpus = resources.gpus_per_trial / resources.workers_per_trial
+    rooms = (
+        int(min(node.get("CPU", 0) // resources.threads, _fit_on_gpus(node.get("GPU", 0), gpus) if gpus else math.inf))
         for node in nodes
     )
+    return sum(rooms) // resources.workers_per_trial
 
 
-def _capacity_by_gpu(node: Mapping[str, float], gpus_per_trial: float) -> float:
-    """Number of trials for which the GPUs of a node have room; each uses one GPU, so that of 0.4 two fit on it."""
-    if not gpus_per_trial:
-        return float("inf")
-    return int(node.get("GPU", 0)) * int(1 / gpus_per_trial + 1e-9)
+def _fit_on_gpus(gpus: float, each: float) -> int:
+    """How often `each`, a part of one GPU or several whole ones, fits on a number of GPUs; of 0.4 two fit on one."""
+    return int(gpus) * int(1 / each + 1e-9) if each <= 1 else int(gpus // each)

@@ -1,13 +1,41 @@
-"""Why trials lose their workers: from Ray's messages, and from the kernel's count of out-of-memory kills."""
+"""Why trials fail alike, or lose their workers: by Ray's messages and the kernel's count of out-of-memory kills."""
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
+
+from search.scheduling.errors import HopelessSearchError
 
 LOST, NODE_LOST, OUT_OF_MEMORY, TIMEOUT = "lost worker", "lost node", "out of memory", "timeout"
 KILL_SECONDS = 30
 """If a worker is lost within this time after an out-of-memory kill, it counts as the process that was killed."""
+
+MAX_ALIKE_FAILURES = 5
+"""Equal failures without any finished epoch after which the search ends."""
+
+
+class AlikeFailures:
+    """Counts the failures with the same cause."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def note(self, cause: str) -> bool:
+        """Note a failure, and return whether there have been too many with its cause."""
+        self._counts[cause] += 1
+        return self._counts[cause] >= MAX_ALIKE_FAILURES
+
+    def hopeless(self, cause: str, *, log: Path | None) -> HopelessSearchError:
+        """The error that ends a search in which every trial fails with this cause.
+
+        Args:
+            log: that of the last trial, if it has one.
+        """
+        seen = "" if log is None else f"; see {log}"
+        return HopelessSearchError(
+            f"the first {MAX_ALIKE_FAILURES} trials all failed with the same error: {cause}{seen}"
+        )
 
 
 class Losses:

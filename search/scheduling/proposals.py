@@ -6,7 +6,7 @@ an uninterrupted one.
 
 import copy
 from bisect import insort
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from optuna.samplers import BaseSampler
@@ -25,6 +25,9 @@ from search.storage.seeds import derive_seed
 from search.storage.trials import INFEASIBLE, STOP_EPOCH, epochs_reached, is_infeasible
 from spaces.asking import Suggest
 from spaces.space import Space
+
+MAX_INFEASIBLE_DRAWS = 1000
+"""Configurations in a row that may exceed the bounds before the search ends with an error."""
 
 
 class Proposals:
@@ -107,6 +110,34 @@ class Proposals:
             return number
         trial.set_user_attr(INFEASIBLE, examination.infeasible)
         self.ledger.store(number, state=TrialState.PRUNED)
+        return None
+
+    def new(self, space: Space, examine: Examine, *, live: Collection[int]) -> int:
+        """Sample the next configuration that can be trained, and return the number of its trial.
+
+        Raises:
+            ValueError: no configuration can be trained.
+        """
+        for _ in range(MAX_INFEASIBLE_DRAWS):
+            if (number := self.sample(space.suggest, examine, live=live)) is not None:
+                return number
+        broken = f"{MAX_INFEASIBLE_DRAWS} sampled configurations in a row exceed --max-weights or --max-macs"
+        raise ValueError(f"{broken}; raise the limits, or restrict the space")
+
+    def begin_waiting(
+        self, space: Space, examine: Examine, *, live: Collection[int], say: Callable[[str], None]
+    ) -> int | None:
+        """Begin the next trial that another program has enqueued and that can be trained; None if there is none.
+
+        Args:
+            say: called with a note on each trial that differs from what was enqueued, or is refused.
+        """
+        while self.ledger.waiting:
+            number, said = self.take_up(space.suggest, examine, live=live)
+            if said:
+                say(said)
+            if self.ledger.trial(number).state == TrialState.RUNNING:
+                return number
         return None
 
     def take_up(self, suggest: Suggest, examine: Examine, *, live: Collection[int]) -> tuple[int, str]:

@@ -6,28 +6,25 @@ one *leg* of a trial: if it pauses at a rung or loses its worker, another leg co
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.scheduling.constraints import Examine
-from search.scheduling.errors import HopelessSearchError, StorageError
-from search.scheduling.losses import TIMEOUT, Losses
+from search.scheduling.errors import StorageError
+from search.scheduling.losses import TIMEOUT, AlikeFailures, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
 from search.scheduling.proposals import Proposals
 from search.scheduling.stacks import Stacks
+from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
+from search.storage.requests import BY_REQUEST
 from search.storage.run import Run
 from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch
 from spaces.space import Space
 
-MAX_INFEASIBLE_DRAWS = 1000
-"""Configurations in a row that may exceed the bounds before the search ends with an error."""
-MAX_ALIKE_FAILURES = 5
-"""Equal failures without any finished epoch after which the search ends."""
 _NEVER_STOPS = "asha", "none"  # asha pauses trials, none trains them to the end
 
 
@@ -44,6 +41,7 @@ class Search:
         events: Events,
         on_end: Callable[[FrozenTrial], None] = lambda trial: None,
         deadline: float | None = None,
+        most_slots: int | None = None,
         logs: TrialLogs | None = None,
         stacks: Stacks = Stacks(),  # noqa: B008 - it is frozen
     ) -> None:
@@ -52,6 +50,7 @@ class Search:
             examine: computes weights, multiply-adds and exceeded bounds of a configuration before it is trained.
             on_end: called with each trial that reached a final state (to remove its checkpoints).
             deadline: `time.monotonic()` after which no epoch is begun.
+            most_slots: how many trials can run at once; None for any number.
             logs: stores what trials print, and their tracebacks.
             stacks: which planned trials are trained together.
         """
@@ -59,15 +58,16 @@ class Search:
         self.stop_requested, self.deadline = False, deadline
         self.fatal: Exception | None = None
         self._space, self._examine, self._stacks = space, examine, stacks
+        self.steering = Steering(ledger, run, space, examine=examine, most_slots=most_slots)
         self._events, self._on_end, self._logs = events, on_end, logs or TrialLogs(None)
         self._live: dict[str, int] = {}
-        self._alike: Counter[str] = Counter()
-        self.losses = Losses()
+        self._alike, self.losses = AlikeFailures(), Losses()
         self._paused: set[int] = set()
         """Trials that wait at a rung."""
         self._interrupted: set[int] = set()
         """Trials that lost their worker between rungs, with this process or with an earlier one; or wait to begin."""
         self._settle()
+        self.steer()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Nothing to pickle: Ray pickles its state for a restore that never happens."""
@@ -114,8 +114,18 @@ class Search:
         (self._paused if at_rung else self._interrupted).add(trial.number)
 
     def _is_compared(self, trial: FrozenTrial) -> bool:
-        """Whether the trial pauses at the rungs; planned trials do not, so that one is finished soon."""
-        return self.run.pruner == "asha" and trial.number not in self.ledger.made[: len(self.run.plan)]
+        """Whether the trial pauses at the rungs; those that a person asked for, and the baseline, do not."""
+        is_asked_for = trial.number in self.ledger.made[: len(self.run.plan)] or BY_REQUEST in trial.user_attrs
+        return self.run.pruner == "asha" and not is_asked_for
+
+    def steer(self) -> None:
+        """Apply the requests that have been sent since the last call."""
+        for request in self.steering.answer_all(live=self.live, deadline=self.deadline):
+            self._interrupted.update(request.trials)
+            self.deadline = moved(self.deadline, request)
+            self._events.steered(request)
+        for number in set(self.steering.stopped) - self.live:
+            self._finish(number, TrialState.PRUNED)
 
     def next_leg(self, leg_id: str) -> Leg | None:
         """The leg for a free slot: an interrupted trial, else a promotion, else a new configuration; None to wait."""
@@ -140,13 +150,14 @@ class Search:
     def _next_trial(self) -> int | None:
         if self.stopping:
             return None
-        if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
+        if (ready := self._stacks.ready(self.steering.released(self._interrupted), self.live)) is not None:
             return ready
         self.ledger.catch_up()
         for said in self.proposals.newly_given_up():
             self._events.notice(said)
-        if (enqueued := self._enqueued_trial()) is not None:
-            return enqueued
+        begun = self.proposals.begin_waiting(self._space, self._examine, live=self.live, say=self._events.notice)
+        if begun is not None:
+            return begun
         promoted = self._promotion()
         return self._new_trial() if promoted is None else promoted
 
@@ -158,37 +169,21 @@ class Search:
         """
         if self.run.pruner != "asha":
             return None
-        if self.ledger.num_asked < self.run.trials:
-            return self.proposals.promotion(self._space.suggest, self._paused, live=self.live - {pausing})
-        over = self._is_over(but=pausing)
-        return self.proposals.last_promotion(self._paused, live=self.live - {pausing}, is_over=over)
+        paused, live = self.steering.released(self._paused), self.live - {pausing}
+        if not self.steering.all_asked:
+            return self.proposals.promotion(self._space.suggest, paused, live=live)
+        return self.proposals.last_promotion(paused, live=live, is_over=self._is_over(but=pausing))
 
     def _is_over(self, *, but: int | None = None) -> bool:
         """Whether nothing runs, except the trial `but`, and no new trial will start."""
-        return not (self.live - {but} or self.ledger.waiting) and self.ledger.num_asked >= self.run.trials
-
-    def _enqueued_trial(self) -> int | None:
-        """The next trial that another program has enqueued and that can be trained."""
-        while self.ledger.waiting:
-            number, said = self.proposals.take_up(self._space.suggest, self._examine, live=self.live)
-            if said:
-                self._events.notice(said)
-            if self.ledger.trial(number).state == TrialState.RUNNING:
-                return number
-        return None
+        return not (self.live - {but} or self.ledger.waiting) and self.steering.all_asked
 
     def _new_trial(self) -> int | None:
-        while len(self.ledger.made) < len(self.run.plan) and self.ledger.num_asked < self.run.trials:
+        while len(self.ledger.made) < len(self.run.plan) and not self.steering.all_asked:
             self._interrupted.add(self.proposals.planned(self._space, self._examine))
             if (ready := self._stacks.ready(self._interrupted, self.live)) is not None:
                 return ready
-        if self.ledger.num_asked >= self.run.trials:
-            return None
-        for _ in range(MAX_INFEASIBLE_DRAWS):
-            if (number := self.proposals.sample(self._space.suggest, self._examine, live=self.live)) is not None:
-                return number
-        broken = f"{MAX_INFEASIBLE_DRAWS} sampled configurations in a row exceed --max-weights or --max-macs"
-        raise ValueError(f"{broken}; raise the limits, or restrict the space")
+        return None if self.steering.all_asked else self.proposals.new(self._space, self._examine, live=self.live)
 
     @property
     def finished(self) -> bool:
@@ -226,7 +221,7 @@ class Search:
         return self._goes_on(number, epoch)
 
     def _goes_on(self, number: int, epoch: int) -> bool:
-        if self.stopping:
+        if self.stopping or self._gives_way(number):
             return False
         if self._is_compared(self.ledger.trial(number)):
             return epoch not in self.run.rungs or self._is_promoted_at_once(number)
@@ -234,6 +229,13 @@ class Search:
             self._finish(number, TrialState.PRUNED)
             return False
         return True
+
+    def _gives_way(self, number: int) -> bool:
+        """Whether a person has stopped or paused the trial, or wants fewer at once."""
+        if self.steering.stops(number):
+            self._finish(number, TrialState.PRUNED)
+            return True
+        return self.steering.holds(number) or len(self._live) > (self.steering.slots or math.inf)
 
     def _is_promoted_at_once(self, number: int) -> bool:
         self._paused.add(number)
@@ -281,16 +283,14 @@ class Search:
         if self.stopping:
             return
         for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:
-            self._finish(trial.number, TrialState.PRUNED)
+            if not self.steering.holds(trial.number):
+                self._finish(trial.number, TrialState.PRUNED)
 
     def _fail(self, number: int, cause: str, *, kind: str) -> None:
         cause = cause.strip().splitlines()[0][:500] if cause.strip() else "no message"
         self._finish(number, TrialState.FAIL, failure=cause, failure_kind=kind)
-        self._alike[cause] += 1
-        if self._alike[cause] >= MAX_ALIKE_FAILURES and not any(t.intermediate_values for t in self.trials):
-            seen = f"; see {log}" if (log := self._logs.find(number)) else ""
-            same = f"the first {MAX_ALIKE_FAILURES} trials all failed with the same error: {cause}{seen}"
-            self.fatal = HopelessSearchError(same)
+        if self._alike.note(cause) and not any(t.intermediate_values for t in self.trials):
+            self.fatal = self._alike.hopeless(cause, log=self._logs.find(number))
 
     def _finish(self, number: int, state: TrialState, **attrs: Any) -> None:
         self.ledger.finish(number, state, **kept_attrs(self.ledger.trial(number)), **attrs)

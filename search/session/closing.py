@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from search.process.arguments import BAD_INPUT, BROKEN_OFF, DONE, NOTHING_USABLE, SOME_FAILED, command
 from search.process.signals import SIGNALLED
-from search.process.text import printable
+from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
 from search.scheduling.errors import HopelessSearchError
 from search.scheduling.search import Search
@@ -39,6 +39,8 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
     trials = search.ledger.trials
     summarise(search.run, trials, console=console)
     keep_best(search.run, trials, run_dir)
+    for line in _steered(search, run_dir):
+        console.print(escape(line), soft_wrap=True)
     if received is not None:
         return say_stopped(received, resume=resume, console=console)
     if search.fatal is not None:
@@ -55,6 +57,21 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
     if ahead := _ahead(best, trials, search.run):
         console.print(escape(ahead), soft_wrap=True)
     return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
+
+
+def _steered(search: Search, run_dir: Path) -> list[str]:
+    """That a person has steered the search, and which trials are paused by request."""
+    accepted = [one for one in search.ledger.requests() if one.state == "accepted"]
+    if not accepted:
+        return []
+    folder = shlex.quote(str(run_dir))
+    ctl = f"{command('search.ctl')} {folder}"
+    lines = [f"a person steered this search with {counted(len(accepted), 'request')}; {ctl} lists them"]
+    held = [t.number for t in search.trials if t.state == TrialState.RUNNING and search.steering.holds(t.number)]
+    if held:
+        names = ", ".join(map(str, held))
+        lines.append(f"paused by request: trial {names}; to continue: {ctl} resume {held[0]}, then resume the search")
+    return lines
 
 
 def _ahead(best: FrozenTrial, trials: list[FrozenTrial], run: Run) -> str:

@@ -19,6 +19,7 @@ from search.process.silence import doing
 from search.process.text import counted, describe_saving, duration, printable
 from search.session import live
 from search.storage.logs import log_path
+from search.storage.requests import Request
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached, is_infeasible, kept_epoch, num_weights
 from trainables.data.notation import format_value
@@ -75,6 +76,7 @@ class SearchConsole:
         self._last_line = self._began
         self._best: FrozenTrial | None = None
         self._last_cause = ""
+        self._num_steered = 0
 
     @contextmanager
     def following(self, trials: list[FrozenTrial]) -> Iterator[None]:
@@ -119,6 +121,12 @@ class SearchConsole:
             return  # it was paused, and becomes PRUNED at the end of the search
         self._consider(trial)
         self._line(trial, live.STATES[trial.state])
+
+    def steered(self, request: Request) -> None:
+        """A person's request was answered."""
+        self._num_steered += request.state == "accepted"
+        refused = "refused: " * (request.state == "refused")
+        self.notice(f"request {request.number} ({request.text}): {refused}{request.answer}")
 
     def notice(self, text: str) -> None:
         """Information for the user that needs no action."""
@@ -196,6 +204,8 @@ class SearchConsole:
     def _render(self) -> Group:
         trials = dict(self._trials)
         lines = [self._best_line(trials), Text(self._counts()), Text(self._pace(), "dim")]
+        if self._num_steered:
+            lines.append(Text(f"steered by a person with {counted(self._num_steered, 'request')}", "dim"))
         if rungs := live.describe_rungs(self._run, trials.values()):
             lines.append(Text(rungs, "dim"))
         return Group(Text(""), *lines, Text(""), live.Trials(self._run, trials, dict(self._running)))

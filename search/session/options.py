@@ -43,7 +43,9 @@ FIXED = (
 """Options that a resumed run keeps; stating another value is an error."""
 _OF_DATA = ("train_size", "target", "split", "folds", "metric", "keep_epoch", "image_size", "resize", "backbone")
 """Options for built-in data sets and for data of the user's own that we read."""
-_NOT_STORED = "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial address max_failures trial_timeout".split()
+_NOT_STORED = (
+    "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial address max_failures trial_timeout"
+).split()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,11 @@ class Options:
     """CPUs and threads of each trial. Default: 1, or an equal share if --concurrent or the GPUs determine how many run;
     with --resume, as when the run started."""
     gpus_per_trial: OptionalFloat = None
-    """GPUs of each trial; with 0.25, four trials share one GPU. Default: 1 if there is a GPU, else 0."""
+    """GPUs of each trial; with 0.25, four trials share one GPU; with 2, two workers train a trial together. Default:
+    one for each worker if there is a GPU, else 0."""
+    workers_per_trial: OptionalInt = None
+    """Processes that train a trial of your own code together, each on a part of every batch; they share the CPUs of the
+    trial, and have a GPU each. Default: as many as GPUs per trial, or 1; with --resume, as when the run started."""
     max_failures: int = 2
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None
@@ -232,7 +238,10 @@ class Options:
         check_logger(self.logger)
         if self.address is None:
             plan_resources(
-                concurrent=self.concurrent, cpus_per_trial=self.cpus_per_trial, gpus_per_trial=self.gpus_per_trial
+                concurrent=self.concurrent,
+                cpus_per_trial=self.cpus_per_trial,
+                gpus_per_trial=self.gpus_per_trial,
+                workers_per_trial=self.workers_per_trial,
             )
 
     @property

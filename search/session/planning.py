@@ -7,6 +7,8 @@ from search.execution.slots import as_begun
 from search.runtime.cluster import plan_on_cluster
 from search.runtime.resources import Resources, plan_resources
 from search.session.options import Options
+from spaces.origin import is_own, locate, short_name
+from spaces.sources import read_sources
 
 if TYPE_CHECKING:
     from search.storage.run import Run
@@ -22,12 +24,37 @@ def plan(options: Options, run: "Run | None" = None) -> Resources:
         ValueError: this machine has less, or there is no cluster.
     """
     stated: dict[str, Any] = {
-        name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial")
+        name: getattr(options, name) for name in ("concurrent", "cpus_per_trial", "gpus_per_trial", "workers_per_trial")
     }
     if run is not None:
         with suppress(ValueError):
-            return _plan(options.address, **as_begun(run, stated, on_cluster=options.address is not None))
-    return _plan(options.address, **stated)
+            begun = as_begun(run, stated, on_cluster=options.address is not None)
+            return _checked(_plan(options.address, **begun), run.space)
+    return _checked(_plan(options.address, **stated), run.space if run else options.space)
+
+
+def _checked(resources: Resources, space: str) -> Resources:
+    """The resources, if the training code can use several workers where there are several.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if resources.workers_per_trial == 1:
+        return resources
+    option = f"--workers-per-trial {resources.workers_per_trial}"
+    from spaces.space import load  # imports torch
+
+    if not is_own(space) or not load(space).own:
+        raise ValueError(
+            f"{option} is for training code of your own, and {short_name(space)} trains built-in networks; "
+            "leave it out, and run several trials at once"
+        )
+    if not any(b".prepare(" in text for text in read_sources(locate(space)).files.values()):
+        raise ValueError(
+            f"{option} needs training code that calls model = run.prepare(model), which {short_name(space)} never does;"
+            " docs/how-to/several-workers.md shows the changes"
+        )
+    return resources
 
 
 def _plan(address: str | None, **wishes: Any) -> Resources:

@@ -10,7 +10,7 @@ from trainables.data.architectures import check_architecture, locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import Kind
 
-MAX_TRIALS, MAX_EPOCHS, MAX_SEED = 1_000_000, 100_000, 2**32 - 1
+MAX_TRIALS, MAX_EPOCHS, MAX_SEED, MAX_WORKERS = 1_000_000, 100_000, 2**32 - 1, 1024
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 
 
@@ -45,6 +45,15 @@ def check_range(option: str, value: int | None, low: int, high: int) -> None:
         raise ValueError(f"{option} must lie in [{low}, {high}], got {value}")
 
 
+def check_gpus(gpus: float | None) -> None:
+    """Raise ValueError unless this is a part of a GPU, or a whole number of them."""
+    if gpus is not None and not (0 <= gpus <= 1 or (1 < gpus <= MAX_WORKERS and gpus == int(gpus))):
+        raise ValueError(
+            f"--gpus-per-trial must lie in [0, 1] or be a whole number of at most {MAX_WORKERS}, got {gpus:g}: a trial "
+            "runs on a part of a GPU, or on whole ones"
+        )
+
+
 def check_numbers(options: Any) -> None:
     """Raise ValueError at the first number of the options of `search.run` that is out of its range."""
     check_range("--trials", options.trials, 1, MAX_TRIALS)
@@ -63,11 +72,8 @@ def check_numbers(options: Any) -> None:
         raise ValueError(f"--time-budget must be a positive number of minutes, got {options.time_budget:g}")
     if options.trial_timeout is not None and not 0 < options.trial_timeout < 10**7:
         raise ValueError(f"--trial-timeout must be a positive number of seconds, got {options.trial_timeout:g}")
-    if options.gpus_per_trial is not None and not 0 <= options.gpus_per_trial <= 1:
-        raise ValueError(
-            f"--gpus-per-trial must lie in [0, 1], got {options.gpus_per_trial:g}: a trial runs on one GPU or a part"
-            " of one"
-        )
+    check_gpus(options.gpus_per_trial)
+    check_range("--workers-per-trial", options.workers_per_trial, 1, MAX_WORKERS)
     if options.max_epochs is not None and (options.min_epochs or 1) > options.max_epochs:
         raise ValueError(f"--min-epochs must be at most --max-epochs {options.max_epochs}, got {options.min_epochs}")
 

@@ -120,7 +120,7 @@ class Session:
                 logged(self.run, self.run_dir, events=follower, trials=ledger.trials) as events,
             ):
                 story = Story(self.run, self.run_dir, events=events)
-                story.begin(ledger.trials)
+                story.begin(ledger.trials, ledger.requests())
                 search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline)
                 story.stopped(search, received)
             code = close(
@@ -145,6 +145,7 @@ class Session:
             ray=nullcontext(scratch),
             deadline=deadline,
             on_cluster=self.options.address is not None,
+            slots_stated=self.options.concurrent is not None,
             max_failures=self.options.max_failures,
             trial_timeout=self.options.trial_timeout,
             debug=self.options.debug,
@@ -189,7 +190,7 @@ class Session:
         console.print(
             f"{'searching' if self.new else 'resuming'} {escape(run.subject)}: {counted(run.trials, 'trial')} of up to"
             f" {counted(run.epochs, 'epoch')}, rungs {' '.join(map(str, run.rungs))}, {slots} at once with"
-            f" {counted(self.resources.cpus_per_trial, 'thread')} each",
+            f" {self.resources.described} each",
             soft_wrap=True,
         )
         if self.new and len(run.rungs) == 1 and run.pruner == "asha" and run.epochs > 1:

@@ -17,6 +17,7 @@ from search.scheduling.messages import Events
 from search.scheduling.search import Search
 from search.storage.events import FORMAT, EventFile, finite
 from search.storage.presence import StudyLostError
+from search.storage.requests import Request
 from search.storage.run import Run
 from search.storage.trials import epochs_reached, is_infeasible
 
@@ -25,8 +26,11 @@ _ENDS = {
     TrialState.PRUNED: "trial_pruned",
     TrialState.FAIL: "trial_failed",
 }
-_ONCE = ("trial_started", "epoch_reported", "trial_paused", "trial_promoted", *_ENDS.values())
-"""Events that each trial, or each epoch of a trial, has at most once."""
+_ANSWERS = {"accepted": "request_accepted", "refused": "request_refused"}
+_ONCE = (
+    "trial_started", "epoch_reported", "trial_paused", "trial_promoted", *_ENDS.values(), *_ANSWERS.values(),
+)  # fmt: skip
+"""Events that each trial, each epoch of a trial, or each request has at most once."""
 
 
 def _is_lost(line: Mapping[str, Any], known: Mapping[int, FrozenTrial]) -> bool:
@@ -63,8 +67,8 @@ class Story:
         except OSError as error:
             self._give_up(error)
 
-    def begin(self, trials: Iterable[FrozenTrial]) -> None:
-        """Append that the search starts or continues, and what is missing of the trials of the study."""
+    def begin(self, trials: Iterable[FrozenTrial], requests: Iterable[Request] = ()) -> None:
+        """Append that the search starts or continues, and what is missing of the trials and requests of the study."""
         own = _own(trials)
         self._drop_lost(own)
         lines = [] if self._file is None else self._file.lines
@@ -75,6 +79,8 @@ class Story:
             self._started(recovered=bool(own))
         for trial in own:
             self._complete(trial, recovered=True)
+        for request in requests:
+            self._answered(request, recovered=True)
         if lines or own:
             self._append("search_resumed", trials=self._run.trials)
 
@@ -138,6 +144,10 @@ class Story:
         self._events.ended(trial)
         self._end(trial)
 
+    def steered(self, request: Request) -> None:
+        self._events.steered(request)
+        self._answered(request)
+
     def notice(self, text: str) -> None:
         self._events.notice(text)
 
@@ -193,6 +203,12 @@ class Story:
             previous, self._best = self._best, value
             self._append("best_changed", recovered=recovered, trial=trial.number, value=value, previous=previous)
 
+    def _answered(self, request: Request, *, recovered: bool = False) -> None:
+        if (event := _ANSWERS.get(request.state)) is None:
+            return
+        fields = {"request": request.number, "text": request.text, "verb": request.verb, "trial": request.trial}
+        self._append(event, recovered=recovered, **fields, trials=list(request.trials), answer=request.answer)
+
     def _append(self, event: str, *, recovered: bool = False, **fields: Any) -> None:
         key = _key(event, fields)
         if self._file is None or (event in _ONCE and key in self._told):
@@ -218,7 +234,7 @@ def _own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 def _key(event: str, fields: dict[str, Any]) -> tuple[Any, ...]:
     if event in _ENDS.values():
         return ("end", fields.get("trial"))
-    return (event, fields.get("trial"), fields.get("epoch"))
+    return (event, fields.get("trial"), fields.get("epoch"), fields.get("request"))
 
 
 def _is_number(value: Any) -> bool:

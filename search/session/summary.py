@@ -42,6 +42,7 @@ def summary(search: Search, received: int | None, *, run_dir: Path, resume: str,
         "infeasible": len(trials) - len(real),
         "epochs": sum(len(trial.intermediate_values) for trial in real),
         "best": _best(best_trial(trials, run.objective)),
+        "requests": [one.facts for one in search.ledger.requests()],
         "resume": resume,
     }
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from trainables.data.names import did_you_mean
-
 if TYPE_CHECKING:
     from search.scheduling.constraints import Examine
     from search.storage.run import Run
@@ -32,37 +30,40 @@ class Tried:
     params: dict[str, Any]
 
 
-def read_tries(files: Sequence[str]) -> list[Tried]:
+def read_tries(files: Sequence[str], *, word: str = "--try") -> list[Tried]:
     """The configurations in these files: an object of parameters, an object with `params`, or a list of either.
+
+    Args:
+        word: the option or verb that names the files, for messages.
 
     Raises:
         ValueError: a file cannot be read, or contains something else; the line has the file and the rule.
     """
-    return [tried for file in files for tried in _in_file(Path(file))]
+    return [tried for file in files for tried in _in_file(Path(file), word)]
 
 
-def _in_file(path: Path) -> Iterator[Tried]:
+def _in_file(path: Path, word: str) -> Iterator[Tried]:
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"--try {path}: a file of configurations has at most {_MOST_BYTES:,} bytes")
+            raise ValueError(f"{word} {path}: a file of configurations has at most {_MOST_BYTES:,} bytes")
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ValueError(f"--try {path} cannot be read ({error.strerror})") from None
+        raise ValueError(f"{word} {path} cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
-        raise ValueError(f"--try {path} is not JSON ({error})") from None
+        raise ValueError(f"{word} {path} is not JSON ({error})") from None
     several = content if isinstance(content, list) else [content]
     if not several:
-        raise ValueError(f"--try {path} contains no configuration")
+        raise ValueError(f"{word} {path} contains no configuration")
     for number, one in enumerate(several, 1):
         place = str(path) if len(several) == 1 else f"{path}, configuration {number}"
         params = one.get("params", one) if isinstance(one, dict) else one
         if not isinstance(params, dict) or not params:
-            raise ValueError(f'--try {place} must be an object such as {{"lr": 0.1, "depth": 3}}')
+            raise ValueError(f'{word} {place} must be an object such as {{"lr": 0.1, "depth": 3}}')
         for name, value in params.items():
             if not isinstance(value, str | int | float | bool | None) or (
                 isinstance(value, float) and not math.isfinite(value)
             ):
-                raise ValueError(f"--try {place}: {name[:80]} must be a number, a text, true, false or null")
+                raise ValueError(f"{word} {place}: {name[:80]} must be a number, a text, true, false or null")
         yield Tried(place=place, params=params)
 
 
@@ -77,13 +78,17 @@ def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence
     Raises:
         ValueError: the space has no such configuration, it exceeds a bound, or there are more than trials.
     """
-    from search.scheduling.baseline import with_baseline
+    from search.scheduling.baseline import stated_baseline, with_baseline
+    from search.scheduling.configurations import completed
     from search.storage.run import Planned
 
     run = with_baseline(run, space, examine)
     plan = list(run.plan)
     for tried in read_tries(tries):
-        params = _complete(tried, run, space)
+        try:
+            params = completed(tried.params, base=stated_baseline(run, space), run=run, space=space)
+        except ValueError as error:
+            raise ValueError(f"--try {tried.place}: {error}") from None
         examination = examine(space.decode(params))
         if examination.infeasible:
             raise ValueError(f"--try {tried.place}: {examination.infeasible}")
@@ -92,27 +97,3 @@ def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence
     if tries and len(plan) > run.trials:
         raise ValueError(f"--trials must be at least {len(plan)}, with the baseline and --try, got {run.trials}")
     return replace(run, plan=tuple(plan))
-
-
-def _complete(tried: Tried, run: "Run", space: "Space") -> dict[str, Any]:
-    from search.scheduling.baseline import stated_baseline
-    from spaces.levels import complete, parameters
-
-    held = {name: (value,) for name, value in run.fixed.items()}
-    held |= {question.parameter: question.levels for question in run.questions}
-    for name, values in held.items():
-        if name in tried.params and tried.params[name] not in values:
-            allowed = " or ".join(map(str, values))
-            raise ValueError(
-                f"--try {tried.place}: {name} must be {allowed}, as --fix and --question say, got {tried.params[name]}"
-            )
-    try:
-        params = complete(space.suggest, {**stated_baseline(run, space), **tried.params})
-    except ValueError as error:
-        raise ValueError(f"--try {tried.place}: {error}") from None
-    for name in tried.params:
-        if name not in params:
-            known = parameters(space.suggest)
-            why = "is not used with the other values" if name in known else "is no parameter of the space"
-            raise ValueError(f"--try {tried.place}: {name[:80]} {why}{did_you_mean(name, known)}")
-    return params

@@ -20,6 +20,8 @@ from search.storage.documented import DocumentedStorage
 from search.storage.durable import StudyStorage
 from search.storage.kinds import knows_tables
 
+AWAY = (sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
+"""Errors of a database that does not answer now."""
 _UNDECODABLE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError, ImportError,
     sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError,

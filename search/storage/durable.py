@@ -67,6 +67,20 @@ class StudyStorage(RDBStorage):
             choose: gets the stored lease as JSON, and returns the entries to write, which may be none.
         """
 
+    def store_entry(self, study_id: int, key: str, text: str) -> None:
+        """Store a system attribute of the study as JSON, in the transaction that checks the lease.
+
+        Raises:
+            StudyLostError: another process holds the study.
+        """
+
+        def choose(holder: str | None) -> Entries:
+            self._check_present()
+            self._check_owner(holder)
+            return {key: text}
+
+        self.exchange_lease(study_id, choose)
+
     def keep_copy(self, path: Path) -> None:
         """Write the SQLite database that is open to a new file, also when its own file is gone."""
         source = self.engine.raw_connection()

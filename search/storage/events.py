@@ -32,6 +32,14 @@ SCHEMA: dict[str, dict[str, str]] = {
     "trial_finished": {"trial": "count", "epochs": "count", "value": "number or null"},
     "trial_pruned": {"trial": "count", "epochs": "count", "value": "number or null"},
     "trial_failed": {"trial": "count", "epochs": "count", "cause": "text", "kind": "text"},
+    "request_accepted": {
+        "request": "count", "text": "text", "verb": "text", "trial": "count or null", "trials": "counts",
+        "answer": "text",
+    },
+    "request_refused": {
+        "request": "count", "text": "text", "verb": "text", "trial": "count or null", "trials": "counts",
+        "answer": "text",
+    },
     "best_changed": {"trial": "count", "value": "number", "previous": "number or null"},
 }  # fmt: skip
 """Event -> its own fields, with their types."""

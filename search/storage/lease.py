@@ -18,18 +18,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.storages import BaseStorage
 
-from search.storage.database import StudyError, reading
+from search.storage.database import AWAY, StudyError, reading
 from search.storage.durable import LEASE, Entries, StudyStorage
-from search.storage.presence import StudyLostError
+from search.storage.presence import FileIdentity, StudyLostError
 from search.storage.run import Run
 from search.storage.soundness import CLOSED
 from search.storage.study import resume_study
 
-_AWAY = (SQLAlchemyError, StorageInternalError)
-"""Errors of a database that does not answer now."""
 RENEW_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
 """Time between two changes of the entry; time without a change after which a holder on another host is dead."""
 
@@ -129,7 +126,7 @@ class Lease:
         self._done.set()
         self._thread.join(timeout=5)
         self._storage.owner = None
-        with suppress(*_AWAY, StudyLostError):
+        with suppress(*AWAY, StudyLostError):
             self._release()
 
     def _take(self) -> None:
@@ -182,7 +179,7 @@ class Lease:
             except StudyLostError as error:
                 self._storage.lost = error
                 return
-            except _AWAY:
+            except AWAY:
                 continue
 
     def _renew(self) -> None:
@@ -224,6 +221,18 @@ def hold_study(stack: ExitStack, run_dir: Path, run: Run, *, force: bool = False
     with reading(storage.where):
         stack.enter_context(Lease(storage, run.name, shares=shares, force=force))
     return storage
+
+
+def is_searched(storage: BaseStorage, study_id: int, *, file: FileIdentity | None) -> bool:
+    """Whether a search holds the study now; one on another host is taken to be alive.
+
+    Args:
+        file: identity of the SQLite file; a copy of it has the same entry. None for a study on a server.
+    """
+    holder = Holder.read(json.dumps(storage.get_study_system_attrs(study_id).get(LEASE)))
+    if holder is None or (file is not None and holder.file != file):
+        return False
+    return holder.lives if holder.is_here else True
 
 
 def _now() -> str:

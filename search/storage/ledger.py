@@ -4,6 +4,7 @@ A configuration is stored in one transaction, before anything uses it. Samplers 
 so that they never wait for the database. No other file writes trials.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,11 +17,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.process.faults import fault_point
 from search.storage.checksums import CHECKSUM, final_checksum, trial_checksum, with_state
 from search.storage.collector import collector_paused
-from search.storage.database import reading
+from search.storage.database import AWAY, reading
 from search.storage.durable import StudyStorage
 from search.storage.mirror import Mirror
 from search.storage.presence import StudyLostError
 from search.storage.reading import stored_trials
+from search.storage.requests import BY_REQUEST, Request, requests_in
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
@@ -88,6 +90,21 @@ class Ledger:
                     f"another program is running trial {stored.number} of this study; stop it and resume"
                 )
             self._adopt(stored)
+
+    def requests(self) -> list[Request]:
+        """The requests to this search as they are stored now; none while the database does not answer."""
+        try:
+            return requests_in(self._storage.get_study_system_attrs(self._study_id))
+        except AWAY:  # each write finds out whether it is gone
+            return []
+
+    def answer(self, request: Request) -> None:
+        """Store an answered request."""
+        if isinstance(self._storage, StudyStorage):
+            self._storage.store_entry(self._study_id, request.key, json.dumps(request.content))
+        else:
+            self._storage.set_study_system_attr(self._study_id, request.key, request.content)
+        fault_point("answered", request.number or 0)
 
     @property
     def lost(self) -> Exception | None:
@@ -173,7 +190,8 @@ class Ledger:
         fault_point("sampled", len(self._ids))
 
     def _remember(self, trial: FrozenTrial, stored_id: int) -> None:
-        if "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs:
+        is_own = "seed" in trial.user_attrs and "fixed_params" not in trial.system_attrs
+        if is_own and BY_REQUEST not in trial.user_attrs:
             self.made.append(len(self._ids))
         self._ids.append(stored_id)
         self._num_infeasible += is_infeasible(trial)

@@ -121,6 +121,8 @@ class Run:
     slots: Annotated[int, Range(low=0, high=10**9)] = 1
     cpus_per_trial: Annotated[int, Range(low=0, high=10**9)] = 1
     gpus_per_trial: Annotated[float, Range(low=0, high=10**9)] = 0.0
+    workers_per_trial: Annotated[int, Range(low=1, high=10**9)] = 1
+    """Processes that train a trial together."""
     logger: Logger = "none"
     """Logger that gets the results as well, also when the run is resumed."""
     command: str = ""
@@ -141,6 +143,11 @@ class Run:
     forecast: dict[str, Any] | None = None
     """The forecast of `--dry-run`, if it ran before: the fields of `search.forecast.forecast.Forecast`."""
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
+
+    @property
+    def threads(self) -> int:
+        """CPUs of each worker of a trial."""
+        return self.cpus_per_trial // self.workers_per_trial
 
     @property
     def subject(self) -> str:

@@ -3,7 +3,8 @@
 Does not import Ray, so that analysis can read a run anywhere, also while a search writes it.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import optuna
@@ -78,6 +79,26 @@ def _study_id(storage: RDBStorage, name: str, *, where: str | Path) -> int:
         return storage.get_study_id_from_name(name)
     except KeyError:
         raise StudyError(f"{where} has no study {name!r}; restore it from a copy, or give another --name") from None
+
+
+@contextmanager
+def open_for_requests(run_dir: Path, run: Run) -> Iterator[tuple[RDBStorage, int]]:
+    """The storage of a run and the number of its study, to add a request to it while a search writes to it.
+
+    Raises:
+        ValueError: the study is missing or damaged.
+    """
+    path, url = run_dir / "study.db", stored_url(run_dir, run, "study_url")
+    if url is None and not (path.is_file() and path.stat().st_size):
+        raise ValueError(f"{path} is missing or empty, so there is no search to send a request to")
+    with reading(path if url is None else url):
+        storage = file_storage(path) if url is None else server_storage(url)
+        study_id = _study_id(storage, run.name, where=path if run.study_url is None else run.study_url)
+    storage.where = path if url is None else url
+    try:
+        yield storage, study_id
+    finally:
+        storage.engine.dispose()
 
 
 def open_study(run_dir: str | Path) -> optuna.Study:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from trainables.own.workfolder import WorkFolder
-from trainables.trainable import Setting
+from trainables.trainable import MisuseError, Setting
 
 
 class Conditions:
@@ -22,13 +23,43 @@ class Conditions:
         self.device = torch.device(setting.device)
         """Device to train on."""
         self.threads = setting.threads
-        """CPUs of this trial; torch already uses this number of threads."""
+        """CPUs of this worker; torch already uses this number of threads."""
+        self.rank = setting.rank
+        """Number of this worker, from 0. All run the same code; the reports and the state of worker 0 count."""
+        self.world_size = setting.world_size
+        """Workers that train this trial together (`--workers-per-trial`)."""
         self.final = setting.final
         """Whether this is the final evaluation: train on all the rows you mean to."""
         self.data = data
         """What `Space(data=...)` returned: read once, and held once per node. Arrays and tensors are shared between
         trials: do not change them in place."""
         self._folder = WorkFolder(setting.scratch)
+        self._is_prepared = False
+
+    def prepare(self, model: nn.Module, **options: Any) -> nn.Module:
+        """Move a model to the device; if several workers train the trial, average its gradients over them.
+
+        Keep the model that you give for `state_dict` in a class of your own and for an evaluation by one worker alone.
+
+        Args:
+            model: with the same weights in every worker, which they have if all build it in the same way.
+            options: of `torch.nn.parallel.DistributedDataParallel`, such as `find_unused_parameters`.
+
+        Returns:
+            The model itself with one worker, otherwise a `DistributedDataParallel` around it. Its gradients are means
+            over the workers, so take an equal share of each batch: `rows[run.rank :: run.world_size]`.
+        """
+        self._is_prepared = True
+        model = model.to(self.device)
+        return nn.parallel.DistributedDataParallel(model, **options) if self.world_size > 1 else model
+
+    def _check_prepared(self) -> None:
+        """Raise MisuseError if several workers would each train a model of their own."""
+        if self.world_size > 1 and not self._is_prepared:
+            raise MisuseError(
+                f"with --workers-per-trial {self.world_size}, training code must call model = run.prepare(model) before"
+                " its first epoch, otherwise every worker trains a model of its own; call it, or use one worker"
+            )
 
     @property
     def folder(self) -> Path:

@@ -64,6 +64,20 @@ class Loop:
         """Identifier of the thread that runs the function; None before the first epoch."""
         return None if self._thread is None else self._thread.ident
 
+    @property
+    def random(self) -> dict[str, Any]:
+        """The random states with which the next epoch begins; can be set until it does."""
+        return self._random
+
+    @random.setter
+    def random(self, states: dict[str, Any]) -> None:
+        self._random = states
+
+    def start(self) -> None:
+        """Run the function up to its first epoch, unless it is there."""
+        if self._thread is None:
+            self._resume()
+
     def run_epoch(self) -> dict[str, Any]:
         """Train one more epoch, and return what was reported, with the number of the epoch and its seconds.
 
@@ -73,8 +87,7 @@ class Loop:
         """
         if self.epoch >= self._setting.epochs:
             raise ValueError(f"all {self._setting.epochs} epochs are trained")
-        if self._thread is None:
-            self._resume()
+        self.start()
         if self._is_ahead:
             self._is_ahead = False
             self._worker_turn.acquire()
@@ -133,8 +146,7 @@ class Loop:
         Raises:
             Exception: what the function raised.
         """
-        if self._thread is None:
-            self._resume()
+        self.start()
         if self._event != "returned" or not self.run._finished:
             raise self._failure()
         return self._returned

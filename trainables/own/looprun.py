@@ -8,7 +8,7 @@ from trainables.own.conditions import Conditions
 from trainables.own.randomness import set_random_states
 from trainables.own.reported import checked
 from trainables.own.stored import from_plain, to_plain
-from trainables.own.tracked import load_state, state_of
+from trainables.own.tracked import load_state, state_of, unwrapped
 from trainables.trainable import MisuseError, Setting, StateError
 
 
@@ -62,7 +62,8 @@ class LoopRun(Conditions):
         self._check_turn("track")
         if self._current is not None:
             self._misuse("run.track was called inside the loop; track everything before `for epoch in run.epochs`")
-        for name, thing in objects.items():
+        for name, given in objects.items():
+            thing = unwrapped(given)
             if name in self._objects and self._objects[name] is not thing:
                 self._misuse(f"{name!r} is already tracked; give the second one another name")
             state_of(thing, name)  # says at once what cannot be stored
@@ -72,6 +73,8 @@ class LoopRun(Conditions):
 
     def report(self, **metrics: Any) -> None:
         """Report the results of an epoch: the metric, and other numbers to keep. Call it once per epoch.
+
+        Only the report of worker 0 counts; the others need not make one.
 
         Raises:
             MisuseError: the metric is missing, or this is not called once per epoch in the loop.
@@ -84,7 +87,8 @@ class LoopRun(Conditions):
             self._misuse("run.report was called outside the loop; write `for epoch in run.epochs:` around the epoch")
         if self._report is not None:
             self._misuse(f"epoch {self.epoch} was reported twice; call run.report once per epoch, with all metrics")
-        self._report = checked(metrics, metric=self._metric, epoch=self.epoch, final=self.final)
+        own = self.rank == 0
+        self._report = checked(metrics, metric=self._metric, epoch=self.epoch, final=self.final) if own else {}
 
     def _load(self, name: str, thing: Any, stored: Mapping[str, Any]) -> None:
         if name not in stored:
@@ -101,9 +105,10 @@ class LoopRun(Conditions):
             if self._restored is not None:
                 set_random_states(self._restored["random"])
             if self._done < self.num_epochs:
+                self._check_prepared()
                 self._hand_over("ready")
         else:
-            if self._report is None:
+            if self._report is None and self.rank == 0:
                 self._misuse(f"epoch {self._current} was never reported; call run.report({self._metric}=...) in it")
             self._done = self._current
             self._hand_over("epoch")

@@ -106,6 +106,15 @@ class OwnTraining:
         """Finished epochs."""
         return int(self.inner.epoch)
 
+    @property
+    def random(self) -> dict[str, Any]:
+        """The random states with which the next epoch begins; can be set until it does."""
+        return random_states()
+
+    @random.setter
+    def random(self, states: dict[str, Any]) -> None:
+        set_random_states(states)
+
     def run_epoch(self) -> dict[str, Any]:
         """Train one more epoch, and return its metrics and its number.
 
@@ -113,12 +122,14 @@ class OwnTraining:
             MisuseError: the class does not follow the protocol.
         """
         number = self.epoch + 1
+        self.run._check_prepared()
         metrics = self.inner.run_epoch()
         if not isinstance(metrics, Mapping):
             raise MisuseError(f"run_epoch must return metrics by name, got {type(metrics).__name__}")
         if self.epoch != number:
             raise MisuseError(f"run_epoch must increase epoch by one, to {number}, got {self.epoch}")
-        found = checked(metrics, metric=self._metric, epoch=number, final=self._setting.final)
+        is_told = self._setting.rank == 0
+        found = checked(metrics, metric=self._metric, epoch=number, final=self._setting.final) if is_told else {}
         return {"epoch": number, **found}
 
     def state(self) -> dict[str, Any]:

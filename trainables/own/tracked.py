@@ -12,6 +12,11 @@ from trainables.own.stored import from_plain, to_plain
 from trainables.trainable import MisuseError, StateError
 
 
+def unwrapped(thing: Any) -> Any:
+    """The model inside of what `run.prepare` returned, so that its state is the same with any number of workers."""
+    return thing.module if isinstance(thing, nn.parallel.DistributedDataParallel) else thing
+
+
 def is_trackable(thing: object) -> bool:
     """Whether the object has a state that can be taken and put back."""
     if isinstance(thing, torch.Generator | np.random.Generator | random.Random):

@@ -1,0 +1,51 @@
+"""Completes a configuration that a user states: checks its names and values, and fills in what it leaves out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.storage.run import Run
+from spaces.levels import complete, parameters
+from spaces.space import Space
+from trainables.data.names import did_you_mean
+
+
+def completed(stated: Mapping[str, Any], *, base: Mapping[str, Any], run: Run, space: Space) -> dict[str, Any]:
+    """The whole configuration.
+
+    Args:
+        stated: parameters with their values.
+        base: the configuration that has the parameters which are not stated.
+
+    Raises:
+        ValueError: the space has no such parameter or value, or --fix or --question do not allow it.
+    """
+    held = {name: (value,) for name, value in run.fixed.items()}
+    held |= {question.parameter: question.levels for question in run.questions}
+    for name, values in held.items():
+        if name in stated and stated[name] not in values:
+            allowed = " or ".join(map(str, values))
+            raise ValueError(f"{name} must be {allowed}, as --fix and --question say, got {stated[name]}")
+    params = complete(space.suggest, {**base, **stated})
+    for name in stated:
+        if name not in params:
+            raise ValueError(_unused(name, space))
+    return params
+
+
+def parsed(texts: Mapping[str, str], *, space: Space) -> dict[str, Any]:
+    """The values that these texts describe, by parameter.
+
+    Raises:
+        ValueError: the space has no such parameter, or the parameter no such value.
+    """
+    known = parameters(space.suggest)
+    for name in texts:
+        if name not in known:
+            raise ValueError(_unused(name, space))
+    return {name: known[name].parse(text) for name, text in texts.items()}
+
+
+def _unused(name: str, space: Space) -> str:
+    known = parameters(space.suggest)
+    why = "is not used with the other values" if name in known else "is no parameter of the space"
+    return f"{name[:80]} {why}{did_you_mean(name, known)}"
