@@ -116,7 +116,7 @@ def test_changes_of_an_interaction_go_from_one_value_of_the_grid_to_another():
 
 
 def test_a_hyperparameter_that_cannot_be_judged_says_what_is_lacking():
-    distributions = {
+    distributions: dict[str, BaseDistribution] = {
         "optimizer": CategoricalDistribution(("sgd", "adamw", "lion")),
         "lr": FloatDistribution(1e-3, 1.0, log=True),
         "norm": CategoricalDistribution((True,)),
@@ -160,7 +160,7 @@ def test_an_importance_that_ties_with_noise_or_is_next_to_nothing_is_noise():
 def test_a_share_of_variance_is_at_most_one():
     random = np.random.default_rng(0)
     drawn = [{"lr": float(random.random()), "other": float(random.random())} for _ in range(60)]
-    distributions = {"lr": FloatDistribution(0, 1), "other": FloatDistribution(0, 1)}
+    distributions: dict[str, BaseDistribution] = {"lr": FloatDistribution(0, 1), "other": FloatDistribution(0, 1)}
     trials = study(distributions, drawn, [0.9 if p["lr"] > 0.5 else 0.1 for p in drawn])
     surrogate = fit_surrogate(trials)
     assert surrogate is not None

@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 
 from analysis.datasets.tables import leakage, table_overview
@@ -21,7 +21,7 @@ from analysis.pages import impact as impact_section
 from analysis.pages import search as sections
 from analysis.pages.again import reproducibility
 from analysis.pages.importance import importance
-from analysis.pages.page import Folder
+from analysis.pages.page import Folder, Text
 from analysis.prose.asking import asking
 from analysis.studies.trials import Trials, read_trials
 from search.storage.run import Question
@@ -62,6 +62,7 @@ def test_a_configuration_that_exceeds_a_bound_is_named_by_its_size_and_the_limit
     table.loc[failed, "macs"] = 12_028_416.0
     section = sections.failures(replace(searched, trials=table), folder)
     said, shown = section.blocks
+    assert isinstance(said, Text)
     assert said.lines == ("2 configurations were too large and not trained.",)
     assert "12M multiply-adds, limit 11M" in str(shown)
     assert "exceeds" not in str(shown)
@@ -69,6 +70,7 @@ def test_a_configuration_that_exceeds_a_bound_is_named_by_its_size_and_the_limit
 
 def test_trials_that_failed_are_still_counted_by_kind(searched: Trials, folder: Folder):
     (said, _) = sections.failures(searched, folder).blocks
+    assert isinstance(said, Text)
     assert said.lines[0].startswith("2 trials failed: 2 diverged. Failed trials are in none of the numbers above")
 
 
@@ -149,7 +151,7 @@ def test_the_ablation_path_says_that_it_is_predicted_and_for_which_epoch(searche
 
 
 def test_the_gain_of_an_ablation_is_positive_where_a_loss_falls():
-    distributions = {"lr": FloatDistribution(0, 1), "other": FloatDistribution(0, 1)}
+    distributions: dict[str, BaseDistribution] = {"lr": FloatDistribution(0, 1), "other": FloatDistribution(0, 1)}
     random = np.random.default_rng(0)
     study = optuna.create_study(direction="minimize")
     for lr, other in random.random((60, 2)):

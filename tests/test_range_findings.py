@@ -158,6 +158,18 @@ def test_a_part_of_a_range_that_a_bound_refused_is_not_called_untried_by_chance(
     )
 
 
+def test_values_of_a_grid_that_a_bound_refused_name_the_bound():
+    drawn = [{"x": value} for value in [1, 2, 3] * 20]
+    trials = study({"x": IntDistribution(1, 4)}, drawn, refused=[{"x": 4}, {"x": 1}])
+    (found,) = unexplored(trials, trials.parameters, bounds=BOUND)
+    assert found.text == (
+        "x = 4 was never tried in 60 trials: the configuration drawn there exceeded --max-macs 11M. Such values need a "
+        "higher bound, or a configuration that is smaller elsewhere (--try)."
+    )
+    (free,) = unexplored(trials, trials.parameters)
+    assert free.sentence == "x = 4 was never tried in 60 trials."
+
+
 def test_a_hyperparameter_has_one_finding_and_no_contradicting_advice():
     drawn = [{"x": value} for value in [0.3] * 30 + [0.1] * 24 + [0.0] * 10]
     trials = study({"x": GRID}, drawn)

@@ -226,14 +226,16 @@ def unexplored(
                     parameter=parameter.name,
                 )
         elif parameter.grid:
-            yield from _steps(parameter, rows[f"params_{parameter.name}"].dropna())
+            yield from _steps(trials, parameter, bounds or {})
         elif parameter.high > parameter.low and not parameter.levels:
             yield from _gap(trials, parameter, bounds or {})
 
 
-def _steps(parameter: Parameter, values: pd.Series) -> Iterator[Finding]:
+def _steps(trials: Trials, parameter: Parameter, bounds: Mapping[str, str]) -> Iterator[Finding]:
     """Values of a grid that were not tried: all where each had ten chances, else a long run of neighbours."""
-    grid, tried = np.array(parameter.grid), values.to_numpy(dtype=float)
+    column = f"params_{parameter.name}"
+    values = trials.measured[column].dropna().to_numpy(dtype=float)
+    grid, tried = np.array(parameter.grid), values
     missing = [at for at, value in enumerate(grid) if not np.isclose(value, tried, atol=1e-9, rtol=1e-9).any()]
     if len(values) < _CHANCES * len(grid):
         runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
@@ -243,12 +245,20 @@ def _steps(parameter: Parameter, values: pd.Series) -> Iterator[Finding]:
     if missing:
         shown = [label(float(grid[at])) for at in missing]
         names = f"{', '.join(shown[:-1])} and {shown[-1]} were" if len(shown) > 1 else f"{shown[0]} was"
-        yield Finding(
-            kind="unexplored",
-            sentence=f"{parameter.name} = {names} never tried in {len(values)} trials.",
-            advice=_TRY,
-            parameter=parameter.name,
-        )
+        said = f"{parameter.name} = {names} never tried in {len(values)} trials"
+        refused = trials.trials.loc[trials.trials["state"] == INFEASIBLE, column].dropna().to_numpy(dtype=float)
+        inside = int(np.isclose(refused[:, None], grid[missing], atol=1e-9, rtol=1e-9).any(axis=1).sum())
+        yield _untried(parameter, said, inside, bounds)
+
+
+def _untried(parameter: Parameter, said: str, refused: int, bounds: Mapping[str, str]) -> Finding:
+    """The finding; `refused` configurations were drawn there and exceeded a bound."""
+    advice = _TRY
+    if refused and bounds:
+        drawn = "the configuration" if refused == 1 else f"the {refused} configurations"
+        said += f": {drawn} drawn there exceeded {' or '.join(bounds.values())}"
+        advice = "Such values need a higher bound, or a configuration that is smaller elsewhere (--try)."
+    return Finding(kind="unexplored", sentence=f"{said}.", advice=advice, parameter=parameter.name)
 
 
 def _largest_gap(count: int) -> float:
@@ -270,9 +280,4 @@ def _gap(trials: Trials, parameter: Parameter, bounds: Mapping[str, str]) -> Ite
     said = f"No trial had {parameter.name} between {shown[0]} and {shown[1]}, {100 * width:.0f} % of its range"
     refused = _places(parameter, trials.trials.loc[trials.trials["state"] == INFEASIBLE, column])
     inside = int(((refused > ends[at]) & (refused < ends[at + 1] + 1e-9)).sum())
-    advice = _TRY
-    if inside and bounds:
-        many = counted(inside, "configuration", plural="configurations")
-        said += f": the {many} drawn there exceeded {' or '.join(bounds.values())}"
-        advice = "Such values need a higher bound, or a configuration that is smaller elsewhere (--try)."
-    yield Finding(kind="unexplored", sentence=f"{said}.", advice=advice, parameter=parameter.name)
+    yield _untried(parameter, said, inside, bounds)
