@@ -173,7 +173,8 @@ COMPARE = """(() => {
     const texts = Object.fromEntries(heads.map((head, at) => [head, row.cells[at].textContent]));
     const { title, facts, params } = describe(data, data.index.get(Number(row.cells[0].dataset.key)));
     const said = Object.fromEntries([...facts, ...params]);
-    const pairs = [[title, `Trial ${texts.trial}`], [said[data.metric], texts["last value"]], [said.seconds, texts.seconds]];
+    const pairs = [[title, `Trial ${texts.trial}`], [said.seconds, texts.seconds]];
+    pairs.push([said[data.metric], texts["last value"]]);
     pairs.push([said.weights, texts.weights], ...data.parameters.map(({ name }) => [said[name] ?? "–", texts[name]]));
     wrong.push(...pairs.filter(([one, other]) => one !== other));
   }
