@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.impact.confirm import paired
 from analysis.impact.effect import Effect
+from analysis.impact.effects import MIN_TRIALS
 from analysis.impact.impact import Impact
 from analysis.pages.page import Facts, Folder, Section, text
 from analysis.pages.questions import Said
@@ -190,8 +191,10 @@ def untold(trials: Trials, impact: Impact, *, ask: str = "") -> str:
     if judged:
         names = counted(len(impact.effects), "hyperparameter")
         said = f"No effect at {budget} is clear: {trained}, and {judged} of {names} could be judged."
-    else:
+    elif num_complete < MIN_TRIALS:
         said = f"Too few trials to tell what matters at {budget}: {trained}."
+    else:
+        said = f"No effect at {budget} can be estimated: {trained}, but too few with some of the values."
     return f"{said} {ask}".rstrip()
 
 
@@ -223,7 +226,7 @@ def effect_table(effects: Sequence[Effect], trials: Trials) -> pd.DataFrame:
             "effect": e.estimate * scale,
             "low": e.low * scale,
             "high": e.high * scale,
-            "verdict": "effect" if e.found else ("no effect found" if e.curve is not None else "too few trials"),
+            "verdict": "effect" if e.found else ("no effect found" if e.curve is not None else e.lacking),
             "best trials": e.opposed,
             "epoch": e.budget or None,
             "trials": e.num_trials,
