@@ -12,10 +12,11 @@ from analysis import wording
 from analysis.datasets.images import Overview
 from analysis.impact.answers import Answer, LevelFound, Retrained
 from analysis.prose.outcome import NO_BETTER, chance_level, sealed, searched, unpaired_interval
+from analysis.prose.unfinished import ahead
 from analysis.scores.constant import constant_error, constant_score
 from analysis.studies.amounts import busy_seconds, cost
 from analysis.studies.results import Entrant, FinalResults
-from analysis.studies.trials import Trials, read_trials
+from analysis.studies.trials import STOPPED, UNFINISHED, Trials, read_trials
 from tests.synthetic import make_run, make_study
 
 
@@ -193,6 +194,24 @@ def test_the_best_trial_beside_the_baseline_when_both_were_trained_again(found, 
         assert f"{said}: there is no sign of a gain." in outcome.warnings
     failed = replace(level, configurations=(Retrained(trial=best, values=(0.5, None)),))
     assert "Trained again" not in searched(found, "unknown", answers=[replace(answer, levels=(failed,))]).note
+
+
+def test_an_unfinished_trial_that_is_ahead_of_the_best_is_named(found):
+    best = found.best
+    assert ahead(found) == ""
+    stopped = found.trials[(found.trials["state"] == STOPPED) & found.trials["rung_9"].notna()].index[0]
+
+    def unfinished(epochs: int, last: float) -> Trials:
+        rows = found.trials.copy()
+        rows.loc[stopped, ["state", "epochs", "last"]] = [UNFINISHED, epochs, last]
+        return replace(found, trials=rows)
+
+    value = float(found.epochs.query("trial == @best.number and epoch == 20")["value"].iloc[0])
+    said = ahead(unfinished(20, value + 0.01))
+    assert f"trial {stopped} was at {100 * (value + 0.01):.2f} % after 20 of 27 epochs" in said
+    assert f"where the best trial, {best['number']}, was at {100 * value:.2f} %. Continue with --resume" in said
+    assert ahead(unfinished(20, value - 0.01)) == ""
+    assert ahead(unfinished(13, 0.99)) == ""  # too early
 
 
 def test_without_a_complete_trial_or_a_complete_baseline_nothing_is_compared(found):

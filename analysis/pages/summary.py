@@ -12,6 +12,7 @@ from analysis.impact.impact import Impact
 from analysis.pages.page import Facts, Folder, Section, text
 from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
+from analysis.prose.unfinished import ahead
 from analysis.studies.amounts import cost, difference_text
 from analysis.studies.parameters import label
 from analysis.studies.steered import steered
@@ -64,7 +65,7 @@ def summary(
     blocks: list[Any] = [text(" ".join(filter(None, (_what(run) + states(trials), steered(trials)))))]
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
-    blocks += [text(warning, kind="warning") for warning in outcome.warnings]
+    blocks += [text(warning, kind="warning") for warning in (*outcome.warnings, ahead(trials)) if warning]
     blocks.append(Facts(facts=(*outcome.facts, *_facts(trials, impact, answers, None if run is None else run.machine))))
     if outcome.note:
         blocks.append(text(outcome.note))

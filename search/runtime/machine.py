@@ -24,8 +24,13 @@ def describe_machine(resources: Resources) -> dict[str, Any]:
         "gpu_model": gpu_model(),
         "threads_per_trial": resources.cpus_per_trial,
         "gpus_per_trial": resources.gpus_per_trial,
-        **({"workers_per_trial": workers} if (workers := resources.workers_per_trial) > 1 else {}),
+        **_workers(resources),
     }
+
+
+def _workers(resources: Resources) -> dict[str, int]:
+    """`workers_per_trial`, where there are several."""
+    return {"workers_per_trial": resources.workers_per_trial} if resources.workers_per_trial > 1 else {}
 
 
 def cpu_model() -> str:
@@ -61,7 +66,7 @@ def provenance(resources: Resources) -> dict[str, Any]:
         "slots": resources.slots,
         "cpus_per_trial": resources.cpus_per_trial,
         "gpus_per_trial": resources.gpus_per_trial,
-        "workers_per_trial": resources.workers_per_trial,
+        **_workers(resources),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "versions": versions(),
