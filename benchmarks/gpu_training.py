@@ -72,7 +72,7 @@ def compare_net(name: str, dataset: Dataset, options: Options, peak: float) -> C
         return len(ours.batches) * BATCH_SIZE
 
     def run_good() -> float:
-        num_images = good.turn(good_batches(on_gpu, mean, std, batch_size=BATCH_SIZE))
+        num_images = good.turn(good_batches(on_gpu, mean, std, dtype=good.dtype, batch_size=BATCH_SIZE))
         torch.cuda.synchronize()
         return num_images
 

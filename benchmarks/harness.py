@@ -17,6 +17,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from trainables.cpu import cpu_fields
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -184,10 +186,6 @@ def _best_seconds(work: Callable[[], Any], *, repeats: int = 30) -> float:
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    features = {"amx_bf16", "avx512_bf16"} & set(next((line for line in lines if line.startswith("flags")), "").split())
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return " ".join([name, *sorted(features)])
+    cpu = cpu_fields()
+    features = {"amx_bf16", "avx512_bf16"} & set(cpu.get("flags", "").split())
+    return " ".join([cpu.get("model name", platform.machine()), *sorted(features)])

@@ -59,7 +59,7 @@ def train_all(widths: tuple[int, ...], dataset: Dataset, options: Options, *, se
     loader = plain_loader(dataset.train, num_workers=0)
     for _ in range(options.epochs):
         ours.run_epoch()
-        peers["good"].turn(good_batches(dataset.train, mean, std))
+        peers["good"].turn(good_batches(dataset.train, mean, std, dtype=peers["good"].dtype))
         peers["plain"].turn(loader)
     x, y = (dataset.validation.x / 255 - mean) / std, dataset.validation.y
     outcomes = {"ours": (ours.history[-1]["train_loss"], 100 * ours.history[-1]["accuracy"])}

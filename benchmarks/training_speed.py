@@ -5,8 +5,8 @@
 Networks of three stages, 8-16-32, 16-32-64 and 32-64-128 channels: convolution, 2x2 max pooling, batch norm, ReLU,
 dropout per stage; crop 4, flip, cutout 8; batch 128; SGD with Nesterov momentum. All train the same network from the
 same start. Plain PyTorch: DataLoader with torchvision's PIL transforms, float32, (N, C, H, W), `.item()` per step;
-at its best with two workers. Good PyTorch: tensors in memory, augmented as whole batches, bfloat16 and channels-last
-as ours, fused optimiser, no synchronisation. That all learn alike is shown by `benchmarks.training_agreement`.
+at its best with two workers. Good PyTorch: tensors in memory, augmented as whole batches, the precision of ours and
+channels-last, fused optimiser, no synchronisation. That all learn alike is shown by `benchmarks.training_agreement`.
 """
 
 import copy
@@ -30,6 +30,7 @@ from trainables.data.dataset import Dataset, Split
 from trainables.models.cnn import CnnConfig
 from trainables.sources import load as data
 from trainables.training.config import TrainConfig
+from trainables.training.device import FLOAT32, choose_numerics
 from trainables.training.optim import ScheduleConfig, SgdConfig
 from trainables.training.training import Training
 
@@ -76,6 +77,8 @@ class Peer:
 
     def __init__(self, model: nn.Module, *, good: bool, device: str = "cpu") -> None:
         self.good, self.device = good, device
+        numerics = choose_numerics(torch.device(device), (3, 32, 32)) if good else FLOAT32
+        self.dtype, self._autocast = numerics.dtype, numerics.autocast(torch.device(device))
         self.model = model.to(device, memory_format=torch.channels_last if good else torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True, fused=good
@@ -89,7 +92,7 @@ class Peer:
         running = torch.zeros((), device=self.device)
         num_steps = 0
         for x, y in ((x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)) for x, y in batches):
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.good):
+            with self._autocast:
                 outputs = self.model(x)
             loss = F.cross_entropy(outputs.float(), y)
             self.optimizer.zero_grad()
@@ -106,7 +109,7 @@ class Peer:
 
 
 def good_batches(
-    split: Split, mean: Tensor, std: Tensor, *, batch_size: int = BATCH_SIZE
+    split: Split, mean: Tensor, std: Tensor, *, dtype: torch.dtype, batch_size: int = BATCH_SIZE
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Crop, flip and cutout by indexing whole batches of tensors in the memory of the device that they are on."""
     device = split.x.device
@@ -119,7 +122,7 @@ def good_batches(
         mirrored = torch.rand(batch_size, 1, device=device) < 0.5
         columns = torch.where(mirrored, left + 31 - steps, left + steps)
         x = padded[rows[:, None, None], (top + steps)[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        x = ((x / 255 - mean) / std).bfloat16()
+        x = ((x / 255 - mean) / std).to(dtype)
         y0, x0 = torch.randint(0, 32, (2, batch_size, 1), device=device)
         inside = ((steps - y0).abs() <= 4)[:, None, :, None] & ((steps - x0).abs() <= 4)[:, None, None, :]
         yield x.masked_fill_(inside, 0), split.y[rows]
@@ -190,19 +193,22 @@ def compare_net(widths: tuple[int, ...], dataset: Dataset, options: Options, pea
 
     contestants = [
         Contestant(name="ours", run=run_ours),
-        Contestant(name="good", run=lambda: good.turn(good_batches(dataset.train, mean, std)), required=1),
+        Contestant(
+            name="good", run=lambda: good.turn(good_batches(dataset.train, mean, std, dtype=good.dtype)), required=1
+        ),
         Contestant(name="plain", run=lambda: plain.turn(alone), required=3),
         Contestant(name="plain, 2 workers", run=lambda: workers.turn(helped), required=3),
     ]
     name = f"training_speed_{'-'.join(map(str, widths))}_threads-{options.threads}"
     comparison = compare(name, contestants, unit="img/s", rounds=options.rounds, notes={})
     gflops = 6e-9 * ours.macs * max(comparison.rates["ours"])
-    peak = peaks[f"bfloat16_gflops_{options.threads}_threads"]
+    precision = ours.numerics.precision
+    peak = peaks[f"{precision}_gflops_{options.threads}_threads"]
     comparison.notes.update(
         weights=ours.num_weights,
         macs_per_image=ours.macs,
         best_gflops=round(gflops),
-        percent_of_bfloat16_peak=round(100 * gflops / peak, 1),
+        **{f"percent_of_{precision}_peak": round(100 * gflops / peak, 1)},
         **measure_shares(ours),
     )
     return comparison

@@ -175,8 +175,9 @@ def _say(request: "Request", run: "Run", folder: Path, *, searched: bool) -> int
     if searched:
         print("the request is stored; the search has not answered yet, and will when its current work allows")
         return DONE
-    where = "" if str(folder.parent) == "runs" else f" --runs-dir {folder.parent}"
-    resume = f"{command('search.run')} --resume --name {run.name}{where}"
+    from search.session import options
+
+    resume = options.resume_command(options.Options(runs_dir=folder.parent), run.name)
     print(f"the request is stored; {run.name!r} is not being searched, and applies it when you resume it: {resume}")
     return DONE
 

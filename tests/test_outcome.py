@@ -56,7 +56,7 @@ def test_the_sealed_result_stands_beside_the_baseline_in_words(low: float, high:
 def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there_is_nothing():
     outcome = sealed(results_of(0.1, 0.3, winner="baseline"))
     assert outcome is not None
-    assert outcome.facts[1][1:] == ("it is the baseline", "no other trial of the search was chosen before it")
+    assert outcome.facts[1][1:] == ("it is the baseline", "no other trial had a better value in the search")
     assert outcome.warnings[0].startswith(NO_BETTER)
     assert sealed(None) is None
 

@@ -82,27 +82,18 @@ USES = (
     Use("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", None, "AWS keys reach Ray's logs: do not release"),
     Use("ray.tune.trainable.trainable", "disable_ipython", (), "workers start more slowly: drop the replacement"),
     Use("torch", "_foreach_lerp_", None, "no moving average of the weights: use torch.optim.swa_utils"),
-    Use("torch.ops.mkldnn", "_is_mkldnn_bf16_supported", (), "images train in float32 on CPUs: ask another way"),
     Use("torch", "_dynamo", None, "workers import torch's compiler, a second each: drop the stand-in"),
 )
 
 
 def found(use: Use) -> Any:
     """The part itself."""
-    part: Any = (
-        importlib.import_module(use.module) if not use.module.startswith("torch.ops") else _torch_ops(use.module)
-    )
+    part: Any = importlib.import_module(use.module)
     for name in use.name.split("."):
         # a module that nobody has imported yet is no attribute of its package
         is_module = inspect.ismodule(part) and not hasattr(part, name)
         part = importlib.import_module(f"{part.__name__}.{name}") if is_module else getattr(part, name)
     return part
-
-
-def _torch_ops(module: str) -> Any:
-    import torch
-
-    return getattr(torch.ops, module.rpartition(".")[2])
 
 
 def release(use: Use) -> str:
@@ -117,7 +108,7 @@ def test_a_private_part_that_we_use_is_there_and_takes_what_we_give_it(use: Use)
         part = found(use)
     except (ImportError, AttributeError) as error:
         pytest.fail(f"{release(use)}: {use.module}.{use.name} is gone ({error}). {use.otherwise}", pytrace=False)
-    if use.takes and not use.module.startswith("torch.ops"):
+    if use.takes:
         takes = tuple(name for name in inspect.signature(part).parameters if name != "self")
         if takes[: len(use.takes)] != use.takes:
             says = f"{release(use)}: {use.module}.{use.name} takes ({', '.join(takes)})"

@@ -92,15 +92,15 @@ def test_best_trials_near_zero_do_not_show_that_the_hyperparameter_is_useless():
     others = [0.1] * 14 + [0.05] * 2 + [0.3] * 6
     said = at_edge(DROPOUT, [0.1, 0.1, 0.05, 0.1, 0.1], others)
     assert said == (
-        "All 5 best trials have x <= 0.1, at the lower end of the range 0 to 0.5. So have 78 % of all trials, so this "
-        "shows above all where the search looked. That does not show that x is useless. To test it: --question x=0,0.1."
+        "All 5 best trials have x <= 0.1, at the lower end of the range 0 to 0.5, as do 78 % of all trials, which "
+        "shows mainly where the search looked. This does not show that x is useless. To test it: --question x=0,0.1."
     )
 
 
 def test_only_where_most_of_the_best_trials_use_zero_it_can_be_left_out():
     said = at_edge(DROPOUT, [0.0, 0.0, 0.05, 0.0, 0.0], [0.3] * 15 + [0.1] * 10)
     assert said == (
-        "All 5 best trials have x <= 0.05, at the lower end of the range 0 to 0.5. So have 17 % of all trials. "
+        "All 5 best trials have x <= 0.05, at the lower end of the range 0 to 0.5, as do 17 % of all trials. "
         "4 of them use 0: leave it out with --fix x=0."
     )
 
@@ -109,7 +109,7 @@ def test_the_edge_of_a_grid_is_as_likely_as_its_values():
     coarse = FloatDistribution(0.0, 0.5, step=0.1)  # 0 and 0.1 are a third of the values
     assert at_edge(coarse, [0.1, 0.0, 0.1, 0.1, 0.3], [0.3] * 25) == ""
     said = at_edge(coarse, [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], [0.3] * 36)
-    assert said.startswith("All 7 best trials have x = 0.5, at the upper end of the range 0 to 0.5. So have 16 % of")
+    assert said.startswith("All 7 best trials have x = 0.5, at the upper end of the range 0 to 0.5, as do 16 % of")
 
 
 def test_a_range_that_cannot_grow_says_so():

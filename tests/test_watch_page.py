@@ -323,7 +323,7 @@ def test_a_real_browser_shows_new_results_by_itself_and_keeps_its_place(tmp_path
         watcher.step()
         wait_for(page, "21 of 60 trials have started")
         assert page.evaluate("[scrollY, document.querySelector('details').open]") == [400, True]
-        page.evaluate("dispatchEvent(new PointerEvent('pointermove'))")
+        page.evaluate("setInterval(() => dispatchEvent(new PointerEvent('pointermove')), 100)")
         go_on(folder)
         watcher.step()
         wait_for(page, "There are new results.")

@@ -10,6 +10,7 @@
     data           data sets, tables and columns in memory
     files          files that are complete or absent: checkpoints and their format, stores, downloads
     trainable      the protocol that everything trained here follows
+    cpu            what Linux says of the processor
     plain          the switch that turns off all uses of private parts
 
 Each wing may import those below it.

@@ -19,7 +19,7 @@ from analysis.prose.outcome import searched
 from analysis.studies.amounts import cost, value_text
 from analysis.studies.steered import steered
 from analysis.studies.trials import FAILED, INFEASIBLE, UNFINISHED, WAITING, Trials
-from search.process.arguments import command
+from search.session.options import Options, resume_command
 from search.storage.run import Run
 
 SEARCHING, INTERRUPTED, FINISHED = "searching", "interrupted", "finished"
@@ -113,8 +113,7 @@ def _footer(as_of: str) -> str:
 def _summary(run_dir: Path, run: Run, trials: Trials, progress: Progress) -> Section:
     blocks: list[Any] = [text(f"{progress.line} {steered(trials)}".rstrip())]
     if progress.activity == INTERRUPTED:
-        where = "" if str(run_dir.parent) == "runs" else f" --runs-dir {run_dir.parent}"
-        resume = f"{command('search.run')} --resume --name {run.name}{where}"
+        resume = resume_command(Options(runs_dir=run_dir.parent), run.name)
         blocks.append(text(f"It was interrupted, or has used up its time. Continue it with: {resume}", kind="warning"))
     outcome = searched(trials, _UNREAD)
     facts = [("Trials", f"{progress.started} of {progress.asked} started", states(trials)), *outcome.facts]

@@ -1,6 +1,5 @@
 """The report's section on what the best trials show, and what to do next."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,8 @@ from analysis.pages.page import Section, text
 from analysis.prose.review import MIN_EPOCHS, MIN_TOP, MIN_TRIALS, review
 from analysis.studies.trials import Trials
 from analysis.wording import count
-from search.process.arguments import command
 from search.process.text import counted
+from search.session.options import Options, resume_command
 
 
 def review_section(trials: Trials, run: Any, run_dir: Path) -> Section:
@@ -20,7 +19,7 @@ def review_section(trials: Trials, run: Any, run_dir: Path) -> Section:
     """
     held = set() if run is None else {*run.fixed, *(question.parameter for question in run.questions)}
     bounds = {} if run is None else {one.cost: f"--max-{one.cost} {count(one.bound)}" for one in run.constraints}
-    resume = "" if run is None else _resume(run.name, run_dir)
+    resume = "" if run is None else resume_command(Options(runs_dir=run_dir.parent), run.name)
     found = review(trials, resume=resume, held=held, bounds=bounds)
     if found:
         blocks = (text(*(finding.text for finding in found), kind="list"),)
@@ -44,9 +43,3 @@ def _nothing(trials: Trials) -> str:
         return f"Trials of {counted(trials.full_epochs, 'epoch')}, fewer than {MIN_TRIALS} of them, cannot be reviewed."
     shown = counted(len(trials.complete), "complete trial")
     return f"Nothing stands out in the best trials, as far as {shown} can show: {', '.join(looked)}."
-
-
-def _resume(name: str, run_dir: Path) -> str:
-    folder = run_dir.parent
-    where = "" if str(folder) == "runs" else f" --runs-dir {shlex.quote(str(folder))}"
-    return f"{command('search.run')} --resume --name {shlex.quote(name)}{where}"

@@ -157,7 +157,7 @@ def mattered(trials: Trials, impact: Impact, *, answers: Said | None = None, ask
         words = (
             f"Effects at the full budget of {counted(trials.full_epochs, 'epoch')}, estimated by a regression on the "
             f"{len(trials.complete)} trials that were trained to the end and adjusted for the other hyperparameters "
-            "(95 % intervals). The search chose these trials, so a question is surer:"
+            "(95 % intervals). The search chose these trials, so asking a question gives surer answers:"
         )
         return [*blocks, text(words), text(*clear, kind="list")]
     return blocks or [text(untold(trials, impact, ask=ask))]

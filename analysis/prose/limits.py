@@ -13,8 +13,8 @@ from search.storage.run import Run
 from search.storage.trials import kept_epoch
 
 _INCOMPARABLE = (
-    "With augmentation, label smoothing or dropout, the training loss is larger than it would be without, so the two "
-    "cannot be compared."
+    "The training loss includes augmentation, label smoothing and dropout, if they are used, so the two losses are not "
+    "comparable."
 )
 
 

@@ -63,9 +63,7 @@ def sealed(results: FinalResults | None) -> Outcome | None:
     facts = [(label, score, f"{whose}; 95 % interval{way}")]
     said, warnings = f"{label}: {score} ({whose})", []
     if winner.name == BASELINE:
-        facts.append(
-            ("Against the baseline", "it is the baseline", "no other trial of the search was chosen before it")
-        )
+        facts.append(("Against the baseline", "it is the baseline", "no other trial had a better value in the search"))
         warnings.append(f"{NO_BETTER}: the winner is the baseline; no other trial had a better value in the search.")
     elif found := winner.difference:
         other = next(entrant for entrant in results.entrants if entrant.name == BASELINE)

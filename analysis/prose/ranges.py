@@ -105,10 +105,10 @@ class _Edge:
         usual = float(((every >= self.inmost) if self.upper else (every <= self.inmost)).mean())
         who = f"All {self.count}" if len(self.values) == self.count else f"{len(self.values)} of the {self.count}"
         end, low, high = "upper" if self.upper else "lower", label(self.parameter.low), label(self.parameter.high)
-        looked = ", so this shows above all where the search looked" if usual > 0.5 else ""
+        looked = ", which shows mainly where the search looked" if usual > 0.5 else ""
         return Finding(
             kind="edge",
-            sentence=f"{who} best trials have {self.where}, at the {end} end of the range {low} to {high}. So have "
+            sentence=f"{who} best trials have {self.where}, at the {end} end of the range {low} to {high}, as do "
             f"{100 * usual:.0f} % of all trials{looked}.",
             advice=self._advice(plain=plain) + self._refused(trials, bounds),
             parameter=self.name,
@@ -144,7 +144,7 @@ class _Edge:
         if 2 * zeros > self.count:
             how = "from the space" if plain else f"with --fix {self.name}=0"
             return f"{zeros} of them use 0: leave it out {how}."
-        said = f"That does not show that {self.name} is useless"
+        said = f"This does not show that {self.name} is useless"
         if plain or self.parameter.conditional:  # a question needs a value in every trial
             return f"{said}; {zeros or 'none'} of them {'use' if zeros > 1 else 'uses'} 0."
         return f"{said}. To test it: --question {self.name}=0,{label(self.inmost)}."

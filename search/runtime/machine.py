@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import spaces
 from search.runtime.resources import Resources, count_gpus
 from search.runtime.versions import versions
+from trainables.cpu import cpu_fields
 
 
 def describe_machine(resources: Resources) -> dict[str, Any]:
@@ -35,10 +35,7 @@ def _workers(resources: Resources) -> dict[str, int]:
 
 def cpu_model() -> str:
     """The name of the processor."""
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or "unknown"
+    return cpu_fields().get("model name") or platform.processor() or "unknown"
 
 
 def gpu_model() -> str | None:

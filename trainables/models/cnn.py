@@ -37,8 +37,8 @@ class CnnConfig:
     norm_scale: bool = True
     """Whether batch norm learns a scale for each channel; it always learns a shift."""
     start: Literal["he", "identity"] = "he"
-    """First weights: random (He et al. 2015), or, for each convolution that changes the width, its first filters copy
-    their input (Zagoruyko and Komodakis 2017, "DiracNets") and only the others are random."""
+    """First weights: random (He et al. 2015), or, for each convolution outside of residual branches, its first filters
+    copy their input (Zagoruyko and Komodakis 2017, "DiracNets") and only further ones are random."""
     activation: Literal["relu", "gelu", "silu"] = "relu"
     pooling: Literal["max", "average", "stride"] = "max"
     """How the side is halved: pooling after the opening convolution, or a stride of 2 within it."""
@@ -161,8 +161,8 @@ def _scale_weights(module: nn.Module, config: CnnConfig, *, moment: float, resid
     pooling = "stride"
     for layer in module.children():
         match layer:
-            case Whitening():  # fitted to the training images
-                pooling = "stride"
+            case Whitening():
+                pass  # fitted to the training images
             case nn.Conv2d() | nn.Linear():
                 nn.init.normal_(layer.weight, std=(moment * layer.weight[0].numel()) ** -0.5)
                 if layer.bias is not None:

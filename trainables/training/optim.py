@@ -40,16 +40,18 @@ class SgdConfig:
 
     def _by_kind(self, model: nn.Module) -> list[dict]:
         filters, head, vectors = convolutional_kinds(model)
-        kinds = ((filters, 1.0), ([w for w in head if w.ndim > 1], self.head_factor))
-        groups = [{"params": kind, "weight_decay": self.weight_decay, "lr_factor": factor} for kind, factor in kinds]
-        kinds = (([w for w in head if w.ndim <= 1], self.head_factor), (vectors, self.bias_factor))
-        groups += [{"params": kind, "weight_decay": 0.0, "lr_factor": factor} for kind, factor in kinds]
-        return [group for group in groups if group["params"]]
+        kinds = (
+            (filters, self.weight_decay, 1.0),
+            ([weight for weight in head if weight.ndim > 1], self.weight_decay, self.head_factor),
+            ([weight for weight in head if weight.ndim <= 1], 0.0, self.head_factor),
+            (vectors, 0.0, self.bias_factor),
+        )
+        return [{"params": own, "weight_decay": decay, "lr_factor": factor} for own, decay, factor in kinds if own]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MuonConfig:
-    """Muon for the filters of convolutions, which batch norm must follow, and Nesterov SGD for all other weights."""
+    """Muon for the filters of convolutions, and Nesterov SGD for all other weights."""
 
     lr: float
     """The highest rate of the schedule for filters: the size of a step relative to the filters."""
@@ -165,10 +167,11 @@ def weight_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 def convolutional_kinds(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """The learnt weights of an image network: filters of convolutions, all weights of matrices, and other vectors."""
-    head = [weight for layer in model.modules() if isinstance(layer, nn.Linear) for weight in layer.parameters()]
-    known = {id(weight) for weight in head}
-    others = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in known]
-    return [w for w in others if w.ndim > 1], head, [w for w in others if w.ndim <= 1]
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    of_head = {id(w) for layer in model.modules() if isinstance(layer, nn.Linear) for w in layer.parameters()}
+    filters = [weight for weight in learnt if weight.ndim > 1 and id(weight) not in of_head]
+    vectors = [weight for weight in learnt if weight.ndim <= 1 and id(weight) not in of_head]
+    return filters, [weight for weight in learnt if id(weight) in of_head], vectors
 
 
 def keep_rate_on_device(optimizer: torch.optim.Optimizer) -> None:
