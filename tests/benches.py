@@ -18,6 +18,7 @@ from search.execution.searcher import StudySearcher
 from search.scheduling.constraints import Examination
 from search.scheduling.search import Search
 from search.session.story import Story
+from search.storage.expected import Expected
 from search.storage.requests import Request
 from search.storage.run import Planned
 from spaces.space import Space
@@ -58,6 +59,8 @@ class Diary:
 
     def steered(self, request: Request) -> None:
         self.answers.append(request)
+
+    def foreseen(self, expected: Expected) -> None: ...
 
     def notice(self, text: str) -> None:
         self.notices.append(text)

@@ -6,6 +6,8 @@ Everything depends only on the study, the seeds and which trials have a worker.
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from optuna.trial import TrialState
+
 from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
 from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
@@ -65,6 +67,8 @@ class CurvesSampler:
         self._drawn: tuple[int, Candidates] | None = None
         self._decision: _Decision | None = None
         """The last decision, as long as nothing new is known."""
+        self._gains: dict[tuple[Any, ...], float | None] = {}
+        """The gains that have been asked for, as long as nothing new is known."""
 
     def forget(self) -> None:
         """Fit again before the next decision: the ledger has new values, or a trial has failed."""
@@ -121,17 +125,53 @@ class CurvesSampler:
         assert self._decision is not None
         return self._decision.promoted
 
+    def gain(self, suggest: Suggest, *, number: int, epochs: int, aim: Aim | None) -> float | None:
+        """By how much so many more epochs are expected to improve the best value; None where that cannot be told.
+
+        It depends only on the study, and not on which trials have a worker.
+
+        Args:
+            suggest: that of the space.
+            number: number of the next trial.
+            epochs: to be trained.
+            aim: of new trials; None if no new one may begin.
+
+        Returns:
+            At least 0, in the unit of the metric.
+        """
+        surrogate = self._fit()
+        if surrogate is None:
+            return None
+        begun = [n for n in self._rungs.pooled() if self._ledger.trial(n).state == TrialState.RUNNING]
+        open_trials = [n for n in begun if self._to_go(n)][:MAX_WEIGHED]  # one may be about to end
+        key = number, epochs, aim, tuple(open_trials)
+        if key not in self._gains:
+            from search.algorithms.gain import expected_gain  # imports SciPy
+
+            new = [] if aim is None else self._new(suggest, surrogate, number=number, aim=aim)
+            asked = [*self._as_tried(open_trials), *((params, -1 - place) for place, params in enumerate(new))]
+            to_go = [*map(self._to_go, open_trials), *(self._run.epochs for _ in new)]
+            self._gains[key] = expected_gain(surrogate, asked, to_go, self._finished(), epochs=epochs)
+        return self._gains[key]
+
+    def _to_go(self, number: int) -> int:
+        """Epochs of a trial from the last rung that it has reached to the full budget."""
+        reached = epochs_reached(self._ledger.trial(number))
+        return self._run.epochs - max(rung for rung in self._run.rungs if rung <= reached)
+
+    def _finished(self) -> dict[int, float]:
+        """The values of the finished trials by number, signed so that larger is better."""
+        sign = self._run.objective.sign
+        found = [trial for trial in self._ledger.own_trials if trial.state == TrialState.COMPLETE]
+        return {trial.number: sign * trial.value for trial in found if trial.value is not None}
+
     def _decide(
         self, suggest: Suggest, paused: Collection[int], *, number: int, live: Collection[int], aim: Aim
     ) -> None:
         surrogate = self._fit()
         assert surrogate is not None
         weighed = [n for n in self._rungs.pooled() if n in paused][:MAX_WEIGHED] if paused else []
-        parents = surrogate.most_promising(NUM_PARENTS)
-        if aim.rivals is not None:  # the best trials of other levels are good starting points as well
-            parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
-            parents = list({parent.number: parent for parent in parents}.values())
-        new = self._candidates(suggest, number).new(parents, tried=self.tried, held=dict(aim.held))
+        new = self._new(suggest, surrogate, number=number, aim=aim)
         asked = [*self._as_tried(weighed), *((params, -1 - place) for place, params in enumerate(new))]
         promoted, configuration = None, {}
         if asked:
@@ -142,6 +182,14 @@ class CurvesSampler:
             promoted = weighed[best] if best < len(weighed) else None
             configuration = new[int(gains[len(weighed) :].argmax())] if new else {}
         self._decision = _Decision((number, frozenset(live), frozenset(paused)), aim, promoted, configuration)
+
+    def _new(self, suggest: Suggest, surrogate: "Surrogate", *, number: int, aim: Aim) -> list[dict[str, Any]]:
+        """Configurations that are not tried yet."""
+        parents = surrogate.most_promising(NUM_PARENTS)
+        if aim.rivals is not None:  # the best trials of other levels are good starting points as well
+            parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
+            parents = list({parent.number: parent for parent in parents}.values())
+        return self._candidates(suggest, number).new(parents, tried=self.tried, held=dict(aim.held))
 
     def _candidates(self, suggest: Suggest, number: int) -> Candidates:
         turn = number // TRIALS_A_DRAW
@@ -165,5 +213,5 @@ class CurvesSampler:
             metric = self._run.metric if self._run.folds > 1 else ""  # means over folds have a standard error
             trials = self._ledger.own_trials
             self._surrogate = Surrogate(trials, rungs=rungs, maximize=maximize, metric=metric) if enough else None
-            self._decision, self._is_fitted = None, True
+            self._decision, self._gains, self._is_fitted = None, {}, True
         return self._surrogate

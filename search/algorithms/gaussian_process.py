@@ -131,8 +131,17 @@ class Surrogate:
     ) -> np.ndarray:
         """The expected improvement of each over the best score at the full budget, (N,), in units of the score.
 
-        EI = s (z Phi(z) + phi(z)), z = (m - best) / s, with the mean m and the standard deviation s of a score. Running
-        trials change only s: they are assumed to end as expected, so that other workers try something else.
+        Args: as `predicted`.
+        """
+        return expected_improvement(*self.predicted(trials, running, over=over))
+
+    def predicted(
+        self, trials: Sequence[Tried], running: Sequence[Tried] = (), *, over: Container[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of the score of each at the full budget above the best score, and its standard deviation, (N,).
+
+        Running trials change only the deviation: they are assumed to end as expected, so that other workers try
+        something else.
 
         Args:
             trials: parameters and number of each; a negative number for a configuration that is not yet a trial.
@@ -151,8 +160,16 @@ class Surrogate:
             variance = variance - (solve_triangular(factor, shared, lower=True) ** 2).sum(axis=0)
         spread = np.sqrt(np.maximum(variance, 1e-9))
         best = self._best(over)
-        above = (loadings.T @ self._values - (best if np.isfinite(best) else self._scores.min())) / spread
-        return spread * (above * ndtr(above) + np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi))
+        return loadings.T @ self._values - (best if np.isfinite(best) else self._scores.min()), spread
+
+    @property
+    def finished(self) -> dict[int, float]:
+        """The scores of the trials that have reached the full budget, by number."""
+        _, epochs, numbers = self._observed
+        there = epochs == np.log(self._full_budget)
+        trained = {trial.number for trial in self.trials}
+        found = dict(zip(numbers[there].tolist(), self._scores[there].tolist(), strict=True))
+        return {number: score for number, score in found.items() if number in trained}
 
     def _loadings(self, inputs: _Inputs) -> np.ndarray:
         """A = L^-1 K(observed, inputs), (observed, N): the mean is A' L^-1 y, the covariance K(inputs) - A' A."""
@@ -200,6 +217,12 @@ class Surrogate:
             rows = [row for row, given in enumerate(params) if name in given]
             codes[rows, column] = _codes(distribution, [params[row][name] for row in rows])
         return codes
+
+
+def expected_improvement(above: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """EI = s (z Phi(z) + phi(z)), z = m / s, with the mean m above the best and the standard deviation s, both (N,)."""
+    z = above / spread
+    return spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
 
 
 def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:

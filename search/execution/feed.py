@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from search.execution.loggers import TrialLogger, open_logger
 from search.scheduling.messages import Events
+from search.storage.expected import Expected
 from search.storage.requests import Request
 from search.storage.run import Run
 from search.storage.trials import is_infeasible
@@ -81,6 +82,9 @@ class LoggerFeed:
 
     def steered(self, request: Request) -> None:
         self._events.steered(request)
+
+    def foreseen(self, expected: Expected) -> None:
+        self._events.foreseen(expected)
 
     def notice(self, text: str) -> None:
         self._events.notice(text)

@@ -144,10 +144,14 @@ def _show_forecast(run: Run, forecast: Forecast, resources: Resources, *, consol
         soft_wrap=True,
     )
     console.print(
-        f"\nforecast: {in_words(forecast.wall_seconds)} with {resources.slots} at once,"
-        f" {in_words(forecast.trial_seconds)} of training",
+        f"\nforecast: {'at most ' * bool(run.until_gain)}{in_words(forecast.wall_seconds)} with"
+        f" {resources.slots} at once, {in_words(forecast.trial_seconds)} of training",
         style="bold",
     )
+    if run.until_gain:
+        console.print(
+            f"the search ends earlier if it expects to gain less than {run.until_gain:g} (--until-gain)", soft_wrap=True
+        )
     if run.questions:
         each = forecast.trial_seconds[1] / max(1.0, forecast.epochs[1])
         console.print(

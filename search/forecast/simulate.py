@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from search.scheduling.constraints import Examination, Examine
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
+from search.storage.expected import Expected
 from search.storage.ledger import Ledger
 from search.storage.requests import Request
 from search.storage.run import Run, Sampler
@@ -61,6 +62,7 @@ def simulate(
     sampler: Sampler | None = None,
     straight: Container[int] = (),
     examine: Examine = lambda _: Examination(),
+    watch: Callable[[Search], None] = lambda _: None,
 ) -> Outcome:
     """Run a search as Ray would, as fast as the decisions can be made.
 
@@ -77,13 +79,14 @@ def simulate(
         sampler: samples the configurations in place of the run's own.
         straight: numbers of trials that pause at no rung.
         examine: computes what is known of a configuration before it is trained.
+        watch: called with the search after each epoch, when its result is stored.
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     run = replace(run, sampler=sampler or run.sampler)
     search = _Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
     search.straight = straight
-    workers = _Workers(search, curves, slots=slots, pace=(leg_seconds, pause_seconds, decision_seconds))
+    workers = _Workers(search, curves, slots=slots, pace=(leg_seconds, pause_seconds, decision_seconds), watch=watch)
     workers.work(start_seconds, until=until)
     return workers.outcome(start_seconds)
 
@@ -98,12 +101,14 @@ class _Workers:
         *,
         slots: int,
         pace: tuple[float, float, Callable[[float], float]],
+        watch: Callable[[Search], None],
     ) -> None:
         """
         Args:
             pace: seconds between two legs, after an epoch, and for a decision; as `simulate` takes them.
+            watch: called after each epoch.
         """
-        self._search, self._curves, self._slots = search, curves, slots
+        self._search, self._curves, self._slots, self._watch = search, curves, slots, watch
         self._leg_seconds, self._pause_seconds, self._decision_seconds = pace
         self._agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
         self._driver, self._order = 0.0, itertools.count()
@@ -148,6 +153,7 @@ class _Workers:
             heapq.heappush(self._agenda, (finished, number, leg, epoch + 1))
         else:
             self._search.end_leg(str(number), lost=False)
+        self._watch(self._search)
 
     def outcome(self, start: float) -> Outcome:
         """The result, up to now."""
@@ -178,4 +184,5 @@ class Silent:
     def paused(self, trial: FrozenTrial) -> None: ...
     def ended(self, trial: FrozenTrial) -> None: ...
     def steered(self, request: Request) -> None: ...
+    def foreseen(self, expected: Expected) -> None: ...
     def notice(self, text: str) -> None: ...

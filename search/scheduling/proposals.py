@@ -209,6 +209,18 @@ class Proposals:
         here, rungs = self._members(turn, paused), self._of_level[turn]
         return self._curves.promotion(suggest, here, number=number, live=live, aim=self._aim(turn), rungs=rungs)
 
+    def gain(self, suggest: Suggest, *, epochs: int, new: bool) -> float | None:
+        """By how much so many more epochs are expected to improve the best value; None where that cannot be told.
+
+        Args:
+            new: whether new trials may begin.
+        """
+        if self._run.questions:
+            return None
+        self._catch_up()
+        aim = self._aim(None) if new else None
+        return self._curves.gain(suggest, number=self.ledger.num_stored, epochs=epochs, aim=aim)
+
     def _members(self, turn: Turn, numbers: Collection[int]) -> list[int]:
         return [number for number in numbers if turn.has(self.ledger.trial(number))]
 

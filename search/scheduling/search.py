@@ -15,6 +15,7 @@ from search.scheduling.constraints import Examine
 from search.scheduling.errors import StorageError
 from search.scheduling.losses import TIMEOUT, AlikeFailures, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
+from search.scheduling.outlook import Outlook
 from search.scheduling.proposals import Proposals
 from search.scheduling.stacks import Stacks
 from search.scheduling.steering import Steering, moved
@@ -32,19 +33,11 @@ class Search:
     """Makes all decisions of a search. Its only state besides the study is which trials have a worker now."""
 
     def __init__(
-        self,
-        run: Run,
-        ledger: Ledger,
-        space: Space,
-        *,
-        examine: Examine,
-        events: Events,
+        self, run: Run, ledger: Ledger, space: Space, *, examine: Examine, events: Events,
         on_end: Callable[[FrozenTrial], None] = lambda trial: None,
-        deadline: float | None = None,
-        most_slots: int | None = None,
-        logs: TrialLogs | None = None,
+        deadline: float | None = None, most_slots: int | None = None, logs: TrialLogs | None = None,
         stacks: Stacks = Stacks(),  # noqa: B008 - it is frozen
-    ) -> None:
+    ) -> None:  # fmt: skip
         """
         Args:
             examine: computes weights, multiply-adds and exceeded bounds of a configuration before it is trained.
@@ -59,6 +52,7 @@ class Search:
         self.fatal: Exception | None = None
         self._space, self._examine, self._stacks = space, examine, stacks
         self.steering = Steering(ledger, run, space, examine=examine, most_slots=most_slots)
+        self.outlook = Outlook(self.proposals, run, space.suggest, self.steering)
         self._events, self._on_end, self._logs = events, on_end, logs or TrialLogs(None)
         self._live: dict[str, int] = {}
         self._alike, self.losses = AlikeFailures(), Losses()
@@ -96,7 +90,7 @@ class Search:
     def stopping(self) -> bool:
         """Whether no further epoch is to be begun."""
         self.fatal = self.fatal or self.ledger.lost
-        return self.stop_requested or self.fatal is not None or self.out_of_time
+        return self.stop_requested or self.fatal is not None or self.out_of_time or self.outlook.verdict is not None
 
     def _settle(self) -> None:
         """Make the decisions that a crash prevented: an epoch was stored, but not what follows from it."""
@@ -159,6 +153,8 @@ class Search:
         if begun is not None:
             return begun
         promoted = self._promotion()
+        if (promoted is not None or not self.steering.all_asked) and self.outlook.judge():
+            return None
         return self._new_trial() if promoted is None else promoted
 
     def _promotion(self, *, pausing: int | None = None) -> int | None:
@@ -213,6 +209,7 @@ class Search:
         if self.ledger.report(number, epoch=epoch, value=float(value), record=record):
             self.proposals.on_epoch(number, epoch=epoch, value=float(value))
         self._events.epoch(self.ledger.trial(number), record)
+        self.outlook.after_epoch(self._events)
         if epoch >= last_epoch(self.ledger.trial(number), of=self.run.epochs):
             self._finish(number, TrialState.COMPLETE)
             return False
@@ -241,7 +238,7 @@ class Search:
         self._paused.add(number)
         promoted = self._promotion(pausing=number)
         self._paused.discard(number)
-        return promoted == number
+        return promoted == number and not self.outlook.judge()
 
     def _is_stopped(self, number: int) -> bool:
         return self.run.pruner not in _NEVER_STOPS and self.proposals.should_prune(number)

@@ -19,19 +19,30 @@ from search.scheduling.search import Search
 from search.session.bestfiles import keep_best
 from search.session.console import summarise
 from search.session.trouble import explain
+from search.storage.expected import Expected
 from search.storage.presence import StudyLostError
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached, kept_epoch
 from trainables.data.notation import format_value
 
 
-def close(search: Search, received: int | None, *, run_dir: Path, resume: str, debug: bool, console: Console) -> int:
+def close(
+    search: Search,
+    received: int | None,
+    *,
+    run_dir: Path,
+    resume: str,
+    debug: bool,
+    console: Console,
+    expected: Expected | None = None,
+) -> int:
     """Print the result of a search and how to continue.
 
     Args:
         received: the signal that stopped it, if any.
         resume: the command that continues it.
         debug: raise the error that ended the search early.
+        expected: what more training is expected to gain, where that can be told.
 
     Returns:
         The exit code.
@@ -49,11 +60,16 @@ def close(search: Search, received: int | None, *, run_dir: Path, resume: str, d
     if search.out_of_time:
         ended = "the time budget is used up" + (" before any trial finished" if best is None else "")
         console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
+    if (verdict := search.outlook.verdict) is not None:
+        console.print(f"ended by --until-gain: {escape(verdict.text(search.run.metric))}", soft_wrap=True)
+        console.print(f"to continue all the same:\n  {escape(resume)} --until-gain 0", soft_wrap=True)
     if best is None:
         why = "there is no usable result yet" if search.out_of_time else "see the failures above"
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
     _show_best(best, search.run, run_dir=run_dir, console=console)
+    if expected is not None:
+        console.print(expected.text(search.run.metric), soft_wrap=True)
     if ahead := _ahead(best, trials, search.run):
         console.print(escape(ahead), soft_wrap=True)
     return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE

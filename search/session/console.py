@@ -18,6 +18,7 @@ from rich.text import Text
 from search.process.silence import doing
 from search.process.text import counted, describe_saving, duration, printable
 from search.session import live
+from search.storage.expected import Expected
 from search.storage.logs import log_path
 from search.storage.requests import Request
 from search.storage.run import Run
@@ -77,6 +78,7 @@ class SearchConsole:
         self._best: FrozenTrial | None = None
         self._last_cause = ""
         self._num_steered = 0
+        self._expected: Expected | None = None
 
     @contextmanager
     def following(self, trials: list[FrozenTrial]) -> Iterator[None]:
@@ -127,6 +129,10 @@ class SearchConsole:
         self._num_steered += request.state == "accepted"
         refused = "refused: " * (request.state == "refused")
         self.notice(f"request {request.number} ({request.text}): {refused}{request.answer}")
+
+    def foreseen(self, expected: Expected) -> None:
+        """More training is expected to gain this."""
+        self._expected = expected
 
     def notice(self, text: str) -> None:
         """Information for the user that needs no action."""
@@ -204,6 +210,8 @@ class SearchConsole:
     def _render(self) -> Group:
         trials = dict(self._trials)
         lines = [self._best_line(trials), Text(self._counts()), Text(self._pace(), "dim")]
+        if self._expected is not None:
+            lines.append(Text(self._expected.text(self._run.metric), "dim"))
         if self._num_steered:
             lines.append(Text(f"steered by a person with {counted(self._num_steered, 'request')}", "dim"))
         if rungs := live.describe_rungs(self._run, trials.values()):

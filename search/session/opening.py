@@ -13,7 +13,7 @@ from search.process.arguments import words_of
 from search.process.secrets import redact_command
 from search.session import config, questions
 from search.session.options import FIXED, Options
-from search.session.rules import parse_count, parse_types
+from search.session.rules import check_until_gain, parse_count, parse_types
 from search.storage.folder import check_exists
 from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical, describe_source
@@ -94,6 +94,7 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         metric=objective.metric,
         direction=objective.direction,
         trials=options.trials,
+        until_gain=options.until_gain or None,
         keep_epoch=keep_epoch(options, space),
         passes=1 if space.own else dataset.passes,
         baseline=dict(space.baseline),
@@ -197,6 +198,9 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
         trials = max(trials, read_run(run_dir).trials)  # the run may have been extended since the file was written
     run = old_run(run_dir, given=stated, trials=trials)
     run = replace(run, logger=options.logger) if "logger" in given else run
+    if "until_gain" in given:
+        check_until_gain(options.until_gain, sampler=run.sampler, asks=bool(run.questions))
+        run = replace(run, until_gain=options.until_gain or None)
     run = _with_backbone(run, options) if "backbone" in given else run
     check_logger(run.logger)
     if moved is None:

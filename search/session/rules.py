@@ -6,6 +6,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from search.process.secrets import find_secret, redact_url
+from search.storage.run import MAX_GAIN
 from trainables.data.architectures import check_architecture, locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import Kind
@@ -70,12 +71,25 @@ def check_numbers(options: Any) -> None:
     check_range("--max-failures", options.max_failures, 0, 1000)
     if options.time_budget is not None and not 0 < options.time_budget < 10**7:
         raise ValueError(f"--time-budget must be a positive number of minutes, got {options.time_budget:g}")
+    if options.until_gain is not None and not 0 <= options.until_gain <= MAX_GAIN:
+        raise ValueError(f"--until-gain must be a number from 0 to {MAX_GAIN:g}, got {options.until_gain:g}")
+    check_until_gain(options.until_gain, sampler=options.sampler, asks=bool(options.question))
     if options.trial_timeout is not None and not 0 < options.trial_timeout < 10**7:
         raise ValueError(f"--trial-timeout must be a positive number of seconds, got {options.trial_timeout:g}")
     check_gpus(options.gpus_per_trial)
     check_range("--workers-per-trial", options.workers_per_trial, 1, MAX_WORKERS)
     if options.max_epochs is not None and (options.min_epochs or 1) > options.max_epochs:
         raise ValueError(f"--min-epochs must be at most --max-epochs {options.max_epochs}, got {options.min_epochs}")
+
+
+def check_until_gain(gain: float | None, *, sampler: str, asks: bool) -> None:
+    """Raise ValueError unless the sampler can estimate the gain, and the best value is what is searched."""
+    if not gain:
+        return
+    if sampler != "curves":
+        raise ValueError(f"--until-gain needs --sampler curves, whose model estimates the gain, got {sampler}")
+    if asks:
+        raise ValueError("--until-gain is for one best value, and --question compares several; leave one of them out")
 
 
 def check_backbone(text: str) -> None:

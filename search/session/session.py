@@ -122,11 +122,11 @@ class Session:
                 story = Story(self.run, self.run_dir, events=events)
                 story.begin(ledger.trials, ledger.requests())
                 search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline)
+                expected = None if search.fatal else search.outlook.keep()
                 story.stopped(search, received)
-            code = close(
-                search, received, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, console=console
-            )
-            answer(summary(search, received, run_dir=self.run_dir, resume=self.resume, code=code))
+            told: dict[str, Any] = {"run_dir": self.run_dir, "resume": self.resume, "expected": expected}
+            code = close(search, received, **told, debug=self.options.debug, console=console)
+            answer(summary(search, received, **told, code=code))
             return code
         except _UNREACHABLE as error:
             return self._report_fatal(error)

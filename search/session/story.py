@@ -16,6 +16,7 @@ from search.process.tabular import finite as as_json
 from search.scheduling.messages import Events
 from search.scheduling.search import Search
 from search.storage.events import FORMAT, EventFile, finite
+from search.storage.expected import Expected
 from search.storage.presence import StudyLostError
 from search.storage.requests import Request
 from search.storage.run import Run
@@ -51,6 +52,8 @@ def why_stopped(search: Search, received: int | None) -> tuple[str, str | None]:
         return "signal", signal.Signals(received).name
     if search.fatal is not None:
         return "error", redact_text(f"{type(search.fatal).__name__}: {search.fatal}".splitlines()[0][:500])
+    if search.outlook.verdict is not None:
+        return "expected gain", search.outlook.verdict.text(search.run.metric)
     return "time budget" if search.out_of_time else "finished", None
 
 
@@ -147,6 +150,9 @@ class Story:
     def steered(self, request: Request) -> None:
         self._events.steered(request)
         self._answered(request)
+
+    def foreseen(self, expected: Expected) -> None:
+        self._events.foreseen(expected)
 
     def notice(self, text: str) -> None:
         self._events.notice(text)

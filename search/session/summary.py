@@ -11,6 +11,7 @@ from search.forecast.forecast import Forecast
 from search.scheduling.constraints import Examine
 from search.scheduling.search import Search
 from search.session.story import why_stopped
+from search.storage.expected import Expected, content
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached, is_infeasible
 from spaces.space import Space
@@ -18,13 +19,16 @@ from spaces.space import Space
 _STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
-def summary(search: Search, received: int | None, *, run_dir: Path, resume: str, code: int) -> dict[str, Any]:
+def summary(
+    search: Search, received: int | None, *, run_dir: Path, resume: str, code: int, expected: Expected | None = None
+) -> dict[str, Any]:
     """How a search went.
 
     Args:
         received: the signal that stopped it, if any.
         resume: the command that continues it.
         code: exit code.
+        expected: what more training is expected to gain, where that can be told.
     """
     run, trials = search.run, search.ledger.trials
     reason, detail = why_stopped(search, received)
@@ -42,6 +46,7 @@ def summary(search: Search, received: int | None, *, run_dir: Path, resume: str,
         "infeasible": len(trials) - len(real),
         "epochs": sum(len(trial.intermediate_values) for trial in real),
         "best": _best(best_trial(trials, run.objective)),
+        "expected": None if expected is None else content(expected),
         "requests": [one.facts for one in search.ledger.requests()],
         "resume": resume,
     }

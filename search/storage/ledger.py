@@ -100,11 +100,19 @@ class Ledger:
 
     def answer(self, request: Request) -> None:
         """Store an answered request."""
-        if isinstance(self._storage, StudyStorage):
-            self._storage.store_entry(self._study_id, request.key, json.dumps(request.content))
-        else:
-            self._storage.set_study_system_attr(self._study_id, request.key, request.content)
+        self.note(request.key, request.content)
         fault_point("answered", request.number or 0)
+
+    def note(self, key: str, content: Mapping[str, Any]) -> None:
+        """Store a system attribute of the study, whole or not at all."""
+        if isinstance(self._storage, StudyStorage):
+            self._storage.store_entry(self._study_id, key, json.dumps(content))
+        else:
+            self._storage.set_study_system_attr(self._study_id, key, dict(content))
+
+    def noted(self, key: str) -> Any:
+        """A system attribute of the study as it is stored now; None if there is none."""
+        return self._storage.get_study_system_attrs(self._study_id).get(key)
 
     @property
     def lost(self) -> Exception | None:

@@ -10,6 +10,7 @@ from sqlalchemy.pool import StaticPool
 
 from search.process.secrets import redact_url
 from search.storage.database import Damage, StudyError, name_metric, server_storage
+from search.storage.expected import copy_expected
 from search.storage.kinds import knows_tables
 from search.storage.requests import copy_requests
 from search.storage.soundness import check_sealed, check_trials, known_schema, num_kept
@@ -85,6 +86,7 @@ def study_on(url: str, *, name: str, metric: str) -> optuna.Study:
         memory.set_user_attr(key, value)
     attrs = source.get_study_system_attrs(study_id)
     copy_requests(attrs, memory)
+    copy_expected(attrs, memory)
     if "study:metric_names" in attrs:
         name_metric(memory, metric)
     trials = stored_trials(source, study_id)

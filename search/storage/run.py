@@ -33,6 +33,7 @@ Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
 Address = Annotated[str, Pattern(r"[A-Za-z][A-Za-z0-9+.-]*:.+", "an address such as postgresql+psycopg://host/name")]
+MAX_GAIN = 10.0**9
 _URLS = ("study_url", "storage")
 
 
@@ -110,6 +111,8 @@ class Run:
     """How often an epoch passes over the training rows."""
     keep_epoch: KeptEpoch = "last"
     """The epoch whose weights and value count for a trial; older runs keep the last one."""
+    until_gain: Annotated[float, Range(low=0, high=MAX_GAIN)] | None = None
+    """The search ends when it expects to gain less than this, in the unit of the metric; 0 or None for never."""
     max_weights: Count | None = None
     max_macs: Count | None = None
     study_url: Address | None = None

@@ -1,0 +1,241 @@
+"""--until-gain: what more training is expected to gain, and a search that ends by it, also after a kill."""
+
+import io
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from ray.tune.search import Searcher
+from rich.console import Console
+
+from search.algorithms.gain import LEAST_FINISHED, expected_gain
+from search.algorithms.gaussian_process import Surrogate
+from search.scheduling import outlook
+from search.session.closing import close
+from search.session.console import SearchConsole
+from search.session.summary import summary
+from search.storage.expected import Expected, Verdict, amount_text, expectations_of
+from search.storage.study import open_study
+from tests.benches import Bench
+from tests.steered import table
+from tests.stories import check_story
+
+RUNGS = (1, 3, 9)
+X = FloatDistribution(0, 1)
+PLANTED: dict[str, Any] = {"sampler": "curves", "trials": 40, "story": True}
+
+
+def make(number: int, x: float, values: dict[int, float]) -> FrozenTrial:
+    trial = create_trial(state=TrialState.RUNNING, params={"x": x}, distributions={"x": X}, intermediate_values=values)
+    trial.number = number
+    return trial
+
+
+def gain(places: list[float], new: list[float], *, finished: int, scale: float = 1.0, sign: int = 1) -> float | None:
+    """Of curves whose value is the place; the first are finished, the others paused at the first rung."""
+    trials = [
+        make(n, x, {e: sign * scale * x * e / 9 for e in (RUNGS if n < finished else RUNGS[:1])})
+        for n, x in enumerate(places)
+    ]
+    model = Surrogate(trials, rungs=RUNGS, maximize=sign > 0)
+    paused = [(trial.params, trial.number) for trial in trials[finished:]]
+    asked = [*paused, *(({"x": x}, -1 - n) for n, x in enumerate(new))]
+    values = {n: scale * places[n] for n in range(finished)}
+    return expected_gain(model, asked, [8] * len(paused) + [9] * len(new), values, epochs=90)
+
+
+LOW, MIXED = [0.02 * n for n in range(12)], [0.95, 0.9, 0.85, 0.8, *np.linspace(0.0, 0.7, 12).tolist()]
+
+
+def test_nothing_is_expected_where_all_that_is_left_is_worse_and_much_where_it_is_better():
+    little = gain(MIXED, [0.1, 0.2, 0.3], finished=6)
+    much = gain([*LOW[:6], 0.9, 0.95, 0.99], [0.9, 0.95, 1.0], finished=6)
+    assert little is not None
+    assert much is not None
+    assert little < 0.01 < 0.02 < much
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_gain_has_the_unit_of_the_metric_whichever_direction_is_better(sign: int):
+    places = [*LOW[:6], 0.5, 0.6]
+    one, thousand = (gain(places, [0.7], finished=6, scale=s, sign=sign) for s in (1.0, 1000.0))
+    assert one is not None
+    assert thousand == pytest.approx(1000 * one)
+    assert one == pytest.approx(gain(places, [0.7], finished=6) or 0)
+
+
+def test_more_epochs_never_gain_less():
+    trials = [make(n, x, {e: x * e / 9 for e in (RUNGS if n < 6 else RUNGS[:1])}) for n, x in enumerate(MIXED[::-1])]
+    model = Surrogate(trials, rungs=RUNGS, maximize=True)
+    asked = [(t.params, t.number) for t in trials[6:]]
+    values = {t.number: t.intermediate_values[9] for t in trials[:6]}
+    found = [expected_gain(model, asked, [8] * len(asked), values, epochs=e) or 0 for e in (1, 9, 27, 81, 1000)]
+    assert found == sorted(found)
+    assert found[0] > 0
+
+
+def test_there_is_no_number_with_few_finished_trials_or_nothing_to_train():
+    assert gain(MIXED, [0.5], finished=LEAST_FINISHED - 1) is None
+    assert gain(MIXED, [0.5], finished=LEAST_FINISHED) is not None
+    assert gain(MIXED, [], finished=len(MIXED)) is None
+
+
+def flat(lr: float, epoch: int) -> float:
+    """A search in which nothing is left to gain: the best is far from the end of the range, and broad."""
+    return 0.9 - 0.001 * max(0.0, abs(np.log10(lr) + 1) - 0.5) + 0.0001 * epoch
+
+
+def train(folder: Path, value: Any = flat, **changes: Any) -> Bench:
+    """Work a search off in one slot, up to its end."""
+    bench = Bench(folder, **{**PLANTED, **changes})
+    bench.train(value)
+    bench.search._events.stopped(bench.search, None)  # type: ignore[attr-defined]
+    return bench
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bench]:
+    folder = tmp_path_factory.mktemp("ended")
+    return folder, train(folder, until_gain=0.001)
+
+
+def test_a_search_ends_when_too_little_gain_is_expected_and_stores_why(ended: tuple[Path, Bench]):
+    folder, bench = ended
+    verdict, _ = expectations_of(open_study(folder))
+    assert verdict is not None
+    assert verdict.gain < verdict.below == 0.001
+    assert verdict.epochs == 10 * 9
+    assert verdict.trained == sum(len(t.intermediate_values) for t in bench.search.trials)
+    assert len(bench.search.trials) < 40
+    assert {t.state for t in bench.search.trials} <= {TrialState.COMPLETE, TrialState.RUNNING}
+    stopped = check_story(folder)[-1]
+    assert (stopped["event"], stopped["reason"]) == ("search_stopped", "expected gain")
+    assert "expected to improve accuracy by" in stopped["detail"]
+
+
+def test_a_search_with_much_to_gain_is_not_ended(tmp_path: Path):
+    bench = train(tmp_path, lambda lr, epoch: lr * epoch, until_gain=1e-9, trials=14)
+    assert bench.search.outlook.verdict is None
+    assert len(bench.search.trials) == 14
+    assert check_story(tmp_path)[-1]["reason"] == "finished"
+
+
+def test_a_resumed_search_begins_nothing_unless_a_smaller_gain_or_more_trials_are_asked_for(
+    ended: tuple[Path, Bench], tmp_path: Path
+):
+    folder, _ = ended
+    before = table(folder)
+    for again in ({"until_gain": 0.001}, {"until_gain": 0.5}):
+        assert Bench(folder, **{**PLANTED, **again}).ask() == Searcher.FINISHED
+    assert table(folder) == before
+    smaller = (expectations_of(open_study(folder))[0] or pytest.fail("no verdict")).gain / 2
+    for more in ({"until_gain": None}, {"until_gain": smaller}, {"until_gain": 0.001, "trials": 41}):
+        assert Bench(folder, **{**PLANTED, **more}).search.outlook.verdict is None
+
+
+@pytest.mark.parametrize("point", ["judged:1", "last report", "last record", "reported:40"])
+def test_a_search_that_is_killed_ends_at_the_same_epoch_for_the_same_reason(
+    point: str, ended: tuple[Path, Bench], tmp_path: Path
+):
+    folder, _ = ended
+    verdict, _ = expectations_of(open_study(folder))
+    assert verdict is not None
+    point = point.replace("last report", f"reported:{verdict.trained}").replace(
+        "last record", f"recorded:{verdict.trained}"
+    )
+    child = os.fork()
+    if not child:
+        os.environ["RUNGWISE_FAULT"] = point
+        train(tmp_path, until_gain=0.001)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    train(tmp_path, until_gain=0.001)
+    assert table(tmp_path) == table(folder)
+    assert expectations_of(open_study(tmp_path))[0] == verdict
+
+
+def test_without_the_option_a_search_is_the_same_however_often_the_gain_is_asked_for(tmp_path: Path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    train(one, trials=16)
+    bench = Bench(other, **{**PLANTED, "trials": 16})
+    ask = bench.search.proposals.gain
+
+    def value(lr: float, epoch: int) -> float:
+        ask(lambda trial: trial.suggest_float("lr", 0.01, 1.0, log=True), epochs=50 + epoch, new=True)
+        return flat(lr, epoch)
+
+    bench.train(value)
+    assert table(one) == table(other)
+
+
+def test_the_closing_lines_and_the_answer_say_what_is_expected_and_why_it_ended(
+    ended: tuple[Path, Bench], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    _, bench = ended
+    expected = Expected(gain=0.0021, epochs=90, seconds=3600.0)
+    told: dict[str, Any] = {"run_dir": tmp_path, "resume": "resume it", "expected": expected}
+    assert close(bench.search, None, **told, debug=False, console=Console(width=300)) == 0
+    said = capsys.readouterr().out
+    assert "ended by --until-gain: after " in said
+    assert "less than --until-gain 0.001\nto continue all the same:\n  resume it --until-gain 0\n" in said
+    assert "Another hour of search is expected to improve accuracy by about 0.2 points.\n" in said
+    found = json.loads(json.dumps(summary(bench.search, None, **told, code=0)))
+    assert found["reason"] == "expected gain"
+    assert found["expected"] == {"gain": 0.0021, "epochs": 90, "seconds": 3600.0}
+
+
+def test_the_live_view_says_what_another_hour_is_expected_to_gain(ended: tuple[Path, Bench]):
+    console = Console(width=120, record=True, file=io.StringIO())
+    view = SearchConsole(ended[1].run, console=console)
+    console.print(view._render())
+    assert "Another" not in console.export_text()
+    view.foreseen(Expected(gain=0.03, epochs=90, seconds=750.0))
+    console.print(view._render())
+    assert "Another 12m30s of search is expected to improve accuracy by about 3 points." in console.export_text()
+
+
+def test_an_estimate_is_told_once_a_minute_and_for_an_hour_at_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(outlook, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    bench = Bench(tmp_path, **{**PLANTED, "trials": 16})
+    told: list[Expected] = []
+    monkeypatch.setattr(bench.search._events, "foreseen", told.append)
+
+    def value(lr: float, epoch: int) -> float:
+        clock.now += 45.0
+        return lr + 0.001 * epoch
+
+    bench.train(value)
+    num_epochs = sum(len(t.intermediate_values) for t in bench.search.trials)
+    assert 0 < len(told) <= num_epochs / 2
+    assert {(one.epochs, one.seconds) for one in told} == {(80, 3600.0)}
+    clock.now /= 10
+    hasty = bench.search.outlook.expected()
+    assert hasty is not None
+    assert (hasty.epochs, round(hasty.seconds)) == (90, 405)
+
+
+def test_small_gains_have_no_digits_and_other_metrics_have_no_points():
+    assert amount_text("accuracy", 0.00002) == "less than 0.01 points"
+    assert amount_text("accuracy", 0.123) == "about 10 points"
+    assert amount_text("rmse", 0.00213) == "about 0.002"
+    text = Verdict(gain=0.0, below=0.1, epochs=270, trained=300, trials=40).text("rmse")
+    assert text == (
+        "after 300 epochs, the next 270 epochs are expected to improve rmse by about 0, less than --until-gain 0.1"
+    )
+
+
+def test_other_samplers_give_no_estimate(tmp_path: Path):
+    bench = Bench(tmp_path, sampler="random", trials=14)
+    bench.train()
+    assert bench.search.outlook.expected() is None
+    assert bench.search.outlook.keep() is None
