@@ -6,7 +6,7 @@
 Searches of 40 trials, the default, are replayed to their end (`benchmarks/replay.py`) on one simulated worker. Whenever
 a trial reaches a rung, three estimates of the gain of 10 more full trainings are noted:
 
-- best of next: what `--until-gain` uses (`search/algorithms/gain.py`): the mean of the best of the trials that come next
+- best of next: that of `--until-gain` (`search/algorithms/gain.py`): the mean of the best of the trials that come next
 - sum of EI: the sum of their expected improvements
 - spacings: the mean spacing s of the best four finished values, which gives s log(1 + m / n) for m more of n trainings
 
@@ -27,7 +27,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 from rich.console import Console
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from benchmarks.grids import EPOCHS, RECORDED
 from benchmarks.harness import describe_conditions, write_result
@@ -184,7 +184,10 @@ def calibration(paths: Sequence[Path_], kind: str) -> dict[str, Any]:
     estimate, gain = np.array(sorted(pairs)).T
     parts = [part for part in np.array_split(np.arange(len(estimate)), 4) if len(part)]
     means = [[round(float(estimate[part].mean()), 6), round(float(gain[part].mean()), 6)] for part in parts]
-    return {"rank_correlation": round(float(spearmanr(estimate, gain).statistic), 3), "quarters": means}
+    return {
+        "rank_correlation": round(float(np.corrcoef(rankdata(estimate), rankdata(gain))[0, 1]), 3),
+        "quarters": means,
+    }
 
 
 def tables(result: Mapping[str, Any]) -> str:

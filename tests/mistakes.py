@@ -35,6 +35,17 @@ SEARCH = [
     (["--time-budget", "-5"], "--time-budget must be a positive number of minutes, got -5"),
     (["--time-budget", "nan"], "--time-budget must be a positive number of minutes, got nan"),
     (["--time-budget", "inf"], "--time-budget must be a positive number of minutes, got inf"),
+    (["--until-gain", "-1"], "--until-gain must be a number from 0 to 1e+09, got -1"),
+    (["--until-gain", "nan"], "--until-gain must be a number from 0 to 1e+09, got nan"),
+    (["--until-gain", "0.1%"], "--until-gain must be a number, got '0.1%'"),
+    (
+        ["--until-gain", "0.001", "--sampler", "tpe"],
+        "--until-gain needs --sampler curves, whose model estimates the gain, got tpe",
+    ),
+    (
+        ["--until-gain", "0.001", "--question", "batch_norm"],
+        "--until-gain is for one best value, and --question compares several; leave one of them out",
+    ),
     (["--time-budget", "soon"], "--time-budget must be a number, got 'soon'"),
     (["--pruner", "asah"], "--pruner must be one of 'asha', 'asha-stop', 'hyperband', 'median', 'none', got 'asah'"),
     (["--sampler", "bayes"], "--sampler must be one of 'curves', 'tpe', 'random', 'gp', 'cmaes', 'qmc', got 'bayes'"),

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,20 +16,32 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from analysis.studies.expectations import expectations
+from analysis.studies.trials import read_trials
 from search.algorithms.gain import LEAST_FINISHED, expected_gain
 from search.algorithms.gaussian_process import Surrogate
+from search.forecast.forecast import Forecast
+from search.forecast.preview import _show_forecast
+from search.runtime.resources import Resources
 from search.scheduling import outlook
 from search.session.closing import close
 from search.session.console import SearchConsole
+from search.session.opening import resumed_run
+from search.session.options import Options
+from search.session.session import Session
 from search.session.summary import summary
-from search.storage.expected import Expected, Verdict, amount_text, expectations_of
-from search.storage.study import open_study
+from search.storage.expected import OUTLOOK, VERDICT, Expected, Verdict, amount_text, content, expectations_of
+from search.storage.run import write_run
+from search.storage.study import new_run, open_study
 from tests.benches import Bench
+from tests.ledgers import make_run as run_of
 from tests.steered import table
 from tests.stories import check_story
+from tests.synthetic import make_run, make_study
 
 RUNGS = (1, 3, 9)
 X = FloatDistribution(0, 1)
+ONE = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
 PLANTED: dict[str, Any] = {"sampler": "curves", "trials": 40, "story": True}
 
 
@@ -59,7 +72,8 @@ def test_nothing_is_expected_where_all_that_is_left_is_worse_and_much_where_it_i
     much = gain([*LOW[:6], 0.9, 0.95, 0.99], [0.9, 0.95, 1.0], finished=6)
     assert little is not None
     assert much is not None
-    assert little < 0.01 < 0.02 < much
+    assert little < 0.01
+    assert much > 0.02
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -232,6 +246,54 @@ def test_small_gains_have_no_digits_and_other_metrics_have_no_points():
     assert text == (
         "after 300 epochs, the next 270 epochs are expected to improve rmse by about 0, less than --until-gain 0.1"
     )
+
+
+def test_the_report_says_why_a_search_ended_and_what_it_expected():
+    study = make_study(20)
+    trained = sum(len(t.intermediate_values) for t in study.trials)
+    verdict = Verdict(gain=0.0004, below=0.001, epochs=270, trained=trained, trials=40)
+    for key, found in ((VERDICT, verdict), (OUTLOOK, Expected(gain=0.0012, epochs=90, seconds=3600.0))):
+        study._storage.set_study_system_attr(study._study_id, key, content(found))
+    assert expectations(read_trials(study, make_run())) == (
+        f"The search ended by its own rule: after {trained} epochs, the next 270 epochs were expected to improve"
+        " accuracy by about 0.04 points, less than --until-gain 0.001. When the search ended, another hour of search"
+        " was expected to improve accuracy by about 0.1 points."
+    )
+    continued = content(replace(verdict, trained=trained - 1))
+    study._storage.set_study_system_attr(study._study_id, VERDICT, continued)
+    assert "rule" not in expectations(read_trials(study, make_run()))
+
+
+def test_a_new_run_stores_the_option_and_a_resume_can_change_it(tmp_path: Path):
+    asked: dict[str, Any] = {"name": "x", "runs_dir": tmp_path, "trials": 4, "max_epochs": 3, "train_size": 60}
+    run = Session.open(Options(**asked, until_gain=0.002), given=set(), resources=ONE).run
+    assert run.until_gain == 0.002
+    new_run(tmp_path / "x", run)
+
+    def resumed(**changes: Any) -> float | None:
+        return resumed_run(Options(**{**asked, "resume": True, **changes}), given=set(changes)).until_gain
+
+    assert resumed() == 0.002
+    assert resumed(until_gain=0.001) == 0.001
+    assert resumed(until_gain=0.0) is None
+    write_run(tmp_path / "x", replace(run, sampler="tpe"))
+    with pytest.raises(ValueError, match="--until-gain needs --sampler curves, whose model .* got tpe"):
+        resumed(until_gain=0.001)
+
+
+def test_the_forecast_is_an_upper_limit_with_the_option(capsys: pytest.CaptureFixture[str]):
+    some = (1.0, 2.0, 3.0)
+    forecast = Forecast(
+        wall_seconds=some, trial_seconds=some, epochs=some, reaching=(9.0, 3.0, 1.0), baseline_epoch_seconds=1.0,
+        draw_epoch_seconds=some, num_measured=3,
+    )  # fmt: skip
+    for until_gain in (None, 0.001):
+        run = run_of(trials=9, until_gain=until_gain)
+        _show_forecast(run, forecast, ONE, console=Console(width=200))
+    without, with_option = capsys.readouterr().out.split("forecast: ")[1:]
+    assert without.startswith("2s (1s to 3s) with 1 at once")
+    assert with_option.startswith("at most 2s (1s to 3s) with 1 at once")
+    assert "the search ends earlier if it expects to gain less than 0.001 (--until-gain)" in with_option
 
 
 def test_other_samplers_give_no_estimate(tmp_path: Path):

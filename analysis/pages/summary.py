@@ -14,6 +14,7 @@ from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
 from analysis.prose.unfinished import ahead
 from analysis.studies.amounts import cost, difference_text
+from analysis.studies.expectations import expectations
 from analysis.studies.parameters import label
 from analysis.studies.steered import steered
 from analysis.studies.trials import (
@@ -62,7 +63,9 @@ def summary(
         confirmed: results of single changes that were trained again.
     """
     answers = answers or Said()
-    blocks: list[Any] = [text(" ".join(filter(None, (_what(run) + states(trials), steered(trials)))))]
+    blocks: list[Any] = [
+        text(" ".join(filter(None, (_what(run) + states(trials), steered(trials), expectations(trials)))))
+    ]
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks += [text(warning, kind="warning") for warning in (*outcome.warnings, ahead(trials)) if warning]

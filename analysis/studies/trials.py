@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.studies.parameters import Parameter, from_distributions
 from analysis.wording import is_share, named, one_line
 from search.storage.collector import collector_paused
+from search.storage.expected import Expected, Verdict, expectations_of
 from search.storage.requests import Request, requests_of
 from search.storage.trials import kept_epoch, num_weights
 from spaces.objectives import Direction, Objective
@@ -51,6 +52,8 @@ class Trials:
     baseline: Mapping[str, Any] = field(default_factory=dict)
     requests: tuple[Request, ...] = ()
     """What a person asked of the search while it ran, in the order of the answers."""
+    expectations: tuple[Verdict | None, Expected | None] = (None, None)
+    """Why --until-gain ended the search, and what it last expected of more training."""
 
     @property
     def objective(self) -> Objective:
@@ -183,6 +186,7 @@ def read_trials(study: optuna.Study, run: Any = None) -> Trials:
         rungs=rungs,
         baseline=_baseline(run, stored),
         requests=tuple(requests_of(study)),
+        expectations=expectations_of(study),
     )
 
 

@@ -81,14 +81,18 @@ def simulate(
         examine: computes what is known of a configuration before it is trained.
         watch: called with the search after each epoch, when its result is stored.
     """
-    storage = InMemoryStorage()
-    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     run = replace(run, sampler=sampler or run.sampler)
-    search = _Search(run, Ledger(storage, run), space, examine=examine, events=Silent())
+    search = _Search(run, _empty_ledger(run), space, examine=examine, events=Silent())
     search.straight = straight
     workers = _Workers(search, curves, slots=slots, pace=(leg_seconds, pause_seconds, decision_seconds), watch=watch)
     workers.work(start_seconds, until=until)
     return workers.outcome(start_seconds)
+
+
+def _empty_ledger(run: Run) -> Ledger:
+    storage = InMemoryStorage()
+    optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
+    return Ledger(storage, run)
 
 
 class _Workers:

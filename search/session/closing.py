@@ -27,15 +27,9 @@ from trainables.data.notation import format_value
 
 
 def close(
-    search: Search,
-    received: int | None,
-    *,
-    run_dir: Path,
-    resume: str,
-    debug: bool,
-    console: Console,
+    search: Search, received: int | None, *, run_dir: Path, resume: str, debug: bool, console: Console,
     expected: Expected | None = None,
-) -> int:
+) -> int:  # fmt: skip
     """Print the result of a search and how to continue.
 
     Args:
@@ -57,12 +51,7 @@ def close(
     if search.fatal is not None:
         return report_fatal(search.fatal, run_dir=run_dir, resume=resume, debug=debug)
     best = best_trial(trials, search.run.objective)
-    if search.out_of_time:
-        ended = "the time budget is used up" + (" before any trial finished" if best is None else "")
-        console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
-    if (verdict := search.outlook.verdict) is not None:
-        console.print(f"ended by --until-gain: {escape(verdict.text(search.run.metric))}", soft_wrap=True)
-        console.print(f"to continue all the same:\n  {escape(resume)} --until-gain 0", soft_wrap=True)
+    _say_ended(search, is_usable=best is not None, resume=resume, console=console)
     if best is None:
         why = "there is no usable result yet" if search.out_of_time else "see the failures above"
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
@@ -73,6 +62,16 @@ def close(
     if ahead := _ahead(best, trials, search.run):
         console.print(escape(ahead), soft_wrap=True)
     return SOME_FAILED if any(t.state == TrialState.FAIL for t in trials) else DONE
+
+
+def _say_ended(search: Search, *, is_usable: bool, resume: str, console: Console) -> None:
+    """Print which limit ended the search, if one did, and how to continue."""
+    if search.out_of_time:
+        ended = "the time budget is used up" + " before any trial finished" * (not is_usable)
+        console.print(f"{ended}; continue with:\n  {escape(resume)} --time-budget MINUTES", soft_wrap=True)
+    if (verdict := search.outlook.verdict) is not None:
+        console.print(f"ended by --until-gain: {escape(verdict.text(search.run.metric))}", soft_wrap=True)
+        console.print(f"to continue all the same:\n  {escape(resume)} --until-gain 0", soft_wrap=True)
 
 
 def _steered(search: Search, run_dir: Path) -> list[str]:

@@ -34,6 +34,7 @@ ROWS_OF_A_TRAINING = 32_000
 """Training rows that a full training sees at least, counted as often as it sees them: 250 steps of 128 rows."""
 MOST_PASSES = 50
 """Passes of an epoch at most."""
+_BOUNDS = "max_weights", "max_macs"
 
 
 def stated_data(options: Options, space: "Space") -> dict[str, Any]:
@@ -94,13 +95,11 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         metric=objective.metric,
         direction=objective.direction,
         trials=options.trials,
-        until_gain=options.until_gain or None,
         keep_epoch=keep_epoch(options, space),
         passes=1 if space.own else dataset.passes,
         baseline=dict(space.baseline),
         **decided_data(options, dataset),
-        max_weights=parse_count("--max-weights", options.max_weights),
-        max_macs=parse_count("--max-macs", options.max_macs),
+        **_limits(options),
         study_url=options.study_url,
         storage=options.storage,
         keep_best=options.keep_best,
@@ -113,6 +112,12 @@ def asked_run(options: Options, space: "Space", dataset: Any, **settled: Any) ->
         **questions.resolve(options.words, space, trials=options.trials),
         **settled,
     )
+
+
+def _limits(options: Options) -> dict[str, Any]:
+    """The fields of a run that bound its configurations, and its length."""
+    bounds = {name: parse_count(f"--{name.replace('_', '-')}", getattr(options, name)) for name in _BOUNDS}
+    return {**bounds, "until_gain": options.until_gain or None}
 
 
 def with_passes(dataset: Any, space: "Space") -> Any:
@@ -180,7 +185,7 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
         stated["space"] = canonical(options.space)
     if options.max_epochs is not None:
         stated["epochs"] = options.max_epochs
-    for name in ("max_weights", "max_macs"):
+    for name in _BOUNDS:
         if name in given:
             stated[name] = parse_count(f"--{name}", getattr(options, name))
     if options.metric is not None:

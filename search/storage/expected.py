@@ -33,8 +33,8 @@ class Expected:
     def text(self, metric: str, *, past: bool = False) -> str:
         """`Another hour is expected to improve accuracy by about 0.2 points.`"""
         time = "hour" if self.seconds == HOUR_SECONDS else duration(self.seconds)
-        verb = "was" if past else "is"
-        return f"Another {time} of search {verb} expected to improve {metric} by {amount_text(metric, self.gain)}."
+        begin, verb = ("another", "was") if past else ("Another", "is")
+        return f"{begin} {time} of search {verb} expected to improve {metric} by {amount_text(metric, self.gain)}."
 
 
 @dataclass(frozen=True, kw_only=True)
