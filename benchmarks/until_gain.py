@@ -45,7 +45,7 @@ TRIALS = 40
 LEAST_SAVED, MOST_LOST, LEAST_SEEDS = 0.3, 0.001, 0.9
 """The bar: saved compute, lost value (0.1 points), and the share of the seeds in which no more than that is lost."""
 THRESHOLDS = tuple(round(float(x), 6) for x in np.geomspace(1e-4, 4e-3, 33))
-STATED = (0.0005, 0.001, 0.002)
+STATED = (0.0002, 0.0004, 0.0005, 0.001)
 """Thresholds that a user would state."""
 KINDS = ("best of next", "sum of EI", "spacings")
 Cell = tuple[str, int]
@@ -115,7 +115,8 @@ def replay(curves: Recorded, grid: str, seed: int) -> Path_:
     run = replace(make_run(grid, seed=seed), trials=TRIALS)
     outcome = simulate(run, curves.grid.space, curves, slots=1, examine=curves.examine, watch=watch)
     finished = [trial.value for trial in outcome.trials if trial.state == TrialState.COMPLETE]
-    return [*found, {"epochs": outcome.num_epochs, "best": max(v for v in finished if v is not None)}]
+    epochs = sum(len(trial.intermediate_values) for trial in outcome.trials)
+    return [*found, {"epochs": epochs, "best": max(v for v in finished if v is not None)}]
 
 
 def ended(path: Path_, kind: str, threshold: float) -> tuple[float, float]:

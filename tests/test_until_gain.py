@@ -18,10 +18,14 @@ from rich.console import Console
 
 from analysis.studies.expectations import expectations
 from analysis.studies.trials import read_trials
+from benchmarks import until_gain
+from benchmarks.replay import Recorded
+from benchmarks.replay import make_run as recorded_run
 from search.algorithms.gain import LEAST_FINISHED, expected_gain
 from search.algorithms.gaussian_process import Surrogate
 from search.forecast.forecast import Forecast
 from search.forecast.preview import _show_forecast
+from search.forecast.simulate import simulate
 from search.runtime.resources import Resources
 from search.scheduling import outlook
 from search.session.closing import close
@@ -287,8 +291,8 @@ def test_the_forecast_is_an_upper_limit_with_the_option(capsys: pytest.CaptureFi
         wall_seconds=some, trial_seconds=some, epochs=some, reaching=(9.0, 3.0, 1.0), baseline_epoch_seconds=1.0,
         draw_epoch_seconds=some, num_measured=3,
     )  # fmt: skip
-    for until_gain in (None, 0.001):
-        run = run_of(trials=9, until_gain=until_gain)
+    for least in (None, 0.001):
+        run = run_of(trials=9, until_gain=least)
         _show_forecast(run, forecast, ONE, console=Console(width=200))
     without, with_option = capsys.readouterr().out.split("forecast: ")[1:]
     assert without.startswith("2s (1s to 3s) with 1 at once")
@@ -301,3 +305,16 @@ def test_other_samplers_give_no_estimate(tmp_path: Path):
     bench.train()
     assert bench.search.outlook.expected() is None
     assert bench.search.outlook.keep() is None
+
+
+def test_the_benchmark_ends_a_search_where_the_option_does():
+    curves = Recorded("digits")
+    path = until_gain.replay(curves, "digits", 0)
+    saved, lost = until_gain.ended(path, "best of next", 0.001)
+    assert 0 < saved < 1
+    assert lost >= 0
+    assert until_gain.ended(path, "best of next", 0.0) == (0, 0)
+    run = replace(recorded_run("digits", seed=0), trials=40, until_gain=0.001)
+    outcome = simulate(run, curves.grid.space, curves, slots=1, examine=curves.examine)
+    trained = sum(len(trial.intermediate_values) for trial in outcome.trials)
+    assert trained == round((1 - saved) * path[-1]["epochs"])

@@ -126,7 +126,7 @@ class CurvesSampler:
         return self._decision.promoted
 
     def gain(self, suggest: Suggest, *, number: int, epochs: int, aim: Aim | None) -> float | None:
-        """By how much so many more epochs are expected to improve the best value; None where that cannot be told.
+        """By how much so many more epochs are expected to improve the best value; None where that is not known.
 
         It depends only on the study, and not on which trials have a worker.
 

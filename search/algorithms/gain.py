@@ -18,7 +18,7 @@ large."""
 SHARE = 0.35
 """Part of its remaining epochs that a trial takes on average, since weak ones pause early."""
 _STEPS = 3, 5
-"""How many of the best finished trials tell what a score is worth; the smaller worth counts."""
+"""How many of the best finished trials decide what a score is worth; the smaller worth counts."""
 _GRID, _WIDTH = 200, 5.0
 """Points of the integral, and how many standard deviations it reaches above the largest mean."""
 
@@ -31,7 +31,7 @@ def expected_gain(
     *,
     epochs: int,
 ) -> float | None:
-    """By how much so many more epochs are expected to improve the best value; None where that cannot be told.
+    """By how much so many more epochs are expected to improve the best value; None where that is not known.
 
     Args:
         surrogate: fitted to the trials.

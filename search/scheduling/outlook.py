@@ -1,7 +1,7 @@
-"""What more training is expected to gain: ends a search by --until-gain, and is told while it runs and at its end.
+"""What more training is expected to gain: ends a search by --until-gain, and is shown while it runs and at its end.
 
 The rule depends only on the study, so that a search that was killed and resumed ends at the same epoch. It looks a
-fixed number of epochs ahead, because time is not repeatable; only what is told is in hours.
+fixed number of epochs ahead, because time is not repeatable; only what is shown is in hours.
 """
 
 import math
@@ -18,7 +18,7 @@ from spaces.asking import Suggest
 FULL_TRAININGS = 10
 """The epochs that are looked ahead, in full trainings."""
 QUIET_SECONDS = 60.0
-"""Least time between two estimates that are told: one takes about 10 ms."""
+"""Least time between two estimates that are shown: one takes about 15 ms."""
 
 
 class Outlook:
@@ -27,7 +27,7 @@ class Outlook:
     def __init__(self, proposals: Proposals, run: Run, suggest: Suggest, steering: Steering) -> None:
         self._proposals, self._run, self._suggest, self._steering = proposals, run, suggest, steering
         self._ledger = proposals.ledger
-        self._began = self._told = time.monotonic()
+        self._began = self._shown = time.monotonic()
         self._epochs = 0
         stored = verdict_in(self._ledger.noted(VERDICT)) if run.until_gain else None
         self.verdict = stored if stored and self._holds(stored) else None
@@ -62,16 +62,16 @@ class Outlook:
         return True
 
     def after_epoch(self, events: Events) -> None:
-        """Count an epoch, and tell what another hour is expected to gain, at most once a minute."""
+        """Count an epoch, and show what another hour is expected to gain, at most once a minute."""
         self._epochs += 1
         now = time.monotonic()
-        if now - self._told >= QUIET_SECONDS:
-            self._told = now
+        if now - self._shown >= QUIET_SECONDS:
+            self._shown = now
             if (found := self.expected()) is not None:
                 events.foreseen(found)
 
     def expected(self) -> Expected | None:
-        """What another hour is expected to gain; None where the model cannot tell.
+        """What another hour is expected to gain; None where the model has no estimate.
 
         Where the search trains more in an hour than the rule looks ahead, it is the shorter time that this takes.
         """

@@ -210,7 +210,7 @@ class Proposals:
         return self._curves.promotion(suggest, here, number=number, live=live, aim=self._aim(turn), rungs=rungs)
 
     def gain(self, suggest: Suggest, *, epochs: int, new: bool) -> float | None:
-        """By how much so many more epochs are expected to improve the best value; None where that cannot be told.
+        """By how much so many more epochs are expected to improve the best value; None where that is not known.
 
         Args:
             new: whether new trials may begin.

@@ -36,7 +36,7 @@ def close(
         received: the signal that stopped it, if any.
         resume: the command that continues it.
         debug: raise the error that ended the search early.
-        expected: what more training is expected to gain, where that can be told.
+        expected: what more training is expected to gain, where that is known.
 
     Returns:
         The exit code.

@@ -28,7 +28,7 @@ def summary(
         received: the signal that stopped it, if any.
         resume: the command that continues it.
         code: exit code.
-        expected: what more training is expected to gain, where that can be told.
+        expected: what more training is expected to gain, where that is known.
     """
     run, trials = search.run, search.ledger.trials
     reason, detail = why_stopped(search, received)
