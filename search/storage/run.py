@@ -10,6 +10,7 @@ from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
 from spaces import as_begun
+from spaces.changes import Prior
 from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
@@ -33,7 +34,6 @@ Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Scalar = str | int | float | bool | None
 Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
 Address = Annotated[str, Pattern(r"[A-Za-z][A-Za-z0-9+.-]*:.+", "an address such as postgresql+psycopg://host/name")]
-MAX_GAIN = 10.0**9
 _URLS = ("study_url", "storage")
 
 
@@ -97,6 +97,8 @@ class Run:
     """Parameters whose values are compared."""
     ranges: tuple[SetRange, ...] = ()
     """Ranges that this search has in place of those of its space."""
+    priors: tuple[Prior, ...] = ()
+    """Values that the user expects to be good."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
@@ -111,7 +113,7 @@ class Run:
     """How often an epoch passes over the training rows."""
     keep_epoch: KeptEpoch = "last"
     """The epoch whose weights and value count for a trial; older runs keep the last one."""
-    until_gain: Annotated[float, Range(low=0, high=MAX_GAIN)] | None = None
+    until_gain: Annotated[float, Range(low=0, high=10**9)] | None = None
     """The search ends when it expects to gain less than this, in the unit of the metric; 0 or None for never."""
     max_weights: Count | None = None
     max_macs: Count | None = None
@@ -141,8 +143,7 @@ class Run:
     unit: str = ""
     """Unit of the metric, if code of the user's own states it."""
     source: dict[str, Any] | None = None
-    """For a space of the user's own: sha256 of its files, their names, and those that were too large to keep. The files
-    are in the folder `source` of the run."""
+    """Of a space of the user's own: sha256 and names of the files in `source`, and of those too large to keep."""
     forecast: dict[str, Any] | None = None
     """The forecast of `--dry-run`, if it ran before: the fields of `search.forecast.forecast.Forecast`."""
     format: Annotated[int, Range(low=1, high=FORMAT)] = FORMAT
@@ -241,12 +242,11 @@ def load_data(space: "Space", **selected: Any) -> Any:
     Raises:
         ValueError: what is wrong with the data, or what the user's own code raised.
     """
-    selection = Selection(**selected)
-    if not space.own:
-        return space.work.load(selection)
     try:
-        return space.work.load(selection)
+        return space.work.load(Selection(**selected))
     except Exception as error:
+        if not space.own:
+            raise
         raise ValueError(f"data() fails: {describe_error(error)}") from error
 
 
