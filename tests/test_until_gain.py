@@ -105,6 +105,12 @@ def test_there_is_no_number_with_few_finished_trials_or_nothing_to_train():
     assert gain(MIXED, [], finished=len(MIXED)) is None
 
 
+def test_equal_best_values_do_not_mean_that_nothing_is_left():
+    tied = [0.9, 0.9, 0.9, 0.5, 0.4, 0.3]
+    assert gain([*tied, 0.2, 0.8], [0.85], finished=6)
+    assert gain([0.9] * 6 + [0.2, 0.8], [0.85], finished=6) is None
+
+
 def flat(lr: float, epoch: int) -> float:
     """A search in which nothing is left to gain: the best is far from the end of the range, and broad."""
     return 0.9 - 0.001 * max(0.0, abs(np.log10(lr) + 1) - 0.5) + 0.0001 * epoch

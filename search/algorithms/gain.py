@@ -62,10 +62,11 @@ def _mean_of_best(above: np.ndarray, spread: np.ndarray) -> float:
 
 
 def _worth(scores: Mapping[int, float], values: Mapping[int, float]) -> float | None:
-    """The value of one unit of the score among the best finished trials."""
+    """The value of one unit of the score among the best finished trials; None where all of these are equal."""
     known = sorted(((values[number], scores[number]) for number in scores if number in values), reverse=True)
     if len(known) < LEAST_FINISHED:
         return None
     ends = [(known[0], known[min(count, len(known)) - 1]) for count in _STEPS]
     slopes = [(best[0] - other[0]) / max(best[1] - other[1], 1e-9) for best, other in ends]
-    return min(slopes) if np.isfinite(slopes).all() else None
+    rising = [slope for slope in slopes if slope > 0]  # few validation rows give equal values
+    return min(rising) if rising and np.isfinite(slopes).all() else None
