@@ -72,12 +72,8 @@ class Training:
         self.device = torch.device(device)
         self.numerics = numerics or choose_numerics(self.device, dataset.image_shape)
         self.dataset = dataset.to(self.device)
-        form: dict[str, Any] = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
-        self.normalize = Normalize(self.dataset, **form)
         self._cuda = self.device.type == "cuda"
         self._build(dataset)
-        form["own"] = share.rows(self.batch_rows) if share else None
-        self.batches = Batches(self._rows, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
         self._graph = StepGraph(self._step) if self._cuda and graphs and share is None else None
         self.loss = Loss(self.dataset, config)
         self.history: list[dict[str, Any]] = []
@@ -85,7 +81,7 @@ class Training:
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
-        """Build the network, its average and its optimizer, and choose the rows that it trains on."""
+        """Build the network, its average, its optimizer and its batches, and choose the rows that it trains on."""
         with seeded(self.device, self.seed, 0):
             model = fitted(self.config.model.build(dataset), dataset.train.x, normalize=Normalize(dataset))
         self.cost = count_cost(model, dataset.image_shape)
@@ -95,9 +91,12 @@ class Training:
         keep_rate_on_device(self.optimizer)
         self.outputs: Tensor | None = None
         """Of the validation rows after the last epoch: logits, or predictions in the unit of the target."""
-        self._rows = with_features(
-            self.dataset, self.model, self.config.augmentation, normalize=self.normalize, numerics=self.numerics
-        )
+        form: dict[str, Any] = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
+        self.normalize, augmentation = Normalize(self.dataset, **form), self.config.augmentation
+        rows = with_features(self.dataset, model, augmentation, normalize=self.normalize, numerics=self.numerics)
+        own = self.share.rows(self.batch_rows) if self.share else None
+        form |= {"batch_size": self.config.batch_size, "seed": self.seed, "own": own}
+        self.batches, self._rows = Batches(rows, augmentation, **form), rows
 
     @property
     def batch_rows(self) -> int:
