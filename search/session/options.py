@@ -2,15 +2,16 @@
 
 import re
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 import spaces
 from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
+from search.runtime.mps import Mode
 from search.runtime.resources import plan_resources
 from search.session.questions import Words, check_asking, read_words
 from search.session.rules import (
@@ -44,7 +45,8 @@ FIXED = (
 _OF_DATA = ("train_size", "target", "split", "folds", "metric", "keep_epoch", "image_size", "resize", "backbone")
 """Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = (
-    "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial address max_failures trial_timeout"
+    "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial mps address max_failures"
+    " trial_timeout"
 ).split()
 
 
@@ -155,6 +157,9 @@ class Options:
     workers_per_trial: OptionalInt = None
     """Processes that train a trial of your own code together, each on a part of every batch; they share the CPUs of the
     trial, and have a GPU each. Default: as many as GPUs per trial, or 1; with --resume, as when the run started."""
+    mps: Mode = "auto"
+    """Whether trials that share a GPU (--gpus-per-trial below 1) run at the same time, through NVIDIA's Multi-Process
+    Service: auto where it works, on or an error, off. Without it they take turns."""
     max_failures: int = 2
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None
@@ -288,9 +293,7 @@ class Options:
 def resume_command(options: Options, name: str) -> str:
     """The command that continues this run, to be pasted."""
     words = [*words_of("search.run"), "--resume", "--name", name]
-    defaults = {f.name: f.default for f in fields(Options)}
     for flag in _NOT_STORED:
-        value: Any = getattr(options, flag)
-        if value != defaults[flag]:
+        if (value := getattr(options, flag)) != getattr(Options, flag):
             words += [f"--{flag.replace('_', '-')}", str(value)]
     return shlex.join(words)

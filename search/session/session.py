@@ -26,6 +26,7 @@ from search.process.signals import first_signal
 from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
 from search.runtime.machine import provenance
+from search.runtime.mps import Mps
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
 from search.scheduling.checkpoints import check_storage
@@ -96,13 +97,22 @@ class Session:
         answer(preview(run, space, forecast, draws, examine))
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
+    def search_on(
+        self,
+        scratch: Path,
+        stack: ExitStack,
+        *,
+        deadline: float | None,
+        held: BaseStorage | None,
+        mps: Mps | None = None,
+    ) -> int:
         """Search on the Ray that is up, and print the result before Ray is shut down, which may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
             held: the study of a run that is resumed, already locked; None for a new run.
+            mps: how trials that share a GPU use MPS.
 
         Returns:
             The exit code.
@@ -121,7 +131,7 @@ class Session:
             ):
                 story = Story(self.run, self.run_dir, events=events)
                 story.begin(ledger.trials, ledger.requests())
-                search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline)
+                search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline, mps=mps)
                 story.stopped(search, received)
             code = close(
                 search, received, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, console=console
@@ -132,7 +142,7 @@ class Session:
             return self._report_fatal(error)
 
     def _launch(
-        self, ledger: Ledger, *, events: Events, scratch: Path, deadline: float | None
+        self, ledger: Ledger, *, events: Events, scratch: Path, deadline: float | None, mps: Mps | None
     ) -> tuple[Search, int | None]:
         return Launch(
             run=self.run,
@@ -144,6 +154,7 @@ class Session:
             resources=self.resources,
             ray=nullcontext(scratch),
             deadline=deadline,
+            mps=mps,
             on_cluster=self.options.address is not None,
             slots_stated=self.options.concurrent is not None,
             max_failures=self.options.max_failures,
