@@ -167,7 +167,8 @@ class TrialWorker(tune.Trainable):
         if self._is_headed or not text:
             return text
         self._is_headed = True
-        return headline(f"{self._host['worker']}, after epoch {epoch}") + text
+        attached = ", attached to MPS" if self._share is not None and self._share.is_attached else ""
+        return headline(f"{self._host['worker']}, after epoch {epoch}{attached}") + text
 
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
