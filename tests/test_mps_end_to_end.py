@@ -95,13 +95,21 @@ def test_a_search_goes_on_without_mps_when_its_server_dies(victim: str, tmp_path
     assert_none(tmp_path)
 
 
-def test_a_fault_of_cuda_is_tried_again_without_mps(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"RUNGWISE_TEST_FAULT": "mps"}, "CUDA error: an illegal memory access was encountered"),
+        ({"CUDA_STANDIN_FAULT": "late"}, "MPS client failed to connect to the MPS control daemon or the MPS server"),
+    ],
+    ids=["step", "connection"],
+)
+def test_a_fault_of_cuda_is_tried_again_without_mps(fault: dict[str, str], reason: str, tmp_path: Path):
     """It may be that of a neighbour."""
-    stand_in = environment(tmp_path, RUNGWISE_TEST_FAULT="mps")
+    stand_in = environment(tmp_path, **fault)
     done = search(tmp_path, *words(tmp_path), **stand_in)
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if re.search(WITHOUT, line)]
-    assert line.endswith("CUDA error: an illegal memory access was encountered")
+    assert line.endswith(reason)
     assert_sound(tmp_path / "x")
 
 

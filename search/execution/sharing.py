@@ -27,9 +27,14 @@ class GpuShare:
         Args:
             threads: cores that the worker gets if it is attached.
         """
-        self._member, self._notices = join(key), list[str]()
+        self._notices: list[str] = []
         self.is_attached = False
         """Whether the GPU runs this process's kernels beside those of others."""
+        try:
+            self._member = join(key)
+        except OSError as error:
+            self._notices.append(f"{socket.gethostname()}: a worker that shares a GPU cannot use MPS: {error}")
+            return
         if reason := self._member.state.reason:
             self._go_without(reason)
         else:

@@ -4,6 +4,7 @@ python -m search.runtime.cuda      # prints "connected", or the error, and waits
 """
 
 import ctypes
+import os
 import sys
 
 
@@ -13,6 +14,7 @@ def connect() -> None:
     Raises:
         OSError: the driver is missing, or reports an error.
     """
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # torch sets it too, but only before the first context
     cuda = ctypes.CDLL("libcuda.so.1")
     device, context = ctypes.c_int(), ctypes.c_void_p()
     _check(cuda, cuda.cuInit(0))

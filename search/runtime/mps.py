@@ -88,15 +88,28 @@ def opened(mode: Mode, gpus_per_trial: float, *, on_cluster: bool, say: Callable
     if on_cluster:
         yield mps
         return
-    member = join(mps.key, devices=os.environ.get(DEVICES, ""))
+    member, reason = _join_here(mps.key)
     try:
-        if member.state.reason and mps.is_required:
-            raise ValueError(f"--mps on: MPS cannot be used here: {member.state.reason}; leave --mps out to do without")
-        if member.state.reason:
-            say(f"trials that share a GPU take turns, without MPS: {member.state.reason}")
-        yield None if member.state.reason else mps
+        if reason and mps.is_required:
+            raise ValueError(f"--mps on: MPS cannot be used here: {reason}; leave --mps out to do without")
+        if reason:
+            say(f"trials that share a GPU take turns, without MPS: {reason}")
+        yield None if reason else mps
     finally:
-        member.leave()
+        if member is not None:
+            member.leave()
+
+
+def _join_here(key: str) -> "tuple[Member | None, str]":
+    """This process's use of MPS, and why it is not used, if so."""
+    from search.process.silence import doing
+
+    try:
+        with doing("starting MPS"):
+            member = join(key, devices=os.environ.get(DEVICES, ""))
+    except OSError as error:
+        return None, str(error)
+    return member, member.state.reason
 
 
 class Member:
