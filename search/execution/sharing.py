@@ -25,7 +25,7 @@ class GpuShare:
         """Join MPS, before this process uses the GPU.
 
         Args:
-            threads: cores that the worker gets if it is attached.
+            threads: cores that the worker gets if it is attached; 0 to leave the choice to the system.
         """
         self._notices: list[str] = []
         self.is_attached = False

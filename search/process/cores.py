@@ -22,7 +22,7 @@ def pin(number: int, *, folder: Path | None = None) -> frozenset[int]:
     Returns:
         The cores; empty if nothing changed.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if number < 1 or not hasattr(os, "sched_setaffinity"):
         return frozenset()
     folder = folder or Path(f"/tmp/{PREFIX}cores-{os.geteuid()}")
     claimed: dict[int, int] = {}
