@@ -153,7 +153,7 @@ def join(key: str, *, devices: str = "") -> Member:
 
     Args:
         devices: the GPUs of the search as in CUDA_VISIBLE_DEVICES. The daemon is limited to them if they are named by
-            UUID: it numbers its devices anew, and then other numbers would mean other GPUs for a client.
+            UUID: it renumbers its devices, and then a number would mean another GPU for a client.
 
     Raises:
         OSError: the folder cannot be created, or belongs to another user.

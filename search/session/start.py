@@ -81,7 +81,7 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
         if not _can_wait(options, run, given=given):
             opened.append(_open(options, resources, given=given))
         shared = mps.opened(options.mps, resources.gpus_per_trial, on_cluster=options.address is not None, say=_say)
-        with shared as joined, signals_restored(), ray.up() as scratch:
+        with signals_restored(), shared as joined, ray.up() as scratch:
             if not opened:
                 opened.append(_open(options, resources, given=given))
             raise_noted()
