@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from trainables.data.dataset import Dataset
 from trainables.data.options import ImageOptions
 from trainables.sources.load import load
+from trainables.training.device import choose_numerics
 
 RESULTS = Path(__file__).parent / "results" / "image_folders.json"
 SHAPES = ("circle", "cross", "square", "triangle")
@@ -199,10 +200,11 @@ def reference(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], name: s
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
     steps = epochs * (len(x) // 32)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps + 1)
+    autocast = choose_numerics(torch.device("cpu"), tuple(x.shape[1:])).autocast(torch.device("cpu"))
     for _ in range(epochs):
         order = torch.randperm(len(x), generator=generator)
         for rows in order[: len(x) // 32 * 32].split(32):
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast:
                 outputs = model(augmented(x[rows], name, generator).contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(outputs.float(), y[rows], label_smoothing=0.05)
             optimizer.zero_grad()
@@ -210,7 +212,7 @@ def reference(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], name: s
             optimizer.step()
             schedule.step()
     model.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast:
         found = torch.cat([model(part).argmax(1) for part in test[0].split(256)])
     return float((found == test[1]).float().mean())
 

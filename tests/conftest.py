@@ -62,10 +62,10 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def all_exported(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, Exported]":
-    """Networks for CSV files of different kinds, exported."""
-    from tests.exported_tables import TABLES, export
+    """Networks for CSV files of different kinds, each trained and exported when it is first asked for."""
+    from tests.exported_tables import OnDemand
 
-    return {name: export(tmp_path_factory.mktemp(name), name) for name in TABLES}
+    return OnDemand(tmp_path_factory.mktemp)
 
 
 @pytest.fixture(scope="session")

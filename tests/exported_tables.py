@@ -1,5 +1,6 @@
 """Trains small networks on CSV files and exports them, for the tests of predictions for tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ TABLES = {
     "mixed": (mixed_categories(), "rent", {"embedding": "piecewise_linear", "num_bins": 8, "scaling": "quantile"}),
     "classes": (imbalanced_classes(), "quality", {}),
     "wide": (beyond_float32(), "y", {}),
+    "log": (mixed_categories(), "rent", {"target_scaling": "log"}),
+    "ranks": (mixed_categories(), "rent", {"target_scaling": "quantile"}),
+    "neighbours": (mixed_categories(), "rent", {"neighbours": 32}),
+    "neighbours of classes": (imbalanced_classes(), "quality", {"neighbours": 32}),
 }
 
 
@@ -34,10 +39,23 @@ class Exported:
     expected: np.ndarray
 
 
+class OnDemand(dict[str, Exported]):
+    """The exported networks of `TABLES` by name."""
+
+    def __init__(self, make_folder: Callable[[str], Path]) -> None:
+        super().__init__()
+        self._make_folder = make_folder
+
+    def __missing__(self, name: str) -> Exported:
+        self[name] = export(self._make_folder(name.replace(" ", "-")), name)
+        return self[name]
+
+
 def export(folder: Path, name: str) -> Exported:
     table, target, changes = TABLES[name]
     path = write_csv(folder / "rows.csv", table)
-    space = spaces.space.load("tabular_mlp")
+    named = "tabular_mlp@amounts" if "target_scaling" in changes else "tabular_mlp"
+    space = spaces.space.load(named)
     size = {} if "embedding" not in changes else {"embedding_size": 8}
     params = {**space.baseline, "width": 64, "adamw_lr": 1e-2, "batch_size": 32, **changes, **size}
     dataset = load("csv", path, validation_fraction=0.0, table=TableOptions(target=target))
@@ -46,7 +64,7 @@ def export(folder: Path, name: str) -> Exported:
         training.run_epoch()
     (folder / "final").mkdir()
     outputs = training.predict(dataset.train.x).numpy()
-    facts = {"space": "tabular_mlp", "params": params, "seed": 0}
+    facts = {"space": named, "params": params, "seed": 0}
     if name == "numeric":
         residuals = np.sort(dataset.train.y.numpy() - outputs[:, 0]).astype(np.float64)
         conformal = Conformal(residuals=residuals, scale=Scale.none())

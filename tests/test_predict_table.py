@@ -12,6 +12,7 @@ import torch
 from analysis import predict
 from analysis.model.load import load_model
 from analysis.model.write import ONNX_PACKAGES, export_onnx, verify_export
+from analysis.scores.metrics import probabilities
 from tests.exported_tables import Exported
 from tests.tables import (
     change_column,
@@ -186,6 +187,24 @@ def test_the_onnx_file_of_a_table_that_needs_float64_keeps_its_digits(all_export
     assert outputs.dtype == np.float64
     spread = float(exported.dataset.train.y.std())
     np.testing.assert_allclose(outputs - 1e12, exported.expected - 1e12, atol=1e-3 * spread)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_onnx, reason="needs onnx, onnxscript and onnxruntime")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", ["log", "ranks", "neighbours", "neighbours of classes"])
+def test_the_onnx_file_answers_in_the_unit_of_a_bent_target_and_keeps_its_neighbours(
+    all_exported: dict[str, Exported], name: str
+) -> None:
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+
+    exported = all_exported[name]
+    found = export_onnx(exported.run_dir / "final", exported.dataset.train.x)
+    assert found["agreeing"] == found["rows"] == len(exported.expected)
+    session = onnxruntime.InferenceSession(str(exported.run_dir / "final" / "model.onnx"))
+    outputs = np.asarray(session.run(None, {"x": exported.dataset.train.x[:7].numpy()})[0])
+    answers = probabilities(outputs) if exported.dataset.classes else outputs[:, 0]
+    np.testing.assert_allclose(answers, exported.expected[:7], rtol=1e-3, atol=1e-4)
 
 
 def test_a_model_that_needs_float64_predicts_the_rows_of_a_file_to_their_digits(
