@@ -143,7 +143,7 @@ class Member:
     def leave(self) -> None:
         """Use it no more; if no other process does, wait until the daemon has ended."""
         os.close(self._lock)
-        until = time.monotonic() + 3 * QUIT_SECONDS
+        until = time.monotonic() + 4 * QUIT_SECONDS
         while self._folder.exists() and time.monotonic() < until:
             time.sleep(0.05)
 

@@ -152,12 +152,17 @@ def _end_daemon(folder: Path, pipe: str) -> None:
     if not Path(pipe).exists():
         return
     ask(pipe, "quit", seconds=QUIT_SECONDS)
-    until = time.monotonic() + QUIT_SECONDS
-    while _processes(folder) and time.monotonic() < until:
-        time.sleep(0.05)
+    _wait_for_end(folder)
     for process in _processes(folder):
         with suppress(OSError):
             os.kill(process, signal.SIGKILL)
+    _wait_for_end(folder)
+
+
+def _wait_for_end(folder: Path) -> None:
+    until = time.monotonic() + QUIT_SECONDS
+    while _processes(folder) and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def _processes(folder: Path) -> set[int]:

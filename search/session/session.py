@@ -73,6 +73,8 @@ class Session:
     """What the space's task has loaded: a `Dataset`, or `OwnData`."""
     resources: Resources
     new: bool
+    mps: Mps | None = None
+    """How trials that share a GPU use MPS; None without it."""
 
     @classmethod
     def open(cls, options: Options, *, given: Collection[str], resources: Resources | None = None) -> "Session":
@@ -97,22 +99,13 @@ class Session:
         answer(preview(run, space, forecast, draws, examine))
         keep_forecast(self.options.runs_dir, self.run, forecast)
 
-    def search_on(
-        self,
-        scratch: Path,
-        stack: ExitStack,
-        *,
-        deadline: float | None,
-        held: BaseStorage | None,
-        mps: Mps | None = None,
-    ) -> int:
+    def search_on(self, scratch: Path, stack: ExitStack, *, deadline: float | None, held: BaseStorage | None) -> int:
         """Search on the Ray that is up, and print the result before Ray is shut down, which may end this process.
 
         Args:
             scratch: folder for Ray's files.
             stack: holds the lock of a new run; one that is resumed is locked already.
             held: the study of a run that is resumed, already locked; None for a new run.
-            mps: how trials that share a GPU use MPS.
 
         Returns:
             The exit code.
@@ -131,7 +124,7 @@ class Session:
             ):
                 story = Story(self.run, self.run_dir, events=events)
                 story.begin(ledger.trials, ledger.requests())
-                search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline, mps=mps)
+                search, received = self._launch(ledger, events=story, scratch=scratch, deadline=deadline)
                 story.stopped(search, received)
             code = close(
                 search, received, run_dir=self.run_dir, resume=self.resume, debug=self.options.debug, console=console
@@ -142,7 +135,7 @@ class Session:
             return self._report_fatal(error)
 
     def _launch(
-        self, ledger: Ledger, *, events: Events, scratch: Path, deadline: float | None, mps: Mps | None
+        self, ledger: Ledger, *, events: Events, scratch: Path, deadline: float | None
     ) -> tuple[Search, int | None]:
         return Launch(
             run=self.run,
@@ -154,7 +147,7 @@ class Session:
             resources=self.resources,
             ray=nullcontext(scratch),
             deadline=deadline,
-            mps=mps,
+            mps=self.mps,
             on_cluster=self.options.address is not None,
             slots_stated=self.options.concurrent is not None,
             max_failures=self.options.max_failures,

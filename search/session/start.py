@@ -85,7 +85,8 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
             if not opened:
                 opened.append(_open(options, resources, given=given))
             raise_noted()
-            return opened[0].search_on(scratch, stack, deadline=deadline, held=held, mps=joined)
+            opened[0] = replace(opened[0], mps=joined)
+            return opened[0].search_on(scratch, stack, deadline=deadline, held=held)
 
 
 def _open(options: Options, resources: Resources, *, given: Collection[str]) -> "Session":
