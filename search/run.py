@@ -22,6 +22,7 @@ from search.process.arguments import (
 from search.process.output import print_patiently
 from search.process.signals import Stopped, raise_stopped
 from search.process.silence import doing
+from search.session.checks import check, check_here
 from search.session.config import read_options
 from search.session.options import Options
 
@@ -41,8 +42,8 @@ def main(argv: list[str]) -> int:
         if given.options.json:
             keep_stdout()
         with given.naming_the_file():
-            given.options.check()
-            given.options.check_here()
+            check(given.options)
+            check_here(given.options)
             return _search(given.options, given=given.names)
     except BrokenPipeError as error:
         report_error(error)

@@ -3,6 +3,7 @@
     *_arch *_small *_gpu *_mlp   the built-in spaces
     parts                        groups of hyperparameters that they share
     ranges changes               a space with other ranges than its file states
+    priors                       draws configurations where good values are expected
     levels                       the parameters of a space, and values of one to compare
     space                        `Space`: suggest, baseline, and the one reader of stored parameters
     variants                     which further parameters fit data of the user's own

@@ -1,9 +1,11 @@
-"""What `--set` changes in a space: one range or list of choices for each parameter; needs no Optuna."""
+"""What `--set` changes in a space, and what `--prior` expects of it, for each parameter; needs no Optuna."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Scalar = str | int | float | bool | None
+SURE = 0.5
+"""How sure a user is who does not say it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +40,33 @@ class Range:
             return f"{self.parameter}={','.join(map(str, self.choices))}"
         scale = ":log" if self.log else ":linear" + (f":step={self.step:g}" if self.step else "")
         return f"{self.parameter}={self.low}..{self.high}{scale}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """Values of one parameter that the user expects to be good."""
+
+    parameter: str
+    values: tuple[Scalar, ...] = ()
+    """One number, near which good values are expected, or values of a list."""
+    low: int | float | None = None
+    high: int | float | None = None
+    """The ends of a range in which good values are expected; None where `values` are given."""
+    sure: float = SURE
+    """The share of new configurations, above 0 and below 1, that are drawn as expected; the others ignore it."""
+
+    def __str__(self) -> str:
+        match self.values:
+            case ():
+                expected = f"from {self.low} to {self.high}"
+            case (int() | float() as value,) if not isinstance(value, bool):
+                expected = f"near {value}"
+            case _:
+                expected = " or ".join(map(str, self.values))
+        return f"{self.parameter} {expected} in {100 * self.sure:.0f} % of new configurations"
+
+    @property
+    def option(self) -> str:
+        """As `--prior` takes it."""
+        expected = ",".join(map(str, self.values)) if self.values else f"{self.low}..{self.high}"
+        return f"{self.parameter}={expected}" + (f":sure={self.sure:g}" if self.sure != SURE else "")

@@ -21,6 +21,7 @@ from analysis.wording import named
 from search.forecast.simulate import simulate
 from search.process.arguments import parse
 from search.scheduling.messages import Leg
+from search.session.checks import check
 from search.session.options import Options
 from search.session.session import Session
 from spaces.space import load as load_space
@@ -46,7 +47,7 @@ class Curves:
 def searched(*words: str) -> list[FrozenTrial]:
     """The trials of a search of the new space on the simulated clock."""
     options = parse(Options, ["--space", "digits_small", "--trials", "24", *words], prog="search.run")
-    options.check()
+    check(options)
     session = Session.open(options, given=())
     return simulate(session.run, session.space, Curves(), slots=2).trials
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from search.forecast.retraining import asked
+from search.session.checks import check
 from search.session.config import Given, read_options, used
 from search.session.opening import resumed_run
 from search.session.session import Session
@@ -83,10 +84,10 @@ def test_a_rule_that_a_value_of_the_file_breaks_is_given_with_the_line(tmp_path:
     found = given(tmp_path, "seed: 1\ntrials: 0")
     with pytest.raises(ValueError, match=r"--trials must lie in \[1, 1000000\], got 0 \(.*my.yaml, line 2\)$"):  # noqa: SIM117
         with found.naming_the_file():
-            found.options.check()
+            check(found.options)
     found = given(tmp_path / "..", "seed: 1", "--trials", "0")
     with pytest.raises(ValueError, match=r"got 0$"), found.naming_the_file():
-        found.options.check()
+        check(found.options)
 
 
 def test_a_mistake_on_the_command_line_is_not_put_down_to_the_file(tmp_path: Path):

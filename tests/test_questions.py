@@ -19,6 +19,7 @@ from search.scheduling.baseline import with_baseline
 from search.scheduling.constraints import Examination
 from search.scheduling.messages import EpochResult, Leg
 from search.scheduling.search import Search
+from search.session.checks import check
 from search.session.options import Options
 from search.session.questions import read_words, resolve
 from search.storage.ledger import Ledger
@@ -263,7 +264,7 @@ def test_a_parameter_is_known_with_all_its_ranges():
 @pytest.mark.parametrize(("sampler", "pruner"), [("gp", "asha"), ("curves", "median"), ("tpe", "asha-stop")])
 def test_a_question_needs_rules_that_share_out_epochs(sampler: Any, pruner: Any):
     with pytest.raises(ValueError, match=r"--question works with --(sampler|pruner) .*; choose one of them"):
-        Options(question=("depth",), sampler=sampler, pruner=pruner).check()
+        check(Options(question=("depth",), sampler=sampler, pruner=pruner))
 
 
 def test_levels_alternate_from_the_start():

@@ -12,6 +12,7 @@ import pytest
 
 from rungwise.cli import COMMANDS as OF_RUNGWISE
 from search.process.arguments import parse
+from search.session.checks import check
 from search.session.options import Options
 from tests.searching import ROOT
 
@@ -55,7 +56,7 @@ def test_a_stated_command_is_understood(command: str):
     if "--help" not in words and isinstance(options, type):
         stated = parse(options, words, prog=module)
         if isinstance(stated, Options) and not names_a_file(stated):
-            stated.check()
+            check(stated)
 
 
 def names_a_file(options: Options) -> bool:

@@ -4,6 +4,7 @@ import pytest
 
 from search.process.arguments import parse
 from search.process.secrets import find_secret, is_secret, redact_command, redact_text, redact_url
+from search.session.checks import check
 from search.session.options import Options
 from tests.ledgers import SECRET
 
@@ -75,7 +76,7 @@ def test_a_name_that_only_looks_like_one_is_harmless(name: str):
 def test_a_url_with_a_credential_is_refused_with_the_way_out_and_never_repeated(option: str, url: str):
     url = url.format(SECRET)
     with pytest.raises(ValueError, match=rf"{option} must not contain .*; (use PGPASSWORD|give the nodes)") as refused:
-        parse(Options, [option, url], prog="search.run").check()
+        check(parse(Options, [option, url], prog="search.run"))
     assert SECRET not in str(refused.value)
     assert SECRET not in redact_url(url)
     assert "***" in redact_url(url)
@@ -94,7 +95,7 @@ def test_a_url_with_a_credential_is_refused_with_the_way_out_and_never_repeated(
     ],
 )
 def test_a_url_without_one_is_taken_and_shown_as_it_is(url: str):
-    parse(Options, ["--study-url", url], prog="search.run").check()
+    check(parse(Options, ["--study-url", url], prog="search.run"))
     assert find_secret(url) is None
     assert redact_url(url) == url
 

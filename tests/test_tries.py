@@ -12,6 +12,7 @@ from rungwise.process import _flags
 from search.process.arguments import parse
 from search.scheduling.constraints import Examination
 from search.session.bestfiles import keep_best
+from search.session.checks import check
 from search.session.options import Options
 from search.session.tries import read_tries, with_plan
 from search.storage.run import Question, read_run
@@ -96,9 +97,9 @@ def _refuses_others(config: Any) -> Examination:
 
 def test_the_option_is_checked_at_once_and_only_for_a_new_run(tmp_path: Path):
     with pytest.raises(ValueError, match=re.escape("gone.json cannot be read (No such file or directory)")):
-        parse(Options, ["--try", str(tmp_path / "gone.json")], prog="x").check()
+        check(parse(Options, ["--try", str(tmp_path / "gone.json")], prog="x"))
     with pytest.raises(ValueError, match="--try is for a new run"):
-        parse(Options, ["--try", write(tmp_path, {"depth": 2}), "--resume", "--name", "x"], prog="x").check()
+        check(parse(Options, ["--try", write(tmp_path, {"depth": 2}), "--resume", "--name", "x"], prog="x"))
     assert parse(Options, ["--try", "a", "--try", "b"], prog="x").tries == ("a", "b")
     assert _flags({"tries": ["a", "b"]}) == ["--try", "a", "--try", "b"]
 

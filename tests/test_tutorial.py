@@ -11,6 +11,7 @@ import pytest
 from rungwise.cli import COMMANDS
 from search.diagnosis.own_code import examine_own
 from search.process.arguments import parse
+from search.session.checks import check
 from search.session.options import Options
 from spaces.space import load
 from tests.searching import ROOT, TIMEOUT_SECONDS
@@ -52,7 +53,7 @@ def test_every_command_is_one_that_there_is(words: list[str], program: Path):
     assert words[0] == "rungwise"
     assert words[1] in COMMANDS
     if words[1] == "search":
-        parse(Options, words[2:], prog="rungwise search").check()
+        check(parse(Options, words[2:], prog="rungwise search"))
 
 
 @pytest.mark.slow

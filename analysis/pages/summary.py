@@ -81,12 +81,13 @@ def summary(
 
 
 def _what(run: Run | None) -> str:
-    """What was searched, and the ranges that differ from those of the space; empty for a study of plain Optuna."""
+    """What was searched, and what was set or expected for this search; empty for a study of plain Optuna."""
     if run is None:
         return ""
     found = "; ".join(map(str, run.ranges))
     ranges = f"Ranges that were set for this search: {found}. " if found else ""
-    return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}"
+    priors = f"Drawn more often, by --prior: {'; '.join(map(str, run.priors))}. " if run.priors else ""
+    return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}{priors}"
 
 
 def states(trials: Trials) -> str:

@@ -71,6 +71,7 @@ _SETTINGS = (
     ("pruner", "pruner"),
     ("fixed", "fixed"),
     ("ranges set for the search", "ranges"),
+    ("drawn by --prior", "priors"),
     ("limit of weights", "max_weights"),
     ("limit of multiply-adds", "max_macs"),
     ("trials at once", "slots"),
@@ -126,7 +127,7 @@ def _setting(side: Side, name: str) -> str:
     if isinstance(known, dict):
         return ", ".join(f"{key} = {label(value)}" for key, value in sorted(known.items()))
     if isinstance(known, tuple):
-        return ("; " if name == "ranges" else " ").join(map(str, known))
+        return ("; " if name in ("ranges", "priors") else " ").join(map(str, known))
     return f"{known:,}" if isinstance(known, int) and name != "seed" else label(known)
 
 

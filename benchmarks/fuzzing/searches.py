@@ -31,6 +31,7 @@ from analysis import predict
 from analysis.model.conformal import fit
 from analysis.model.write import export_model
 from search.runtime.resources import Resources
+from search.session.checks import check
 from search.session.options import Options
 from search.session.session import Session
 from spaces.objectives import goals
@@ -151,7 +152,7 @@ def _play(words: dict[str, Any], folder: Path, draw: random.Random) -> str:
     """`used`, `refused`, or what went wrong."""
     try:
         options = Options(**words)
-        options.check()
+        check(options)
         session = Session.open(options, given=set(words), resources=_ONE)
     except (ValueError, OSError) as error:
         return "unclear: " + str(error)[:300] if "\n" in str(error) or not str(error) else "refused"

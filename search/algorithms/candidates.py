@@ -10,7 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from spaces.asking import AskedTrial, Suggest, contains
-from spaces.levels import value_at
+from spaces.priors import Priors
 
 NUM_ANYWHERE = 50
 """New configurations that are drawn from the whole space."""
@@ -18,6 +18,9 @@ NUM_PARENTS, NUM_NEAR = 5, 10
 """Most promising trials, and new configurations that differ from each of them in one or two parameters."""
 NUM_STRATA = 10
 """Parts into which the first trials divide the range of each parameter."""
+NO_PRIORS = Priors()
+_COIN = "\0"
+"""Stands for a name where the chance is drawn with which a configuration follows the priors."""
 Identity = frozenset[tuple[str, Any]]
 
 
@@ -29,13 +32,14 @@ def identity(params: Mapping[str, Any]) -> Identity:
 class Candidates:
     """Draws new configurations from the space; the same parents give the same ones again."""
 
-    def __init__(self, suggest: Suggest, *, seed: int) -> None:
+    def __init__(self, suggest: Suggest, *, seed: int, priors: Priors = NO_PRIORS) -> None:
         """
         Args:
             suggest: that of the space.
             seed: decides the draws.
+            priors: which values are drawn more often.
         """
-        self._suggest, self._seed = suggest, seed
+        self._suggest, self._seed, self._priors = suggest, seed, priors
         self._drawn: dict[tuple[int, Identity], list[dict[str, Any]]] = {}
 
     def new(
@@ -58,9 +62,9 @@ class Candidates:
         key = parent, identity(held)
         if key not in self._drawn:
             generator = random.Random(f"{self._seed}/{parent}")
-            varied = [_vary(self._suggest, near, generator, held) for _ in range(count)]
+            varied = [_vary(self._suggest, near, generator, held, self._priors) for _ in range(count)]
             if held and near:
-                varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random()))
+                varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random(), self._priors))
             self._drawn[key] = [params for params in varied if params]
         return self._drawn[key]
 
@@ -72,6 +76,7 @@ def spread(
     seed: int,
     trial_seed: int,
     held: Mapping[str, Any] | None = None,
+    priors: Priors = NO_PRIORS,
 ) -> dict[str, Any]:
     """The parameters of one of the first trials, which are spread over the space; empty if the space fails.
 
@@ -84,6 +89,7 @@ def spread(
         seed: seed of the run, which decides the order of the tenths.
         trial_seed: seed of the trial, which decides the place within a tenth.
         held: parameters whose values are given.
+        priors: which values are drawn more often.
     """
     round_number, turn = divmod(number, NUM_STRATA)
 
@@ -92,7 +98,7 @@ def spread(
         random.Random(f"{seed}/{round_number}/{name}").shuffle(strata)
         return (strata[turn] + random.Random(f"{trial_seed}/{name}").random()) / NUM_STRATA
 
-    return _draw(suggest, held or {}, fraction)
+    return _draw(suggest, held or {}, fraction, priors)
 
 
 class Chosen(RandomSampler):
@@ -143,19 +149,22 @@ class Held(BaseSampler):
 class _Draw(AskedTrial):
     """Answers with known values; draws those that are missing or do not fit their range."""
 
-    def __init__(self, params: Mapping[str, Any], fraction: Callable[[str], float]) -> None:
+    def __init__(self, params: Mapping[str, Any], fraction: Callable[[str], float], priors: Priors) -> None:
         super().__init__()
         self._known = dict(params)
-        self._fraction = fraction
+        self._fraction, self._priors = fraction, priors
+        self._coin = fraction(_COIN) if priors else 0.0
 
     def answer(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._known or not contains(distribution, self._known[name]):
-            self._known[name] = value_at(distribution, self._fraction(name))
+            self._known[name] = self._priors.value(name, distribution, self._fraction(name), self._coin)
         return self._known[name]
 
 
-def _draw(suggest: Suggest, params: Mapping[str, Any], fraction: Callable[[str], float]) -> dict[str, Any]:
-    trial = _Draw(params, fraction)
+def _draw(
+    suggest: Suggest, params: Mapping[str, Any], fraction: Callable[[str], float], priors: Priors
+) -> dict[str, Any]:
+    trial = _Draw(params, fraction, priors)
     try:
         suggest(trial)
     except Exception:  # an error of the space is reported when the trial itself is sampled
@@ -164,11 +173,11 @@ def _draw(suggest: Suggest, params: Mapping[str, Any], fraction: Callable[[str],
 
 
 def _vary(
-    suggest: Suggest, near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any]
+    suggest: Suggest, near: Mapping[str, Any], generator: random.Random, held: Mapping[str, Any], priors: Priors
 ) -> dict[str, Any]:
     """The parameters `near` with one or two of them drawn again, the held ones excepted; all drawn if `near` is
     empty."""
     open_names = sorted(name for name in near if name not in held)
     redrawn = generator.sample(open_names, min(len(open_names), generator.randint(1, 2)))
     kept = {name: value for name, value in near.items() if name not in redrawn}
-    return _draw(suggest, {**kept, **held}, lambda _: generator.random())
+    return _draw(suggest, {**kept, **held}, lambda _: generator.random(), priors)

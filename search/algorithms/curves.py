@@ -6,7 +6,7 @@ Everything depends only on the study, the seeds and which trials have a worker.
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from search.algorithms.candidates import NUM_PARENTS, Candidates, Identity, spread
+from search.algorithms.candidates import NO_PRIORS, NUM_PARENTS, Candidates, Identity, identity, spread
 from search.algorithms.halving import Rungs
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.storage.ledger import Ledger
@@ -14,6 +14,7 @@ from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.trials import epochs_reached
 from spaces.asking import Suggest
+from spaces.priors import Priors
 
 if TYPE_CHECKING:
     from search.algorithms.gaussian_process import Surrogate, Tried
@@ -57,7 +58,7 @@ class CurvesSampler:
             rungs: the values of the ledger's trials at the rungs; the caller keeps them up to date.
         """
         self._ledger, self._rungs = ledger, rungs
-        self._run = run
+        self._run, self._priors = run, Priors(run.priors)
         self.tried: set[Identity] = set()
         """Configurations that are not new."""
         self._surrogate: Surrogate | None = None
@@ -79,13 +80,19 @@ class CurvesSampler:
             live: numbers of the trials that have a worker.
         """
         if self._fit() is None:
-            trial_seed = derive_seed(self._run.seed, number)
-            return spread(suggest, number=number, seed=self._run.seed, trial_seed=trial_seed, held=dict(aim.held))
+            first = self._spread(suggest, number, aim, self._priors)
+            if self._priors and identity(first) in self.tried:  # a prior may leave few values
+                first = self._spread(suggest, number, aim, NO_PRIORS)
+            return first
         known = self._decision
         if known is None or known.situation[:2] != (number, frozenset(live)) or known.aim != aim:
             self._decide(suggest, (), number=number, live=live, aim=aim)
         assert self._decision is not None
         return self._decision.configuration
+
+    def _spread(self, suggest: Suggest, number: int, aim: Aim, priors: Priors) -> dict[str, Any]:
+        seed, trial_seed = self._run.seed, derive_seed(self._run.seed, number)
+        return spread(suggest, number=number, seed=seed, trial_seed=trial_seed, held=dict(aim.held), priors=priors)
 
     def promotion(
         self,
@@ -146,7 +153,8 @@ class CurvesSampler:
     def _candidates(self, suggest: Suggest, number: int) -> Candidates:
         turn = number // TRIALS_A_DRAW
         if self._drawn is None or self._drawn[0] != turn:
-            self._drawn = turn, Candidates(suggest, seed=derive_seed(self._run.seed, -1 - turn))
+            seed = derive_seed(self._run.seed, -1 - turn)
+            self._drawn = turn, Candidates(suggest, seed=seed, priors=self._priors)
         return self._drawn[1]
 
     def _as_tried(self, numbers: Sequence[int]) -> "list[Tried]":

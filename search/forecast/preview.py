@@ -222,6 +222,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
         decisive |= {"fixed": run.fixed, "questions": [asdict(question) for question in run.questions]}
     if run.ranges:
         decisive["ranges"] = [one.option for one in run.ranges]
+    if run.priors:
+        decisive["priors"] = [one.option for one in run.priors]
     if not run.split.is_random:
         decisive["split"] = run.split.option
     if run.folds > 1:

@@ -29,6 +29,7 @@ def asked(run: Run) -> list[str]:
             " this epoch"
         )
     lines += [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
+    lines += [f"drawn by --prior: {'; '.join(str(prior) for prior in run.priors)}"] if run.priors else []
     return lines + [f"question: {one.text}, with equal epochs for each value" for one in run.questions]
 
 

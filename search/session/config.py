@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from search.process.arguments import Flag, Several, parse
-from search.session.options import PRETRAINED, Options
+from search.session.options import Options
+from search.session.rules import PRETRAINED
 from search.session.tries import Tries
 from trainables.data.names import did_you_mean, join_names
 from trainables.files.settings import Settings, read_settings

@@ -1,6 +1,5 @@
-"""The options of `search.run`: one definition of flag, type, default, help and rule."""
+"""The options of `search.run`: one definition of flag, type, default and help."""
 
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,41 +8,25 @@ from typing import Annotated
 import tyro
 
 import spaces
-from search.execution.loggers import check_logger
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
 from search.runtime.mps import Mode
-from search.runtime.resources import plan_resources
-from search.session.questions import Words, check_asking, read_words
-from search.session.rules import (
-    check_backbone,
-    check_min_epochs,
-    check_numbers,
-    check_storage,
-    check_url,
-    parse_types,
-)
+from search.session.expecting import Expectation, read_priors
+from search.session.questions import Words, read_words
+from search.session.rules import PRETRAINED, parse_types
 from search.session.setting import Wish, read_set
-from search.session.tries import Tries, read_tries
-from search.storage.folder import check_exists, check_free, check_name, check_writable
-from search.storage.lock import RunLock
+from search.session.tries import Tries
 from search.storage.run import KeptEpoch, Logger, Pruner, Sampler
 from spaces.objectives import read_goal
 from trainables.data.architectures import locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import ImageOptions, Resize, TableOptions, Task
-from trainables.data.split import SplitRule, check_folds, check_split, parse_split
-from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, check_train_size, size_of
+from trainables.data.split import SplitRule, parse_split
 
-_ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
-PRETRAINED = "image_folder_backbone"
-"""The space that --backbone chooses in place of image_folder_arch."""
 FIXED = (
     "space", "seed", "train_size", "pruner", "sampler", "min_epochs", "reduction_factor", "study_url", "storage",
     "target", "task", "split", "folds", "image_size", "resize", "keep_epoch", "keep_best",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
-_OF_DATA = ("train_size", "target", "split", "folds", "metric", "keep_epoch", "image_size", "resize", "backbone")
-"""Options for built-in data sets and for data of the user's own that we read."""
 _NOT_STORED = (
     "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial mps address max_failures"
     " trial_timeout"
@@ -92,6 +75,9 @@ class Options:
     question: Several = ()
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
+    prior: Several = ()
+    """Say where you expect good values: --prior lr=0.03, --prior lr=0.01..0.1 or --prior optimizer=adamw. They are
+    tried first, and half of the new configurations are drawn there, or 80 % with --prior lr=0.03:sure=0.8."""
     tries: Tries = ()
     """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
     the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""
@@ -178,81 +164,15 @@ class Options:
         if self.backbone is not None and spaces.split_name(self.space)[0] == "image_folder_arch":
             object.__setattr__(self, "space", PRETRAINED)
 
-    def check(self) -> None:
-        """Raise ValueError at the first option that no search could run with; needs neither torch nor Ray."""
-        check_numbers(self)
-        if self.name is not None:
-            check_name(self.name)
-        if self.resume and self.name is None:
-            raise ValueError("--resume needs --name; `rungwise runs` lists the names")
-        if self.study_url is not None:
-            check_url(self.study_url)
-        if self.address is not None and not _ADDRESS.fullmatch(self.address):
-            raise ValueError(f"--address must be auto or HOST:PORT, got {self.address[:80]!r}")
-        if self.storage is not None:
-            check_storage(self.storage)
-        if self.target is None and not self.resume and (self.task or self.drop or self.types):
-            named = next(f"--{name}" for name in ("task", "drop", "types") if getattr(self, name))
-            raise ValueError(f"{named} is for your own table and needs --target, the column to predict")
-        parse_types(self.types)
-        split_names(self.drop or "")
-        check_folds(parse_split(self.split or "random"), self.folds)
-        if self.tries and self.resume:
-            raise ValueError("--try is for a new run; enqueue a configuration with Optuna: study.enqueue_trial({...})")
-        read_tries(self.tries)
-        if self.metric is not None:
-            read_goal(self.metric, self.task or "")
-        if self.backbone is not None:
-            check_backbone(self.backbone)
-        read_set(self.set)
-        check_asking(self.words, sampler=self.sampler, pruner=self.pruner)
-        spaces.check_name(self.space)
-        if not self.resume:
-            self._check_against_space()
-
-    def _check_against_space(self) -> None:
-        """Raise ValueError where the file of the space alone tells that an option cannot be meant."""
-        stated = spaces.stated(self.space)
-        if stated.get("own") and any(getattr(self, name) is not None for name in _OF_DATA):
-            given = next(f"--{name.replace('_', '-')}" for name in _OF_DATA if getattr(self, name) is not None)
-            raise ValueError(f"{given} is for built-in data sets, but {self.space} reads its own data; leave it out")
-        if "dataset" in stated:
-            check_split(stated["dataset"], self.rule, self.folds)
-        if self.max_epochs is None and "epochs" in stated:
-            check_min_epochs(self.min_epochs, stated["epochs"])
-        if spaces.split_name(self.space)[0] == PRETRAINED and self.backbone is None:
-            raise ValueError(f"{PRETRAINED} needs --backbone FILE; without a file, use --space image_folder_arch")
-        check_image_options(stated.get("dataset", FOLDER), self.images)
-        if (size := size_of(stated.get("dataset"))) is not None:
-            check_table_options(stated["dataset"], self.table)
-            if self.metric is not None:
-                read_goal(self.metric, "classification" if size[1] else "regression")
-            if self.train_size is not None:
-                check_train_size(self.train_size, *size)
-
-    def check_here(self) -> None:
-        """Raise ValueError at what the folder of runs or this machine does not allow; as quick."""
-        run_dir = self.runs_dir / (self.name or "new")
-        if self.resume:
-            check_exists(run_dir)
-            RunLock(run_dir).check()
-        else:
-            check_writable(self.runs_dir)
-        if self.name is not None and not self.resume:
-            check_free(run_dir)
-        check_logger(self.logger)
-        if self.address is None:
-            plan_resources(
-                concurrent=self.concurrent,
-                cpus_per_trial=self.cpus_per_trial,
-                gpus_per_trial=self.gpus_per_trial,
-                workers_per_trial=self.workers_per_trial,
-            )
-
     @property
     def words(self) -> Words:
         """What --fix and --question say."""
         return read_words(self.fix, self.question)
+
+    @property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """What --prior says."""
+        return read_priors(self.prior, sampler=self.sampler)
 
     @property
     def wishes(self) -> tuple[Wish, ...]:

@@ -84,11 +84,11 @@ def resolve(words: Words, space: "Space", *, trials: int) -> dict[str, Any]:
     if not (words.fixed or words.questions):
         return {"fixed": {}, "questions": ()}
     all_names = parameters(space.suggest)
-    fixed = {name: _value(_named(all_names, name, "--fix"), text, "--fix") for name, text in words.fixed.items()}
+    fixed = {name: _value(named(all_names, name, "--fix"), text, "--fix") for name, text in words.fixed.items()}
     known = parameters(space.suggest, fixed)
     for name in (*words.fixed, *words.questions):
         option = "--fix" if name in words.fixed else "--question"
-        if _named(all_names, name, option).name not in known:
+        if named(all_names, name, option).name not in known:
             others = ", ".join(f"{other}={value}" for other, value in words.fixed.items() if other != name)
             raise ValueError(f"{option} {name}: no configuration has {name} with {others}; leave one of them out")
     questions = tuple(
@@ -115,7 +115,12 @@ def _value(parameter: "Parameter", text: str, option: str) -> Any:
         raise ValueError(f"{option} {parameter.name}={text[:80]}: {error}") from None
 
 
-def _named(known: "dict[str, Parameter]", name: str, option: str) -> "Parameter":
+def named(known: "dict[str, Parameter]", name: str, option: str) -> "Parameter":
+    """The parameter of this name.
+
+    Raises:
+        ValueError: the space has no such parameter; the line has the option and the nearest name.
+    """
     if name not in known:
         names = ", ".join([*known][:MOST_NAMED]) + ", ..." * (len(known) > MOST_NAMED)
         raise ValueError(

@@ -10,8 +10,24 @@ from trainables.data.architectures import check_architecture, locate_backbone
 from trainables.data.names import split_names
 from trainables.data.options import Kind
 
+PRETRAINED = "image_folder_backbone"
+"""The space that --backbone chooses in place of image_folder_arch."""
 MAX_TRIALS, MAX_EPOCHS, MAX_SEED, MAX_WORKERS = 1_000_000, 100_000, 2**32 - 1, 1024
+_ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
+
+
+def check_address(address: str) -> None:
+    """Raise ValueError unless a Ray cluster can be there."""
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError(f"--address must be auto or HOST:PORT, got {address[:80]!r}")
+
+
+def check_target(target: str | None, **about: str | None) -> None:
+    """Raise ValueError at an option about a table that has no target, by the name of the option."""
+    given = next((name for name, value in about.items() if value), None)
+    if target is None and given is not None:
+        raise ValueError(f"--{given} is for your own table and needs --target, the column to predict")
 
 
 def check_url(url: str) -> None:

@@ -36,6 +36,7 @@ from search.scheduling.search import Search
 from search.session import opening, questions
 from search.session.closing import close, report_fatal, say_stopped
 from search.session.console import Output, SearchConsole
+from search.session.expecting import check_priors_kept, resolve_priors
 from search.session.options import Options, resume_command
 from search.session.planning import plan
 from search.session.rules import check_min_epochs
@@ -255,6 +256,8 @@ def _open_new(options: Options, resources: Resources) -> Session:
     check_storage(run, new=True)
     examine = make_examiner(run, dataset, space=space)
     check_ends(space, examine)
+    asked = {question.parameter for question in run.questions}
+    run = replace(run, priors=resolve_priors(options.expectations, space, fixed=run.fixed, asked=asked))
     run = with_plan(run, space, examine, tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
@@ -271,6 +274,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     dataset = data_of(run, space, data_dir=data_dir)
     opening.check_same(run, space=space, dataset=dataset)
     check_set_kept(run, options.wishes, as_stated(space))
+    check_priors_kept(run, options.expectations, space)
     questions.check_kept(run, options.words, space, given=given)
     if not space.own:
         dataset = opening.with_test_notes(dataset, data_dir)

@@ -68,9 +68,10 @@ def _in_file(path: Path, word: str) -> Iterator[Tried]:
 
 
 def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence[str]) -> "Run":
-    """The run with its baseline and its plan: the baseline, and then the configurations in the files `tries`.
+    """The run with its baseline and its plan: baseline, configurations in the files `tries`, and what priors expect.
 
-    Parameters that a file leaves out are as in the baseline.
+    Parameters that a file or the priors leave out are as in the baseline. What the priors expect is left out if it
+    exceeds a bound, or if the plan has no room for it.
 
     Args:
         examine: computes what is known of a configuration before it is trained.
@@ -81,6 +82,7 @@ def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence
     from search.scheduling.baseline import stated_baseline, with_baseline
     from search.scheduling.configurations import completed
     from search.storage.run import Planned
+    from spaces.priors import as_expected
 
     run = with_baseline(run, space, examine)
     plan = list(run.plan)
@@ -96,4 +98,8 @@ def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence
             plan.append(Planned(params=params, tag=f"try-{len(plan)}"))
     if tries and len(plan) > run.trials:
         raise ValueError(f"--trials must be at least {len(plan)}, with the baseline and --try, got {run.trials}")
+    if run.priors and len(plan) < run.trials:
+        params = as_expected(space.suggest, run.priors, stated_baseline(run, space))
+        if all(params != one.params for one in plan) and not examine(space.decode(params)).infeasible:
+            plan.append(Planned(params=params))
     return replace(run, plan=tuple(plan))

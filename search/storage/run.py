@@ -10,6 +10,7 @@ from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
 from spaces import as_begun
+from spaces.changes import Prior
 from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
@@ -96,6 +97,8 @@ class Run:
     """Parameters whose values are compared."""
     ranges: tuple[SetRange, ...] = ()
     """Ranges that this search has in place of those of its space."""
+    priors: tuple[Prior, ...] = ()
+    """Values that the user expects to be good."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
