@@ -93,14 +93,18 @@ def test_nothing_starts_where_trials_share_no_gpu(mode: mps.Mode, gpus: float, g
 
 def test_on_needs_trials_that_share_a_gpu():
     with (
-        pytest.raises(ValueError, match=r"with --mps on, --gpus-per-trial must lie in \[1/48, 1\), got 1; --mps off"),
+        pytest.raises(ValueError, match=r"with --mps on, --gpus-per-trial must lie in \[1/48, 1\), got 1; leave"),
         opened("on", 1.0, on_cluster=False, say=pytest.fail),
     ):
         pass
 
 
 def test_more_processes_than_mps_serves_are_refused():
-    with pytest.raises(ValueError, match="got 0.01; --mps off"), opened("auto", 0.01, on_cluster=False, say=print):
+    said: list[str] = []
+    with opened("auto", 0.01, on_cluster=False, say=said.append) as found:
+        assert found is None
+    assert said == ["trials that share a GPU take turns, without MPS: it serves at most 48 processes on a GPU"]
+    with pytest.raises(ValueError, match="got 0.01; leave"), opened("on", 0.01, on_cluster=False, say=print):
         pass
 
 

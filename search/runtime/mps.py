@@ -41,6 +41,7 @@ THEIRS = "/tmp/nvidia-mps"
 """Where a daemon listens if its pipe directory is not set."""
 MAX_CLIENTS = 48
 """Processes that can share a GPU through MPS."""
+_WITHOUT = "trials that share a GPU take turns, without MPS"
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -82,8 +83,14 @@ def opened(mode: Mode, gpus_per_trial: float, *, on_cluster: bool, say: Callable
         yield None
         return
     if not 1 / MAX_CLIENTS <= gpus_per_trial < 1:
-        words = f"with --mps {mode}, --gpus-per-trial must lie in [1/{MAX_CLIENTS}, 1), got {gpus_per_trial:g}"
-        raise ValueError(f"{words}; --mps off leaves the GPU to share its time among the trials")
+        if mode == "on":
+            raise ValueError(
+                f"with --mps on, --gpus-per-trial must lie in [1/{MAX_CLIENTS}, 1), got {gpus_per_trial:g};"
+                " leave --mps out to do without"
+            )
+        say(f"{_WITHOUT}: it serves at most {MAX_CLIENTS} processes on a GPU")
+        yield None
+        return
     mps = Mps(key=secrets.token_hex(4), is_required=mode == "on")
     if on_cluster:
         yield mps
@@ -93,7 +100,7 @@ def opened(mode: Mode, gpus_per_trial: float, *, on_cluster: bool, say: Callable
         if reason and mps.is_required:
             raise ValueError(f"--mps on: MPS cannot be used here: {reason}; leave --mps out to do without")
         if reason:
-            say(f"trials that share a GPU take turns, without MPS: {reason}")
+            say(f"{_WITHOUT}: {reason}")
         yield None if reason else mps
     finally:
         if member is not None:
