@@ -197,7 +197,7 @@ def _start_keeper(folder: Path, devices: str) -> None:
     )
     assert keeper.stdout is not None
     with keeper.stdout:
-        select.select([keeper.stdout], [], [], START_SECONDS + CONNECT_SECONDS + 4 * ASK_SECONDS)
+        select.select([keeper.stdout], [], [], 2 * START_SECONDS + CONNECT_SECONDS + 8 * ASK_SECONDS)
     keeper.wait()
     if not (folder / "state").exists():
         write_state(folder, State(reason="the process that starts its daemon did not answer"))

@@ -1,6 +1,6 @@
 """A process that starts the MPS daemon of a search on one machine, and ends it when no process of the search is left.
 
-    python -m search.runtime.mps_keeper FOLDER      # answers with a line when the state is written
+    python -m search.runtime.mps_keeper FOLDER      # closes its output when the state is written
 
 The kernel frees the lock of a process however it ends, so the daemon ends after a `kill -9` of the driver as well, and
 on every node of a cluster.
@@ -38,7 +38,7 @@ _PAUSE_SECONDS = 0.5
 
 
 def main() -> None:
-    """Start the daemon, answer, and stay until no process holds the lock of the users."""
+    """Start the daemon, write the state, and stay until no process holds the lock of the users."""
     folder = Path(sys.argv[1])
     if os.fork():
         os._exit(0)  # a child of init: Ray ends the children of its workers
@@ -119,8 +119,11 @@ def _try_out(pipe: str, *, own: bool) -> str:
             return f"a process cannot connect to the GPU through the daemon ({said[:200]})"
         return "" if not own or _is_listed(pipe, client.pid) else "the daemon does not list a process that uses the GPU"
     finally:
-        client.kill()
-        client.communicate()
+        try:
+            client.communicate(timeout=ASK_SECONDS)  # it ends by itself when its input does
+        except subprocess.TimeoutExpired:
+            client.kill()
+            client.communicate()
 
 
 def _is_listed(pipe: str, process: int) -> bool:
