@@ -10,7 +10,7 @@ import pytest
 
 from tests.clusters import Nodes
 from tests.mps import assert_none, daemons, environment, until
-from tests.searching import ROOT, TIMEOUT_SECONDS, Running, assert_sound, command, search, trials_of
+from tests.searching import ROOT, TIMEOUT_SECONDS, Running, assert_sound, command, plain, search, trials_of
 
 pytestmark = pytest.mark.slow
 
@@ -124,8 +124,10 @@ def test_without_mps_a_search_runs_as_before_or_is_refused(tmp_path: Path):
     stand_in = environment(tmp_path, CUDA_STANDIN_FAULT="refuse")
     refused = search(tmp_path, *words(tmp_path, "--mps", "on"), **stand_in)
     assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith("error: --mps on: MPS cannot be used here: nvidia-cuda-mps-control -d failed (")
+    assert plain(refused.stderr).count("\n") == 1
+    assert plain(refused.stderr).startswith(
+        "error: --mps on: MPS cannot be used here: nvidia-cuda-mps-control -d failed ("
+    )
     assert not (tmp_path / "x").exists()
     done = search(tmp_path, *words(tmp_path), **stand_in)
     assert done.returncode == 0, done.stderr
