@@ -136,3 +136,40 @@ def test_what_other_workers_print_is_in_the_log(home: Path):
     said = rungwise(home, "logs", "calm", "0").stdout
     assert "\nhere is 0\n" in said
     assert "\nworker 1: here is 1\n" in said
+
+
+BUILT_IN = ("search", "--space", "digits_arch", "--trials", "4", "--max-epochs", "3", "--train-size", "300")
+"""A search of built-in networks, with batch norm, dropout and crops among its configurations."""
+
+
+def test_built_in_networks_are_trained_by_two_workers_whichever_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calm = rungwise(tmp_path, *BUILT_IN, "--seed", "7", *TWO, "--name", "calm")
+    assert calm.returncode == 0, calm.stderr
+    assert "1 at once with 2 workers of 1 thread each" in calm.stdout
+    monkeypatch.setenv("RUNGWISE_FAULT", "worker1@0:2,checkpoint@1:1")
+    monkeypatch.setenv("RUNGWISE_FAULT_ONCE", str(tmp_path / "struck"))
+    killed = rungwise(tmp_path, *BUILT_IN, "--seed", "7", *TWO, "--name", "killed", "--max-failures", "5")
+    assert killed.returncode == 0, killed.stderr
+    assert len(list(tmp_path.glob("struck.*"))) == 2, killed.stdout
+    assert_sound(tmp_path / "runs" / "killed")
+    assert table(tmp_path / "runs" / "killed") == table(tmp_path / "runs" / "calm")
+
+
+def test_one_worker_continues_a_search_of_built_in_networks_that_two_have_begun(tmp_path: Path):
+    words = (*BUILT_IN, "--seed", "7", "--metric", "log_loss")
+    alone = rungwise(tmp_path, *words, *ONE, "--name", "alone")
+    assert alone.returncode == 0, alone.stderr
+    running = Running([*RUNGWISE, *words, *TWO, "--name", "fewer"], cwd=tmp_path, PYTHONPATH=str(ROOT))
+    running.until(r"trial 1 ")
+    os.kill(running.process.pid, signal.SIGKILL)
+    running.end()
+    running.assert_gone()
+    resumed = rungwise(tmp_path, "search", "--resume", "--name", "fewer", *ONE)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "1 worker per trial, this run used 2; values will differ in the last digits" in resumed.stdout
+    assert_sound(tmp_path / "runs" / "fewer")
+    for found, wanted in zip(table(tmp_path / "runs" / "fewer"), table(tmp_path / "runs" / "alone"), strict=True):
+        assert found[:2] == wanted[:2]
+        assert found[2] == pytest.approx(wanted[2], abs=1e-4)

@@ -13,6 +13,7 @@ from trainables.training import metrics
 from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
 from trainables.training.folds import FoldedTraining
+from trainables.training.share import Share
 from trainables.training.stacked import Stacked, can_stack
 
 
@@ -47,9 +48,17 @@ class Supervised:
         return from_arrays(packed).to(device)
 
     def build(self, config: TrainConfig, data: Dataset, setting: Setting) -> Trainable:
-        """A training, on each fold if there are folds, on the number of threads that torch is set to."""
+        """A training, on each fold if there are folds, on the number of threads that torch is set to.
+
+        One of several workers is in their process group already.
+
+        Raises:
+            ValueError: the configuration does not fit the data or the number of workers.
+        """
         begin = FoldedTraining if data.folds else begin_training
-        return begin(config, data, epochs=setting.epochs, seed=setting.seed, device=setting.device, keep=setting.keep)
+        share = Share(rank=setting.rank, workers=setting.world_size) if setting.world_size > 1 else None
+        conditions: dict[str, Any] = {"device": setting.device, "keep": setting.keep, "share": share}
+        return begin(config, data, epochs=setting.epochs, seed=setting.seed, **conditions)
 
     def can_stack(self, config: TrainConfig, data: Dataset) -> bool:
         """Whether `stack` takes trainings of this configuration, on the CPU and one thread."""

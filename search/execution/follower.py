@@ -85,10 +85,11 @@ class Follower:
     def _restore(self, state: dict[str, Any]) -> None:
         self._begun.restore(state)
 
-    def _run_epoch(self, random: dict[str, Any]) -> None:
+    def _run_epoch(self, random: dict[str, Any] | None) -> None:
         training: Any = self._begun
         fault_point(f"worker{self._rank}", training.epoch + 1, trial=self._trial)
-        training.random = random
+        if random is not None:
+            training.random = random
         training.run_epoch()
 
     def _end(self) -> None:

@@ -156,7 +156,8 @@ class Led:
         if not self._is_started:
             self._team.together("start", own=lambda: start(self._training))
             self._is_started = True
-        return self._team.together("run_epoch", self._training.random, own=self._training.run_epoch)
+        random = getattr(self._training, "random", None)  # built-in networks draw from the seed and the epoch
+        return self._team.together("run_epoch", random, own=self._training.run_epoch)
 
     def state(self) -> Mapping[str, Any]:
         """The state of worker 0, which is that of the trial."""

@@ -141,8 +141,9 @@ class Options:
     """GPUs of each trial; with 0.25, four trials share one GPU; with 2, two workers train a trial together. Default:
     one for each worker if there is a GPU, else 0."""
     workers_per_trial: OptionalInt = None
-    """Processes that train a trial of your own code together, each on a part of every batch; they share the CPUs of the
-    trial, and have a GPU each. Default: as many as GPUs per trial, or 1; with --resume, as when the run started."""
+    """Processes that train a trial together, each on a part of every batch; they share the CPUs of the trial, and have
+    a GPU each. Your own code needs `run.prepare(model)` for this. Default: as many as GPUs per trial, or 1; with
+    --resume, as when the run started."""
     mps: Mode = "auto"
     """Whether trials that share a GPU (--gpus-per-trial below 1) run at the same time, through NVIDIA's Multi-Process
     Service: auto where it works, on or an error, off. Without it they take turns."""

@@ -5,7 +5,7 @@ after a crash has the same batches to the bit.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -109,6 +109,7 @@ class Batches:
         seed: int,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = True,
+        own: slice | None = None,
     ) -> None:
         """
         Args:
@@ -118,6 +119,7 @@ class Batches:
             seed: with the number of the epoch it decides everything random.
             dtype: of the images handed out.
             channels_last: memory format of the images handed out.
+            own: the rows of each batch that are handed out, all when None; they are as in the whole batch.
 
         Raises:
             ValueError: the augmentation does not fit rows of this shape.
@@ -126,7 +128,7 @@ class Batches:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         config.check(dataset.image_shape)
         self._train, self._config, self._seed, self._passes = dataset.train, config, seed, dataset.passes
-        self._batch_size = min(batch_size, len(dataset.train))
+        self._batch_size, self._own = min(batch_size, len(dataset.train)), own
         self._crop = pixels.Crop(padding=config.crop_padding, mode=config.padding_mode)
         self._colour = tuple(round(255 * value) for value in dataset.mean)
         self._normalize = Normalize(dataset, dtype=dtype, channels_last=channels_last)
@@ -140,7 +142,7 @@ class Batches:
         return len(self._train) // self._batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of one epoch, counted from 1; every batch has `batch_size` rows."""
+        """Yield the batches of one epoch, counted from 1; every batch has `batch_size` rows, or those of `own`."""
         for each in range(self._passes):
             yield from self._pass((number - 1) * self._passes + each + 1)
 
@@ -151,15 +153,16 @@ class Batches:
 
     def _pass(self, number: int) -> Iterator[Batch]:
         """Yield the batches of one pass over the rows, counted from 1."""
-        draws, count = self._draw(number), self._batches_of_pass
+        draws, count, size = self._draw(number), self._batches_of_pass, self._batch_size
+        if self._own and not self._mixes:
+            draws, size = draws.only(self._own, of=size), self._own.stop - self._own.start
         # On an accelerator a small kernel costs more to launch than to run; a CPU's cache holds about one batch.
         group = 1 if self._train.x.device.type == "cpu" else 16
         for first in range(0, count, group):
-            part = slice(first * self._batch_size, min(first + group, count) * self._batch_size)
+            part = slice(first * size, min(first + group, count) * size)
             x = self._changed(draws, part, draws.num_flipped[first : first + group])
             y = self._train.y.index_select(0, draws.rows[part])
-            pairs = zip(x.split(self._batch_size), y.split(self._batch_size), strict=True)
-            for index, (x_batch, y_batch) in enumerate(pairs, start=first):
+            for index, (x_batch, y_batch) in enumerate(zip(x.split(size), y.split(size), strict=True), start=first):
                 yield self._mixed(self._normalize(x_batch), y_batch, draws, index)
 
     def _changed(self, draws: "_Draws", part: slice, num_flipped: list[int]) -> Tensor:
@@ -172,7 +175,7 @@ class Batches:
             images = pixels.rotate(images, draws.degrees[part], mode=self._config.rotation_mode)
         if self._config.crop_padding:
             images = self._crop(images, draws.top[part], draws.left[part])
-        for batch, count in zip(images.split(self._batch_size), num_flipped, strict=True):
+        for batch, count in zip(images.chunk(len(num_flipped)), num_flipped, strict=True):
             pixels.flip_first(batch, count)
         if self._config.colour:
             images = pixels.recolour(images, draws.colours[part])
@@ -182,7 +185,7 @@ class Batches:
 
     def _mixed(self, x: Tensor, y: Tensor, draws: "_Draws", index: int) -> Batch:
         """The batch with each image mixed with the one before it, if anything is to be mixed."""
-        if not (self._config.mixup or self._config.cutmix):
+        if not self._mixes:
             return Batch(x=x, y=y)
         weight, box = draws.weights[index], draws.mix_boxes[index]
         if box is None:
@@ -190,7 +193,12 @@ class Batches:
         else:
             y0, y1, x0, x1 = box
             x[:, :, y0:y1, x0:x1] = x[:, :, y0:y1, x0:x1].roll(1, 0)
-        return Batch(x=x, y=y, y_mixed=y.roll(1, 0), weight=weight)
+        own = self._own or slice(None)
+        return Batch(x=x[own], y=y[own], y_mixed=y.roll(1, 0)[own], weight=weight)
+
+    @property
+    def _mixes(self) -> bool:
+        return bool(self._config.mixup or self._config.cutmix)
 
     def _draw(self, number: int) -> "_Draws":
         config, shape, device = self._config, tuple(self._train.x.shape[1:]), self._train.x.device
@@ -272,3 +280,17 @@ class _Draws:
     """float32, one for each batch."""
     mix_boxes: list[Box | None]
     """For each batch the box of cutmix; None for mixup."""
+
+    def only(self, own: slice, *, of: int) -> "_Draws":
+        """Those for some rows of each batch, which has `of` rows."""
+
+        def owned(values: Tensor) -> Tensor:
+            return values.unflatten(0, (-1, of))[:, own].flatten(0, 1) if len(values) else values
+
+        names = ("rows", "degrees", "top", "left", "colours")
+        return replace(
+            self,
+            **{name: owned(getattr(self, name)) for name in names},
+            num_flipped=[min(max(count, own.start), own.stop) - own.start for count in self.num_flipped],
+            erased=tuple(owned(boxes) for boxes in self.erased),
+        )

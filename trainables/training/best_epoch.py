@@ -20,6 +20,7 @@ from trainables.models.backbone import learnt
 from trainables.trainable import KEPT_EPOCH, VALUE_NOW, Keep
 from trainables.training import metrics
 from trainables.training.config import TrainConfig
+from trainables.training.share import Share
 from trainables.training.training import Training
 
 PARTS = 5
@@ -51,10 +52,17 @@ def averaged(curve: list[float], *, window: int) -> float:
 
 
 def begin_training(
-    config: TrainConfig, dataset: Dataset, *, epochs: int, seed: int, device: str = "cpu", keep: Keep | None = None
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    seed: int,
+    device: str = "cpu",
+    keep: Keep | None = None,
+    share: Share | None = None,
 ) -> "Training | BestEpoch":
     """A training that has not begun; it keeps its last epoch if `keep` is None."""
-    training = Training(config, dataset, epochs=epochs, seed=seed, device=device)
+    training = Training(config, dataset, epochs=epochs, seed=seed, device=device, share=share)
     return training if keep is None else BestEpoch(training, keep)
 
 

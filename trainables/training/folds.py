@@ -10,6 +10,7 @@ from trainables.data.dataset import Dataset
 from trainables.trainable import KEPT_EPOCH, STANDARD_ERROR, Diverged, Keep, OutOfMemory
 from trainables.training.best_epoch import begin_training
 from trainables.training.config import TrainConfig
+from trainables.training.share import Share
 
 _OF_TRAINING = ("epoch", "train_loss", "lr", "images_per_second", "micro_batch", KEPT_EPOCH)
 """Numbers in a record that are not measured on validation rows; so are those in seconds."""
@@ -27,6 +28,7 @@ class FoldedTraining:
         seed: int,
         device: str = "cpu",
         keep: Keep | None = None,
+        share: Share | None = None,
     ) -> None:
         """Build the networks; nothing is trained yet.
 
@@ -37,8 +39,9 @@ class FoldedTraining:
             seed: decides everything random; each fold has a seed of its own, drawn from this one.
             device: device to train on.
             keep: how each fold chooses the epoch that it keeps.
+            share: that of this worker, if several train each network together.
         """
-        form: dict[str, Any] = {"epochs": epochs, "device": device, "keep": keep}
+        form: dict[str, Any] = {"epochs": epochs, "device": device, "keep": keep, "share": share}
         self.trainings: list[Any] = [
             begin_training(config, dataset.fold(number), seed=_fold_seed(seed, number), **form)
             for number in range(len(dataset.folds))

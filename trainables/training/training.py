@@ -9,16 +9,15 @@ Everything random in an epoch is drawn from (seed, epoch), so a checkpoint conta
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainables.augmentation.augment import Batch, Batches, Normalize
-from trainables.data.dataset import Dataset, Split
-from trainables.models.backbone import Pretrained, kept_features, learnt
+from trainables.data.dataset import Dataset
+from trainables.models.backbone import learnt
 from trainables.models.cost import count_cost
 from trainables.models.neighbours import NeighbourNet
 from trainables.models.whitening import fitted
@@ -27,15 +26,15 @@ from trainables.training import metrics
 from trainables.training.config import TrainConfig
 from trainables.training.device import Clock, Numerics, choose_numerics, keep_freed_memory
 from trainables.training.ema import WeightAverage
+from trainables.training.features import EVALUATION_ROWS, with_features
 from trainables.training.loss import Loss
 from trainables.training.optim import keep_rate_on_device, set_rate
 from trainables.training.seeds import seeded
+from trainables.training.share import Share
 from trainables.training.step_graph import StepGraph
+from trainables.training.whole_batch import as_whole
 
 __all__ = ["Diverged", "OutOfMemory", "TrainConfig", "Training"]
-
-EVALUATION_ROWS = {"cpu": 256, "cuda": 2048}
-"""Rows per batch of an evaluation: as many as fit the cache of a CPU; on a GPU, enough to hide the launches."""
 
 
 class Training:
@@ -51,6 +50,7 @@ class Training:
         device: torch.device | str = "cpu",
         numerics: Numerics | None = None,
         graphs: bool = True,
+        share: Share | None = None,
     ) -> None:
         """Build the network, its optimizer and its batches; nothing is trained yet.
 
@@ -61,29 +61,27 @@ class Training:
             seed: decides everything random; the same seed on the same CPU gives the same numbers to the bit.
             device: device to train on.
             numerics: precision and memory format; chosen for the device when None.
-            graphs: on a GPU, record a step once and replay it.
+            graphs: on a GPU, record a step once and replay it; not with several workers.
+            share: that of this worker, if several train the network together.
         """
         if epochs < 1 or seed < 0:
             raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
         torch.set_flush_denormal(True)  # numbers below 1e-38 slow convolutions on a CPU by an order of magnitude
         keep_freed_memory()
-        self.config, self.epochs, self.seed = config, epochs, seed
+        self.config, self.epochs, self.seed, self.share = config, epochs, seed, share
         self.device = torch.device(device)
         self.numerics = numerics or choose_numerics(self.device, dataset.image_shape)
         self.dataset = dataset.to(self.device)
-        form = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
-        self.normalize = Normalize(self.dataset, **form)
         self._cuda = self.device.type == "cuda"
         self._build(dataset)
-        self.batches = Batches(self._rows, config.augmentation, batch_size=config.batch_size, seed=seed, **form)
-        self._graph = StepGraph(self._step) if self._cuda and graphs else None
+        self._graph = StepGraph(self._step) if self._cuda and graphs and share is None else None
         self.loss = Loss(self.dataset, config)
         self.history: list[dict[str, Any]] = []
         """The records of the epochs that this object trained."""
         self.epoch, self.num_parts = 0, 1  # a batch is computed in more parts after the device ran out of memory
 
     def _build(self, dataset: Dataset) -> None:
-        """Build the network, its average and its optimizer, and choose the rows that it trains on."""
+        """Build the network, its average, its optimizer and its batches, and choose the rows that it trains on."""
         with seeded(self.device, self.seed, 0):
             model = fitted(self.config.model.build(dataset), dataset.train.x, normalize=Normalize(dataset))
         self.cost = count_cost(model, dataset.image_shape)
@@ -93,34 +91,16 @@ class Training:
         keep_rate_on_device(self.optimizer)
         self.outputs: Tensor | None = None
         """Of the validation rows after the last epoch: logits, or predictions in the unit of the target."""
-        self._rows = self._with_features()
-
-    def _with_features(self) -> Dataset:
-        """The data set with the features of a frozen backbone in place of the images that no augmentation changes."""
-        dataset, model = self.dataset, self.model
-        if not (isinstance(model, Pretrained) and model.frozen):
-            return dataset
-        model.eval()
-        parts = {"validation": dataset.validation} | (
-            {} if self.config.augmentation.changes else {"train": dataset.train}
-        )
-        found = {name: Split(x=self._features(model, part.x), y=part.y) for name, part in parts.items() if len(part)}
-        return replace(dataset, **found)
-
-    @torch.no_grad()
-    def _features(self, model: Pretrained, x: Tensor) -> Tensor:
-        def computed() -> Iterator[Tensor]:
-            with self.numerics.autocast(self.device):
-                for rows in x.split(EVALUATION_ROWS.get(self.device.type, 256)):
-                    yield model.features(self.normalize(rows))
-
-        key = (self.numerics, torch.get_num_threads(), self.dataset.mean, self.dataset.std)
-        assert self.dataset.backbone is not None
-        return kept_features(self.dataset.backbone, x, key, computed())
+        form: dict[str, Any] = {"dtype": self.numerics.dtype, "channels_last": self.numerics.channels_last}
+        self.normalize, augmentation = Normalize(self.dataset, **form), self.config.augmentation
+        rows = with_features(self.dataset, model, augmentation, normalize=self.normalize, numerics=self.numerics)
+        own = self.share.rows(self.batch_rows) if self.share else None
+        form |= {"batch_size": self.config.batch_size, "seed": self.seed, "own": own}
+        self.batches, self._rows = Batches(rows, augmentation, **form), rows
 
     @property
     def batch_rows(self) -> int:
-        """Rows per step."""
+        """Rows per step, of all workers together."""
         return min(self.config.batch_size, len(self.dataset.train))
 
     @property
@@ -161,6 +141,8 @@ class Training:
         """Evaluate the network after its next epoch, and record the epoch; `spent` has seconds of input and compute."""
         number, clock = self.epoch + 1, Clock(self.device)
         clock.mark("evaluation")
+        if self.share:
+            self.share.check_equal([learnt(self.model), learnt(self.kept)], epoch=number)
         scores = self._evaluate()
         seconds = {**spent, **clock.seconds()}
         for name, value in {"training loss": train_loss, **scores}.items():
@@ -169,7 +151,7 @@ class Training:
         record = {"epoch": number, "train_loss": train_loss, **scores, "lr": lr, "seconds": sum(seconds.values())}
         record["images_per_second"] = len(self.batches) * self.batch_rows / (seconds["input"] + seconds["compute"])
         record |= {f"{part}_seconds": spent for part, spent in seconds.items()}
-        record |= {"precision": self.numerics.precision, "micro_batch": -(-self.batch_rows // self.num_parts)}
+        record |= {"precision": self.numerics.precision, "micro_batch": self._micro_batch()}
         if self._graph:
             record["cuda_graph"] = self._graph.recorded
         self.epoch = number
@@ -242,11 +224,15 @@ class Training:
             if self.average:
                 self.average.update(self.model, step)
             clock.mark("input")
+        if self.share:
+            self.share.add([total])
         return total.item() / num_steps, lr
 
     def _step(self, batch: Batch) -> Tensor:
         """Update the weights once, and return the loss. It can be recorded: nothing in it waits for a GPU."""
         loss = self._backward(batch)
+        if self.share:
+            self.share.add(weight.grad for weight in self.model.parameters() if weight.grad is not None)
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
@@ -261,6 +247,8 @@ class Training:
             except torch.OutOfMemoryError as error:
                 if self._cuda and torch.cuda.is_current_stream_capturing():
                     raise  # memory can only be freed outside of a recording
+                if self.share:  # the others are in the middle of this step, and wait
+                    raise OutOfMemory(f"the rows of a worker need more memory than there is: {error}") from None
                 if self.num_parts >= len(batch.y):
                     raise OutOfMemory(f"a single row needs more memory than there is: {error}") from None
             self.num_parts = min(2 * self.num_parts, len(batch.y))
@@ -270,22 +258,32 @@ class Training:
 
     def _backward_in_parts(self, batch: Batch) -> Tensor:
         total = torch.zeros((), device=self.device)
-        for rows in torch.arange(len(batch.y)).tensor_split(self.num_parts):
+        parts = self._own_parts()
+        for number, rows in enumerate(torch.arange(len(batch.y)).tensor_split(parts)):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
-            with self.numerics.autocast(self.device):
+            sizes = self.share.sizes(self.batch_rows, parts=parts, number=number) if self.share else ()
+            with self.numerics.autocast(self.device), as_whole(self.share, sizes):
                 outputs = self.model(batch.x[part])
             y_mixed = None if batch.y_mixed is None else batch.y_mixed[part]
-            loss = self.loss(outputs, batch.y[part], y_mixed, batch.weight) * (len(rows) / len(batch.y))
+            loss = self.loss(outputs, batch.y[part], y_mixed, batch.weight) * (len(rows) / self.batch_rows)
             loss.backward()
             total += loss.detach()
         return total
+
+    def _own_parts(self) -> int:
+        """Parts in which the rows of this worker are computed."""
+        return self.share.parts(self.batch_rows, self.num_parts) if self.share else self.num_parts
+
+    def _micro_batch(self) -> int:
+        """Most rows that are computed at once."""
+        return -(-self.batch_rows // (self._own_parts() * (self.share.workers if self.share else 1)))
 
     def _evaluate(self) -> dict[str, float]:
         """Metrics on the validation rows; none where there are no rows."""
         x, y = self._rows.validation.x, self._rows.validation.y
         if len(y) == 0:
             return {}
-        self.outputs = self.loss.to_units(self._outputs(x))
+        self.outputs = self.loss.to_units(self.share.map(self._outputs, x) if self.share else self._outputs(x))
         return metrics.measure(self.dataset.task, self.outputs, y, metric=self.dataset.metric)
 
     @torch.no_grad()
