@@ -110,6 +110,13 @@ def packing(result: Result) -> str:
         for count, rate in rates.items():
             must = f"{result['wanted']:g}" if count == best else ""
             rows.append((network, count, f"{rate:,}", f"{rate / rates['1']:.2f}", must))
+    for way, networks in result.get("shared", {}).items():
+        for network, rates in networks.items():
+            single = result["rates"][network]["1"]
+            rows += [
+                (f"{network}, {way}", count, f"{rate:,}", f"{rate / single:.2f}", f"{result['wanted']:g}")
+                for count, rate in rates.items()
+            ]
     return f"{markdown(columns, rows)}\n\nOn {result['conditions']['gpu']}, {result['conditions']['cpus']} cores."
 
 

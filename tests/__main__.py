@@ -19,7 +19,9 @@ LANE = (
     " test_workers_end_to_end"
 ).split()
 """Half of the time."""
-ELSEWHERE = ("test_docs_end_to_end", "test_own_kills", "test_examples_end_to_end", "test_questions_end_to_end")
+ELSEWHERE = (
+    "test_docs_end_to_end test_own_kills test_examples_end_to_end test_questions_end_to_end test_mps_end_to_end"
+).split()
 """In `make test-extras`."""
 
 

@@ -27,6 +27,8 @@ class Job:
     threads: int
     """CPUs of each worker of a trial."""
     cuda: bool
+    mps: str | None = None
+    """Key by which workers that share a GPU join MPS; None without it."""
     workers: int = 1
     """Workers that train a trial together."""
     final: bool = False

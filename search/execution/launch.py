@@ -10,6 +10,7 @@ from typing import Any
 from search.execution.nodes import describe_nodes
 from search.execution.slots import Slots
 from search.process.signals import collect_signals
+from search.runtime.mps import Mps
 from search.runtime.resources import Resources
 from search.scheduling.checkpoints import CheckpointKeeper, checkpoints_of
 from search.scheduling.constraints import make_examiner
@@ -42,6 +43,8 @@ class Launch:
     on_cluster: bool = False
     slots_stated: bool = False
     """Whether the user has stated how many trials run at once, which counts more than earlier requests."""
+    mps: Mps | None = None
+    """How trials that share a GPU use MPS; None without it."""
     final: bool = False
     """Whether these are the trainings of a final evaluation."""
     stacks: Stacks = field(default_factory=Stacks)
@@ -87,6 +90,10 @@ class Launch:
 
         for line in describe_nodes(self._checkpoints) if self.on_cluster else ():
             self.events.notice(line)
+        if self.on_cluster and self.mps is not None and self.mps.is_required:
+            from search.execution.sharing import require_mps
+
+            require_mps(self.mps.key)
         watch = ProgressWatch(
             search, resources=self.resources, timeout=self.trial_timeout, say=self.events.notice,
             on_cluster=self.on_cluster,
@@ -116,6 +123,7 @@ class Launch:
             home=ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
             threads=self.resources.threads,
             cuda=self.resources.gpus_per_trial > 0,
+            mps=None if self.mps is None else self.mps.key,
             workers=self.resources.workers_per_trial,
             final=self.final,
             output=None if spool is None else str(spool),

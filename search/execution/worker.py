@@ -29,6 +29,7 @@ from trainables.files.stores import Folder, open_store
 from trainables.trainable import Stacking, StuckError, Trainable, close, go_on
 
 if TYPE_CHECKING:
+    from search.execution.sharing import GpuShare
     from search.execution.team import Team
 
 _RAYS_OWN = frozenset(
@@ -43,6 +44,7 @@ class TrialWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any], *, job: Job) -> None:
         """Prepare the process once, then begin the first leg."""
+        self._share = _share_gpu(job)
         self._job, self._device = job, torch.device(set_up(job))
         self._unprepared: BaseException | None = None
         self._team: Team | None = None
@@ -88,7 +90,7 @@ class TrialWorker(tune.Trainable):
         self._leg = leg
         self._reported = leg["reported"]
         self._store = self._checkpoints.child(trial_name(leg["trial"]))
-        self._notices: list[str] = []
+        self._notices: list[str] = [] if self._share is None else self._share.take_notices()
         self._lead: Member | None = None
         self._capture.begin(self._store.name)
         self._mates: Mates | None = None
@@ -165,7 +167,8 @@ class TrialWorker(tune.Trainable):
         if self._is_headed or not text:
             return text
         self._is_headed = True
-        return headline(f"{self._host['worker']}, after epoch {epoch}") + text
+        attached = ", attached to MPS" if self._share is not None and self._share.is_attached else ""
+        return headline(f"{self._host['worker']}, after epoch {epoch}{attached}") + text
 
     def _next_epoch(self) -> EpochResult:
         kind = "invalid"
@@ -179,6 +182,8 @@ class TrialWorker(tune.Trainable):
                 self._train(self._lead)
             record = self._lead.records[self._reported]
         except BaseException as error:  # also a KeyboardInterrupt of the code, which Ray would report as a lost worker
+            if self._share is not None:
+                self._share.end_if_lost(error)
             return failure(error, kind=kind, notices=self._notices)
         self._reported += 1
         return EpochResult(record=record, notices=tuple(self._notices))
@@ -212,6 +217,15 @@ class TrialWorker(tune.Trainable):
         """Whether the next epoch follows in any case; never with --debug, so that output stays in order."""
         decided = self._leg.get("decided")
         return decided is not None and epoch not in decided and epoch < self._job.epochs and not self._job.debug
+
+
+def _share_gpu(job: Job) -> "GpuShare | None":
+    """This worker's part in MPS, joined before CUDA is used; None if workers share no GPU."""
+    if job.mps is None:
+        return None
+    from search.execution.sharing import GpuShare
+
+    return GpuShare(job.mps, threads=job.threads)
 
 
 def _gpu_memory(device: torch.device) -> dict[str, int]:

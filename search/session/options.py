@@ -1,14 +1,15 @@
 """The options of `search.run`: one definition of flag, type, default and help."""
 
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 import spaces
 from search.process.arguments import Flag, OptionalFloat, OptionalInt, OptionalStr, Several, words_of
+from search.runtime.mps import Mode
 from search.session.expecting import Expectation, read_priors
 from search.session.questions import Words, read_words
 from search.session.rules import PRETRAINED, parse_types
@@ -27,7 +28,8 @@ FIXED = (
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
 _NOT_STORED = (
-    "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial address max_failures trial_timeout"
+    "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial mps address max_failures"
+    " trial_timeout"
 ).split()
 
 
@@ -145,6 +147,9 @@ class Options:
     """Processes that train a trial together, each on a part of every batch; they share the CPUs of the trial, and have
     a GPU each. Your own code needs `run.prepare(model)` for this. Default: as many as GPUs per trial, or 1; with
     --resume, as when the run started."""
+    mps: Mode = "off"
+    """Whether trials that share a GPU (--gpus-per-trial below 1) run at the same time, through NVIDIA's Multi-Process
+    Service: off, auto where it works, or on, with an error where it does not. Without it they take turns."""
     max_failures: int = 2
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None
@@ -212,9 +217,7 @@ class Options:
 def resume_command(options: Options, name: str) -> str:
     """The command that continues this run, to be pasted."""
     words = [*words_of("search.run"), "--resume", "--name", name]
-    defaults = {f.name: f.default for f in fields(Options)}
     for flag in _NOT_STORED:
-        value: Any = getattr(options, flag)
-        if value != defaults[flag]:
+        if (value := getattr(options, flag)) != getattr(Options, flag):
             words += [f"--{flag.replace('_', '-')}", str(value)]
     return shlex.join(words)

@@ -26,6 +26,7 @@ from search.process.signals import first_signal
 from search.process.text import counted, printable
 from search.runtime.guard import RayLostError
 from search.runtime.machine import provenance
+from search.runtime.mps import Mps
 from search.runtime.resources import Resources
 from search.scheduling.baseline import describe_reduction
 from search.scheduling.checkpoints import check_storage
@@ -73,6 +74,8 @@ class Session:
     """What the space's task has loaded: a `Dataset`, or `OwnData`."""
     resources: Resources
     new: bool
+    mps: Mps | None = None
+    """How trials that share a GPU use MPS; None without it."""
 
     @classmethod
     def open(cls, options: Options, *, given: Collection[str], resources: Resources | None = None) -> "Session":
@@ -145,6 +148,7 @@ class Session:
             resources=self.resources,
             ray=nullcontext(scratch),
             deadline=deadline,
+            mps=self.mps,
             on_cluster=self.options.address is not None,
             slots_stated=self.options.concurrent is not None,
             max_failures=self.options.max_failures,

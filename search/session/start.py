@@ -15,6 +15,7 @@ from search.process.environment import keys_for
 from search.process.secrets import redact_text, redact_url
 from search.process.signals import Stopped, first_signal, raise_noted, signals_restored
 from search.process.silence import doing
+from search.runtime import mps
 from search.runtime.cluster import RaySession
 from search.runtime.guard import LastWords, RayLostError
 from search.runtime.private_ray import RayStartError
@@ -79,10 +80,12 @@ def _search_on_ray(options: Options, *, given: Collection[str], deadline: float 
         )
         if not _can_wait(options, run, given=given):
             opened.append(_open(options, resources, given=given))
-        with signals_restored(), ray.up() as scratch:
+        shared = mps.opened(options.mps, resources.gpus_per_trial, on_cluster=options.address is not None, say=_say)
+        with signals_restored(), shared as joined, ray.up() as scratch:
             if not opened:
                 opened.append(_open(options, resources, given=given))
             raise_noted()
+            opened[0] = replace(opened[0], mps=joined)
             return opened[0].search_on(scratch, stack, deadline=deadline, held=held)
 
 
