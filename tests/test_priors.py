@@ -172,7 +172,7 @@ def test_what_is_expected_is_trained_after_the_baseline_unless_it_exceeds_a_boun
         SPACE.baseline,
         {"lr": pytest.approx(0.0316, rel=0.01), "depth": 3, "drop": 0.0, "batch": 64, "optimizer": "adamw"},
     ]
-    assert plan[1].tag == "", "early stopping may pause it"
+    assert plan[1].tag == "prior"
 
     def examine(config: dict[str, Any]) -> Examination:
         return Examination(excess={"weights": config["depth"] - 2.0})

@@ -79,8 +79,9 @@ class Options:
     """Compare values of a parameter: --question batch_norm, or --question depth=2,3,4. Each value gets equally many
     epochs, and the best of each is searched; `rungwise ask` then answers. Repeat the option for several questions."""
     prior: Several = ()
-    """Say where you expect good values: --prior lr=0.03, --prior lr=0.01..0.1 or --prior optimizer=adamw. They are
-    tried first, and half of the new configurations are drawn there, or 80 % with --prior lr=0.03:sure=0.8."""
+    """Where you expect good values: --prior lr=0.03, --prior lr=0.01..0.1 or --prior optimizer=adamw. One configuration
+    made of them is trained after the baseline and --try, and half of the candidates are drawn there, or 80 % with
+    --prior lr=0.03:sure=0.8. Repeat the option for several parameters."""
     tries: Tries = ()
     """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
     the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""
@@ -144,12 +145,12 @@ class Options:
     """GPUs of each trial; with 0.25, four trials share one GPU; with 2, two workers train a trial together. Default:
     one for each worker if there is a GPU, else 0."""
     workers_per_trial: OptionalInt = None
-    """Processes that train a trial together, each on a part of every batch; they share the CPUs of the trial, and have
-    a GPU each. Your own code needs `run.prepare(model)` for this. Default: as many as GPUs per trial, or 1; with
+    """Processes that train a trial together, each on a part of every batch; they share the trial's CPUs, and
+    each uses a GPU if there is one. Your own code needs `run.prepare(model)` for this. Default: as many as GPUs per trial, or 1; with
     --resume, as when the run started."""
     mps: Mode = "off"
-    """Whether trials that share a GPU (--gpus-per-trial below 1) run at the same time, through NVIDIA's Multi-Process
-    Service: off, auto where it works, or on, with an error where it does not. Without it they take turns."""
+    """NVIDIA's Multi-Process Service, with which trials that share a GPU (--gpus-per-trial below 1) run at the same time
+    instead of taking turns: auto uses it where it works, on fails where it does not."""
     max_failures: int = 2
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None

@@ -101,5 +101,5 @@ def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence
     if run.priors and len(plan) < run.trials:
         params = as_expected(space.suggest, run.priors, stated_baseline(run, space))
         if all(params != one.params for one in plan) and not examine(space.decode(params)).infeasible:
-            plan.append(Planned(params=params))
+            plan.append(Planned(params=params, tag="prior"))
     return replace(run, plan=tuple(plan))
