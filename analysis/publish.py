@@ -207,6 +207,7 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
 
     from search.session.trouble import is_machine_fault
     from search.storage.database import connect, file_storage
+    from search.storage.expected import copy_expected
     from search.storage.requests import copy_requests
     from search.storage.study import open_study
 
@@ -224,7 +225,9 @@ def _copy_study(run_dir: Path, path: Path, run: "Run") -> None:
     storage = file_storage(path, new=True)  # a path in a URL would be decoded
     copy = optuna.create_study(study_name=run.name, storage=storage, direction=run.direction)
     copy.add_trials(study.get_trials(deepcopy=False))
-    copy_requests(study._storage.get_study_system_attrs(study._study_id), copy)
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    copy_requests(attrs, copy)
+    copy_expected(attrs, copy)
     storage.engine.dispose()
     with closing(connect(path)) as written:
         written.execute("PRAGMA journal_mode=DELETE")  # one file, which a read-only folder can hold

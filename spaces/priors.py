@@ -47,7 +47,7 @@ def expected(prior: Prior, distribution: BaseDistribution, fraction: float) -> A
         low, high = place_of(distribution, prior.low), place_of(distribution, prior.high)
         place = low + fraction * (high - low)
     else:
-        normal = NormalDist(place_of(distribution, float(prior.values[0])), SPREAD)  # type: ignore[arg-type]
+        normal = NormalDist(place_of(distribution, float((listed or prior.values)[0])), SPREAD)  # type: ignore[arg-type]
         below, above = normal.cdf(0.0), normal.cdf(1.0)
         place = normal.inv_cdf(min(max(below + fraction * (above - below), 1e-12), 1 - 1e-12))
     return value_at(distribution, min(max(place, 0.0), math.nextafter(1.0, 0.0)))
@@ -71,7 +71,8 @@ class _Expected(AskedTrial):
 
     def answer(self, name: str, distribution: BaseDistribution) -> Any:
         if (prior := self._priors.get(name)) is not None:
-            return expected(prior, distribution, 0.0 if len(prior.values) > 1 else 0.5)
+            stated = [value for value in prior.values if contains(distribution, value)]
+            return stated[0] if stated else expected(prior, distribution, 0.5)
         known = name in self._base and contains(distribution, self._base[name])
         return self._base[name] if known else value_at(distribution, 0.5)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,13 @@ def test_what_is_expected_is_trained_after_the_baseline_unless_it_exceeds_a_boun
         {"lr": pytest.approx(0.0316, rel=0.01), "depth": 3, "drop": 0.0, "batch": 64, "optimizer": "adamw"},
     ]
     assert plan[1].tag == "prior"
+
+    assert as_expected(suggest, priors("lr=1"), SPACE.baseline)["lr"] == 1, "at the end of its range as stated"
+    held = make_run(
+        baseline={**SPACE.baseline, "lr": 0.5}, fixed={"momentum": 0.6}, priors=priors("optimizer=sgd", "depth=4")
+    )
+    other = replace(SPACE, baseline={"lr": 0.1, "depth": 2, "drop": 0.0, "batch": 64, "optimizer": "adamw"})
+    assert with_plan(held, other, lambda _: Examination(), tries=()).plan[1].params["momentum"] == 0.6
 
     def examine(config: dict[str, Any]) -> Examination:
         return Examination(excess={"weights": config["depth"] - 2.0})

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +36,11 @@ from search.session.options import Options
 from search.session.session import Session
 from search.session.summary import summary
 from search.storage.expected import OUTLOOK, VERDICT, Expected, Verdict, amount_text, content, expectations_of
-from search.storage.run import write_run
-from search.storage.study import new_run, open_study
+from search.storage.requests import Request, send
+from search.storage.run import Question, write_run
+from search.storage.study import new_run, open_for_requests, open_study
 from tests.benches import Bench
+from tests.ledgers import enqueue
 from tests.ledgers import make_run as run_of
 from tests.steered import table
 from tests.stories import check_story
@@ -164,6 +167,25 @@ def test_a_resumed_search_begins_nothing_unless_a_smaller_gain_or_more_trials_ar
         assert Bench(folder, **{**PLANTED, **more}).search.outlook.verdict is None
 
 
+def test_what_a_person_asks_of_an_ended_search_is_trained_and_questions_are_not_cut_off(
+    ended: tuple[Path, Bench], tmp_path: Path
+):
+    folder = Path(shutil.copytree(ended[0], tmp_path / "x"))
+    enqueue(folder, {"lr": 0.3333})
+    with open_for_requests(folder, ended[1].run) as (storage, study_id):
+        send(storage, study_id, Request(verb="add", configurations=({"lr": 0.4444},)))
+    bench = Bench(folder, **PLANTED, until_gain=0.001)
+    assert bench.search.outlook.verdict is not None
+    bench.train(flat)
+    assert [one.state for one in bench.search.ledger.requests()] == ["accepted"]
+    reached = {t.params["lr"]: len(t.intermediate_values) for t in bench.search.trials}
+    assert reached[0.4444] == 9
+    assert reached[0.3333] >= 1
+    asked = Bench(folder, **PLANTED, until_gain=0.001, questions=(Question(parameter="lr", levels=(0.1, 0.2)),))
+    assert asked.search.outlook.verdict is None
+    assert not asked.search.stopping
+
+
 @pytest.mark.parametrize("point", ["judged:1", "last report", "last record", "reported:40"])
 def test_a_search_that_is_killed_ends_at_the_same_epoch_for_the_same_reason(
     point: str, ended: tuple[Path, Bench], tmp_path: Path
@@ -214,7 +236,7 @@ def test_the_closing_lines_and_the_answer_say_what_is_expected_and_why_it_ended(
     assert "Another hour of search is expected to improve accuracy by about 0.2 points.\n" in said
     found = json.loads(json.dumps(summary(bench.search, None, **told, code=0)))
     assert found["reason"] == "expected gain"
-    assert found["expected"] == {"gain": 0.0021, "epochs": 90, "seconds": 3600.0}
+    assert found["expected"] == {"gain": 0.0021, "epochs": 90, "seconds": 3600.0, "trained": 0}
 
 
 def test_the_live_view_says_what_another_hour_is_expected_to_gain(ended: tuple[Path, Bench]):
@@ -262,7 +284,10 @@ def test_the_report_says_why_a_search_ended_and_what_it_expected():
     study = make_study(20)
     trained = sum(len(t.intermediate_values) for t in study.trials)
     verdict = Verdict(gain=0.0004, below=0.001, epochs=270, trained=trained, trials=40)
-    for key, found in ((VERDICT, verdict), (OUTLOOK, Expected(gain=0.0012, epochs=90, seconds=3600.0))):
+    for key, found in (
+        (VERDICT, verdict),
+        (OUTLOOK, Expected(gain=0.0012, epochs=90, seconds=3600.0, trained=trained)),
+    ):
         study._storage.set_study_system_attr(study._study_id, key, content(found))
     assert expectations(read_trials(study, make_run())) == (
         f"The search ended by its own rule: after {trained} epochs, the next 270 epochs were expected to improve"
@@ -271,7 +296,9 @@ def test_the_report_says_why_a_search_ended_and_what_it_expected():
     )
     continued = content(replace(verdict, trained=trained - 1))
     study._storage.set_study_system_attr(study._study_id, VERDICT, continued)
-    assert "rule" not in expectations(read_trials(study, make_run()))
+    later = Expected(gain=0.1, epochs=90, seconds=9.0)
+    study._storage.set_study_system_attr(study._study_id, OUTLOOK, content(later))
+    assert expectations(read_trials(study, make_run())) == ""
 
 
 def test_a_new_run_stores_the_option_and_a_resume_can_change_it(tmp_path: Path):

@@ -151,14 +151,15 @@ class CurvesSampler:
             return None
         begun = [n for n in self._rungs.pooled() if self._ledger.trial(n).state == TrialState.RUNNING]
         open_trials = [n for n in begun if self._to_go(n)][:MAX_WEIGHED]  # one may be about to end
-        key = number, epochs, aim, tuple(open_trials)
+        finished = self._finished()
+        key = number, epochs, aim, tuple(open_trials), len(finished)
         if key not in self._gains:
             from search.algorithms.gain import expected_gain  # imports SciPy
 
             new = [] if aim is None else self._new(suggest, surrogate, number=number, aim=aim)
             asked = [*self._as_tried(open_trials), *((params, -1 - place) for place, params in enumerate(new))]
             to_go = [*map(self._to_go, open_trials), *(self._run.epochs for _ in new)]
-            self._gains[key] = expected_gain(surrogate, asked, to_go, self._finished(), epochs=epochs)
+            self._gains[key] = expected_gain(surrogate, asked, to_go, finished, epochs=epochs)
         return self._gains[key]
 
     def _to_go(self, number: int) -> int:

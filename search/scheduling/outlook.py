@@ -6,13 +6,21 @@ fixed number of epochs ahead, because time is not repeatable; only what is shown
 
 import math
 import time
+from contextlib import suppress
+from dataclasses import replace
+
+from optuna.trial import FrozenTrial
 
 from search.process.faults import fault_point
 from search.scheduling.messages import Events
 from search.scheduling.proposals import Proposals
 from search.scheduling.steering import Steering
+from search.storage.database import AWAY
 from search.storage.expected import HOUR_SECONDS, OUTLOOK, VERDICT, Expected, Verdict, content, verdict_in
+from search.storage.presence import StudyLostError
+from search.storage.requests import BY_REQUEST
 from search.storage.run import Run
+from search.storage.trials import epochs_reached
 from spaces.asking import Suggest
 
 FULL_TRAININGS = 10
@@ -29,13 +37,33 @@ class Outlook:
         self._ledger = proposals.ledger
         self._began = self._shown = time.monotonic()
         self._epochs = 0
-        stored = verdict_in(self._ledger.noted(VERDICT)) if run.until_gain else None
+        self._least = 0.0 if run.questions else run.until_gain or 0.0  # `rungwise ask` questions an ended search
+        stored = verdict_in(self._ledger.noted(VERDICT)) if self._least else None
         self.verdict = stored if stored and self._holds(stored) else None
         """Why the search has ended, if the expected gain is too small."""
 
     def _holds(self, stored: Verdict) -> bool:
         """Whether it still ends the search: neither a smaller --until-gain nor more --trials was asked for."""
-        return stored.gain < (self._run.until_gain or 0) and self._run.trials <= stored.trials
+        return stored.gain < self._least and self._run.trials <= stored.trials
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the search is over because its expected gain is too small, and nothing that was asked for is left."""
+        return self.verdict is not None and not self._is_asked_for_more()
+
+    def _is_asked_for_more(self) -> bool:
+        """Whether a planned trial or one that a person has added is not finished, or an enqueued one not compared."""
+        ledger, planned = self._ledger, len(self._run.plan)
+        if len(ledger.made) < planned or ledger.waiting:
+            return True
+        open_trials = [trial for trial in ledger.own_trials if not trial.state.is_finished()]
+        return any(self._is_asked_for(trial) and not self._steering.holds(trial.number) for trial in open_trials)
+
+    def _is_asked_for(self, trial: FrozenTrial) -> bool:
+        """Whether the trial is to be trained to the end, or to the first rung if it was enqueued."""
+        if trial.number in self._ledger.made[: len(self._run.plan)] or BY_REQUEST in trial.user_attrs:
+            return True
+        return "fixed_params" in trial.system_attrs and epochs_reached(trial) < self._run.rungs[0]
 
     @property
     def horizon(self) -> int:
@@ -45,18 +73,17 @@ class Outlook:
     def judge(self) -> bool:
         """Whether the search ends because its expected gain is below --until-gain; the first time, this is stored.
 
-        Planned and enqueued trials are trained first.
+        Planned and enqueued trials, and those that a person has added, are trained first.
         """
-        run = self._run
-        if self.verdict is not None or not run.until_gain:
+        if self.verdict is not None or not self._least:
             return self.verdict is not None
-        if len(self._ledger.made) < len(run.plan) or self._ledger.waiting:
+        if self._is_asked_for_more():
             return False
         gain = self._proposals.gain(self._suggest, epochs=self.horizon, new=not self._steering.all_asked)
-        if gain is None or gain >= run.until_gain:
+        if gain is None or gain >= self._least:
             return False
-        trained = sum(len(trial.intermediate_values) for trial in self._ledger.own_trials)
-        self.verdict = Verdict(gain=gain, below=run.until_gain, epochs=self.horizon, trained=trained, trials=run.trials)
+        known = {"epochs": self.horizon, "trained": self._trained, "trials": self._run.trials}
+        self.verdict = Verdict(gain=gain, below=self._least, **known)
         self._ledger.note(VERDICT, content(self.verdict))
         fault_point("judged", 1)
         return True
@@ -86,8 +113,18 @@ class Outlook:
         seconds = HOUR_SECONDS if hourly <= self.horizon else HOUR_SECONDS * epochs / hourly
         return Expected(gain=gain, epochs=epochs, seconds=seconds)
 
+    @property
+    def _trained(self) -> int:
+        """Epochs of all trials."""
+        return sum(len(trial.intermediate_values) for trial in self._ledger.own_trials)
+
     def keep(self) -> Expected | None:
-        """Store the last estimate in the study, for the report, and return it."""
-        if (found := self.expected()) is not None:
-            self._ledger.note(OUTLOOK, content(found))
+        """Store what is known at the end of the search in the study, for the report, and return the last estimate."""
+        found = self.expected()
+        found = found and replace(found, trained=self._trained)
+        with suppress(*AWAY, StudyLostError):  # the search has ended, and its result does not depend on this
+            if self.verdict is not None:  # other workers may have finished an epoch since
+                self._ledger.note(VERDICT, content(replace(self.verdict, trained=self._trained)))
+            if found is not None:
+                self._ledger.note(OUTLOOK, content(found))
         return found

@@ -90,7 +90,7 @@ class Search:
     def stopping(self) -> bool:
         """Whether no further epoch is to be begun."""
         self.fatal = self.fatal or self.ledger.lost
-        return self.stop_requested or self.fatal is not None or self.out_of_time or self.outlook.verdict is not None
+        return self.stop_requested or self.fatal is not None or self.out_of_time or self.outlook.has_ended
 
     def _settle(self) -> None:
         """Make the decisions that a crash prevented: an epoch was stored, but not what follows from it."""

@@ -145,12 +145,12 @@ class Options:
     """GPUs of each trial; with 0.25, four trials share one GPU; with 2, two workers train a trial together. Default:
     one for each worker if there is a GPU, else 0."""
     workers_per_trial: OptionalInt = None
-    """Processes that train a trial together, each on a part of every batch; they share the trial's CPUs, and
-    each uses a GPU if there is one. Your own code needs `run.prepare(model)` for this. Default: as many as GPUs per trial, or 1; with
-    --resume, as when the run started."""
+    """Processes that train a trial together, each on a part of every batch; they share the trial's CPUs, and each uses
+    a GPU if there is one. Your own code needs `run.prepare(model)` for this. Default: as many as GPUs per trial, or 1;
+    with --resume, as when the run started."""
     mps: Mode = "off"
-    """NVIDIA's Multi-Process Service, with which trials that share a GPU (--gpus-per-trial below 1) run at the same time
-    instead of taking turns: auto uses it where it works, on fails where it does not."""
+    """NVIDIA's Multi-Process Service: trials that share a GPU (--gpus-per-trial below 1) run at the same time instead
+    of taking turns. auto uses it where it works, on fails where it does not."""
     max_failures: int = 2
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
     trial_timeout: OptionalFloat = None

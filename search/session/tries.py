@@ -99,7 +99,8 @@ def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence
     if tries and len(plan) > run.trials:
         raise ValueError(f"--trials must be at least {len(plan)}, with the baseline and --try, got {run.trials}")
     if run.priors and len(plan) < run.trials:
-        params = as_expected(space.suggest, run.priors, stated_baseline(run, space))
+        base = {**(run.baseline or stated_baseline(run, space)), **run.fixed}
+        params = as_expected(space.suggest, run.priors, base)
         if all(params != one.params for one in plan) and not examine(space.decode(params)).infeasible:
             plan.append(Planned(params=params, tag="prior"))
     return replace(run, plan=tuple(plan))

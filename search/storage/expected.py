@@ -29,6 +29,8 @@ class Expected:
     """Of the training."""
     seconds: _Amount
     """How long it takes at the pace that the search has; 3600 for an hour."""
+    trained: _Count = 0
+    """Epochs that the search had trained when it ended; 0 while it runs."""
 
     def text(self, metric: str, *, past: bool = False) -> str:
         """`Another hour is expected to improve accuracy by about 0.2 points.`"""
@@ -49,7 +51,7 @@ class Verdict:
     trained: _Count
     """Epochs that the search had trained."""
     trials: _Count
-    """The option --trials; a larger one continues the search."""
+    """The option --trials; with a larger one the rule judges again."""
 
     def text(self, metric: str) -> str:
         """`the next 270 epochs are expected to improve accuracy by ...`"""
