@@ -75,6 +75,13 @@ class Metric:
     on_request: bool = False
     """Whether the final evaluation reports it only if the search optimised it."""
 
+    @property
+    def limit(self) -> float | None:
+        """The best value that there can be; None where that is not known."""
+        if not (self.share or self.goal_of):
+            return None
+        return 0.0 if self.less_is_better else 1.0
+
 
 METRICS = {
     "accuracy": Metric(title="accuracy", goal_of="classification"),

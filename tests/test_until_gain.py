@@ -39,6 +39,7 @@ from search.storage.expected import OUTLOOK, VERDICT, Expected, Verdict, amount_
 from search.storage.requests import Request, send
 from search.storage.run import Question, write_run
 from search.storage.study import new_run, open_for_requests, open_study
+from spaces.objectives import metric_named
 from tests.benches import Bench
 from tests.ledgers import enqueue
 from tests.ledgers import make_run as run_of
@@ -152,6 +153,26 @@ def test_a_search_with_much_to_gain_is_not_ended(tmp_path: Path):
     assert bench.search.outlook.verdict is None
     assert len(bench.search.trials) == 14
     assert check_story(tmp_path)[-1]["reason"] == "finished"
+
+
+def test_nothing_is_left_to_gain_above_the_best_value_that_there_can_be(tmp_path: Path):
+    def percent(lr: float, epoch: int) -> float:
+        return 100.0 * saturated(lr, epoch)
+
+    def saturated(lr: float, epoch: int) -> float:
+        return 1.0 if lr > 0.1 else 0.5 + 0.01 * epoch
+
+    (one, other) = tmp_path / "share", tmp_path / "percent"
+    one.mkdir()
+    other.mkdir()
+    bench = train(one, saturated, until_gain=1e-9)
+    assert bench.search.outlook.verdict is not None
+    assert bench.search.outlook.verdict.gain == 0.0
+    assert len(bench.search.trials) < 20
+    assert len(train(other, percent, until_gain=1e-9, trials=16).search.trials) == 16
+    assert metric_named("rmse").limit == 0.0
+    assert metric_named("loss").limit is None
+    assert metric_named("a metric of my own").limit is None
 
 
 def test_a_resumed_search_begins_nothing_unless_a_smaller_gain_or_more_trials_are_asked_for(

@@ -3,7 +3,7 @@
 Everything depends only on the study, the seeds and which trials have a worker.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna.trial import TrialState
@@ -16,6 +16,7 @@ from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.trials import epochs_reached
 from spaces.asking import Suggest
+from spaces.objectives import metric_named
 from spaces.priors import Priors
 
 if TYPE_CHECKING:
@@ -160,7 +161,22 @@ class CurvesSampler:
             asked = [*self._as_tried(open_trials), *((params, -1 - place) for place, params in enumerate(new))]
             to_go = [*map(self._to_go, open_trials), *(self._run.epochs for _ in new)]
             self._gains[key] = expected_gain(surrogate, asked, to_go, finished, epochs=epochs)
-        return self._gains[key]
+        found, room = self._gains[key], self._room(finished)
+        if room is None or room == 0.0:
+            return found if room is None else 0.0
+        return None if found is None else min(found, room)
+
+    def _room(self, finished: Mapping[int, float]) -> float | None:
+        """By how much the best value can be improved at most; None where that is not known.
+
+        Args:
+            finished: as `_finished` returns them.
+        """
+        metric, objective = metric_named(self._run.metric), self._run.objective
+        if not finished or metric.limit is None or objective.maximize == metric.less_is_better:
+            return None
+        room = objective.sign * metric.limit - max(finished.values())
+        return room if room >= 0.0 else None  # a metric of the user's own may have this name and be in percent
 
     def _to_go(self, number: int) -> int:
         """Epochs of a trial from the last rung that it has reached to the full budget."""
