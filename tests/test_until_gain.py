@@ -155,6 +155,21 @@ def test_a_search_with_much_to_gain_is_not_ended(tmp_path: Path):
     assert check_story(tmp_path)[-1]["reason"] == "finished"
 
 
+def test_trials_at_work_go_on_to_their_next_rung_when_the_search_ends(tmp_path: Path):
+    bench = Bench(tmp_path, slots=2, plan=(), min_epochs=3, until_gain=0.001)
+    asked = bench.ask()
+    assert isinstance(asked, tuple)
+    leg = asked[0]
+    assert bench.epoch(leg, 1, 0.5)
+    bench.search.outlook.verdict = Verdict(gain=0.0, below=0.001, epochs=90, trained=1, trials=9)
+    assert bench.ask() is None, "no new trial begins, and the search waits for the one at work"
+    assert bench.epoch(leg, 2, 0.5)
+    assert not bench.epoch(leg, 3, 0.5)
+    assert bench.ask() == Searcher.FINISHED
+    bench.search.end()
+    assert [trial.state for trial in bench.search.trials] == [TrialState.RUNNING]
+
+
 def test_nothing_is_left_to_gain_above_the_best_value_that_there_can_be(tmp_path: Path):
     def percent(lr: float, epoch: int) -> float:
         return 100.0 * saturated(lr, epoch)

@@ -1,6 +1,7 @@
 """A warning about a search that has not ended: an unfinished trial that is ahead of the best one."""
 
 from analysis.studies.amounts import value_text
+from analysis.studies.expectations import ended_by_rule
 from analysis.studies.trials import UNFINISHED, Trials
 
 
@@ -22,7 +23,9 @@ def ahead(trials: Trials) -> str:
         return ""
     row = leading.iloc[-1]
     here, there = (value_text(trials, float(value)) for value in (row["last"], curve[row["epochs"]]))
+    has_ended = ended_by_rule(trials) is not None
+    why, how = ("ended early", "--resume --until-gain 0") if has_ended else ("has not ended", "--resume")
     return (
-        f"The search has not ended: trial {row['number']} was at {here} after {row['epochs']} of {trials.full_epochs}"
-        f" epochs, where the best trial, {best['number']}, was at {there}. Continue with --resume before you choose."
+        f"The search {why}: trial {row['number']} was at {here} after {row['epochs']} of {trials.full_epochs}"
+        f" epochs, where the best trial, {best['number']}, was at {there}. Continue with {how} before you choose."
     )

@@ -90,7 +90,7 @@ class Search:
     def stopping(self) -> bool:
         """Whether no further epoch is to be begun."""
         self.fatal = self.fatal or self.ledger.lost
-        return self.stop_requested or self.fatal is not None or self.out_of_time or self.outlook.has_ended
+        return self.stop_requested or self.fatal is not None or self.out_of_time
 
     def _settle(self) -> None:
         """Make the decisions that a crash prevented: an epoch was stored, but not what follows from it."""
@@ -142,7 +142,7 @@ class Search:
         return () if self.run.pruner in _NEVER_STOPS else None
 
     def _next_trial(self) -> int | None:
-        if self.stopping:
+        if self.stopping or self.outlook.has_ended:
             return None
         if (ready := self._stacks.ready(self.steering.released(self._interrupted), self.live)) is not None:
             return ready
@@ -184,7 +184,8 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to start, now or when the running legs have ended."""
-        return self.stopping or (self._is_over() and self._next_trial() is None)
+        has_ended = self.stopping or (self.outlook.has_ended and not self._live)
+        return has_ended or (self._is_over() and self._next_trial() is None)
 
     def on_result(self, leg_id: str, result: EpochResult) -> bool:
         """Store the result of a step, and return whether the worker continues with the same trial."""
@@ -277,7 +278,7 @@ class Search:
 
     def end(self) -> None:
         """End a search that is complete: trials that still wait for a promotion become PRUNED."""
-        if self.stopping:
+        if self.stopping or self.outlook.verdict is not None:
             return
         for trial in [t for t in self.trials if t.state == TrialState.RUNNING]:
             if not self.steering.holds(trial.number):
