@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a program, and a search of it that nobody disturbs."""
     folder = tmp_path_factory.mktemp("project")
     text = PARALLEL.replace("    run.track(", "    print('here is', run.rank)\n    run.track(")
+    waits = (
+        f"        while run.trial == 1 and os.path.exists({str(folder / 'wait')!r}):\n            time.sleep(0.05)\n"
+    )
+    text = "import os\nimport time\n" + text.replace("        scheduler.step()\n", f"        scheduler.step()\n{waits}")
+    assert waits in text
     write_own(folder, "ours", text=text)
     calm = rungwise(folder, *WORDS, *TWO, "--name", "calm")
     assert calm.returncode == 0, calm.stderr
@@ -120,13 +126,17 @@ def test_the_workers_of_a_trial_may_be_on_two_nodes_of_which_one_is_lost(home: P
         for cpus in (0, 1, 1):
             nodes.add(cpus=cpus)
         words = [*WORDS, *TWO, "--name", "nodes", "--address", nodes.address]
+        (home / "wait").touch()
         running = Running([*RUNGWISE, *words], cwd=home, **nodes.environment, PYTHONPATH=str(ROOT))
         running.until(r"trial 1 ")
         nodes.kill(2)
+        time.sleep(patience(5))  # the workers of a lost node end a moment after it
+        (home / "wait").unlink()
         running.until(r"lost")
         nodes.add(cpus=1)
         assert running.end() == 0, running.said
     finally:
+        (home / "wait").unlink(missing_ok=True)
         nodes.end()
     assert_sound(home / "runs" / "nodes")
     assert table(home / "runs" / "nodes") == table(home / "runs" / "calm")
