@@ -162,9 +162,9 @@ class CurvesSampler:
             to_go = [*map(self._to_go, open_trials), *(self._run.epochs for _ in new)]
             self._gains[key] = expected_gain(surrogate, asked, to_go, finished, epochs=epochs)
         found, room = self._gains[key], self._room(finished)
-        if room is None or room == 0.0:
-            return found if room is None else 0.0
-        return None if found is None else min(found, room)
+        if room == 0.0:
+            return 0.0
+        return found if found is None or room is None else min(found, room)
 
     def _room(self, finished: Mapping[int, float]) -> float | None:
         """By how much the best value can be improved at most; None where that is not known.
