@@ -3,14 +3,15 @@
 import os
 import re
 import signal
-import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.clusters import Nodes
 from tests.mps import assert_none, daemons, environment, until
-from tests.searching import ROOT, TIMEOUT_SECONDS, Running, assert_sound, command, plain, search, trials_of
+from tests.searching import Running, assert_sound, command, plain, search, trials_of
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,8 @@ SPACE = rw.Space(
 """
 ATTACHED = r"note: \S+: trials share the GPU through MPS"
 WITHOUT = r"note: \S+: trials that share a GPU take turns, without MPS: "
+
+RESUMED = ("--resume", "--name", "x", "--gpus-per-trial", "0.5", "--mps", "auto")
 
 
 def words(folder: Path, *more: str) -> list[str]:
@@ -144,18 +147,27 @@ def test_off_starts_nothing(tmp_path: Path):
     assert "MPS" not in running.said
 
 
+@contextmanager
+def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, **fault: str) -> Iterator[Nodes]:
+    """A head without CPUs and a machine with a GPU, which live on when a search ends."""
+    for name, value in environment(folder, **fault).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RAY_OVERRIDE_RESOURCES")
+    nodes = Nodes(folder / "home")
+    try:
+        nodes.add(cpus=0)
+        nodes.add(cpus=2, gpus=1)
+        yield nodes
+    finally:
+        nodes.end()
+    assert_none(folder)
+
+
 @pytest.mark.cluster
 def test_on_a_cluster_each_machine_has_a_daemon_that_ends_with_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The nodes live on."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("RAY_OVERRIDE_RESOURCES")
-    nodes = Nodes(tmp_path / "home")
-    try:
-        nodes.add(cpus=0)
-        nodes.add(cpus=2, gpus=1)
+    with cluster(tmp_path, monkeypatch) as nodes:
         clustered = ["--address", nodes.address]
         running = Running(command(tmp_path, *words(tmp_path, "--mps", "on"), *clustered), **nodes.environment)
         running.until(ATTACHED)
@@ -163,36 +175,19 @@ def test_on_a_cluster_each_machine_has_a_daemon_that_ends_with_the_search(
         os.kill(running.process.pid, signal.SIGKILL)
         running.end()
         until(lambda: not daemons(tmp_path), seconds=60)
-        resumed = command(tmp_path, *"--resume --name x --force --gpus-per-trial 0.5".split(), *clustered)
-        done = subprocess.run(
-            resumed, cwd=ROOT, env={**os.environ, **nodes.environment}, capture_output=True, text=True,
-            timeout=TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
+        done = search(tmp_path, *RESUMED, "--force", *clustered, **nodes.environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert len(re.findall(ATTACHED, done.stdout)) == 1
         until(lambda: not daemons(tmp_path), seconds=60)
-    finally:
-        nodes.end()
-    assert_none(tmp_path)
 
 
 @pytest.mark.cluster
 def test_a_node_without_mps_is_named_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for name, value in environment(tmp_path, CUDA_STANDIN_FAULT="refuse").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("RAY_OVERRIDE_RESOURCES")
-    nodes = Nodes(tmp_path / "home")
-    try:
-        nodes.add(cpus=0)
-        nodes.add(cpus=2, gpus=1)
+    with cluster(tmp_path, monkeypatch, CUDA_STANDIN_FAULT="refuse") as nodes:
         clustered = ["--address", nodes.address]
         refused = search(tmp_path, *words(tmp_path, "--mps", "on"), *clustered, **nodes.environment)
         assert refused.returncode == 2, refused.stdout + refused.stderr
         assert re.search(r"error: --mps on: MPS cannot be used on \S+: nvidia-cuda-mps-control -d", refused.stderr)
-        more = "--resume --name x --gpus-per-trial 0.5".split()
-        done = search(tmp_path, *more, *clustered, **nodes.environment)
+        done = search(tmp_path, *RESUMED, *clustered, **nodes.environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert len(re.findall(WITHOUT, done.stdout)) == 1
-    finally:
-        nodes.end()
-    assert_none(tmp_path)
