@@ -88,7 +88,7 @@ class Allocation:
         return self.next_rung(trial) if self._pauses(trial) else self._run.epochs
 
     def _pauses(self, trial: FrozenTrial) -> bool:
-        return self._run.pruner == "asha" and trial.number not in self._ledger.made[: len(self._run.plan)]
+        return self._run.pruner == "asha" and not self._ledger.is_asked_for(trial)
 
     def next_rung(self, trial: FrozenTrial) -> int:
         """The epoch at which a trial that continues is compared next."""

@@ -18,7 +18,6 @@ from search.scheduling.steering import Steering
 from search.storage.database import AWAY
 from search.storage.expected import HOUR_SECONDS, OUTLOOK, VERDICT, Expected, Verdict, content, verdict_in
 from search.storage.presence import StudyLostError
-from search.storage.requests import BY_REQUEST
 from search.storage.run import Run
 from search.storage.trials import epochs_reached
 from spaces.asking import Suggest
@@ -61,7 +60,7 @@ class Outlook:
 
     def _is_asked_for(self, trial: FrozenTrial) -> bool:
         """Whether the trial is to be trained to the end, or to the first rung if it was enqueued."""
-        if trial.number in self._ledger.made[: len(self._run.plan)] or BY_REQUEST in trial.user_attrs:
+        if self._ledger.is_asked_for(trial):
             return True
         return "fixed_params" in trial.system_attrs and epochs_reached(trial) < self._run.rungs[0]
 

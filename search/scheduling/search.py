@@ -21,7 +21,6 @@ from search.scheduling.stacks import Stacks
 from search.scheduling.steering import Steering, moved
 from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs
-from search.storage.requests import BY_REQUEST
 from search.storage.run import Run
 from search.storage.trials import epochs_reached, is_infeasible, kept_attrs, last_epoch
 from spaces.space import Space
@@ -109,8 +108,7 @@ class Search:
 
     def _is_compared(self, trial: FrozenTrial) -> bool:
         """Whether the trial pauses at the rungs; those that a person asked for, and the baseline, do not."""
-        is_asked_for = trial.number in self.ledger.made[: len(self.run.plan)] or BY_REQUEST in trial.user_attrs
-        return self.run.pruner == "asha" and not is_asked_for
+        return self.run.pruner == "asha" and not self.ledger.is_asked_for(trial)
 
     def steer(self) -> None:
         """Apply the requests that have been sent since the last call."""

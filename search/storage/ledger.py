@@ -204,6 +204,10 @@ class Ledger:
         self._ids.append(stored_id)
         self._num_infeasible += is_infeasible(trial)
 
+    def is_asked_for(self, trial: FrozenTrial) -> bool:
+        """Whether the plan of the run, or a person while it ran, asked for the trial: it is then trained to the end."""
+        return trial.number in self.made[: len(self._run.plan)] or BY_REQUEST in trial.user_attrs
+
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> bool:
         """Store one finished epoch, completely; a second report of the same epoch changes nothing.
 
