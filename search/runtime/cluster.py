@@ -29,6 +29,7 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers keep the working directory
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # the search itself takes back the count of a lost node
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_worker_niceness": "0",  # with Ray's 15 a search gets almost no CPU time beside other programs
@@ -39,6 +40,9 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
+
+_HANDED_ON = ("RAY_CHDIR_TO_TRIAL_DIR",)
+"""Variables that the workers of a cluster need."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class RaySession:
             guard.start()
             if not self.debug:
                 _silence()
-            _hand_on(*([] if self.address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
+            _hand_on(*([] if self.address is None else _HANDED_ON))
             yield scratch
         finally:
             if guard is not None:
@@ -164,7 +168,9 @@ def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
         if not _answers(address):
             raise ConnectionError("nothing listens there")
         pack_code(parcel / "code", space=space)
-        ray.init(address=address, runtime_env={"working_dir": str(parcel / "code")}, **quiet)
+        # with the variables that Tune hands to workers, so that those which Ray starts beforehand fit
+        variables = {name: _ENVIRONMENT[name] for name in _HANDED_ON}
+        ray.init(address=address, runtime_env={"working_dir": str(parcel / "code"), "env_vars": variables}, **quiet)
     except (ConnectionError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(
