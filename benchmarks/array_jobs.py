@@ -133,7 +133,7 @@ def run_jobs(options: Options, folder: Path) -> dict[str, Any]:
         assert "scontrol requeue" in head.said
     finally:
         for job in (head, *jobs):
-            job.kill() if job.processes() else None
+            job.clear()
     sys.stderr.write(head.said)
     return measure(jobs, open_study(folder / "runs" / "first").trials, begun.read_text().splitlines())
 

@@ -107,13 +107,18 @@ class Job:
         self._process.send_signal(self._signal)
 
     def kill(self) -> None:
-        """End all its processes with SIGKILL, those that start meanwhile as well."""
+        """End it without a warning."""
         self.left, self.is_killed = time.time(), True
+        self.clear()
+
+    def clear(self) -> None:
+        """End all its processes with SIGKILL, those that start meanwhile as well."""
         while found := self.processes():
             for process in found:
                 with suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(found, timeout=5)
+        self.wait(seconds=5)
 
     def wait(self, *, seconds: float) -> int:
         """The exit code of the script."""

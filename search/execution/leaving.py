@@ -1,7 +1,8 @@
 """Nodes that leave a cluster: they have been warned, and their trials continue on other nodes.
 
-A node that is ended by SIGTERM (`ray start --block`) tells Ray first. Ray then places nothing new on it, and ends it as
-soon as nothing is left there. So each worker on it says so with its next epoch, and the leg and the worker end.
+A node that is ended by SIGTERM (`ray start --block`) reports it to Ray first. Ray then places nothing new on it, and
+ends it as soon as nothing is left there. So each worker on it says so with its next epoch, and the leg and the worker
+end.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,15 +21,19 @@ class Departures:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._known: frozenset[str] = frozenset()
+        self._known: set[str] = set()
 
     def look(self) -> None:
         """Name the nodes that have begun to leave since the last call."""
-        leaving = leaving_nodes()
-        for node_id in sorted(leaving - self._known):
+        for node_id in sorted(leaving_nodes()):
+            self.note(node_id)
+
+    def note(self, node_id: str) -> None:
+        """Name a node that leaves, which may be gone before the next look."""
+        if node_id not in self._known:
+            self._known.add(node_id)
             said = "leaves the cluster; its trials continue elsewhere after their running epoch"
             self._say(f"node {_host(node_id)} {said}")
-        self._known = leaving
 
 
 def _host(node_id: str) -> str:
@@ -47,13 +52,14 @@ def workers_released() -> Iterator[None]:
         return
     from ray.tune.execution.tune_controller import TuneController
 
-    cache = TuneController._maybe_cache_trial_actor
+    tune: Any = TuneController
+    cache = tune._maybe_cache_trial_actor
 
     def cache_unless_leaving(controller: Any, trial: Any) -> bool:
         return not trial.last_result.get(LEAVES) and cache(controller, trial)
 
-    TuneController._maybe_cache_trial_actor = cache_unless_leaving
+    tune._maybe_cache_trial_actor = cache_unless_leaving
     try:
         yield
     finally:
-        TuneController._maybe_cache_trial_actor = cache
+        tune._maybe_cache_trial_actor = cache

@@ -9,7 +9,7 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 
-from search.execution.leaving import Departures
+from search.execution.leaving import LEAVES, Departures
 from search.execution.nodes import is_gone
 from search.process.allotted import load
 from search.process.text import duration
@@ -92,6 +92,8 @@ class ProgressWatch(tune.Callback):
     ) -> None:
         """An epoch has ended."""
         self._nodes[trial.trial_id] = result.get("node_id", "")
+        if result.get(LEAVES):
+            self._departures.note(result["node_id"])
         self._see(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
