@@ -6,6 +6,7 @@ signals to the processes of a job other than its script.
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -112,12 +113,16 @@ class Job:
         self.clear()
 
     def clear(self) -> None:
-        """End all its processes with SIGKILL, those that start meanwhile as well."""
+        """End all its processes with SIGKILL, those that start meanwhile as well, and remove their temporary folder."""
+        folders: set[str] = set()
         while found := self.processes():
             for process in found:
                 with suppress(psutil.Error):
+                    folders |= set(re.findall(r"--temp-dir=(/tmp/rw\.\w+)", " ".join(process.cmdline())))
                     process.kill()
             psutil.wait_procs(found, timeout=5)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
         self.wait(seconds=5)
 
     def wait(self, *, seconds: float) -> int:
