@@ -41,9 +41,6 @@ _ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 
-_HANDED_ON = ("RAY_CHDIR_TO_TRIAL_DIR",)
-"""Variables that the workers of a cluster need."""
-
 
 @dataclass(frozen=True)
 class RaySession:
@@ -98,7 +95,7 @@ class RaySession:
             guard.start()
             if not self.debug:
                 _silence()
-            _hand_on(*([] if self.address is None else _HANDED_ON))
+            _hand_on(*([] if self.address is None else ["RAY_CHDIR_TO_TRIAL_DIR"]))
             yield scratch
         finally:
             if guard is not None:
@@ -168,9 +165,7 @@ def _attach(address: str, *, space: str = "", **quiet: Any) -> None:
         if not _answers(address):
             raise ConnectionError("nothing listens there")
         pack_code(parcel / "code", space=space)
-        # with the variables that Tune hands to workers, so that those which Ray starts beforehand fit
-        variables = {name: _ENVIRONMENT[name] for name in _HANDED_ON}
-        ray.init(address=address, runtime_env={"working_dir": str(parcel / "code"), "env_vars": variables}, **quiet)
+        ray.init(address=address, runtime_env={"working_dir": str(parcel / "code")}, **quiet)
     except (ConnectionError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(
