@@ -70,7 +70,8 @@ test-extras: $(INSTALLED)
 		--editable '.[dev,lightning,huggingface,lightgbm,boosting,onnx,mcp]'
 	$(EXTRAS)/bin/python -m pytest tests/test_examples.py tests/test_export.py tests/test_predict_table.py \
 		tests/test_docs_end_to_end.py tests/test_own_kills.py tests/test_examples_end_to_end.py \
-		tests/test_questions_end_to_end.py tests/test_boosting.py tests/test_mps_end_to_end.py tests/test_mcp.py
+		tests/test_questions_end_to_end.py tests/test_boosting.py tests/test_mps_end_to_end.py tests/test_mcp.py \
+		tests/test_kuberay_end_to_end.py
 
 upgrade-check: $(INSTALLED)
 	$(BIN)/python -m tests.newest

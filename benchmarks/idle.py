@@ -82,7 +82,7 @@ def run_on_ray(
         _wait_for_processes(slots)
         on_ready()
         watch = ProgressWatch(search, resources=resources, timeout=None, say=print)
-        run_legs(search, worker, slots=lambda: slots, scratch=scratch, callbacks=[watch], max_failures=2, debug=False)
+        run_legs(search, worker, slots=lambda: slots, scratch=scratch, watch=watch, max_failures=2, debug=False)
     if search.fatal is not None:
         raise search.fatal
     search.end()

@@ -14,13 +14,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LANE = (
-    "test_cluster test_end_to_end test_faults test_final test_interruptions test_launcher_aws"
+    "test_array_jobs test_cluster test_end_to_end test_faults test_final test_interruptions test_launcher_aws"
     " test_launcher_local test_launcher_slurm test_own_end_to_end test_soak"
     " test_workers_end_to_end"
 ).split()
 """Half of the time."""
 ELSEWHERE = (
     "test_docs_end_to_end test_own_kills test_examples_end_to_end test_questions_end_to_end test_mps_end_to_end"
+    " test_kuberay_end_to_end"
 ).split()
 """In `make test-extras`."""
 

@@ -137,6 +137,7 @@ SEARCH = [
         "must be a multiple of --workers-per",
     ),
     (["--max-failures", "-1"], "--max-failures must lie in [0, 1000], got -1"),
+    (["--max-wait", "0"], "--max-wait must be a positive number of minutes, got 0"),
     (["--trial-timeout", "0"], "--trial-timeout must be a positive number of seconds, got 0"),
     (["--trial-timeout", "nan"], "--trial-timeout must be a positive number of seconds, got nan"),
     (["--trial-timeout", "soon"], "--trial-timeout must be a number, got 'soon'"),

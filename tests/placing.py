@@ -36,7 +36,7 @@ def place(search: Search, resources: Resources, *, scratch: Path, watch: Progres
     wanted = {name: amount for name, amount in wanted.items() if amount}
     worker = tune.with_resources(tune.with_parameters(sleeper.IdleWorker, **settings), wanted)
     run_legs(
-        search, worker, slots=Slots(resources), scratch=scratch, callbacks=[watch], max_failures=0, debug=False
+        search, worker, slots=Slots(resources), scratch=scratch, watch=watch, max_failures=0, debug=False
     )  # fmt: skip
 
 

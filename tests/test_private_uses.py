@@ -62,6 +62,12 @@ USES = (
         "ray._private.worker", "_worker_logs_enabled", None, "Ray prints pages about each lost worker: find the switch"
     ),
     Use("ray._private.worker", "_global_node", None, "a lost raylet of a cluster goes unnoticed: watch the head alone"),
+    Use(
+        "ray._private.state",
+        "state.get_draining_nodes",
+        (),
+        "the warning of a node goes unnoticed and its running epochs are lost: find how Ray names draining nodes",
+    ),
     Use("ray._private.node", "Node.start_monitor", None, SERVERS),
     Use("ray._private.node", "Node.start_api_server", None, SERVERS),
     Use("ray._private.node", "Node.start_log_monitor", None, SERVERS),
@@ -78,6 +84,12 @@ USES = (
         "Ray gives its start 30 seconds: drop the wrapper, the second try remains",
     ),
     Use("ray._private.services", "canonicalize_bootstrap_address", None, "`--address auto` fails: read RAY_ADDRESS"),
+    Use(
+        "ray.tune.execution.tune_controller",
+        "TuneController._maybe_cache_trial_actor",
+        ("trial",),
+        "a node that was warned gets further epochs until it is killed: find where Tune keeps idle workers",
+    ),
     Use("ray.tune.execution.class_cache", "ENV_VARS_TO_PROPAGATE", None, "AWS keys reach Ray's logs: do not release"),
     Use("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", None, "AWS keys reach Ray's logs: do not release"),
     Use("ray.tune.trainable.trainable", "disable_ipython", (), "workers start more slowly: drop the replacement"),

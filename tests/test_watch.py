@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -30,7 +31,8 @@ class Watched(Bench):
 
     def __init__(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, timeout: float | None, on_cluster: bool = False,
-        nodes: tuple[dict[str, float], ...] = ({"CPU": 2.0},), free: float = 1.0, **changes: Any,
+        nodes: tuple[dict[str, float], ...] = ({"CPU": 2.0},), free: float = 1.0, room_seconds: float = ROOM_SECONDS,
+        **changes: Any,
     ) -> None:  # fmt: skip
         super().__init__(folder, slots=2, **changes)
         self.now = 0.0
@@ -46,6 +48,7 @@ class Watched(Bench):
         self.watch = ProgressWatch(
             self.search, resources=RESOURCES, timeout=timeout, say=self.said.append, clock=lambda: self.now,
             on_cluster=on_cluster, busy=lambda: self.busy, kills=MemoryKills(lambda: self.memory_kills),
+            room_seconds=room_seconds,
         )  # fmt: skip
         self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back, on_lost=self.watch.on_lost)
 
@@ -360,3 +363,32 @@ def test_a_lost_node_is_told_although_ray_tells_the_loss_twice(tmp_path: Path, m
     assert bench.diary.notices == [
         "trial 0 lost its worker (its node was lost); another worker continues after epoch 0"
     ]
+
+
+def test_a_node_that_is_lost_in_the_first_epoch_of_a_leg_is_no_failure_of_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, on_cluster=True, pruner="none")
+    monkeypatch.setattr("ray.get", lambda place, timeout: place)
+    monkeypatch.setattr("search.execution.watch.is_gone", lambda node: node == "2" * 8)
+    trial, _ = bench.ask()  # type: ignore[misc]
+    where = SimpleNamespace(remote=lambda: "2" * 8)
+    trial.temporary_state.ray_actor = SimpleNamespace(where=where)  # type: ignore[assignment]
+    bench.watch.on_trial_start(0, [], trial)
+    trial.run_metadata.num_failures = 1
+    bench.watch.on_trial_recover(0, [], trial)
+    assert trial.run_metadata.num_failures == 0
+    assert bench.diary.notices == [
+        "trial 0 lost its worker (its node was lost); another worker continues after epoch 0"
+    ]
+
+
+def test_a_search_without_nodes_waits_as_long_as_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = Watched(tmp_path, monkeypatch, timeout=None, on_cluster=True, nodes=(), free=0.0, room_seconds=7200)
+    bench.ask()
+    bench.pass_time(7100)
+    assert bench.search.fatal is None
+    assert len(bench.said) == 118, "a line a minute"
+    bench.pass_time(101)
+    assert isinstance(bench.search.fatal, NoRoomError)
+    assert str(bench.search.fatal).startswith("no trial could start for 2h00m")

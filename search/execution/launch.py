@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from search.execution.leaving import workers_released
 from search.execution.nodes import describe_nodes
 from search.execution.slots import Slots
 from search.process.signals import collect_signals
@@ -22,6 +23,9 @@ from search.storage.ledger import Ledger
 from search.storage.logs import TrialLogs, logs_of
 from search.storage.run import Run
 from spaces.space import Space
+
+if TYPE_CHECKING:  # imports Ray
+    from search.execution.watch import ProgressWatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Launch:
     """Which planned trials are trained together."""
     max_failures: int = 2
     """Times a trial is given a new worker after its worker was lost."""
+    max_wait: float = 30.0
+    """Minutes without room for any trial after which the search ends."""
     trial_timeout: float | None = None
     """Seconds without progress after which a trial has failed; None for no limit."""
     debug: bool = False
@@ -96,14 +102,14 @@ class Launch:
             require_mps(self.mps.key)
         watch = ProgressWatch(
             search, resources=self.resources, timeout=self.trial_timeout, say=self.events.notice,
-            on_cluster=self.on_cluster,
+            on_cluster=self.on_cluster, room_seconds=60 * self.max_wait,
         )  # fmt: skip
         if not self.on_cluster:
             logs.spool = scratch / "output"
             logs.spool.mkdir()
         run_legs(
-            search, self._make_trainable(logs.spool), slots=Slots(self.resources), scratch=scratch, callbacks=[watch],
-            max_failures=self.max_failures, debug=self.debug, on_lost=watch.on_lost,
+            search, self._make_trainable(logs.spool), slots=Slots(self.resources), scratch=scratch, watch=watch,
+            max_failures=self.max_failures, debug=self.debug,
         )  # fmt: skip
 
     def _make_trainable(self, spool: Path | None) -> Any:
@@ -168,10 +174,9 @@ def run_legs(
     *,
     slots: Callable[[], int],
     scratch: Path,
-    callbacks: list[Any],
     max_failures: int,
     debug: bool,
-    on_lost: Callable[[Any], None] = lambda trial: None,
+    watch: "ProgressWatch",
 ) -> None:
     """Let Ray Tune train legs of the search until nothing is left to do.
 
@@ -179,23 +184,22 @@ def run_legs(
         trainable: a class for Tune that keeps its process; each step returns the JSON of an `EpochResult` as "said".
         slots: returns how many legs may run at once now.
         scratch: folder for Ray's own files.
-        callbacks: of Tune.
         max_failures: times a leg is given a new worker after its worker was lost.
         debug: show Ray's messages.
-        on_lost: called with a leg of Tune's that has lost its last worker, before its trial fails.
+        watch: follows the progress of the legs.
     """
     from ray import tune
 
     tuner = tune.Tuner(
         trainable,
-        tune_config=_tune_config(search, slots=slots, on_lost=on_lost),
-        run_config=_run_config(search, scratch, callbacks=callbacks, max_failures=max_failures),
+        tune_config=_tune_config(search, slots=slots, watch=watch),
+        run_config=_run_config(search, scratch, callbacks=[watch], max_failures=max_failures),
     )
-    with _silence(debug):
+    with _silence(debug), workers_released():
         tuner.fit()
 
 
-def _tune_config(search: Search, *, slots: Callable[[], int], on_lost: Callable[[Any], None]) -> Any:
+def _tune_config(search: Search, *, slots: Callable[[], int], watch: "ProgressWatch") -> Any:
     """The configuration of Tune that passes Ray's questions to the search."""
     from ray import tune
 
@@ -205,7 +209,7 @@ def _tune_config(search: Search, *, slots: Callable[[], int], on_lost: Callable[
     searcher = StudySearcher(search, slots=slots)
     return tune.TuneConfig(
         search_alg=searcher,
-        scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=on_lost),
+        scheduler=StudyScheduler(search, put_back=searcher.put_back, on_lost=watch.on_lost),
         num_samples=-1,
         reuse_actors=True,
         trial_name_creator=_trial_name,

@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from search.execution.leaving import LEAVES
 from search.scheduling.messages import EpochResult
 from search.scheduling.search import Search
 
@@ -45,10 +46,12 @@ class StudyScheduler(FIFOScheduler):
             self._on_lost(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """CONTINUE, or STOP to end the leg: the trial has ended, or pauses at a rung and keeps its checkpoint."""
+        """CONTINUE, or STOP to end the leg: the trial has ended, pauses at a rung or leaves its node, and keeps its
+        checkpoint."""
         try:
             goes_on = self._search.on_result(trial.trial_id, EpochResult(**json.loads(result["said"])))
         except Exception as error:
             self._search.fatal = error
             goes_on = False
+        goes_on = goes_on and not result.get(LEAVES)
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP

@@ -6,8 +6,10 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 
+from search.execution.leaving import LEAVES, Departures
 from search.execution.nodes import is_gone
 from search.process.allotted import load
 from search.process.text import duration
@@ -61,11 +63,14 @@ class ProgressWatch(tune.Callback):
         self._legs: dict[str, Trial] = {}
         self._nodes: dict[str, str] = {}
         """Leg -> node on which its last epoch was trained."""
+        self._places: dict[str, Any] = {}
+        """Leg -> node on which it has begun, on a cluster, as a future that is answered before the training begins."""
         self._explained: dict[str, tuple[str, tuple[str, str]]] = {}
         """Leg that has lost a worker -> which loss it was, and its kind and reason."""
         self._addresses: dict[str, Any] = {}
         """Leg -> address and process of its worker, as a future that is answered before the training begins."""
         self._kills = kills or MemoryKills()
+        self._departures = Departures(say)
         self._last_sign = self._last_word = self._last_look = self._last_place = clock()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -78,6 +83,8 @@ class ProgressWatch(tune.Callback):
         actor = trial.temporary_state.ray_actor
         if self._timeout is not None and actor is not None:
             self._addresses[trial.trial_id] = actor.get_current_ip_pid.remote()
+        if self._on_cluster and actor is not None:
+            self._places[trial.trial_id] = actor.where.remote()
         self._see(trial)
 
     def on_trial_result(
@@ -85,11 +92,14 @@ class ProgressWatch(tune.Callback):
     ) -> None:
         """An epoch has ended."""
         self._nodes[trial.trial_id] = result.get("node_id", "")
+        if result.get(LEAVES):
+            self._departures.note(result["node_id"])
         self._see(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The leg is over."""
         self._nodes.pop(trial.trial_id, None)
+        self._places.pop(trial.trial_id, None)
         self._forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -116,7 +126,7 @@ class ProgressWatch(tune.Callback):
         error = str(trial.get_error())
         which = f"{trial.run_metadata.num_failures} {error}"
         if self._explained.get(trial.trial_id, ("",))[0] != which:
-            node = self._nodes.pop(trial.trial_id, "")
+            node = self._nodes.pop(trial.trial_id, "") or self._place(trial.trial_id)
             found = loss(
                 error,
                 node_is_gone=bool(node) and is_gone(node),
@@ -125,6 +135,14 @@ class ProgressWatch(tune.Callback):
             self._explained[trial.trial_id] = which, found
         return self._explained[trial.trial_id][1]
 
+    def _place(self, leg_id: str) -> str:
+        """The node on which a leg has begun, or an empty text."""
+        place = self._places.pop(leg_id, None)
+        try:
+            return ray.get(place, timeout=0) if place is not None else ""
+        except RayError:
+            return ""
+
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look for requests and for progress, once a second."""
         now = self._clock()
@@ -132,6 +150,8 @@ class ProgressWatch(tune.Callback):
             return
         self._last_look = now
         self._kills.look(now)
+        if self._on_cluster:
+            self._departures.look()
         self._steer()
         self._end_hanging(now)
         self._say_why(now)

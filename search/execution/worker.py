@@ -19,9 +19,11 @@ from search.execution.bench import open_bench, set_up
 from search.execution.capture import Capture
 from search.execution.failures import failure
 from search.execution.job import Job
+from search.execution.leaving import LEAVES
 from search.execution.member import Mates, Member
 from search.process.faults import fault_point
 from search.process.scratch import make_scratch
+from search.runtime.resources import leaving_nodes
 from search.scheduling.messages import EpochResult
 from search.storage.folder import trial_name
 from search.storage.logs import headline
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
 _RAYS_OWN = frozenset(
     "done config date pid hostname node_ip timestamp training_iteration trial_id experiment_id experiment_tag"
-    " should_checkpoint checkpoint_dir_name time_this_iter_s time_total_s time_since_restore said node_id".split()
+    " should_checkpoint checkpoint_dir_name time_this_iter_s time_total_s time_since_restore said node_id"
+    " leaves".split()
 )
 """Names with a meaning for Ray in the result of a step; metrics with these names go only to the study."""
 
@@ -57,8 +60,8 @@ class TrialWorker(tune.Trainable):
         self._capture = Capture(Path(job.output) if job.output else None)
         self._captured = ExitStack()
         self._node_id = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
-        is_elsewhere = self._node_id != job.home  # and may share no folder with the search
-        if isinstance(self._checkpoints, Folder) and is_elsewhere:
+        self._is_elsewhere = self._node_id != job.home  # and may share no folder with the search
+        if isinstance(self._checkpoints, Folder) and self._is_elsewhere:
             self._checkpoints.path.mkdir(parents=True, exist_ok=True)
         self._begin(config)
 
@@ -67,6 +70,10 @@ class TrialWorker(tune.Trainable):
         self._end()
         self._begin(new_config)
         return True
+
+    def where(self) -> str:
+        """Ray's identifier of the node of this process."""
+        return self._node_id
 
     def cleanup(self) -> None:
         """Close the last training, and end the other workers."""
@@ -158,7 +165,12 @@ class TrialWorker(tune.Trainable):
         self._notices = []
         numbers = {self._job.metric: float("nan"), **(result.record or {})}
         numbers = {k: v for k, v in numbers.items() if isinstance(v, int | float) and k not in _RAYS_OWN}
-        return {**numbers, "said": json.dumps(asdict(result)), "node_id": self._node_id}
+        told = {
+            "said": json.dumps(asdict(result)),
+            "node_id": self._node_id,
+            LEAVES: not self._is_ahead and self._leaves(),
+        }
+        return {**numbers, **told}
 
     def _headed(self, text: str, *, epoch: int) -> str:
         """The text, under a line that says when, where and after which epoch if it is the first of the leg."""
@@ -216,7 +228,20 @@ class TrialWorker(tune.Trainable):
     def _is_followed(self, epoch: int) -> bool:
         """Whether the next epoch follows in any case; never with --debug, so that output stays in order."""
         decided = self._leg.get("decided")
-        return decided is not None and epoch not in decided and epoch < self._job.epochs and not self._job.debug
+        if decided is None or epoch in decided or epoch >= self._job.epochs or self._job.debug:
+            return False
+        return not self._leaves()
+
+    def _leaves(self) -> bool:
+        """Whether a node of this trial has been warned that it ends."""
+        return self._is_elsewhere and not self._nodes.isdisjoint(leaving_nodes())
+
+    @cached_property
+    def _nodes(self) -> set[str]:
+        """Ray's identifiers of the nodes of all workers of the trial."""
+        group = ray.util.get_current_placement_group() if self._job.workers > 1 else None
+        others = ray.util.placement_group_table(group)["bundles_to_node_id"].values() if group else ()
+        return {self._node_id, *others}
 
 
 def _share_gpu(job: Job) -> "GpuShare | None":

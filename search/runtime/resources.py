@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search.process.allotted import Cpus, allotted_cpus
 from search.process.text import counted
+from trainables.plain import is_plain
 
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
 """Device files of GPUs: of NVIDIA, also on Tegra boards, of AMD, and of WSL."""
@@ -120,10 +121,22 @@ Nodes = Sequence[Mapping[str, float]]
 
 
 def living_nodes() -> Nodes:
-    """The nodes of the connected cluster."""
+    """The nodes of the connected cluster on which trials may begin."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    leaving = leaving_nodes()
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node.get("NodeID") not in leaving]
+
+
+def leaving_nodes() -> frozenset[str]:
+    """Ray's identifiers of the nodes that have been warned that they end; in plain mode none is known."""
+    import ray
+
+    if is_plain() or not ray.is_initialized():
+        return frozenset()
+    from ray._private.state import state
+
+    return frozenset(state.get_draining_nodes())
 
 
 def share_nodes(

@@ -29,7 +29,7 @@ FIXED = (
 """Options that a resumed run keeps; stating another value is an error."""
 _NOT_STORED = (
     "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial mps address max_failures"
-    " trial_timeout"
+    " max_wait trial_timeout"
 ).split()
 
 
@@ -153,6 +153,9 @@ class Options:
     of taking turns. auto uses it where it works, on fails where it does not."""
     max_failures: int = 2
     """How often a trial is restarted after its worker process was lost. Errors in code are not retried."""
+    max_wait: float = 30.0
+    """On a cluster, minutes without room for any trial after which the search ends; it can be resumed. Give more if
+    nodes wait in a queue: 2880 is two days."""
     trial_timeout: OptionalFloat = None
     """Seconds without a finished epoch after which a trial fails and its worker is stopped. Default: no limit."""
     logger: Logger = "none"

@@ -90,6 +90,8 @@ def check_numbers(options: Any) -> None:
     if options.until_gain is not None and not 0 <= options.until_gain <= MAX_GAIN:
         raise ValueError(f"--until-gain must be a number from 0 to {MAX_GAIN:g}, got {options.until_gain:g}")
     check_until_gain(options.until_gain, sampler=options.sampler, asks=bool(options.question))
+    if not 0 < options.max_wait < 10**7:
+        raise ValueError(f"--max-wait must be a positive number of minutes, got {options.max_wait:g}")
     if options.trial_timeout is not None and not 0 < options.trial_timeout < 10**7:
         raise ValueError(f"--trial-timeout must be a positive number of seconds, got {options.trial_timeout:g}")
     check_gpus(options.gpus_per_trial)

@@ -152,6 +152,7 @@ class Session:
             on_cluster=self.options.address is not None,
             slots_stated=self.options.concurrent is not None,
             max_failures=self.options.max_failures,
+            max_wait=self.options.max_wait,
             trial_timeout=self.options.trial_timeout,
             debug=self.options.debug,
         ).search()
