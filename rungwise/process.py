@@ -50,7 +50,7 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
 def _flags(options: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for key, value in options.items():
-        name = "try" if key == "tries" else key  # a keyword of Python
+        name = {"tries": "try", "earlier": "from"}.get(key, key)  # keywords of Python
         if value is None or value is False:
             continue
         if isinstance(value, list | tuple):
