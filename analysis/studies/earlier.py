@@ -1,6 +1,6 @@
 """What a search took from earlier ones with `--from`, and whether it agreed with what this search found."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -20,25 +20,23 @@ def agreement(trials: Trials, run: Run) -> pd.DataFrame:
     The rank correlation is that of the score that the earlier search predicts for the first rung, or for the full
     budget, with the value of each trial there, signed so that larger is better.
     """
-    rows = [_row(trials, run, earlier) for earlier in run.earlier]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(trials, run, earlier) for earlier in run.earlier])
 
 
 def _row(trials: Trials, run: Run, earlier: Earlier) -> dict[str, Any]:
-    table = trials.trials
     rank, found = _places(trials), _planned(trials, run, earlier)
     places = [rank[number] for number in found if number in rank]
     return {
         "earlier search": earlier.name,
         "trials taken": f"{len(earlier.trials)} of {earlier.num_trials}",
-        "rank correlation, first rung": _agreement(trials, run, earlier, table.index, epoch=run.rungs[0]),
-        "rank correlation, full budget": _agreement(trials, run, earlier, table.index, epoch=run.epochs),
+        "rank correlation, first rung": _agreement(trials, run, earlier, epoch=run.rungs[0]),
+        "rank correlation, full budget": _agreement(trials, run, earlier, epoch=run.epochs),
         "its configurations trained first": len(found),
         "best place of these": f"{min(places)} of {len(rank)}" if places else "",
     }
 
 
-def _agreement(trials: Trials, run: Run, earlier: Earlier, numbers: Sequence[int], *, epoch: int) -> float | None:
+def _agreement(trials: Trials, run: Run, earlier: Earlier, *, epoch: int) -> float | None:
     column = f"rung_{epoch}"
     if column not in trials.trials:
         return None
@@ -52,9 +50,9 @@ def _agreement(trials: Trials, run: Run, earlier: Earlier, numbers: Sequence[int
     return None if pd.isna(found) else round(float(found), 2)
 
 
-def _places(trials: Trials) -> dict[int, int]:
+def _places(trials: Trials) -> dict[Hashable, int]:
     """Trial -> its place among all that reached the first rung: by the highest rung reached, then the value."""
-    reached: dict[int, tuple[int, float]] = {}
+    reached: dict[Hashable, tuple[int, float]] = {}
     for rung in trials.rungs:
         if f"rung_{rung}" in trials.trials:
             values = trials.trials[f"rung_{rung}"].dropna()
@@ -62,7 +60,7 @@ def _places(trials: Trials) -> dict[int, int]:
     return {number: place for place, number in enumerate(sorted(reached, key=lambda n: reached[n]), 1)}
 
 
-def _planned(trials: Trials, run: Run, earlier: Earlier) -> list[int]:
+def _planned(trials: Trials, run: Run, earlier: Earlier) -> list[Hashable]:
     """The numbers of the trials that were planned with configurations of this earlier search."""
     known = [one.params for one in earlier.trials]
     planned = [one.params for one in run.plan if one.tag.startswith(TAG) and one.params in known]
