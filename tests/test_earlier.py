@@ -30,7 +30,7 @@ from search.scheduling.search import Search
 from search.session.config import read_options, used
 from search.session.options import Options
 from search.session.session import Session
-from search.session.taking import earlier_of
+from search.session.taking import earlier_of, take
 from search.session.tries import with_plan
 from search.storage.earlier import TAG, Earlier
 from search.storage.ledger import Ledger
@@ -145,8 +145,6 @@ def test_values_that_are_fixed_or_compared_leave_other_trials_out(trials: list[F
 
 
 def test_what_cannot_be_used_is_refused(trials: list[FrozenTrial]):
-    with pytest.raises(ValueError, match="it has to maximize accuracy, this search to minimize rmse"):
-        earlier_of(run_of(), trials, run=run_of(metric="rmse", direction="minimize"), space=SPACE)
     with pytest.raises(ValueError, match="none of its trials has reached the first rung; resume it first"):
         earlier_of(run_of(), [], run=run_of(), space=SPACE)
     foreign = Space(suggest=lambda t: {"x": t.suggest_float("x", 0, 1)}, baseline={"x": 0.5}, dataset="d", epochs=9)
@@ -349,6 +347,12 @@ def test_narrower_ranges_leave_trials_out_and_the_search_says_so(runs: Path):
 def test_a_mistake_is_one_line_with_the_rule(words: list[str], message: str, runs: Path):
     with pytest.raises(ValueError, match=re.escape(message)):
         opened(runs, "--name", "x", *words)
+
+
+def test_a_metric_of_the_other_direction_is_refused(runs: Path):
+    other_way = replace(opened(runs, "--name", "x").run, metric="rmse", direction="minimize")
+    with pytest.raises(ValueError, match="--from first: it has to maximize accuracy, this search to minimize rmse"):
+        take(["first"], runs_dir=runs, run=other_way, space=SPACE)
 
 
 def test_a_file_of_options_names_earlier_runs(runs: Path, tmp_path: Path):

@@ -67,9 +67,7 @@ def summary(
     blocks: list[Any] = [
         text(" ".join(filter(None, (_what(run) + states(trials), steered(trials), expectations(trials)))))
     ]
-    if run is not None and run.earlier:
-        caption = "What was taken from earlier searches, and whether it agreed with this one."
-        blocks.append(folder.table("earlier", agreement(trials, run), caption=caption))
+    blocks += _earlier(trials, run, folder)
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks += [text(warning, kind="warning") for warning in (*outcome.warnings, ahead(trials)) if warning]
@@ -96,6 +94,13 @@ def _what(run: Run | None) -> str:
     priors = f"Drawn more often, by --prior: {'; '.join(map(str, run.priors))}. " if run.priors else ""
     earlier = f"Taken from earlier searches: {'; '.join(map(str, run.earlier))}. " if run.earlier else ""
     return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}{priors}{earlier}"
+
+
+def _earlier(trials: Trials, run: Run | None, folder: Folder) -> list[Any]:
+    if run is None or not run.earlier:
+        return []
+    caption = "What was taken from earlier searches, and whether it agreed with this one."
+    return [folder.table("earlier", agreement(trials, run), caption=caption)]
 
 
 def states(trials: Trials) -> str:

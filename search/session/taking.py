@@ -73,6 +73,8 @@ def _take(folder: Path, run: "Run", space: "Space") -> "Earlier":
     from search.storage.study import open_study
 
     source = replace(read_run(folder), name=folder.resolve().name)
+    if source.direction != run.direction:
+        raise ValueError(f"it has to {source.direction} {source.metric}, this search to {run.direction} {run.metric}")
     return earlier_of(source, open_study(folder).get_trials(deepcopy=False), run=run, space=space)
 
 
@@ -80,7 +82,7 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
     """What a new search takes from the trials of an earlier one.
 
     Args:
-        source: the earlier search.
+        source: the earlier search, whose metric has the same direction.
         stored: its trials.
         run: the new search, with its baseline.
         space: as it is searched.
@@ -91,8 +93,6 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
     from search.storage.earlier import Earlier
     from spaces.levels import parameters
 
-    if source.direction != run.direction:
-        raise ValueError(f"it has to {source.direction} {source.metric}, this search to {run.direction} {run.metric}")
     trials = [one for one in stored if _is_told(one, source)]
     if not trials:
         raise ValueError("none of its trials has reached the first rung; resume it first")
@@ -102,9 +102,9 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
     taken, outside = _carry(trials, run, space, source)
     learnt = _learnt(trials, taken)
     if not learnt or not any(one.values for one in taken):
-        left = "; ".join(f"{name} is outside in {count}" for name, count in outside.items())
-        shared = "no shared parameter differs" if set(there) & set(here) else "the spaces share no parameter"
-        raise ValueError(f"none of its {len(trials)} trials can be used here ({left or shared}); leave it out")
+        why = "; ".join(f"{name} is outside in {count}" for name, count in outside.items())
+        why = why or ("no shared parameter differs" if set(there) & set(here) else "the spaces share no parameter")
+        raise ValueError(f"none of its {len(trials)} trials can be used here ({why}); leave it out")
     return Earlier(
         name=source.name,
         created=source.created,
