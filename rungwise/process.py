@@ -59,7 +59,7 @@ def flags(options: Mapping[str, Any]) -> list[str]:
     """Options by name, with underscores, as words of a command line; those that are None or False are left out."""
     words: list[str] = []
     for key, value in options.items():
-        name = "try" if key == "tries" else key  # a keyword of Python
+        name = {"tries": "try", "earlier": "from"}.get(key, key)  # keywords of Python
         if value is None or value is False:
             continue
         if isinstance(value, list | tuple):

@@ -14,6 +14,7 @@ from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
 from analysis.prose.unfinished import ahead
 from analysis.studies.amounts import cost, difference_text
+from analysis.studies.earlier import agreement
 from analysis.studies.expectations import expectations
 from analysis.studies.parameters import label
 from analysis.studies.steered import steered
@@ -66,6 +67,7 @@ def summary(
     blocks: list[Any] = [
         text(" ".join(filter(None, (_what(run) + states(trials), steered(trials), expectations(trials)))))
     ]
+    blocks += _earlier(trials, run, folder)
     if trials.best is None:
         blocks.append(text(_missing(trials), kind="warning"))
     blocks += [text(warning, kind="warning") for warning in (*outcome.warnings, ahead(trials)) if warning]
@@ -90,7 +92,15 @@ def _what(run: Run | None) -> str:
     found = "; ".join(map(str, run.ranges))
     ranges = f"Ranges that were set for this search: {found}. " if found else ""
     priors = f"Drawn more often, by --prior: {'; '.join(map(str, run.priors))}. " if run.priors else ""
-    return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}{priors}"
+    earlier = f"Taken from earlier searches: {'; '.join(map(str, run.earlier))}. " if run.earlier else ""
+    return f"A search of {run.subject} by the sampler {run.sampler}, seed {run.seed}. {ranges}{priors}{earlier}"
+
+
+def _earlier(trials: Trials, run: Run | None, folder: Folder) -> list[Any]:
+    if run is None or not run.earlier:
+        return []
+    caption = "What was taken from earlier searches, and whether it agreed with this one."
+    return [folder.table("earlier", agreement(trials, run), caption=caption)]
 
 
 def states(trials: Trials) -> str:

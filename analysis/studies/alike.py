@@ -72,6 +72,7 @@ _SETTINGS = (
     ("fixed", "fixed"),
     ("ranges set for the search", "ranges"),
     ("drawn by --prior", "priors"),
+    ("taken from earlier searches", "earlier"),
     ("limit of weights", "max_weights"),
     ("limit of multiply-adds", "max_macs"),
     ("trials at once", "slots"),
@@ -127,7 +128,7 @@ def _setting(side: Side, name: str) -> str:
     if isinstance(known, dict):
         return ", ".join(f"{key} = {label(value)}" for key, value in sorted(known.items()))
     if isinstance(known, tuple):
-        return ("; " if name in ("ranges", "priors") else " ").join(map(str, known))
+        return ("; " if name in ("ranges", "priors", "earlier") else " ").join(map(str, known))
     return f"{known:,}" if isinstance(known, int) and name != "seed" else label(known)
 
 

@@ -14,15 +14,16 @@ the noise of its score.
 Everything here is a pure function of the values in the study.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 
+from search.algorithms.encoding import distinct, encoded
 from search.algorithms.observations import is_untrainable, most_telling, observations
 
 _MAX_JUDGED = 100
@@ -42,6 +43,8 @@ _BELIEVED = 0.05
 """Variance of the noise of the scores that running trials are assumed to reach."""
 Tried = tuple[Mapping[str, Any], int]
 """Parameters and number of a trial."""
+Trend = Callable[[Sequence[Mapping[str, Any]], np.ndarray], np.ndarray]
+"""What earlier searches predict: from N configurations and their epochs, (N,), to scores, (N, searches)."""
 
 
 class _Inputs(NamedTuple):
@@ -51,30 +54,45 @@ class _Inputs(NamedTuple):
     """(N,), natural logarithms."""
     numbers: np.ndarray
     """(N,), numbers of the trials; a negative one for a configuration without a trial."""
+    trend: np.ndarray | None = None
+    """(N, searches), what earlier searches predict, the mean over the observed ones subtracted."""
+
+    def rows(self, which: slice) -> "_Inputs":
+        trend = None if self.trend is None else self.trend[which]
+        return _Inputs(self.codes[which], self.epochs[which], self.numbers[which], trend)
 
 
 class Surrogate:
     """The Gaussian process, fitted to a study in which some trials have reached the first rung."""
 
     def __init__(
-        self, trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool, metric: str = ""
+        self,
+        trials: Sequence[FrozenTrial],
+        *,
+        rungs: Sequence[int],
+        maximize: bool,
+        metric: str = "",
+        trend: Trend | None = None,
     ) -> None:
         """
         Args:
             metric: name of the value, whose standard error the records of the trials may have.
+            trend: what earlier searches predict.
         """
         observed = most_telling(observations(trials, rungs=rungs, maximize=maximize, metric=metric))
         self._full_budget = rungs[-1]
         self._space = {name: d for one in observed for name, d in one.trial.distributions.items()}
         self._categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
-        self._observed = _Inputs(
-            self._encode([one.trial.params for one in observed]),
-            np.log([one.epoch for one in observed]),
-            np.array([one.trial.number for one in observed]),
+        self._trend: Trend | None = trend
+        self._observed = self._inputs(
+            [one.trial.params for one in observed],
+            np.array([one.epoch for one in observed]),
+            [one.trial.number for one in observed],
         )
         self.trials = list({one.trial.number: one.trial for one in observed if not is_untrainable(one.trial)}.values())
         """The trials from whose values the process has learnt."""
         values = np.array([one.score for one in observed])
+        self._keep_what_agrees(values)
         length, noise = self._most_evident(values, np.array([one.squared_error for one in observed]))
         self._alike = self._likeness(self._observed.codes, self._observed.codes, length=length)
         covariance = _covariance(self._observed, self._observed, self._alike)
@@ -82,23 +100,44 @@ class Surrogate:
         self._values = solve_triangular(self._factor, values, lower=True)
         self._scores = values
 
+    def _keep_what_agrees(self, values: np.ndarray) -> None:
+        """Keep the earlier searches whose predictions rise with the scores, (N,); they are centred on the observed."""
+        if self._trend is None or self._observed.trend is None:
+            return
+        predict, level = self._trend, self._observed.trend.mean(axis=0)
+        agree = (self._observed.trend - level).T @ values > 0
+        self._trend = (lambda params, epochs: (predict(params, epochs) - level)[:, agree]) if agree.any() else None
+        trend = (self._observed.trend - level)[:, agree] if agree.any() else None
+        self._observed = self._observed._replace(trend=trend)
+
+    @property
+    def uses_trend(self) -> bool:
+        """Whether it uses what earlier searches predict."""
+        return self._trend is not None
+
     def _most_evident(self, values: np.ndarray, squared_errors: np.ndarray) -> tuple[float, np.ndarray]:
         """The length and the noise of each score, (N,), with the largest marginal likelihood of these scores.
 
-        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + diag(noise + share * error^2).
+        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + diag(noise + share * error^2). What
+        earlier searches predict is left out unless it makes the scores more likely.
         """
         shares = _SHARES if squared_errors.any() else (0.0,)
         noises = [noise + share * squared_errors for noise in _NOISES for share in shares]
         judged = slice(None, None, -(-len(values) // _MAX_JUDGED))
-        inputs = _Inputs(*(column[judged] for column in self._observed))
+        inputs = self._observed.rows(judged)
         evidence = {}
         for length in _LENGTHS:
-            covariance = _covariance(inputs, inputs, self._likeness(inputs.codes, inputs.codes, length=length))
-            for number, noise in enumerate(noises):
-                factor = cholesky(covariance + np.diag(noise[judged]), lower=True)
-                whitened = solve_triangular(factor, values[judged], lower=True)
-                evidence[length, number] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
-        length, number = max(evidence, key=evidence.__getitem__)
+            alike = self._likeness(inputs.codes, inputs.codes, length=length)
+            for with_trend in (False,) if inputs.trend is None else (False, True):
+                used = inputs if with_trend else inputs._replace(trend=None)
+                covariance = _covariance(used, used, alike)
+                for number, noise in enumerate(noises):
+                    factor = cholesky(covariance + np.diag(noise[judged]), lower=True)
+                    whitened = solve_triangular(factor, values[judged], lower=True)
+                    evidence[length, number, with_trend] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
+        length, number, with_trend = max(evidence, key=evidence.__getitem__)
+        if not with_trend:
+            self._trend, self._observed = None, self._observed._replace(trend=None)
         return length, noises[number]
 
     def _best(self, among: Container[int] | None) -> float:
@@ -119,8 +158,7 @@ class Surrogate:
         if not known:
             return []
         places = [rows[trial.number] for trial in known]
-        codes, _, numbers = (column[places] for column in self._observed)
-        there = _Inputs(codes, np.full(len(places), np.log(self._full_budget)), numbers)
+        there = self._at_full_budget([(trial.params, trial.number) for trial in known])
         loadings = solve_triangular(
             self._factor, _covariance(self._observed, there, self._alike[:, places]), lower=True
         )
@@ -150,7 +188,7 @@ class Surrogate:
         """
         inputs = self._at_full_budget(trials)
         loadings = self._loadings(inputs)
-        variance = _VARIANCE - (loadings**2).sum(axis=0)  # s^2 = k(x, x) - |A|^2
+        variance = _variance(inputs) - (loadings**2).sum(axis=0)  # s^2 = k(x, x) - |A|^2
         if running:  # conditions s^2 on the scores of the running trials
             others = self._at_full_budget(running)
             known = self._loadings(others)
@@ -165,7 +203,7 @@ class Surrogate:
     @property
     def finished(self) -> dict[int, float]:
         """The scores of the trials that have reached the full budget, by number."""
-        _, epochs, numbers = self._observed
+        _, epochs, numbers, _ = self._observed
         there = epochs == np.log(self._full_budget)
         trained = {trial.number for trial in self.trials}
         found = dict(zip(numbers[there].tolist(), self._scores[there].tolist(), strict=True))
@@ -177,7 +215,16 @@ class Surrogate:
 
     def _at_full_budget(self, trials: Sequence[Tried]) -> _Inputs:
         params, numbers = zip(*trials, strict=True)
-        return _Inputs(self._encode(params), np.full(len(params), np.log(self._full_budget)), np.array(numbers))
+        return self._inputs(params, np.full(len(params), self._full_budget), numbers)
+
+    def _inputs(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray, numbers: Sequence[int]) -> _Inputs:
+        inputs = _Inputs(self._encode(params), np.log(epochs), np.array(numbers))
+        return inputs if self._trend is None else inputs._replace(trend=self._trend(params, epochs))
+
+    def scores(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray) -> np.ndarray:
+        """The expected score of configurations that are no trials after so many epochs, (N,)."""
+        inputs = self._inputs(params, epochs, range(-len(params), 0))
+        return self._loadings(inputs).T @ self._values
 
     def _covariance(self, a: _Inputs, b: _Inputs) -> np.ndarray:
         """The covariance of two sets of scores, (N, M), without noise."""
@@ -190,7 +237,7 @@ class Surrogate:
         j; different choices, and a parameter that only one of them has, are 1 apart. Each distinct configuration is
         computed once, since a trial has values at several epochs.
         """
-        (a, rows), (b, columns) = _distinct(a), _distinct(b)
+        (a, rows), (b, columns) = distinct(a), distinct(b)
         product, total = np.ones((len(a), len(b))), np.zeros((len(a), len(b)))
         differ = np.zeros((len(a), len(b)))
         for column, categorical in enumerate(self._categorical):
@@ -215,7 +262,7 @@ class Surrogate:
         codes = np.full((len(params), len(self._space)), np.nan)
         for column, (name, distribution) in enumerate(self._space.items()):
             rows = [row for row, given in enumerate(params) if name in given]
-            codes[rows, column] = _codes(distribution, [params[row][name] for row in rows])
+            codes[rows, column] = encoded(distribution, [params[row][name] for row in rows])
         return codes
 
 
@@ -223,6 +270,11 @@ def expected_improvement(above: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """EI = s (z Phi(z) + phi(z)), z = m / s, with the mean m above the best and the standard deviation s, both (N,)."""
     z = above / spread
     return spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
+
+
+def _variance(inputs: _Inputs) -> np.ndarray | float:
+    """The variance of scores, (N,) or one number for all, without noise."""
+    return _VARIANCE if inputs.trend is None else _VARIANCE + (inputs.trend**2).sum(axis=1)
 
 
 def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
@@ -234,7 +286,8 @@ def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
     apart = np.abs(a.epochs[:, None] - b.epochs)  # d
     same = a.numbers[:, None] == b.numbers  # [i = i']
     near = np.exp(-apart / _BOTH_LENGTH)
-    return _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
+    found = _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
+    return found if a.trend is None or b.trend is None else found + a.trend @ b.trend.T
 
 
 def _matern(apart: np.ndarray, length: float) -> np.ndarray:
@@ -243,23 +296,3 @@ def _matern(apart: np.ndarray, length: float) -> np.ndarray:
     found = np.exp(-scaled)
     found *= 1 + scaled + scaled**2 / 3
     return found
-
-
-def _codes(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:
-    if isinstance(distribution, CategoricalDistribution):
-        numbers = {choice: float(number) for number, choice in enumerate(distribution.choices)}
-        return np.array([numbers[value] for value in values])
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    ends = np.array([distribution.low, distribution.high], dtype=float)
-    numbers = np.array(values, dtype=float)
-    if distribution.log:
-        ends, numbers = np.log(ends), np.log(numbers)
-    low, high = ends
-    return (numbers - low) / (high - low) if high > low else np.full(len(numbers), 0.5)
-
-
-def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows, and for each row the index of its distinct row."""
-    numbers: dict[bytes, int] = {}
-    which = [numbers.setdefault(row.tobytes(), len(numbers)) for row in codes]
-    return codes[np.unique(which, return_index=True)[1]], np.array(which, dtype=int)

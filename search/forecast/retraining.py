@@ -30,6 +30,7 @@ def asked(run: Run) -> list[str]:
         )
     lines += [f"fixed: {', '.join(f'{name} = {value}' for name, value in run.fixed.items())}"] if run.fixed else []
     lines += [f"drawn by --prior: {'; '.join(str(prior) for prior in run.priors)}"] if run.priors else []
+    lines += [f"from earlier searches: {'; '.join(map(str, run.earlier))}"] if run.earlier else []
     return lines + [f"question: {one.text}, with equal epochs for each value" for one in run.questions]
 
 

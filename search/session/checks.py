@@ -18,6 +18,7 @@ from search.session.rules import (
     parse_types,
 )
 from search.session.setting import read_set
+from search.session.taking import folders_of
 from search.session.tries import read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
@@ -94,6 +95,8 @@ def check_here(options: Options) -> None:
         check_writable(options.runs_dir)
     if options.name is not None and not options.resume:
         check_free(run_dir)
+    if not options.resume:
+        folders_of(options.earlier, options.runs_dir)
     check_logger(options.logger)
     if options.address is None:
         plan_resources(

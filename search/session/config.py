@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from search.process.arguments import Flag, Several, parse
-from search.session.options import Options
+from search.session.options import FIELDS, Options
 from search.session.rules import PRETRAINED
+from search.session.taking import From
 from search.session.tries import Tries
 from trainables.data.names import did_you_mean, join_names
 from trainables.files.settings import Settings, read_settings
 
 _NOT_HERE = ("config", "resume")
 """Options that belong to one call, not to a file."""
-_SEVERAL = (Several, Tries)
+_SEVERAL = (Several, Tries, From)
 _OF_NEW_RUNS = ("try",)
 """Options that are for new runs only; a file that a resumed run is given may have them."""
 
@@ -72,7 +73,7 @@ def used(options: Options) -> dict[str, Any] | None:
     found = {}
     for name, value in _known(file).items():
         alone: Any = parse(Options, list(_words(name, value, file)), prog="")
-        field = "tries" if name == "try" else name
+        field = FIELDS.get(name, name)
         if getattr(alone, field) == getattr(options, field) or (name == "space" and _is_fitted(value, options.space)):
             found[name] = value
     return {"file": str(file.path), "options": found}
@@ -107,7 +108,8 @@ def _known(file: Settings) -> dict[str, Any]:
 
 def _kinds() -> dict[str, Any]:
     """The type of each option, by its name on the command line."""
-    return {"try" if f.name == "tries" else f.name: f.type for f in fields(Options) if f.name not in _NOT_HERE}
+    words = {field: word for word, field in FIELDS.items()}
+    return {words.get(f.name, f.name): f.type for f in fields(Options) if f.name not in _NOT_HERE}
 
 
 def _words(name: str, value: Any, file: Settings) -> Iterator[str]:

@@ -14,6 +14,7 @@ from search.session.expecting import Expectation, read_priors
 from search.session.questions import Words, read_words
 from search.session.rules import PRETRAINED, parse_types
 from search.session.setting import Wish, read_set
+from search.session.taking import From
 from search.session.tries import Tries
 from search.storage.run import KeptEpoch, Logger, Pruner, Sampler
 from spaces.objectives import read_goal
@@ -27,6 +28,8 @@ FIXED = (
     "target", "task", "split", "folds", "image_size", "resize", "keep_epoch", "keep_best",
 )  # fmt: skip
 """Options that a resumed run keeps; stating another value is an error."""
+FIELDS = {"try": "tries", "from": "earlier"}
+"""Options whose names are keywords of Python, and their fields."""
 _NOT_STORED = (
     "runs_dir data_dir concurrent cpus_per_trial gpus_per_trial workers_per_trial mps address max_failures"
     " max_wait trial_timeout"
@@ -82,6 +85,10 @@ class Options:
     """Where you expect good values: --prior lr=0.03, --prior lr=0.01..0.1 or --prior optimizer=adamw. One configuration
     made of them is trained after the baseline and --try, and half of the candidates are drawn there, or 80 % with
     --prior lr=0.03:sure=0.8. Repeat the option for several parameters."""
+    earlier: From = ()
+    """Learn from an earlier run: --from first. The search begins with its best configurations, and its values guide the
+    first trials as long as they agree with the new ones. Spaces, data and budgets may differ. Repeat the option for
+    several runs."""
     tries: Tries = ()
     """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
     the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""

@@ -43,6 +43,7 @@ from search.session.rules import check_min_epochs
 from search.session.setting import check_set_kept, resolve_set
 from search.session.story import Story
 from search.session.summary import preview, summary
+from search.session.taking import check_from_kept, take
 from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
@@ -259,6 +260,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     check_ends(space, examine)
     asked = {question.parameter for question in run.questions}
     run = replace(run, priors=resolve_priors(options.expectations, space, fixed=run.fixed, asked=asked))
+    run = replace(run, earlier=take(options.earlier, runs_dir=options.runs_dir, run=run, space=space))
     run = with_plan(run, space, examine, tries=options.tries)
     run = replace(run, forecast=kept_forecast(options.runs_dir, run))
     return Session(
@@ -276,6 +278,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     opening.check_same(run, space=space, dataset=dataset)
     check_set_kept(run, options.wishes, as_stated(space))
     check_priors_kept(run, options.expectations, space)
+    check_from_kept(run, options.earlier)
     questions.check_kept(run, options.words, space, given=given)
     if not space.own:
         dataset = opening.with_test_notes(dataset, data_dir)

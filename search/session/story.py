@@ -20,7 +20,7 @@ from search.storage.expected import Expected
 from search.storage.presence import StudyLostError
 from search.storage.requests import Request
 from search.storage.run import Run
-from search.storage.trials import epochs_reached, is_infeasible
+from search.storage.trials import epochs_reached, is_from_earlier, is_infeasible
 
 _ENDS = {
     TrialState.COMPLETE: "trial_finished",
@@ -179,7 +179,7 @@ class Story:
     def _pauses(self, trial: FrozenTrial) -> bool:
         """Whether a trial that has stopped here waits at a rung; planned ones do not."""
         is_rung = epochs_reached(trial) in self._run.rungs[:-1]
-        return is_rung and self._run.pruner == "asha" and "tag" not in trial.user_attrs
+        return is_rung and self._run.pruner == "asha" and (is_from_earlier(trial) or "tag" not in trial.user_attrs)
 
     def _begun(self, trial: FrozenTrial, *, recovered: bool = False) -> None:
         params, attrs = dict(trial.params), trial.user_attrs

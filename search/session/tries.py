@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from search.session.taking import planned
+
 if TYPE_CHECKING:
     from search.scheduling.constraints import Examine
     from search.storage.run import Run
@@ -68,10 +70,10 @@ def _in_file(path: Path, word: str) -> Iterator[Tried]:
 
 
 def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence[str]) -> "Run":
-    """The run with its baseline and its plan: baseline, configurations in the files `tries`, and what priors expect.
+    """The run with its baseline and its plan: baseline, the files `tries`, what priors expect, earlier configurations.
 
-    Parameters that a file or the priors leave out are as in the baseline. What the priors expect is left out if it
-    exceeds a bound, or if the plan has no room for it.
+    Parameters that a file or the priors leave out are as in the baseline. What priors expect, and what is from earlier
+    searches, is left out if it exceeds a bound, or if the plan has no room for it.
 
     Args:
         examine: computes what is known of a configuration before it is trained.
@@ -103,4 +105,7 @@ def with_plan(run: "Run", space: "Space", examine: "Examine", *, tries: Sequence
         params = as_expected(space.suggest, run.priors, base)
         if all(params != one.params for one in plan) and not examine(space.decode(params)).infeasible:
             plan.append(Planned(params=params, tag="prior"))
+    for tag, params in planned(run, space, examine):
+        if len(plan) < run.trials and all(params != one.params for one in plan):
+            plan.append(Planned(params=params, tag=tag))
     return replace(run, plan=tuple(plan))

@@ -26,7 +26,7 @@ from search.storage.requests import BY_REQUEST, Request, requests_in
 from search.storage.run import Run
 from search.storage.seeds import derive_seed
 from search.storage.soundness import check_trials, num_kept
-from search.storage.trials import is_infeasible
+from search.storage.trials import is_from_earlier, is_infeasible
 
 
 class Ledger:
@@ -206,7 +206,8 @@ class Ledger:
 
     def is_asked_for(self, trial: FrozenTrial) -> bool:
         """Whether the plan of the run, or a person while it ran, asked for the trial: it is then trained to the end."""
-        return trial.number in self.made[: len(self._run.plan)] or BY_REQUEST in trial.user_attrs
+        planned = trial.number in self.made[: len(self._run.plan)] and not is_from_earlier(trial)
+        return planned or BY_REQUEST in trial.user_attrs
 
     def report(self, number: int, *, epoch: int, value: float, record: dict[str, Any]) -> bool:
         """Store one finished epoch, completely; a second report of the same epoch changes nothing.

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from search.process.secrets import HIDDEN, redact_command, redact_url
 from search.storage.checking import Pattern, Range, build
+from search.storage.earlier import Earlier
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
 from spaces import as_begun
-from spaces.changes import Prior
+from spaces.changes import Prior, Scalar
 from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
@@ -31,7 +32,6 @@ KeptEpoch = Literal["last", "best"]
 Logger = Literal["none", "tensorboard", "mlflow", "wandb"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
-Scalar = str | int | float | bool | None
 Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
 Address = Annotated[str, Pattern(r"[A-Za-z][A-Za-z0-9+.-]*:.+", "an address such as postgresql+psycopg://host/name")]
 _URLS = ("study_url", "storage")
@@ -99,6 +99,8 @@ class Run:
     """Ranges that this search has in place of those of its space."""
     priors: tuple[Prior, ...] = ()
     """Values that the user expects to be good."""
+    earlier: tuple[Earlier, ...] = ()
+    """What is taken from earlier searches."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
@@ -214,8 +216,7 @@ def read_run(run_dir: str | Path) -> Run:
         ValueError: the folder is no run, its run.json is damaged, or a newer release wrote it.
     """
     check_run(Path(run_dir))
-    path = Path(run_dir) / "run.json"
-    stored = _stored(path)
+    stored = _stored(path := Path(run_dir) / "run.json")
     if not isinstance(stored, dict) or type(stored.get("format")) is not int:
         raise ValueError(f"{path} does not describe a run; restore it from a copy")
     if stored["format"] > FORMAT:
@@ -229,8 +230,7 @@ def read_run(run_dir: str | Path) -> Run:
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from None
     urls = {name: redact_url(url) for name in _URLS if (url := getattr(run, name)) is not None}
-    space = as_begun(run.space, run.fingerprint)
-    return replace(run, space=space, command=redact_command(run.command), **urls)
+    return replace(run, space=as_begun(run.space, run.fingerprint), command=redact_command(run.command), **urls)
 
 
 def load_data(space: "Space", **selected: Any) -> Any:

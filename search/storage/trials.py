@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.storage.earlier import TAG
 from spaces.objectives import Objective
 from trainables.trainable import KEPT_EPOCH
 
@@ -18,6 +19,11 @@ STOP_EPOCH = "stop_epoch"
 def is_infeasible(trial: FrozenTrial) -> bool:
     """Whether this is a configuration that exceeds a bound, and so no trial of the search."""
     return INFEASIBLE in trial.user_attrs
+
+
+def is_from_earlier(trial: FrozenTrial) -> bool:
+    """Whether this configuration was taken from an earlier search: it is compared at the rungs like a sampled one."""
+    return str(trial.user_attrs.get("tag", "")).startswith(TAG)
 
 
 def best_trial(trials: Iterable[FrozenTrial], objective: Objective) -> FrozenTrial | None:

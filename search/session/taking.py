@@ -1,0 +1,264 @@
+"""The option --from: from earlier runs to what a new search takes from them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from search.storage.folder import find_run
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+    from search.scheduling.constraints import Examine
+    from search.storage.earlier import Earlier, EarlierTrial
+    from search.storage.run import Run
+    from spaces.changes import Range
+    from spaces.space import Space
+
+_Argument = tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="")
+From = Annotated[tuple[str, ...], _Argument, tyro.conf.UseAppendAction]
+"""The type of the option."""
+NUM_PLANNED = 3
+"""Earlier configurations that are trained first: the best one, and those of the next ones that differ most."""
+_AMONG = 6
+"""Best earlier configurations, from which they are chosen."""
+_MOST_TAKEN = 200
+"""Trials of one earlier search at most: the better half of them, and an even selection of the others."""
+
+
+def folders_of(texts: Sequence[str], runs_dir: Path) -> list[Path]:
+    """The run folders that these words mean: paths, or names in the folder of runs.
+
+    Raises:
+        ValueError: one of them is no run, or two have the same name.
+    """
+    found = []
+    for text in texts:
+        try:
+            folder = find_run(text, runs_dir)
+        except ValueError as error:
+            raise ValueError(f"--from {text[:80]}: {error}") from None
+        if folder.resolve().name in (other.resolve().name for other in found):
+            raise ValueError(f"--from must name each run once, got {folder.resolve().name!r} twice")
+        found.append(folder)
+    return found
+
+
+def take(texts: Sequence[str], *, runs_dir: Path, run: "Run", space: "Space") -> "tuple[Earlier, ...]":
+    """What the search takes from these runs.
+
+    Args:
+        run: the new search, with its baseline.
+        space: as it is searched.
+
+    Raises:
+        ValueError: a run has nothing that this search could use; the line has the option.
+    """
+    found = []
+    for text, folder in zip(texts, folders_of(texts, runs_dir), strict=True):
+        try:
+            found.append(_take(folder, run, space))
+        except ValueError as error:
+            raise ValueError(f"--from {text[:80]}: {error}") from None
+    return tuple(found)
+
+
+def _take(folder: Path, run: "Run", space: "Space") -> "Earlier":
+    from search.storage.run import read_run
+    from search.storage.study import open_study
+
+    source = replace(read_run(folder), name=folder.resolve().name)
+    if source.direction != run.direction:
+        raise ValueError(f"it has to {source.direction} {source.metric}, this search to {run.direction} {run.metric}")
+    return earlier_of(source, open_study(folder).get_trials(deepcopy=False), run=run, space=space)
+
+
+def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", space: "Space") -> "Earlier":
+    """What a new search takes from the trials of an earlier one.
+
+    Args:
+        source: the earlier search, whose metric has the same direction.
+        stored: its trials.
+        run: the new search, with its baseline.
+        space: as it is searched.
+
+    Raises:
+        ValueError: there is nothing that the new search could use.
+    """
+    from search.storage.earlier import Earlier
+    from spaces.levels import parameters
+
+    trials = [one for one in stored if _is_told(one, source)]
+    if not trials:
+        raise ValueError("none of its trials has reached the first rung; resume it first")
+    there = list(dict.fromkeys(name for one in trials for name in one.params))
+    here = list(parameters(space.suggest, run.fixed))
+    differs = source.fingerprint != run.fingerprint  # of one space, a few trials need not have all parameters
+    taken, outside = _carry(trials, run, space, source)
+    learnt = _learnt(trials, taken)
+    if not learnt or not any(one.values for one in taken):
+        why = "; ".join(f"{name} is outside in {count}" for name, count in outside.items())
+        why = why or ("no shared parameter differs" if set(there) & set(here) else "the spaces share no parameter")
+        raise ValueError(f"none of its {len(trials)} trials can be used here ({why}); leave it out")
+    return Earlier(
+        name=source.name,
+        created=source.created,
+        metric=source.metric,
+        rungs=source.rungs,
+        num_trials=len(trials),
+        outside=outside,
+        new=tuple(name for name in here if differs and name not in there and name not in run.fixed),
+        gone=tuple(name for name in there if differs and name not in here),
+        learnt=learnt,
+        trials=tuple(_selection(taken, maximize=source.objective.maximize, rungs=source.rungs)),
+    )
+
+
+def _carry(
+    trials: "Sequence[FrozenTrial]", run: "Run", space: "Space", source: "Run"
+) -> "tuple[list[EarlierTrial], dict[str, int]]":
+    """The trials that this search can have, and how many it cannot, by the first parameter that is outside."""
+    held = {name: (value,) for name, value in run.fixed.items()}
+    held |= {question.parameter: question.levels for question in run.questions}
+    taken, outside = [], dict[str, int]()
+    for trial in trials:
+        params, misfit = carried(trial.params, space, base={**run.baseline, **run.fixed}, held=held)
+        if misfit:
+            outside[misfit] = outside.get(misfit, 0) + 1
+        else:
+            taken.append(_as_earlier(trial, params, source))
+    return taken, outside
+
+
+def _is_told(trial: "FrozenTrial", source: "Run") -> bool:
+    """Whether the search itself compared the trial, or found that its configuration cannot be trained."""
+    from search.storage.trials import is_infeasible
+
+    if "seed" not in trial.user_attrs or is_infeasible(trial):
+        return False
+    if trial.user_attrs.get("failure_kind"):
+        return trial.user_attrs["failure_kind"] in ("diverged", "out of memory")
+    return math.isfinite(trial.intermediate_values.get(source.rungs[0], math.nan))
+
+
+def _as_earlier(trial: "FrozenTrial", params: dict[str, Any], source: "Run") -> "EarlierTrial":
+    from search.storage.earlier import EarlierTrial
+
+    values = []
+    for rung in source.rungs:
+        if rung not in trial.intermediate_values:
+            break
+        values.append(trial.intermediate_values[rung])
+    failure = trial.user_attrs.get("failure_kind") or ""
+    return EarlierTrial(number=trial.number, params=params, values=() if failure else tuple(values), failure=failure)
+
+
+def carried(
+    params: Mapping[str, Any], space: "Space", *, base: Mapping[str, Any], held: Mapping[str, Sequence[Any]]
+) -> tuple[dict[str, Any], str]:
+    """An earlier configuration in this space, and the parameter whose value this space does not have, if any.
+
+    Parameters that this space does not have are dropped; those that are missing have the value of `base`.
+
+    Args:
+        held: parameters that may have only these values.
+    """
+    from spaces.asking import AskedTrial, contains
+    from spaces.levels import same, value_at
+
+    class Carried(AskedTrial):
+        misfit = ""
+
+        def answer(self, name: str, distribution: "BaseDistribution") -> Any:
+            allowed = held.get(name)
+            if name in params:
+                value = params[name]
+                if contains(distribution, value) and (allowed is None or any(same(value, one) for one in allowed)):
+                    return value
+                self.misfit = self.misfit or name
+            known = name in base and contains(distribution, base[name])
+            return base[name] if known else value_at(distribution, 0.5)
+
+    trial = Carried()
+    space.suggest(trial)
+    return dict(trial.params), trial.misfit
+
+
+def _learnt(trials: "Sequence[FrozenTrial]", taken: "Sequence[EarlierTrial]") -> "tuple[Range, ...]":
+    """The parameters that both searches have and that differ among the trials taken, with all of their values there."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    from spaces.changes import Range
+
+    ranges: dict[str, list[Any]] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            ranges.setdefault(name, []).append(distribution)
+    found = []
+    for name, known in ranges.items():
+        if len({str(one.params.get(name, ())) for one in taken}) < 2 or not any(name in one.params for one in taken):
+            continue
+        if any(isinstance(one, CategoricalDistribution) for one in known):
+            given = [one.params[name] for one in taken if name in one.params]
+            choices = [choice for one in known for choice in getattr(one, "choices", ())]
+            values = {(type(value), value): value for value in [*choices, *given]}
+            found.append(Range(parameter=name, kind="categorical", choices=tuple(values.values())))
+            continue
+        kind = "int" if all(isinstance(one, IntDistribution) for one in known) else "float"
+        low, high = min(one.low for one in known), max(one.high for one in known)
+        found.append(Range(parameter=name, kind=kind, low=low, high=high, log=known[0].log and low > 0))
+    return tuple(found)
+
+
+def _selection(taken: "Sequence[EarlierTrial]", *, maximize: bool, rungs: Sequence[int]) -> "list[EarlierTrial]":
+    if len(taken) <= _MOST_TAKEN:
+        return list(taken)
+    ordered, half = _ordered(taken, maximize=maximize), _MOST_TAKEN // 2
+    rest = ordered[half:]
+    return sorted([*ordered[:half], *(rest[i * len(rest) // half] for i in range(half))], key=lambda one: one.number)
+
+
+def _ordered(trials: "Sequence[EarlierTrial]", *, maximize: bool) -> "list[EarlierTrial]":
+    """The best first: by the number of rungs, then by the last value."""
+    sign = -1 if maximize else 1
+    return sorted(trials, key=lambda one: (-len(one.values), sign * one.values[-1] if one.values else 0, one.number))
+
+
+def planned(run: "Run", space: "Space", examine: "Examine") -> list[tuple[str, dict[str, Any]]]:
+    """The configurations of earlier searches that are trained first, with their tags.
+
+    Args:
+        run: with its baseline, and with what it takes.
+        examine: computes what is known of a configuration before it is trained.
+    """
+    from search.storage.earlier import TAG
+
+    found: list[tuple[str, dict[str, Any]]] = []
+    several = len(run.earlier) > 1
+    for earlier in run.earlier:
+        best = _ordered([one for one in earlier.trials if one.values], maximize=run.objective.maximize)[:_AMONG]
+        best = [one for one in best if not examine(space.decode(one.params)).infeasible]
+        chosen: list[EarlierTrial] = best[:1]
+        while len(chosen) < min(NUM_PLANNED, len(best)):
+            rest = [one for one in best if one not in chosen]
+            chosen.append(max(rest, key=lambda one: min(_apart(one.params, other.params) for other in chosen)))
+        found += [(f"{TAG}{earlier.name + '/' if several else ''}{one.number}", one.params) for one in chosen]
+    return found
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    """The number of parameters in which two configurations differ."""
+    return sum(one.get(name, ()) != other.get(name, ()) for name in {**one, **other})
+
+
+def check_from_kept(run: "Run", texts: Sequence[str]) -> None:
+    """Raise ValueError if a resumed run is given other earlier runs than it was started with."""
+    names = [one.name for one in run.earlier]
+    if texts and [Path(text).name for text in texts] != names:
+        stored = " ".join(f"--from {name}" for name in names) or "no --from"
+        raise ValueError(f"run {run.name!r} began with {stored}, which cannot change; leave --from out")
