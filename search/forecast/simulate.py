@@ -4,7 +4,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -63,6 +63,7 @@ def simulate(
     straight: Container[int] = (),
     examine: Examine = lambda _: Examination(),
     watch: Callable[[Search], None] = lambda _: None,
+    more: Callable[[Leg, int], Mapping[str, float]] = lambda leg, epoch: {},
 ) -> Outcome:
     """Run a search as Ray would, as fast as the decisions can be made.
 
@@ -80,11 +81,13 @@ def simulate(
         straight: numbers of trials that pause at no rung.
         examine: computes what is known of a configuration before it is trained.
         watch: called with the search after each epoch, when its result is stored.
+        more: gives what the record of an epoch has besides the objective.
     """
     run = replace(run, sampler=sampler or run.sampler)
     search = _Search(run, _empty_ledger(run), space, examine=examine, events=Silent())
     search.straight = straight
     workers = _Workers(search, curves, slots=slots, pace=(leg_seconds, pause_seconds, decision_seconds), watch=watch)
+    workers.more = more
     workers.work(start_seconds, until=until)
     return workers.outcome(start_seconds)
 
@@ -118,6 +121,7 @@ class _Workers:
         self._driver, self._order = 0.0, itertools.count()
         """Time at which the driver is free again; numbers for the legs."""
         self._busy, self._moments = 0.0, list[tuple[float, int, int]]()
+        self.more: Callable[[Leg, int], Mapping[str, float]] = lambda leg, epoch: {}
 
     def work(self, start: float, *, until: float) -> None:
         """Train from `start` on, until nothing is left to do or the time is up."""
@@ -151,7 +155,7 @@ class _Workers:
         """Report the epoch to the search, which decides whether the leg continues."""
         self._busy += self._curves.seconds(leg, epoch)
         self._moments.append((now, leg.trial, epoch))
-        result = _result(self._search.run, epoch, self._curves.value(leg, epoch))
+        result = _result(self._search.run, epoch, self._curves.value(leg, epoch), self.more(leg, epoch))
         if self._search.on_result(str(number), result):
             finished = now + self._pause_seconds + self._curves.seconds(leg, epoch + 1)
             heapq.heappush(self._agenda, (finished, number, leg, epoch + 1))
@@ -174,10 +178,10 @@ class _Search(Search):
         return super()._is_compared(trial) and trial.number not in self.straight
 
 
-def _result(run: Run, epoch: int, value: float) -> EpochResult:
+def _result(run: Run, epoch: int, value: float, more: Mapping[str, float]) -> EpochResult:
     if math.isnan(value):
         return EpochResult(failure=f"epoch {epoch}: {run.metric} is {value}", failure_kind="diverged")
-    return EpochResult(record={"epoch": epoch, run.metric: value})
+    return EpochResult(record={"epoch": epoch, run.metric: value, **more})
 
 
 class Silent:

@@ -14,6 +14,7 @@ from spaces.changes import Prior
 from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
+from spaces.second import Second
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import MAX_FOLDS, RANDOM, SplitRule
 from trainables.files.whole import write_whole
@@ -99,6 +100,8 @@ class Run:
     """Ranges that this search has in place of those of its space."""
     priors: tuple[Prior, ...] = ()
     """Values that the user expects to be good."""
+    second: Second | None = None
+    """An objective beside the metric; None for one objective."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None

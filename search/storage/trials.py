@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from spaces.objectives import Objective
+from spaces.second import Second
 from trainables.trainable import KEPT_EPOCH
 
 INFEASIBLE = "infeasible"
@@ -51,6 +52,18 @@ def num_weights(trial: FrozenTrial) -> int | None:
     history = trial.user_attrs.get("history")
     first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
     return trial.user_attrs.get("weights", first.get("weights"))
+
+
+def second_value(trial: FrozenTrial, second: Second, epoch: int) -> float | None:
+    """The second objective of a trial at an epoch; None where it is not known or not a finite number."""
+    if second.known:
+        found = trial.user_attrs.get(second.name)
+    else:
+        history = trial.user_attrs.get("history", [])
+        record = history[epoch - 1] if isinstance(history, list) and 1 <= epoch <= len(history) else {}
+        found = record.get(second.name) if isinstance(record, dict) else None
+    is_number = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+    return float(found) if is_number else None
 
 
 def last_epoch(trial: FrozenTrial, *, of: int) -> int:

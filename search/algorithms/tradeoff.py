@@ -1,0 +1,103 @@
+"""The model of `curves` with a second objective: which trial is expected to add most to the front.
+
+Each objective that is not known before training has a Gaussian process of its own, and the two count as independent.
+A cost that is known before training has no uncertainty: its score is its normal rank among all trials and candidates.
+The gain of a trial is the expected improvement of the hypervolume that the front has in the scores at the full budget.
+"""
+
+from collections.abc import Container, Sequence
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from search.algorithms.front import Normal, Point, Price, expected_gain, normal_scores, order
+from search.algorithms.gaussian_process import Surrogate, Tried
+from search.storage.run import Run
+from search.storage.trials import second_value
+
+MARGIN = 0.1
+"""How far the reference point lies below the worst score of each objective, in units of the range of the scores."""
+
+
+class Tradeoff:
+    """Models of both objectives, fitted to a study in which some trials have reached the first rung."""
+
+    def __init__(self, trials: Sequence[FrozenTrial], run: Run, *, has_errors: bool, price: Price | None) -> None:
+        """
+        Args:
+            run: has a second objective.
+            has_errors: whether the records have standard errors of the values.
+            price: the cost of a configuration, if the second objective is known before training.
+        """
+        assert run.second is not None
+        self._second, self._price, self._full_budget = run.second, price, run.epochs
+        metric = run.metric if has_errors else ""
+        self._model = Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, metric=metric)
+        self._other = None if run.second.known else self._fit_other(trials, run, has_errors=has_errors)
+        self._costs = {one.trial.number: self._signed_cost(one.trial) for one in self._model.reached.values()}
+
+    def _fit_other(self, trials: Sequence[FrozenTrial], run: Run, *, has_errors: bool) -> Surrogate:
+        second = self._second
+        return Surrogate(
+            trials,
+            rungs=run.rungs,
+            maximize=second.objective.maximize,
+            metric=second.name if has_errors else "",
+            value=lambda trial, epoch: second_value(trial, second, epoch),
+        )
+
+    def _signed_cost(self, trial: FrozenTrial) -> float:
+        """The cost that is known before training, with a sign so that larger is better."""
+        cost = second_value(trial, self._second, 1) if self._second.known else None
+        return -np.inf if cost is None else self._second.objective.sign * cost
+
+    def most_promising(self, count: int, *, among: Container[int] | None = None) -> list[FrozenTrial]:
+        """The known trials with the best expected scores at the full budget, in the order of `front.order`.
+
+        Args:
+            among: numbers of trials; None for all.
+        """
+        known = [trial for trial in self._model.trials if among is None or trial.number in among]
+        if not known:
+            return []
+        asked = [(trial.params, trial.number) for trial in known]
+        first, _ = self._model.expected(asked)
+        second = [self._costs[t.number] for t in known] if self._other is None else self._other.expected(asked)[0]
+        places = order(list(zip(first.tolist(), map(float, second), strict=True)))
+        return [known[place] for place in places[:count]]
+
+    def improvement(
+        self, trials: Sequence[Tried], running: Sequence[Tried] = (), *, over: Container[int] | None = None
+    ) -> np.ndarray:
+        """The expected improvement of the hypervolume by each, (N,), in units of the scores.
+
+        Args:
+            trials: parameters and number of each; a negative number for a configuration that is not yet a trial.
+            running: what other workers train now; they are assumed to end as expected.
+            over: numbers of the trials whose front is to be improved; None for all.
+        """
+        if self._other is None:
+            known, second = self._scored_costs(trials)
+        else:
+            known = {number: one.score for number, one in self._other.reached.items()}
+            second = self._other.expected(trials, running)
+        points = {n: (one.score, known[n]) for n, one in self._model.reached.items() if n in known}
+        reference = _reference(list(points.values()))
+        finished = [n for n in points if self._model.reached[n].epoch == self._full_budget and (not over or n in over)]
+        front = [points[number] for number in finished or points]
+        return expected_gain(front, reference, self._model.expected(trials, running), second)
+
+    def _scored_costs(self, trials: Sequence[Tried]) -> tuple[dict[int, float], Normal]:
+        """The scores of the costs of all known trials by number, and those of these trials."""
+        assert self._price is not None
+        sign, costs = self._second.objective.sign, self._costs
+        asked = [costs[n] if n in costs else sign * self._price(params) for params, n in trials]
+        scores = normal_scores([*costs.values(), *asked])
+        known = dict(zip(costs, scores.tolist(), strict=False))
+        return known, (scores[len(costs) :], np.zeros(len(asked)))
+
+
+def _reference(points: Sequence[Point]) -> Point:
+    low, high = np.min(points, axis=0), np.max(points, axis=0)
+    x, y = (low - MARGIN * (high - low)).tolist()
+    return x, y
