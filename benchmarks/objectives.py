@@ -9,8 +9,8 @@ that its documentation names, at their defaults: each trial is trained to the en
 one as its logarithm. All begin with the baseline, and have one worker. Compute is counted in epochs.
 
 The hypervolume is that of the trials that are trained to the end, by their recorded values and the logarithm of the
-second objective. Both are scaled so that the ends of the true front of the table, which is known, are 0 and 1; the
-reference point lies at -0.1. It is stated as a share of that of the true front.
+second objective. The reference point has the median value of all configurations of the table, and the largest second
+objective. The hypervolume is stated as a share of that of the true front, which is known.
 """
 
 import itertools
@@ -32,15 +32,13 @@ from benchmarks.harness import RESULTS, describe_conditions, write_result
 from benchmarks.replay import EPOCH_SECONDS, Recorded, make_run
 from search.algorithms.front import Point, hypervolume, ranks
 from search.forecast.simulate import simulate
-from search.scheduling.constraints import Examination
 from search.process.arguments import parse
+from search.scheduling.constraints import Examination
 from spaces.second import Second
 from trainables.training.config import TrainConfig
 
 FULL_TRAININGS = 30
 """The compute of one search, in full trainings."""
-MARGIN = 0.1
-"""How far the reference point lies below the ends of the true front."""
 Kind = Literal["known", "reported"]
 SECONDS = {
     "known": Second(name="macs", direction="minimize", known=True),
@@ -83,7 +81,8 @@ class Both(Recorded):
         self.name, self.kind = grid, kind
         points = [self.point(params) for params in self.grid.configurations()]
         self._front = [point for point, rank in zip(points, ranks(points), strict=True) if rank == 0]
-        self._low, self._high = np.min(self._front, axis=0), np.max(self._front, axis=0)
+        self._reference = float(np.median([x for x, _ in points])), min(y for _, y in points) - 0.01
+        self._whole = hypervolume(self._front, self._reference)
 
     def examine(self, config: TrainConfig) -> Examination:
         return super().examine(config) if self.kind == "known" else Examination()
@@ -101,13 +100,7 @@ class Both(Recorded):
 
     def share(self, points: Sequence[Point]) -> float:
         """The hypervolume of these points as a share of that of the true front."""
-        found, whole = (
-            hypervolume(map(tuple, (np.array(some) - self._low) / (self._high - self._low)), (-MARGIN, -MARGIN))
-            if some
-            else 0.0
-            for some in (points, self._front)
-        )
-        return found / whole
+        return hypervolume(points, self._reference) / self._whole
 
 
 def replay_ours(curves: Both, *, seed: int, **settings: Any) -> list[float]:
@@ -170,7 +163,9 @@ def summarise(found: Sequence[tuple[Cell, list[float]]]) -> list[dict[str, Any]]
     rows = []
     for (grid, kind), by_search in shares.items():
         seeds = sorted(set.intersection(*(set(of_seed) for of_seed in by_search.values())))
-        table = np.array([[by_search[name][seed] for seed in seeds] for name in by_search])  # (searches, seeds, moments)
+        table = np.array(
+            [[by_search[name][seed] for seed in seeds] for name in by_search]
+        )  # (searches, seeds, moments)
         means = table.mean(axis=1)
         places = pd.DataFrame(-table.mean(axis=2)).rank().mean(axis=1)
         for row, name in enumerate(by_search):

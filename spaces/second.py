@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spaces.objectives import METRICS, Direction, Objective
+from trainables.data.names import did_you_mean
 
 COSTS = ("weights", "macs")
 """Costs before training that the built-in spaces have; smaller is better."""
@@ -71,18 +72,15 @@ def usual_direction(name: str) -> Direction | None:
     return "minimize" if known.less_is_better else "maximize"
 
 
-def second_of(
-    stated: Sequence[Stated], *, first: Objective, costs: Sequence[str], reported: Sequence[str] | None
-) -> Second | None:
+def second_of(stated: Sequence[Stated], *, first: Objective, costs: Sequence[str]) -> Second | None:
     """The objective beside the metric of the space; None if the metric alone is stated, or nothing.
 
     Args:
         first: the metric of the space, which may be stated as well and is then no further objective.
         costs: names of the costs that are known before training.
-        reported: names of what the epochs report; None where that is not known before the first one.
 
     Raises:
-        ValueError: there are too many, one is unknown, or its direction is; the line has the option.
+        ValueError: there are too many, or the direction of one is not known; the line has the option.
     """
     for one in stated:
         if one.name == first.metric and one.direction not in (None, first.direction):
@@ -97,12 +95,8 @@ def second_of(
         raise ValueError(f"--objective: one objective beside {first.metric} is possible, got {names}; leave one out")
     (one,) = further
     known = one.name in costs
-    if not known and reported is not None and one.name not in reported:
-        raise ValueError(
-            f"--objective {one.name[:80]}: no cost and no reported metric has this name; available:"
-            f" {', '.join(dict.fromkeys([*costs, *reported]))}"
-        )
     direction = one.direction or ("minimize" if known else None)
     if direction is None:
-        raise ValueError(f"--objective {one.name[:80]} needs a direction: {one.name}:min or {one.name}:max")
+        names = f" (known before training: {', '.join(costs)}{did_you_mean(one.name, costs)})" if costs else ""
+        raise ValueError(f"--objective {one.name[:80]} needs a direction, :min or :max{names}")
     return Second(name=one.name, direction=direction, known=known)

@@ -136,6 +136,8 @@ def make_view(run: "Run") -> View:
     def paused_as_pruned(trials: Sequence[FrozenTrial], live: Collection[int], _: Known) -> list[FrozenTrial]:
         return [_as_pruned(t) if is_paused(t, rungs=run.rungs, live=live) else t for t in trials]
 
+    if run.second is not None and run.sampler == "tpe":  # only ranks count both objectives
+        return ranked
     if run.pruner != "asha" or run.sampler in ("curves", "random"):
         return lambda trials, live, known: list(trials)
     return ranked if run.sampler == "tpe" else paused_as_pruned

@@ -228,6 +228,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
         decisive["ranges"] = [one.option for one in run.ranges]
     if run.priors:
         decisive["priors"] = [one.option for one in run.priors]
+    if run.second is not None:
+        decisive["second"] = run.second.option
     if not run.split.is_random:
         decisive["split"] = run.split.option
     if run.folds > 1:

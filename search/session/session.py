@@ -43,6 +43,7 @@ from search.session.rules import check_min_epochs
 from search.session.setting import check_set_kept, resolve_set
 from search.session.story import Story
 from search.session.summary import preview, summary
+from search.session.tradeoffs import resolve_second
 from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
@@ -55,6 +56,7 @@ from search.storage.space import space_of
 from search.storage.study import new_run
 from spaces.origin import short_name
 from spaces.ranges import as_stated, change, check_ends, describe_changes
+from spaces.second import read_objectives
 from spaces.space import Space
 from trainables.files.stores import UnreachableError
 
@@ -256,6 +258,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     check_storage(run, new=True)
     examine = make_examiner(run, dataset, space=space)
     check_ends(space, examine)
+    run = replace(run, second=resolve_second(run, read_objectives(options.objective), space, examine))
     asked = {question.parameter for question in run.questions}
     run = replace(run, priors=resolve_priors(options.expectations, space, fixed=run.fixed, asked=asked))
     run = with_plan(run, space, examine, tries=options.tries)
