@@ -62,8 +62,7 @@ def second_value(trial: FrozenTrial, second: Second, epoch: int) -> float | None
         history = trial.user_attrs.get("history", [])
         record = history[epoch - 1] if isinstance(history, list) and 1 <= epoch <= len(history) else {}
         found = record.get(second.name) if isinstance(record, dict) else None
-    is_number = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
-    return float(found) if is_number else None
+    return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
 
 def last_epoch(trial: FrozenTrial, *, of: int) -> int:
