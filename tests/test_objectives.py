@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
 from search.algorithms.front import contributions, expected_gain, front_trials, hypervolume, order, ranks
 from search.algorithms.front_rungs import FrontRungs
@@ -21,16 +20,16 @@ from search.session.bestfiles import keep_best
 from search.session.options import Options
 from search.session.session import Session
 from search.session.tradeoffs import evenly, front_facts, front_table
-from search.storage.run import Run, read_run
+from search.storage.run import read_run
 from search.storage.study import new_run, open_study
 from spaces.objectives import Objective
 from spaces.second import Second, read_objectives, second_of
 from tests.benches import SPACE, Bench, kill_driver
+from tests.fronts import FRONT, WEIGHTS, make, run_of
 from tests.ledgers import make_run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-WEIGHTS = {"name": "weights", "direction": "minimize", "known": True}
 LATENCY = {"name": "latency", "direction": "minimize", "known": False}
 
 
@@ -88,27 +87,6 @@ def test_the_expected_gain_is_that_of_a_simulation(known: bool):
         points = zip(first[0][i] + first[1][i] * noise[:, 0], second[0][i] + second[1][i] * noise[:, 1], strict=True)
         gains = np.array([hypervolume([*front, point], reference) - before for point in points])
         assert value == pytest.approx(gains.mean(), abs=4 * gains.std() / math.sqrt(draws) + 1e-4)
-
-
-def make(number: int, values: dict[int, float], weights: float, **given: Any) -> FrozenTrial:
-    trial = create_trial(
-        state=given.pop("state", TrialState.RUNNING),
-        value=values[max(values)] if given.pop("ended", False) else None,
-        params={"x": 0.1 * number},
-        distributions={"x": FloatDistribution(0, 10)},
-        intermediate_values=values,
-        user_attrs={"weights": weights, **given},
-    )
-    trial.number = number
-    return trial
-
-
-def finished(number: int, value: float, weights: float, **given: Any) -> FrozenTrial:
-    return make(number, {1: 0.5, 9: value}, weights, state=TrialState.COMPLETE, ended=True, **given)
-
-
-def run_of(**changes: Any) -> Run:
-    return make_run(**{"second": Second(**WEIGHTS), **changes})
 
 
 def test_the_third_that_continues_is_the_best_by_both_objectives():
@@ -256,15 +234,6 @@ def test_a_run_keeps_its_objectives_and_a_resumed_one_cannot_change_them(tmp_pat
         Session.open(parse(Options, [*again, "--objective", "macs"], prog="x"), given={"resume", "objective"})
     with pytest.raises(ValueError, match="--until-gain is for one objective, and this search has a second one"):
         Session.open(parse(Options, [*again, "--until-gain", "0.1"], prog="x"), given={"resume", "until_gain"})
-
-
-FRONT = [
-    finished(0, 0.9, 900),
-    finished(1, 0.8, 100),
-    finished(2, 0.7, 300),
-    finished(3, 0.8, 100),
-    finished(4, 0.5, 50),
-]
 
 
 def test_the_front_is_in_the_table_the_answer_and_the_files(tmp_path: Path):

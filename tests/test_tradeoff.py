@@ -22,10 +22,10 @@ from search.storage.run import Run
 from search.storage.study import open_study
 from spaces.second import Second
 from tests.benches import SPACE
+from tests.fronts import FRONT, run_of
 from tests.ledgers import make_run
 from tests.stored import store
 from tests.synthetic import make_study
-from tests.test_objectives import FRONT, run_of
 from trainables.sources.load import load
 
 mpl.use("Agg")

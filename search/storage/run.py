@@ -10,7 +10,7 @@ from search.storage.checking import Pattern, Range, build
 from search.storage.folder import check_run
 from search.storage.source_code import describe_error
 from spaces import as_begun
-from spaces.changes import Prior
+from spaces.changes import Prior, Scalar
 from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
@@ -23,7 +23,6 @@ from trainables.trainable import Keep, Selection
 if TYPE_CHECKING:
     from spaces.space import Space
 
-
 FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
 Pruner = Literal["asha", "asha-stop", "hyperband", "median", "none"]
@@ -32,7 +31,6 @@ KeptEpoch = Literal["last", "best"]
 Logger = Literal["none", "tensorboard", "mlflow", "wandb"]
 Count = Annotated[int, Range(low=1, high=10**12)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
-Scalar = str | int | float | bool | None
 Name = Annotated[str, Pattern(r"[^./\0][^/\0]{0,254}", "the name of a folder")]
 Address = Annotated[str, Pattern(r"[A-Za-z][A-Za-z0-9+.-]*:.+", "an address such as postgresql+psycopg://host/name")]
 _URLS = ("study_url", "storage")
@@ -101,7 +99,6 @@ class Run:
     priors: tuple[Prior, ...] = ()
     """Values that the user expects to be good."""
     second: Second | None = None
-    """An objective beside the metric; None for one objective."""
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None
