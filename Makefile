@@ -2,7 +2,7 @@
 # make demo     search, report and final evaluation, one after the other
 # make test     all tests            make check       lint, format, types, import arrows
 # make test-extras     kills of searches, and the tests that need Lightning, the Hugging Face Trainer, LightGBM,
-#                       XGBoost, CatBoost or ONNX
+#                       XGBoost, CatBoost, ONNX or MCP
 # make upgrade-check   the tests against the newest releases of all packages, in an environment of their own
 # make docs     docs/reference/ from the code; docs/report.md, the README's results and its picture, and with
 #               DATA=FOLDER the case study, from results/
@@ -67,10 +67,10 @@ check: $(INSTALLED)
 test-extras: $(INSTALLED)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(EXTRAS)
 	$(BIN)/uv pip install --quiet --python $(EXTRAS)/bin/python --constraint requirements.lock \
-		--editable '.[dev,lightning,huggingface,lightgbm,boosting,onnx]'
+		--editable '.[dev,lightning,huggingface,lightgbm,boosting,onnx,mcp]'
 	$(EXTRAS)/bin/python -m pytest tests/test_examples.py tests/test_export.py tests/test_predict_table.py \
 		tests/test_docs_end_to_end.py tests/test_own_kills.py tests/test_examples_end_to_end.py \
-		tests/test_questions_end_to_end.py tests/test_boosting.py tests/test_mps_end_to_end.py
+		tests/test_questions_end_to_end.py tests/test_boosting.py tests/test_mps_end_to_end.py tests/test_mcp.py
 
 upgrade-check: $(INSTALLED)
 	$(BIN)/python -m tests.newest

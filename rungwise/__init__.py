@@ -9,7 +9,7 @@
         print(run.best, run.report())
 
     cli                     the command `rungwise`
-    listing keeping         its commands runs, show and logs; export and rm
+    listing keeping mcp     its commands runs, show and logs; export and rm; mcp
     searching notebook      `search`, also from a notebook
     run                     a run as an object
     process                 runs a command in a process of its own

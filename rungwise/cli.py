@@ -25,6 +25,7 @@ COMMANDS = {
     "rm": ("rungwise.keeping", "remove runs"),
     "watch": ("analysis.watch", "show a search in the browser while it runs"),
     "compare": ("analysis.compare", "compare runs: the best against the best, effects that hold in all, cost"),
+    "mcp": ("rungwise.mcp", "serve these commands to an assistant by the Model Context Protocol"),
 }
 """By name: the module whose `main` is called, and what it does."""
 

@@ -106,7 +106,7 @@ def _list(options: Runs) -> None:
     if options.json:
         print_json(rows)
         return
-    print_table([{key: _cell(key, value) for key, value in row.items()} for row in rows])
+    print_table([{key: _cell(key, value) for key, value in row.items() if key != "running"} for row in rows])
 
 
 def _cell(key: str, value: Any) -> str:
@@ -117,9 +117,10 @@ def _cell(key: str, value: Any) -> str:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """One row about a run."""
+    """One row about a run; `running` is None if the search is on another host and cannot be checked."""
     from optuna.trial import TrialState
 
+    from search.storage.lock import is_held
     from search.storage.requests import num_asked_for, requests_of
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -130,13 +131,14 @@ def _facts(folder: Path) -> dict[str, Any]:
     asked = num_asked_for(run, requests_of(study))
     done = sum(t.state.is_finished() for t in trials)
     failed = sum(t.state == TrialState.FAIL for t in trials)
-    best = best_trial(trials, run.objective)
+    best, running = best_trial(trials, run.objective), is_held(folder)
     state = "finished" if done == len(trials) >= asked else f"{done} of {counted(max(asked, len(trials)), 'trial')}"
     return {
         "run": folder.name,
         "created": run.created,
         "what": run.subject,
-        "state": state + (f", {failed} failed" if failed else ""),
+        "state": ("running, " if running else "") + state + (f", {failed} failed" if failed else ""),
+        "running": running,
         "metric": run.metric,
         "best": None if best is None else best.value,
         "trial": None if best is None else best.number,

@@ -24,14 +24,11 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
         RuntimeError: it was broken off, or no trial finished with a usable result.
         KeyboardInterrupt: it was stopped; what is finished is saved.
     """
-    command = [sys.executable, "-P", "-m", module, *words, *_flags(options)]
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RUNGWISE_PROGRAM": "rungwise"}
     terminal = _is_terminal()
     sys.stdout.flush()
     process = subprocess.Popen(
-        command,
-        env=environment,
+        command_line(module, [*words, *flags(options)]),
+        env=environment(),
         stdout=None if terminal else subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -47,7 +44,19 @@ def call(module: str, words: Sequence[str], options: Mapping[str, Any]) -> None:
     raise (ValueError if process.returncode == 2 else RuntimeError)(reason)
 
 
-def _flags(options: Mapping[str, Any]) -> list[str]:
+def command_line(module: str, words: Sequence[str]) -> list[str]:
+    """The words that run a module of ours with this Python."""
+    return [sys.executable, "-P", "-m", module, *words]
+
+
+def environment() -> dict[str, str]:
+    """The environment of such a process, in which it finds our packages."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RUNGWISE_PROGRAM": "rungwise"}
+
+
+def flags(options: Mapping[str, Any]) -> list[str]:
+    """Options by name, with underscores, as words of a command line; those that are None or False are left out."""
     words: list[str] = []
     for key, value in options.items():
         name = "try" if key == "tries" else key  # a keyword of Python

@@ -4,8 +4,9 @@
 
 Size: 20 to 29 parameters; `width_i` per active stage, `block` where there are blocks, learning rate and weight decay
 per optimiser, `momentum` with SGD, `clip_norm` without batch norm, strengths with their augmentation. Images with a
-side above 64 pixels are halved by strided convolutions first. The ranges fit a few hundred images and more. Where left
-and right differ in meaning, as in letters, `--fix augmentation=crop_rotation` leaves the flips out.
+side above 64 pixels are halved by strided convolutions first. The ranges fit a few hundred to a few thousand images on
+a CPU; for more, widen them: `--set width_0=16..256`. Where left and right differ in meaning, as in letters, `--fix
+augmentation=crop_rotation` leaves the flips out.
 
 The variant `@unequal` for classes of unequal size has `class_weights` as well; see `spaces.variants`.
 """
@@ -21,12 +22,12 @@ from trainables.training.config import TrainConfig
 AUGMENTATIONS = (
     "none", "crop", "crop_rotation", "crop_flip", "crop_flip_rotation_colour", "crop_flip_erasing_mixup",
 )  # fmt: skip
-MAX_SIDE = 64
+NETWORKS = CnnRange(depth=(2, 4), width=(16, 128), num_blocks=1, max_side=64)
 
 
 def suggest(trial: BaseTrial) -> TrainConfig:
     """Ask for a network of two to four stages and its training."""
-    model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(16, 256), num_blocks=2, max_side=MAX_SIDE))
+    model = suggest_cnn(trial, NETWORKS)
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=6, max_rotation=180.0, mode="reflect")
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(16, 32, 64, 128))
 
@@ -98,6 +99,6 @@ BASELINE_1: dict[str, Choice] = {
     "ema_decay": 0.0,
 }
 
-SPACE = Space(suggest=suggest, baseline=BASELINE, dataset="image_folder", epochs=54, min_epochs=2)
+SPACE = Space(suggest=suggest, baseline=BASELINE, dataset="image_folder", epochs=27)
 SPACE_unequal = replace(SPACE, suggest=suggest_unequal, baseline={**BASELINE, "class_weights": "none"})
 SPACE_1 = Space(suggest=suggest_1, baseline=BASELINE_1, dataset="image_folder", epochs=27)

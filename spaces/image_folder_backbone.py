@@ -11,15 +11,8 @@ from dataclasses import replace
 
 from optuna.trial import BaseTrial
 
-from spaces.image_folder_arch import AUGMENTATIONS, MAX_SIDE
-from spaces.parts import (
-    CnnRange,
-    suggest_augmentation,
-    suggest_backbone,
-    suggest_class_weights,
-    suggest_cnn,
-    suggest_training,
-)
+from spaces.image_folder_arch import AUGMENTATIONS, NETWORKS
+from spaces.parts import suggest_augmentation, suggest_backbone, suggest_class_weights, suggest_cnn, suggest_training
 from spaces.space import Space
 from trainables.training.config import TrainConfig
 
@@ -28,7 +21,7 @@ def suggest(trial: BaseTrial) -> TrainConfig:
     """Ask for a network on the backbone or one of two to four stages, and its training."""
     model = suggest_backbone(trial)
     if model is None:
-        model = suggest_cnn(trial, CnnRange(depth=(2, 4), width=(16, 256), num_blocks=2, max_side=MAX_SIDE))
+        model = suggest_cnn(trial, NETWORKS)
     augmentation = suggest_augmentation(trial, choices=AUGMENTATIONS, max_padding=6, max_rotation=180.0, mode="reflect")
     return suggest_training(trial, model=model, augmentation=augmentation, batch_sizes=(16, 32, 64, 128))
 
@@ -54,7 +47,6 @@ SPACE = Space(
         "ema_decay": 0.0,
     },
     dataset="image_folder",
-    epochs=54,
-    min_epochs=2,
+    epochs=27,
 )
 SPACE_unequal = replace(SPACE, suggest=suggest_unequal, baseline={**SPACE.baseline, "class_weights": "none"})

@@ -124,7 +124,7 @@ def test_small_data_get_folds_with_the_reason_and_larger_ones_do_not(tmp_path: P
     assert any("--folds 1 turns this off" in note for note in small.notes)
     assert not large.folds
     assert not table(tmp_path, folds=1).folds
-    assert len(load("image_folder", images(tmp_path / "x"), validation_fraction=0.25, folds=None).folds) == 5
+    assert len(load("image_folder", images(tmp_path / "x"), validation_fraction=0.25, folds=None).folds) == 3
     assert not load("digits", "", validation_fraction=0.1, folds=None).folds
 
 

@@ -238,10 +238,10 @@ def test_the_start_says_how_many_classes_there_are_and_what_was_noted(tmp_path):
     show_data(dataset, console=console)
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "2 classes (cat: 10, dog: 10); colour images of 24x24 pixels"
-    assert lines[1] == "split: the 5 folds are drawn at random"
+    assert lines[1] == "split: the 3 folds are drawn at random"
     assert lines[2] == "note: trials are compared on only 20 validation rows, so small differences are chance"
     assert lines[3] == "note: left out of train/: 1 .txt (cat/notes.txt)"
-    assert any(line.startswith("note: 5 folds, because on the 2 rows of one validation split") for line in lines)
+    assert any(line.startswith("note: 3 folds, because on the 2 rows of one validation split") for line in lines)
     assert "test images are copies of training images" in lines[-1]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import spaces.space
-from rungwise.process import _flags
+from rungwise.process import flags
 from search.process.arguments import parse
 from search.scheduling.constraints import Examination
 from search.session.bestfiles import keep_best
@@ -101,7 +101,7 @@ def test_the_option_is_checked_at_once_and_only_for_a_new_run(tmp_path: Path):
     with pytest.raises(ValueError, match="--try is for a new run"):
         check(parse(Options, ["--try", write(tmp_path, {"depth": 2}), "--resume", "--name", "x"], prog="x"))
     assert parse(Options, ["--try", "a", "--try", "b"], prog="x").tries == ("a", "b")
-    assert _flags({"tries": ["a", "b"]}) == ["--try", "a", "--try", "b"]
+    assert flags({"tries": ["a", "b"]}) == ["--try", "a", "--try", "b"]
 
 
 def test_the_best_of_a_run_can_be_tried_and_pasted(tmp_path: Path):

@@ -12,8 +12,8 @@ _TABLE, _IMAGES = "csv", "image_folder"
 FORMS = "random, distinct, time, time:COLUMN, group:COLUMN, column:COLUMN or file:PATH"
 """What --split can be."""
 _STATED = ("column", "file")
-MAX_FOLDS, FOLDS = 50, 5
-"""Most folds, and folds of small data."""
+MAX_FOLDS, TABLE_FOLDS, IMAGE_FOLDS = 50, 5, 3
+"""Most folds, and those of a small table and of a small image folder, whose networks cost more."""
 FEW_ROWS = 200
 """Validation rows below which data count as small: with fewer, the standard error of an accuracy can exceed 3.5 points,
 since sqrt(0.5 * 0.5 / 200) = 0.035, and that of an RMSE exceeds 5 % of it, since 1 / sqrt(2 * 200) = 0.05."""

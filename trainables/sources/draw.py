@@ -6,7 +6,7 @@ import numpy as np
 
 from trainables.data.dataset import Fold
 from trainables.data.divide import Division
-from trainables.data.split import FEW_ROWS, FOLDS, describe_folds
+from trainables.data.split import FEW_ROWS, TABLE_FOLDS, describe_folds
 from trainables.data.stratify import stratified_rows
 from trainables.sources.catalogue import check_train_size
 
@@ -36,7 +36,8 @@ class Draw:
     """Rows to use, training and validation together; None for all."""
     validation_fraction: float = 0.1
     folds: int | None = 1
-    """None for `FOLDS` if one validation split would be small."""
+    """None for `small_folds` if one validation split would be small."""
+    small_folds: int = TABLE_FOLDS
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_fraction <= 0.5:
@@ -57,9 +58,9 @@ class Draw:
         size = max(round(len(rows) * self.validation_fraction), len(classes)) if self.validation_fraction else 0
         task = "classification" if classes else "regression"
         if size and self.folds is None and size < FEW_ROWS and not division.rule.is_stated:
-            said = describe_folds(division.rule, num_validation=size, task=task, folds=FOLDS)
+            said = describe_folds(division.rule, num_validation=size, task=task, folds=self.small_folds)
             try:
-                return _folded(rows, division.folds(y, FOLDS, rng, classes), note=said)
+                return _folded(rows, division.folds(y, self.small_folds, rng, classes), note=said)
             except ValueError:  # too few groups or times, or rows of a class; one split is what is left
                 rng = np.random.default_rng((self.seed, 0x5EED))
         elif size and self.folds is not None and self.folds > 1:

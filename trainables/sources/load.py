@@ -17,7 +17,7 @@ from trainables.data.kinds import decide_kinds, describe_cells
 from trainables.data.leaks import Rows, describe_leaks
 from trainables.data.names import did_you_mean
 from trainables.data.options import ImageOptions, Kind, TableOptions
-from trainables.data.split import RANDOM, SplitRule, check_split
+from trainables.data.split import IMAGE_FOLDS, RANDOM, SplitRule, check_split
 from trainables.data.table import Table, encode, fit_columns
 from trainables.images.copies import note_copied_rows
 from trainables.sources.catalogue import FOLDER, check_image_options, check_table_options, find, names
@@ -49,8 +49,7 @@ def load(
         images: how the images of an `image_folder` become squares; None is the rule of earlier releases.
         table: the target and the columns of a `csv`.
         split: how the rows of a `csv` or an `image_folder` are split.
-        folds: folds of the rows that are no test rows, in place of one validation split; None for five if a validation
-            split would be small.
+        folds: in place of one validation split; None for five, of images three, if that split would be small.
 
     Raises:
         ValueError: unknown name, impossible sizes, or files that are damaged or not the official ones.
@@ -63,7 +62,8 @@ def load(
     if _is_table(name):
         return _load_table(name, _read_table(name, data_dir, table, split), options=table, draw=draw)
     backbone, images = (None, images) if images is None else _read_backbone(images)
-    dataset = _load_images(name, read_images(name, data_dir, test=False, images=images, rule=split), draw)
+    source = read_images(name, data_dir, test=False, images=images, rule=split)
+    dataset = _load_images(name, source, replace(draw, small_folds=IMAGE_FOLDS))
     notes = (*dataset.notes, *describe_backbone(backbone, images))
     return replace(dataset, backbone=backbone, notes=notes) if backbone else dataset
 

@@ -1,0 +1,96 @@
+"""`rungwise mcp`: what its tools return, and, where the package mcp is installed, a whole search by the protocol."""
+
+import asyncio
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rungwise import mcp
+from tests.own_spaces import WHOLE, write_own
+from tests.searching import ROOT
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> mcp.Tools:
+    return mcp.Tools(tmp_path / "runs")
+
+
+def test_the_help_of_a_command_names_its_options(tools: mcp.Tools) -> None:
+    assert "--wait" in tools.help_on("ctl")
+
+
+def test_without_runs_the_list_is_empty(tools: mcp.Tools) -> None:
+    assert tools.list_runs() == {"runs": []}
+
+
+def test_a_mistake_is_answered_in_one_line_and_nothing_starts(tools: mcp.Tools, tmp_path: Path) -> None:
+    found = tools.start_search("digits_arch", "a", {"trails": 3})
+    assert found["exit_code"] == 2
+    assert found["error"] == "there is no option --trails (did you mean --trials?); see rungwise search --help"
+    assert not (tmp_path / "runs/a").exists()
+
+
+def test_a_run_that_is_not_there_is_an_error_of_every_tool(tools: mcp.Tools) -> None:
+    for found in (tools.show_run("no"), tools.steer("no", ["finish"]), tools.report("no"), tools.ask("no", "lr")):
+        assert "no" in found["error"]
+    assert tools.stop_search("no")["error"].startswith("no search of run 'no' was started here")
+
+
+def test_an_unknown_command_has_its_own_message() -> None:
+    assert mcp._read("", "note\nerror: there is no command 'x'\n") == {"error": "there is no command 'x'"}
+    assert mcp._read("", "") == {"error": "the command ended without an answer"}
+
+
+def test_without_the_package_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mcp.importlib.util, "find_spec", lambda name: None)
+    assert mcp.main([]) == 2
+    assert capsys.readouterr().err == "error: this command needs the package mcp; pip install 'rungwise[mcp]'\n"
+
+
+async def drive(runs: Path, space: str) -> dict[str, Any]:
+    """Start a search, show, steer, stop and resume it, and report; the answers by the name of the tool."""
+    from mcp import ClientSession, StdioServerParameters  # pyright: ignore[reportMissingImports]
+    from mcp.client.stdio import stdio_client  # pyright: ignore[reportMissingImports]
+
+    words = ["-m", "rungwise.cli", "mcp", "--runs-dir", str(runs)]
+    server = StdioServerParameters(command=sys.executable, args=words, cwd=str(ROOT))
+    async with stdio_client(server) as streams, ClientSession(*streams) as session:
+        await session.initialize()
+
+        async def call(tool: str, **words: Any) -> Any:
+            answer: Any = (await session.call_tool(tool, arguments=words)).content[0]
+            return json.loads(answer.text)
+
+        found = {"tools": [tool.name for tool in (await session.list_tools()).tools]}
+        options = {"trials": 6, "max_epochs": 3, "concurrent": 1}
+        found["start"] = await call("start_search", space=space, name="a", options=options)
+        found["show"] = await call("show_run", run="a")
+        found["steer"] = await call("steer", run="a", request=["slots", "1"])
+        found["stop"] = await call("stop_search", run="a")
+        found["again"] = await call("start_search", space=space, name="a", options={"resume": True})
+        while (await call("show_run", run="a"))["running"]:
+            await asyncio.sleep(0.5)
+        found["report"] = await call("report", run="a")
+        return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mcp") is None, reason="needs the package mcp")
+def test_a_search_by_the_protocol_is_started_steered_stopped_resumed_and_reported(tmp_path: Path) -> None:
+    found = asyncio.run(drive(tmp_path / "runs", str(write_own(tmp_path, text=WHOLE))))
+    assert found["tools"] == [name for name in vars(mcp.Tools) if not name.startswith("_")]
+    assert found["start"]["run"] == found["again"]["run"] == "a"
+    assert found["show"]["running"]
+    assert found["show"]["state"].startswith("running, ")
+    assert found["show"]["settings"]["trials"] == 6
+    assert found["steer"]["request"]["state"] == "accepted"
+    assert found["stop"] == {"exit_code": 130}
+    assert found["report"]["error"] is None
+    assert found["report"]["summary"]
+    assert json.loads(Path(found["again"]["result_at_the_end"]).read_text())["trials"]["asked"] == 6
