@@ -157,7 +157,7 @@ def test_a_driver_killed_between_two_writes_resumes_to_the_study_of_an_undisturb
 def test_an_objective_that_is_never_reported_is_named_with_what_is(tmp_path: Path):
     bench = Bench(tmp_path, second={**LATENCY, "name": "delay"})
     trial, _ = bench.ask()  # type: ignore[misc]
-    assert not bench.epoch(trial, 1, 0.5)
+    assert not bench.epoch(trial, 1, 0.5)  # type: ignore[arg-type]
     (failed,) = [t for t in open_study(tmp_path).trials if t.state == TrialState.FAIL]
     assert failed.user_attrs["failure"] == (
         "metric 'delay' must be a number, got None; reported are accuracy, seconds, latency"

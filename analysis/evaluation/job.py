@@ -70,11 +70,7 @@ class Job:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         run = read_run(options.run)
         why = check_opening(options.run / "final", again=options.again)
-        resources = plan_resources(
-            concurrent=options.concurrent,
-            cpus_per_trial=options.cpus_per_trial,
-            gpus_per_trial=options.gpus_per_trial,
-        )
+        resources = _resources(options)
         if options.data_dir is not None:
             run = replace(run, data_dir=options.data_dir)
         space, study = space_of(run), open_study(options.run)
@@ -216,6 +212,12 @@ class Job:
         members = self.kept if self.options.ensemble == "trials" else networks if self.options.ensemble else ()
         more = sum(int(member.trial.user_attrs.get("weights") or 0) for member in members)
         return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1) + more * _WEIGHT
+
+
+def _resources(options: "Options") -> Resources:
+    return plan_resources(
+        concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
+    )
 
 
 def _check_test(run: Run, space: Space) -> None:

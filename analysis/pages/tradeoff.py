@@ -20,17 +20,17 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
         return None
     second = run.second
     table = tradeoff(run, open_study(run_dir).get_trials(deepcopy=False))
-    metric, front = named(trials.metric), table[table["front"]]
+    metric = named(trials.metric)
     if table.empty:
         return Section(id="tradeoff", title="Trade-off", blocks=(text("No trial is trained to the full budget yet."),))
     known = "It is known before training." if second.known else "Each epoch reports it."
-    best = table.iloc[0]
+    front = table[table["front"]]
     lines = [
         f"The search has a second objective, {second.name}. {known}",
         f"{counted(len(front), 'finished trial')} of {len(table)} {'is' if len(front) == 1 else 'are'} on the front: no"
         f" other one is at least as good in both objectives and better in one.",
         f"Values are those of the validation rows, on which the search chose, so they are rather optimistic, most of"
-        f" all that of trial {int(best['number'])}.",
+        f" all that of trial {int(front.iloc[0]['number'])}.",
     ]
     return Section(
         id="tradeoff",
@@ -41,10 +41,7 @@ def tradeoff_section(trials: Trials, run: Run | None, run_dir: Path, folder: Fol
                 "tradeoff",
                 lambda: plot_tradeoff(trials, table, second),
                 alt=f"Scatter of {metric} against {second.name} of all finished trials, with the front as steps",
-                caption=(
-                    f"Finished trials by both objectives. The steps show the best {metric} that is reached at each"
-                    f" {second.name}."
-                ),
+                caption=f"Finished trials. The steps show the best {metric} that is reached at each {second.name}.",
                 wide=True,
             ),
             folder.table(

@@ -14,7 +14,6 @@ from search.process.secrets import redact_command
 from search.session import config, questions
 from search.session.options import FIXED, Options
 from search.session.rules import check_until_gain, parse_count, parse_types
-from search.session.tradeoffs import check_objectives_kept
 from search.storage.folder import check_exists
 from search.storage.run import KeptEpoch, Run, read_run
 from search.storage.source_code import canonical, describe_source
@@ -205,11 +204,8 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     run = old_run(run_dir, given=stated, trials=trials)
     run = replace(run, logger=options.logger) if "logger" in given else run
     if "until_gain" in given:
-        check_until_gain(
-            options.until_gain, sampler=run.sampler, asks=bool(run.questions), weighs=run.second is not None
-        )
+        check_until_gain(options.until_gain, sampler=run.sampler, asks=bool(run.questions), weighs=bool(run.second))
         run = replace(run, until_gain=options.until_gain or None)
-    check_objectives_kept(run, options, given=given)
     run = _with_backbone(run, options) if "backbone" in given else run
     check_logger(run.logger)
     if moved is None:

@@ -43,7 +43,7 @@ from search.session.rules import check_min_epochs
 from search.session.setting import check_set_kept, resolve_set
 from search.session.story import Story
 from search.session.summary import preview, summary
-from search.session.tradeoffs import resolve_second
+from search.session.tradeoffs import check_objectives_kept, resolve_second
 from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
@@ -278,6 +278,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     opening.check_same(run, space=space, dataset=dataset)
     check_set_kept(run, options.wishes, as_stated(space))
     check_priors_kept(run, options.expectations, space)
+    check_objectives_kept(run, options, given=given)
     questions.check_kept(run, options.words, space, given=given)
     if not space.own:
         dataset = opening.with_test_notes(dataset, data_dir)
