@@ -211,9 +211,11 @@ def _sections(known: _Known, folder: "Folder", options: Options) -> "list[Sectio
     from analysis.pages.final import final_sections
     from analysis.pages.questions import questions
     from analysis.pages.review import review_section
+    from analysis.pages.tradeoff import tradeoff_section
 
     trials, run, impact, confirmed = known.trials, known.run, known.impact, known.confirmed
     makers: list[Callable[[], Section | None]] = [
+        lambda: tradeoff_section(trials, run, options.run, folder),
         lambda: questions(trials, options.run, folder, run=run),
         lambda: impact_section.impact(trials, impact, folder, confirmed=confirmed, ask=known.ask),
         lambda: sections.search(trials, folder, names=impact.ranked, forecast=getattr(run, "forecast", None)),

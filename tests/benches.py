@@ -21,6 +21,7 @@ from search.session.story import Story
 from search.storage.expected import Expected
 from search.storage.requests import Request
 from search.storage.run import Planned
+from spaces.second import Second
 from spaces.space import Space
 from tests.ledgers import make_run, open_ledger
 from tests.searching import ROOT
@@ -38,6 +39,14 @@ BASELINE = (Planned(params={"lr": 0.1}, tag="baseline"),)
 
 
 SPACE = Space(suggest=suggest, baseline={"lr": 0.1}, dataset="digits", epochs=9)
+
+
+def _blank(config: TrainConfig) -> Examination:
+    return Examination()
+
+
+def _weigh(config: TrainConfig) -> Examination:
+    return Examination(attrs={"weights": round(1000 * config.optimizer.lr)})
 
 
 class Diary:
@@ -70,12 +79,22 @@ class Bench:
     """A search with its two views, and legs that are stepped by hand as Ray would."""
 
     def __init__(
-        self, folder: Path, *, slots: int = 1, deadline: float | None = None, story: bool = False, **changes: Any
+        self,
+        folder: Path,
+        *,
+        slots: int = 1,
+        deadline: float | None = None,
+        story: bool = False,
+        second: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> None:
         """
         Args:
             story: write events.jsonl, as a search does.
+            second: fields of the second objective; weights are known before training, latency is reported.
         """
+        if second is not None:
+            changes["second"] = Second(**second)
         self.run = make_run(**{"sampler": "random", "trials": 9, "plan": BASELINE, **changes})
         self.diary = Diary()
         ledger = open_ledger(folder, self.run)
@@ -83,7 +102,7 @@ class Bench:
         if story:
             events.begin(ledger.trials, ledger.requests())
         self.search = Search(
-            self.run, ledger, SPACE, examine=lambda config: Examination(), events=events, deadline=deadline,
+            self.run, ledger, SPACE, examine=_weigh if second else _blank, events=events, deadline=deadline,
         )  # fmt: skip
         self.searcher = StudySearcher(self.search, slots=lambda: slots)
         self.scheduler = StudyScheduler(self.search, put_back=self.searcher.put_back)
@@ -103,7 +122,8 @@ class Bench:
         return decision == TrialScheduler.CONTINUE
 
     def epoch(self, trial: Trial, epoch: int, value: float) -> bool:
-        return self.tell(trial, record={"epoch": epoch, "accuracy": value, "seconds": 0.1})
+        more = {"latency": 1 + value} if self.run.second and not self.run.second.known else {}
+        return self.tell(trial, record={"epoch": epoch, "accuracy": value, "seconds": 0.1, **more})
 
     def train(self, value_of: Any = lambda lr, epoch: lr + 0.001 * epoch) -> None:
         """Work off the whole search in one slot."""
@@ -117,7 +137,7 @@ class Bench:
             self.search.end()
 
 
-def kill_driver(folder: Path, *, point: str, **changes: str) -> None:
+def kill_driver(folder: Path, *, point: str, **changes: Any) -> None:
     """A process works the search off and is killed by `kill -9` at a point between two writes."""
     program = (
         "import json, sys; from pathlib import Path; from tests.benches import Bench\n"

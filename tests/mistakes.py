@@ -46,6 +46,13 @@ SEARCH = [
         ["--until-gain", "0.001", "--question", "batch_norm"],
         "--until-gain is for one best value, and --question compares several; leave one of them out",
     ),
+    (["--objective", "weights:max"], "--objective weights: the direction is min, got max; leave :max out"),
+    (
+        ["--objective", "weights", "--until-gain", "0.1"],
+        "--until-gain is for one objective; leave it or --objective out",
+    ),
+    (["--objective", "macs", "--sampler", "gp"], "--objective works with --sampler curves, tpe, random or qmc, got gp"),
+    (["--objective", "macs", "--pruner", "median"], "--objective works with --pruner asha or none, got median"),
     (["--time-budget", "soon"], "--time-budget must be a number, got 'soon'"),
     (["--pruner", "asah"], "--pruner must be one of 'asha', 'asha-stop', 'hyperband', 'median', 'none', got 'asah'"),
     (["--sampler", "bayes"], "--sampler must be one of 'curves', 'tpe', 'random', 'gp', 'cmaes', 'qmc', got 'bayes'"),

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -41,7 +42,7 @@ def stored_search(runs_dir: Path, *words: str, finished: int = 1) -> Path:
     return run_dir
 
 
-def store(study: optuna.Study, folder: Path, *, plain: bool = False) -> Path:
+def store(study: optuna.Study, folder: Path, *, plain: bool = False, **changes: Any) -> Path:
     """A run folder as the search leaves it; `plain` without run.json, as Optuna alone would."""
     folder.mkdir()
     stored = optuna.create_study(
@@ -49,7 +50,7 @@ def store(study: optuna.Study, folder: Path, *, plain: bool = False) -> Path:
     )
     stored.add_trials(study.trials)
     if not plain:
-        fields = {k: v for k, v in vars(make_run(dataset_checksum="")).items() if k != "rungs"}
+        fields = {k: v for k, v in vars(make_run(dataset_checksum="", **changes)).items() if k != "rungs"}
         write_run(folder, Run(**fields))
     return folder
 

@@ -1,94 +1,264 @@
-"""What a search goes by, and what it may not exceed."""
+"""Two objectives: dominance, hypervolume, its expected improvement; promotion, resume, mistakes, and the front."""
 
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
-from search.storage.seeds import confirmation_seeds, derive_seed, fresh_seed
-from search.storage.trials import best_trial
-from spaces.objectives import METRICS, Constraint, Objective, goal_named, goals, metric_named, read_goal
+from search.algorithms.front import contributions, expected_gain, front_trials, hypervolume, order, ranks
+from search.algorithms.front_rungs import FrontRungs
+from search.algorithms.tradeoff import is_steady
+from search.process.arguments import parse
+from search.scheduling.constraints import Examination, broken_metric, make_price
+from search.session.bestfiles import keep_best
+from search.session.options import Options
+from search.session.session import Session
+from search.session.tradeoffs import evenly, front_facts, front_table
+from search.storage.run import read_run
+from search.storage.study import new_run, open_study
+from spaces.objectives import Objective
+from spaces.second import Second, read_objectives, second_of
+from tests.benches import SPACE, Bench, kill_driver
+from tests.fronts import FRONT, WEIGHTS, make, run_of
 from tests.ledgers import make_run
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-@pytest.mark.parametrize(("direction", "best"), [("maximize", 2), ("minimize", 1)])
-def test_the_best_is_the_older_of_two_that_are_equal(direction: str, best: int):
-    objective = Objective(metric="m", direction=direction)  # type: ignore[arg-type]
-    assert objective.best([(4, 0.75), (3, 0.25), (2, 0.75), (1, 0.25)]) == best
-    assert objective.best([]) is None
-    assert sorted([0.5, -1.0, 2.0], key=objective.order)[0] == (2.0 if direction == "maximize" else -1.0)
+LATENCY = {"name": "latency", "direction": "minimize", "known": False}
 
 
-def test_only_a_trial_that_was_trained_to_its_end_is_the_best():
-    done, stopped = (
-        create_trial(state=state, value=value)
-        for state, value in ((TrialState.COMPLETE, 0.5), (TrialState.PRUNED, 0.9))
+def draw_points(seed: int, count: int = 14) -> list[tuple[float, float]]:
+    """Whole numbers, so that some are equal."""
+    return [(float(x), float(y)) for x, y in np.random.default_rng(seed).integers(0, 8, size=(count, 2))]
+
+
+def dominates(p: tuple[float, float], q: tuple[float, float]) -> bool:
+    return p[0] >= q[0] and p[1] >= q[1] and p != q
+
+
+def area(points: list[tuple[float, float]], *, low: int = -1, high: int = 8) -> int:
+    """The hypervolume above (low, low) by counting unit squares."""
+    cells = [(x, y) for x in range(low, high) for y in range(low, high)]
+    return sum(any(x < p[0] and y < p[1] for p in points) for x, y in cells)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_ranks_hypervolume_and_contributions_are_those_of_brute_force(seed: int):
+    points = draw_points(seed)
+    left, peeled, rank = set(points), {}, 0
+    while left:
+        front = {p for p in left if not any(dominates(q, p) for q in left)}
+        peeled |= dict.fromkeys(front, rank)
+        left, rank = left - front, rank + 1
+    assert ranks(points) == [peeled[point] for point in points]
+    assert hypervolume(points, (-1, -1)) == area(points)
+    front = [point for point in points if peeled[point] == 0]
+    without = [area([*front[:i], *front[i + 1 :]]) for i in range(len(front))]
+    assert contributions(front, (-1, -1)) == [area(front) - one for one in without]
+
+
+def test_the_order_goes_by_rank_and_then_by_what_a_point_adds():
+    found = order([(1, 1), (9, 1), (1, 9), (5, 5), (5, 4.9)])
+    assert set(found[:3]) == {1, 2, 3}
+    assert found[0] == 3, "the point between the ends adds most above the worst of each objective"
+    assert found[3:] == [4, 0]
+    assert order([]) == []
+    assert order([(0, 0), (0, 0)]) == [0, 1]
+    moved = [(math.exp(x), 7 * y - 3) for x, y in draw_points(3)]
+    assert order(moved) == order(draw_points(3)), "only the order within each objective matters"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_expected_gain_is_that_of_a_simulation(known: bool):
+    rng = np.random.default_rng(5)
+    front, reference = [(0.2, 1.5), (1.0, 0.4), (0.1, 0.1), (2.0, -1.5)], (-0.5, -1.0)
+    first = rng.normal(size=6), rng.uniform(0.2, 1.5, size=6)
+    second = rng.normal(size=6), np.zeros(6) if known else rng.uniform(0.2, 1.5, size=6)
+    found = expected_gain(front, reference, first, second)
+    before, draws = hypervolume(front, reference), 20_000
+    for i, value in enumerate(found):
+        noise = rng.normal(size=(draws, 2))
+        points = zip(first[0][i] + first[1][i] * noise[:, 0], second[0][i] + second[1][i] * noise[:, 1], strict=True)
+        gains = np.array([hypervolume([*front, point], reference) - before for point in points])
+        assert value == pytest.approx(gains.mean(), abs=4 * gains.std() / math.sqrt(draws) + 1e-4)
+
+
+def test_the_third_that_continues_is_the_best_by_both_objectives():
+    trials = [make(n, {1: value}, cost) for n, (value, cost) in enumerate([(0.9, 90), (0.8, 20), (0.7, 80)] * 3)]
+    rungs = FrontRungs(trials, run_of(), find=trials.__getitem__)
+    assert rungs.num_ranked == 9
+    paused = set(range(9))
+    promoted = []
+    while (number := rungs.promotion(paused)) is not None:
+        promoted.append(number)
+        paused.discard(number)
+    assert len(promoted) == 3
+    assert not {2, 5, 8} & set(promoted), "they are worse and dearer than trial 1"
+    assert rungs.leader({2, 5}) in (2, 5)
+
+    grown = FrontRungs([], run_of(), find=trials.__getitem__)
+    for trial in trials:
+        grown.add(trial.number, rung=1, value=trial.intermediate_values[1])
+    assert grown.pooled() == rungs.pooled()
+    grown.remove(0)
+    assert 0 not in grown.pooled()
+    assert grown.num_ranked == 8
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"sampler": "curves", "trials": 16, "second": WEIGHTS},
+        {"sampler": "curves", "trials": 16, "second": LATENCY},
+        {"sampler": "tpe", "trials": 14, "second": WEIGHTS},
+        {"sampler": "tpe", "trials": 13, "second": LATENCY, "pruner": "none"},
+    ],
+    ids=str,
+)
+def test_an_interrupted_search_ends_with_the_study_of_an_undisturbed_one(asked: dict[str, Any], tmp_path: Path):
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    calm.mkdir()
+    torn.mkdir()
+    Bench(calm, **asked).train()
+    while True:
+        bench = Bench(torn, **asked)  # the one before is gone, in the middle of its leg
+        given = bench.ask()
+        if not isinstance(given, tuple):
+            break
+        epoch = given[1]["reported"] + 1
+        bench.epoch(given[0], epoch, given[1]["params"]["lr"] + 0.001 * epoch)
+    Bench(torn, **asked).train()
+    rows = [[(t.params, t.intermediate_values, t.state) for t in open_study(f).trials] for f in (calm, torn)]
+    assert rows[0] == rows[1]
+    front = front_trials(Bench(calm, **asked).run, open_study(calm).trials)
+    assert len(front) > 1
+    assert front[0].value == max(t.value for t in open_study(calm).trials if t.state == TrialState.COMPLETE)  # type: ignore[type-var]
+
+
+def test_a_driver_killed_between_two_writes_resumes_to_the_study_of_an_undisturbed_search(tmp_path: Path):
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    calm.mkdir()
+    torn.mkdir()
+    asked: dict[str, Any] = {"sampler": "curves", "trials": 13, "second": LATENCY}
+    Bench(calm, **asked).train()
+    for point in ("sampled:4", "reported:20"):
+        kill_driver(torn, point=point, **asked)
+    Bench(torn, **asked).train()
+    rows = [[(t.params, t.intermediate_values, t.state) for t in open_study(f).trials] for f in (calm, torn)]
+    assert rows[0] == rows[1]
+
+
+def test_an_objective_that_is_never_reported_is_named_with_what_is(tmp_path: Path):
+    bench = Bench(tmp_path, second={**LATENCY, "name": "delay"})
+    trial, _ = bench.ask()  # type: ignore[misc]
+    assert not bench.epoch(trial, 1, 0.5)  # type: ignore[arg-type]
+    (failed,) = [t for t in open_study(tmp_path).trials if t.state == TrialState.FAIL]
+    assert failed.user_attrs["failure"] == (
+        "metric 'delay' must be a number, got None; reported are accuracy, seconds, latency"
     )
-    stopped.number = 1
-    assert best_trial([stopped, done], Objective(metric="m", direction="maximize")) is done
-    assert best_trial([stopped], Objective(metric="m", direction="maximize")) is None
+    assert broken_metric({"accuracy": 0.5, "delay": 2}, bench.run) == ""
+    assert broken_metric({"accuracy": 0.5, "delay": math.nan}, bench.run) == "metric 'delay' must be a number, got nan"
 
 
-def test_a_run_states_its_constraints_in_the_words_of_its_options():
-    assert make_run().constraints == ()
-    (macs,) = make_run(max_macs=3000).constraints
-    assert macs == Constraint(cost="macs", bound=3000)
-    assert macs.option == "--max-macs"
-    assert [macs.excess(cost) for cost in (2999, 3000, 3001)] == [-1, 0, 1]
+@pytest.mark.parametrize(("drift", "steady"), [(0.0, True), (0.02, True), (1.5, False)])
+def test_an_objective_that_hardly_changes_is_steady(drift: float, steady: bool):
+    run = run_of(second=Second(**LATENCY))
+    records = [[{"latency": n + drift * epoch / 9} for epoch in range(9)] for n in range(5)]
+    trials = [make(n, {1: 0.1, 3: 0.2, 9: 0.3}, 0, history=records[n]) for n in range(5)]
+    assert is_steady(trials, run) == steady
+    assert not is_steady([make(0, {1: 0.1}, 0, history=records[0])], run), "one value cannot tell"
 
 
-def test_an_unknown_metric_is_no_share_and_every_error_is_the_better_the_less():
-    assert not metric_named("speed").share
-    assert {name for name, known in METRICS.items() if known.less_is_better} == {
-        "log_loss", "loss", "train_loss", "ece", "rmse", "mae", "rmsle", "pinball",
-    }  # fmt: skip
+def test_a_configuration_that_cannot_be_built_has_the_worst_price():
+    def examine(config: Any) -> Examination:
+        return Examination(attrs={"weights": 1000 * config.optimizer.lr})
+
+    price = make_price(run_of(), SPACE, examine)
+    assert price({"lr": 0.1}) == pytest.approx(100)
+    assert price({"rl": 0.1}) == math.inf
 
 
-@pytest.mark.parametrize(
-    ("text", "task", "name"),
-    [
-        ("auc", "classification", "auc"),
-        ("Balanced_Accuracy", "classification", "balanced_accuracy"),
-        ("rmsle", "regression", "rmsle"),
-        ("pinball:0.90", "regression", "pinball:0.9"),
-        ("pinball:.05", "", "pinball:0.05"),
-    ],
-)
-def test_a_metric_is_stored_under_one_name(text: str, task: str, name: str):
-    assert read_goal(text, task) == name == read_goal(name, task)
-    assert goal_named(name).maximize != metric_named(name).less_is_better
+ACCURACY = Objective(metric="accuracy", direction="maximize")
 
 
 @pytest.mark.parametrize(
-    ("text", "task", "said"),
+    ("words", "message"),
     [
-        ("acuracy", "", r"unknown --metric 'acuracy'; available: .* \(did you mean accuracy\?\)"),
-        ("f1", "classification", r"did you mean macro_f1"),
-        ("roc_auc", "classification", r"did you mean auc"),
-        ("mean_rmse", "regression", r"available: rmse, mae, rmsle, r2, pinball:Q \(did you mean rmse"),
-        ("bias", "", r"unknown --metric 'bias'"),
-        ("auc:2", "", r"unknown --metric 'auc:2'"),
-        ("", "", r"unknown --metric ''"),
-        ("auc", "regression", r"--metric auc is for a classification, and this is a regression; available: rmse, mae"),
-        ("rmse", "classification", r"--metric rmse is for a regression.*available: accuracy, macro_f1"),
-        ("pinball", "regression", r"needs a quantile between 0 and 1, such as pinball:0.9, got 'pinball'"),
-        ("pinball:1", "regression", r"got 'pinball:1'"),
-        ("pinball:nan", "regression", r"got 'pinball:nan'"),
-        ("pinball:half", "regression", r"got 'pinball:half'"),
+        ([":min"], "--objective must be NAME, NAME:min or NAME:max, got ':min'"),
+        (["weights:"], "--objective must be NAME, NAME:min or NAME:max, got 'weights:'"),
+        (["weights", "weights:min"], "--objective must name each objective once, got 'weights' twice"),
+        (["weights:max"], "--objective weights: the direction is min, got max; leave :max out"),
+        (["accuracy:min"], "--objective accuracy: the direction is max, got min"),
+        (["latency"], "--objective latency needs a direction, :min or :max (known before training: weights)"),
+        (["wieghts"], "(did you mean weights?)"),
+        (["weights", "f1"], "--objective: one objective beside accuracy is possible, got weights and f1; leave one"),
     ],
 )
-def test_a_metric_that_the_task_does_not_have_is_refused_with_those_that_it_has(text: str, task: str, said: str):
-    with pytest.raises(ValueError, match=said):
-        read_goal(text, task)
+def test_a_mistake_is_one_line_with_the_rule(words: list[str], message: str):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        second_of(read_objectives(words), first=ACCURACY, costs=["weights"])
 
 
-def test_every_metric_that_can_be_optimised_belongs_to_one_task():
-    assert set(goals("classification")) | set(goals("regression")) == set(goals())
-    assert not set(goals("classification")) & set(goals("regression"))
-    assert metric_named("pinball:0.9").title == "pinball loss (quantile 0.9)"
-    assert metric_named("pinball:mine") == metric_named("a metric of my own")
+def test_the_metric_of_the_space_is_no_further_objective_and_known_metrics_have_a_direction():
+    def found(*words: str) -> Second | None:
+        return second_of(read_objectives(words), first=ACCURACY, costs=["weights", "flops"])
+
+    assert found() is None
+    assert found("accuracy") is None
+    assert found("accuracy:max", "weights") == Second(**WEIGHTS)
+    assert found("log_loss") == Second(name="log_loss", direction="minimize", known=False)
+    assert found("flops") == Second(name="flops", direction="minimize", known=True)
+    assert found("flops:max") == Second(name="flops", direction="maximize", known=True)
+    assert found("pinball:0.9") == Second(name="pinball:0.9", direction="minimize", known=False)
+    assert found("speed:max").option == "speed:max"  # type: ignore[union-attr]
 
 
-def test_the_seeds_of_trials_finals_and_confirmations_are_as_they_always_were_and_in_range():
-    assert (derive_seed(7, 0), fresh_seed(7, 0), fresh_seed(7, -1)) == (1297462809, 329742736, 1549703681)
-    assert confirmation_seeds(7, count=2) == [100_010, 200_013]
-    assert all(0 <= seed < 2**32 for seed in confirmation_seeds(2**32 - 1, count=5))
-    assert len({fresh_seed(7, i) for i in range(-1, 50)} | {derive_seed(7, i) for i in range(50)}) == 101
+def test_a_run_keeps_its_objectives_and_a_resumed_one_cannot_change_them(tmp_path: Path):
+    where = ["--name", "x", "--runs-dir", str(tmp_path)]
+    words = ["--objective", "accuracy", "--objective", "weights", *where]
+    run = Session.open(parse(Options, words, prog="x"), given={"objective", "name"}).run
+    assert run.second == Second(**WEIGHTS)
+    new_run(tmp_path / "x", run)
+    assert read_run(tmp_path / "x").second == run.second
+    again = ["--resume", *where]
+    assert Session.open(parse(Options, again, prog="x"), given={"resume"}).run.second == run.second
+    same = parse(Options, [*again, "--objective", "weights:min"], prog="x")
+    assert Session.open(same, given={"resume", "objective"}).run.second == run.second
+    with pytest.raises(ValueError, match=r"began with --objective weights:min, which cannot change; leave --objective"):
+        Session.open(parse(Options, [*again, "--objective", "macs"], prog="x"), given={"resume", "objective"})
+    with pytest.raises(ValueError, match="--until-gain is for one objective, and this search has a second one"):
+        Session.open(parse(Options, [*again, "--until-gain", "0.1"], prog="x"), given={"resume", "until_gain"})
+
+
+def test_the_front_is_in_the_table_the_answer_and_the_files(tmp_path: Path):
+    trials = [*FRONT, make(5, {1: 0.99}, 1)]
+    run = run_of()
+    assert [t.number for t in front_trials(run, trials)] == [0, 1, 4], (
+        "of equal trials the older, and only finished ones"
+    )
+    facts = front_facts(run, trials)
+    assert facts["second"] == WEIGHTS
+    assert [(one["trial"], one["value"], one["second"]) for one in facts["front"]] == [
+        (0, 0.9, 900), (1, 0.8, 100), (4, 0.5, 50),
+    ]  # fmt: skip
+    table = front_table(run, trials)
+    assert table is not None
+    assert [column.header for column in table.columns] == ["trial", "accuracy", "weights", "x"]
+    assert table.row_count == 3
+    keep_best(run, trials, tmp_path)
+    assert json.loads((tmp_path / "best.json").read_text())["front"] == json.loads(json.dumps(facts["front"]))
+    names: dict[str, Any] = {}
+    exec((tmp_path / "best.py").read_text(), names)  # a file that the user imports
+    assert names["FRONT"][1][:2] == (0.8, 100.0)
+
+    alone = make_run()
+    assert front_facts(alone, trials) == {}
+    assert front_table(alone, trials) is None
+    assert front_table(run, []) is None
+    assert evenly([1, 2, 3, 4, 5, 6, 7], 3) == [1, 4, 7]

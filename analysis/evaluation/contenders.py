@@ -79,10 +79,15 @@ def _of_trial(trial: FrozenTrial, run: Run) -> Contender | None:
     )
 
 
-def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: int) -> list[Contender]:
+def choose(
+    study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: int, preferred: Sequence[FrozenTrial] = ()
+) -> list[Contender]:
     """The `top` best configurations, the best first, then the baseline and a random one.
 
     The baseline counts among the best if it is one of them; it is trained in any case, unless the run has none.
+
+    Args:
+        preferred: trials whose configurations are chosen in place of the best ones.
 
     Raises:
         ValueError: no trial was trained to the full budget.
@@ -92,8 +97,11 @@ def choose(study: optuna.Study, run: Run, space: Space, dataset: Any, *, top: in
         raise ValueError(
             f"run {run.name!r} has no trial that was trained for its full {counted(run.epochs, 'epoch')}; resume it"
         )
-    chosen = ranked[:top]
-    baseline = next((c for c in ranked if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline)))
+    stated = [contender for trial in preferred if (contender := _of_trial(trial, run)) is not None]
+    chosen = list({contender.name: contender for contender in stated}.values()) or ranked[:top]
+    baseline = next(
+        (c for c in (*chosen, *ranked) if c.name == BASELINE), Contender(name=BASELINE, params=dict(run.baseline))
+    )
     if run.baseline and baseline not in chosen:
         chosen.append(baseline)
     return [*chosen, Contender(name=RANDOM, params=draw_random(space, run, dataset))]
@@ -129,6 +137,7 @@ def settle_plan(
     seeds: int | None,
     stored: Sequence[Planned],
     epochs: int | None = None,
+    preferred: Sequence[FrozenTrial] = (),
 ) -> tuple[list[Contender], tuple[Planned, ...], int]:
     """Contenders, plan and number of seeds: those of an earlier call unless more is asked for.
 
@@ -137,12 +146,13 @@ def settle_plan(
         seeds: for each of them; None for those of the earlier call, or 5.
         stored: the plan of the earlier call, if there was one.
         epochs: over which the schedule runs; those of the search when None.
+        preferred: trials whose configurations are chosen in place of the best ones.
     """
     ranked = rank(study, run)
-    if stored and top is None:
+    if stored and top is None and not preferred:
         chosen = planned_contenders(stored, [], ranked)
     else:
-        chosen = choose(study, run, space, dataset, top=top or TOP)
+        chosen = choose(study, run, space, dataset, top=top or TOP, preferred=preferred)
     trained = len({planned.tag.split("/")[1] for planned in stored})
     count = max(seeds or trained or SEEDS, trained)
     chosen = with_stop_epochs(chosen, ranked, run, epochs=epochs or run.epochs)

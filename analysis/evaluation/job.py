@@ -1,6 +1,7 @@
 """A final evaluation until its networks are trained; `opened.py` is the part with the open test set."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ import optuna
 from analysis import wording
 from analysis.evaluation.contenders import Contender, settle_plan
 from analysis.evaluation.networks import Failure, Network, check_kept, choose_device, collect, collect_kept
+from analysis.evaluation.preferred import preferred
 from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import check_opening
+from analysis.studies.results import FinalResults, ResultsError
 from search.process.disk import check_room
 from search.process.text import counted
 from search.runtime.resources import Resources, plan_resources
@@ -52,6 +55,8 @@ class Job:
     epochs: int
     resources: Resources
     why: str
+    criterion: str
+    """How the contenders were chosen, in words."""
     kept: Sequence[Network] = ()
     """The networks that the trials of the search have left, if they are to form an ensemble."""
 
@@ -65,11 +70,7 @@ class Job:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         run = read_run(options.run)
         why = check_opening(options.run / "final", again=options.again)
-        resources = plan_resources(
-            concurrent=options.concurrent,
-            cpus_per_trial=options.cpus_per_trial,
-            gpus_per_trial=options.gpus_per_trial,
-        )
+        resources = _resources(options)
         if options.data_dir is not None:
             run = replace(run, data_dir=options.data_dir)
         space, study = space_of(run), open_study(options.run)
@@ -79,7 +80,9 @@ class Job:
         dataset = _load(run, space, options, validation_fraction=run.validation_fraction if without else 0.0)
         epochs = options.epochs or (stored.epochs if stored else run.epochs)
         asked = {"top": options.top, "seeds": options.seeds, "epochs": epochs, "stored": stored.plan if stored else ()}
-        contenders, plan, seeds = settle_plan(study, run, space, dataset, **asked)
+        trials, wished = study.get_trials(deepcopy=False), {"front": options.front, "pick": options.pick}
+        chosen, criterion = preferred(run, trials, **wished, top=options.top)
+        contenders, plan, seeds = settle_plan(study, run, space, dataset, **asked, preferred=chosen)
         return cls(
             options=options,
             command=command,
@@ -94,6 +97,7 @@ class Job:
             epochs=epochs,
             resources=resources,
             why=why,
+            criterion=criterion or _earlier_criterion(options, stored) or explain_criterion(run),
             kept=_kept(options, run, space, study, dataset),
         )
 
@@ -114,9 +118,9 @@ class Job:
             f"final evaluation of {self.run.name}: {counted(len(self.contenders), 'configuration')} ({names}) with "
             f"{counted(self.seeds, 'fresh seed')}, {self._budget()}{self._rows()}"
         )
-        say(f"chosen by {explain_criterion(self.run)}")
+        say(f"chosen by {self.criterion}")
         ranked = sum(c.search_value is not None for c in self.contenders)
-        if ranked < (self.options.top or 0):
+        if ranked < (self.options.top or 0) and not self.options.front:
             say(
                 f"note: only {ranked} of the {self.options.top} best configurations exist, because few trials were "
                 f"trained to the full budget"
@@ -210,6 +214,12 @@ class Job:
         return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1) + more * _WEIGHT
 
 
+def _resources(options: "Options") -> Resources:
+    return plan_resources(
+        concurrent=options.concurrent, cpus_per_trial=options.cpus_per_trial, gpus_per_trial=options.gpus_per_trial
+    )
+
+
 def _check_test(run: Run, space: Space) -> None:
     """Raise ValueError unless there will be a test set to open; its files are fetched, and not opened."""
     if not space.own:
@@ -249,6 +259,16 @@ def _kept(options: "Options", run: Run, space: Space, study: optuna.Study, datas
             "gaps are others than those that the trials were trained with"
         )
     return kept
+
+
+def _earlier_criterion(options: "Options", stored: Run | None) -> str:
+    """How an earlier call chose its contenders, if this one takes them over and it has results; else empty."""
+    if stored is None or options.top is not None:
+        return ""
+    with suppress(ResultsError):  # the page says what is damaged
+        found = FinalResults.read(options.run / "final")
+        return found.criterion if found is not None else ""
+    return ""
 
 
 def _stored(training_dir: Path) -> Run | None:

@@ -16,7 +16,6 @@ from analysis.scores.ece import NUM_BINS, chance_calibration_error, confidence_b
 from analysis.scores.metrics import CLASS_METRICS, Evaluation
 from analysis.scores.residuals import describe_residuals
 from analysis.statistics.bootstrap import wilson
-from analysis.studies.criterion import explain_criterion
 from analysis.studies.openings import read_openings
 from analysis.studies.results import Entrant
 from search.runtime.machine import provenance
@@ -77,7 +76,7 @@ def describe_search(job: Job, *, metric: str, winner: str) -> dict[str, Any]:
         "space": job.run.space,
         "dataset": job.run.dataset,
         "direction": job.run.direction,
-        "criterion": explain_criterion(job.run),
+        "criterion": job.criterion,
         "intervals": "bootstrap over rows, Student's t over seeds",
         "references": [asdict(reference) for reference in job.space.references] if is_usual else [],
         **provenance(job.resources),

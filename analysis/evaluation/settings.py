@@ -21,6 +21,12 @@ class Options:
     top: OptionalInt = None
     """Number of best configurations to retrain, next to the baseline and a random one. Default: 3, or as in an
     earlier call."""
+    front: Flag = False
+    """For a run with two objectives: retrain configurations that are spread along its front, at most --top (default
+    5), in place of the best ones."""
+    pick: OptionalStr = None
+    """For a run with two objectives: retrain the configuration of its front that is best by one objective among those
+    that satisfy a bound on the other: --pick 'weights<=50k'."""
     seeds: OptionalInt = None
     """Fresh seeds for each configuration. Default: 5, or as in an earlier call; a larger number adds trainings."""
     epochs: OptionalInt = None
@@ -59,6 +65,12 @@ class Options:
         for name, value, high in (("top", self.top, 100), ("seeds", self.seeds, 1000), ("epochs", self.epochs, 10**5)):
             if value is not None and not 1 <= value <= high:
                 raise ValueError(f"--{name} must lie in [1, {high}], got {value}")
+        if self.pick is not None:
+            from analysis.evaluation.preferred import read_pick
+
+            read_pick(self.pick)
+            if self.front or self.top is not None:
+                raise ValueError("--pick chooses one configuration; leave --front and --top out")
         for name, value in (("concurrent", self.concurrent), ("cpus-per-trial", self.cpus_per_trial)):
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, got {value}")

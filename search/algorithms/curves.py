@@ -4,12 +4,13 @@ Everything depends only on the study, the seeds and which trials have a worker.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from optuna.trial import TrialState
 
 from search.algorithms.candidates import NO_PRIORS, NUM_PARENTS, Candidates, Identity, identity, spread
-from search.algorithms.halving import Rungs
+from search.algorithms.front import Price
+from search.algorithms.front_rungs import AnyRungs
 from search.algorithms.optuna_samplers import NUM_STARTUP_TRIALS
 from search.storage.ledger import Ledger
 from search.storage.run import Run
@@ -22,6 +23,7 @@ from spaces.priors import Priors
 if TYPE_CHECKING:
     from search.algorithms.earlier import EarlierModels
     from search.algorithms.gaussian_process import Surrogate, Tried
+    from search.algorithms.tradeoff import Tradeoff
 
 MAX_WEIGHED = 100
 """Most paused trials, the best ones, that are compared with new configurations."""
@@ -59,17 +61,18 @@ ANYWHERE = Aim()
 class CurvesSampler:
     """Chooses configurations and promotions from the trials of a ledger."""
 
-    def __init__(self, ledger: Ledger, rungs: Rungs, run: Run) -> None:
+    def __init__(self, ledger: Ledger, rungs: AnyRungs, run: Run, *, price: Price | None = None) -> None:
         """
         Args:
             rungs: the values of the ledger's trials at the rungs; the caller keeps them up to date.
+            price: the cost of a configuration, if the run has a second objective that is known before training.
         """
-        self._ledger, self._rungs = ledger, rungs
+        self._ledger, self._rungs, self._price = ledger, rungs, price
         self._run, self._priors = run, Priors(run.priors)
         self.tried: set[Identity] = set()
         """Configurations that are not new."""
         self._learnt: EarlierModels | None = None
-        self._surrogate: Surrogate | None = None
+        self._surrogate: Surrogate | Tradeoff | None = None
         self._is_fitted = False
         self._drawn: tuple[int, Candidates] | None = None
         self._decision: _Decision | None = None
@@ -133,7 +136,7 @@ class CurvesSampler:
         number: int,
         live: Collection[int],
         aim: Aim = ANYWHERE,
-        rungs: Rungs | None = None,
+        rungs: AnyRungs | None = None,
     ) -> int | None:
         """The paused trial to continue, or None when a new configuration is the better use of a slot.
 
@@ -173,9 +176,9 @@ class CurvesSampler:
         Returns:
             At least 0, in the unit of the metric.
         """
-        surrogate = self._fit()
-        if surrogate is None:
+        if self._run.second is not None or (surrogate := self._fit()) is None:
             return None
+        surrogate = cast("Surrogate", surrogate)
         begun = [n for n in self._rungs.pooled() if self._ledger.trial(n).state == TrialState.RUNNING]
         open_trials = [n for n in begun if self._to_go(n)][:MAX_WEIGHED]  # one may be about to end
         finished = self._finished()
@@ -233,7 +236,9 @@ class CurvesSampler:
             configuration = new[int(gains[len(weighed) :].argmax())] if new else {}
         self._decision = _Decision((number, frozenset(live), frozenset(paused)), aim, promoted, configuration)
 
-    def _new(self, suggest: Suggest, surrogate: "Surrogate", *, number: int, aim: Aim) -> list[dict[str, Any]]:
+    def _new(
+        self, suggest: Suggest, surrogate: "Surrogate | Tradeoff", *, number: int, aim: Aim
+    ) -> list[dict[str, Any]]:
         """Configurations that are not tried yet."""
         parents = surrogate.most_promising(NUM_PARENTS)
         if aim.rivals is not None:  # the best trials of other levels are good starting points as well
@@ -252,19 +257,26 @@ class CurvesSampler:
     def _as_tried(self, numbers: Sequence[int]) -> "list[Tried]":
         return [(self._ledger.trial(number).params, number) for number in numbers]
 
-    def _fit(self) -> "Surrogate | None":
+    def _fit(self) -> "Surrogate | Tradeoff | None":
         """The process fitted to all trials of the ledger; None while too few have reached the first rung."""
+        if not self._is_fitted:
+            first = max(NUM_STARTUP_TRIALS, *(FIRST_OF_LEVEL * len(q.levels) for q in self._run.questions), 0)
+            enough = self._run.sampler == "curves" and self._rungs.num_ranked >= first
+            self._surrogate = self._fitted() if enough else None
+            self._decision, self._gains, self._is_fitted = None, {}, True
+        return self._surrogate
+
+    def _fitted(self) -> "Surrogate | Tradeoff":
         from search.algorithms.gaussian_process import (
             Surrogate,  # imports SciPy, which other samplers need not wait for
         )
 
-        if not self._is_fitted:
-            first = max(NUM_STARTUP_TRIALS, *(FIRST_OF_LEVEL * len(q.levels) for q in self._run.questions), 0)
-            enough = self._run.sampler == "curves" and self._rungs.num_ranked >= first
-            rungs, maximize = self._run.rungs, self._run.objective.maximize
-            metric = self._run.metric if self._run.folds > 1 else ""  # means over folds have a standard error
-            trials = self._ledger.own_trials
-            told: dict[str, Any] = {"maximize": maximize, "metric": metric, "trend": self._earlier_models()}
-            self._surrogate = Surrogate(trials, rungs=rungs, **told) if enough else None
-            self._decision, self._gains, self._is_fitted = None, {}, True
-        return self._surrogate
+        run, trials = self._run, self._ledger.own_trials
+        has_errors = run.folds > 1  # means over folds have a standard error
+        if run.second is not None:
+            from search.algorithms.tradeoff import Tradeoff
+
+            return Tradeoff(trials, run, has_errors=has_errors, price=self._price)
+        metric = run.metric if has_errors else ""
+        told: dict[str, Any] = {"maximize": run.objective.maximize, "metric": metric, "trend": self._earlier_models()}
+        return Surrogate(trials, rungs=run.rungs, **told)

@@ -24,7 +24,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 
 from search.algorithms.encoding import distinct, encoded
-from search.algorithms.observations import is_untrainable, most_telling, observations
+from search.algorithms.observations import Value, is_untrainable, most_telling, observations, reported
 
 _MAX_JUDGED = 100
 """The subset of the scores by which length and noise are chosen: six pairs are compared, and one is then used."""
@@ -73,13 +73,18 @@ class Surrogate:
         maximize: bool,
         metric: str = "",
         trend: Trend | None = None,
+        value: Value = reported,
     ) -> None:
         """
         Args:
             metric: name of the value, whose standard error the records of the trials may have.
             trend: what earlier searches predict.
+            value: gives the values from which the process learns.
         """
-        observed = most_telling(observations(trials, rungs=rungs, maximize=maximize, metric=metric))
+        known = observations(trials, rungs=rungs, maximize=maximize, metric=metric, value=value)
+        self.reached = {one.trial.number: one for one in known if not is_untrainable(one.trial)}
+        """What is known of each trial at the highest rung that it has reached."""
+        observed = most_telling(known)
         self._full_budget = rungs[-1]
         self._space = {name: d for one in observed for name, d in one.trial.distributions.items()}
         self._categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
@@ -178,13 +183,23 @@ class Surrogate:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The mean of the score of each at the full budget above the best score, and its standard deviation, (N,).
 
+        Args:
+            over: numbers of the trials whose best is to be exceeded; None for all.
+            trials, running: as `expected` takes them.
+        """
+        means, spread = self.expected(trials, running)
+        best = self._best(over)
+        return means - (best if np.isfinite(best) else self._scores.min()), spread
+
+    def expected(self, trials: Sequence[Tried], running: Sequence[Tried] = ()) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of the score of each at the full budget, and its standard deviation, (N,).
+
         Running trials change only the deviation: they are assumed to end as expected, so that other workers try
         something else.
 
         Args:
             trials: parameters and number of each; a negative number for a configuration that is not yet a trial.
             running: what other workers train now.
-            over: numbers of the trials whose best is to be exceeded; None for all.
         """
         inputs = self._at_full_budget(trials)
         loadings = self._loadings(inputs)
@@ -196,9 +211,7 @@ class Surrogate:
             factor = cholesky(covariance + _BELIEVED * np.eye(len(running)), lower=True)
             shared = self._covariance(others, inputs) - known.T @ loadings
             variance = variance - (solve_triangular(factor, shared, lower=True) ** 2).sum(axis=0)
-        spread = np.sqrt(np.maximum(variance, 1e-9))
-        best = self._best(over)
-        return loadings.T @ self._values - (best if np.isfinite(best) else self._scores.min()), spread
+        return loadings.T @ self._values, np.sqrt(np.maximum(variance, 1e-9))
 
     @property
     def finished(self) -> dict[int, float]:

@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 Entry = tuple[float, int]
 """Value, with a sign so that smaller is better, and number of a trial."""
-_UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
+UNFINISHED = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
+"""States of the trials whose values count."""
 
 
 class Rungs:
@@ -37,7 +38,7 @@ class Rungs:
         """The trials that have reached no rung above this one, best first."""
         self._places: dict[int, tuple[int, Entry]] = {}
         for trial in trials:
-            for rung in rungs if trial.state in _UNFINISHED else ():
+            for rung in rungs if trial.state in UNFINISHED else ():
                 if rung in trial.intermediate_values:
                     self.add(trial.number, rung=rung, value=trial.intermediate_values[rung])
 
@@ -88,15 +89,19 @@ class Rungs:
         Trials are ranked by their value at the first rung. Then, for each higher rung, the trials that reached it are
         sorted again within the places that they have.
         """
-        order = [number for _, number in self._orders[self._rungs[0]]]
-        for rung in self._rungs[1:]:
-            again = [number for _, number in self._orders[rung]]
-            members = set(again)
-            slots = [i for i, number in enumerate(order) if number in members]
-            for slot, number in zip(slots, again, strict=False):
-                order[slot] = number
-        return order
+        return pool([[number for _, number in self._orders[rung]] for rung in self._rungs])
 
     def _best(self, rung: int, paused: Container[int]) -> Entry | None:
         """The best trial that waits at this rung; only the few that run now are skipped."""
         return next((entry for entry in self._highest[rung] if entry[1] in paused), None)
+
+
+def pool(orders: Sequence[Sequence[int]]) -> list[int]:
+    """One order of all trials from those at each rung, as `Rungs.pooled` describes it."""
+    order = list(orders[0])
+    for again in orders[1:]:
+        members = set(again)
+        slots = [i for i, number in enumerate(order) if number in members]
+        for slot, number in zip(slots, again, strict=False):
+            order[slot] = number
+    return order

@@ -1,6 +1,6 @@
 """What the Gaussian process of `curves` learns from: the score of each trial at each rung, with its noise if known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +30,22 @@ class Observation(NamedTuple):
     """Square of the standard error of the score; 0 if it is not known."""
 
 
+Value = Callable[[FrozenTrial, int], float | None]
+"""A trial and an epoch -> the value there; None if there is none."""
+
+
+def reported(trial: FrozenTrial, epoch: int) -> float | None:
+    """The value of a trial at an epoch."""
+    return trial.intermediate_values.get(epoch)
+
+
 def observations(
-    trials: Sequence[FrozenTrial], *, rungs: Sequence[int], maximize: bool, metric: str = ""
+    trials: Sequence[FrozenTrial],
+    *,
+    rungs: Sequence[int],
+    maximize: bool,
+    metric: str = "",
+    value: Value = reported,
 ) -> list[Observation]:
     """The score of every trial at every rung that it has reached; untrainable ones get one below the worst.
 
@@ -43,16 +57,17 @@ def observations(
     observed: list[Observation] = []
     scores: dict[int, float] = {}
     for epoch in rungs:
-        members = [trial for trial in known if epoch in trial.intermediate_values]
-        if not members:
+        found = [(trial, at) for trial in known if (at := value(trial, epoch)) is not None]
+        if not found:
             continue
-        ranks = rankdata([sign * trial.intermediate_values[epoch] for trial in members])
+        members, values = zip(*found, strict=True)
+        ranks = rankdata([sign * at for at in values])
         normal = ndtri((ranks - 0.5) / len(members))
         before = np.array([scores[trial.number] for trial in members if trial.number in scores])
         if len(before):
             normal = before.mean() + max(before.std(), _LEAST_SPREAD) * normal
         scores |= {trial.number: score for trial, score in zip(members, normal.tolist(), strict=True)}
-        errors = _squared_errors(members, normal, epoch=epoch, metric=metric)
+        errors = _squared_errors(members, values, normal, epoch=epoch, metric=metric)
         observed += [
             Observation(trial, epoch, scores[trial.number], error) for trial, error in zip(members, errors, strict=True)
         ]
@@ -61,14 +76,16 @@ def observations(
     return observed + [Observation(t, max(t.intermediate_values, default=0) + 1, worst) for t in untrainable]
 
 
-def _squared_errors(members: Sequence[FrozenTrial], scores: np.ndarray, *, epoch: int, metric: str) -> list[float]:
+def _squared_errors(
+    members: Sequence[FrozenTrial], reached: Sequence[float], scores: np.ndarray, *, epoch: int, metric: str
+) -> list[float]:
     """The squared standard error of the score of each trial at a rung; 0 where it is not known.
 
     A score is a function of the rank of a value. Its slope is taken as the ratio of the spreads of scores and values.
     """
     if not metric:
         return [0.0] * len(members)
-    values = np.array([trial.intermediate_values[epoch] for trial in members])
+    values = np.array(reached)
     errors = np.array([_standard_error(trial, epoch, metric) for trial in members])
     low, high = np.quantile(values, (0.25, 0.75))
     spread = float(high - low) / 1.349 or float(values.std())

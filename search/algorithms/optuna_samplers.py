@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.algorithms.halving import Rungs
+from search.algorithms.front_rungs import AnyRungs
 from search.storage.trials import is_paused
 from trainables.plain import is_plain
 
@@ -29,7 +29,7 @@ MAX_SEEN = 256
 class Known:
     """Facts about the trials of a study that are kept up to date, so that no pass over all trials is needed."""
 
-    rungs: Rungs
+    rungs: AnyRungs
     infeasible: Sequence[int]
     """Numbers of the configurations that exceeded a bound, ascending."""
     level: Callable[[int], object] = lambda _: None
@@ -136,6 +136,8 @@ def make_view(run: "Run") -> View:
     def paused_as_pruned(trials: Sequence[FrozenTrial], live: Collection[int], _: Known) -> list[FrozenTrial]:
         return [_as_pruned(t) if is_paused(t, rungs=run.rungs, live=live) else t for t in trials]
 
+    if run.second is not None and run.sampler == "tpe":  # only ranks count both objectives
+        return ranked
     if run.pruner != "asha" or run.sampler in ("curves", "random"):
         return lambda trials, live, known: list(trials)
     return ranked if run.sampler == "tpe" else paused_as_pruned

@@ -1,7 +1,7 @@
 """Forecasts how long a search takes: measures its first trials briefly, then simulates searches at that speed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,7 @@ def simulate_searches(
         others: multiply-adds of random configurations.
         slots: trials at once.
     """
-    rng = np.random.default_rng(run.seed)
+    rng, run = np.random.default_rng(run.seed), replace(run, second=None)  # as many continue at each rung
     pause = REPORT_SECONDS + float(np.median([speed.save_seconds for speed in speeds]))
     outcomes, seconds = [], []
     for _ in range(min(40, max(10, SIMULATED_TRIALS // run.trials))):

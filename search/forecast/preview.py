@@ -230,6 +230,8 @@ def _path(runs_dir: Path, run: Run) -> Path:
         decisive["priors"] = [one.option for one in run.priors]
     if run.earlier:
         decisive["earlier"] = [str(one) for one in run.earlier]
+    if run.second is not None:
+        decisive["second"] = run.second.option
     if not run.split.is_random:
         decisive["split"] = run.split.option
     if run.folds > 1:

@@ -21,6 +21,7 @@ def asked(run: Run) -> list[str]:
     """What is unusual in a run, one line each: options of a file, the metric, the epoch that is kept, questions."""
     lines = [_describe_config(run.config)] if run.config else []
     lines += [describe_goal(run)] if run.dataset and run.metric not in DEFAULT_GOALS.values() else []
+    lines += [describe_second(run)] if run.second else []
     if run.passes > 1:
         lines.append(f"an epoch passes {run.passes} times over the training rows, because there are few")
     if run.keep_epoch == "best":
@@ -47,6 +48,14 @@ def describe_goal(run: Run) -> str:
     trained = f"; networks are trained on the {loss}" if loss else ""
     better = "larger" if run.objective.maximize else "smaller"
     return f"metric: {metric_named(run.metric).title or run.metric}, {better} is better{trained}"
+
+
+def describe_second(run: Run) -> str:
+    """What the search weighs against its metric."""
+    assert run.second is not None
+    better = "larger" if run.second.objective.maximize else "smaller"
+    known = "known before training" if run.second.known else "reported by each epoch"
+    return f"second objective: {run.second.name}, {better} is better, {known}; the search looks for the best trade-offs"
 
 
 def cost(run: Run, *, epoch_seconds: float, best: int = BEST, seeds: int = SEEDS) -> str:

@@ -4,7 +4,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -53,17 +53,15 @@ def simulate(
     space: Space,
     curves: Curves,
     *,
-    slots: int,
-    start_seconds: float = 0.0,
-    leg_seconds: float = 0.0,
-    pause_seconds: float = 0.0,
+    slots: int, start_seconds: float = 0.0, leg_seconds: float = 0.0, pause_seconds: float = 0.0,
     decision_seconds: Callable[[float], float] = lambda _: 0.0,
     until: float = math.inf,
     sampler: Sampler | None = None,
     straight: Container[int] = (),
     examine: Examine = lambda _: Examination(),
     watch: Callable[[Search], None] = lambda _: None,
-) -> Outcome:
+    more: Callable[[Leg, int], Mapping[str, float]] = lambda leg, epoch: {},
+) -> Outcome:  # fmt: skip
     """Run a search as Ray would, as fast as the decisions can be made.
 
     Args:
@@ -73,18 +71,19 @@ def simulate(
         start_seconds: seconds until a worker takes its first trial.
         leg_seconds: seconds between two legs on a worker.
         pause_seconds: seconds from the end of an epoch until it is saved and reported and the next may begin.
-        decision_seconds: seconds that the driver needs to choose a leg, given the CPU seconds that it really took;
-            other workers that ask meanwhile wait.
+        decision_seconds: seconds for which choosing a leg keeps the driver, given the CPU seconds that it really took.
         until: time in seconds at which the simulation stops.
-        sampler: samples the configurations in place of the run's own.
+        sampler: samples in place of the run's own.
         straight: numbers of trials that pause at no rung.
         examine: computes what is known of a configuration before it is trained.
         watch: called with the search after each epoch, when its result is stored.
+        more: gives what the record of an epoch has besides the objective.
     """
     run = replace(run, sampler=sampler or run.sampler)
     search = _Search(run, _empty_ledger(run), space, examine=examine, events=Silent())
     search.straight = straight
-    workers = _Workers(search, curves, slots=slots, pace=(leg_seconds, pause_seconds, decision_seconds), watch=watch)
+    pace = leg_seconds, pause_seconds, decision_seconds
+    workers = _Workers(search, curves, slots=slots, pace=pace, watch=watch, more=more)
     workers.work(start_seconds, until=until)
     return workers.outcome(start_seconds)
 
@@ -106,13 +105,16 @@ class _Workers:
         slots: int,
         pace: tuple[float, float, Callable[[float], float]],
         watch: Callable[[Search], None],
+        more: Callable[[Leg, int], Mapping[str, float]],
     ) -> None:
         """
         Args:
             pace: seconds between two legs, after an epoch, and for a decision; as `simulate` takes them.
             watch: called after each epoch.
+            more: as `simulate` takes it.
         """
-        self._search, self._curves, self._slots, self._watch = search, curves, slots, watch
+        self._search, self._curves, self._slots = search, curves, slots
+        self._watch, self._more = watch, more
         self._leg_seconds, self._pause_seconds, self._decision_seconds = pace
         self._agenda: list[tuple[float, int, Leg, int]] = []  # time, tie-breaker, leg, epoch that is finished then
         self._driver, self._order = 0.0, itertools.count()
@@ -151,7 +153,7 @@ class _Workers:
         """Report the epoch to the search, which decides whether the leg continues."""
         self._busy += self._curves.seconds(leg, epoch)
         self._moments.append((now, leg.trial, epoch))
-        result = _result(self._search.run, epoch, self._curves.value(leg, epoch))
+        result = _result(self._search.run, epoch, self._curves.value(leg, epoch), self._more(leg, epoch))
         if self._search.on_result(str(number), result):
             finished = now + self._pause_seconds + self._curves.seconds(leg, epoch + 1)
             heapq.heappush(self._agenda, (finished, number, leg, epoch + 1))
@@ -174,10 +176,10 @@ class _Search(Search):
         return super()._is_compared(trial) and trial.number not in self.straight
 
 
-def _result(run: Run, epoch: int, value: float) -> EpochResult:
+def _result(run: Run, epoch: int, value: float, more: Mapping[str, float]) -> EpochResult:
     if math.isnan(value):
         return EpochResult(failure=f"epoch {epoch}: {run.metric} is {value}", failure_kind="diverged")
-    return EpochResult(record={"epoch": epoch, run.metric: value})
+    return EpochResult(record={"epoch": epoch, run.metric: value, **more})
 
 
 class Silent:

@@ -1,9 +1,11 @@
 """What is known of a configuration before it is trained: its costs, and which bounds of the run they exceed."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from search.algorithms.front import Price
 from search.storage.run import Run
 from search.storage.space import space_of
 from spaces.space import Space
@@ -27,6 +29,42 @@ class Examination:
 
 Examine = Callable[[Any], Examination]
 """Examines a configuration, as `Space.decode` returns it."""
+
+
+def make_price(run: Run, space: Space, examine: Examine) -> Price:
+    """A function that gives the second objective of a configuration, if that is known before training.
+
+    A configuration that cannot be built has the worst; the error is reported when a trial gets it.
+    """
+    known: dict[Any, float] = {}
+    second = run.second
+    assert second is not None
+
+    def price(params: Mapping[str, Any]) -> float:
+        key = frozenset(params.items())
+        if key not in known:
+            try:
+                known[key] = float(examine(space.decode(dict(params))).attrs[second.name])
+            except Exception:
+                known[key] = -second.objective.sign * math.inf
+        return known[key]
+
+    return price
+
+
+def broken_metric(record: Mapping[str, Any], run: Run) -> str:
+    """What is wrong with the objectives in the record of an epoch, in one line; empty if nothing is."""
+    wanted = [run.metric]
+    if run.second is not None and not run.second.known:
+        wanted.append(run.second.name)
+    for name in wanted:
+        value = record.get(name)
+        if isinstance(value, int | float) and not math.isnan(value):
+            continue
+        reported = ", ".join(key for key, found in record.items() if isinstance(found, int | float) and key != "epoch")
+        missing = "" if name in record else f"; reported are {reported[:200]}"
+        return f"metric {name!r} must be a number, got {value!r}{missing * (name != run.metric)}"
+    return ""
 
 
 def make_examiner(run: Run, dataset: Any, *, space: Space | None = None) -> Examine:

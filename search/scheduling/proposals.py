@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.algorithms.candidates import Chosen, Held, identity
 from search.algorithms.curves import Aim, CurvesSampler
-from search.algorithms.halving import Rungs
+from search.algorithms.front import Price
+from search.algorithms.front_rungs import make_rungs
 from search.algorithms.optuna_samplers import Known, make_encodings, make_pruner, make_sampler, make_view
 from search.scheduling.allocation import ASKED_FOR, Allocation, Turn
 from search.scheduling.constraints import Examine
@@ -37,28 +38,27 @@ class Proposals:
     Trials that it enqueued are begun before any new configuration.
     """
 
-    def __init__(self, ledger: Ledger, run: Run) -> None:
+    def __init__(self, ledger: Ledger, run: Run, *, price: Price | None = None) -> None:
+        """
+        Args:
+            price: the cost of a configuration, if the run has a second objective that is known before training.
+        """
         self.ledger, self._run = ledger, run
         self._view = make_view(run)
         self._encodings = make_encodings()
         ledger.study.pruner = make_pruner(run)
-        self.rungs = self._make_rungs(ledger.own_trials)
+        self.rungs = make_rungs(ledger.own_trials, run, find=ledger.trial)
         """The values at the rungs, kept up to date by `on_epoch` and `on_failure`."""
         self._allocation = Allocation(run, ledger)
         self._of_level = {
-            turn: self._make_rungs([trial for trial in ledger.own_trials if turn.has(trial)])
+            turn: make_rungs([trial for trial in ledger.own_trials if turn.has(trial)], run, find=ledger.trial)
             for turn in self._allocation.turns
         }
         """The same for the trials of each level of a question."""
-        self._curves = CurvesSampler(ledger, self.rungs, run)
+        self._curves = CurvesSampler(ledger, self.rungs, run, price=price)
         self._given_up = self._allocation.given_up()
         self._infeasible: list[int] = []
         self._num_noted = 0
-
-    def _make_rungs(self, trials: Collection[FrozenTrial]) -> Rungs:
-        run = self._run
-        maximize, factor = run.objective.maximize, run.reduction_factor
-        return Rungs(list(trials), rungs=run.rungs, reduction_factor=factor, maximize=maximize)
 
     def planned(self, space: Space, examine: Examine) -> int:
         """Store the next configuration of the run's plan as a running trial and return its number."""

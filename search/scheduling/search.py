@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.scheduling.constraints import Examine
+from search.scheduling.constraints import Examine, broken_metric, make_price
 from search.scheduling.errors import StorageError
 from search.scheduling.losses import TIMEOUT, AlikeFailures, Losses
 from search.scheduling.messages import EpochResult, Events, Leg
@@ -46,7 +46,8 @@ class Search:
             logs: stores what trials print, and their tracebacks.
             stacks: which planned trials are trained together.
         """
-        self.run, self.ledger, self.proposals = run, ledger, Proposals(ledger, run)
+        price = make_price(run, space, examine) if run.second is not None else None
+        self.run, self.ledger, self.proposals = run, ledger, Proposals(ledger, run, price=price)
         self.stop_requested, self.deadline = False, deadline
         self.fatal: Exception | None = None
         self._space, self._examine, self._stacks = space, examine, stacks
@@ -200,13 +201,13 @@ class Search:
         return self._on_epoch(number, result.record)
 
     def _on_epoch(self, number: int, record: dict[str, Any]) -> bool:
-        epoch, value = int(record["epoch"]), record.get(self.run.metric)
-        if not isinstance(value, int | float) or math.isnan(value):
-            self._fail(number, f"metric {self.run.metric!r} must be a number, got {value!r}", kind="error")
+        if broken := broken_metric(record, self.run):
+            self._fail(number, broken, kind="error")
             return False
+        epoch, value = int(record["epoch"]), float(record[self.run.metric])
         known = epochs_reached(self.ledger.trial(number)) >= epoch
-        if self.ledger.report(number, epoch=epoch, value=float(value), record=record):
-            self.proposals.on_epoch(number, epoch=epoch, value=float(value))
+        if self.ledger.report(number, epoch=epoch, value=value, record=record):
+            self.proposals.on_epoch(number, epoch=epoch, value=value)
         self._events.epoch(self.ledger.trial(number), record)
         self.outlook.after_epoch(self._events)
         if epoch >= last_epoch(self.ledger.trial(number), of=self.run.epochs):

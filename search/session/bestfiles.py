@@ -6,6 +6,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from search.process.text import counted, printable
+from search.session.tradeoffs import front_facts
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached
 from trainables.data.notation import format_value
@@ -30,6 +31,7 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
         "value": best.value,
         "epochs": epochs_reached(best),
         "params": best.params,
+        **front_facts(run, trials),
     }
     write_whole(run_dir / "best.json", json.dumps(facts, indent=2) + "\n")
     what = f"{run.metric} {format_value(best.value)} after {counted(epochs_reached(best), 'epoch')}"
@@ -37,4 +39,12 @@ def keep_best(run: Run, trials: list[FrozenTrial], run_dir: Path) -> None:
     lines += [f"# Searched with {' '.join(f'--set {one.option}' for one in run.ranges)}"] if run.ranges else []
     lines += ["", "PARAMS = {"]
     lines += [f"    {name!r}: {value!r}," for name, value in best.params.items()]
-    write_whole(run_dir / "best.py", "\n".join(map(printable, [*lines, "}"])) + "\n")
+    lines += ["}"]
+    if front := facts.get("front"):
+        lines += ["", f"# {run.metric} and {facts['second']['name']} of the front"]
+        lines += ["FRONT = ["]
+        lines += [
+            f"    ({one['value']!r}, {one['second']!r}, {one['params']!r}),  # trial {one['trial']}" for one in front
+        ]
+        lines += ["]"]
+    write_whole(run_dir / "best.py", "\n".join(map(printable, lines)) + "\n")

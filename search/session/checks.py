@@ -19,6 +19,7 @@ from search.session.rules import (
 )
 from search.session.setting import read_set
 from search.session.taking import folders_of
+from search.session.tradeoffs import check_objectives
 from search.session.tries import read_tries
 from search.storage.folder import check_exists, check_free, check_name, check_writable
 from search.storage.lock import RunLock
@@ -60,6 +61,7 @@ def check(options: Options) -> None:
     read_priors(options.prior, sampler=options.sampler)
     check_asking(options.words, sampler=options.sampler, pruner=options.pruner)
     spaces.check_name(options.space)
+    check_objectives(options, metric=None if options.resume else spaces.stated(options.space).get("metric"))
     if not options.resume:
         _check_against_space(options)
 

@@ -18,6 +18,7 @@ from search.scheduling.errors import HopelessSearchError
 from search.scheduling.search import Search
 from search.session.bestfiles import keep_best
 from search.session.console import summarise
+from search.session.tradeoffs import front_table
 from search.session.trouble import explain
 from search.storage.expected import Expected
 from search.storage.presence import StudyLostError
@@ -56,7 +57,7 @@ def close(
         why = "there is no usable result yet" if search.out_of_time else "see the failures above"
         print(f"error: no trial was trained to its full budget; {why}", file=sys.stderr)
         return NOTHING_USABLE
-    _show_best(best, search.run, run_dir=run_dir, console=console)
+    _show_best(best, search.run, trials, run_dir=run_dir, console=console)
     if expected is not None:
         console.print(expected.text(search.run.metric), soft_wrap=True)
     if ahead := _ahead(best, trials, search.run):
@@ -105,13 +106,16 @@ def _ahead(best: FrozenTrial, trials: list[FrozenTrial], run: Run) -> str:
     )
 
 
-def _show_best(best: FrozenTrial, run: Run, *, run_dir: Path, console: Console) -> None:
+def _show_best(best: FrozenTrial, run: Run, trials: list[FrozenTrial], *, run_dir: Path, console: Console) -> None:
     kept = f", keeps epoch {kept_epoch(best)} of {run.epochs}" if kept_epoch(best) is not None else ""
     value = f"{run.metric} {format_value(best.value)}"
     console.print(f"\nbest: trial {best.number}, {value}{kept}", style="bold", soft_wrap=True)
     for name, value in best.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         console.print(f"  {name} = {escape(printable(str(shown)))}", soft_wrap=True)
+    if (table := front_table(run, trials)) is not None:
+        console.print()
+        console.print(table)
     folder = escape(shlex.quote(str(run_dir)))
     console.print(f"(also in {folder}/best.json, for --try, and in best.py)", soft_wrap=True)
     console.print(f"\nnext:\n  {command('analysis.report')} {folder}", soft_wrap=True)

@@ -204,7 +204,7 @@ def resumed_run(options: Options, *, given: Collection[str]) -> Run:
     run = old_run(run_dir, given=stated, trials=trials)
     run = replace(run, logger=options.logger) if "logger" in given else run
     if "until_gain" in given:
-        check_until_gain(options.until_gain, sampler=run.sampler, asks=bool(run.questions))
+        check_until_gain(options.until_gain, sampler=run.sampler, asks=bool(run.questions), weighs=bool(run.second))
         run = replace(run, until_gain=options.until_gain or None)
     run = _with_backbone(run, options) if "backbone" in given else run
     check_logger(run.logger)

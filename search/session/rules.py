@@ -100,7 +100,7 @@ def check_numbers(options: Any) -> None:
         raise ValueError(f"--min-epochs must be at most --max-epochs {options.max_epochs}, got {options.min_epochs}")
 
 
-def check_until_gain(gain: float | None, *, sampler: str, asks: bool) -> None:
+def check_until_gain(gain: float | None, *, sampler: str, asks: bool, weighs: bool = False) -> None:
     """Raise ValueError unless the sampler can estimate the gain, and the best value is what is searched."""
     if not gain:
         return
@@ -108,6 +108,8 @@ def check_until_gain(gain: float | None, *, sampler: str, asks: bool) -> None:
         raise ValueError(f"--until-gain needs --sampler curves, whose model estimates the gain, got {sampler}")
     if asks:
         raise ValueError("--until-gain is for one best value, and --question compares several; leave one of them out")
+    if weighs:
+        raise ValueError("--until-gain is for one objective, and this search has a second one; leave --until-gain out")
 
 
 def check_backbone(text: str) -> None:

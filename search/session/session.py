@@ -44,6 +44,7 @@ from search.session.setting import check_set_kept, resolve_set
 from search.session.story import Story
 from search.session.summary import preview, summary
 from search.session.taking import check_from_kept, take
+from search.session.tradeoffs import check_objectives_kept, resolve_second
 from search.session.tries import with_plan
 from search.storage import source_code
 from search.storage.folder import new_name
@@ -56,6 +57,7 @@ from search.storage.space import space_of
 from search.storage.study import new_run
 from spaces.origin import short_name
 from spaces.ranges import as_stated, change, check_ends, describe_changes
+from spaces.second import read_objectives
 from spaces.space import Space
 from trainables.files.stores import UnreachableError
 
@@ -258,6 +260,7 @@ def _open_new(options: Options, resources: Resources) -> Session:
     check_storage(run, new=True)
     examine = make_examiner(run, dataset, space=space)
     check_ends(space, examine)
+    run = replace(run, second=resolve_second(run, read_objectives(options.objective), space, examine))
     asked = {question.parameter for question in run.questions}
     run = replace(run, priors=resolve_priors(options.expectations, space, fixed=run.fixed, asked=asked))
     run = replace(run, earlier=take(options.earlier, runs_dir=options.runs_dir, run=run, space=space))
@@ -279,6 +282,7 @@ def _open_old(options: Options, resources: Resources | None, *, given: Collectio
     check_set_kept(run, options.wishes, as_stated(space))
     check_priors_kept(run, options.expectations, space)
     check_from_kept(run, options.earlier)
+    check_objectives_kept(run, options, given=given)
     questions.check_kept(run, options.words, space, given=given)
     if not space.own:
         dataset = opening.with_test_notes(dataset, data_dir)

@@ -11,6 +11,7 @@ from search.forecast.forecast import Forecast
 from search.scheduling.constraints import Examine
 from search.scheduling.search import Search
 from search.session.story import why_stopped
+from search.session.tradeoffs import front_facts
 from search.storage.expected import Expected, content
 from search.storage.run import Run
 from search.storage.trials import best_trial, epochs_reached, is_infeasible
@@ -46,6 +47,7 @@ def summary(
         "infeasible": len(trials) - len(real),
         "epochs": sum(len(trial.intermediate_values) for trial in real),
         "best": _best(best_trial(trials, run.objective)),
+        **front_facts(run, trials),
         "expected": None if expected is None else content(expected),
         "requests": [one.facts for one in search.ledger.requests()],
         "resume": resume,

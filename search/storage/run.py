@@ -15,6 +15,7 @@ from spaces.changes import Prior, Scalar
 from spaces.changes import Range as SetRange
 from spaces.objectives import Constraint, Direction, Objective
 from spaces.origin import short_name
+from spaces.second import Second
 from trainables.data.options import ImageOptions, TableOptions
 from trainables.data.split import MAX_FOLDS, RANDOM, SplitRule
 from trainables.files.whole import write_whole
@@ -22,7 +23,6 @@ from trainables.trainable import Keep, Selection
 
 if TYPE_CHECKING:
     from spaces.space import Space
-
 
 FORMAT = 1
 """Version of the run folder; a reader refuses a newer one."""
@@ -101,6 +101,7 @@ class Run:
     """Values that the user expects to be good."""
     earlier: tuple[Earlier, ...] = ()
     """What is taken from earlier searches."""
+    second: Second | None = None
     table: TableOptions | None = None
     """What is predicted in a table of the user's own, as the options say."""
     decided: TableOptions | None = None

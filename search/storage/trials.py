@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.earlier import TAG
 from spaces.objectives import Objective
+from spaces.second import Second
 from trainables.trainable import KEPT_EPOCH
 
 INFEASIBLE = "infeasible"
@@ -57,6 +58,17 @@ def num_weights(trial: FrozenTrial) -> int | None:
     history = trial.user_attrs.get("history")
     first = history[0] if isinstance(history, list) and history and isinstance(history[0], dict) else {}
     return trial.user_attrs.get("weights", first.get("weights"))
+
+
+def second_value(trial: FrozenTrial, second: Second, epoch: int) -> float | None:
+    """The second objective of a trial at an epoch; None where it is not known or not a finite number."""
+    if second.known:
+        found = trial.user_attrs.get(second.name)
+    else:
+        history = trial.user_attrs.get("history", [])
+        record = history[epoch - 1] if isinstance(history, list) and 1 <= epoch <= len(history) else {}
+        found = record.get(second.name) if isinstance(record, dict) else None
+    return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
 
 def last_epoch(trial: FrozenTrial, *, of: int) -> int:
