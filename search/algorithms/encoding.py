@@ -1,10 +1,19 @@
-"""Configurations as numbers, for the Gaussian process of `curves`."""
+"""Configurations as numbers, and how alike they are, for the Gaussian process of `curves`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+
+def encode(space: Mapping[str, BaseDistribution], params: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """The configurations as numbers, (N, D): 0 to 1 along a range, the index of a choice, NaN if not active."""
+    codes = np.full((len(params), len(space)), np.nan)
+    for column, (name, distribution) in enumerate(space.items()):
+        rows = [row for row, given in enumerate(params) if name in given]
+        codes[rows, column] = encoded(distribution, [params[row][name] for row in rows])
+    return codes
 
 
 def encoded(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:
@@ -26,3 +35,39 @@ def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     numbers: dict[bytes, int] = {}
     which = [numbers.setdefault(row.tobytes(), len(numbers)) for row in codes]
     return codes[np.unique(which, return_index=True)[1]], np.array(which, dtype=int)
+
+
+def likeness(a: np.ndarray, b: np.ndarray, categorical: Sequence[bool], *, length: float) -> np.ndarray:
+    """The likeness m of configurations, (N, M), 1 for equal ones.
+
+    m(x, x') = (product_j m_j + mean_j m_j) / 2, where m_j is the Matern 5/2 function of the distance in parameter
+    j; different choices, and a parameter that only one of them has, are 1 apart. Each distinct configuration is
+    computed once, since a trial has values at several epochs.
+    """
+    (a, rows), (b, columns) = distinct(a), distinct(b)
+    product, total = np.ones((len(a), len(b))), np.zeros((len(a), len(b)))
+    differ = np.zeros((len(a), len(b)))
+    for column, is_choice in enumerate(categorical):
+        one, other = a[:, column, None], b[:, column]
+        if is_choice:  # an inactive parameter counts as another choice
+            differ += np.nan_to_num(one, nan=-1) != np.nan_to_num(other, nan=-1)
+            continue
+        apart = np.abs(one - other)
+        inactive = np.isnan(one), np.isnan(other)
+        if inactive[0].any() or inactive[1].any():
+            apart = np.where(inactive[0] | inactive[1], inactive[0] != inactive[1], apart)
+        matern = _matern(apart, length)
+        product *= matern
+        total += matern
+    one_apart = _matern(np.ones(()), length)
+    product *= one_apart**differ
+    total += sum(categorical) - (1 - one_apart) * differ
+    return ((product + total / max(len(categorical), 1)) / 2)[np.ix_(rows, columns)]
+
+
+def _matern(apart: np.ndarray, length: float) -> np.ndarray:
+    """The Matern 5/2 function of a distance r: (1 + s + s^2 / 3) exp(-s), s = sqrt(5) r / length."""
+    scaled = np.sqrt(5) / length * apart
+    found = np.exp(-scaled)
+    found *= 1 + scaled + scaled**2 / 3
+    return found

@@ -7,7 +7,7 @@ x' after t' epochs, is
 
     k = v_t exp(-d / l_t) + v_x m(x, x') + exp(-d / l_b) (v_b m(x, x') + v_i [i = i']),    d = |log t - log t'|
 
-where m is the likeness of two configurations (Matern 5/2, see `_likeness`). So a configuration that starts slowly keeps
+where m is the likeness of two configurations (Matern 5/2, see `likeness`). So a configuration that starts slowly keeps
 its chance if similar ones became good. A value with a standard error, which a mean over folds has, adds its square to
 the noise of its score.
 
@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 
-from search.algorithms.encoding import distinct, encoded
+from search.algorithms.encoding import encode, likeness
 from search.algorithms.observations import Value, is_untrainable, most_telling, observations, reported
 
 _MAX_JUDGED = 100
@@ -99,7 +99,7 @@ class Surrogate:
         values = np.array([one.score for one in observed])
         self._keep_what_agrees(values)
         length, noise = self._most_evident(values, np.array([one.squared_error for one in observed]))
-        self._alike = self._likeness(self._observed.codes, self._observed.codes, length=length)
+        self._alike = likeness(self._observed.codes, self._observed.codes, self._categorical, length=length)
         covariance = _covariance(self._observed, self._observed, self._alike)
         self._length, self._factor = length, cholesky(covariance + np.diag(noise), lower=True)
         self._values = solve_triangular(self._factor, values, lower=True)
@@ -132,7 +132,7 @@ class Surrogate:
         inputs = self._observed.rows(judged)
         evidence = {}
         for length in _LENGTHS:
-            alike = self._likeness(inputs.codes, inputs.codes, length=length)
+            alike = likeness(inputs.codes, inputs.codes, self._categorical, length=length)
             for with_trend in (False,) if inputs.trend is None else (False, True):
                 used = inputs if with_trend else inputs._replace(trend=None)
                 covariance = _covariance(used, used, alike)
@@ -231,7 +231,7 @@ class Surrogate:
         return self._inputs(params, np.full(len(params), self._full_budget), numbers)
 
     def _inputs(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray, numbers: Sequence[int]) -> _Inputs:
-        inputs = _Inputs(self._encode(params), np.log(epochs), np.array(numbers))
+        inputs = _Inputs(encode(self._space, params), np.log(epochs), np.array(numbers))
         return inputs if self._trend is None else inputs._replace(trend=self._trend(params, epochs))
 
     def scores(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray) -> np.ndarray:
@@ -241,42 +241,7 @@ class Surrogate:
 
     def _covariance(self, a: _Inputs, b: _Inputs) -> np.ndarray:
         """The covariance of two sets of scores, (N, M), without noise."""
-        return _covariance(a, b, self._likeness(a.codes, b.codes, length=self._length))
-
-    def _likeness(self, a: np.ndarray, b: np.ndarray, *, length: float) -> np.ndarray:
-        """The likeness m of configurations, (N, M), 1 for equal ones.
-
-        m(x, x') = (product_j m_j + mean_j m_j) / 2, where m_j is the Matern 5/2 function of the distance in parameter
-        j; different choices, and a parameter that only one of them has, are 1 apart. Each distinct configuration is
-        computed once, since a trial has values at several epochs.
-        """
-        (a, rows), (b, columns) = distinct(a), distinct(b)
-        product, total = np.ones((len(a), len(b))), np.zeros((len(a), len(b)))
-        differ = np.zeros((len(a), len(b)))
-        for column, categorical in enumerate(self._categorical):
-            one, other = a[:, column, None], b[:, column]
-            if categorical:  # an inactive parameter counts as another choice
-                differ += np.nan_to_num(one, nan=-1) != np.nan_to_num(other, nan=-1)
-                continue
-            apart = np.abs(one - other)
-            inactive = np.isnan(one), np.isnan(other)
-            if inactive[0].any() or inactive[1].any():
-                apart = np.where(inactive[0] | inactive[1], inactive[0] != inactive[1], apart)
-            matern = _matern(apart, length)
-            product *= matern
-            total += matern
-        one_apart = _matern(np.ones(()), length)
-        product *= one_apart**differ
-        total += sum(self._categorical) - (1 - one_apart) * differ
-        return ((product + total / max(len(self._categorical), 1)) / 2)[np.ix_(rows, columns)]
-
-    def _encode(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """The configurations as numbers, (N, D): 0 to 1 along a range, the index of a choice, NaN if not active."""
-        codes = np.full((len(params), len(self._space)), np.nan)
-        for column, (name, distribution) in enumerate(self._space.items()):
-            rows = [row for row, given in enumerate(params) if name in given]
-            codes[rows, column] = encoded(distribution, [params[row][name] for row in rows])
-        return codes
+        return _covariance(a, b, likeness(a.codes, b.codes, self._categorical, length=self._length))
 
 
 def expected_improvement(above: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -301,11 +266,3 @@ def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
     near = np.exp(-apart / _BOTH_LENGTH)
     found = _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
     return found if a.trend is None or b.trend is None else found + a.trend @ b.trend.T
-
-
-def _matern(apart: np.ndarray, length: float) -> np.ndarray:
-    """The Matern 5/2 function of a distance r: (1 + s + s^2 / 3) exp(-s), s = sqrt(5) r / length."""
-    scaled = np.sqrt(5) / length * apart
-    found = np.exp(-scaled)
-    found *= 1 + scaled + scaled**2 / 3
-    return found

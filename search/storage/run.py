@@ -142,9 +142,8 @@ class Run:
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     title: str = ""
-    """What is searched, in words, if code of the user's own states it."""
     unit: str = ""
-    """Unit of the metric, if code of the user's own states it."""
+    """What is searched, in words, and the unit of the metric, if code of the user's own states them."""
     source: dict[str, Any] | None = None
     """Of a space of the user's own: sha256 and names of the files in `source`, and of those too large to keep."""
     forecast: dict[str, Any] | None = None
