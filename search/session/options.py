@@ -112,8 +112,8 @@ class Options:
     """How test and validation rows are chosen: random; distinct, with equal rows on one side; time or time:COLUMN, the
     latest; group:COLUMN, whole groups; column:COLUMN or file:PATH, which say train, validation or test."""
     folds: OptionalInt = None
-    """Train each trial on so many folds of the rows that are no test rows; its value is the mean over the folds. 1 is
-    one validation split. Default: 5 for small tables and image folders of your own, else 1."""
+    """Train each trial on so many folds of the rows outside the test set; its value is the mean over the folds. 1 is
+    one validation split. Default: 5 for small tables and 3 for small image folders of your own, else 1."""
     image_size: OptionalInt = None
     """Side in pixels of the squares that your images become. Default: chosen from the images, at most 128."""
     resize: Annotated[Resize | None, tyro.conf.arg(metavar="{letterbox,crop,stretch}", help_behavior_hint="")] = None
