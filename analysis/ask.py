@@ -149,6 +149,8 @@ def _asked(options: Options) -> "tuple[Run, bool]":
     from search.storage.trials import is_infeasible
 
     run = read_run(options.run)
+    if run.second is not None:
+        raise ValueError(f"run {run.name!r} has two objectives; a question is about one, so ask it of another run")
     space = space_of(run)
     words = read_words((), options.question)
     check_asking(words, sampler=run.sampler, pruner=run.pruner)

@@ -17,6 +17,7 @@ from typing import Any
 from rungwise.process import command_line, environment, flags
 from search.process.arguments import DONE, parse, report_error
 from search.process.silence import doing
+from search.storage.lock import is_held
 
 Options = dict[str, str | int | float | bool | list[str]]
 """Options of a command by name, with underscores: `{"trials": 40, "fix": ["lr=0.1"]}`."""
@@ -42,7 +43,7 @@ class Tools:
 
     def help_on(self, command: str) -> str:
         """The options of a command, such as `search`, `report`, `ask`, `final`, `compare` or `ctl`."""
-        return _run(command_line("rungwise.cli", [command, "--help"])).stdout
+        return (found := _run(command_line("rungwise.cli", [command, "--help"]))).stdout or found.stderr
 
     def list_runs(self) -> Any:
         """All runs, with state, trials and best value."""
@@ -58,10 +59,12 @@ class Tools:
 
     def start_search(self, space: str, name: str, options: Options | None = None) -> Any:
         """Start a search, or continue one with the option `resume`. It goes on by itself; see `show_run`."""
+        if is_held(self._runs_dir / name):
+            return {"error": f"a search of run {name!r} is running; see `show_run`, `steer` or `stop_search`"}
         events, kept = self._runs_dir / name / "events.jsonl", self._runs_dir / ".mcp"
         kept.mkdir(parents=True, exist_ok=True)
         result, log = (kept / f"{Path(name).name}.{kind}" for kind in ("json", "log"))
-        before = _size(events)
+        began = time.time()
         words = ["--name", name, "--runs-dir", self._runs_dir]
         words += [] if (options or {}).get("resume") else ["--space", space]
         with result.open("wb") as out, log.open("wb") as errors:
@@ -69,7 +72,7 @@ class Tools:
                 _words("search", words, options), env=environment(), stdin=subprocess.DEVNULL, stdout=out,
                 stderr=errors, start_new_session=True,
             )  # fmt: skip
-        while process.poll() is None and _size(events) == before:
+        while process.poll() is None and not (events.exists() and events.stat().st_mtime >= began):
             time.sleep(0.1)
         if process.poll() is not None:
             return _read(result.read_text(), log.read_text())
@@ -126,10 +129,6 @@ def _read(answer: str, said: str) -> Any:
         lines = said.splitlines() or ["the command ended without an answer"]
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         return {"error": (errors or lines)[-1]}
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def main(argv: list[str]) -> int:

@@ -34,7 +34,7 @@ from search.session.taking import earlier_of, take
 from search.session.tries import with_plan
 from search.storage.earlier import TAG, Earlier
 from search.storage.ledger import Ledger
-from search.storage.run import Run, read_run
+from search.storage.run import Question, Run, read_run
 from search.storage.study import new_run, open_study, resume_study
 from search.storage.trials import epochs_reached, is_from_earlier
 from spaces.space import Space
@@ -142,6 +142,28 @@ def test_values_that_are_fixed_or_compared_leave_other_trials_out(trials: list[F
     adamw = [trial for trial in trials if trial.params["optimizer"] == "adamw"]
     assert [one.number for one in fixed.trials] == [trial.number for trial in adamw]
     assert "optimizer" not in {one.parameter for one in fixed.learnt}
+
+
+def test_the_value_of_the_baseline_may_lie_outside_all_earlier_ones(trials: list[FrozenTrial]):
+    def always(trial: BaseTrial) -> dict[str, Any]:
+        return {"momentum": trial.suggest_float("momentum", 0.0, 2.0), "depth": trial.suggest_float("depth", 0.5, 9.5)}
+
+    space = Space(suggest=always, baseline={"momentum": 1.5, "depth": 2.5}, dataset="digits", epochs=9)
+    run = run_of(baseline={"momentum": 1.5, "depth": 2.5})
+    found = earlier_of(run_of(name="first"), trials, run=run, space=space)
+    assert {one.params["momentum"] for one in found.trials if one.params["momentum"] > 0.99} == {1.5}
+    scores = EarlierModel(found, maximize=True, epochs=9).scores([one.params for one in found.trials])
+    assert np.isfinite(scores).all()
+
+
+def test_a_parameter_that_is_new_has_a_level_of_its_question(trials: list[FrozenTrial]):
+    def deeper(trial: BaseTrial) -> dict[str, Any]:
+        return {"lr": trial.suggest_float("lr", 1e-4, 1.0, log=True), "blocks": trial.suggest_int("blocks", 1, 5)}
+
+    space = Space(suggest=deeper, baseline={"lr": 0.1, "blocks": 3}, dataset="digits", epochs=9)
+    run = run_of(baseline={"lr": 0.1, "blocks": 3}, questions=(Question(parameter="blocks", levels=(2, 4)),))
+    found = earlier_of(run_of(name="first"), trials, run=run, space=space)
+    assert {one.params["blocks"] for one in found.trials} == {2}
 
 
 def test_what_cannot_be_used_is_refused(trials: list[FrozenTrial]):
@@ -325,6 +347,17 @@ def test_a_run_keeps_what_it_takes_and_a_resumed_one_needs_no_other_folder(runs:
     assert opened(copied, "--resume", "--name", "x", "--from", "first", "--from", "small").run.earlier == run.earlier
     with pytest.raises(ValueError, match="began with --from first --from small, which cannot change; leave --from out"):
         opened(copied, "--resume", "--name", "x", "--from", "first")
+
+
+def test_runs_of_one_name_and_links_to_runs(runs: Path, tmp_path: Path):
+    copied = shutil.copytree(runs, tmp_path / "runs")
+    shutil.copytree(copied / "first", tmp_path / "other" / "first")
+    with pytest.raises(ValueError, match="--from: two runs are named 'first'; rename the folder of one of them"):
+        opened(copied, "--name", "x", "--from", "first", "--from", str(tmp_path / "other" / "first"))
+    (tmp_path / "latest").symlink_to(copied / "first")
+    run = opened(copied, "--name", "x", "--from", str(tmp_path / "latest"), "--trials", "9").run
+    new_run(copied / "x", run)
+    assert opened(copied, "--resume", "--name", "x", "--from", str(tmp_path / "latest")).run.earlier == run.earlier
 
 
 def test_narrower_ranges_leave_trials_out_and_the_search_says_so(runs: Path):

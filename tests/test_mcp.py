@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rungwise import mcp
+from search.storage.lock import RunLock
 from tests.own_spaces import WHOLE, write_own
 from tests.searching import ROOT
 
@@ -21,6 +22,7 @@ def tools(tmp_path: Path) -> mcp.Tools:
 
 def test_the_help_of_a_command_names_its_options(tools: mcp.Tools) -> None:
     assert "--wait" in tools.help_on("ctl")
+    assert "did you mean search?" in tools.help_on("serach")
 
 
 def test_without_runs_the_list_is_empty(tools: mcp.Tools) -> None:
@@ -32,6 +34,15 @@ def test_a_mistake_is_answered_in_one_line_and_nothing_starts(tools: mcp.Tools, 
     assert found["exit_code"] == 2
     assert found["error"] == "there is no option --trails (did you mean --trials?); see rungwise search --help"
     assert not (tmp_path / "runs/a").exists()
+
+
+def test_a_run_that_is_at_work_is_not_started_again(tools: mcp.Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "runs/a"
+    folder.mkdir(parents=True)
+    with RunLock(folder):
+        found = tools.start_search("digits_arch", "a")
+    assert found == {"error": "a search of run 'a' is running; see `show_run`, `steer` or `stop_search`"}
+    assert not (tmp_path / "runs/.mcp").exists()
 
 
 def test_a_run_that_is_not_there_is_an_error_of_every_tool(tools: mcp.Tools) -> None:

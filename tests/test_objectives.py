@@ -1,5 +1,6 @@
 """Two objectives: dominance, hypervolume, its expected improvement; promotion, resume, mistakes, and the front."""
 
+import io
 import json
 import math
 import re
@@ -10,23 +11,29 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
+from analysis import ask
 from search.algorithms.front import contributions, expected_gain, front_trials, hypervolume, order, ranks
 from search.algorithms.front_rungs import FrontRungs
-from search.algorithms.tradeoff import is_steady
+from search.algorithms.tradeoff import _reference, is_steady
 from search.process.arguments import parse
+from search.runtime.resources import Resources
 from search.scheduling.constraints import Examination, broken_metric, make_price
 from search.session.bestfiles import keep_best
+from search.session.fixed import FixedTraining
 from search.session.options import Options
 from search.session.session import Session
-from search.session.tradeoffs import evenly, front_facts, front_table
+from search.session.tradeoffs import check_objectives_kept, evenly, front_facts, front_table
 from search.storage.run import read_run
+from search.storage.space import space_of
 from search.storage.study import new_run, open_study
 from spaces.objectives import Objective
 from spaces.second import Second, read_objectives, second_of
 from tests.benches import SPACE, Bench, kill_driver
-from tests.fronts import FRONT, WEIGHTS, make, run_of
+from tests.fronts import FRONT, WEIGHTS, finished, make, run_of
 from tests.ledgers import make_run
+from trainables.sources.load import load
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -182,6 +189,7 @@ def test_a_configuration_that_cannot_be_built_has_the_worst_price():
     price = make_price(run_of(), SPACE, examine)
     assert price({"lr": 0.1}) == pytest.approx(100)
     assert price({"rl": 0.1}) == math.inf
+    assert make_price(run_of(), SPACE, lambda config: Examination(attrs={"weights": math.nan}))({"lr": 0.1}) == math.inf
 
 
 ACCURACY = Objective(metric="accuracy", direction="maximize")
@@ -234,6 +242,56 @@ def test_a_run_keeps_its_objectives_and_a_resumed_one_cannot_change_them(tmp_pat
         Session.open(parse(Options, [*again, "--objective", "macs"], prog="x"), given={"resume", "objective"})
     with pytest.raises(ValueError, match="--until-gain is for one objective, and this search has a second one"):
         Session.open(parse(Options, [*again, "--until-gain", "0.1"], prog="x"), given={"resume", "until_gain"})
+
+
+def test_what_each_epoch_reports_is_no_objective_of_a_trial_that_keeps_its_best_epoch(tmp_path: Path):
+    where = ["--runs-dir", str(tmp_path), "--keep-epoch", "best", "--train-size", "200"]
+    for name, words in (("cost", ["--objective", "weights"]), ("time", ["--objective", "seconds"])):
+        options = parse(Options, [*words, *where, "--name", name], prog="x")
+        assert Session.open(options, given={"objective", "keep_epoch"}).run.second is not None
+    with pytest.raises(
+        ValueError, match=r"--objective macro_f1 needs --keep-epoch last: of the best epoch only accuracy"
+    ):
+        Session.open(parse(Options, ["--objective", "macro_f1", *where], prog="x"), given={"objective", "keep_epoch"})
+
+
+def test_a_cost_that_only_epochs_report_may_be_stated_again_on_resume():
+    second = Second(name="weights", direction="minimize", known=False)
+    options = parse(Options, ["--objective", "weights"], prog="x")
+    check_objectives_kept(run_of(second=second), options, given={"objective"})
+    with pytest.raises(ValueError, match="began with no second objective"):
+        check_objectives_kept(make_run(), options, given={"objective"})
+
+
+def test_names_and_values_of_the_front_are_shown_as_they_are():
+    trial = finished(0, 0.9, 900)
+    other = finished(1, 0.8, 100)
+    for one, choice in ((trial, "[relu]"), (other, "[/b]")):
+        one.params["x"] = choice
+    table = front_table(run_of(metric="top[1]"), [trial, other])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table)
+    shown = console.export_text()
+    assert all(text in shown for text in ("[relu]", "[/b]", "top[1]"))
+
+
+def test_the_trainings_of_an_evaluation_have_one_objective():
+    like, rows = run_of(space="digits_arch", dataset="digits"), load("digits", "", validation_fraction=0.1)
+    resources = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
+    fixed = FixedTraining(folder=Path("runs/x/final"), like=like, plan=[], dataset=rows, resources=resources)
+    assert fixed._asked(space_of(fixed.like)).second is None
+
+
+def test_a_question_is_not_asked_of_a_run_with_two_objectives(tmp_path: Path):
+    new_run(tmp_path / "x", run_of(name="x"))
+    with pytest.raises(
+        ValueError, match="run 'x' has two objectives; a question is about one, so ask it of another run"
+    ):
+        ask.ask(ask.Options(run=tmp_path / "x", question=("x",)))
+
+
+def test_the_reference_is_the_median_of_the_metric_and_far_below_the_worst_cost():
+    assert _reference([(-1.0, 2.0), (0.25, 0.0), (3.0, -2.0)]) == (0.25, -6.0)
 
 
 def test_the_front_is_in_the_table_the_answer_and_the_files(tmp_path: Path):

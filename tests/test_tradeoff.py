@@ -69,7 +69,8 @@ def test_a_mistake_is_one_line_with_the_rule(wished: dict[str, Any], message: st
 
 
 def test_a_bound_may_have_a_unit_and_a_name_with_a_colon():
-    assert read_pick("weights<=50k").bound == 50_000
+    assert read_pick("weights<=50k").bound == read_pick("weights<=50K").bound == 50_000
+    assert read_pick("accuracy>=.9").bound == 0.9
     found = read_pick("pinball:0.9 >= -1.5e-3")
     assert (found.name, found.at_most, found.bound) == ("pinball:0.9", False, -0.0015)
 

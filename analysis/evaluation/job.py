@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from analysis import wording
-from analysis.evaluation.contenders import Contender, settle_plan
+from analysis.evaluation.contenders import Contender, rank, settle_plan
 from analysis.evaluation.networks import Failure, Network, check_kept, choose_device, collect, collect_kept
 from analysis.evaluation.preferred import preferred
 from analysis.progress import say, step
@@ -83,6 +83,7 @@ class Job:
         trials, wished = study.get_trials(deepcopy=False), {"front": options.front, "pick": options.pick}
         chosen, criterion = preferred(run, trials, **wished, top=options.top)
         contenders, plan, seeds = settle_plan(study, run, space, dataset, **asked, preferred=chosen)
+        best = next((c.trial for c in rank(study, run)), None)
         return cls(
             options=options,
             command=command,
@@ -97,7 +98,7 @@ class Job:
             epochs=epochs,
             resources=resources,
             why=why,
-            criterion=criterion or _earlier_criterion(options, stored) or explain_criterion(run),
+            criterion=criterion or _earlier_criterion(options, stored, contenders, best) or explain_criterion(run),
             kept=_kept(options, run, space, study, dataset),
         )
 
@@ -261,14 +262,21 @@ def _kept(options: "Options", run: Run, space: Space, study: optuna.Study, datas
     return kept
 
 
-def _earlier_criterion(options: "Options", stored: Run | None) -> str:
-    """How an earlier call chose its contenders, if this one takes them over and it has results; else empty."""
+def _earlier_criterion(
+    options: "Options", stored: Run | None, contenders: Sequence[Contender], best: int | None
+) -> str:
+    """How an earlier call chose its contenders, if this one takes them over; empty if that was as usual.
+
+    Args:
+        best: number of the trial that is best by the usual criterion.
+    """
     if stored is None or options.top is not None:
         return ""
     with suppress(ResultsError):  # the page says what is damaged
-        found = FinalResults.read(options.run / "final")
-        return found.criterion if found is not None else ""
-    return ""
+        if (found := FinalResults.read(options.run / "final")) is not None:
+            return found.criterion
+    first = next((c.trial for c in contenders if c.role == "top"), best)
+    return "" if first == best else "the options with which this evaluation began"
 
 
 def _stored(training_dir: Path) -> Run | None:

@@ -12,9 +12,9 @@ from search.storage.run import Run
 from search.storage.trials import epochs_reached, second_value
 
 _PICK = re.compile(
-    r"(?P<name>[^<>=]+?)\s*(?P<sign><=|>=)\s*(?P<bound>-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?P<unit>[kMG]?)"
+    r"(?P<name>[^<>=]+?)\s*(?P<sign><=|>=)\s*(?P<bound>-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?P<unit>[kKMG]?)"
 )
-_UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 MOST = 5
 """Trials of the front that --front evaluates without --top."""
 

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.studies.parameters import Parameter, label
 from analysis.studies.sides import Side
 from analysis.wording import named
+from spaces.second import Second
 from trainables.data.split import SplitRule
 
 MISSING = "–"
@@ -63,6 +64,7 @@ _SETTINGS = (
     ("validation share", "validation_fraction"),
     ("split", "split"),
     ("folds", "folds"),
+    ("second objective", "second"),
     ("seed", "seed"),
     ("trials asked for", "trials"),
     ("epochs of a trial", "epochs"),
@@ -119,7 +121,7 @@ def _setting(side: Side, name: str) -> str:
         known = {"epochs": side.trials.full_epochs, "rungs": side.trials.rungs}.get(name)
     else:
         known = getattr(side.run, name)
-    if isinstance(known, SplitRule):
+    if isinstance(known, SplitRule | Second):
         return known.option
     if known is None or known in ("", {}, (), 0, 0.0):
         return "0" if name == "seed" and known == 0 else MISSING

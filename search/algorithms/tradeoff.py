@@ -17,8 +17,9 @@ from search.algorithms.observations import Value
 from search.storage.run import Run
 from search.storage.trials import second_value
 
-MARGIN = 0.1
-"""How far the reference point lies below the worst score of each objective, in units of the range of the scores."""
+MARGIN = 1.0
+"""How far the reference point lies below the worst score of the second objective, in units of the range of its
+scores."""
 STEADY = 0.1
 """A second objective is steady if its median change between the first and the last rung of a trial is at most so much
 of the standard deviation at the first."""
@@ -129,6 +130,7 @@ def _course(trial: FrozenTrial, run: Run) -> list[float]:
 
 
 def _reference(points: Sequence[Point]) -> Point:
-    low, high = np.min(points, axis=0), np.max(points, axis=0)
-    x, y = (low - MARGIN * (high - low)).tolist()
-    return x, y
+    """The median in the metric, since nobody wants a cheap network that is poor; and far below all in the second
+    objective, so that the best value of the metric counts however much it costs."""
+    first, second = zip(*points, strict=True)
+    return float(np.median(first)), min(second) - MARGIN * (max(second) - min(second))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,8 @@ Examine = Callable[[Any], Examination]
 def make_price(run: Run, space: Space, examine: Examine) -> Price:
     """A function that gives the second objective of a configuration, if that is known before training.
 
-    A configuration that cannot be built has the worst; the error is reported when a trial gets it.
+    A configuration that cannot be built, or whose cost is no number, has the worst; an error is reported when a trial
+    gets it.
     """
     known: dict[Any, float] = {}
     second = run.second
@@ -43,10 +45,10 @@ def make_price(run: Run, space: Space, examine: Examine) -> Price:
     def price(params: Mapping[str, Any]) -> float:
         key = frozenset(params.items())
         if key not in known:
-            try:
-                known[key] = float(examine(space.decode(dict(params))).attrs[second.name])
-            except Exception:
-                known[key] = -second.objective.sign * math.inf
+            found = math.nan
+            with suppress(Exception):
+                found = float(examine(space.decode(dict(params))).attrs[second.name])
+            known[key] = -second.objective.sign * math.inf if math.isnan(found) else found
         return known[key]
 
     return price

@@ -146,6 +146,8 @@ class FixedTraining:
             folds=max(1, len(getattr(self.dataset, "folds", ()))),
             trials=len(self.plan),
             plan=tuple(self.plan),
+            earlier=(),
+            second=None,
             max_weights=None,
             max_macs=None,
             study_url=None,

@@ -43,8 +43,11 @@ def folders_of(texts: Sequence[str], runs_dir: Path) -> list[Path]:
             folder = find_run(text, runs_dir)
         except ValueError as error:
             raise ValueError(f"--from {text[:80]}: {error}") from None
-        if folder.resolve().name in (other.resolve().name for other in found):
+        known = [other.resolve() for other in found]
+        if folder.resolve() in known:
             raise ValueError(f"--from must name each run once, got {folder.resolve().name!r} twice")
+        if folder.resolve().name in (other.name for other in known):
+            raise ValueError(f"--from: two runs are named {folder.resolve().name!r}; rename the folder of one of them")
         found.append(folder)
     return found
 
@@ -182,7 +185,10 @@ def carried(
                     return value
                 self.misfit = self.misfit or name
             known = name in base and contains(distribution, base[name])
-            return base[name] if known else value_at(distribution, 0.5)
+            value = base[name] if known else value_at(distribution, 0.5)
+            if allowed is None or any(same(value, one) for one in allowed):
+                return value
+            return next((one for one in allowed if contains(distribution, one)), value)
 
     trial = Carried()
     space.suggest(trial)
@@ -203,14 +209,16 @@ def _learnt(trials: "Sequence[FrozenTrial]", taken: "Sequence[EarlierTrial]") ->
     for name, known in ranges.items():
         if len({str(one.params.get(name, ())) for one in taken}) < 2 or not any(name in one.params for one in taken):
             continue
-        if any(isinstance(one, CategoricalDistribution) for one in known):
-            given = [one.params[name] for one in taken if name in one.params]
+        given: list[Any] = [one.params[name] for one in taken if name in one.params]  # with those of the baseline
+        are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
+        if not are_numbers or any(isinstance(one, CategoricalDistribution) for one in known):
             choices = [choice for one in known for choice in getattr(one, "choices", ())]
             values = {(type(value), value): value for value in [*choices, *given]}
             found.append(Range(parameter=name, kind="categorical", choices=tuple(values.values())))
             continue
-        kind = "int" if all(isinstance(one, IntDistribution) for one in known) else "float"
-        low, high = min(one.low for one in known), max(one.high for one in known)
+        whole = all(isinstance(one, IntDistribution) for one in known) and all(value == int(value) for value in given)
+        kind = "int" if whole else "float"
+        low, high = min(*(one.low for one in known), *given), max(*(one.high for one in known), *given)
         found.append(Range(parameter=name, kind=kind, low=low, high=high, log=known[0].log and low > 0))
     return tuple(found)
 
@@ -259,6 +267,6 @@ def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
 def check_from_kept(run: "Run", texts: Sequence[str]) -> None:
     """Raise ValueError if a resumed run is given other earlier runs than it was started with."""
     names = [one.name for one in run.earlier]
-    if texts and [Path(text).name for text in texts] != names:
+    if texts and names not in ([Path(text).name for text in texts], [Path(text).resolve().name for text in texts]):
         stored = " ".join(f"--from {name}" for name in names) or "no --from"
         raise ValueError(f"run {run.name!r} began with {stored}, which cannot change; leave --from out")

@@ -60,6 +60,10 @@ def resolve_second(run: "Run", stated: Sequence[Stated], space: "Space", examine
     second = second_of(stated, first=run.objective, costs=list(examine(space.decode(params)).attrs))
     if second is not None:
         check_together(sampler=run.sampler, pruner=run.pruner, until_gain=run.until_gain, asks=bool(run.questions))
+        if run.keep_epoch == "best" and not second.known and second.name != "seconds":
+            raise ValueError(
+                f"--objective {second.name} needs --keep-epoch last: of the best epoch only {run.metric} is recorded"
+            )
     return second
 
 
@@ -67,8 +71,8 @@ def check_objectives_kept(run: "Run", options: "Options", *, given: Collection[s
     """Raise ValueError if a resumed run is given other objectives than it was started with."""
     if "objective" not in given:
         return
-    known = [run.second.name] if run.second is not None and run.second.known else []
-    if second_of(read_objectives(options.objective), first=run.objective, costs=known or COSTS) != run.second:
+    known = COSTS if run.second is None else (run.second.name,) if run.second.known else ()
+    if second_of(read_objectives(options.objective), first=run.objective, costs=known) != run.second:
         stored = f"--objective {run.second.option}" if run.second else "no second objective"
         raise ValueError(f"run {run.name!r} began with {stored}, which cannot change; leave --objective out")
 
@@ -90,8 +94,10 @@ def front_facts(run: "Run", trials: "Sequence[FrozenTrial]") -> dict[str, Any]:
 
 def front_table(run: "Run", trials: "Sequence[FrozenTrial]") -> "Table | None":
     """The front as a table for the console: trial, both objectives, and the parameters in which it differs most."""
+    from rich.markup import escape
     from rich.table import Table
 
+    from search.process.text import printable
     from trainables.data.notation import format_value
 
     front = front_facts(run, trials).get("front", [])
@@ -100,13 +106,14 @@ def front_table(run: "Run", trials: "Sequence[FrozenTrial]") -> "Table | None":
     names = telling_parameters([one["params"] for one in front])[:MOST_PARAMETERS]
     shown = evenly(front, MOST_SHOWN)
     some = f", {len(shown)} of {len(front)} shown" if len(shown) < len(front) else ""
-    title = f"front: {run.metric} against {run.second.name}{some}"
+    title = escape(printable(f"front: {run.metric} against {run.second.name}{some}"))
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
     for name in ("trial", run.metric, run.second.name, *names):
-        table.add_column(name, justify="right")
+        table.add_column(escape(printable(name)), justify="right")
     for one in shown:
         values = (one["params"].get(name, "-") for name in names)
-        shown_values = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)
+        texts = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)
+        shown_values = (escape(printable(text)) for text in texts)
         table.add_row(str(one["trial"]), format_value(one["value"]), shown_number(one["second"]), *shown_values)
     return table
 
