@@ -130,7 +130,7 @@ def _course(trial: FrozenTrial, run: Run) -> list[float]:
 
 
 def _reference(points: Sequence[Point]) -> Point:
-    """The median in the metric, since nobody wants a cheap network that is poor; and far below all in the second
-    objective, so that the best value of the metric counts however much it costs."""
+    """The median in the metric, since a cheap network that is poor is of no use; and far below all in the second
+    objective, so that the best value of the metric counts at any cost."""
     first, second = zip(*points, strict=True)
     return float(np.median(first)), min(second) - MARGIN * (max(second) - min(second))
