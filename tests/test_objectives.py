@@ -272,7 +272,10 @@ def test_names_and_values_of_the_front_are_shown_as_they_are():
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(table)
     shown = console.export_text()
-    assert all(text in shown for text in ("[relu]", "[/b]", "top[1]"))
+    assert all(text in shown for text in ("[relu]", "[/b]"))
+    assert shown.splitlines()[0].rstrip() == "front: top[1] against weights", (
+        "in one line, though the table is narrower"
+    )
 
 
 def test_the_trainings_of_an_evaluation_have_one_objective():

@@ -96,6 +96,7 @@ def front_table(run: "Run", trials: "Sequence[FrozenTrial]") -> "Table | None":
     """The front as a table for the console: trial, both objectives, and the parameters in which it differs most."""
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from search.process.text import printable
     from trainables.data.notation import format_value
@@ -106,8 +107,9 @@ def front_table(run: "Run", trials: "Sequence[FrozenTrial]") -> "Table | None":
     names = telling_parameters([one["params"] for one in front])[:MOST_PARAMETERS]
     shown = evenly(front, MOST_SHOWN)
     some = f", {len(shown)} of {len(front)} shown" if len(shown) < len(front) else ""
-    title = escape(printable(f"front: {run.metric} against {run.second.name}{some}"))
-    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
+    line = printable(f"front: {run.metric} against {run.second.name}{some}")
+    title = Text(line, style="bold", no_wrap=True, overflow="ignore")  # may be wider than the table
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for name in ("trial", run.metric, run.second.name, *names):
         table.add_column(escape(printable(name)), justify="right")
     for one in shown:
