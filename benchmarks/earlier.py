@@ -24,7 +24,7 @@ import pandas as pd
 
 from benchmarks.curves import DATA
 from benchmarks.grids import EPOCHS
-from benchmarks.harness import RESULTS, describe_conditions, write_result
+from benchmarks.harness import RESULTS, describe_conditions, kept_cells, write_result
 from benchmarks.priors import MOMENTS, WORKERS, Even
 from benchmarks.replay import EPOCH_SECONDS, FULL_TRAININGS, Recorded, make_run, regret_at
 from search.forecast.simulate import simulate
@@ -137,16 +137,9 @@ def regrets(*, pair: str, learns: bool, seed: int) -> list[float]:
 
 def searches(options: Options) -> Iterator[tuple[Cell, list[float]]]:
     """Every search that is asked for; seeds outermost, so that an early end has whole seeds."""
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.keep.read_text().splitlines() if options.keep.exists() else []
-    known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
-    for seed, pair, learns in itertools.product(range(options.seeds), options.pairs, (False, True)):
-        cell = {"pair": pair, "learns": learns, "seed": seed}
-        if (key := json.dumps(cell)) not in known:
-            known[key] = regrets(**cell)
-            with options.keep.open("a") as file:
-                file.write(json.dumps([cell, known[key]]) + "\n")
-        yield cell, known[key]
+    asked = itertools.product(range(options.seeds), options.pairs, (False, True))
+    cells = ({"pair": pair, "learns": learns, "seed": seed} for seed, pair, learns in asked)
+    return kept_cells(cells, options.keep, lambda cell: regrets(**cell))
 
 
 def factor(without: np.ndarray, having: np.ndarray, moment: int) -> float:

@@ -6,7 +6,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -189,3 +189,18 @@ def _cpu_model() -> str:
     cpu = cpu_fields()
     features = {"amx_bf16", "avx512_bf16"} & set(cpu.get("flags", "").split())
     return " ".join([cpu.get("model name", platform.machine()), *sorted(features)])
+
+
+def kept_cells(
+    cells: Iterable[dict[str, Any]], keep: Path, measure: Callable[[dict[str, Any]], Any]
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Each cell with what is measured in it; kept in a file, a line each, from which a later call continues."""
+    keep.parent.mkdir(parents=True, exist_ok=True)
+    lines = keep.read_text().splitlines() if keep.exists() else []
+    known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
+    for cell in cells:
+        if (key := json.dumps(cell)) not in known:
+            known[key] = measure(cell)
+            with keep.open("a") as file:
+                file.write(json.dumps([cell, known[key]]) + "\n")
+        yield cell, known[key]

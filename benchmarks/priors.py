@@ -23,7 +23,7 @@ import optuna
 import pandas as pd
 
 from benchmarks.grids import EPOCHS, Params
-from benchmarks.harness import RESULTS, describe_conditions, write_result
+from benchmarks.harness import RESULTS, describe_conditions, kept_cells, write_result
 from benchmarks.replay import EPOCH_SECONDS, FULL_TRAININGS, Recorded, make_run, regret_at
 from search.forecast.simulate import simulate
 from search.process.arguments import parse
@@ -81,18 +81,11 @@ def regrets(curves: Recorded, *, grid: str, kind: str, seed: int) -> list[float]
 
 def searches(options: Options) -> Iterator[tuple[Cell, list[float]]]:
     """Every search that is asked for; seeds outermost, so that an early end has whole seeds."""
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.keep.read_text().splitlines() if options.keep.exists() else []
-    known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
     curves = {grid: Even(grid) for grid in options.grids}
     seeds = range(options.first, options.first + options.seeds)
-    for seed, grid, kind in itertools.product(seeds, options.grids, ("none", *SHARES)):
-        cell = {"grid": grid, "kind": kind, "seed": seed}
-        if (key := json.dumps(cell)) not in known:
-            known[key] = regrets(curves[grid], **cell)
-            with options.keep.open("a") as file:
-                file.write(json.dumps([cell, known[key]]) + "\n")
-        yield cell, known[key]
+    asked = itertools.product(seeds, options.grids, ("none", *SHARES))
+    cells = ({"grid": grid, "kind": kind, "seed": seed} for seed, grid, kind in asked)
+    return kept_cells(cells, options.keep, lambda cell: regrets(curves[cell["grid"]], **cell))
 
 
 def factor(without: np.ndarray, having: np.ndarray) -> float:
