@@ -1,5 +1,6 @@
 """What belongs to a search alone: its environment, its temporary folders, its lock file of packages, its cluster."""
 
+import fcntl
 import json
 import os
 import re
@@ -7,14 +8,17 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from search.process import scratch
 from search.process.environment import allowed, keys_for, only_allowed
 from search.process.scratch import PREFIX, make_scratch, remove_scratch, sweep
 from tests.searching import ROOT
 
+SWEEP = "import sys; from pathlib import Path; from search.process.scratch import sweep; sweep(Path(sys.argv[1]))"
 CLUSTERS = ("cluster.yaml", "docs/examples/on-premise.yaml")
 
 
@@ -71,6 +75,27 @@ def test_a_temporary_folder_is_private_and_goes_with_its_process(tmp_path: Path,
     assert Path(done.stdout.strip()).exists(), "a killed process cannot clean up"
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_sweeps_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    swept: list[Path] = []
+
+    def flock(lock: int, operation: int) -> None:
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            subprocess.run([sys.executable, "-c", SWEEP, str(tmp_path)], cwd=ROOT, check=True)
+        fcntl.flock(lock, operation)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB))
+    folder = make_scratch()
+    assert len(swept) == 1
+    assert not swept[0].exists()
+    subprocess.run([sys.executable, "-c", SWEEP, str(tmp_path)], cwd=ROOT, check=True)
+    assert list(tmp_path.iterdir()) == [folder]
+    remove_scratch(folder)
 
 
 def test_sweeping_never_follows_a_planted_link_or_removes_what_is_not_ours(tmp_path: Path):

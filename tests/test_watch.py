@@ -1,5 +1,6 @@
 """What makes no progress: trials that hang are ended, a search that waits says why; on a clock of the test's own."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -336,6 +337,30 @@ def test_a_process_whose_server_dies_tells_so_and_ends_with_its_family(tmp_path:
     while is_alive(int(other)) and time.monotonic() < end:  # it has been killed, but may still be on its way out
         time.sleep(0.02)
     assert not is_alive(int(other))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_reaper_is_silent_only_if_the_last_words_have_been_written(fails: bool, tmp_path: Path):
+    shutil.copy(str(shutil.which("sleep")), tmp_path / "raylet")
+    program = (
+        "import os, sys, time, subprocess\n"
+        "from pathlib import Path\n"
+        "from search.process.output import print_patiently\n"
+        "from search.runtime import guard\n"
+        "folder = Path(sys.argv[1])\n"
+        "def words(error):\n"
+        f"    if {fails}: raise OSError('the disk is gone')\n"
+        "    print('mine')\n"
+        "guard._kill = lambda family: os._exit(1)\n"  # Ray ends the process at this moment
+        "reaper = guard.Reaper(folder, last_words=guard.LastWords(begun=folder, words='yours', otherwise=''))\n"
+        "server = subprocess.Popen([folder / 'raylet', '60'])\n"
+        "print_patiently()\n"
+        "guard.RayGuard(words, reaper=reaper).start()\n"
+        "server.kill(); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=patience(50), check=False)
+    assert (done.stdout, "yours" in done.stderr) == (("", True) if fails else ("mine\n", False)), done.stderr
 
 
 def is_alive(pid: int) -> bool:

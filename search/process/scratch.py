@@ -23,9 +23,13 @@ def make_scratch(*, short: bool = False) -> Path:
     """
     parent = Path("/tmp") if short and os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
     sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            break
+        os.close(lock)  # another process swept the folder before it was locked
     if not _held:
         atexit.register(remove_all)
     _held[folder] = lock

@@ -139,10 +139,11 @@ class RayGuard(threading.Thread):
         code = None
         with suppress(Exception):
             code = self._on_lost(RayLostError(reason))
+            drain_all()  # Ray may end this process at any moment
+            if self._reaper is not None:
+                self._reaper.all_said()
         with suppress(Exception):
             answer({"exit_code": BROKEN_OFF if code is None else code, "error": reason})
-        if self._reaper is not None:
-            self._reaper.all_said()
         _kill(self._family)
         remove_all()
         drain_all()
