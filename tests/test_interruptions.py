@@ -120,6 +120,8 @@ KILLED = "error: the process was killed .* finished epochs are saved; resume wit
 STOPPED = "all finished epochs are saved; resume with:"
 Ending = tuple[int, str]
 """Exit code, and a pattern for what the search has said."""
+BY_RAY: Ending = (1, KILLED)
+"""Rarely, Ray ends a driver that has lost a server before the driver has answered."""
 TOUR: list[tuple[Callable[[list[str]], tuple[int, str]], list[Ending]]] = [
     (killed_at("recorded:2"), [(-signal.SIGKILL, KILLED)]),
     (stopped_early, [(143, "stopped by SIGTERM; finished epochs are saved; resume with: python")]),
@@ -135,11 +137,13 @@ TOUR: list[tuple[Callable[[list[str]], tuple[int, str]], list[Ending]]] = [
         ],
     ),
     (unread, [(1, "error: nothing reads the output any more; finished epochs are saved; resume with: python")]),
-    (bereft_of("raylet"), [(1, "error: Ray stopped: its process.* raylet.* gone .* resume with: python")]),
-    (bereft_of("gcs_server"), [(1, "error: Ray stopped: its process.* gcs_server.* gone .* resume with: python")]),
-    (bereft_of("ray::RuntimeEnvAgent"), [(1, "error: Ray stopped: its process.* resume with: python")]),
-    # Ray's own servers stop at the same signal, and rarely one ends the driver before it answers
-    (all_signalled, [(143, f"stopped by SIGTERM; {STOPPED}"), (1, KILLED)]),
+    (bereft_of("raylet"), [(1, "error: Ray stopped: its process.* raylet.* gone .* resume with: python"), BY_RAY]),
+    (
+        bereft_of("gcs_server"),
+        [(1, "error: Ray stopped: its process.* gcs_server.* gone .* resume with: python"), BY_RAY],
+    ),
+    (bereft_of("ray::RuntimeEnvAgent"), [(1, "error: Ray stopped: its process.* resume with: python"), BY_RAY]),
+    (all_signalled, [(143, f"stopped by SIGTERM; {STOPPED}"), BY_RAY]),  # Ray's servers stop at the same signal
 ]
 
 
