@@ -20,6 +20,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ import optuna
 import pandas as pd
 
 from benchmarks.grids import EPOCHS, Params
-from benchmarks.harness import RESULTS, describe_conditions, write_result
+from benchmarks.harness import RESULTS, describe_conditions, kept_cells, write_result
 from benchmarks.replay import EPOCH_SECONDS, Recorded, make_run
 from search.algorithms.front import Point, hypervolume, ranks
 from search.forecast.simulate import simulate
@@ -103,6 +104,9 @@ class Both(Recorded):
         return hypervolume(points, self._reference) / self._whole
 
 
+_both = cache(Both)
+
+
 def replay_ours(curves: Both, *, seed: int, **settings: Any) -> list[float]:
     """The share of the hypervolume after each full training's worth of epochs."""
     run = replace(make_run(curves.name, seed=seed, **settings), second=SECONDS[curves.kind])
@@ -137,22 +141,17 @@ def _shares(curves: Both, ended: Sequence[tuple[float, Params]]) -> list[float]:
 
 def searches(options: Options) -> Iterator[tuple[Cell, list[float]]]:
     """Every search that is asked for; seeds outermost, so that an early end has whole seeds."""
-    options.keep.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.keep.read_text().splitlines() if options.keep.exists() else []
-    known = {json.dumps(cell): found for cell, found in map(json.loads, lines)}
-    tables = {(grid, kind): Both(grid, kind) for grid in options.grids for kind in options.kinds}
     seeds = range(options.first, options.first + options.seeds)
-    for seed, (grid, kind), search in itertools.product(seeds, tables, options.searches):
-        cell = {"grid": grid, "kind": kind, "search": search, "seed": seed}
-        if (key := json.dumps(cell)) not in known:
-            curves = tables[grid, kind]
-            if search in OURS:
-                known[key] = replay_ours(curves, seed=seed, **OURS[search])
-            else:
-                known[key] = replay_peer(curves, PEERS[search](seed))
-            with options.keep.open("a") as file:
-                file.write(json.dumps([cell, known[key]]) + "\n")
-        yield cell, known[key]
+    asked = itertools.product(seeds, options.grids, options.kinds, options.searches)
+    cells = ({"grid": grid, "kind": kind, "search": search, "seed": seed} for seed, grid, kind, search in asked)
+    return kept_cells(cells, options.keep, _shares_of)
+
+
+def _shares_of(cell: Cell) -> list[float]:
+    curves, search, seed = _both(cell["grid"], cell["kind"]), cell["search"], cell["seed"]
+    if search in OURS:
+        return replay_ours(curves, seed=seed, **OURS[search])
+    return replay_peer(curves, PEERS[search](seed))
 
 
 def summarise(found: Sequence[tuple[Cell, list[float]]]) -> list[dict[str, Any]]:
