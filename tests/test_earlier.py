@@ -1,4 +1,4 @@
-"""--from: what a search takes from earlier ones, what it learns from them, and what protects it from unrelated ones."""
+"""--from: which configurations a search takes from earlier ones, and what becomes of them."""
 
 import re
 import shutil
@@ -17,10 +17,8 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import BaseTrial, FrozenTrial
 
 from analysis import report
-from analysis.studies.earlier import agreement
+from analysis.studies.earlier import carried_over
 from analysis.studies.trials import read_trials
-from search.algorithms.earlier import EarlierModel, EarlierModels
-from search.algorithms.gaussian_process import Surrogate
 from search.forecast.retraining import asked
 from search.forecast.simulate import Silent, simulate
 from search.process.arguments import parse
@@ -107,14 +105,12 @@ def taken(trials: list[FrozenTrial]) -> Earlier:
     return earlier_of(run_of(name="first"), trials, run=run_of(), space=SPACE)
 
 
-def test_all_trials_of_the_same_space_are_taken_with_their_values_at_the_rungs(
-    trials: list[FrozenTrial], taken: Earlier
-):
-    assert str(taken) == "25 of 25 trials of first"
-    for one, trial in zip(taken.trials, trials, strict=True):
-        assert one.params == trial.params
-        assert one.values == tuple(trial.intermediate_values[e] for e in (1, 3, 9) if e in trial.intermediate_values)
-    assert {one.parameter for one in taken.learnt} == {"lr", "depth", "optimizer", "momentum"}
+def test_the_best_trials_of_the_same_space_are_taken(trials: list[FrozenTrial], taken: Earlier):
+    assert str(taken) == "the best of 25 trials of first"
+    known = {trial.number: trial for trial in trials}
+    assert all(one.params == known[one.number].params for one in taken.best)
+    finished = sorted(trials, key=lambda trial: -trial.intermediate_values.get(9, -99))
+    assert [one.number for one in taken.best] == [trial.number for trial in finished[:6]]
 
 
 def test_in_another_space_parameters_are_dropped_or_as_in_the_baseline_and_values_outside_are_left_out(
@@ -125,35 +121,18 @@ def test_in_another_space_parameters_are_dropped_or_as_in_the_baseline_and_value
     deep = sum(trial.params["depth"] > 6 for trial in trials)
     assert deep
     assert str(found) == (
-        f"{25 - deep} of 25 trials of first (dropout is new here; momentum is not searched here; depth is outside in"
-        f" {deep})"
+        f"the best of {25 - deep} of 25 trials of first (dropout is new here; momentum is not searched here; depth is"
+        f" outside in {deep})"
     )
-    assert all(one.params["dropout"] == 0.1 and "momentum" not in one.params for one in found.trials)
-    assert {one.parameter for one in found.learnt} == {"lr", "depth", "optimizer"}
-    model = EarlierModel(found, maximize=True, epochs=9)
-    params = {"lr": 1e-3, "depth": 6, "optimizer": "sgd"}
-    same = [{**params, "dropout": dropout} for dropout in (0.0, 0.5)]
-    assert np.ptp(model.scores(same)) == 0, "nothing is known about a parameter that is new"
-    assert np.isfinite(model.scores([{**params, "lr": 1e-6}, {**params, "optimizer": "muon"}])).all()
+    assert all(one.params["dropout"] == 0.1 and "momentum" not in one.params for one in found.best)
+    assert max(one.params["depth"] for one in found.best) <= 6
 
 
 def test_values_that_are_fixed_or_compared_leave_other_trials_out(trials: list[FrozenTrial]):
     fixed = earlier_of(run_of(), trials, run=run_of(fixed={"optimizer": "adamw"}), space=SPACE)
     adamw = [trial for trial in trials if trial.params["optimizer"] == "adamw"]
-    assert [one.number for one in fixed.trials] == [trial.number for trial in adamw]
-    assert "optimizer" not in {one.parameter for one in fixed.learnt}
-
-
-def test_the_value_of_the_baseline_may_lie_outside_all_earlier_ones(trials: list[FrozenTrial]):
-    def always(trial: BaseTrial) -> dict[str, Any]:
-        return {"momentum": trial.suggest_float("momentum", 0.0, 2.0), "depth": trial.suggest_float("depth", 0.5, 9.5)}
-
-    space = Space(suggest=always, baseline={"momentum": 1.5, "depth": 2.5}, dataset="digits", epochs=9)
-    run = run_of(baseline={"momentum": 1.5, "depth": 2.5})
-    found = earlier_of(run_of(name="first"), trials, run=run, space=space)
-    assert {one.params["momentum"] for one in found.trials if one.params["momentum"] > 0.99} == {1.5}
-    scores = EarlierModel(found, maximize=True, epochs=9).scores([one.params for one in found.trials])
-    assert np.isfinite(scores).all()
+    assert fixed.num_here == len(adamw)
+    assert {one.number for one in fixed.best} <= {trial.number for trial in adamw}
 
 
 def test_a_parameter_that_is_new_has_a_level_of_its_question(trials: list[FrozenTrial]):
@@ -163,33 +142,31 @@ def test_a_parameter_that_is_new_has_a_level_of_its_question(trials: list[Frozen
     space = Space(suggest=deeper, baseline={"lr": 0.1, "blocks": 3}, dataset="digits", epochs=9)
     run = run_of(baseline={"lr": 0.1, "blocks": 3}, questions=(Question(parameter="blocks", levels=(2, 4)),))
     found = earlier_of(run_of(name="first"), trials, run=run, space=space)
-    assert {one.params["blocks"] for one in found.trials} == {2}
+    assert {one.params["blocks"] for one in found.best} == {2}
 
 
 def test_what_cannot_be_used_is_refused(trials: list[FrozenTrial]):
     with pytest.raises(ValueError, match="none of its trials has reached the first rung; resume it first"):
         earlier_of(run_of(), [], run=run_of(), space=SPACE)
     foreign = Space(suggest=lambda t: {"x": t.suggest_float("x", 0, 1)}, baseline={"x": 0.5}, dataset="d", epochs=9)
-    with pytest.raises(ValueError, match=r"none of its 25 trials can be used here \(the spaces share no parameter\)"):
+    with pytest.raises(ValueError, match="the spaces share no parameter; leave it out"):
         earlier_of(run_of(), trials, run=run_of(baseline={"x": 0.5}), space=foreign)
     held = run_of(fixed={"lr": 0.5})
     with pytest.raises(ValueError, match=r"can be used here \(lr is outside in 25\); leave it out"):
         earlier_of(run_of(), trials, run=held, space=SPACE)
 
 
-def test_untrainable_configurations_are_taken_as_the_worst(trials: list[FrozenTrial]):
+def test_configurations_that_cannot_be_trained_are_not_taken():
     class Diverging(Curves):
         def value(self, leg: Leg, epoch: int) -> float:
-            return float("nan") if leg.params["lr"] > 0.05 else super().value(leg, epoch)
+            return float("nan") if leg.params["lr"] < 0.01 else super().value(leg, epoch)
 
     found = simulate(planned(run_of(name="a")), SPACE, Diverging(), slots=2).trials
-    earlier = earlier_of(run_of(name="a"), found, run=run_of(), space=SPACE)
-    failed = [one for one in earlier.trials if one.failure]
+    failed = sum("failure_kind" in trial.user_attrs for trial in found)
     assert failed
-    assert all(one.failure == "diverged" and not one.values for one in failed)
-    scores = EarlierModel(earlier, maximize=True, epochs=9).scores([one.params for one in earlier.trials])
-    worst = [score for score, one in zip(scores, earlier.trials, strict=True) if one.failure]
-    assert max(worst) < np.median(scores)
+    earlier = earlier_of(run_of(name="a"), found, run=run_of(), space=SPACE)
+    assert earlier.num_trials == len(found) - failed
+    assert all(one.params["lr"] >= 0.01 for one in earlier.best)
 
 
 def test_the_best_configurations_begin_after_the_baseline_and_are_compared_at_the_rungs(taken: Earlier):
@@ -198,8 +175,7 @@ def test_the_best_configurations_begin_after_the_baseline_and_are_compared_at_th
     assert tags[0] == "baseline"
     assert len(tags) == 4
     assert all(tag.startswith(TAG) for tag in tags[1:])
-    best = max((one for one in taken.trials if len(one.values) == 3), key=lambda one: one.values[-1])
-    assert tags[1] == f"{TAG}{best.number}"
+    assert tags[1] == f"{TAG}{taken.best[0].number}"
     bad = searched(run, sign=-1)
     first = [trial for trial in bad if is_from_earlier(trial)]
     assert len(first) == 3
@@ -215,7 +191,7 @@ def test_without_earlier_searches_the_study_has_the_same_bits(taken: Earlier):
     assert [t.params for t in learnt] != [t.params for t in plain]
 
 
-def test_a_related_search_is_better_at_once_and_a_reversed_one_is_soon_not_asked(trials: list[FrozenTrial]):
+def test_a_related_search_is_better_at_once_and_a_reversed_one_costs_little(trials: list[FrozenTrial]):
     def best(run: Run, epochs: int) -> float:
         found = simulate(planned(run), SPACE, Curves(), slots=2, until=epochs / 2)
         return max(value for trial in found.trials for value in trial.intermediate_values.values())
@@ -230,17 +206,6 @@ def test_a_related_search_is_better_at_once_and_a_reversed_one_is_soon_not_asked
         losses.append(best(plain, 120) - best(replace(plain, earlier=(reverse,)), 120))
     assert np.mean(gains) > 0.05
     assert np.mean(losses) < 0.05
-
-
-def test_what_disagrees_is_left_out_of_the_model(taken: Earlier):
-    learnt = EarlierModels((taken,), maximize=True, epochs=9)
-    agreeing, reverse = searched(planned(run_of())), searched(planned(run_of()), sign=-1)
-    assert Surrogate(agreeing, rungs=(1, 3, 9), maximize=True, trend=learnt).uses_trend
-    assert not Surrogate(reverse, rungs=(1, 3, 9), maximize=True, trend=learnt).uses_trend
-    both = EarlierModels((taken, taken), maximize=True, epochs=9)
-    model = Surrogate(agreeing, rungs=(1, 3, 9), maximize=True, trend=both)
-    assert np.isfinite(model.improvement([(BASELINE, -1)])).all()
-    assert both.starts[0] == both.starts[1]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -336,7 +301,10 @@ def test_a_run_keeps_what_it_takes_and_a_resumed_one_needs_no_other_folder(runs:
     copied = shutil.copytree(runs, tmp_path / "runs")
     run = opened(copied, "--name", "x", "--from", "first", "--from", str(copied / "small"), "--trials", "9").run
     assert [one.name for one in run.earlier] == ["first", "small"]
-    assert [str(one) for one in run.earlier] == ["16 of 16 trials of first", "12 of 12 trials of small"]
+    assert [str(one) for one in run.earlier] == [
+        "the best of 16 trials of first",
+        "the best of 12 trials of small",
+    ]
     assert [one.tag.split("/")[0] for one in run.plan[1:]] == [f"{TAG}first"] * 3 + [f"{TAG}small"] * 3
     new_run(copied / "x", run)
     for name in ("first", "small"):
@@ -363,9 +331,9 @@ def test_runs_of_one_name_and_links_to_runs(runs: Path, tmp_path: Path):
 def test_narrower_ranges_leave_trials_out_and_the_search_says_so(runs: Path):
     run = opened(runs, "--name", "x", "--from", "first", "--set", "depth=1..2").run
     (found,) = run.earlier
-    left = 16 - len(found.trials)
+    left = 16 - found.num_here
     assert 0 < left < 16
-    line = f"from earlier searches: {16 - left} of 16 trials of first (depth is outside in {left})"
+    line = f"from earlier searches: the best of {16 - left} of 16 trials of first (depth is outside in {left})"
     assert line in asked(run)
 
 
@@ -396,21 +364,20 @@ def test_a_file_of_options_names_earlier_runs(runs: Path, tmp_path: Path):
     assert used(given.options) == {"file": str(file), "options": {"from": ["first", "small"], "trials": 12}}
 
 
-def test_the_report_says_what_was_taken_and_whether_it_helped(taken: Earlier, tmp_path: Path):
+def test_the_report_says_what_was_taken_and_what_became_of_it(taken: Earlier, tmp_path: Path):
     run = planned(run_of(earlier=(taken,)))
     new_run(tmp_path / "r", run)
     for _ in epochs(run, resume_study(tmp_path / "r", run)):
         pass
     told = read_trials(open_study(tmp_path / "r"), run)
-    (row,) = agreement(told, run).to_dict("records")
+    (row,) = carried_over(told, run).to_dict("records")
     assert row["earlier search"] == "first"
-    assert row["trials taken"] == "25 of 25"
-    assert row["rank correlation, first rung"] > 0.5
-    assert row["its configurations trained first"] == 3
+    assert row["its trials"] == row["possible here"] == 25
+    assert row["trained first"] == 3
     place, total = row["best place of these"].split(" of ")
     assert 1 <= int(place) <= 10
     assert int(total) == 25
     assert report.main([str(tmp_path / "r"), "--data-dir", str(tmp_path)]) == 0
     page = (tmp_path / "r" / "report" / "index.html").read_text()
-    assert "Taken from earlier searches: 25 of 25 trials of first." in page
+    assert "Taken from earlier searches: the best of 25 trials of first." in page
     assert "best place of these" in page

@@ -14,7 +14,7 @@ from analysis.pages.questions import Said
 from analysis.prose.outcome import Outcome
 from analysis.prose.unfinished import ahead
 from analysis.studies.amounts import cost, difference_text
-from analysis.studies.earlier import agreement
+from analysis.studies.earlier import carried_over
 from analysis.studies.expectations import expectations
 from analysis.studies.parameters import label
 from analysis.studies.steered import steered
@@ -99,8 +99,8 @@ def _what(run: Run | None) -> str:
 def _earlier(trials: Trials, run: Run | None, folder: Folder) -> list[Any]:
     if run is None or not run.earlier:
         return []
-    caption = "What was taken from earlier searches, and whether it agreed with this one."
-    return [folder.table("earlier", agreement(trials, run), caption=caption)]
+    caption = "What became of the configurations of earlier searches, which were trained first."
+    return [folder.table("earlier", carried_over(trials, run), caption=caption)]
 
 
 def states(trials: Trials) -> str:

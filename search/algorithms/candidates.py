@@ -43,12 +43,7 @@ class Candidates:
         self._drawn: dict[tuple[int, Identity], list[dict[str, Any]]] = {}
 
     def new(
-        self,
-        parents: Sequence[FrozenTrial],
-        *,
-        tried: Container[Identity],
-        held: Mapping[str, Any] | None = None,
-        starts: Sequence[Mapping[str, Any]] = (),
+        self, parents: Sequence[FrozenTrial], *, tried: Container[Identity], held: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Parameters from anywhere and near the parents; empty if the space has nothing new, or fails.
 
@@ -56,14 +51,11 @@ class Candidates:
             tried: configurations that are not new.
             held: parameters whose values are given. A parent with other values is itself a candidate, with these
                 values.
-            starts: configurations that are no trials, the same ones in every call: each is a candidate and a parent.
         """
         held = held or {}
         drawn = [*self._draw(-1, {}, NUM_ANYWHERE, held)]
         for parent in parents:
             drawn += self._draw(parent.number, parent.params, NUM_NEAR, held)
-        for place, start in enumerate(starts):
-            drawn += self._draw(-2 - place, start, NUM_NEAR, held)
         return [params for key, params in {identity(params): params for params in drawn}.items() if key not in tried]
 
     def _draw(self, parent: int, near: Mapping[str, Any], count: int, held: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,7 +63,7 @@ class Candidates:
         if key not in self._drawn:
             generator = random.Random(f"{self._seed}/{parent}")
             varied = [_vary(self._suggest, near, generator, held, self._priors) for _ in range(count)]
-            if near and (held or parent < -1):
+            if held and near:
                 varied.append(_draw(self._suggest, {**near, **held}, lambda _: generator.random(), self._priors))
             self._drawn[key] = [params for params in varied if params]
         return self._drawn[key]

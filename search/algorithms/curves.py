@@ -21,7 +21,6 @@ from spaces.objectives import metric_named
 from spaces.priors import Priors
 
 if TYPE_CHECKING:
-    from search.algorithms.earlier import EarlierModels
     from search.algorithms.gaussian_process import Surrogate, Tried
     from search.algorithms.tradeoff import Tradeoff
 
@@ -29,9 +28,6 @@ MAX_WEIGHED = 100
 """Most paused trials, the best ones, that are compared with new configurations."""
 FIRST_OF_LEVEL = 5
 """Trials of each level of a question before the process is fitted."""
-LAST_GUIDED = 20
-"""Trials that have reached the first rung, from which on earlier searches are no longer asked: their best trials need
-not be the best here."""
 TRIALS_A_DRAW = 5
 """For this many trials in a row the same candidates are used, without those that were tried: drawing them is slow."""
 
@@ -71,7 +67,6 @@ class CurvesSampler:
         self._run, self._priors = run, Priors(run.priors)
         self.tried: set[Identity] = set()
         """Configurations that are not new."""
-        self._learnt: EarlierModels | None = None
         self._surrogate: Surrogate | Tradeoff | None = None
         self._is_fitted = False
         self._drawn: tuple[int, Candidates] | None = None
@@ -93,8 +88,6 @@ class CurvesSampler:
             live: numbers of the trials that have a worker.
         """
         if self._fit() is None:
-            if number % 2 and (promising := self._promising(suggest, number, aim)):
-                return promising
             first = self._spread(suggest, number, aim, self._priors)
             if self._priors and identity(first) in self.tried:  # a prior may leave few values
                 first = self._spread(suggest, number, aim, NO_PRIORS)
@@ -104,25 +97,6 @@ class CurvesSampler:
             self._decide(suggest, (), number=number, live=live, aim=aim)
         assert self._decision is not None
         return self._decision.configuration
-
-    def _earlier_models(self) -> "EarlierModels | None":
-        """What earlier searches say; None without them, or once this search has enough trials of its own."""
-        run = self._run
-        if not run.earlier or run.sampler != "curves" or self._rungs.num_ranked >= LAST_GUIDED:
-            return None
-        if self._learnt is None:
-            from search.algorithms.earlier import EarlierModels  # imports SciPy
-
-            self._learnt = EarlierModels(run.earlier, maximize=run.objective.maximize, epochs=run.epochs)
-        return self._learnt
-
-    def _promising(self, suggest: Suggest, number: int, aim: Aim) -> dict[str, Any]:
-        """Of some random configurations the one that earlier searches expect to be best; empty without them."""
-        if (models := self._earlier_models()) is None:
-            return {}
-        drawn = Candidates(suggest, seed=derive_seed(self._run.seed, number), priors=self._priors)
-        new = drawn.new((), tried=self.tried, held=dict(aim.held))
-        return new[int(models(new).mean(axis=1).argmax())] if new else {}
 
     def _spread(self, suggest: Suggest, number: int, aim: Aim, priors: Priors) -> dict[str, Any]:
         seed, trial_seed = self._run.seed, derive_seed(self._run.seed, number)
@@ -244,8 +218,7 @@ class CurvesSampler:
         if aim.rivals is not None:  # the best trials of other levels are good starting points as well
             parents = [*surrogate.most_promising(NUM_PARENTS, among=aim.rivals), *parents]
             parents = list({parent.number: parent for parent in parents}.values())
-        starts = self._learnt.starts if self._learnt is not None and surrogate.uses_trend else ()
-        return self._candidates(suggest, number).new(parents, tried=self.tried, held=dict(aim.held), starts=starts)
+        return self._candidates(suggest, number).new(parents, tried=self.tried, held=dict(aim.held))
 
     def _candidates(self, suggest: Suggest, number: int) -> Candidates:
         turn = number // TRIALS_A_DRAW
@@ -278,5 +251,4 @@ class CurvesSampler:
 
             return Tradeoff(trials, run, has_errors=has_errors, price=self._price)
         metric = run.metric if has_errors else ""
-        told: dict[str, Any] = {"maximize": run.objective.maximize, "metric": metric, "trend": self._earlier_models()}
-        return Surrogate(trials, rungs=run.rungs, **told)
+        return Surrogate(trials, rungs=run.rungs, maximize=run.objective.maximize, metric=metric)

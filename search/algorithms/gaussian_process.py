@@ -14,7 +14,7 @@ the noise of its score.
 Everything here is a pure function of the values in the study.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,8 +43,6 @@ _BELIEVED = 0.05
 """Variance of the noise of the scores that running trials are assumed to reach."""
 Tried = tuple[Mapping[str, Any], int]
 """Parameters and number of a trial."""
-Trend = Callable[[Sequence[Mapping[str, Any]], np.ndarray], np.ndarray]
-"""What earlier searches predict: from N configurations and their epochs, (N,), to scores, (N, searches)."""
 
 
 class _Inputs(NamedTuple):
@@ -54,12 +52,6 @@ class _Inputs(NamedTuple):
     """(N,), natural logarithms."""
     numbers: np.ndarray
     """(N,), numbers of the trials; a negative one for a configuration without a trial."""
-    trend: np.ndarray | None = None
-    """(N, searches), what earlier searches predict, the mean over the observed ones subtracted."""
-
-    def rows(self, which: slice) -> "_Inputs":
-        trend = None if self.trend is None else self.trend[which]
-        return _Inputs(self.codes[which], self.epochs[which], self.numbers[which], trend)
 
 
 class Surrogate:
@@ -72,13 +64,11 @@ class Surrogate:
         rungs: Sequence[int],
         maximize: bool,
         metric: str = "",
-        trend: Trend | None = None,
         value: Value = reported,
     ) -> None:
         """
         Args:
             metric: name of the value, whose standard error the records of the trials may have.
-            trend: what earlier searches predict.
             value: gives the values from which the process learns.
         """
         known = observations(trials, rungs=rungs, maximize=maximize, metric=metric, value=value)
@@ -88,7 +78,6 @@ class Surrogate:
         self._full_budget = rungs[-1]
         self._space = {name: d for one in observed for name, d in one.trial.distributions.items()}
         self._categorical = [isinstance(d, CategoricalDistribution) for d in self._space.values()]
-        self._trend: Trend | None = trend
         self._observed = self._inputs(
             [one.trial.params for one in observed],
             np.array([one.epoch for one in observed]),
@@ -97,7 +86,6 @@ class Surrogate:
         self.trials = list({one.trial.number: one.trial for one in observed if not is_untrainable(one.trial)}.values())
         """The trials from whose values the process has learnt."""
         values = np.array([one.score for one in observed])
-        self._keep_what_agrees(values)
         length, noise = self._most_evident(values, np.array([one.squared_error for one in observed]))
         self._alike = likeness(self._observed.codes, self._observed.codes, self._categorical, length=length)
         covariance = _covariance(self._observed, self._observed, self._alike)
@@ -105,44 +93,24 @@ class Surrogate:
         self._values = solve_triangular(self._factor, values, lower=True)
         self._scores = values
 
-    def _keep_what_agrees(self, values: np.ndarray) -> None:
-        """Keep the earlier searches whose predictions rise with the scores, (N,); they are centred on the observed."""
-        if self._trend is None or self._observed.trend is None:
-            return
-        predict, level = self._trend, self._observed.trend.mean(axis=0)
-        agree = (self._observed.trend - level).T @ values > 0
-        self._trend = (lambda params, epochs: (predict(params, epochs) - level)[:, agree]) if agree.any() else None
-        trend = (self._observed.trend - level)[:, agree] if agree.any() else None
-        self._observed = self._observed._replace(trend=trend)
-
-    @property
-    def uses_trend(self) -> bool:
-        """Whether it uses what earlier searches predict."""
-        return self._trend is not None
-
     def _most_evident(self, values: np.ndarray, squared_errors: np.ndarray) -> tuple[float, np.ndarray]:
         """The length and the noise of each score, (N,), with the largest marginal likelihood of these scores.
 
-        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + diag(noise + share * error^2). What
-        earlier searches predict is left out unless it makes the scores more likely.
+        log p(y) = -|L^-1 y|^2 / 2 - sum(log L_ii) + constant, where L L' = K + diag(noise + share * error^2).
         """
         shares = _SHARES if squared_errors.any() else (0.0,)
         noises = [noise + share * squared_errors for noise in _NOISES for share in shares]
         judged = slice(None, None, -(-len(values) // _MAX_JUDGED))
-        inputs = self._observed.rows(judged)
+        inputs = _Inputs(*(column[judged] for column in self._observed))
         evidence = {}
         for length in _LENGTHS:
             alike = likeness(inputs.codes, inputs.codes, self._categorical, length=length)
-            for with_trend in (False,) if inputs.trend is None else (False, True):
-                used = inputs if with_trend else inputs._replace(trend=None)
-                covariance = _covariance(used, used, alike)
-                for number, noise in enumerate(noises):
-                    factor = cholesky(covariance + np.diag(noise[judged]), lower=True)
-                    whitened = solve_triangular(factor, values[judged], lower=True)
-                    evidence[length, number, with_trend] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
-        length, number, with_trend = max(evidence, key=evidence.__getitem__)
-        if not with_trend:
-            self._trend, self._observed = None, self._observed._replace(trend=None)
+            covariance = _covariance(inputs, inputs, alike)
+            for number, noise in enumerate(noises):
+                factor = cholesky(covariance + np.diag(noise[judged]), lower=True)
+                whitened = solve_triangular(factor, values[judged], lower=True)
+                evidence[length, number] = -whitened @ whitened / 2 - np.log(np.diag(factor)).sum()
+        length, number = max(evidence, key=evidence.__getitem__)
         return length, noises[number]
 
     def _best(self, among: Container[int] | None) -> float:
@@ -203,7 +171,7 @@ class Surrogate:
         """
         inputs = self._at_full_budget(trials)
         loadings = self._loadings(inputs)
-        variance = _variance(inputs) - (loadings**2).sum(axis=0)  # s^2 = k(x, x) - |A|^2
+        variance = _VARIANCE - (loadings**2).sum(axis=0)  # s^2 = k(x, x) - |A|^2
         if running:  # conditions s^2 on the scores of the running trials
             others = self._at_full_budget(running)
             known = self._loadings(others)
@@ -216,7 +184,7 @@ class Surrogate:
     @property
     def finished(self) -> dict[int, float]:
         """The scores of the trials that have reached the full budget, by number."""
-        _, epochs, numbers, _ = self._observed
+        _, epochs, numbers = self._observed
         there = epochs == np.log(self._full_budget)
         trained = {trial.number for trial in self.trials}
         found = dict(zip(numbers[there].tolist(), self._scores[there].tolist(), strict=True))
@@ -231,13 +199,7 @@ class Surrogate:
         return self._inputs(params, np.full(len(params), self._full_budget), numbers)
 
     def _inputs(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray, numbers: Sequence[int]) -> _Inputs:
-        inputs = _Inputs(encode(self._space, params), np.log(epochs), np.array(numbers))
-        return inputs if self._trend is None else inputs._replace(trend=self._trend(params, epochs))
-
-    def scores(self, params: Sequence[Mapping[str, Any]], epochs: np.ndarray) -> np.ndarray:
-        """The expected score of configurations that are no trials after so many epochs, (N,)."""
-        inputs = self._inputs(params, epochs, range(-len(params), 0))
-        return self._loadings(inputs).T @ self._values
+        return _Inputs(encode(self._space, params), np.log(epochs), np.array(numbers))
 
     def _covariance(self, a: _Inputs, b: _Inputs) -> np.ndarray:
         """The covariance of two sets of scores, (N, M), without noise."""
@@ -250,11 +212,6 @@ def expected_improvement(above: np.ndarray, spread: np.ndarray) -> np.ndarray:
     return spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
 
 
-def _variance(inputs: _Inputs) -> np.ndarray | float:
-    """The variance of scores, (N,) or one number for all, without noise."""
-    return _VARIANCE if inputs.trend is None else _VARIANCE + (inputs.trend**2).sum(axis=1)
-
-
 def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
     """The covariance k of the formula above, (N, M), without noise.
 
@@ -264,5 +221,4 @@ def _covariance(a: _Inputs, b: _Inputs, alike: np.ndarray) -> np.ndarray:
     apart = np.abs(a.epochs[:, None] - b.epochs)  # d
     same = a.numbers[:, None] == b.numbers  # [i = i']
     near = np.exp(-apart / _BOTH_LENGTH)
-    found = _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)
-    return found if a.trend is None or b.trend is None else found + a.trend @ b.trend.T
+    return _EPOCH * np.exp(-apart / _EPOCH_LENGTH) + _CONFIGURATION * alike + near * (_BOTH * alike + _TRIAL * same)

@@ -28,9 +28,6 @@ of the standard deviation at the first."""
 class Tradeoff:
     """Models of both objectives, fitted to a study in which some trials have reached the first rung."""
 
-    uses_trend = False
-    """Of earlier searches only the planned and the first configurations count, since these had one objective."""
-
     def __init__(self, trials: Sequence[FrozenTrial], run: Run, *, has_errors: bool, price: Price | None) -> None:
         """
         Args:

@@ -89,9 +89,8 @@ class Options:
     made of them is trained after the baseline and --try, and half of the candidates are drawn there, or 80 % with
     --prior lr=0.03:sure=0.8. Repeat the option for several parameters."""
     earlier: From = ()
-    """Learn from an earlier run: --from first. The search begins with its best configurations, and its values guide the
-    first trials as long as they agree with the new ones. Spaces, data and budgets may differ. Repeat the option for
-    several runs."""
+    """Begin with the best configurations of an earlier run: --from first. Spaces, data and budgets may differ. Repeat
+    the option for several runs."""
     tries: Tries = ()
     """Train the configurations in this JSON file first, after the baseline: {"lr": 0.1, "depth": 3}, a list of such, or
     the best.json of a run. Parameters left out are as in the baseline. Repeat the option for several files."""

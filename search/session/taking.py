@@ -1,4 +1,4 @@
-"""The option --from: from earlier runs to what a new search takes from them."""
+"""The option --from: the configurations with which a search begins because they were the best of earlier runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from search.scheduling.constraints import Examine
     from search.storage.earlier import Earlier, EarlierTrial
     from search.storage.run import Run
-    from spaces.changes import Range
     from spaces.space import Space
 
 _Argument = tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="")
@@ -27,8 +26,6 @@ NUM_PLANNED = 3
 """Earlier configurations that are trained first: the best one, and those of the next ones that differ most."""
 _AMONG = 6
 """Best earlier configurations, from which they are chosen."""
-_MOST_TAKEN = 200
-"""Trials of one earlier search at most: the better half of them, and an even selection of the others."""
 
 
 def folders_of(texts: Sequence[str], runs_dir: Path) -> list[Path]:
@@ -96,69 +93,63 @@ def earlier_of(source: "Run", stored: "Sequence[FrozenTrial]", *, run: "Run", sp
     from search.storage.earlier import Earlier
     from spaces.levels import parameters
 
-    trials = [one for one in stored if _is_told(one, source)]
+    trials = [one for one in stored if _is_compared(one, source)]
     if not trials:
         raise ValueError("none of its trials has reached the first rung; resume it first")
     there = list(dict.fromkeys(name for one in trials for name in one.params))
     here = list(parameters(space.suggest, run.fixed))
+    if not set(there) & set(here):
+        raise ValueError("the spaces share no parameter; leave it out")
     differs = source.fingerprint != run.fingerprint  # of one space, a few trials need not have all parameters
-    taken, outside = _carry(trials, run, space, source)
-    learnt = _learnt(trials, taken)
-    if not learnt or not any(one.values for one in taken):
+    usable, outside = _carry(_best_first(trials, source), run, space)
+    if not usable:
         why = "; ".join(f"{name} is outside in {count}" for name, count in outside.items())
-        why = why or ("no shared parameter differs" if set(there) & set(here) else "the spaces share no parameter")
         raise ValueError(f"none of its {len(trials)} trials can be used here ({why}); leave it out")
     return Earlier(
         name=source.name,
         created=source.created,
-        metric=source.metric,
-        rungs=source.rungs,
         num_trials=len(trials),
+        num_here=len(usable),
         outside=outside,
         new=tuple(name for name in here if differs and name not in there and name not in run.fixed),
         gone=tuple(name for name in there if differs and name not in here),
-        learnt=learnt,
-        trials=tuple(_selection(taken, maximize=source.objective.maximize, rungs=source.rungs)),
+        best=tuple(usable[:_AMONG]),
     )
 
 
-def _carry(
-    trials: "Sequence[FrozenTrial]", run: "Run", space: "Space", source: "Run"
-) -> "tuple[list[EarlierTrial], dict[str, int]]":
+def _is_compared(trial: "FrozenTrial", source: "Run") -> bool:
+    """Whether the search itself chose the trial, and it reached the first rung."""
+    from search.storage.trials import is_infeasible
+
+    if "seed" not in trial.user_attrs or is_infeasible(trial) or trial.user_attrs.get("failure_kind"):
+        return False
+    return math.isfinite(trial.intermediate_values.get(source.rungs[0], math.nan))
+
+
+def _best_first(trials: "Sequence[FrozenTrial]", source: "Run") -> "list[FrozenTrial]":
+    """The trials by the highest rung that each has reached, then by the value there."""
+
+    def place(trial: "FrozenTrial") -> tuple[int, float, int]:
+        rung = max(rung for rung in source.rungs if rung in trial.intermediate_values)
+        return -rung, -source.objective.sign * trial.intermediate_values[rung], trial.number
+
+    return sorted(trials, key=place)
+
+
+def _carry(trials: "Sequence[FrozenTrial]", run: "Run", space: "Space") -> "tuple[list[EarlierTrial], dict[str, int]]":
     """The trials that this search can have, and how many it cannot, by the first parameter that is outside."""
+    from search.storage.earlier import EarlierTrial
+
     held = {name: (value,) for name, value in run.fixed.items()}
     held |= {question.parameter: question.levels for question in run.questions}
-    taken, outside = [], dict[str, int]()
+    usable, outside = [], dict[str, int]()
     for trial in trials:
         params, misfit = carried(trial.params, space, base={**run.baseline, **run.fixed}, held=held)
         if misfit:
             outside[misfit] = outside.get(misfit, 0) + 1
         else:
-            taken.append(_as_earlier(trial, params, source))
-    return taken, outside
-
-
-def _is_told(trial: "FrozenTrial", source: "Run") -> bool:
-    """Whether the search itself compared the trial, or found that its configuration cannot be trained."""
-    from search.storage.trials import is_infeasible
-
-    if "seed" not in trial.user_attrs or is_infeasible(trial):
-        return False
-    if trial.user_attrs.get("failure_kind"):
-        return trial.user_attrs["failure_kind"] in ("diverged", "out of memory")
-    return math.isfinite(trial.intermediate_values.get(source.rungs[0], math.nan))
-
-
-def _as_earlier(trial: "FrozenTrial", params: dict[str, Any], source: "Run") -> "EarlierTrial":
-    from search.storage.earlier import EarlierTrial
-
-    values = []
-    for rung in source.rungs:
-        if rung not in trial.intermediate_values:
-            break
-        values.append(trial.intermediate_values[rung])
-    failure = trial.user_attrs.get("failure_kind") or ""
-    return EarlierTrial(number=trial.number, params=params, values=() if failure else tuple(values), failure=failure)
+            usable.append(EarlierTrial(number=trial.number, params=params))
+    return usable, outside
 
 
 def carried(
@@ -195,48 +186,6 @@ def carried(
     return dict(trial.params), trial.misfit
 
 
-def _learnt(trials: "Sequence[FrozenTrial]", taken: "Sequence[EarlierTrial]") -> "tuple[Range, ...]":
-    """The parameters that both searches have and that differ among the trials taken, with all of their values there."""
-    from optuna.distributions import CategoricalDistribution, IntDistribution
-
-    from spaces.changes import Range
-
-    ranges: dict[str, list[Any]] = {}
-    for trial in trials:
-        for name, distribution in trial.distributions.items():
-            ranges.setdefault(name, []).append(distribution)
-    found = []
-    for name, known in ranges.items():
-        if len({str(one.params.get(name, ())) for one in taken}) < 2 or not any(name in one.params for one in taken):
-            continue
-        given: list[Any] = [one.params[name] for one in taken if name in one.params]  # with those of the baseline
-        are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
-        if not are_numbers or any(isinstance(one, CategoricalDistribution) for one in known):
-            choices = [choice for one in known for choice in getattr(one, "choices", ())]
-            values = {(type(value), value): value for value in [*choices, *given]}
-            found.append(Range(parameter=name, kind="categorical", choices=tuple(values.values())))
-            continue
-        whole = all(isinstance(one, IntDistribution) for one in known) and all(value == int(value) for value in given)
-        kind = "int" if whole else "float"
-        low, high = min(*(one.low for one in known), *given), max(*(one.high for one in known), *given)
-        found.append(Range(parameter=name, kind=kind, low=low, high=high, log=known[0].log and low > 0))
-    return tuple(found)
-
-
-def _selection(taken: "Sequence[EarlierTrial]", *, maximize: bool, rungs: Sequence[int]) -> "list[EarlierTrial]":
-    if len(taken) <= _MOST_TAKEN:
-        return list(taken)
-    ordered, half = _ordered(taken, maximize=maximize), _MOST_TAKEN // 2
-    rest = ordered[half:]
-    return sorted([*ordered[:half], *(rest[i * len(rest) // half] for i in range(half))], key=lambda one: one.number)
-
-
-def _ordered(trials: "Sequence[EarlierTrial]", *, maximize: bool) -> "list[EarlierTrial]":
-    """The best first: by the number of rungs, then by the last value."""
-    sign = -1 if maximize else 1
-    return sorted(trials, key=lambda one: (-len(one.values), sign * one.values[-1] if one.values else 0, one.number))
-
-
 def planned(run: "Run", space: "Space", examine: "Examine") -> list[tuple[str, dict[str, Any]]]:
     """The configurations of earlier searches that are trained first, with their tags.
 
@@ -249,8 +198,7 @@ def planned(run: "Run", space: "Space", examine: "Examine") -> list[tuple[str, d
     found: list[tuple[str, dict[str, Any]]] = []
     several = len(run.earlier) > 1
     for earlier in run.earlier:
-        best = _ordered([one for one in earlier.trials if one.values], maximize=run.objective.maximize)[:_AMONG]
-        best = [one for one in best if not examine(space.decode(one.params)).infeasible]
+        best = [one for one in earlier.best if not examine(space.decode(one.params)).infeasible]
         chosen: list[EarlierTrial] = best[:1]
         while len(chosen) < min(NUM_PLANNED, len(best)):
             rest = [one for one in best if one not in chosen]
