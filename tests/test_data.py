@@ -301,7 +301,7 @@ def image_bomb(folder: Path) -> None:
     [
         ("cifar10", archive_bomb, "cifar-10-python.tar.gz is damaged or not the official file"),
         ("fashion_mnist", packed_bomb, "train-images-idx3-ubyte.gz is damaged or not the official file"),
-        ("image_folder", image_bomb, "8 of 8 images cannot be read or have more than 64,000,000 pixels"),
+        ("image_folder", image_bomb, "8 of 8 images have too many pixels"),
     ],
 )
 def test_a_bomb_is_refused_before_it_is_unpacked(
