@@ -68,6 +68,7 @@ def test_without_a_test_folder_a_fixed_part_of_each_class_is_held_out(tmp_path: 
     test = load_test("image_folder", tmp_path)
     first, second = (load("image_folder", tmp_path, seed=seed, validation_fraction=0) for seed in (0, 1))
     assert torch.bincount(test.y).tolist() == [3, 3]
+    assert [str(name).split("/")[:2] for name in test.origin] == [["train", "cat"]] * 3 + [["train", "dog"]] * 3
     assert torch.bincount(first.train.y).tolist() == [17, 17]
     assert torch.equal(first.train.x, second.train.x)
     seen = {row.numpy().tobytes() for row in first.train.x}

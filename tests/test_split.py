@@ -98,6 +98,7 @@ def test_another_seed_draws_other_validation_groups_and_the_same_test_rows(table
 
 def test_a_column_says_the_part_of_each_row_and_is_no_input(table: Path) -> None:
     found, test = parts(table, "column:part")
+    assert list(test.origin) == [number + 1 for number in NUMBER[PART == "test"]]
     assert rows_of(test) == set(NUMBER[PART == "test"])
     assert rows_of(found.validation) == set(NUMBER[PART == "valid"])
     assert "part" not in [column.name for column in found.columns]
