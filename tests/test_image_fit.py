@@ -230,7 +230,7 @@ def test_a_wrong_form_is_refused_with_its_rule() -> None:
         ImageOptions(size=4)
     with pytest.raises(ValueError, match="--resize must be one of letterbox, crop, stretch, got 'pad'"):
         ImageOptions(resize="pad")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="--resize is for a folder of your own images, and digits has its own form"):
+    with pytest.raises(ValueError, match="--resize is for a folder of your own images, but digits has its own form"):
         load("digits", "", images=ImageOptions(resize="crop"))
 
 

@@ -92,7 +92,9 @@ class Division:
             found = [(np.flatnonzero(placed != fold), np.flatnonzero(placed == fold)) for fold in range(number)]
         if len(found) < number or any(not len(held_out) for _, held_out in found):
             what = {"time": "different times", "random": "rows"}.get(self.rule.way, "groups")
-            raise ValueError(f"--folds {number} needs more {what} than there are; give a smaller number, or --folds 1")
+            there = len(y) if self.keys is None else len(np.unique(self.keys))
+            smaller = "give a smaller number, or --folds 1" if there > 2 else "give --folds 1"
+            raise ValueError(f"--folds {number} needs more {what} than the {there:,} outside the test set; {smaller}")
         for train, _ in found:
             missing = np.setdiff1d(np.arange(len(classes)), y[train])
             if len(missing):

@@ -194,6 +194,8 @@ def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"it has {image.width * image.height:,} {TOO_LARGE} {MAX_PIXELS:,} are allowed")
             yield image
+    except Image.DecompressionBombError:  # raised at the header, from about three times as many
+        raise ValueError(f"it has far too many {TOO_LARGE} {MAX_PIXELS:,} are allowed") from None
     except UnidentifiedImageError:
         raise ValueError(_unidentified(source)) from None
     except Exception as error:  # on damaged files decoders raise nearly anything, also struct.error and IndexError
