@@ -175,9 +175,10 @@ def test_a_small_table_of_ones_own_has_epochs_of_several_passes_and_keeps_its_be
     assert "note: no target is below 0, so the search includes target_scaling (standard, log, quantile)\n" in said
     assert describe_variant("tabular_mlp@amounts", fixed=["target_scaling"]) == ""
     fixed = opened(tmp_path, **{**own, "name": "fixed", "fix": ("target_scaling=log",), "folds": 1})
-    console = Console(file=io.StringIO(), width=200)
+    out = io.StringIO()
+    console = Console(file=out, width=200)
     show_data(fixed.dataset, console=console)
-    assert "split: the test set (a fifth of the rows) and the validation rows are drawn" in console.file.getvalue()
+    assert "split: the test set (a fifth of the rows) and the validation rows are drawn" in out.getvalue()
     assert not any("the search includes" in note for note in fixed.dataset.notes)
     again = Session.open(
         Options(space="tabular_mlp", name="x", runs_dir=tmp_path, resume=True), given={"space"}, resources=ONE
