@@ -63,6 +63,19 @@ def test_a_cache_that_leaks_between_the_trials_of_a_worker_is_found_and_named(tm
     assert not found["repeatable"].fatal
 
 
+@pytest.mark.slow
+def test_the_code_gets_the_environment_of_a_training_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MY_DATA_ROOT", "/x")
+    text = WHOLE.replace("    run.track(", "    import os; os.environ['MY_DATA_ROOT']\n    run.track(", 1)
+    path = write_own(tmp_path, "reads_environment", text=text)
+    found = examined(path)["training"]
+    assert found.fatal
+    assert "KeyError: 'MY_DATA_ROOT'" in found.found
+    assert "--env MY_DATA_ROOT" in found.found
+    found = examined(path, env=["MY_DATA_ROOT"])
+    assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what", "said"),
     [

@@ -1,10 +1,12 @@
 """Checks training code of the user's own: trains two epochs without a pause and two with one, and compares them."""
 
 import multiprocessing as mp
+import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from search.diagnosis import trainings
 from search.diagnosis.finding import Finding
 from search.diagnosis.trainings import Setup, Straight
 from search.process.disk import size
+from search.process.environment import hint, named, only_allowed
 from search.process.quiet import quietly
 from search.process.silence import doing
 from search.process.text import counted
@@ -32,16 +35,17 @@ _LESS = ("loss", "error", "rmse", "mae", "mse", "perplexity", "nll", "wer", "sec
 _MORE = ("acc", "accuracy", "auc", "f1", "precision", "recall", "r2", "score", "bleu")
 
 
-def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Finding]:
+def examine_own(reference: str, *, env: Sequence[str] = (), apart: Apart | None = None) -> Iterator[Finding]:
     """The findings about a space whose configurations are trained by the user's own code.
 
     Args:
+        env: names of environment variables that the code gets, as with the option --env of a search.
         apart: how to call a function in a process of its own; a spawned process when None.
 
     Raises:
         ValueError: the space cannot be loaded, or its data not be read; the line says why.
     """
-    apart = apart or _in_process
+    apart = apart or partial(_in_process, named(env, os.environ))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = spaces.space.load(reference)
     other = _drawn(space)
@@ -71,9 +75,11 @@ def examine_own(reference: str, *, apart: Apart | None = None) -> Iterator[Findi
         yield from _check_metric(setup, dict(space.baseline), straight, space, apart=apart)
 
 
-def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a fresh process, whose output is discarded."""
-    with doing("training your code"), ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
+def _in_process(variables: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a fresh process with the environment of a training process, whose output is
+    discarded."""
+    fresh = partial(ProcessPoolExecutor, 1, mp_context=mp.get_context("spawn"))
+    with doing("training your code"), only_allowed(variables), fresh() as pool:
         return pool.submit(quietly, _noted, function, *arguments).result()
 
 
@@ -83,7 +89,7 @@ def _noted(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        error.add_note(describe_error(error))
+        error.add_note(describe_error(error) + hint(error))
         raise
 
 

@@ -16,6 +16,7 @@ import psutil
 import torch
 
 import spaces.space
+from search.process.environment import hint
 from search.storage.source_code import describe_error
 from spaces.origin import locate
 from trainables.files import checkpoint
@@ -105,7 +106,7 @@ def _train_other(found: Straight, space: Any, data: Any, other: Mapping[str, Any
         finally:
             close(training)
     except Exception as error:  # some configurations of a sound search fail
-        found.other_failure = describe_error(error)
+        found.other_failure = describe_error(error) + hint(error)
 
 
 def train_again(setup: Setup, params: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
