@@ -15,7 +15,7 @@ import optuna
 import spaces.space
 from search.diagnosis import trainings
 from search.diagnosis.finding import Finding
-from search.diagnosis.trainings import Setup, Straight
+from search.diagnosis.trainings import REPORTED, Setup, Straight
 from search.process.disk import size
 from search.process.environment import hint, named, only_allowed
 from search.process.quiet import quietly
@@ -71,7 +71,7 @@ def examine_own(reference: str, *, env: Sequence[str] = (), apart: Apart | None 
             return
         yield from _check_other(straight, other)
         yield from _check_costs(straight, space)
-        yield from _check_bits(setup, dict(space.baseline), straight, apart=apart)
+        yield from _check_bits(setup, dict(space.baseline), straight, apart=apart, metric=space.metric)
         yield from _check_metric(setup, dict(space.baseline), straight, space, apart=apart)
 
 
@@ -133,8 +133,11 @@ def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
         yield Finding(what="run.data", found="train changes it in place", do=do, fatal=True)
 
 
-def _check_bits(setup: Setup, params: dict[str, Any], straight: Straight, *, apart: Apart) -> Iterator[Finding]:
-    again = apart(trainings.train_again, setup, params, straight.records)
+def _check_bits(
+    setup: Setup, params: dict[str, Any], straight: Straight, *, apart: Apart, metric: str
+) -> Iterator[Finding]:
+    again, beside = _divided(apart(trainings.train_again, setup, params, straight.records), metric)
+    leaked, also = _divided(straight.leaked, metric)
     if again:
         yield Finding(
             what="repeatable",
@@ -144,21 +147,21 @@ def _check_bits(setup: Setup, params: dict[str, Any], straight: Straight, *, apa
         )
     else:
         yield Finding(what="repeatable", found="the same seed gives the same bits in another process")
-    if straight.leaked and not again:
+    if beside or also:
+        found = f"{_shown([*dict.fromkeys([*beside, *also])])} in every training, but {metric} and the state do not"
+        yield Finding(what="reports", found=found, do="this is fine for a measured time, and wrong for anything else")
+    if leaked and not again:
         left = f"; changed at module level: {', '.join(straight.changed_globals)}" if straight.changed_globals else ""
         yield Finding(
             what="leaks",
-            found=(
-                f"a trial changes when another trial ran before it in the same process "
-                f"({_shown(straight.leaked)}){left}"
-            ),
+            found=(f"a trial changes when another trial ran before it in the same process ({_shown(leaked)}){left}"),
             do="keep no state between trials at module level, such as caches or counters",
             fatal=True,
         )
     elif not again:
         yield Finding(what="leaks", found="a trial does not change when another one ran before it in the same process")
     try:
-        paused = apart(trainings.train_after_pause, setup, params, straight.records)
+        paused, _ = _divided(apart(trainings.train_after_pause, setup, params, straight.records), metric)
     except ValueError as error:
         yield Finding(what="pause", found=f"the state cannot be restored: {error}", do="see above", fatal=True)
         return
@@ -172,6 +175,12 @@ def _check_bits(setup: Setup, params: dict[str, Any], straight: Straight, *, apa
     elif not paused:
         yield Finding(what="pause", found="two epochs with a pause in between are identical to two without a pause")
         yield from _check_tracked(straight)
+
+
+def _divided(differing: list[str], metric: str) -> tuple[list[str], list[str]]:
+    """What differs, in words: the state and the metric, which may not, and other reported numbers, which may."""
+    beside = [one for one in differing if one.startswith(REPORTED) and one != f"{REPORTED}{metric}"]
+    return [one for one in differing if one not in beside], beside
 
 
 def _check_tracked(straight: Straight) -> Iterator[Finding]:

@@ -27,6 +27,8 @@ from trainables.own.task import arrays_in, checksum, with_array
 from trainables.trainable import Setting, close
 
 _PARTS = {"own": "state()", "state": "run.state"}
+REPORTED = "reported "
+"""How the words for a reported number that differs begin."""
 HIDDEN = ("seconds", "weights", "epoch")
 
 
@@ -176,7 +178,7 @@ def differences(first: Any, second: Any, record: Mapping[str, Any], other: Mappi
     for name, value in first.get("random", {}).items():
         if difference(value, second["random"].get(name)) is not None:
             found.append(f"the random numbers of {name}")
-    found += [f"reported {k}" for k in record if not _is_a_time(k) and record[k] != other.get(k)]
+    found += [f"{REPORTED}{k}" for k in record if not _is_a_time(k) and record[k] != other.get(k)]
     return found
 
 
