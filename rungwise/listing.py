@@ -146,6 +146,7 @@ def _show(folder: Path, *, as_json: bool) -> None:
 
     from search.process.text import printable
     from search.session.console import summarise
+    from search.session.tradeoffs import front_table
     from search.storage.requests import requests_of
     from search.storage.run import read_run
     from search.storage.study import open_study
@@ -157,14 +158,18 @@ def _show(folder: Path, *, as_json: bool) -> None:
         print_json({"settings": asdict(run), **_facts(folder), "trials": trials, "requests": requests})
         return
     rungs = " ".join(map(str, run.rungs))
+    second = f" and {printable(run.second.name)}, to {run.second.direction}" if run.second else ""
     print(
-        f"{folder.name}: {run.subject}; {run.metric}, to {run.direction}; {counted(run.epochs, 'epoch')}, rungs {rungs}"
-        + ("; trials keep their best epoch" if run.keep_epoch == "best" else "")
+        f"{folder.name}: {run.subject}; {run.metric}, to {run.direction}{second}; {counted(run.epochs, 'epoch')},"
+        f" rungs {rungs}" + ("; trials keep their best epoch" if run.keep_epoch == "best" else "")
     )
     created = f"{run.created[:16].replace('T', ' ')} UTC" if run.created else "at an unknown time"
     print(f"started {created} by {run.command or 'an unknown command'}\n")
     study = open_study(folder)
-    summarise(run, study.trials, console=Console(highlight=False))
+    console = Console(highlight=False)
+    summarise(run, study.trials, console=console)
+    if front := front_table(run, study.trials):
+        console.print("", front)
     for one in requests_of(study):
         number = "" if one.number is None else f"{one.number}, "
         print(f"request {number}{one.state}: {printable(one.text)}" + f"; {printable(one.answer)}" * bool(one.answer))
