@@ -68,8 +68,15 @@ def test_a_measured_time_beside_a_repeatable_metric_is_noted_and_a_metric_that_d
     path = write_own(tmp_path, "timed", text=WHOLE.replace("loss=score(model, vx, vy)", clock, 1))
     found = examined(path, apart=here)
     assert not any(finding.fatal for finding in found.values()), list(map(str, found.values()))
-    assert str(found["reports"]).startswith("note  reports        reported latency differ in every training, but loss")
+    assert str(found["reports"]).startswith("note  reports        reported latency differ in every training with")
     assert found["repeatable"].found == "the same seed gives the same bits in another process"
+    forgets = WHOLE.replace(
+        "    for epoch in run.epochs:", "    seen = 0\n    for epoch in run.epochs:\n        seen += 1", 1
+    )
+    forgets = forgets.replace("loss=score(model, vx, vy)", "loss=score(model, vx, vy), seen=seen", 1)
+    found = examined(write_own(tmp_path, "forgets", text=forgets), apart=here)
+    assert found["pause"].fatal, "a number that a pause alone changes is no measured time"
+    assert "reported seen differ" in found["pause"].found
     text = path.read_text().replace('metric="loss"', 'metric="latency"')
     found = examined(write_own(tmp_path, "goal", text=text), apart=here)
     assert found["repeatable"].fatal

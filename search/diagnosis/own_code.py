@@ -136,8 +136,9 @@ def _check_costs(found: Straight, space: Space) -> Iterator[Finding]:
 def _check_bits(
     setup: Setup, params: dict[str, Any], straight: Straight, *, apart: Apart, metric: str
 ) -> Iterator[Finding]:
-    again, beside = _divided(apart(trainings.train_again, setup, params, straight.records), metric)
-    leaked, also = _divided(straight.leaked, metric)
+    differing = apart(trainings.train_again, setup, params, straight.records)
+    noise = [one for one in differing if one.startswith(REPORTED) and one != f"{REPORTED}{metric}"]
+    again = [one for one in differing if one not in noise]
     if again:
         yield Finding(
             what="repeatable",
@@ -147,24 +148,16 @@ def _check_bits(
         )
     else:
         yield Finding(what="repeatable", found="the same seed gives the same bits in another process")
-    if beside or also:
-        found = f"{_shown([*dict.fromkeys([*beside, *also])])} in every training, but {metric} and the state do not"
+    if noise:
+        found = f"{_shown(noise)} in every training with the same seed; {metric} and the state do not"
         yield Finding(what="reports", found=found, do="this is fine for a measured time, and wrong for anything else")
-    if leaked and not again:
-        left = f"; changed at module level: {', '.join(straight.changed_globals)}" if straight.changed_globals else ""
-        yield Finding(
-            what="leaks",
-            found=(f"a trial changes when another trial ran before it in the same process ({_shown(leaked)}){left}"),
-            do="keep no state between trials at module level, such as caches or counters",
-            fatal=True,
-        )
-    elif not again:
-        yield Finding(what="leaks", found="a trial does not change when another one ran before it in the same process")
+    yield from _check_leaks(straight, [one for one in straight.leaked if one not in noise], is_repeatable=not again)
     try:
-        paused, _ = _divided(apart(trainings.train_after_pause, setup, params, straight.records), metric)
+        paused = apart(trainings.train_after_pause, setup, params, straight.records)
     except ValueError as error:
         yield Finding(what="pause", found=f"the state cannot be restored: {error}", do="see above", fatal=True)
         return
+    paused = [one for one in paused if one not in noise]
     if paused and not again:
         yield Finding(
             what="pause",
@@ -177,10 +170,18 @@ def _check_bits(
         yield from _check_tracked(straight)
 
 
-def _divided(differing: list[str], metric: str) -> tuple[list[str], list[str]]:
-    """What differs, in words: the state and the metric, which may not, and other reported numbers, which may."""
-    beside = [one for one in differing if one.startswith(REPORTED) and one != f"{REPORTED}{metric}"]
-    return [one for one in differing if one not in beside], beside
+def _check_leaks(straight: Straight, leaked: list[str], *, is_repeatable: bool) -> Iterator[Finding]:
+    """What another trial in the same process changes."""
+    if leaked and is_repeatable:
+        left = f"; changed at module level: {', '.join(straight.changed_globals)}" if straight.changed_globals else ""
+        yield Finding(
+            what="leaks",
+            found=(f"a trial changes when another trial ran before it in the same process ({_shown(leaked)}){left}"),
+            do="keep no state between trials at module level, such as caches or counters",
+            fatal=True,
+        )
+    elif is_repeatable:
+        yield Finding(what="leaks", found="a trial does not change when another one ran before it in the same process")
 
 
 def _check_tracked(straight: Straight) -> Iterator[Finding]:

@@ -57,8 +57,7 @@ class Question:
     """A parameter whose values are compared by the best result that can be found with each."""
 
     parameter: str
-    levels: tuple[Scalar, ...]
-    """At least two values; each gets equally many epochs."""
+    levels: tuple[Scalar, ...]  # at least two values; each gets equally many epochs
 
     @property
     def text(self) -> str:
