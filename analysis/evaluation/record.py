@@ -189,7 +189,7 @@ def _same_seeds(first: Measured, second: Measured) -> list[tuple[int, int]]:
 
 
 def describe_winner(
-    y: np.ndarray, winner: Measured, *, classes: Sequence[str], train_y: np.ndarray, seed: int = 0
+    y: np.ndarray, winner: Measured, *, classes: Sequence[str], train_y: np.ndarray | None, seed: int = 0
 ) -> dict[str, Any]:
     """What final.json says of the winner in detail: its most frequent and most confident mistakes, its calibration."""
     exported = winner.outputs[0]
