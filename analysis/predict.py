@@ -21,12 +21,11 @@ import numpy as np
 import tyro
 
 from analysis.model.files import STDIN, exported_folder
-from analysis.model.image_answers import ImageAnswer, columns, table
-from analysis.model.output import check_output, check_single, say_error, say_notes, writer_to
+from analysis.model.image_answers import FIXED, ImageAnswer, ImageNotes, columns, table
+from analysis.model.output import check_added, check_output, check_single, say_error, say_notes, writer_to
 from search.process.arguments import (
+    BAD_INPUT,
     DONE,
-    NOTHING_USABLE,
-    SOME_FAILED,
     Flag,
     OptionalFloat,
     OptionalStr,
@@ -96,7 +95,7 @@ def main(argv: list[str]) -> int:
     """The command.
 
     Returns:
-        0 done; 2 bad input or a damaged model; 3 some files could not be read; 4 none could.
+        0 done; 2 bad input or a damaged model: a file could not be read, and the others are predicted.
     """
     try:
         options = parse(Options, argv, prog=command("analysis.predict"))
@@ -126,13 +125,10 @@ def _predict(options: Options) -> int:
     if options.probabilities and not model.classes:
         raise ValueError("--probabilities is for classes, but this model predicts numbers; leave it out")
     interval = _read_interval(model, options) if options.interval is not None else None
-    if model.columns:
-        answered, failed = _predict_tables(model, options, interval)
-    else:
-        answered, failed = _predict_images(model, options)
-    if not answered:
-        return NOTHING_USABLE
-    return SOME_FAILED if failed else DONE
+    if options.probabilities and options.output is not None and not model.columns:
+        check_added(FIXED, model.classes, way="leave --probabilities out")
+    failed = _predict_tables(model, options, interval) if model.columns else _predict_images(model, options)
+    return BAD_INPUT if failed else DONE
 
 
 def _read_interval(model: "Model", options: Options) -> "Interval":
@@ -149,12 +145,12 @@ def _read_interval(model: "Model", options: Options) -> "Interval":
     return interval
 
 
-def _predict_tables(model: "Model", options: Options, interval: "Interval | None") -> tuple[int, int]:
-    """Predict all files; returns how many could be read, and how many could not."""
+def _predict_tables(model: "Model", options: Options, interval: "Interval | None") -> int:
+    """Predict all files; returns how many could not be read."""
     from analysis.model.tables import TablePredictor
     from trainables.sources.stream import open_rows
 
-    answered = failed = 0
+    failed = 0
     for file in options.files:
         with ExitStack() as stack:
             try:
@@ -165,19 +161,20 @@ def _predict_tables(model: "Model", options: Options, interval: "Interval | None
                 failed += 1
             else:
                 _predict_table(predictor, options)
-                answered += 1
-    return answered, failed
+    return failed
 
 
 def _predict_table(predictor: "TablePredictor", options: Options) -> None:
     """Print or write the predictions of one file."""
+    from analysis.model.tables import added_names
+
     file, total = predictor.file, predictor.source.num_rows
-    classes = predictor.model.classes
-    taken = next((name for name in classes if name in predictor.source.names), None)
-    if options.probabilities and options.output and taken is not None:
-        raise ValueError(
-            f"--probabilities cannot be: {file} has a column with the name of the class {taken!r}; leave it out"
-        )
+    classes, by_class = predictor.model.classes, options.probabilities
+    if options.output is not None:
+        interval = predictor.interval is not None
+        added = added_names(predictor.target, classes, interval=interval, names_of_classes=by_class)
+        way = f"rename or remove that of {file}" + ", or leave --probabilities out" * by_class
+        check_added(predictor.source.names, added, way=way)
     say_notes(file, predictor.notes)
     top = len(classes) if options.probabilities else options.top
     with doing(lambda: f"predicting {file}: {predictor.num_done:,} of {total:,} rows"), ExitStack() as stack:
@@ -194,9 +191,9 @@ def _predict_table(predictor: "TablePredictor", options: Options) -> None:
         print(f"{counted(total, 'row')} with predictions written to {options.output}", flush=True)
 
 
-def _predict_images(model: "Model", options: Options) -> tuple[int, int]:
-    """Classify all images; returns how many could be read, and how many could not."""
-    done, failed, files = 0, 0, options.files
+def _predict_images(model: "Model", options: Options) -> int:
+    """Classify all images; returns how many could not be read."""
+    done, failed, files, changed = 0, 0, options.files, ImageNotes()
     top = len(model.classes) if options.probabilities else options.top
     with doing(lambda: f"classifying images: {done + failed:,} of {len(files):,}"), ExitStack() as stack:
         writer = None
@@ -205,16 +202,17 @@ def _predict_images(model: "Model", options: Options) -> tuple[int, int]:
             done, failed = done + len(answers), failed + len(causes)
             for cause in causes:
                 say_error(cause)
-            for answer in answers:
-                say_notes(answer.file, answer.notes)
+            changed.add(answers)
             if answers and options.output is not None:
                 writer = writer or stack.enter_context(writer_to(Path(options.output)))
                 writer.write(columns(answers, model.classes, names_of_classes=options.probabilities))
             elif answers:
                 print("\n".join(a.as_json() for a in answers) if options.json else table(answers, top=top), flush=True)
+    for images, note in changed.lines:
+        say_notes(images, [note])
     if writer is not None:
         print(f"{counted(done, 'image')} with predictions written to {options.output}", flush=True)
-    return done, failed
+    return failed
 
 
 def classify(model: "Model", files: Sequence[str]) -> tuple[list[ImageAnswer], list[str]]:

@@ -253,7 +253,7 @@ def feature_names(features: list[str]) -> str:
 
 
 def trained_for(conditions: Mapping[str, Any]) -> str:
-    """`17 epochs of a schedule over 54`, or `54 epochs`; from the conditions of final.json."""
+    """`17 epochs of a schedule over 54`, or `54 epochs`: the winner's, from the conditions of final.json."""
     epochs = conditions["epochs"]
     whole = conditions.get("schedule_epochs", epochs)
     said = f"{epochs:,} epoch" if epochs == 1 else f"{epochs:,} epochs"

@@ -8,7 +8,7 @@ A search chooses the variant once the data are read and stores its name, so a re
 same one. Runs of earlier releases keep the space without these parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from spaces import is_version
 
@@ -18,6 +18,9 @@ BALANCED = ("balanced_accuracy", "macro_f1")
 """Metrics for which weights are searched at any difference."""
 GROWTH = 2.0
 """If the largest target is at most this many times the smallest one, a logarithm hardly bends the scale."""
+
+_ADDED = {"unequal": "class_weights", "amounts": "target_scaling", "numbers": "target_scaling"}
+"""The parameter that a variant adds."""
 
 
 def variant_for_classes(name: str, counts: Sequence[int], *, metric: str) -> str:
@@ -47,8 +50,10 @@ def variant_for_numbers(name: str, *, lowest: float, highest: float) -> str:
     return _known(name, "amounts" if lowest >= 0 and highest > GROWTH * lowest else "numbers")
 
 
-def describe_variant(name: str, counts: Sequence[int] = ()) -> str:
-    """What a variant adds and why, for a note; empty for a space without addition."""
+def describe_variant(name: str, counts: Sequence[int] = (), *, fixed: Collection[str] = ()) -> str:
+    """What a variant adds and why, for a note; empty for a space without addition, or if what it adds is fixed."""
+    if _ADDED.get(name.partition("@")[2]) in fixed:
+        return ""
     match name.partition("@")[2]:
         case "unequal":
             return (

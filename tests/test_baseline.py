@@ -68,7 +68,7 @@ def test_both_bounds_hold_together_and_the_result_is_always_the_same():
 def test_a_shape_is_kept_as_long_as_it_can_be():
     run = open_session(max_weights="12k").run
     assert (run.baseline["depth"], run.baseline["num_blocks"]) == (2, 1)
-    assert run.baseline["width_0"] < 16
+    assert run.baseline["width_0"] <= 16
     assert run.baseline["width_1"] < 32
 
 
@@ -105,6 +105,23 @@ def test_choices_of_numbers_whole_numbers_and_shares_are_reduced_and_nothing_els
     assert found["depth"] < 3
     assert 0.25 <= found["share"] < 1
     assert count(space.decode(found)).infeasible is None
+
+
+@pytest.mark.parametrize(("bound", "depth"), [(60_000, 2), (20_000, 2), (9_000, 2), (600, 1)])
+def test_a_parameter_of_few_levels_is_reduced_no_further_than_needed(bound: int, depth: int):
+    space = spaces.space.load("housing_mlp")
+
+    def count(config: Any) -> Examination:
+        width = config.model.width
+        weights = width * 8 + width * width * (config.model.depth - 1)
+        return Examination(attrs={"weights": weights}, excess={"weights": weights - float(bound)})
+
+    baseline = {**space.baseline, "depth": 2, "width": 256}
+    found = fit_baseline(
+        replace(space, baseline=baseline), count, constraints=[Constraint(cost="weights", bound=bound)]
+    )
+    assert found["depth"] == depth
+    assert 0.7 * bound < count(space.decode(found)).attrs["weights"] <= bound
 
 
 @pytest.mark.parametrize("name", ["cifar_arch", "fashion_arch", "digits_arch", "tabular_mlp", "housing_mlp"])

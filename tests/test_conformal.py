@@ -140,8 +140,12 @@ def test_a_file_gets_two_columns_and_json_and_print_the_same_ends(
     assert predict.main(asked) == 0
     assert " to " in capsys.readouterr().out.splitlines()[0]
     again = tmp_path / "again.csv"
-    assert predict.main([asked[0], str(out), *asked[2:], "--output", str(again)]) == 0
-    assert again.read_text() == out.read_text()
+    assert predict.main([asked[0], str(out), *asked[2:], "--output", str(again)]) == 2
+    assert "two columns with the name 'predicted price'" in capsys.readouterr().err
+    taken = tmp_path / "taken.csv"
+    taken.write_text(exported.csv.read_text().replace("\n", ",1\n").replace(",1\n", ",low price\n", 1))
+    assert predict.main([asked[0], str(taken), *asked[2:], "--output", str(again)]) == 2
+    assert "two columns with the name 'low price'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_the_onnx_file_answers_as_the_exported_model(copy: Path, exported: Expor
 def test_the_model_card_states_scores_conditions_and_checksum_and_escapes_what_is_not_ours(exported: Exported):
     facts = json.loads((exported.final_dir / "model.json").read_text())
     facts["classes"] = ["<script>", *facts["classes"][1:]]
+    facts["dataset"] = "image_folder"
     score = {"value": 0.9, "low": 0.85, "high": 0.94}
     winner = {"name": "trial-3", "role": "top", "trial": 3, "seeds": [1, 2]}
     winner |= {"scores": {"accuracy": score}, "by_seed": {"accuracy": [0.9, 0.9]}, "difference": score}
@@ -208,6 +209,8 @@ def test_the_model_card_states_scores_conditions_and_checksum_and_escapes_what_i
     assert "| accuracy | 90.00 % [85.00, 94.00] |" in card
     assert facts["sha256"] in card
     assert "opened 2 times" in card
+    assert "\ndatasets: [image_folder]\n" in card
+    assert '\ndatasets: ["my: set"]\n' in model_card(FinalResults.of(results), {**facts, "dataset": "my: set"})
     assert "<script>" not in card
     for heading in ("Model details", "Intended use", "How to use", "Evaluation", "Limitations", "Reproduce"):
         assert f"## {heading}\n" in card

@@ -182,17 +182,22 @@ def test_files_and_section_survive_class_names_that_are_not_ours(described, rows
     final_dir = tmp_path / "final"
     images = np.zeros((300, 1, 8, 8), np.uint8)
     write_figures(described, final_dir / "figures", x=images, y=y, exported=rows[0].outputs[0])
-    write_tables(described, final_dir / "tables", y=y, exported=rows[0].outputs[0])
+    places = [f"train/cat/{number}.png" for number in range(len(y))]
+    write_tables(described, final_dir / "tables", y=y, exported=rows[0].outputs[0], origin=places)
     described.write(final_dir)
     section = str(final_section(tmp_path))
     assert "<script>" not in section
     assert "(disputed)" in section
+    assert re.search(r"Each configuration was retrained\s+on .* fresh seeds?, the winner for \d+ epochs", section, re.S)
     assert "&lt;script&gt;" in section
     for path in (final_dir / "tables").glob("*.csv"):
         cells = pd.read_csv(path).select_dtypes("str").to_numpy().ravel()
         assert not any(str(cell).startswith("=") for cell in cells), path
     assert pd.read_csv(final_dir / "tables" / "confusion.csv").iloc[:, 1:].to_numpy().sum() == 2 * len(y)
-    assert len(pd.read_csv(final_dir / "tables" / "predictions.csv")) == len(y)
+    written = pd.read_csv(final_dir / "tables" / "predictions.csv")
+    assert written["file"].tolist() == places
+    assert list(written)[1:4] == ["label", "predicted", "probability"]
+    np.testing.assert_allclose(written.iloc[:, 4:].to_numpy(), rows[0].outputs[0], atol=1e-6)
 
 
 def test_a_figure_that_cannot_be_drawn_costs_that_figure_alone(described, rows, y, tmp_path, capsys):
@@ -226,7 +231,10 @@ def test_a_regression_has_its_own_metrics_figures_and_sentences(tmp_path):
     assert "Half of the predictions are off by less than 0.2" in text
     described = replace(described, discussion=discussion, export=EXPORT, image_shape=[8])
     write_figures(described, tmp_path / "final" / "figures", x=np.zeros((400, 8)), y=y, exported=good[0])
-    write_tables(described, tmp_path / "final" / "tables", y=y, exported=good[0])
+    write_tables(described, tmp_path / "final" / "tables", y=y, exported=good[0], origin=range(1, 401))
+    written = pd.read_csv(tmp_path / "final" / "tables" / "predictions.csv")
+    assert list(written) == ["row", "target", "predicted"]
+    assert written["row"].tolist() == list(range(1, 401))
     described.write(tmp_path / "final")
     section = str(final_section(tmp_path))
     assert "<h3>Errors</h3>" in section

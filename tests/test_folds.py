@@ -119,7 +119,7 @@ def test_small_data_get_folds_with_the_reason_and_larger_ones_do_not(tmp_path: P
     small, large = table(tmp_path, folds=None), table(tmp_path, num=10 * FEW_ROWS, folds=None)
     assert len(small.folds) == 5
     assert any(
-        note.startswith("5 folds, because on the 24 rows of one validation split an RMSE") for note in small.notes
+        note.startswith("5 folds, because on the 24 rows of one validation split a mean error") for note in small.notes
     )
     assert any("--folds 1 turns this off" in note for note in small.notes)
     assert not large.folds
@@ -128,12 +128,18 @@ def test_small_data_get_folds_with_the_reason_and_larger_ones_do_not(tmp_path: P
     assert not load("digits", "", validation_fraction=0.1, folds=None).folds
 
 
+def test_the_reason_for_folds_holds_for_every_metric_of_numbers(tmp_path: Path) -> None:
+    said = [note for note in table(tmp_path, folds=None).notes if "folds, because" in note]
+    assert len(said) == 1
+    assert "a mean error such as RMSE or MAE has a standard error of about" in said[0]
+
+
 def test_without_enough_groups_small_data_have_one_split(tmp_path: Path) -> None:
     rows = [(n % 5, a, n) for n, a in enumerate(RNG.normal(size=120))]
     path = write(tmp_path / "t.csv", ["patient", "a", "y"], rows)
     options, rule = TableOptions(target="y"), parse_split("group:patient")
     assert not load("csv", path, validation_fraction=0.2, table=options, split=rule, folds=None).folds
-    with pytest.raises(ValueError, match="--folds 9 needs more groups than there are; give a smaller number"):
+    with pytest.raises(ValueError, match="--folds 9 needs more groups than the 4 outside the test set; give a"):
         load("csv", path, validation_fraction=0.2, table=options, split=rule, folds=9)
 
 

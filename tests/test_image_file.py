@@ -121,7 +121,7 @@ def test_a_kind_of_image_that_training_lacks_is_refused_before_the_search(tmp_pa
 def test_floats_that_are_not_finite_are_refused_with_the_file(tmp_path):
     values = ramp(0, 1, "<f4")
     values[3, 3] = np.nan
-    with pytest.raises(ValueError, match=r"4 of 4 images cannot be read .*1.tif: it contains NaN or infinite .*mode F"):
+    with pytest.raises(ValueError, match=r"4 of 4 images cannot be read: .*1.tif: it contains NaN or .*mode F"):
         load("image_folder", deep_folder(tmp_path, [values]))
 
 

@@ -177,6 +177,24 @@ def test_what_is_drawn_on_a_transparent_background_is_seen(tmp_path, ink, backgr
     assert f"transparent pixels show {background}" in notes
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_an_image_with_an_opaque_alpha_channel_is_not_called_transparent(tmp_path: Path, mode: str) -> None:
+    root = glyphs(tmp_path, (0, 0, 0), mode)
+    for path in root.rglob("*.png"):
+        opaque = Image.open(path).convert(mode)
+        opaque.putalpha(255)
+        opaque.save(path)
+    dataset = load("image_folder", root, images=ImageOptions())
+    assert not any("transparency" in note for note in dataset.notes)
+    _, notes = predict.read_image(str(path), shape=dataset.image_shape, form=dataset.images)
+    assert not any("transparent" in note for note in notes)
+    glyphs(tmp_path / "other", (0, 0, 0), mode)
+    seen = tmp_path / "other" / "train" / "cross" / "0.png"
+    seen.replace(root / "train" / "cross" / "0.png")
+    dataset = load("image_folder", root, images=ImageOptions())
+    assert any(note.startswith("1 image has transparency, which is shown over white") for note in dataset.notes)
+
+
 def test_half_transparent_pixels_are_mixed_with_the_background(tmp_path: Path) -> None:
     path = tmp_path / "half.png"
     Image.new("RGBA", (8, 8), (255, 0, 0, 128)).save(path)
@@ -212,7 +230,7 @@ def test_a_wrong_form_is_refused_with_its_rule() -> None:
         ImageOptions(size=4)
     with pytest.raises(ValueError, match="--resize must be one of letterbox, crop, stretch, got 'pad'"):
         ImageOptions(resize="pad")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="--resize is for a folder of your own images, and digits has its own form"):
+    with pytest.raises(ValueError, match="--resize is for a folder of your own images, but digits has its own form"):
         load("digits", "", images=ImageOptions(resize="crop"))
 
 

@@ -141,7 +141,7 @@ def test_test_images_whose_headers_cannot_be_read_are_named_before_the_search(tm
     (test / "cat" / "1.png").write_bytes(b"")
     (test / "dog" / "words").write_text("without a suffix, and no image: left out")
     words = ["--space", "image_folder_arch", "--data-dir", str(tmp_path)]
-    with pytest.raises(ValueError, match=r"2 of 20 images cannot be read .*test/cat/0.png, .*test/cat/1.png; repair"):
+    with pytest.raises(ValueError, match=r"2 of 20 images cannot be read: .*test/cat/0.png, .*test/cat/1.png; repair"):
         Session.open(parse(Options, words, prog="search.run"), given=())
 
 
@@ -190,7 +190,7 @@ def test_many_images_that_cannot_be_read_are_listed_in_a_file_that_can_remove_th
     for path in broken:
         path.write_bytes(path.read_bytes()[:60])
     (root / "train" / "dog" / "0.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"6 of 20 images cannot be read .*, \.\.\.; repair or remove them") as raised:
+    with pytest.raises(ValueError, match=r"6 of 20 images cannot be read: .*, \.\.\.; repair or remove them") as raised:
         load("image_folder", root)
     listed = (root / ".rungwise-cache" / "unreadable.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in listed] == [*map(str, broken), str(root / "train" / "dog" / "0.png")]
@@ -261,7 +261,7 @@ def test_a_test_image_that_is_cut_is_named_before_the_search(tmp_path):
         path = tmp_path / "test" / "cat" / name
         noise.save(path)
         path.write_bytes(path.read_bytes()[:-30000])
-        with pytest.raises(ValueError, match=rf"1 of 21 images cannot be read .*test/cat/{name}; repair"):
+        with pytest.raises(ValueError, match=rf"1 of 21 images cannot be read: .*test/cat/{name}; repair"):
             check_test_files("image_folder", tmp_path)
         path.unlink()
 

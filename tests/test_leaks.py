@@ -62,7 +62,21 @@ def classical() -> Iterator[pd.DataFrame]:
 def test_tables_of_independent_rows_raise_no_alarm(tmp_path: Path) -> None:
     tables = [*map(independent, range(12)), *classical()]
     assert len(tables) >= 20
-    assert [said for table in tables if (said := notes(tmp_path, table))] == []
+    said = [note for table in tables for note in notes(tmp_path, table).splitlines()]
+    assert len(said) <= 12
+    assert all("'customer_id' of a training row, and its name says that these belong" in note for note in said)
+
+
+@pytest.mark.parametrize("name", ["customer", "userId", "Patient", "shop_id"])
+def test_a_column_that_is_named_as_an_id_is_said_if_its_values_repeat(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=422), name: rng.integers(0, 70, 422), "y": rng.normal(size=422)})
+    said = notes(tmp_path, table)
+    assert f"validation rows have the {name!r} of a training row, and its name says that these belong together" in said
+    assert f"add --split group:{name}" in said
+    assert notes(tmp_path, table, split=f"group:{name}") == ""
+    assert notes(tmp_path, table.rename(columns={name: "score"})) == ""
+    assert notes(tmp_path, table.assign(**{name: range(422)}).drop(columns="a").assign(a=table.a)).count("belong") == 0
 
 
 @pytest.mark.parametrize("column", ["day", "n", None])

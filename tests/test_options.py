@@ -106,7 +106,7 @@ def test_a_space_that_states_less_is_asked_itself(tmp_path: Path, capsys, monkey
         assert main(["--runs-dir", str(tmp_path), "--min-epochs", "5000"]) == 2
         assert "--min-epochs must be at most the 9 epochs of a full trial, got 5000" in capsys.readouterr().err
         assert main(["--runs-dir", str(tmp_path), "--train-size", "5"]) == 2
-        assert "train_size must lie in [20, 1438]" in capsys.readouterr().err
+        assert "--train-size must lie in [20, 1438]" in capsys.readouterr().err
 
 
 def test_help_says_of_every_option_what_it_does(capsys: pytest.CaptureFixture[str]):

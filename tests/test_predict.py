@@ -14,7 +14,9 @@ from PIL import Image
 
 import spaces.space
 from analysis import predict
+from analysis.model.image_answers import FIXED
 from analysis.model.load import load_model
+from analysis.model.output import check_added
 from analysis.model.write import export_model
 from tests.exported import Exported, export_digits
 from tests.searching import ROOT
@@ -109,7 +111,7 @@ def test_files_that_are_no_images_are_named_and_the_others_answered(exported, im
     (tmp_path / "cut.png").write_bytes(image.read_bytes()[:60])
     (tmp_path / "empty.png").touch()
     bad = [tmp_path / name for name in ("text.png", "cut.png", "empty.png", "absent.png")]
-    assert say(exported, *bad, tmp_path, image) == 3
+    assert say(exported, *bad, tmp_path, image) == 2
     out = capsys.readouterr()
     assert len(out.out.splitlines()) == 1
     assert "text.png cannot be read as an image" in out.err
@@ -119,14 +121,14 @@ def test_files_that_are_no_images_are_named_and_the_others_answered(exported, im
 
 
 def test_only_unreadable_files_leave_nothing_to_say(exported, tmp_path, capsys):
-    assert say(exported, tmp_path / "absent.png") == 4
+    assert say(exported, tmp_path / "absent.png") == 2
     assert capsys.readouterr().out == ""
 
 
 def test_an_image_of_too_many_pixels_is_not_decoded(exported, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(image_file, "MAX_PIXELS", 100)
     Image.new("L", (11, 10)).save(tmp_path / "large.png")
-    assert say(exported, tmp_path / "large.png") == 4
+    assert say(exported, tmp_path / "large.png") == 2
     assert "110 pixels, but at most 100 are allowed" in capsys.readouterr().err
 
 
@@ -216,7 +218,7 @@ def test_levels_that_were_changed_after_the_export_are_refused(twelve_bits, caps
 )
 def test_deep_images_that_training_images_were_not_like_are_refused(exported, tmp_path, capsys, mode, suffix, cause):
     Image.new(mode, (8, 8), 1).save(tmp_path / f"deep{suffix}")
-    assert say(exported, tmp_path / f"deep{suffix}") == 4
+    assert say(exported, tmp_path / f"deep{suffix}") == 2
     assert cause in capsys.readouterr().err
 
 
@@ -238,7 +240,7 @@ def test_sixteen_bits_are_taken_as_their_format_states_and_that_is_said(exported
 def test_a_folder_is_answered_with_what_to_type(exported, tmp_path, capsys):
     folder = tmp_path / "my images"
     folder.mkdir()
-    assert say(exported, folder) == 4
+    assert say(exported, folder) == 2
     assert f"Is a directory; give the images in it: '{folder}'/*" in capsys.readouterr().err
 
 
@@ -300,3 +302,21 @@ def test_a_form_of_images_that_was_changed_after_the_export_is_refused(twelve_bi
         path.write_text(json.dumps({**facts, "images": images}))
         assert predict.main([str(run_dir), str(image)]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_notes_on_many_images_are_one_line_for_each_kind(exported, image, tmp_path, capsys):
+    files = []
+    for index in range(5):
+        files.append(tmp_path / f"{index}.png")
+        Image.open(image).convert("RGB").resize((20 + index, 12)).save(files[-1])
+    assert say(exported, *files, image) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0] == f"note: 5 images, the first {files[0]}: a colour image was converted to grey"
+    assert lines[1].startswith(f"note: 5 images, the first {files[0]}: ")
+    assert lines[1].endswith("resized from 20x12 to 8x8 (numbers of the first)")
+
+
+def test_a_class_named_as_a_column_of_the_file_is_refused(exported):
+    with pytest.raises(ValueError, match="two columns with the name 'class', got a second one; leave it out"):
+        check_added(FIXED, ("cat", "class"), way="leave it out")

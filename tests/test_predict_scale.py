@@ -148,7 +148,7 @@ def test_whole_numbers_with_gaps_are_categories_in_parquet_too() -> None:
 def test_a_damaged_parquet_file_is_one_line(all_exported: Folders, tmp_path: Path, capsys) -> None:
     path = tmp_path / "rows.parquet"
     path.write_bytes(b"PAR1 and nothing more")
-    assert predict.main([str(all_exported["mixed"].run_dir), str(path)]) == predict.NOTHING_USABLE
+    assert predict.main([str(all_exported["mixed"].run_dir), str(path)]) == predict.BAD_INPUT
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path} is damaged Parquet: ")
     assert said.count("\n") == 1
@@ -168,7 +168,7 @@ def test_columns_of_probabilities_are_named_as_the_classes_on_request(
     header, cells = imbalanced_classes()
     taken = write_csv(tmp_path / "taken.csv", ([*header, "rare"], [[*row, "1"] for row in cells]))
     assert predict.main([str(exported.run_dir), str(taken), *asked[2:]]) == 2
-    assert "has a column with the name of the class 'rare'" in capsys.readouterr().err
+    assert "--output cannot have two columns with the name 'rare'" in capsys.readouterr().err
     assert predict.main([str(all_exported["mixed"].run_dir), str(exported.csv), "--probabilities"]) == 2
     assert "--probabilities is for classes, but this model predicts numbers" in capsys.readouterr().err
 
@@ -190,7 +190,7 @@ def test_the_predictions_of_many_images_are_written_to_a_file(tmp_path: Path, ca
     broken.write_text("no image")
     out = tmp_path / "out.csv"
     asked = [str(exported.run_dir), *files[:30], str(broken), *files[30:]]
-    assert predict.main([*asked, "--output", str(out)]) == predict.SOME_FAILED
+    assert predict.main([*asked, "--output", str(out)]) == predict.BAD_INPUT
     said = capsys.readouterr()
     assert said.out == f"40 images with predictions written to {out}\n"
     assert f"error: {broken} cannot be read as an image" in said.err

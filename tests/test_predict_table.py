@@ -92,9 +92,9 @@ def test_a_missing_column_is_named_with_the_nearest(
 ) -> None:
     _, rows = mixed_categories()
     path = write_csv(tmp_path / "other.csv", (["City", "garden", "room", "rent"], rows))
-    assert predict.main([str(all_exported["mixed"].run_dir), str(path)]) == predict.NOTHING_USABLE
+    assert predict.main([str(all_exported["mixed"].run_dir), str(path)]) == predict.BAD_INPUT
     assert "it lacks city, rooms (did 'City' mean 'city'?)" in capsys.readouterr().err
-    assert predict.main([str(all_exported["mixed"].run_dir), str(path), str(all_exported["mixed"].csv)]) == 3
+    assert predict.main([str(all_exported["mixed"].run_dir), str(path), str(all_exported["mixed"].csv)]) == 2
 
 
 def test_the_rows_are_written_again_with_their_predictions(
@@ -129,7 +129,7 @@ def test_a_file_without_rows_or_columns_predicts_nothing(
 ) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(content)
-    assert predict.main([str(all_exported["numeric"].run_dir), str(path)]) == predict.NOTHING_USABLE
+    assert predict.main([str(all_exported["numeric"].run_dir), str(path)]) == predict.BAD_INPUT
     assert capsys.readouterr().err.startswith(f"error: {path} ")
 
 
@@ -216,13 +216,17 @@ def test_a_model_that_needs_float64_predicts_the_rows_of_a_file_to_their_digits(
     assert np.corrcoef(found - 1e12, targets - 1e12)[0, 1] > 0.9
 
 
-def test_predictions_can_be_predicted_again_and_replace_the_earlier_ones(
+def test_columns_of_a_file_are_never_replaced_by_predictions(
     exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     assert predict.main([str(exported.run_dir), str(exported.csv), "--output", str(first)]) == 0
-    assert predict.main([str(exported.run_dir), str(first), "--output", str(second)]) == 0
-    assert first.read_text() == second.read_text()
+    assert predict.main([str(exported.run_dir), str(first), "--output", str(second)]) == 2
+    name, said = f"predicted {exported.dataset.target}", capsys.readouterr().err
+    assert f"--output cannot have two columns with the name {name!r}, got a second one; rename or remove" in said
+    assert not second.exists()
+    assert predict.main([str(exported.run_dir), str(first)]) == 0
+    capsys.readouterr()
     assert predict.main([str(exported.run_dir), str(first), "--output", str(first)]) == 2
     assert "--output must not be one of the input files" in capsys.readouterr().err
     assert predict.main([str(exported.run_dir), str(first), "--output", str(tmp_path / "no" / "x.csv")]) == 2
@@ -257,5 +261,5 @@ def test_a_damaged_file_predicts_nothing_in_one_line(
     all_exported: dict[str, Exported], tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "rows.csv").write_bytes(content)
-    assert predict.main([str(all_exported["numeric"].run_dir), str(tmp_path / "rows.csv")]) == predict.NOTHING_USABLE
+    assert predict.main([str(all_exported["numeric"].run_dir), str(tmp_path / "rows.csv")]) == predict.BAD_INPUT
     assert capsys.readouterr().err.count("\n") == 1

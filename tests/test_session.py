@@ -1,5 +1,6 @@
 """What a search says at its beginning and its end, without Ray: nothing is trained here."""
 
+import io
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import optuna
 import pytest
+from rich.console import Console
 
+from search.forecast.preview import show_data
 from search.process.signals import collect_signals, signals_restored
 from search.runtime.guard import RayLostError
 from search.runtime.resources import Resources
@@ -16,6 +19,7 @@ from search.session.session import Session
 from search.storage.lease import hold_study
 from search.storage.ledger import Ledger
 from search.storage.study import resume_study
+from spaces.variants import describe_variant
 from tests.disks import read_only
 
 ONE = Resources(slots=1, cpus_per_trial=1, gpus_per_trial=0.0)
@@ -169,6 +173,12 @@ def test_a_small_table_of_ones_own_has_epochs_of_several_passes_and_keeps_its_be
     assert f"an epoch passes {session.run.passes} times over the training rows, because there are few\n" in said
     assert "each trial keeps the weights of its best epoch; its value comes from validation rows that did not" in said
     assert "note: no target is below 0, so the search includes target_scaling (standard, log, quantile)\n" in said
+    assert describe_variant("tabular_mlp@amounts", fixed=["target_scaling"]) == ""
+    fixed = opened(tmp_path, **{**own, "name": "fixed", "fix": ("target_scaling=log",), "folds": 1})
+    console = Console(file=io.StringIO(), width=200)
+    show_data(fixed.dataset, console=console)
+    assert "split: the test set (a fifth of the rows) and the validation rows are drawn" in console.file.getvalue()
+    assert not any("the search includes" in note for note in fixed.dataset.notes)
     again = Session.open(
         Options(space="tabular_mlp", name="x", runs_dir=tmp_path, resume=True), given={"space"}, resources=ONE
     )

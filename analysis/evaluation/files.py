@@ -1,6 +1,6 @@
 """Writes what a final evaluation leaves beside final.json: figures as PNG and SVG, tables as CSV."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from analysis.plots import final as final_plots
 from analysis.plots import table
 from analysis.plots.drawing import draw
 from analysis.progress import Advance, no_progress
-from analysis.studies.export import write_csv
+from analysis.studies.export import MOST_PROBABILITIES, write_csv
 from analysis.studies.results import FinalResults
 
 Named = tuple[str, Callable[[], Axes | Figure]]
@@ -91,8 +91,19 @@ def _residual_map(results: FinalResults, x: np.ndarray, y: np.ndarray, exported:
     return table.plot_residual_map(results, x[:, [names.index(name) for name in results.places]], y, exported)
 
 
-def write_tables(results: FinalResults, folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
-    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder."""
+def write_tables(
+    results: FinalResults,
+    folder: Path,
+    *,
+    y: np.ndarray,
+    exported: np.ndarray,
+    origin: Sequence[str] | Sequence[int] = (),
+) -> None:
+    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder.
+
+    Args:
+        origin: where the test rows come from, as in `Split`.
+    """
     folder.mkdir(parents=True)
     rows = [
         {"contender": e.name, "metric": metric, **found, "seeds": len(e.seeds)}
@@ -104,7 +115,8 @@ def write_tables(results: FinalResults, folder: Path, *, y: np.ndarray, exported
     winner = results.winning
     if not winner.classes:
         if y.ndim == exported.ndim == 1 and len(y):
-            write_csv(pd.DataFrame({"target": y, "predicted": exported}), folder / "predictions.csv")
+            answers = {"target": y, "predicted": exported}
+            write_csv(pd.DataFrame({**_places(origin), **answers}), folder / "predictions.csv")
         return
     names = list(winner.classes)
     by_class = [
@@ -116,9 +128,24 @@ def write_tables(results: FinalResults, folder: Path, *, y: np.ndarray, exported
     counts = pd.DataFrame(winner.confusion, columns=pd.Index(names))
     counts.insert(0, "label", pd.Series(names))
     write_csv(counts, folder / "confusion.csv")
+    write_csv(_class_answers(names, y, exported, origin), folder / "predictions.csv")
+
+
+def _class_answers(
+    names: Sequence[str], y: np.ndarray, exported: np.ndarray, origin: Sequence[str] | Sequence[int]
+) -> pd.DataFrame:
+    """Label, predicted class and probabilities of each test row; those of all classes unless they are too many."""
     labels = np.array(names, dtype=object)
     answers = {"label": labels[y], "predicted": labels[exported.argmax(1)], "probability": exported.max(1)}
-    write_csv(pd.DataFrame(answers), folder / "predictions.csv")
+    if exported.size <= MOST_PROBABILITIES:
+        shown = exported.astype(np.float64).round(6)
+        answers |= {f"probability of {name}": shown[:, index] for index, name in enumerate(names)}
+    return pd.DataFrame({**_places(origin), **answers})
+
+
+def _places(origin: Sequence[str] | Sequence[int]) -> dict[str, Sequence[str] | Sequence[int]]:
+    """The column that says where rows come from; none if that is not known."""
+    return {"file" if isinstance(origin[0], str) else "row": origin} if origin else {}
 
 
 def _write_table_parts(results: FinalResults, folder: Path) -> None:

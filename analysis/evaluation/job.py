@@ -15,6 +15,7 @@ from analysis.evaluation.preferred import preferred
 from analysis.progress import say, step
 from analysis.scores.baselines import Baseline, fit_baselines, methods, num_models
 from analysis.studies.criterion import explain_criterion
+from analysis.studies.export import MOST_PROBABILITIES
 from analysis.studies.openings import check_opening
 from analysis.studies.results import FinalResults, ResultsError
 from search.process.disk import check_room
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from analysis.evaluation.settings import Options
 
 
-_FILES, _ROW, _WEIGHT = 1_500_000, 60, 4
-"""Bytes: of figures, tables and records; of a row in predictions.csv; of a weight."""
+_FILES, _ROW, _CELL, _WEIGHT = 1_500_000, 60, 10, 4
+"""Bytes: of figures, tables and records; of a row in predictions.csv, and of a probability in it; of a weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +213,9 @@ class Job:
         rows = 0 if self.space.own else len(self.dataset.train) // 2  # of the test set, whose number is not known yet
         members = self.kept if self.options.ensemble == "trials" else networks if self.options.ensemble else ()
         more = sum(int(member.trial.user_attrs.get("weights") or 0) for member in members)
-        return _FILES + rows * _ROW + weights * _WEIGHT * (2 if self.options.onnx else 1) + more * _WEIGHT
+        cells = 0 if self.space.own else min(rows * self.dataset.num_classes, MOST_PROBABILITIES)
+        rows_written = rows * _ROW + cells * _CELL
+        return _FILES + rows_written + weights * _WEIGHT * (2 if self.options.onnx else 1) + more * _WEIGHT
 
 
 def _resources(options: "Options") -> Resources:

@@ -103,7 +103,7 @@ def _write(
     with step("figures", total=num_figures(results)) as advance:
         write_figures(results, new / "figures", x=test.x.numpy(), y=y, exported=exported, advance=advance)
     fault_point("final", 5)
-    write_tables(results, new / "tables", y=y, exported=exported)
+    write_tables(results, new / "tables", y=y, exported=exported, origin=test.origin)
     results.write(new)
     fault_point("final", 6)
     return results

@@ -1,11 +1,16 @@
 """The predictions for images: printed, as JSON, and as the columns of a file."""
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from search.process.text import printable
+from search.process.text import counted, printable
+
+FIXED = ("file", "class")
+"""The columns of a file of predictions before the probabilities."""
+_NUMBER = re.compile(r"\d[\d,.]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +31,35 @@ class ImageAnswer:
         )
 
 
+@dataclass
+class ImageNotes:
+    """Counts the notes on images, so that each kind is one line."""
+
+    _found: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """The images with their notes, by the words of the note."""
+
+    def add(self, answers: Sequence[ImageAnswer]) -> None:
+        """Count the notes of these images."""
+        for answer in answers:
+            for note in answer.notes:
+                self._found.setdefault(_NUMBER.sub("0", note), []).append((answer.file, note))
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """For each kind: which images, and the note on the first of them."""
+        lines = []
+        for found in self._found.values():
+            first, note = found[0]
+            images = first if len(found) == 1 else f"{counted(len(found), 'image')}, the first {first}"
+            alike = len({note for _, note in found}) == 1
+            lines.append((images, note if alike else f"{note} (numbers of the first)"))
+        return lines
+
+
 def columns(answers: Sequence[ImageAnswer], classes: Sequence[str], *, names_of_classes: bool) -> dict[str, list[Any]]:
     """The answers as columns of a file."""
-    found: dict[str, list] = {
-        "file": [a.file for a in answers],
-        "class": [next(iter(a.probabilities)) for a in answers],
-    }
+    best = [next(iter(a.probabilities)) for a in answers]
+    found: dict[str, list] = dict(zip(FIXED, ([a.file for a in answers], best), strict=True))
     for name in classes:
         found[name if names_of_classes else f"probability of {name}"] = [
             answer.probabilities[name] for answer in answers

@@ -27,7 +27,7 @@ class Writer(Protocol):
         ...
 
     def write_table(self, answers: "TableAnswers", added: Mapping[str, Sequence[Any]]) -> None:
-        """Write rows of a file with their predictions, in place of columns with the same names."""
+        """Write rows of a file with their predictions; `check_added` has shown that their names differ."""
         ...
 
     def close(self) -> None:
@@ -71,8 +71,7 @@ class _Csv:
         self._file.write(text.getvalue().encode())
 
     def write_table(self, answers: "TableAnswers", added: Mapping[str, Sequence[Any]]) -> None:
-        kept = {name: texts for name, texts in answers.block.texts.items() if name not in added}
-        self.write({**kept, **added})
+        self.write({**answers.block.texts, **added})
 
     def close(self) -> None:
         pass
@@ -94,7 +93,7 @@ class _Parquet:
     def write_table(self, answers: "TableAnswers", added: Mapping[str, Sequence[Any]]) -> None:
         batch, texts = answers.block.batch, answers.block.texts
         cells = texts if batch is None else dict(zip(texts, batch.columns, strict=True))
-        self.write({**{name: values for name, values in cells.items() if name not in added}, **added})
+        self.write({**cells, **added})
 
     def close(self) -> None:
         if self._writer is not None:
@@ -118,6 +117,20 @@ def check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
         raise ValueError(f"--output must be a file, {str(output)!r} is a folder")
     if not output.parent.is_dir():
         raise ValueError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
+
+
+def check_added(names: Sequence[str], added: Sequence[str], *, way: str) -> None:
+    """Raise ValueError if two columns of the written file would have the same name.
+
+    Args:
+        names: columns that are there.
+        added: columns that are added.
+        way: what to do about it, for the message.
+    """
+    known = set(names)
+    taken = next((name for name in added if name in known or known.add(name)), None)
+    if taken is not None:
+        raise ValueError(f"--output cannot have two columns with the name {taken!r}, got a second one; {way}")
 
 
 def say_error(cause: str) -> None:

@@ -86,17 +86,17 @@ class TableAnswers:
         Args:
             names_of_classes: name each column of probabilities as its class.
         """
-        if not self.classes:
-            added: dict[str, list[Any]] = {f"predicted {self.target}": self.outputs.tolist()}
-            if self.interval is not None:
-                for index, end in enumerate(("low", "high")):
-                    added[f"{end} {self.target}"] = [ends[index] for ends in self.ends]
-            return added
-        best = [self.classes[index] for index in self.outputs.argmax(1)]
-        added = {f"predicted {self.target}": best}
-        for index, name in enumerate(self.classes):
-            added[name if names_of_classes else f"probability of {name}"] = self.outputs[:, index].tolist()
-        return added
+        names = added_names(
+            self.target, self.classes, interval=self.interval is not None, names_of_classes=names_of_classes
+        )
+        if self.classes:
+            best = [self.classes[index] for index in self.outputs.argmax(1)]
+            values: list[list[Any]] = [best, *self.outputs.T.tolist()]
+        elif self.interval is not None:
+            values = [self.outputs.tolist(), *([ends[index] for ends in self.ends] for index in range(2))]
+        else:
+            values = [self.outputs.tolist()]
+        return dict(zip(names, values, strict=True))
 
 
 class TablePredictor:
@@ -230,6 +230,21 @@ def whole_numbers(texts: Sequence[str], codes: Mapping[str, int]) -> list[str]:
     """The texts of a column of floats, with `3.0` as `3` if that is the category: whole numbers with gaps are floats in
     Parquet."""
     return [t[:-2] if t.endswith(".0") and t not in codes and t[:-2] in codes else t for t in texts]
+
+
+def added_names(target: str, classes: Sequence[str], *, interval: bool, names_of_classes: bool) -> list[str]:
+    """Names of the columns of the predictions in a file.
+
+    Args:
+        target: name of the target.
+        classes: of the model; empty for numbers.
+        interval: whether there are the ends of an interval.
+        names_of_classes: name each column of probabilities as its class.
+    """
+    said = [f"predicted {target}"]
+    if classes:
+        return said + [name if names_of_classes else f"probability of {name}" for name in classes]
+    return said + [f"low {target}", f"high {target}"] * interval
 
 
 def _check_columns(columns: tuple[Column, ...], source: RowSource, file: str) -> None:

@@ -21,7 +21,7 @@ _CARD = """\
 ---
 library_name: pytorch
 tags: [{task}, rungwise]
-datasets: [{dataset}]
+datasets: [{tagged}]
 metrics: [{metrics}]
 ---
 
@@ -108,7 +108,8 @@ def model_card(results: FinalResults, facts: dict[str, Any], *, opened: str = ""
     """
     winner = results.winning
     fields = _model_fields(results, facts, winner) | _result_fields(results, winner, opened=opened)
-    return _CARD.format(dataset=_plain(facts["dataset"]), num_seeds=len(winner.seeds), **fields)
+    tagged = _yaml(facts["dataset"])
+    return _CARD.format(dataset=_plain(facts["dataset"]), tagged=tagged, num_seeds=len(winner.seeds), **fields)
 
 
 def restate_openings(card: str, final_dir: Path) -> str:
@@ -160,7 +161,7 @@ def _result_fields(results: FinalResults, winner: Entrant, *, opened: str) -> di
     conditions = results.conditions
     limits = [_plain(s["text"]) for s in results.discussion if s["topic"] in ("weakness", "limit")]
     return {
-        "metrics": ", ".join(winner.scores),
+        "metrics": ", ".join(map(_yaml, winner.scores)),
         "goal": f"the validation {results.in_unit(results.metric)}",
         "networks": counted(len(winner.seeds), "network"),
         "epochs": trained_for(conditions),
@@ -243,6 +244,11 @@ def _against(results: FinalResults, winner: Entrant) -> str:
         )
         text += "| --- | --- | --- |\n" + "\n".join(rows)
     return text
+
+
+def _yaml(text: str) -> str:
+    """A text as an entry of a list in YAML, in quotes where it needs them."""
+    return text if re.fullmatch(r"[A-Za-z_][\w-]*", text) else json.dumps(text)
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,8 @@ from analysis.studies.trials import Trials
 from analysis.wording import one_line
 
 _Target = TypeVar("_Target", Path, TextIO)
+MOST_PROBABILITIES = 5_000_000
+"""Most probabilities of classes in predictions.csv; with more, it has that of the predicted class alone."""
 
 
 def export(trials: Trials, folder: Path) -> list[Path]:

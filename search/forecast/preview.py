@@ -28,6 +28,7 @@ from spaces.space import Space
 from trainables.data.dataset import Dataset
 from trainables.data.split import describe_input, describe_split
 from trainables.files.whole import write_whole
+from trainables.sources.catalogue import FOLDER
 
 NUM_SHOWN = 9
 _COSTS = {"macs": "multiply-adds"}
@@ -164,7 +165,7 @@ def show_data(dataset: Dataset, *, console: Console) -> None:
     console.print(escape(describe(dataset)), soft_wrap=True)
     if dataset.columns:
         console.print(escape(describe_columns(dataset)), soft_wrap=True)
-    if not dataset.split.is_random or dataset.folds:
+    if not dataset.split.is_random or dataset.folds or dataset.name in ("csv", FOLDER):
         console.print(escape(printable(describe_rule(dataset))), soft_wrap=True)
     if 0 < dataset.num_judged < FEW_ROWS:
         rows = f"{dataset.num_judged} validation rows"

@@ -1,5 +1,6 @@
 """The baseline of a search: that of its space, reduced if it exceeds the bounds on size."""
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -52,9 +53,10 @@ def fit_baseline(
 ) -> Params:
     """The baseline of the space, or the largest reduced version of it that keeps to the bounds; empty if none does.
 
-    All parameters that affect the size are reduced together, towards their lowest values. If that is not enough, one
-    that decides which others exist (the number of stages) is first reduced by one step. The same space, data and bounds
-    give the same configuration.
+    All parameters that affect the size are reduced together, towards their lowest values: one of few levels, such as a
+    depth of 1 or 2, falls to the next only when its share of the way has reached it. Then each is raised again as far
+    as the bounds allow. If that is not enough, one that decides which others exist (the number of stages) is first
+    reduced by one step. The same space, data and bounds give the same configuration.
 
     Args:
         constraints: those of the run, which `examine` applies.
@@ -74,9 +76,11 @@ def fit_baseline(
         return sum(max(0.0, over) / (bounds.get(name) or 1) for name, over in excess.items())
 
     while params is not None:
+        previous: list[Params] = []
         for candidate in _scaled(params, space, measure, held):
             if measure(candidate) == 0:
-                return candidate
+                return _raised(candidate, previous, measure)
+            previous.append(candidate)
         params = _simpler(params, space, measure, held)
     return {}
 
@@ -118,6 +122,15 @@ def _scaled(params: Params, space: Space, measure: Measure, held: Container[str]
         yield params | {name: _lowered(params[name], ranges[name], share=share) for name in sizes}
 
 
+def _raised(found: Params, larger: Sequence[Params], measure: Measure) -> Params:
+    """The configuration with each value as large as in one of these larger ones, if the bounds allow it."""
+    for name in found:
+        values = dict.fromkeys(one[name] for one in larger)
+        raised = ({**found, name: value} for value in values if value != found[name])
+        found = next((one for one in raised if measure(one) == 0), found)
+    return found
+
+
 def _simpler(params: Params, space: Space, measure: Measure, held: Container[str]) -> Params | None:
     """The smallest configuration that has one parameter a step lower and therefore fewer others; None if none has."""
     found: list[tuple[float, Params]] = []
@@ -138,18 +151,22 @@ def _simpler(params: Params, space: Space, measure: Measure, held: Container[str
 
 
 def _lowered(value: Any, distribution: BaseDistribution, *, share: float) -> Any:
-    """The value at this share of the way from the lowest value of a range up to `value`, rounded down to the grid of
+    """The value at this share of the way from the lowest value of a range up to `value`, rounded up to the grid of
     the range; `value` itself if it is no number."""
     if isinstance(distribution, CategoricalDistribution):
         below = _quantities_up_to(value, distribution)
-        return below[int(share * (len(below) - 1))] if below else value
+        return below[_steps(share * (len(below) - 1))] if below else value
     if not isinstance(distribution, IntDistribution | FloatDistribution):
         return value
     low, step = distribution.low, distribution.step
     exact = low * (value / low) ** share if distribution.log else low + (value - low) * share
     if step:
-        exact = low + step * int((exact - low) / step + 1e-9)
+        exact = min(low + step * _steps((exact - low) / step), value)
     return int(exact) if isinstance(distribution, IntDistribution) else float(exact)
+
+
+def _steps(exact: float) -> int:
+    return math.ceil(exact - 1e-9)
 
 
 def _next_below(value: Any, distribution: BaseDistribution) -> Any:

@@ -158,7 +158,7 @@ def fitted_space(options: Options, space: "Space", dataset: Any) -> tuple[Option
     else:
         lowest, highest = min(float(y.min()) for y in parts), max(float(y.max()) for y in parts)
         name = variant_for_numbers(options.space, lowest=lowest, highest=highest)
-    note = describe_variant(name, counts)
+    note = describe_variant(name, counts, fixed=[word.partition("=")[0].strip() for word in options.fix])
     dataset = replace(dataset, notes=(*dataset.notes, note)) if note else dataset
     return replace(options, space=name), load(name), dataset
 

@@ -144,7 +144,10 @@ def parse_types(text: str | None) -> dict[str, Kind]:
     for entry in split_names(text or ""):
         name, _, kind = (part.strip() for part in entry.rpartition("="))
         if kind not in get_args(Kind) or not name:
-            raise ValueError(f"--types must be a list such as age=number,zip=category, got {entry[:80]!r}")
+            kinds_known = " or ".join(get_args(Kind))
+            raise ValueError(
+                f"--types must give a column the type {kinds_known}, as in age=number,zip=category, got {entry[:80]!r}"
+            )
         if name in kinds:
             raise ValueError(f"--types must give each column one type, got {name[:80]!r} twice")
         kinds[name] = kind  # pyright: ignore[reportArgumentType]

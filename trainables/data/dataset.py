@@ -24,6 +24,8 @@ class Split:
     for categories, 0 for a missing or unknown one. It is float64 if a column is wide."""
     y: Tensor
     """Labels int64 (N,), or targets of a regression (N,): float32, or float64 if float32 would lose digits."""
+    origin: tuple[str, ...] | tuple[int, ...] = ()
+    """Of test rows: the file of each image, or the number of each row in the table, from 1; empty if not known."""
 
     def __len__(self) -> int:
         return self.x.shape[0]

@@ -10,10 +10,11 @@ from trainables.data.stratify import stratified_rows
 
 TRAIN, VALIDATION, TEST = range(3)
 """The parts that a column or a file can name."""
-_PARTS = {
+PART_WORDS = {
     "train": TRAIN, "training": TRAIN, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION,
     "dev": VALIDATION, "test": TEST, "testing": TEST,
 }  # fmt: skip
+"""What a cell may say, and the part that it means."""
 _DRAWS = (10, 200)
 """Fewest and most random orders of groups, of which the one is used that keeps the classes in proportion."""
 _WORK = 2_000_000
@@ -91,7 +92,9 @@ class Division:
             found = [(np.flatnonzero(placed != fold), np.flatnonzero(placed == fold)) for fold in range(number)]
         if len(found) < number or any(not len(held_out) for _, held_out in found):
             what = {"time": "different times", "random": "rows"}.get(self.rule.way, "groups")
-            raise ValueError(f"--folds {number} needs more {what} than there are; give a smaller number, or --folds 1")
+            there = len(y) if self.keys is None else len(np.unique(self.keys))
+            smaller = "give a smaller number, or --folds 1" if there > 2 else "give --folds 1"
+            raise ValueError(f"--folds {number} needs more {what} than the {there:,} outside the test set; {smaller}")
         for train, _ in found:
             missing = np.setdiff1d(np.arange(len(classes)), y[train])
             if len(missing):
@@ -119,13 +122,13 @@ def read_parts(texts: Sequence[str], *, source: str, needs_test: bool = True) ->
         ValueError: another word, or no training or no test rows.
     """
     said = [text.strip().lower() for text in texts]
-    odd = [row for row, text in enumerate(said) if text not in _PARTS]
+    odd = [row for row, text in enumerate(said) if text not in PART_WORDS]
     if odd:
         raise ValueError(
             f"{source} must say train, validation or test for every row, got {texts[odd[0]][:40]!r} for row"
             f" {odd[0] + 1}" + (f" and {len(odd) - 1:,} more" * (len(odd) > 1))
         )
-    parts = np.array([_PARTS[text] for text in said], np.int64)
+    parts = np.array([PART_WORDS[text] for text in said], np.int64)
     for part, name in ((TRAIN, "train"), (TEST, "test")):
         if part not in parts and (part != TEST or needs_test):
             raise ValueError(f"{source} must name rows for {name}, got none")

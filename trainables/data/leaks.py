@@ -23,6 +23,11 @@ _ID_NAME = re.compile(
     r"employees?|players?|speakers?|writers?|authors?|sites?|stores?|shops?|hospitals?|schools?|stations?|plots?|batch|"
     r"group|cluster|unit|lot)([^a-z]|$)"
 )
+_SURE_NAME = re.compile(
+    r"(^|[^a-z])(ids?|uuid|guid|patients?|subjects?|participants?|persons?|users?|customers?|clients?|members?|students?|"
+    r"households?|accounts?|employees?|stores?|shops?|hospitals?|schools?)([^a-z]|$)"
+)
+"""Names of which a note is given whatever the targets are."""
 _CODE = re.compile(r"[A-Za-z]{0,6}[-_ #.]?\d{2,}[A-Za-z]?|[0-9a-fA-F-]{8,}")
 """What the values of an id look like."""
 _FEWEST_GROUPS = {"named": 5, "coded": 10, "whole": 20}
@@ -117,23 +122,25 @@ def _series(rows: Rows) -> dict[str, np.ndarray]:
 
 def _note_ids(rows: Rows) -> list[str]:
     """A note on a column whose equal values belong together, as those of a patient do."""
-    found = {}
+    found, named = {}, []
     for name, values in rows.texts.items():
         texts = as_texts(values[:_MOST_ROWS])
         known = _known_as_id(name, texts)
         if known is not None and (alike := _likeness(rows.table, texts, known=known)) is not None:
             found[name] = alike
-    if not found:
+        elif known == "named" and _SURE_NAME.search(_words(name)):
+            named.append(name)
+    if not found and not named:
         return []
-    name = max(found, key=found.__getitem__)
+    name = max(found, key=found.__getitem__) if found else named[0]
     texts = np.array(as_texts(rows.texts[name]), dtype=object)
     shared = np.isin(texts[rows.validation], list(set(texts[rows.train].tolist()))).sum()
     if not shared:
         return []
+    alike = f"rows with the same {name!r} have similar targets" if found else "its name says that these belong together"
     return [
-        f"{shared:,} of {len(rows.validation):,} validation rows have the {name!r} of a training row, and rows with the"
-        f" same {name!r} have similar targets; to measure how well new ones are predicted, add"
-        f" {_split(f'group:{name}')}"
+        f"{shared:,} of {len(rows.validation):,} validation rows have the {name!r} of a training row, and {alike}; to"
+        f" measure how well new ones are predicted, add {_split(f'group:{name}')}"
     ]
 
 
@@ -147,10 +154,9 @@ def _known_as_id(name: str, texts: Sequence[str]) -> str | None:
     num_known = sum(text != "" for text in texts)
     if not num_known or len(values) > num_known / 1.5:
         return None
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     numbers = parse_numbers(np.array(values, dtype=object))
     whole = bool((np.isfinite(numbers) & (numbers == np.floor(numbers))).all())
-    if _ID_NAME.search(words) and (whole or not np.isfinite(numbers).any()):
+    if _ID_NAME.search(_words(name)) and (whole or not np.isfinite(numbers).any()):
         known = "named"
     elif whole:
         known = "whole"
@@ -159,6 +165,11 @@ def _known_as_id(name: str, texts: Sequence[str]) -> str | None:
     else:
         return None
     return known if len(values) >= _FEWEST_GROUPS[known] else None
+
+
+def _words(name: str) -> str:
+    """The name of a column in small letters, with `customerId` as `customer_id`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _likeness(table: Table, texts: Sequence[str], *, known: str) -> float | None:

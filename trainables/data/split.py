@@ -101,7 +101,8 @@ def describe_folds(rule: SplitRule, *, num_validation: int, task: str, folds: in
     if task == "classification":
         error = f"an accuracy has a standard error of up to {50 / num_validation**0.5:.1f} points"
     else:
-        error = f"an RMSE has a standard error of about {100 / (2 * num_validation) ** 0.5:.0f} % of its value"
+        share = 100 / (2 * num_validation) ** 0.5
+        error = f"a mean error such as RMSE or MAE has a standard error of about {share:.0f} % of its value"
     blocks = " in the order of time" if rule.way == "time" else ""
     return (
         f"{folds} folds{blocks}, because on the {num_validation} rows of one validation split {error}; a trial trains"

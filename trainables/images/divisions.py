@@ -46,7 +46,11 @@ def _listed(path: Path, column: str, data_dir: Path, files: Sequence[Path]) -> l
                 f"{path} must have the columns file and {column}, separated by a comma; it has no"
                 f" {needed}{nearest(needed, rows[0])}"
             )
-    known = {row["file"].strip().removeprefix("./").removeprefix("train/"): (row[column] or "").strip() for row in rows}
+    known: dict[str, str] = {}
+    for row in rows:
+        name, said = row["file"].strip().removeprefix("./").removeprefix("train/"), (row[column] or "").strip()
+        if known.setdefault(name, said) != said:
+            raise ValueError(f"{path} must say one {column} for {name}, got {known[name]!r} and {said!r}")
     wanted = [str(file.relative_to(data_dir / "train")) for file in files]
     lacking = [name for name in wanted if name not in known]
     if lacking:

@@ -18,8 +18,11 @@ from PIL import Image, UnidentifiedImageError
 
 from trainables.data.grey_levels import Levels, default_levels, scale
 from trainables.data.options import STRETCHED, ImageOptions
-from trainables.images.fit import brightness, fitted, over
+from trainables.images.fit import brightness, fitted, has_transparency, over
+from trainables.images.upright import ON_SIDE, turn_of
 
+TOO_LARGE = "pixels, but at most"
+"""Part of the cause of an image with more than `MAX_PIXELS`."""
 MAX_PIXELS = 64_000_000
 """Most pixels of an image, checked before decoding, since a small file can contain any number."""
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
@@ -28,17 +31,7 @@ _TRANSPARENT = {"LA", "La", "PA", "RGBA", "RGBa"}
 _SEQUENCES = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # of others, such as MPO, only the first is a picture
 _NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}  # start other programs, or hold no pixels
 _SIGNED = set("AVIF BMP DDS GIF ICNS JPEG JPEG2000 PNG PPM PSD QOI TIFF WEBP".split())  # sure by their first bytes
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ON_SIDE = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
-_PHOTOMETRIC, _WHITE_IS_ZERO, _ORIENTATION = 262, 0, 274
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # damage is raised as an exception as well
 
@@ -58,6 +51,7 @@ class Header:
     """Pillow's name for how the file stores its values; empty if the format does not say."""
     format: str
     transparent: bool
+    """Whether it may have transparent pixels, as stored; after decoding, whether it has some."""
     sequence: bool
     """Whether it contains several frames, of which the first is used."""
     inverted: bool
@@ -98,15 +92,19 @@ def looks_like_image(path: Path) -> bool:
         return False
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: Source, *, look: bool = False) -> Header:
     """The header of an image.
+
+    Args:
+        look: decode an image that may have transparent pixels, and see whether it has some.
 
     Raises:
         OSError: the file cannot be opened.
         ValueError: it is no readable image; the message is the cause, without the name of the file.
     """
     with opened(source) as image:
-        return _describe(image)
+        header = _describe(image)
+        return _seen(header, image) if look else header
 
 
 def decode_only(source: Source) -> None:
@@ -147,13 +145,14 @@ def read_image(
         header = _describe(image)
         image.draft(None, (4 * size[1], 4 * size[0]))  # decodes a JPEG at a fraction of its size
         image.load()  # Pillow turns a TIFF upright here, and removes its orientation
+        header = _seen(header, image)
         if header.kind in ("integer", "float"):
             plain = Image.fromarray(scale(_values(image, header), levels_for(header, levels)))
         else:
             plain = over(_plain(image), form.background or "white") if header.transparent else _plain(image)
-        turn = _turn(image)
+        turn = turn_of(image)
         colours = (plain.transpose(turn) if turn is not None else plain).convert("L" if grey else "RGB")
-        if turn in _ON_SIDE:
+        if turn in ON_SIDE:
             header = replace(header, width=header.height, height=header.width)
         return np.asarray(fitted(colours, size, form.resize or "letterbox")).reshape(*size, -1), header
 
@@ -193,10 +192,10 @@ def opened(source: Source, *, formats: Sequence[str] | None = None) -> Iterator[
     try:
         with Image.open(source, formats=list(formats or _formats())) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(
-                    f"it has {image.width * image.height:,} pixels, but at most {MAX_PIXELS:,} are allowed"
-                )
+                raise ValueError(f"it has {image.width * image.height:,} {TOO_LARGE} {MAX_PIXELS:,} are allowed")
             yield image
+    except Image.DecompressionBombError:  # raised at the header, from about three times as many
+        raise ValueError(f"it has far too many {TOO_LARGE} {MAX_PIXELS:,} are allowed") from None
     except UnidentifiedImageError:
         raise ValueError(_unidentified(source)) from None
     except Exception as error:  # on damaged files decoders raise nearly anything, also struct.error and IndexError
@@ -238,12 +237,11 @@ def _describe(image: Image.Image) -> Header:
     )
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """The transposition that turns a decoded image upright, by its EXIF; reading it from a PNG would decode the PNG."""
-    try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF next to sound pixels, which are then used without turning
-        return None
+def _seen(header: Header, image: Image.Image) -> Header:
+    """The header with `transparent` as its pixels are."""
+    if not header.transparent or header.kind in ("integer", "float"):  # deep images are used without a background
+        return header
+    return replace(header, transparent=has_transparency(_plain(image)))
 
 
 def _values(image: Image.Image, header: Header) -> np.ndarray:

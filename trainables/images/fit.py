@@ -76,6 +76,11 @@ def over(image: Image.Image, background: Background) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", seen.size, background), seen).convert("RGB")
 
 
+def has_transparency(image: Image.Image) -> bool:
+    """Whether a pixel of the image is not opaque."""
+    return bool(np.asarray(image.convert("RGBA").getchannel("A")).min() < 255)
+
+
 def brightness(image: Image.Image) -> float | None:
     """The mean grey level of the visible pixels of a transparent image; None if nothing is visible."""
     seen = np.asarray(image.convert("RGBA")).reshape(-1, 4).astype(np.float64)

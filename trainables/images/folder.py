@@ -7,7 +7,6 @@ Size, form, channels, background and the levels of deep images depend only on th
 
 import logging
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,7 +21,6 @@ from trainables.data.grey_levels import Levels, as_stored, choose_levels, levels
 from trainables.data.options import MIN_SIDE, STRETCHED, Background, ImageOptions
 from trainables.data.split import RANDOM, SplitRule
 from trainables.images import cache as image_cache
-from trainables.images import file as image_file
 from trainables.images.copies import note_copied_files
 from trainables.images.damage import seems_cut
 from trainables.images.file import (
@@ -38,6 +36,7 @@ from trainables.images.file import (
 from trainables.images.fit import check_memory, choose_background, choose_resize, choose_side, describe
 from trainables.images.listing import Listing, Survey, check_test, list_images, note_left_out, shown, survey
 from trainables.images.rows import ImageRows
+from trainables.images.unreadable import describe_unreadable
 
 _DARK = 64
 """16-bit images whose upper bytes are all below this have at most 14 bits."""
@@ -45,8 +44,6 @@ _ENOUGH = 300
 """Transparent images that are decoded to choose a background."""
 _LEAST = {False: MIN_SIDE, True: 64}
 """Smallest side that is chosen, without a backbone and with one: most backbones halve the side five times."""
-_FEW = 3
-"""Files that a message lists."""
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -125,7 +122,7 @@ def check_test_files(data_dir: Path, images: ImageOptions | None = None, rule: S
     headers = _each(data_dir, test, partial(_check_header, levels=form.levels))
     return (
         *note_left_out(listing),
-        *_describe(data_dir, test, headers, form.images.background),
+        *_describe(data_dir, test, headers, form.images.background, what="an alpha channel"),
         *note_copied_files(data_dir, test, train),
     )
 
@@ -152,7 +149,7 @@ def _settle_format(data_dir: Path, found: Survey, stated: ImageOptions) -> dict[
     """Size and channels from all headers, levels and background from the pixels of the rows that are no test rows."""
     files = found.train.files
     try:
-        headers = _each(data_dir, files, read_header)
+        headers = _each(data_dir, files, partial(read_header, look=True))
     except ValueError:
         _each(data_dir, files, decode_only)  # also reports files of which only the header can be read
         raise
@@ -222,20 +219,29 @@ def _check_header(path: Path, *, levels: Sequence[Levels]) -> Header:
 
 
 def _describe(
-    data_dir: Path, files: Sequence[Path], headers: Sequence[Header], background: Background | None
+    data_dir: Path,
+    files: Sequence[Path],
+    headers: Sequence[Header],
+    background: Background | None,
+    *,
+    what: str = "transparency",
 ) -> list[str]:
-    """A note for each kind of content in the files that is not used as it is."""
+    """A note for each kind of content in the files that is not used as it is.
+
+    Args:
+        what: what `transparent` of these headers means: test images are not decoded to see it.
+    """
     behind = "which is ignored" if background == "ignore" else f"which is shown over {background}"
     said = {
         "several frames; the first one is used": [header.sequence for header in headers],
-        f"transparency, {behind}": [header.transparent for header in headers],
+        f"{what}, {behind}": [header.transparent for header in headers],
     }
     notes = []
-    for what, flags in said.items():
+    for content, flags in said.items():
         found = [path for path, flag in zip(files, flags, strict=True) if flag]
         if found:
             example = shown(found[0].relative_to(data_dir))
-            notes.append(f"{len(found):,} image{'s have' if len(found) > 1 else ' has'} {what} ({example})")
+            notes.append(f"{len(found):,} image{'s have' if len(found) > 1 else ' has'} {content} ({example})")
     return notes
 
 
@@ -262,27 +268,5 @@ def _each(data_dir: Path, files: Sequence[Path], function: Callable[[Path], T]) 
         results = list(pool.map(attempt, files))
     bad = {path: result for path, result in zip(files, results, strict=True) if isinstance(result, str)}
     if bad:
-        raise ValueError(_unreadable(data_dir, bad, of=len(files)))
+        raise ValueError(describe_unreadable(data_dir, bad, of=len(files)))
     return [result for result in results if not isinstance(result, str)]
-
-
-def _unreadable(data_dir: Path, bad: dict[Path, str], *, of: int) -> str:
-    """A message that counts the files, lists some with their causes, and names the file that lists all."""
-    few = list(bad)[:_FEW]
-    names: dict[str, list[str]] = {}
-    for path in few:
-        names.setdefault(shown(bad[path]), []).append(shown(path.name))
-    causes = "; ".join(f"{', '.join(those)}: {cause}" for cause, those in names.items())
-    message = (
-        f"{len(bad):,} of {of:,} images cannot be read or have more than {image_file.MAX_PIXELS:,} pixels: "
-        f"{', '.join(map(shown, few))}{', ...' * (len(bad) > _FEW)}; repair or remove them ({causes})"
-    )
-    if len(bad) <= _FEW:
-        return message
-    path = image_cache.cache_folder(data_dir).resolve() / "unreadable.txt"
-    lines = [b"\t".join((os.fsencode(one.absolute()), shown(cause).encode())) for one, cause in bad.items()]
-    path.write_bytes(b"\n".join(lines) + b"\n")
-    listed = shlex.quote(shown(path))
-    return (
-        f"{message}; {listed} lists all of them with the reasons; to remove them: cut -f1 {listed} | xargs -d '\\n' rm"
-    )

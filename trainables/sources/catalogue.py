@@ -82,7 +82,7 @@ def check_train_size(train_size: int, num_rows: int, num_classes: int) -> None:
     low = max(2 * num_classes, 2)
     if not low <= train_size <= num_rows:
         raise ValueError(
-            f"train_size must lie in [{low}, {num_rows}] (two rows per class up to all of them), got {train_size}; "
+            f"--train-size must lie in [{low}, {num_rows}] (two rows per class up to all of them), got {train_size}; "
             "leave it out to use all"
         )
 
@@ -99,4 +99,6 @@ def check_image_options(name: str, images: ImageOptions | None) -> None:
     """Raise ValueError if a form of images is stated for a data set that has its own."""
     if images is not None and name != FOLDER:
         named = "--backbone" if images.backbone else "--image-size" if images.size is not None else "--resize"
-        raise ValueError(f"{named} is for a folder of your own images, and {name} has its own form; leave it out")
+        table = "your data are a table" if name == "csv" else f"{name} is a table"
+        other = table if find(name).read_table is not None else f"{name} has its own form"
+        raise ValueError(f"{named} is for a folder of your own images, but {other}; leave it out")

@@ -35,6 +35,7 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
         places=sheet.places,
     )
     inputs = _inputs(sheet, rule, options, path)
+    division, matched = divide_sheet(rule, sheet, known=target.known, inputs=inputs)
     return Table(
         cells={name: sheet.cells[name][target.known] for name in inputs},
         texts={name: sheet.texts[name][target.known] for name in inputs if name in sheet.changed},
@@ -48,8 +49,8 @@ def read(path: Path, options: TableOptions, rule: SplitRule = RANDOM) -> Table:
         classes=target.classes,
         target=options.target,
         places=sheet.places[target.known],
-        division=divide_sheet(rule, sheet, known=target.known, inputs=inputs),
-        notes=(*sheet.notes, *target.notes),
+        division=division,
+        notes=(*sheet.notes, *target.notes, *matched),
     )
 
 

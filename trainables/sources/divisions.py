@@ -1,11 +1,11 @@
 """Reads what a split goes by: a column of times, groups or parts of a table, or a file beside the data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from trainables.data.divide import Division, number_groups, read_parts
+from trainables.data.divide import PART_WORDS, Division, number_groups, read_parts
 from trainables.data.kinds import name_cells
 from trainables.data.names import nearest
 from trainables.data.notation import parse_numbers
@@ -13,7 +13,7 @@ from trainables.data.split import SplitRule
 from trainables.sources.sheet import Sheet, read_sheet
 
 _PART_NAMES = ("split", "part", "set", "fold", "subset")
-"""Names of the column of parts in a file that has several columns."""
+"""Names of the column of parts in a file; the first that there is counts."""
 
 
 def check_column(rule: SplitRule, sheet: Sheet, *, target: str) -> None:
@@ -27,8 +27,10 @@ def check_column(rule: SplitRule, sheet: Sheet, *, target: str) -> None:
         raise ValueError(f"--split {rule.option} cannot be: the table has no such column{nearest(rule.by, names)}")
 
 
-def divide_sheet(rule: SplitRule, sheet: Sheet, *, known: np.ndarray, inputs: Sequence[str]) -> Division:
-    """The rule with what it goes by in each row that has a target.
+def divide_sheet(
+    rule: SplitRule, sheet: Sheet, *, known: np.ndarray, inputs: Sequence[str]
+) -> tuple[Division, list[str]]:
+    """The rule with what it goes by in each row that has a target, and notes on how it was read.
 
     Args:
         known: whether a row has a target: bool (N,).
@@ -38,19 +40,24 @@ def divide_sheet(rule: SplitRule, sheet: Sheet, *, known: np.ndarray, inputs: Se
         ValueError: a row lacks what the rule needs; one line names it.
     """
     if rule.is_random:
-        return Division()
+        return Division(), []
+    if rule.way == "file":
+        parts, notes = _parts_in_file(Path(rule.by), sheet)
+        return Division(rule=rule, keys=parts[known]), notes
+    return Division(rule=rule, keys=_keys(rule, sheet, known, inputs)), []
+
+
+def _keys(rule: SplitRule, sheet: Sheet, known: np.ndarray, inputs: Sequence[str]) -> np.ndarray:
+    """The time, or the number of the group or part, of each row that has a target."""
     if rule.way == "distinct":
         rows = zip(*(sheet.cells[name].tolist() for name in inputs), strict=True)
-        return Division(rule=rule, keys=number_groups([repr(row) for row in rows])[known])
+        return number_groups([repr(row) for row in rows])[known]
     if rule.way == "time":
-        return Division(rule=rule, keys=_times(rule, sheet, known))
+        return _times(rule, sheet, known)
     if rule.way == "group":
         texts = [text.strip() for text in sheet.texts[rule.by].tolist()]
-        return Division(rule=rule, keys=number_groups(texts)[known])
-    if rule.way == "column":
-        texts = sheet.texts[rule.by][known].tolist()
-        return Division(rule=rule, keys=read_parts(texts, source=f"column {rule.by!r}"))
-    return Division(rule=rule, keys=_parts_in_file(Path(rule.by), num_rows=len(known))[known])
+        return number_groups(texts)[known]
+    return read_parts(sheet.texts[rule.by][known].tolist(), source=f"column {rule.by!r}")
 
 
 def _times(rule: SplitRule, sheet: Sheet, known: np.ndarray) -> np.ndarray:
@@ -68,22 +75,48 @@ def _times(rule: SplitRule, sheet: Sheet, known: np.ndarray) -> np.ndarray:
     return times[known]
 
 
-def _parts_in_file(path: Path, *, num_rows: int) -> np.ndarray:
-    """The part of each row of the table, from a file with as many rows in the same order."""
-    parts = read_sheet(path)
-    column = _column_of_parts(parts, path)
-    texts = parts.texts[column].tolist()
-    if len(texts) != num_rows:
+def _parts_in_file(path: Path, sheet: Sheet) -> tuple[np.ndarray, list[str]]:
+    """The part of each row of the table, int64 (N,), as a file says, and a note if rows were matched."""
+    stated = read_sheet(path)
+    column = _column_of_parts(stated, path)
+    parts = read_parts(stated.texts[column].tolist(), source=f"{path}")
+    num_rows = len(sheet.places)
+    if len(parts) != num_rows:
+        raise ValueError(f"{path} must have a row for each of the {num_rows:,} rows of the table, got {len(parts):,}")
+    shared = [name for name in stated.cells if name in sheet.cells and name != column]
+    mine, theirs = (_comparable(one.cells, shared) for one in (sheet, stated))
+    if mine == theirs:
+        return parts, []
+    places = {row: place for place, row in enumerate(theirs)}
+    named = ", ".join(map(repr, shared))
+    if len(places) < num_rows or places.keys() != set(mine):
+        odd = next(row for row, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)
         raise ValueError(
-            f"{path} must have a row for each of the {num_rows:,} rows of the table, in the same order, got"
-            f" {len(texts):,}"
+            f"{path} and the table must agree in {named}, the columns that both have, got {theirs[odd]} for"
+            f" {mine[odd]} in row {odd + 1}, and these columns do not say which row is meant; correct them, or leave"
+            " them out of the file to go by the order of the rows"
         )
-    return read_parts(texts, source=f"{path}")
+    return parts[[places[row] for row in mine]], [f"rows of {path} were matched with those of the table by {named}"]
+
+
+def _comparable(cells: Mapping[str, np.ndarray], names: Sequence[str]) -> list[tuple[str | float, ...]]:
+    """These cells of each row, with numbers as such, so that 7 and 7.0 are equal."""
+    columns = []
+    for name in names:
+        numbers = parse_numbers(cells[name])
+        columns.append(numbers.tolist() if np.isfinite(numbers).all() else [text.strip() for text in cells[name]])
+    return list(zip(*columns, strict=True))
 
 
 def _column_of_parts(sheet: Sheet, path: Path) -> str:
-    names = list(sheet.texts)
-    found = names[0] if len(names) == 1 else next((name for name in names if name.lower() in _PART_NAMES), None)
-    if found is None:
-        raise ValueError(f"{path} must have a column 'split' with train, validation or test, got {', '.join(names)}")
-    return found
+    names = {name.lower(): name for name in sheet.texts}
+    found = next((names[name] for name in _PART_NAMES if name in names), None)
+    if found is not None:
+        return found
+    said = next((name for name in sheet.texts if name.lower() in PART_WORDS), None)
+    if said is not None:
+        raise ValueError(f"{path} must begin with a header, got {said!r} in its first line; add a line above: split")
+    raise ValueError(
+        f"{path} must have a column 'split' with train, validation or test, got {', '.join(sheet.texts)[:80]}; rename"
+        " the column that says it"
+    )

@@ -95,14 +95,15 @@ def load_test(
         images = like.images if like else images
         _check_options(name, images, None)
         found = read_images(name, data_dir, test=True, images=images, rule=rule)
-        return make_split(found.x, found.y)
+        return replace(make_split(found.x, found.y), origin=found.files)
     if like is None:
         raise ValueError(f"the test rows of the table {name!r} are read like its training rows; give them as `like`")
     kinds: dict[str, Kind] = {column.name: column.kind for column in like.columns}
     settled = TableOptions(target=like.target, task=like.task, drop=like.dropped, types=kinds)
     options = settled if name == "csv" else None
     found = _read_table(name, data_dir, options, rule).part(test=True).with_kinds(kinds)
-    return make_split(encode(found.cells, like.columns), found.y)
+    rows = () if found.places is None else tuple(found.places[:, 0].tolist())
+    return replace(make_split(encode(found.cells, like.columns), found.y), origin=rows)
 
 
 def _load_images(name: str, found: ImageRows, draw: Draw) -> Dataset:
