@@ -91,8 +91,14 @@ def _residual_map(results: FinalResults, x: np.ndarray, y: np.ndarray, exported:
     return table.plot_residual_map(results, x[:, [names.index(name) for name in results.places]], y, exported)
 
 
-def write_tables(results: FinalResults, folder: Path, *, y: np.ndarray, exported: np.ndarray) -> None:
-    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder."""
+def write_tables(
+    results: FinalResults, folder: Path, *, y: np.ndarray, exported: np.ndarray, groups: np.ndarray | None = None
+) -> None:
+    """Contenders, classes, confusion matrix and the exported network's predictions, one CSV each, in a new folder.
+
+    Args:
+        groups: number of the group of each test row (N,), a column of the predictions; None if rows are independent.
+    """
     folder.mkdir(parents=True)
     rows = [
         {"contender": e.name, "metric": metric, **found, "seeds": len(e.seeds)}
@@ -101,10 +107,10 @@ def write_tables(results: FinalResults, folder: Path, *, y: np.ndarray, exported
     ]
     write_csv(pd.DataFrame(rows), folder / "contenders.csv")
     _write_table_parts(results, folder)
-    winner = results.winning
+    winner, grouped = results.winning, {} if groups is None else {"group": groups}
     if not winner.classes:
         if y.ndim == exported.ndim == 1 and len(y):
-            write_csv(pd.DataFrame({"target": y, "predicted": exported}), folder / "predictions.csv")
+            write_csv(pd.DataFrame({"target": y, "predicted": exported} | grouped), folder / "predictions.csv")
         return
     names = list(winner.classes)
     by_class = [
@@ -118,7 +124,7 @@ def write_tables(results: FinalResults, folder: Path, *, y: np.ndarray, exported
     write_csv(counts, folder / "confusion.csv")
     labels = np.array(names, dtype=object)
     answers = {"label": labels[y], "predicted": labels[exported.argmax(1)], "probability": exported.max(1)}
-    write_csv(pd.DataFrame(answers), folder / "predictions.csv")
+    write_csv(pd.DataFrame(answers | grouped), folder / "predictions.csv")
 
 
 def _write_table_parts(results: FinalResults, folder: Path) -> None:
