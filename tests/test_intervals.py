@@ -151,7 +151,7 @@ def test_the_difference_of_two_runs_is_over_the_groups_of_their_predictions(tmp_
     for kept in (False, True):
         for name, moved in (("a", 0.0), ("b", shift)):
             rows = zip(y, y + moved, GROUPS, strict=True)
-            table = [(*row,) if kept else row[:2] for row in rows]
+            table = [[str(cell) for cell in row[: 2 + kept]] for row in rows]
             (tmp_path / name / "tables").mkdir(parents=True, exist_ok=True)
             write_csv(
                 tmp_path / name / "tables" / "predictions.csv", (["target", "predicted", "group"][: 2 + kept], table)

@@ -68,7 +68,7 @@ def test_a_baseline_that_won_is_said_to_have_won_and_without_an_evaluation_there
             True,
             "may be zero; the interval is wide mainly because there are only 2 seeds, and --seeds 5 would narrow it.",
         ),
-        (False, "may be zero; the 78 test rows in 8 groups cannot tell a smaller difference."),
+        (False, "may be zero; the 78 test rows in 8 groups are too few to show a smaller difference."),
     ],
 )
 def test_an_interval_that_includes_zero_is_said_with_its_cause(few_seeds: bool, said: str):
@@ -190,7 +190,7 @@ def test_a_best_trial_that_is_the_baseline_and_one_that_is_not_clearly_better_ar
     few = searched(with_baseline(found, other.number), images(training=[9, 1], validation=[9, 1]))
     assert few.facts[1][0] == NOT_SHOWN
     assert few.warnings[0].startswith(f"{NOT_SHOWN}: the gain, +")
-    assert few.warnings[0].endswith("may be zero; 10 validation rows cannot tell a smaller gain.")
+    assert few.warnings[0].endswith("may be zero; 10 validation rows are too few to show a smaller gain.")
     assert few.warnings[1].startswith("No better than always predicting the most common class (chance), which is right")
     assert "90.0 % of the validation rows" in few.warnings[1]
 

@@ -85,7 +85,7 @@ def _unsure(results: FinalResults, winner: Entrant) -> str:
         seeds = counted(len(winner.by_seed[results.metric]), "seed")
         return f"the interval is wide mainly because there are only {seeds}, and --seeds 5 would narrow it"
     rows = wording.test_rows(results.conditions)
-    return f"the {rows or 'test rows'} cannot tell a smaller difference"
+    return f"the {rows or 'test rows'} are too few to show a smaller difference"
 
 
 def _size(metric: str, found: dict[str, float], verdict: str) -> str:
@@ -211,7 +211,7 @@ def _against_baseline(trials: Trials, sure: Confidence, rows: int | None) -> Out
         low, high = unpaired_interval(sure.value, baseline, rows)
         shown += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
         if low <= 0:
-            cannot = f"{counted(rows, 'validation row')} cannot tell a smaller gain"
+            cannot = f"{counted(rows, 'validation row')} are too few to show a smaller gain"
             warnings = (f"{NOT_SHOWN}: the gain, {shown}, may be zero; {cannot}.",)
     elif gain == 0:
         warnings = (f"{NO_BETTER}: both reached {reached}.",)

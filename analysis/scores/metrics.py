@@ -149,7 +149,8 @@ def evaluate(
         for name, networks in prepared.items():
             found = [network.replicates(draws) for network in networks]
             drawn[name].append({metric: np.stack([f[metric] for f in found], axis=1) for metric in found[0]})
-    chance = {"stretch": group_stretch(units, num_replicates, random)} | _independent(task, y, units)
+    chance: dict[str, Any] = {"stretch": group_stretch(units, num_replicates, random)}
+    chance |= _independent(task, y, units)
     return {
         name: _evaluation([_score(task, y, network, own=own) for network in found], drawn[name], steps[name], **chance)
         for name, found in outputs.items()

@@ -47,7 +47,7 @@ class Interval:
 def unit_of_rows(groups: np.ndarray | None) -> np.ndarray | None:
     """The group of each row (N,), numbered from 0; None if rows are independent, or all of one group.
 
-    How groups differ cannot be told from a single one: then rows are resampled, and the interval is for that group.
+    A single group does not show how groups differ: then rows are resampled, and the interval is for that group.
     """
     if groups is None or len(groups) == 0:
         return None
