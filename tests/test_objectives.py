@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from analysis import ask
+from rungwise import listing
 from search.algorithms.front import contributions, expected_gain, front_trials, hypervolume, order, ranks
 from search.algorithms.front_rungs import FrontRungs
 from search.algorithms.tradeoff import _reference, is_steady
@@ -21,13 +22,14 @@ from search.process.arguments import parse
 from search.runtime.resources import Resources
 from search.scheduling.constraints import Examination, broken_metric, make_price
 from search.session.bestfiles import keep_best
+from search.session.console import summarise
 from search.session.fixed import FixedTraining
 from search.session.options import Options
 from search.session.session import Session
 from search.session.tradeoffs import check_objectives_kept, evenly, front_facts, front_table
 from search.storage.run import read_run
 from search.storage.space import space_of
-from search.storage.study import new_run, open_study
+from search.storage.study import new_run, open_study, resume_study
 from spaces.objectives import Objective
 from spaces.second import Second, read_objectives, second_of
 from tests.benches import SPACE, Bench, kill_driver
@@ -166,11 +168,18 @@ def test_an_objective_that_is_never_reported_is_named_with_what_is(tmp_path: Pat
     trial, _ = bench.ask()  # type: ignore[misc]
     assert not bench.epoch(trial, 1, 0.5)  # type: ignore[arg-type]
     (failed,) = [t for t in open_study(tmp_path).trials if t.state == TrialState.FAIL]
-    assert failed.user_attrs["failure"] == (
-        "metric 'delay' must be a number, got None; reported are accuracy, seconds, latency"
-    )
+    assert failed.user_attrs["failure"] == ("no epoch reports the objective 'delay'; reported are accuracy, latency")
     assert broken_metric({"accuracy": 0.5, "delay": 2}, bench.run) == ""
-    assert broken_metric({"accuracy": 0.5, "delay": math.nan}, bench.run) == "metric 'delay' must be a number, got nan"
+    assert (
+        broken_metric({"accuracy": 0.5, "delay": math.nan}, bench.run) == "objective 'delay' must be a number, got nan"
+    )
+    record = {"epoch": 1, "accuracy": 0.5, "latency": 2.0, "seconds": 1.0, "started": 3.0, "threads": 1}
+    for wrong in ("latnecy", "Latency", "LATENCY"):
+        run = run_of(second=Second(name=wrong, direction="minimize", known=False))
+        assert broken_metric(record, run) == (
+            f"no epoch reports the objective {wrong!r}; reported are accuracy, latency (did you mean latency?)"
+        )
+    assert read_objectives(["latency: min"]) == read_objectives([" latency:min "])
 
 
 @pytest.mark.parametrize(("drift", "steady"), [(0.0, True), (0.02, True), (1.5, False)])
@@ -180,6 +189,23 @@ def test_an_objective_that_hardly_changes_is_steady(drift: float, steady: bool):
     trials = [make(n, {1: 0.1, 3: 0.2, 9: 0.3}, 0, history=records[n]) for n in range(5)]
     assert is_steady(trials, run) == steady
     assert not is_steady([make(0, {1: 0.1}, 0, history=records[0])], run), "one value cannot tell"
+
+
+def test_the_best_trials_and_show_name_both_objectives(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = run_of(second=Second(**LATENCY))
+    new_run(tmp_path / "r", run)
+    trials = [finished(n, 0.3 + n / 10, 0, history=[{"latency": 2.5 + n}] * 9) for n in range(2)]
+    storage = resume_study(tmp_path / "r", run)
+    for trial in trials:
+        storage.create_new_trial(storage.get_study_id_from_name(run.name), template_trial=trial)
+    said = io.StringIO()
+    summarise(run, trials, console=Console(file=said, width=120))
+    assert re.search(r"state +latency\n", said.getvalue())
+    assert re.search(r"1 +0\.4000 +9/9 +\w+ +3\.5\n", said.getvalue())
+    assert listing.main(["show", str(tmp_path / "r")]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy, to maximize and latency, to minimize" in shown
+    assert "front: accuracy against latency" in shown
 
 
 def test_a_configuration_that_cannot_be_built_has_the_worst_price():

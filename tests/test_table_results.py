@@ -38,6 +38,30 @@ def test_bands_are_fifths_of_the_training_targets_and_their_bias_is_predicted_mi
     assert bands[0]["rmse"]["low"] < bands[0]["rmse"]["value"] < bands[0]["rmse"]["high"]
 
 
+def test_nothing_is_said_of_training_targets_that_only_own_code_knows():
+    y = np.minimum(np.random.default_rng(1).exponential(2, 500), 5.0)
+    found = describe_residuals(y, (y - 1)[None], None)
+    assert "cap" not in found
+    assert "floor" not in found
+    assert sum(band["rows"] for band in found["bands"]) == 500
+
+
+def test_the_page_of_own_code_names_test_targets_also_for_a_record_that_took_them_for_training_targets(
+    described, tmp_path
+):
+    own = replace(described, own=True, cap={"value": 5.0, "train_share": 0.01, "rows_there": 4})
+    ours = replace(own, own=False)
+    for found, said in ((ours, True), (own, False)):
+        words = " ".join(s["text"] for s in discuss(found, make_study([0.5] * 9, run=make_run()), make_run()))
+        assert ("of the training rows have the same" in words) == said
+    y = np.random.default_rng(0).normal(2, 1, 400)
+    write_figures(own, tmp_path / "final" / "figures", x=np.zeros((400, 3)), y=y, exported=y)
+    own.write(tmp_path / "final")
+    section = str(final_section(tmp_path))
+    assert "each fifth of the test targets" in section
+    assert "each fifth of the training targets" not in section
+
+
 def test_a_cap_is_found_and_its_rows_are_scored_apart():
     train_y = np.minimum(np.random.default_rng(0).exponential(2, 2_000), 5.0)
     y = np.minimum(np.random.default_rng(1).exponential(2, 500), 5.0)
@@ -208,7 +232,9 @@ def test_every_part_of_the_record_is_on_the_page_in_the_figures_and_in_the_table
 def test_the_console_shows_baselines_with_the_difference_to_the_winner(described, tmp_path, capsys):
     conclude(described, run_dir=tmp_path)
     said = capsys.readouterr().out
-    assert re.search(r"other methods\s+test RMSE \(\$100k\)\s+winner minus method \(lower is better\)", said)
+    assert re.search(
+        r"other methods\s+test RMSE \(\$100k\)\s+winner minus method, RMSE \(\$100k\) \(lower is better\)", said
+    )
     assert re.search(r"gradient boosting\s+0\.[12]\d+ \[.*\]\s+\+0\.\d+ \[\+", said)
 
 

@@ -112,7 +112,7 @@ def _score(job: Job, tested: Sequence[tuple[list[Network], Found]]) -> dict[str,
     results["conditions"] = _conditions(winner, first)
     results["entrants"] = record.describe_entrants(measured, found, y, metric=metric, classes=shown, sign=sign)
     if isinstance(first, Answered) and first.kind != "multilabel":
-        parts = record.describe_winner(y, winner, classes=shown, train_y=y, seed=job.run.seed)
+        parts = record.describe_winner(y, winner, classes=shown, train_y=None, seed=job.run.seed)
         results |= {
             name: part for name, part in parts.items() if first.scored or name not in ("calibration", "mistakes")
         }

@@ -240,7 +240,7 @@ def describe_winner(
     winner: Measured,
     *,
     classes: Sequence[str],
-    train_y: np.ndarray,
+    train_y: np.ndarray | None,
     seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> dict[str, Any]:

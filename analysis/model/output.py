@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from analysis.model.files import STDIN
+from search.process.answer import add_to_answer
 from search.process.text import printable
 from trainables.files.whole import writing
 
@@ -120,6 +121,7 @@ def check_output(files: Sequence[str], output: Path, *, is_table: bool) -> None:
 
 
 def say_error(cause: str) -> None:
+    add_to_answer(error=printable(cause))
     print(f"error: {printable(cause)}", file=sys.stderr)
 
 

@@ -109,7 +109,11 @@ def _fragment(run_dir: Path, final_dir: Path) -> Markup | None:
     templates = environment(html=True, strict=False)
     templates.globals.update(words=wording, baseline_name=BASELINE)
     templates.globals.update(openings=read_openings(final_dir), times_opened=times_opened(final_dir))
-    figures = {name: _figure(final_dir, name, caption) for name, caption in _CAPTIONS.items()}
+    captions = {
+        **_CAPTIONS,
+        "bands": _CAPTIONS["bands"].replace("training", "test") if results.own else _CAPTIONS["bands"],
+    }
+    figures = {name: _figure(final_dir, name, caption) for name, caption in captions.items()}
     template = templates.get_template("final.html")
     return Markup(template.render(results=results, run_dir=str(run_dir), figures=figures, **_context(results)))
 

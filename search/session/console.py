@@ -18,11 +18,12 @@ from rich.text import Text
 from search.process.silence import doing
 from search.process.text import counted, describe_saving, duration, printable
 from search.session import live
+from search.session.tradeoffs import shown_number
 from search.storage.expected import Expected
 from search.storage.logs import log_path
 from search.storage.requests import Request
 from search.storage.run import Run
-from search.storage.trials import best_trial, epochs_reached, is_infeasible, kept_epoch, num_weights
+from search.storage.trials import best_trial, epochs_reached, is_infeasible, kept_epoch, num_weights, second_value
 from trainables.data.notation import format_value
 
 QUIET_SECONDS = 8.0
@@ -256,17 +257,19 @@ def summarise(run: Run, trials: list[FrozenTrial], *, console: Console) -> None:
 def _top_five(run: Run, ranked: Sequence[FrozenTrial]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     keeps = ("keeps epoch",) if any(kept_epoch(trial) is not None for trial in ranked) else ()
-    for name in ("trial", run.metric, "epochs", *keeps, "state", "weights"):
-        table.add_column(name, justify="left" if name == "state" else "right")
+    cost = "weights" if run.second is None else run.second.name
+    for name in ("trial", run.metric, "epochs", *keeps, "state", cost):
+        table.add_column(escape(printable(name)), justify="left" if name == "state" else "right")
     for trial in ranked[:5]:
-        weights = num_weights(trial)
+        reached = epochs_reached(trial)
+        known = num_weights(trial) if run.second is None else second_value(trial, run.second, reached)
         table.add_row(
             f"{trial.number}" + (" (baseline)" if trial.params == run.baseline else ""),
-            format_value(trial.intermediate_values[epochs_reached(trial)]),
-            f"{epochs_reached(trial)}/{run.epochs}",
+            format_value(trial.intermediate_values[reached]),
+            f"{reached}/{run.epochs}",
             *(str(kept_epoch(trial) or "-") for _ in keeps),
             live.STATES[trial.state],
-            "-" if weights is None else f"{weights:,}",
+            "-" if known is None else shown_number(known),
         )
     return table
 
