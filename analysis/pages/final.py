@@ -37,6 +37,8 @@ _TOPICS = {
     "practice": "What it means in practice",
     "next": "What to try next",
 }
+_COMPARED = ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss")
+"""Metrics of other methods, beside that of the search."""
 _REVIEWED = "Range: "
 """How sentences on ranges begin. The page leaves them to its review of the best trials, which tests them."""
 _SEE_REVIEW = Markup('Ranges to extend or to leave out: see the <a href="#review">review of the best trials</a>.')
@@ -151,7 +153,7 @@ def _context(results: FinalResults) -> dict[str, Any]:
         "winner": winner,
         "metric": results.metric,
         "unit": results.target_unit,
-        "compared": [m for m in ("rmse", "mae", "r2", "accuracy", "macro_f1", "log_loss") if m in winner.scores],
+        "compared": [m for m in dict.fromkeys((results.metric, *_COMPARED)) if m in winner.scores],
         "smaller": results.is_less_better,
         "images": len(results.image_shape) == 3,
         "hardware": results.hardware,
